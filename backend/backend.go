@@ -1,0 +1,161 @@
+// Package backend holds one adapter per agent CLI: how to start it for a
+// request, and how its output lines become events. Adapters are pure state
+// machines: no I/O, no clock, no process; the same lines always give the same
+// events, which is what makes replay, tests from recordings and fuzzing work.
+package backend
+
+// Request is what one run asks of a CLI.
+type Request struct {
+	Model       string // the CLI's own model name; "" is the CLI's default
+	System      string // system text; an adapter without a system option puts it before the prompt
+	Prompt      string // already flattened to one text
+	Session     string // the CLI's own id of a session to resume; "" starts a new one
+	Cwd         string // absolute
+	Tmp         string // private TMPDIR of this run, absolute
+	Dir         string // the run's directory; Files are written below it
+	Effort      string // "", "low", "medium", "high", ... where the CLI has it
+	Permissions string // "bypass", "plan", "default"
+	Root        bool   // the child runs as uid 0
+	MemoryMax   int64  // bytes; lets a runtime size its heap (NODE_OPTIONS)
+}
+
+// Input is how the prompt reaches the CLI. Never on a command line.
+type Input int
+
+const (
+	PromptFile   Input = iota // Command.Prompt is a regular file on stdin
+	Conversation              // stdin is a FIFO the child holds open; the machine's writes go there
+)
+
+// Framing is how stdout is cut before it reaches the machine.
+type Framing int
+
+const (
+	Lines Framing = iota // one LF-ended line at a time, without the LF
+	Words                // raw text: cut after each space or newline, at 4096 bytes at most, never inside a code point
+)
+
+// File is a small file an adapter wants below the run's directory (mode 0600).
+type File struct {
+	Name string // relative, slash separated
+	Data []byte
+}
+
+// Command is how to start the CLI for one request.
+type Command struct {
+	Argv    []string          // after the configured command; the prompt is never in it
+	Set     map[string]string // environment to set
+	Pass    []string          // names to pass on from the daemon's environment; NAME or PREFIX_*
+	Input   Input
+	Prompt  []byte // content of stdin for PromptFile
+	Files   []File
+	SoftEnd bool // SIGTERM and grace help it to save its session
+	// Settle is true when the CLI exits by itself after its terminal event and
+	// should be given the grace period to do so; else it is ended at once.
+	Settle bool
+}
+
+// Kind of an event.
+type Kind int
+
+const (
+	Text        Kind = iota + 1 // Event.Text is answer text
+	Reasoning                   // Event.Text is thinking
+	ToolUse                     // Event.Tool: the CLI's own tool activity
+	Session                     // Event.Session: the CLI's id of this conversation
+	UsageReport                 // Event.Usage: replaces earlier reports of this run
+	Void                        // answer text after the first Event.Keep bytes is void; a replacement follows
+	Notice                      // Event.Text: a retry or warning the CLI told; not part of the answer
+	Failed                      // terminal: Event.Failure
+	Done                        // terminal: Event.Finish
+)
+
+// Event is one thing an adapter understood. Seq is assigned by the reader: the
+// ordinal in the run, from 1, identical in every replay.
+type Event struct {
+	Seq     uint64
+	Kind    Kind
+	Text    string
+	Tool    *Tool
+	Session string
+	Usage   *Usage
+	Failure *Failure
+	Finish  string // "stop" or "length"
+	Keep    int    // Void: bytes of answer text that stay valid
+}
+
+// Tool is one step of the CLI's own tool use; it already ran or runs.
+type Tool struct {
+	ID     string `json:"id,omitempty"`
+	Name   string `json:"name"`
+	Status string `json:"status"`           // "started", "completed", "failed"
+	Input  string `json:"input,omitempty"`  // JSON or text, bounded by ToolTextMax
+	Output string `json:"output,omitempty"` // bounded by ToolTextMax
+}
+
+// ToolTextMax bounds Tool.Input and Tool.Output, in bytes.
+const ToolTextMax = 16 << 10
+
+// Usage in OpenAI's words. Nil fields are ones the CLI doesn't report.
+type Usage struct {
+	PromptTokens     int64 // cached ones included
+	CompletionTokens int64
+	CachedTokens     *int64
+	ReasoningTokens  *int64
+	CostUSD          *float64 // as the CLI reports it
+}
+
+// Failure is the CLI's own word that it failed.
+type Failure struct {
+	Code    string // "cli_error", "provider_auth", "provider_rate_limit", "provider_error"
+	Message string
+	Status  int // the provider's HTTP status; 0 when unknown
+}
+
+// Machine is one parse of one run's output. Not safe for concurrent use: each
+// reader has its own.
+type Machine interface {
+	// Open gives the lines to write to a conversational CLI before it says anything.
+	Open() (write [][]byte)
+	// Line takes one frame; the slice is only valid during the call. Writes are
+	// complete lines without LF; a replay drops them. Never panics, whatever the bytes.
+	Line(line []byte) (events []Event, write [][]byte)
+	// Close is called once, when stdout has ended: text still held comes out here.
+	Close() []Event
+}
+
+// Backend is one adapter with its configuration. Safe for concurrent use.
+type Backend interface {
+	Name() string
+	Kind() string // claude, codex, opencode, kimi, gemini, pi, exec, jsonl, acp, demo
+	Framing() Framing
+	Command(Request) (Command, error)
+	Machine(Request) Machine
+	// Features the server needs to know to refuse what can't be honoured.
+	Features() Features
+}
+
+// Features of an adapter.
+type Features struct {
+	Resume     bool // sessions can be resumed
+	System     bool // has a system option of its own
+	Effort     bool
+	JSONSchema bool
+}
+
+// Config is an adapter's configuration, as resolved from the file.
+type Config struct {
+	Name        string
+	Kind        string
+	ExtraArgs   []string
+	SetEnv      map[string]string
+	Env         []string // names to pass on beside the adapter's own
+	Permissions string
+}
+
+// The contract of this package:
+//
+//	func New(c Config) (Backend, error) // error names the kind and the known ones
+//	func Kinds() []string
+//	func BasePass() []string // names every child may have: PATH HOME LANG LC_* TZ proxies CA bundles ...
+//	func Env(lookup func(string) (string, bool), environ []string, pass []string, set map[string]string) []string

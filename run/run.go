@@ -1,0 +1,148 @@
+// Package run is a run's life: its directory, its spool, its readers, its end,
+// and the record that stays. A run is files: the CLI's stdout goes to a regular
+// file which any number of readers follow through parsers of their own.
+package run
+
+import (
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"penstock/backend"
+	"penstock/cgroup"
+	"penstock/spawn"
+)
+
+// Options open a Manager.
+type Options struct {
+	StateDir string // runs/, sessions/, lock live below; created 0700
+	Spawner  *spawn.Spawner
+	Logger   *slog.Logger
+	Observer Observer      // may be nil
+	Keep     time.Duration // how long a finished run's record and spool stay; 0 is one hour
+	KeepRuns int           // and how many at most; 0 is 1000
+}
+
+// Spec is one run to start.
+type Spec struct {
+	ID        string // checked by the caller; "" makes run_<ULID>
+	Client    string
+	Model     string // as the client wrote it
+	Backend   backend.Backend
+	Argv      []string        // resolved command: Argv[0] absolute; the adapter's arguments are appended
+	Env       []string        // complete base environment, see backend.Env
+	User      *User           // nil is the daemon's own
+	Request   backend.Request // Cwd, Tmp, Dir, Session, Root are filled here
+	Cwd       string          // "" is a fresh directory of the session's or of the run's own
+	Home      string          // "" leaves HOME as in Env; "private" is a fresh one per session
+	HomeSeed  string          // directory copied into a private HOME
+	Session   string          // the caller's name for the conversation; "" is none
+	Limits    *specs.LinuxResources
+	Deadline  time.Time // zero is none
+	Grace     time.Duration
+	Stall     time.Duration // no output, CPU and I/O for so long ends the run; 0 is never
+	OutputMax int64         // bytes of stdout + stderr on disk
+	LineMax   int64         // bytes of one line
+	Metadata  json.RawMessage
+	// OnGone is called exactly once when the group is removed (or the start
+	// failed): only then is the slot free.
+	OnGone func()
+}
+
+// User is the Unix user a backend runs as.
+type User struct {
+	Name     string
+	UID, GID uint32
+	Groups   []uint32
+	Home     string
+}
+
+// State of a run.
+type State string
+
+const (
+	Waiting  State = "waiting" // for its session's turn
+	Running  State = "running"
+	Ending   State = "ending"
+	Finished State = "finished"
+)
+
+// Record is what the API shows and what stays on disk as run.json.
+type Record struct {
+	ID          string                `json:"id"`
+	Object      string                `json:"object"` // "run"
+	State       State                 `json:"state"`
+	Cause       spawn.Cause           `json:"cause,omitempty"`
+	Message     string                `json:"message,omitempty"`
+	Client      string                `json:"client"`
+	Backend     string                `json:"backend"`
+	Model       string                `json:"model"`
+	Session     string                `json:"session_id,omitempty"`
+	CLISession  string                `json:"cli_session_id,omitempty"`
+	Created     time.Time             `json:"created_at"`
+	Started     *time.Time            `json:"started_at,omitempty"`
+	Exited      *time.Time            `json:"exited_at,omitempty"`
+	Ended       *time.Time            `json:"ended_at,omitempty"`
+	Limits      *specs.LinuxResources `json:"limits,omitempty"`
+	Receipt     *cgroup.Receipt       `json:"receipt,omitempty"`
+	EnforcedBy  cgroup.Enforced       `json:"enforced_by"`
+	Exit        *int                  `json:"exit_code,omitempty"`
+	Signal      string                `json:"signal,omitempty"`
+	Finish      string                `json:"finish_reason,omitempty"`
+	OutputBytes int64                 `json:"output_bytes"`
+	Survived    int                   `json:"processes_after_leader,omitempty"`
+	Metadata    json.RawMessage       `json:"metadata,omitempty"`
+}
+
+// Observer is told of each step; metrics implements it. Calls are made from
+// many goroutines and must not block.
+type Observer interface {
+	RunStarted(r Record, spawn time.Duration)
+	FirstOutput(r Record, after time.Duration) // spawn to first event
+	RunFinished(r Record, o spawn.Outcome)
+}
+
+// The contract of this package:
+//
+//	func Open(ctx context.Context, o Options) (*Manager, error)
+//	func (m *Manager) Start(ctx context.Context, s Spec) (*Run, error) // *StartError{Cause: cli_missing,...}; waits for the session's turn under ctx
+//	func (m *Manager) Get(id string) (*Run, bool)
+//	func (m *Manager) List(f Filter) []Record          // newest first
+//	func (m *Manager) Snapshot() Snapshot              // from memory, for /health and metrics; never blocks
+//	func (m *Manager) End(ctx context.Context, why spawn.Cause) error // every live run, waits until they are gone
+//	func (m *Manager) Close(ctx context.Context) error
+//	func (r *Run) ID() string
+//	func (r *Run) Record() Record
+//	func (r *Run) End(why spawn.Cause)                 // first reason wins; returns at once
+//	func (r *Run) Ended() <-chan struct{}              // verdict known, tree gone (or given up and reported)
+//	func (r *Run) Verdict() spawn.Verdict              // valid after Ended
+//	func (r *Run) Follow(after uint64) *Reader         // events with Seq > after
+//	func (d *Reader) Next(ctx context.Context) (backend.Event, error) // io.EOF after the last event of an ended run
+//	func (d *Reader) Close()
+
+// Snapshot is the manager's state from memory.
+type Snapshot struct {
+	Runs      []Live
+	Processes int     // pids in all run groups, sampled
+	Memory    *uint64 // bytes of all run groups; nil unknown
+	Stalled   int
+	Heartbeat time.Time // last time the dispatcher made progress
+	Pressure  cgroup.Usage
+}
+
+// Live is one live run in a Snapshot.
+type Live struct {
+	ID, Backend, Client string
+	Started             time.Time
+	Stalled             bool
+	Memory, Pids        *uint64
+}
+
+// Filter selects records.
+type Filter struct {
+	State  State
+	Client string
+	Limit  int
+}

@@ -1,0 +1,139 @@
+// Package spawn starts one command inside a fresh group and sees it to its
+// end: stdio, environment, identity, the launcher thread that keeps it in its
+// cage, and what its end means. No other package starts a process.
+package spawn
+
+import (
+	"log/slog"
+	"os"
+	"syscall"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"penstock/cgroup"
+)
+
+// Cause is why a run ended; the values are the `code` of the HTTP surface.
+type Cause string
+
+const (
+	Completed    Cause = "completed"
+	CLIError     Cause = "cli_error"
+	MemoryLimit  Cause = "memory_limit"
+	PidsLimit    Cause = "pids_limit"
+	Timeout      Cause = "timeout"
+	Stalled      Cause = "stalled"
+	OutputLimit  Cause = "output_limit"
+	Killed       Cause = "killed"
+	Cancelled    Cause = "cancelled"
+	Lost         Cause = "lost"
+	ClientGone   Cause = "client_gone"
+	CLIMissing   Cause = "cli_missing"
+	QueueFull    Cause = "queue_full"
+	QueueTimeout Cause = "queue_timeout"
+	OverBudget   Cause = "over_budget"
+	ShuttingDown Cause = "shutting_down"
+	// The provider's own refusals, told by the CLI; they refine cli_error.
+	ProviderAuth      Cause = "provider_auth"
+	ProviderRateLimit Cause = "provider_rate_limit"
+	ProviderError     Cause = "provider_error"
+)
+
+// Options open a Spawner.
+type Options struct {
+	Cgroup   cgroup.Options
+	SelfTest bool
+	Logger   *slog.Logger
+}
+
+// Command is one process tree to be born.
+type Command struct {
+	ID     string   // run id; the group's name
+	Argv   []string // Argv[0] is an absolute path
+	Env    []string // complete: nothing of the daemon's own is added
+	Dir    string
+	Stdin  *os.File // nil is /dev/null; the caller keeps and closes its files
+	Stdout *os.File
+	Stderr *os.File
+	Limits *specs.LinuxResources
+	User   *syscall.Credential // nil is the daemon's own
+	// SoftEnd asks for SIGTERM to the leader and Grace before cgroup.kill
+	// when the daemon ends the run; else the kill comes at once.
+	SoftEnd bool
+	Grace   time.Duration
+	// BeforeRemove runs when the group is empty and its receipt read, before
+	// rmdir: scratch and spool pages must be let go first (dying memcgs).
+	BeforeRemove func()
+}
+
+// Exit is how the leader ended.
+type Exit struct {
+	Code   int            // exit status; -1 when a signal ended it
+	Signal syscall.Signal // 0 when it exited by itself
+	Known  bool           // false when nobody could wait for it (adopted, never started)
+}
+
+// Outcome is everything known when a process tree has ended.
+type Outcome struct {
+	Exit     Exit
+	Reason   Cause // our own reason for ending it; "" when it ended by itself
+	Receipt  cgroup.Receipt
+	Survived int  // processes still in the group when the leader had gone
+	Leaked   bool // the group could not be emptied in time; the janitor goes on
+	Started  time.Time
+	Exited   time.Time     // leader gone
+	Spawn    time.Duration // mkdir .. exec
+	Teardown time.Duration // kill .. rmdir
+	Err      error         // what went wrong in the teardown, for the log
+}
+
+// Terminal is what the CLI itself said last, as its adapter understood it.
+type Terminal struct {
+	Done    bool   // it said it was done
+	Finish  string // "stop" or "length"
+	Failure Cause  // cli_error, provider_*; "" when none
+	Message string
+}
+
+// Facts are all Decide looks at.
+type Facts struct {
+	Outcome  Outcome
+	Terminal *Terminal // nil when the CLI said neither done nor failed
+	Stderr   string    // last lines
+	Limits   *specs.LinuxResources
+}
+
+// Verdict is the one answer to "why did it end".
+type Verdict struct {
+	Cause   Cause
+	Message string // one sentence for the client: what, the figures, what to do
+}
+
+// The contract of this package:
+//
+//	func Open(ctx context.Context, o Options) (*Spawner, error) // root, self-test, launcher, sweep
+//	func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) // *StartError
+//	func (s *Spawner) Isolation() Isolation
+//	func (s *Spawner) Usage() (cgroup.Usage, error)
+//	func (s *Spawner) Close(ctx context.Context) error
+//	func (p *Process) PID() int
+//	func (p *Process) End(why Cause)              // first reason wins; returns at once
+//	func (p *Process) Exited() <-chan struct{}    // leader gone
+//	func (p *Process) Ended() <-chan struct{}     // tree empty and group removed, or given up (Leaked)
+//	func (p *Process) Gone() <-chan struct{}      // group really removed: only now the slot is free
+//	func (p *Process) Outcome() Outcome           // valid after Ended
+//	func (p *Process) Usage() (cgroup.Usage, error)
+//	func Decide(f Facts) Verdict                  // pure; the one place that decides the cause
+
+// Isolation is the state of the cage, for /health; a plain snapshot.
+type Isolation struct {
+	Mode         cgroup.Mode     `json:"mode"`
+	Root         string          `json:"root"`
+	Memory       cgroup.Enforcer `json:"memory"`
+	Pids         cgroup.Enforcer `json:"pids"`
+	Kill         cgroup.Enforcer `json:"kill"`
+	SelfTest     string          `json:"self_test"`       // "passed", "off", or "failed: ..."
+	Escape       string          `json:"escape_proofing"` // "mount namespace", "landlock", "none: why"
+	LeakedGroups int             `json:"leaked_groups"`
+}
