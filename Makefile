@@ -1,0 +1,23 @@
+# Penstock. `make run` and `make test` need Debian 12 and Go; what else they
+# need they install themselves and say so (test/run).
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+
+.PHONY: build run test unit e2e load lab bench record fuzz clean
+
+build: ## bin/penstock: static, no cgo
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/penstock ./cmd/penstock
+
+run: build ## in the foreground on 127.0.0.1:3344
+	bin/penstock serve --banner
+
+test: ## all: unit, end to end with the real CLIs, load, the kernel lab
+	GO=$(GO) test/run all
+
+unit e2e load lab bench record fuzz: ## one part alone
+	GO=$(GO) test/run $@
+
+clean:
+	rm -rf bin test/.cache
