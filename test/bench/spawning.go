@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"time"
+
+	"penstock/spawn"
+)
+
+const program = "/bin/true"
+
+// spawning compares starting and fully ending one process three ways.
+func spawning(rounds int) error {
+	ctx := context.Background()
+	var options spawn.Options
+	options.Cgroup = spawn.GroupOptions{Mode: "available", Name: fmt.Sprintf("penstock-bench-%d", os.Getpid())}
+	s, err := spawn.Open(ctx, options)
+	if err != nil {
+		return err
+	}
+	defer s.Close(ctx)
+	limits := spawn.Resources(spawn.Limits{MemoryMax: 256 << 20, PidsMax: 64})
+	variants := []struct {
+		name string
+		once func(i int) error
+	}{
+		{"bare exec", func(int) error { return exec.Command(program).Run() }},
+		{"process group, no cgroup", processGroup},
+		{"cold run in its own group", func(i int) error {
+			p, err := s.Start(ctx, spawn.Command{ID: fmt.Sprintf("bench-%d", i), Argv: []string{program}, Dir: "/", Limits: limits})
+			if err != nil {
+				return err
+			}
+			<-p.Gone()
+			<-p.Ended()
+			return p.Outcome().Err
+		}},
+	}
+	took := make([][]time.Duration, len(variants))
+	ratio := make([][]float64, len(variants))
+	for i := range rounds {
+		var round []time.Duration
+		for _, v := range variants {
+			begun := time.Now()
+			if err := v.once(i); err != nil {
+				return fmt.Errorf("%s: %w", v.name, err)
+			}
+			round = append(round, time.Since(begun))
+		}
+		for k := range variants {
+			took[k] = append(took[k], round[k])
+			ratio[k] = append(ratio[k], float64(round[k])/float64(round[0]))
+		}
+	}
+	isolation := s.Isolation()
+	fmt.Printf("spawn and end %s, %d rounds in turn (memory and pids held by: %s)\n", program, rounds, isolation.Memory)
+	fmt.Printf("  %-28s %10s %10s %10s  %s\n", "", "q1 us", "median us", "q3 us", "ratio to bare (median of pairs)")
+	for k, v := range variants {
+		q1, q2, q3 := quartiles(took[k])
+		slices.Sort(ratio[k])
+		fmt.Printf("  %-28s %10.0f %10.0f %10.0f  %.2fx\n", v.name, q1, q2, q3, ratio[k][rounds/2])
+	}
+	return nil
+}
+
+// processGroup is what others do: a group of its own, signalled at the end.
+func processGroup(int) error {
+	cmd := exec.Command(program)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	err := cmd.Wait()
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // usually gone: ESRCH
+	return err
+}

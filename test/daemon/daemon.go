@@ -1,0 +1,299 @@
+// Package daemon starts the built penstock for tests and looks at it from
+// outside: over HTTP, and at the groups the kernel shows. Its own tests drive
+// the built-in demo backend; natively and, with the kernel's limits, in the lab.
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Options of one daemon under test.
+type Options struct {
+	Config string            // TOML, appended to listen and state_dir
+	Env    map[string]string // beside PATH and HOME
+	Home   string            // "" is a fresh one
+}
+
+// Daemon is one running penstock.
+type Daemon struct {
+	URL  string
+	Dir  string // holds config, state and log
+	Home string
+	Cmd  *exec.Cmd
+
+	tb     testing.TB
+	log    *lockedBuffer
+	exited chan struct{}
+	err    error
+}
+
+// Binary is the penstock under test: PENSTOCK_BIN, else bin/penstock of this checkout.
+func Binary(tb testing.TB) string {
+	tb.Helper()
+	path := os.Getenv("PENSTOCK_BIN")
+	if path == "" {
+		path = filepath.Join(Top(tb), "bin", "penstock")
+	}
+	if _, err := os.Stat(path); err != nil {
+		tb.Fatalf("penstock binary: %v: run `make build` first", err)
+	}
+	return path
+}
+
+// Top is the checkout's root.
+func Top(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+	}
+	tb.Fatal("no go.mod above the working directory")
+	return ""
+}
+
+// Start runs penstock and waits until it is ready. At the test's end it is
+// stopped, and processes or groups that are left fail the test.
+func Start(tb testing.TB, o Options) *Daemon {
+	tb.Helper()
+	d := Launch(tb, o)
+	if err := d.waitReady(30 * time.Second); err != nil {
+		tb.Fatalf("daemon: %v\n%s", err, d.Log())
+	}
+	tb.Cleanup(func() { d.Stop() })
+	return d
+}
+
+// Restart runs penstock again with the same configuration and state, after the
+// earlier process has ended.
+func (d *Daemon) Restart(tb testing.TB) *Daemon {
+	tb.Helper()
+	again := &Daemon{URL: d.URL, Dir: d.Dir, Home: d.Home, tb: tb, log: new(lockedBuffer), exited: make(chan struct{})}
+	again.Cmd = exec.Command(d.Cmd.Path, d.Cmd.Args[1:]...)
+	again.Cmd.Env = d.Cmd.Env
+	again.run()
+	if err := again.waitReady(30 * time.Second); err != nil {
+		tb.Fatalf("daemon: %v\n%s", err, again.Log())
+	}
+	tb.Cleanup(func() { again.Stop() })
+	return again
+}
+
+func (d *Daemon) run() {
+	d.Cmd.Stdout, d.Cmd.Stderr = d.log, d.log
+	if err := d.Cmd.Start(); err != nil {
+		d.tb.Fatal(err)
+	}
+	go func() { d.err = d.Cmd.Wait(); close(d.exited) }()
+}
+
+// Launch runs penstock without waiting for it.
+func Launch(tb testing.TB, o Options) *Daemon {
+	tb.Helper()
+	dir := tb.TempDir()
+	home := o.Home
+	if home == "" {
+		home = filepath.Join(dir, "home")
+		if err := os.MkdirAll(home, 0o755); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	port := freePort(tb)
+	top := fmt.Sprintf("listen = [\"127.0.0.1:%d\"]\nstate_dir = %q\nworkspace_roots = [%q]\n", port, filepath.Join(dir, "state"), dir)
+	file := filepath.Join(dir, "penstock.toml")
+	if err := os.WriteFile(file, []byte(top+o.Config), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	d := &Daemon{
+		URL: fmt.Sprintf("http://127.0.0.1:%d", port), Dir: dir, Home: home,
+		tb: tb, log: new(lockedBuffer), exited: make(chan struct{}),
+	}
+	d.Cmd = exec.Command(Binary(tb), "serve", "--config", file)
+	d.Cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LANG=C.UTF-8"}
+	for k, v := range o.Env {
+		d.Cmd.Env = append(d.Cmd.Env, k+"="+v)
+	}
+	d.run()
+	return d
+}
+
+func (d *Daemon) waitReady(bound time.Duration) error {
+	end := time.Now().Add(bound)
+	for time.Now().Before(end) {
+		select {
+		case <-d.exited:
+			return fmt.Errorf("exited before it was ready: %v", d.err)
+		default:
+		}
+		if resp, err := http.Get(d.URL + "/readyz"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return fmt.Errorf("not ready after %v", bound)
+}
+
+// Stop ends the daemon with SIGTERM and holds it to its word: exit status 0,
+// no process and no group left.
+func (d *Daemon) Stop() {
+	d.tb.Helper()
+	select {
+	case <-d.exited:
+		return
+	default:
+	}
+	root := d.Root()
+	_ = d.Cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-d.exited:
+		if d.err != nil {
+			d.tb.Errorf("daemon after SIGTERM: %v\n%s", d.err, d.Log())
+		}
+	case <-time.After(60 * time.Second):
+		_ = d.Cmd.Process.Kill()
+		d.tb.Errorf("daemon did not end within 60 s of SIGTERM\n%s", d.Log())
+	}
+	if _, err := os.Stat(filepath.Join(root, "runs")); root != "" && err == nil {
+		d.tb.Errorf("daemon left its groups: %s: %v", root, list(filepath.Join(root, "runs")))
+	}
+	if d.tb.Failed() {
+		d.tb.Logf("daemon's log:\n%s", d.Log())
+	}
+}
+
+// Exited is closed when the daemon process has ended.
+func (d *Daemon) Exited() <-chan struct{} { return d.exited }
+
+// ExitCode is the daemon's exit status; valid after Exited.
+func (d *Daemon) ExitCode() int { return d.Cmd.ProcessState.ExitCode() }
+
+// Log is all the daemon wrote so far.
+func (d *Daemon) Log() string { return d.log.String() }
+
+// Health is GET /health, decoded.
+func (d *Daemon) Health() (map[string]any, error) {
+	resp, err := http.Get(d.URL + "/health")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var h map[string]any
+	return h, json.NewDecoder(resp.Body).Decode(&h)
+}
+
+// Root is the directory of the daemon's cgroup tree, as /health tells it.
+func (d *Daemon) Root() string {
+	h, err := d.Health()
+	if err != nil {
+		return ""
+	}
+	isolation, _ := h["isolation"].(map[string]any)
+	root, _ := isolation["root"].(string)
+	return root
+}
+
+// Enforces tells whether the kernel holds memory and pids here.
+func (d *Daemon) Enforces() bool {
+	h, err := d.Health()
+	if err != nil {
+		return false
+	}
+	isolation, _ := h["isolation"].(map[string]any)
+	return isolation["memory"] == "kernel" && isolation["pids"] == "kernel"
+}
+
+// Groups are the names of the run groups that exist now.
+func (d *Daemon) Groups() []string { return list(filepath.Join(d.Root(), "runs")) }
+
+// Pids are the processes of one run, or of all with run "".
+func (d *Daemon) Pids(run string) []int {
+	var pids []int
+	start := filepath.Join(d.Root(), "runs", run)
+	_ = filepath.WalkDir(start, func(path string, e os.DirEntry, err error) error {
+		if err == nil && e.Name() == "cgroup.procs" {
+			text, _ := os.ReadFile(path)
+			for _, f := range strings.Fields(string(text)) {
+				if n, err := strconv.Atoi(f); err == nil {
+					pids = append(pids, n)
+				}
+			}
+		}
+		return nil
+	})
+	return pids
+}
+
+// WaitEmpty waits until no run group is left.
+func (d *Daemon) WaitEmpty(bound time.Duration) error {
+	return Eventually(bound, func() error {
+		if g := d.Groups(); len(g) > 0 {
+			return fmt.Errorf("groups %v, processes %v", g, d.Pids(""))
+		}
+		return nil
+	})
+}
+
+// Eventually asks until the answer is nil or the bound is over.
+func Eventually(bound time.Duration, ask func() error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	defer cancel()
+	for {
+		err := ask()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("after %v: %w", bound, err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func list(dir string) []string {
+	entries, _ := os.ReadDir(dir)
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

@@ -1,0 +1,150 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// needsKernel skips, and says why, where nobody but our own watch holds the
+// limits; in the lab (PENSTOCK_LAB=1) that is a failure instead.
+func needsKernel(t *testing.T, d *Daemon) {
+	t.Helper()
+	if d.Enforces() {
+		return
+	}
+	if os.Getenv("PENSTOCK_LAB") != "" {
+		t.Fatal("the lab's kernel does not enforce memory and pids")
+	}
+	t.Skip("this machine's cgroup v2 tree has no memory and pids controllers; the lab runs this test")
+}
+
+// One run goes over memory_max; it is told so with limit and peak, and its
+// neighbours and the daemon don't notice. Kernel or watch, the answer is the same.
+func TestMemoryLimit(t *testing.T) {
+	d := Start(t, Options{Config: small})
+	sibling := make(chan *Answer, 1)
+	go func() {
+		a, err := d.Chat(bounded(t, 40*time.Second), Body("demo", "one /sleep 4 two", map[string]any{"stream": true}), nil)
+		if err != nil {
+			t.Errorf("sibling: %v", err)
+		}
+		sibling <- a
+	}()
+	for _, stream := range []bool{true, false} {
+		a, err := d.Chat(bounded(t, 30*time.Second), Body("demo", "some text /alloc 500MiB /sleep 5", map[string]any{
+			"stream": stream, "limits": map[string]any{"memory_max": "64MiB"},
+		}), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Code() != "memory_limit" || a.Finish != "" {
+			t.Fatalf("code %q finish %q error %+v", a.Code(), a.Finish, a.Error)
+		}
+		if m := a.Error.Message; !strings.Contains(m, "64") || !strings.Contains(strings.ToLower(m), "peak") {
+			t.Errorf("message %q names neither limit nor peak", m)
+		}
+		peak, _ := a.Error.Receipt["memory_peak_bytes"].(float64)
+		if peak < 32<<20 {
+			t.Errorf("receipt %v: peak %v", a.Error.Receipt, peak)
+		}
+		if d.Enforces() && peak > 64<<20 {
+			t.Errorf("peak %v is over the limit the kernel holds", peak)
+		}
+	}
+	if a := <-sibling; a == nil || a.Finish != "stop" || !strings.Contains(a.Text, "two") {
+		t.Errorf("the sibling run: %+v", a)
+	}
+	if h, err := d.Health(); err != nil || h["status"] != "ok" && h["status"] != "busy" {
+		t.Errorf("health %v %v", h, err)
+	}
+}
+
+func TestForkBomb(t *testing.T) {
+	d := Start(t, Options{Config: small})
+	needsKernel(t, d)
+	a, err := d.Chat(bounded(t, 40*time.Second), Body("demo", "/fork 500 done", map[string]any{
+		"limits": map[string]any{"pids_max": 40},
+	}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Code() != "pids_limit" {
+		t.Fatalf("code %q, error %+v, text %q", a.Code(), a.Error, a.Text)
+	}
+	peak, _ := a.Error.Receipt["pids_peak"].(float64)
+	refused, _ := a.Error.Receipt["pids_refused"].(float64)
+	if peak > 40 || refused < 1 {
+		t.Errorf("receipt %v: peak %v refused %v", a.Error.Receipt, peak, refused)
+	}
+	if err := d.WaitEmpty(2 * time.Second); err != nil {
+		t.Error(err)
+	}
+}
+
+// A shell fork bomb is held by pids.max; the daemon goes on answering.
+func TestShellForkBomb(t *testing.T) {
+	d := Start(t, Options{Config: small + `
+[backends.bomb]
+kind = "exec"
+command = ["/bin/sh", "-c", "b() { b | b & }; b 2>/dev/null; sleep 30"]
+[backends.bomb.limits]
+pids_max = 60
+timeout = "4s"
+`})
+	needsKernel(t, d)
+	done := make(chan *Answer, 1)
+	go func() {
+		a, err := d.Chat(bounded(t, 40*time.Second), Body("bomb", "go", nil), nil)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- a
+	}()
+	for range 10 {
+		if _, err := d.Health(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	b, err := d.Chat(bounded(t, 20*time.Second), Body("demo", "beside the bomb", nil), nil)
+	if err != nil || b.Finish != "stop" {
+		t.Errorf("a run beside the bomb: %+v %v", b, err)
+	}
+	if a := <-done; a == nil || a.Error == nil {
+		t.Errorf("the bomb answered %+v", a)
+	}
+	if err := d.WaitEmpty(5 * time.Second); err != nil {
+		t.Error(err)
+	}
+}
+
+// Swap can't be used to pass the cap: memory.swap.max is 0 in the run's group
+// and in the group of all runs.
+func TestNoSwap(t *testing.T) {
+	d := Start(t, Options{Config: small})
+	needsKernel(t, d)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = d.Chat(bounded(t, 20*time.Second), Body("demo", "/sleep 2", nil), nil)
+	}()
+	if err := Eventually(5*time.Second, func() error {
+		if len(d.Groups()) != 1 {
+			return fmt.Errorf("groups %v", d.Groups())
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	runs := d.Root() + "/runs"
+	for _, dir := range []string{runs, runs + "/" + d.Groups()[0]} {
+		text, err := os.ReadFile(dir + "/memory.swap.max")
+		if err != nil || strings.TrimSpace(string(text)) != "0" {
+			t.Errorf("%s/memory.swap.max = %q, %v; want 0", dir, text, err)
+		}
+	}
+	<-done
+}

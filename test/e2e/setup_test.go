@@ -1,0 +1,142 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"penstock/test/clis"
+	"penstock/test/daemon"
+	"penstock/test/model"
+)
+
+// models is the default model each CLI is told, as its seeded configuration names it.
+var models = map[string]string{
+	"claude": "claude-sonnet-4-5", "codex": "fake-model", "opencode": "fake/fake-model",
+	"gemini": "gemini-2.5-flash", "pi": "fake/fake-model", "kimi": "fake",
+}
+
+// six are the CLIs, in the order they are tested. PENSTOCK_CLIS narrows it.
+func six() []string {
+	if only := os.Getenv("PENSTOCK_CLIS"); only != "" {
+		return strings.Split(only, ",")
+	}
+	return []string{"claude", "codex", "pi", "gemini", "kimi", "opencode"}
+}
+
+type world struct {
+	*daemon.Daemon
+	model *model.Server
+}
+
+// begin starts a scripted model and a daemon that knows the six CLIs.
+func begin(t *testing.T, extra string) *world {
+	t.Helper()
+	top := daemon.Top(t)
+	m := model.ForTest(t)
+	url := m.URL()
+	commands, err := clis.Commands(filepath.Join(top, "test", "clis"))
+	if err != nil {
+		t.Fatalf("the real CLIs: %v: run test/clis/install", err)
+	}
+	home := t.TempDir()
+	if err := clis.Seed(home, url); err != nil {
+		t.Fatal(err)
+	}
+	env := providerOnly(clis.Env(url))
+	env["PATH"] = filepath.Dir(clis.Node(filepath.Join(top, "test", "clis"))) + ":" + os.Getenv("PATH")
+	var names []string
+	for name := range env {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	d := daemon.Start(t, daemon.Options{Home: home, Env: env, Config: config(commands, names) + extra})
+	return &world{Daemon: d, model: m}
+}
+
+// providerOnly keeps where the model is and the key to it: what else a CLI needs
+// is its adapter's business, and so part of what is tested.
+func providerOnly(all map[string]string) map[string]string {
+	env := map[string]string{}
+	for name, value := range all {
+		if strings.HasSuffix(name, "_API_KEY") || strings.HasSuffix(name, "_BASE_URL") {
+			env[name] = value
+		}
+	}
+	return env
+}
+
+func config(commands map[string][]string, pass []string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "drain_timeout = \"5s\"\n[limits]\nmemory_max = \"3GiB\"\ntimeout = \"120s\"\n[budget]\nmemory = \"100%%\"\nmax_runs = 40\n[queue]\nmax_waiting = 100\n")
+	for _, name := range []string{"claude", "codex", "pi", "gemini", "kimi", "opencode"} {
+		fmt.Fprintf(&b, "[backends.%s]\ncommand = %s\ndefault_model = %q\nenv = %s\n", name, list(commands[name]), models[name], list(pass))
+	}
+	return b.String()
+}
+
+func list(words []string) string {
+	raw, _ := json.Marshal(words)
+	return string(raw)
+}
+
+// seen is what an SDK client program reports at its end.
+type seen struct {
+	Text   string         `json:"text"`
+	Finish string         `json:"finish_reason"`
+	Chunks int            `json:"chunks"`
+	Usage  map[string]any `json:"usage"`
+	Error  *struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	} `json:"error"`
+}
+
+// sdk runs a client program: a request as JSON on stdin, JSON lines out, the last one the whole.
+func sdk(t *testing.T, argv []string, request map[string]any) seen {
+	t.Helper()
+	raw, err := json.Marshal(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Stdin = bytes.NewReader(raw)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v: %s%s", argv, err, out, stderr.String())
+	}
+	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
+	var s seen
+	if err := json.Unmarshal(lines[len(lines)-1], &s); err != nil {
+		t.Fatalf("%s: %v: %q", argv, err, lines[len(lines)-1])
+	}
+	return s
+}
+
+func user(text string) []map[string]any {
+	return []map[string]any{{"role": "user", "content": text}}
+}
+
+func bounded(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithCancel(bounded(t, long))
+}
