@@ -102,6 +102,9 @@ type Facts struct {
 	Terminal *Terminal // nil when the CLI said neither done nor failed
 	Stderr   string    // last lines
 	Limits   *specs.LinuxResources
+	// PlainExit is a backend without a terminal event of its own: its exit
+	// status is its last word, and 0 means done.
+	PlainExit bool
 }
 
 // Verdict is the one answer to "why did it end".
@@ -109,22 +112,6 @@ type Verdict struct {
 	Cause   Cause
 	Message string // one sentence for the client: what, the figures, what to do
 }
-
-// The contract of this package:
-//
-//	func Open(ctx context.Context, o Options) (*Spawner, error) // root, self-test, launcher, sweep
-//	func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) // *StartError
-//	func (s *Spawner) Isolation() Isolation
-//	func (s *Spawner) Usage() (cgroup.Usage, error)
-//	func (s *Spawner) Close(ctx context.Context) error
-//	func (p *Process) PID() int
-//	func (p *Process) End(why Cause)              // first reason wins; returns at once
-//	func (p *Process) Exited() <-chan struct{}    // leader gone
-//	func (p *Process) Ended() <-chan struct{}     // tree empty and group removed, or given up (Leaked)
-//	func (p *Process) Gone() <-chan struct{}      // group really removed: only now the slot is free
-//	func (p *Process) Outcome() Outcome           // valid after Ended
-//	func (p *Process) Usage() (cgroup.Usage, error)
-//	func Decide(f Facts) Verdict                  // pure; the one place that decides the cause
 
 // Isolation is the state of the cage, for /health; a plain snapshot.
 type Isolation struct {

@@ -1,0 +1,101 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Close refuses further starts, ends every live tree (grace included while ctx
+// lasts, at once afterwards), stops the launcher and leaves the cgroup tree as
+// it was found. An error names what could not be ended. Call it once.
+func (s *Spawner) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	var errs []error
+	if !quiet(&s.starts, startMax+teardownMax) {
+		errs = append(errs, errors.New("close spawner: a start is still under way"))
+	}
+	errs = append(errs, s.endAll(ctx))
+	if s.launcher != nil {
+		errs = append(errs, s.launcher.close())
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownMax)
+	defer cancel()
+	errs = append(errs, s.root.Close(last))
+	close(s.closed)
+	if !quiet(&s.watches, teardownMax) {
+		errs = append(errs, errors.New("close spawner: a teardown is still under way"))
+	}
+	return errors.Join(errs...)
+}
+
+// endAll waits for every live tree: softly under ctx, then with force and a bound.
+func (s *Spawner) endAll(ctx context.Context) error {
+	live := s.processes()
+	for _, p := range live {
+		p.End(ShuttingDown)
+	}
+	for _, p := range live {
+		select {
+		case <-p.Ended():
+		case <-ctx.Done():
+			p.force()
+		}
+	}
+	bound := time.After(2*teardownMax + time.Second)
+	var errs []error
+	for _, p := range live {
+		select {
+		case <-p.Ended():
+			if p.Outcome().Leaked {
+				errs = append(errs, fmt.Errorf("end %s: %w", p.cmd.ID, p.Outcome().Err))
+			}
+		case <-bound:
+			return errors.Join(append(errs, fmt.Errorf("end %s: teardown is still under way", p.cmd.ID))...)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// force kills the tree whatever grace it still has; its supervisor sees the rest.
+func (p *Process) force() {
+	select {
+	case <-p.ended:
+		return
+	default:
+	}
+	if err := p.group.Kill(); err != nil {
+		p.log.Warn("kill failed", "run", p.cmd.ID, "err", err)
+	}
+}
+
+func (s *Spawner) processes() []*Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*Process, 0, len(s.live))
+	for p := range s.live {
+		all = append(all, p)
+	}
+	return all
+}
+
+// quiet waits, within a bound, until a group of goroutines is done.
+func quiet(wg *sync.WaitGroup, d time.Duration) bool {
+	still := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(still)
+	}()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-still:
+		return true
+	case <-timer.C:
+		return false
+	}
+}

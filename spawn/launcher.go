@@ -1,0 +1,96 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// errClosed is why a launcher takes no more work.
+var errClosed = errors.New("spawner is closed")
+
+// launcher is one OS thread from which every child is born. Mount namespace,
+// capability sets, no_new_privs and Landlock domain belong to a thread, so the
+// thread prepares itself once and children inherit all of it, while the
+// daemon's other threads keep their rights over the groups.
+type launcher struct {
+	jobs   chan func()
+	quit   chan struct{}
+	done   chan struct{}
+	escape string // Isolation.Escape
+	proof  bool   // escape names a mechanism that works
+}
+
+// openLauncher starts the thread and prepares it. procs is a cgroup.procs file
+// which must be out of its reach afterwards; an error is only about what holds
+// in every mode, a missing escape-proofing is told in l.escape.
+func openLauncher(procs string) (*launcher, error) {
+	l := &launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{})}
+	ready := make(chan error, 1)
+	go l.main(procs, ready)
+	if err := <-ready; err != nil {
+		<-l.done
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *launcher) main(procs string, ready chan<- error) {
+	runtime.LockOSThread()
+	// Never the process's first thread: /proc/PID shows that one's namespace,
+	// and the runtime can't end it.
+	if unix.Gettid() == unix.Getpid() {
+		taken := make(chan error, 1)
+		go l.main(procs, taken)
+		err := <-taken
+		runtime.UnlockOSThread()
+		ready <- err
+		return
+	}
+	// The goroutine returns without unlocking, so the runtime ends the thread.
+	defer close(l.done)
+	if err := l.prepare(procs); err != nil {
+		ready <- err
+		return
+	}
+	ready <- nil
+	for {
+		select {
+		case job := <-l.jobs:
+			job()
+		case <-l.quit:
+			return
+		}
+	}
+}
+
+// do hands a job to the thread; nil means that it runs or has run.
+func (l *launcher) do(ctx context.Context, job func()) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case l.jobs <- job:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-l.done:
+		return errClosed
+	}
+}
+
+// close ends the thread; an error when its current job doesn't end in time.
+func (l *launcher) close() error {
+	close(l.quit)
+	timer := time.NewTimer(teardownMax)
+	defer timer.Stop()
+	select {
+	case <-l.done:
+		return nil
+	case <-timer.C:
+		return errors.New("close launcher: a start still holds its thread")
+	}
+}

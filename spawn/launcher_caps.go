@@ -1,0 +1,37 @@
+package spawn
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// dropInherited empties the thread's ambient and inheritable sets, so that a
+// capability given to the daemon (AmbientCapabilities= of its unit) stays its own.
+func dropInherited() error {
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return fmt.Errorf("prctl PR_CAP_AMBIENT_CLEAR_ALL: %w", err)
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("capget: %w", err)
+	}
+	data[0].Inheritable, data[1].Inheritable = 0, 0
+	if err := unix.Capset(&header, &data[0]); err != nil {
+		return fmt.Errorf("capset: empty the inheritable set: %w", err)
+	}
+	return nil
+}
+
+// dropBounding takes capabilities from everything the thread will ever start.
+// A root child could remount the tree writable with CAP_SYS_ADMIN, and reach
+// the daemon's own mounts through /proc/PID/root with CAP_SYS_PTRACE.
+func dropBounding(caps ...uintptr) error {
+	for _, c := range caps {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
+			return fmt.Errorf("prctl PR_CAPBSET_DROP: capability %d: %w", c, err)
+		}
+	}
+	return nil
+}

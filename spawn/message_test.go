@@ -1,0 +1,43 @@
+package spawn
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestBytesText(t *testing.T) {
+	for n, want := range map[uint64]string{
+		0: "0 bytes", 1023: "1023 bytes", 1024: "1 KiB", 1536: "1.5 KiB",
+		512 << 20: "512 MiB", 512<<20 + 4096: "512.0 MiB", 3 << 29: "1.5 GiB", 2 << 30: "2 GiB", 5 << 50: "5120 TiB",
+	} {
+		if got := bytesText(n); got != want {
+			t.Errorf("bytesText(%d) = %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestStderrTail(t *testing.T) {
+	tests := []struct{ name, in, want string }{
+		{"empty", "", ""},
+		{"blank lines", "\n \n\t\n", ""},
+		{"last lines only", "1\n2\n3\n4\n5\n6\n7\n", "3 | 4 | 5 | 6 | 7"},
+		{"no final newline", "a\nb", "a | b"},
+		{"terminal colours", "\x1b[31mred\x1b[0m\r\n", "[31mred[0m"},
+		{"broken UTF-8", "a\xffb\n", "a\uFFFDb"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := stderrTail(tt.in); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestStderrTailIsBounded(t *testing.T) {
+	got := stderrTail("start " + strings.Repeat("é", 5000) + " the end\n")
+	if len(got) > stderrMax+3 || !strings.HasSuffix(got, " the end") || !utf8.ValidString(got) {
+		t.Errorf("tail of %d bytes ends %q, valid %v", len(got), got[len(got)-20:], utf8.ValidString(got))
+	}
+}

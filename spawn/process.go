@@ -1,0 +1,144 @@
+package spawn
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"penstock/cgroup"
+)
+
+// group is what a Process needs of its cgroup.Group; tests put a group in its
+// place that can't be emptied.
+type group interface {
+	Procs() ([]int, error)
+	Populated() (bool, error)
+	Kill() error
+	WaitEmpty(context.Context) error
+	Usage() (cgroup.Usage, error)
+	Receipt() (cgroup.Receipt, error)
+	Remove(context.Context) error
+	Gone() <-chan struct{}
+}
+
+// Process is one live process tree in its group. Its methods are safe for
+// concurrent use and none but channel receives blocks.
+type Process struct {
+	group group
+	proc  *os.Process
+	cmd   Command
+	log   *slog.Logger
+
+	asked  chan struct{} // the daemon wants it to end
+	hurry  chan struct{} // ... and won't wait for it to exit by itself
+	exited chan struct{}
+	ended  chan struct{}
+	gone   chan struct{}
+
+	mu      sync.Mutex
+	reason  Cause
+	ending  bool
+	hurried bool
+	settle  bool
+	outcome Outcome
+}
+
+func newProcess(c Command, g group, proc *os.Process, began time.Time, log *slog.Logger) *Process {
+	born := time.Now()
+	return &Process{
+		group: g, proc: proc, cmd: c, log: log,
+		asked: make(chan struct{}), hurry: make(chan struct{}),
+		exited: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{}),
+		outcome: Outcome{Started: born, Spawn: born.Sub(began)},
+	}
+}
+
+// PID is the leader's.
+func (p *Process) PID() int { return p.proc.Pid }
+
+// End ends the tree and records why: SIGTERM to the leader and grace first
+// where the command wants it, else cgroup.kill at once. The first reason wins,
+// and there is none once the leader has exited by itself or Finish was called.
+// It returns at once.
+func (p *Process) End(why Cause) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.isExited() {
+		return
+	}
+	if !p.ending {
+		p.ending, p.reason = true, why
+		close(p.asked)
+	}
+	if !p.hurried {
+		p.hurried = true
+		close(p.hurry)
+	}
+}
+
+// Finish ends the tree tidily after the CLI has said its last word: no reason
+// is recorded. With settle the leader first gets the grace period to exit by
+// itself, which a later End cuts short. It returns at once.
+func (p *Process) Finish(settle bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ending || p.isExited() {
+		return
+	}
+	p.ending, p.settle = true, settle
+	close(p.asked)
+}
+
+// Exited is closed when the leader is gone.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+// Ended is closed when the tree is gone and its receipt read, or given up (Outcome.Leaked).
+func (p *Process) Ended() <-chan struct{} { return p.ended }
+
+// Gone is closed, after Ended, when the group is really removed: only then is
+// its memory free. It stays open when the Spawner is closed before that.
+func (p *Process) Gone() <-chan struct{} { return p.gone }
+
+// Outcome is complete after Ended.
+func (p *Process) Outcome() Outcome {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.outcome
+}
+
+// Usage reads the group live; it fails once the group is removed.
+func (p *Process) Usage() (cgroup.Usage, error) { return p.group.Usage() }
+
+func (p *Process) isExited() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait reaps the leader: the one place that takes its exit status.
+func (p *Process) wait() {
+	state, err := p.proc.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.outcome.Exited = time.Now()
+	if err != nil {
+		p.log.Error("leader not waited for", "run", p.cmd.ID, "err", err)
+	} else {
+		p.outcome.Exit = exitOf(state)
+	}
+	close(p.exited)
+}
+
+func exitOf(state *os.ProcessState) Exit {
+	e := Exit{Code: state.ExitCode(), Known: true}
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		e.Signal = ws.Signal()
+	}
+	return e
+}

@@ -1,0 +1,128 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"penstock/cgroup"
+)
+
+// selfTestMax bounds the whole self-test.
+const selfTestMax = 30 * time.Second
+
+// proveSpawn runs two real children through the very path of every run: one
+// that must exit 0 - the kernel kills every child born from a group that was
+// once killed - and one that must sit in its group, under its limits, die of
+// the kill and leave nothing.
+func (s *Spawner) proveSpawn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, selfTestMax)
+	defer cancel()
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		return fmt.Errorf("look for a program to start: %w", err)
+	}
+	limits := cgroup.Limits{}
+	if s.root.Enforced().Memory == cgroup.Kernel {
+		limits.MemoryMax = 64 << 20
+	}
+	if s.root.Enforced().Pids == cgroup.Kernel {
+		limits.PidsMax = 16
+	}
+	test := func(n int, arg string) Command {
+		return Command{
+			ID:   fmt.Sprintf("selftest-%d-%d", os.Getpid(), n),
+			Argv: []string{sleep, arg}, Env: []string{}, Dir: "/",
+			Limits: cgroup.Resources(limits),
+		}
+	}
+	if err := s.proveExit(ctx, test(1, "0")); err != nil {
+		return err
+	}
+	return s.proveCage(ctx, test(2, "600"), limits)
+}
+
+func (s *Spawner) proveExit(ctx context.Context, c Command) error {
+	p, err := s.Start(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := awaitGone(ctx, p); err != nil {
+		return err
+	}
+	if e := p.Outcome().Exit; !e.Known || e.Code != 0 {
+		return fmt.Errorf("%s: %+v instead of exit status 0: if killed, the daemon's own cgroup has seen cgroup.kill and children born from it die at birth (hint: restart the unit)", c.Argv[0], e)
+	}
+	return p.Outcome().Err
+}
+
+func (s *Spawner) proveCage(ctx context.Context, c Command, l cgroup.Limits) error {
+	p, err := s.Start(ctx, c)
+	if err != nil {
+		return err
+	}
+	placed := s.provePlace(p, c.ID)
+	p.End(Killed)
+	if err := awaitGone(ctx, p); err != nil {
+		return errors.Join(placed, err)
+	}
+	o := p.Outcome()
+	return errors.Join(placed, o.Err, proveLimit("memory.max", l.MemoryMax, o.Receipt.MemoryMaxBytes),
+		proveLimit("pids.max", l.PidsMax, o.Receipt.PidsMax))
+}
+
+// provePlace asks the kernel twice where the child is.
+func (s *Spawner) provePlace(p *Process, id string) error {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID()) + "/cgroup")
+	if err != nil {
+		return err
+	}
+	if at := unifiedPath(string(text)); !strings.HasSuffix(at, "/"+id) {
+		return fmt.Errorf("child %d is in cgroup %q instead of %q", p.PID(), at, id)
+	}
+	procs, err := p.group.Procs()
+	if err != nil {
+		return err
+	}
+	if len(procs) != 1 || procs[0] != p.PID() {
+		return fmt.Errorf("group %s holds %v instead of %d", id, procs, p.PID())
+	}
+	return nil
+}
+
+// unifiedPath finds the cgroup v2 line of /proc/PID/cgroup (cgroups(7)).
+func unifiedPath(text string) string {
+	for line := range strings.Lines(text) {
+		if path, ok := strings.CutPrefix(line, "0::"); ok {
+			return strings.TrimSuffix(path, "\n")
+		}
+	}
+	return ""
+}
+
+func proveLimit(file string, want int64, got *uint64) error {
+	switch {
+	case want == 0:
+		return nil
+	case got == nil:
+		return fmt.Errorf("%s: can't be read back", file)
+	case *got != uint64(want):
+		return fmt.Errorf("%s: %d in force instead of %d", file, *got, want)
+	}
+	return nil
+}
+
+func awaitGone(ctx context.Context, p *Process) error {
+	select {
+	case <-p.Gone():
+		return nil
+	case <-ctx.Done():
+		p.End(Killed)
+		return fmt.Errorf("child %d and its group are not gone: %w", p.PID(), ctx.Err())
+	}
+}

@@ -1,0 +1,128 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+
+	"penstock/cgroup"
+)
+
+// Spawner starts process trees below one cgroup root. Safe for concurrent use.
+type Spawner struct {
+	root     *cgroup.Root
+	launcher *launcher
+	log      *slog.Logger
+	mode     cgroup.Mode
+	selfTest string
+	swept    cgroup.Swept
+
+	closed chan struct{} // nothing removes groups any more
+
+	mu      sync.Mutex
+	closing bool
+	live    map[*Process]struct{}
+	starts  sync.WaitGroup // under way
+	watches sync.WaitGroup // supervisors
+}
+
+// Open takes the cgroup root, clears what an earlier daemon left below it,
+// prepares the launcher thread and, where asked, proves the whole path with a
+// real child. Every failure is a refusal and leaves nothing behind; in strict
+// mode so is a launcher whose children could write to cgroups.
+func Open(ctx context.Context, o Options) (*Spawner, error) {
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	root, err := cgroup.Open(ctx, o.Cgroup)
+	if err != nil {
+		return nil, err
+	}
+	s := &Spawner{
+		root: root, log: log, mode: o.Cgroup.Mode, selfTest: "off",
+		closed: make(chan struct{}), live: map[*Process]struct{}{},
+	}
+	if err := s.prepare(ctx, o.SelfTest); err != nil {
+		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+	}
+	return s, nil
+}
+
+func (s *Spawner) prepare(ctx context.Context, selfTest bool) (err error) {
+	if s.swept, err = s.root.Sweep(ctx); err != nil {
+		return fmt.Errorf("sweep %s: %w", s.root.Path(), err)
+	}
+	if s.swept.Groups > 0 || len(s.swept.Left) > 0 {
+		s.log.Warn("an earlier daemon left groups behind",
+			"removed", s.swept.Groups, "processes", s.swept.Processes, "still_there", s.swept.Left)
+	}
+	if s.launcher, err = openLauncher(filepath.Join(s.root.Path(), "cgroup.procs")); err != nil {
+		return fmt.Errorf("launcher: %w", err)
+	}
+	if !s.launcher.proof {
+		if s.mode == cgroup.Strict {
+			return fmt.Errorf("launcher: escape proofing %s (hint: give CAP_SYS_ADMIN, enable Landlock, or set isolation = \"available\")", s.launcher.escape)
+		}
+		s.log.Warn("children could write to cgroups", "escape_proofing", s.launcher.escape)
+	}
+	if !selfTest {
+		return nil
+	}
+	if err := s.proveSpawn(ctx); err != nil {
+		return fmt.Errorf("self-test: %w", err)
+	}
+	s.selfTest = "passed"
+	return nil
+}
+
+// Isolation is the state of the cage.
+func (s *Spawner) Isolation() Isolation {
+	e := s.root.Enforced()
+	return Isolation{
+		Mode: s.mode, Root: s.root.Path(),
+		Memory: e.Memory, Pids: e.Pids, Kill: e.Kill,
+		SelfTest: s.selfTest, Escape: s.launcher.escape,
+		LeakedGroups: s.root.Leaked(),
+	}
+}
+
+// Enforced tells who holds each limit.
+func (s *Spawner) Enforced() cgroup.Enforced { return s.root.Enforced() }
+
+// Swept tells what an earlier daemon had left and Open removed.
+func (s *Spawner) Swept() cgroup.Swept { return s.swept }
+
+// Usage reads all runs together.
+func (s *Spawner) Usage() (cgroup.Usage, error) { return s.root.Usage() }
+
+// enter admits one start; every nil answer needs a leave.
+func (s *Spawner) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return errClosed
+	}
+	s.starts.Add(1)
+	return nil
+}
+
+func (s *Spawner) leave() { s.starts.Done() }
+
+// adopt begins to supervise a newborn process.
+func (s *Spawner) adopt(p *Process) {
+	s.mu.Lock()
+	s.live[p] = struct{}{}
+	s.mu.Unlock()
+	s.watches.Add(1)
+	go func() {
+		defer s.watches.Done()
+		p.supervise(s.closed)
+		s.mu.Lock()
+		delete(s.live, p)
+		s.mu.Unlock()
+	}()
+}

@@ -1,0 +1,170 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"penstock/cgroup"
+)
+
+const (
+	// startMax bounds clone to execve: Go's spawn holds its processor so long,
+	// and a target throttled or frozen from outside would hold it for ever.
+	startMax = 10 * time.Second
+	// teardownMax bounds each of: waiting for emptiness, and removing the group.
+	teardownMax = 5 * time.Second
+)
+
+// Start makes the group with its limits, gives birth to the command inside it
+// and sees to its end from then on. A *StartError says why nothing runs; the
+// group is then removed again and BeforeRemove has not been called. ctx governs
+// the start only: ended before the birth, nothing is born. Safe for concurrent
+// use; births happen one at a time.
+func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
+	if ctx.Err() != nil {
+		return nil, notStarted(c.ID, context.Cause(ctx))
+	}
+	if len(c.Argv) == 0 || !filepath.IsAbs(c.Argv[0]) {
+		return nil, &StartError{CLIMissing, fmt.Errorf("start %s: argv %q: program is not an absolute path", c.ID, c.Argv)}
+	}
+	if err := s.enter(); err != nil {
+		return nil, notStarted(c.ID, err)
+	}
+	defer s.leave()
+	began := time.Now()
+	g, err := s.root.NewGroup(c.ID, c.Limits)
+	if err != nil {
+		return nil, &StartError{CLIError, fmt.Errorf("start %s: %w", c.ID, err)}
+	}
+	proc, err := s.bear(ctx, c, g)
+	if err != nil {
+		return nil, err
+	}
+	if err := raiseOOMScore(proc.Pid); err != nil {
+		s.log.Warn("child keeps the daemon's OOM score", "run", c.ID, "err", err)
+	}
+	p := newProcess(c, g, proc, began, s.log)
+	s.adopt(p)
+	// Only now: a child under its own CPU limit before execve stalls the daemon.
+	if err := g.ApplyCPU(); err != nil {
+		p.End(CLIError)
+		<-p.Ended()
+		return nil, &StartError{CLIError, fmt.Errorf("start %s: %w", c.ID, err)}
+	}
+	return p, nil
+}
+
+// birth is what the launcher thread answers.
+type birth struct {
+	proc *os.Process
+	err  error
+}
+
+// bear starts the command in the group from the launcher thread. On error the
+// group is gone or given to the janitor.
+func (s *Spawner) bear(ctx context.Context, c Command, g *cgroup.Group) (*os.Process, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, s.unborn(c, g, err)
+	}
+	defer null.Close()
+	attr := attributes(c, g.FD(), null)
+	answer := make(chan birth, 1)
+	err = s.launcher.do(ctx, func() {
+		if ctx.Err() != nil {
+			answer <- birth{err: context.Cause(ctx)}
+			return
+		}
+		proc, err := os.StartProcess(c.Argv[0], c.Argv, attr)
+		answer <- birth{proc, err}
+	})
+	if err != nil {
+		return nil, s.unborn(c, g, err)
+	}
+	late := time.NewTimer(startMax)
+	defer late.Stop()
+	select {
+	case b := <-answer:
+		if b.err != nil {
+			return nil, s.unborn(c, g, b.err)
+		}
+		return b.proc, nil
+	case <-late.C:
+		return nil, s.overdue(c, g, answer)
+	}
+}
+
+// attributes are what the child is born with. Its environment is never nil,
+// which os would replace by the daemon's own.
+func attributes(c Command, groupFD int, null *os.File) *os.ProcAttr {
+	files := []*os.File{c.Stdin, c.Stdout, c.Stderr}
+	for i, f := range files {
+		if f == nil {
+			files[i] = null
+		}
+	}
+	return &os.ProcAttr{
+		Dir:   c.Dir,
+		Env:   append([]string{}, c.Env...),
+		Files: files,
+		// os asks for a pidfd by itself and signals and waits through it.
+		Sys: &syscall.SysProcAttr{
+			Setsid:      true,
+			Credential:  c.User,
+			UseCgroupFD: true,
+			CgroupFD:    groupFD,
+		},
+	}
+}
+
+// unborn removes the group of a command that was never started and says why.
+func (s *Spawner) unborn(c Command, g *cgroup.Group, err error) *StartError {
+	receipt, receiptErr := g.Receipt()
+	if receiptErr != nil {
+		s.log.Warn("no receipt of a failed start", "run", c.ID, "err", receiptErr)
+	}
+	s.discard(c, g)
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return notStarted(c.ID, err)
+	}
+	return execFailed(c, receipt, err)
+}
+
+// discard removes a group nothing lives in; a refusal goes to the janitor.
+func (s *Spawner) discard(c Command, g *cgroup.Group) {
+	ctx, cancel := context.WithTimeout(context.Background(), teardownMax)
+	defer cancel()
+	if err := g.Remove(ctx); err != nil {
+		s.log.Warn("group of a failed start not removed yet", "run", c.ID, "err", err)
+	}
+}
+
+// overdue ends a birth that takes too long, and stops waiting for it when even
+// the kill doesn't end it; who comes late is reaped in the background.
+func (s *Spawner) overdue(c Command, g *cgroup.Group, answer <-chan birth) *StartError {
+	late := fmt.Errorf("start %s: %s: not executing after %s: its group was throttled or frozen from outside", c.ID, c.Argv[0], startMax)
+	if err := g.Kill(); err != nil {
+		late = fmt.Errorf("%w; %w", late, err)
+	}
+	reaped := make(chan struct{})
+	go func() {
+		defer close(reaped)
+		if b := <-answer; b.proc != nil {
+			if _, err := b.proc.Wait(); err != nil {
+				s.log.Warn("overdue child not reaped", "run", c.ID, "err", err)
+			}
+		}
+		s.discard(c, g)
+	}()
+	select {
+	case <-reaped:
+	case <-time.After(teardownMax):
+	}
+	return &StartError{CLIError, late}
+}

@@ -1,0 +1,116 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"penstock/cgroup"
+)
+
+// StartError is why nothing was started; Cause is cli_missing, memory_limit,
+// pids_limit, cli_error or shutting_down, and cancelled or timeout when the
+// context ended first.
+type StartError struct {
+	Cause Cause
+	Err   error
+}
+
+func (e *StartError) Error() string { return e.Err.Error() }
+func (e *StartError) Unwrap() error { return e.Err }
+
+// notStarted maps a context's end, or the spawner's, to the refusal.
+func notStarted(id string, err error) *StartError {
+	cause := Cancelled
+	switch {
+	case errors.Is(err, errClosed):
+		cause = ShuttingDown
+	case errors.Is(err, context.DeadlineExceeded):
+		cause = Timeout
+	}
+	return &StartError{cause, fmt.Errorf("start %s: not started: %w", id, err)}
+}
+
+// execFailed explains a refused clone or execve. The kernel's errno alone names
+// neither which file is meant nor whose limit was hit, so the file system and
+// the group's receipt are asked.
+func execFailed(c Command, r cgroup.Receipt, err error) *StartError {
+	program := c.Argv[0]
+	fail := func(cause Cause, path, why string) *StartError {
+		return &StartError{cause, fmt.Errorf("start %s: %s: %s: %w", c.ID, path, why, errnoOf(err))}
+	}
+	switch {
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EACCES),
+		errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ELOOP):
+		path, why := missing(c, err)
+		return fail(CLIMissing, path, why)
+	case errors.Is(err, syscall.ENOEXEC):
+		return fail(CLIMissing, program, "not executable here: neither a program for this machine nor a script with a #! line")
+	case errors.Is(err, syscall.EAGAIN) && above0(r.PidsRefused):
+		return fail(PidsLimit, program, fmt.Sprintf("pids limit%s reached at the start: raise pids_max", pidsFigure(r, c.Limits)))
+	case errors.Is(err, syscall.EAGAIN):
+		return fail(CLIError, program, "the host refuses new tasks: raise TasksMax= of the unit or the user's nproc limit")
+	case (errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ENOMEM)) && (above0(r.OOMEvents) || above0(r.OOMKills)):
+		return fail(MemoryLimit, program, fmt.Sprintf("memory limit%s too small to start: raise memory_max", memoryFigure(r, c.Limits)))
+	case errors.Is(err, syscall.E2BIG):
+		return fail(CLIError, program, "arguments and environment are too long")
+	case errors.Is(err, syscall.ENOMEM):
+		return fail(CLIError, program, "the host is out of memory")
+	case errors.Is(err, syscall.ENOSYS):
+		return fail(CLIError, program, "clone3 is blocked by seccomp: take RestrictNamespaces= out of the unit, or allow clone3 in the container's profile")
+	case errors.Is(err, syscall.EPERM) && c.User != nil:
+		return fail(CLIError, program, fmt.Sprintf("can't become uid %d gid %d: the daemon must be root to run a backend as another user", c.User.Uid, c.User.Gid))
+	}
+	return fail(CLIError, program, "could not be started")
+}
+
+// errnoOf takes the bare errno out of os's PathError, whose path we tell better.
+func errnoOf(err error) error {
+	var e syscall.Errno
+	if errors.As(err, &e) {
+		return e
+	}
+	return err
+}
+
+// missing tells which of the files execve needs is at fault, and how.
+func missing(c Command, err error) (path, why string) {
+	if c.Dir != "" {
+		dir, statErr := os.Stat(c.Dir)
+		switch {
+		case errors.Is(statErr, fs.ErrNotExist):
+			return c.Dir, "working directory does not exist"
+		case statErr != nil:
+			return c.Dir, "working directory can't be entered"
+		case !dir.IsDir():
+			return c.Dir, "working directory is not a directory"
+		}
+	}
+	program := c.Argv[0]
+	info, statErr := os.Stat(program)
+	switch {
+	case errors.Is(statErr, fs.ErrNotExist), errors.Is(statErr, syscall.ENOTDIR):
+		return program, "program not found"
+	case statErr != nil:
+		return program, "program can't be reached"
+	case info.IsDir():
+		return program, "is a directory, not a program"
+	case info.Mode()&0o111 == 0:
+		return program, "not executable (chmod +x?)"
+	case errors.Is(err, syscall.ENOENT):
+		return program, "its interpreter (the #! line, or the ELF loader) was not found"
+	case c.User != nil:
+		return program, fmt.Sprintf("may not be executed by uid %d, or %s not entered by it", c.User.Uid, orRoot(c.Dir))
+	}
+	return program, "may not be executed (file mode, a directory above it, or a noexec mount)"
+}
+
+func orRoot(dir string) string {
+	if dir == "" {
+		return "its working directory"
+	}
+	return dir
+}

@@ -1,0 +1,78 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"penstock/cgroup"
+)
+
+func TestExecFailed(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("#!/no/such/interpreter\n"), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	program, plain := file("program", 0o755), file("plain", 0o644)
+	tests := []struct {
+		name    string
+		program string
+		dir     string
+		user    *syscall.Credential
+		receipt cgroup.Receipt
+		err     error
+		want    Cause
+		says    string
+	}{
+		{"program missing", dir + "/no", "", nil, cgroup.Receipt{}, syscall.ENOENT, CLIMissing, dir + "/no: program not found"},
+		{"path through a file", program + "/x", "", nil, cgroup.Receipt{}, syscall.ENOTDIR, CLIMissing, "program not found"},
+		{"interpreter missing", program, "", nil, cgroup.Receipt{}, syscall.ENOENT, CLIMissing, "interpreter"},
+		{"directory missing", program, dir + "/gone", nil, cgroup.Receipt{}, syscall.ENOENT, CLIMissing, dir + "/gone: working directory does not exist"},
+		{"directory is a file", program, plain, nil, cgroup.Receipt{}, syscall.ENOTDIR, CLIMissing, "working directory is not a directory"},
+		{"not executable", plain, dir, nil, cgroup.Receipt{}, syscall.EACCES, CLIMissing, plain + ": not executable"},
+		{"a directory", dir, "", nil, cgroup.Receipt{}, syscall.EACCES, CLIMissing, dir + ": is a directory"},
+		{"not for this user", program, dir, &syscall.Credential{Uid: 77}, cgroup.Receipt{}, syscall.EACCES, CLIMissing, "uid 77"},
+		{"noexec", program, dir, nil, cgroup.Receipt{}, syscall.EACCES, CLIMissing, "noexec"},
+		{"wrong format", program, "", nil, cgroup.Receipt{}, syscall.ENOEXEC, CLIMissing, "#! line"},
+		{"pids limit", program, "", nil, cgroup.Receipt{PidsRefused: num(1), PidsMax: num(2)}, syscall.EAGAIN, PidsLimit, "pids limit of 2"},
+		{"host task limit", program, "", nil, cgroup.Receipt{PidsRefused: num(0)}, syscall.EAGAIN, CLIError, "TasksMax"},
+		{"memory limit as E2BIG", program, "", nil, cgroup.Receipt{OOMEvents: num(1), MemoryMaxBytes: num(1 << 20)}, syscall.E2BIG, MemoryLimit, "memory limit of 1 MiB"},
+		{"memory limit as ENOMEM", program, "", nil, cgroup.Receipt{OOMEvents: num(1)}, syscall.ENOMEM, MemoryLimit, "memory limit"},
+		{"arguments too long", program, "", nil, cgroup.Receipt{OOMEvents: num(0)}, syscall.E2BIG, CLIError, "arguments"},
+		{"host out of memory", program, "", nil, cgroup.Receipt{}, syscall.ENOMEM, CLIError, "host is out of memory"},
+		{"clone3 blocked", program, "", nil, cgroup.Receipt{}, syscall.ENOSYS, CLIError, "RestrictNamespaces"},
+		{"user refused", program, "", &syscall.Credential{Uid: 77}, cgroup.Receipt{}, syscall.EPERM, CLIError, "uid 77"},
+		{"anything else", program, "", nil, cgroup.Receipt{}, syscall.ETXTBSY, CLIError, "text file busy"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := Command{ID: "run_1", Argv: []string{tt.program}, Dir: tt.dir, User: tt.user}
+			got := execFailed(c, tt.receipt, &os.PathError{Op: "fork/exec", Path: tt.program, Err: tt.err})
+			if got.Cause != tt.want || !strings.Contains(got.Error(), tt.says) {
+				t.Errorf("%q %q, want %q with %q", got.Cause, got, tt.want, tt.says)
+			}
+			if !errors.Is(got, tt.err) {
+				t.Errorf("%q does not wrap %v", got, tt.err)
+			}
+		})
+	}
+}
+
+func TestNotStarted(t *testing.T) {
+	for err, want := range map[error]Cause{
+		errClosed: ShuttingDown, context.Canceled: Cancelled,
+		context.DeadlineExceeded: Timeout, errors.New("client left"): Cancelled,
+	} {
+		if got := notStarted("run_1", err); got.Cause != want || !errors.Is(got, err) {
+			t.Errorf("%v: %q %q, want %q", err, got.Cause, got, want)
+		}
+	}
+}

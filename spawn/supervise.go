@@ -1,0 +1,124 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// supervise sees one tree to its end. abandoned is closed when nobody will
+// remove leftover groups any more.
+func (p *Process) supervise(abandoned <-chan struct{}) {
+	go p.wait()
+	select {
+	case <-p.exited:
+	case <-p.asked:
+		p.persuade()
+	}
+	p.teardown()
+	select {
+	case <-p.group.Gone():
+		close(p.gone)
+	case <-abandoned:
+	}
+}
+
+// persuade gives the leader the time it may have to end by itself.
+func (p *Process) persuade() {
+	p.mu.Lock()
+	settle := p.settle
+	p.mu.Unlock()
+	if settle && p.exitsWithin(p.cmd.Grace, p.hurry) {
+		return
+	}
+	if !p.cmd.SoftEnd || p.proc.Signal(syscall.SIGTERM) != nil {
+		return
+	}
+	p.exitsWithin(p.cmd.Grace, nil)
+}
+
+// exitsWithin waits for the leader's own exit.
+func (p *Process) exitsWithin(d time.Duration, hurry <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-p.exited:
+		return true
+	case <-timer.C:
+	case <-hurry:
+	}
+	return false
+}
+
+// teardown empties, accounts for and removes the group, each step bounded, and
+// closes ended.
+func (p *Process) teardown() {
+	begin := time.Now()
+	var errs []error
+	note := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	survived, err := p.kill()
+	note(err)
+	leaked, err := p.awaitEmpty()
+	note(err)
+	receipt, err := p.group.Receipt()
+	note(err)
+	if p.cmd.BeforeRemove != nil {
+		p.cmd.BeforeRemove()
+	}
+	note(p.remove())
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o := &p.outcome
+	o.Reason, o.Receipt, o.Survived, o.Leaked = p.reason, receipt, survived, leaked
+	o.Teardown = time.Since(begin)
+	o.Err = errors.Join(errs...)
+	close(p.ended)
+}
+
+// kill ends whatever is left and counts what had outlived a leader that was
+// gone already.
+func (p *Process) kill() (survived int, err error) {
+	alone := p.isExited()
+	populated, err := p.group.Populated()
+	if alone && err == nil && !populated {
+		return 0, nil
+	}
+	if alone {
+		procs, procsErr := p.group.Procs()
+		err = errors.Join(err, procsErr)
+		survived = len(procs)
+	}
+	if killErr := p.group.Kill(); killErr != nil {
+		err = errors.Join(err, killErr)
+		if leaderErr := p.proc.Kill(); !alone && leaderErr != nil {
+			err = errors.Join(err, fmt.Errorf("kill leader %d: %w", p.PID(), leaderErr))
+		}
+	}
+	return survived, err
+}
+
+// awaitEmpty waits for the leader's status and for an empty group.
+func (p *Process) awaitEmpty() (leaked bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), teardownMax)
+	defer cancel()
+	err = p.group.WaitEmpty(ctx)
+	select {
+	case <-p.exited:
+	case <-ctx.Done():
+		err = errors.Join(err, fmt.Errorf("wait %d: leader not gone %s after the kill", p.PID(), teardownMax))
+	}
+	return err != nil, err
+}
+
+func (p *Process) remove() error {
+	ctx, cancel := context.WithTimeout(context.Background(), teardownMax)
+	defer cancel()
+	return p.group.Remove(ctx)
+}

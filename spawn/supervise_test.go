@@ -1,0 +1,202 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"penstock/cgroup"
+)
+
+// patience bounds every wait of a test.
+const patience = 20 * time.Second
+
+func await(t *testing.T, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(patience):
+		t.Fatalf("%s: not within %s", what, patience)
+	}
+}
+
+// fakeGroup stands for a group whose kernel side misbehaves; kill is what
+// cgroup.kill would do.
+type fakeGroup struct {
+	mu        sync.Mutex
+	calls     []string
+	kill      func() error
+	populated bool
+	procs     []int
+	empty     error
+	gone      chan struct{}
+}
+
+func (g *fakeGroup) note(call string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.calls = append(g.calls, call)
+}
+
+func (g *fakeGroup) Procs() ([]int, error)            { g.note("procs"); return g.procs, nil }
+func (g *fakeGroup) Populated() (bool, error)         { return g.populated, nil }
+func (g *fakeGroup) Usage() (cgroup.Usage, error)     { return cgroup.Usage{}, nil }
+func (g *fakeGroup) Receipt() (cgroup.Receipt, error) { g.note("receipt"); return clean, nil }
+func (g *fakeGroup) Gone() <-chan struct{}            { return g.gone }
+func (g *fakeGroup) Kill() error                      { g.note("kill"); return g.kill() }
+func (g *fakeGroup) Remove(context.Context) error     { g.note("remove"); return g.empty }
+func (g *fakeGroup) WaitEmpty(context.Context) error {
+	g.note("wait")
+	return g.empty
+}
+
+// supervised starts a script without any group and supervises it in a fake one.
+func supervised(t *testing.T, g *fakeGroup, c Command, script string) (*Process, chan struct{}) {
+	t.Helper()
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	leader, err := os.StartProcess("/bin/sh", []string{"sh", "-c", script}, &os.ProcAttr{Files: []*os.File{null, in, null}})
+	in.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(script, "echo ready") {
+		if _, err := out.Read(make([]byte, 1)); err != nil {
+			t.Fatalf("leader is not ready: %v", err)
+		}
+	}
+	g.gone = make(chan struct{})
+	if g.kill == nil {
+		g.kill = leader.Kill
+	}
+	p := newProcess(c, g, leader, time.Now(), slog.New(slog.DiscardHandler))
+	abandoned, over := make(chan struct{}), make(chan struct{})
+	go func() { p.supervise(abandoned); close(over) }()
+	t.Cleanup(func() {
+		p.End(Killed)
+		close(abandoned)
+		await(t, "supervisor", over)
+	})
+	return p, abandoned
+}
+
+func TestTeardownInOrder(t *testing.T) {
+	g := &fakeGroup{}
+	c := Command{ID: "run_1"}
+	c.BeforeRemove = func() { g.note("before remove") }
+	p, _ := supervised(t, g, c, "exit 3")
+	await(t, "end", p.Ended())
+	if diff := cmp.Diff([]string{"wait", "receipt", "before remove", "remove"}, g.calls); diff != "" {
+		t.Error(diff)
+	}
+	if o := p.Outcome(); o.Exit != (Exit{Code: 3, Known: true}) || o.Reason != "" || o.Leaked || o.Err != nil {
+		t.Errorf("outcome %+v", o)
+	}
+	select {
+	case <-p.Gone():
+		t.Fatal("gone before the group is")
+	default:
+	}
+	close(g.gone)
+	await(t, "gone", p.Gone())
+}
+
+func TestWhatOutlivesTheLeaderIsKilledAndCounted(t *testing.T) {
+	g := &fakeGroup{populated: true, procs: []int{7, 8}, kill: func() error { return nil }}
+	p, _ := supervised(t, g, Command{}, "exit 0")
+	await(t, "end", p.Ended())
+	if diff := cmp.Diff([]string{"procs", "kill", "wait", "receipt", "remove"}, g.calls); diff != "" {
+		t.Error(diff)
+	}
+	if o := p.Outcome(); o.Survived != 2 {
+		t.Errorf("survived %d, want 2", o.Survived)
+	}
+}
+
+func TestUnkillableTreeIsGivenUpAndSaid(t *testing.T) {
+	g := &fakeGroup{populated: true, empty: fmt.Errorf("wait: %w", cgroup.ErrBusy)}
+	p, _ := supervised(t, g, Command{}, "exec sleep 60")
+	p.End(Timeout)
+	await(t, "end", p.Ended())
+	o := p.Outcome()
+	if !o.Leaked || !errors.Is(o.Err, cgroup.ErrBusy) || o.Reason != Timeout {
+		t.Errorf("leaked %v, err %v, reason %q", o.Leaked, o.Err, o.Reason)
+	}
+}
+
+func TestLeaderIsKilledWhereTheGroupCannotBe(t *testing.T) {
+	broken := errors.New("cgroup.kill: broken")
+	g := &fakeGroup{populated: true, kill: func() error { return broken }}
+	p, _ := supervised(t, g, Command{}, "exec sleep 60")
+	p.End(Cancelled)
+	await(t, "end", p.Ended())
+	o := p.Outcome()
+	if o.Exit.Signal != syscall.SIGKILL || !errors.Is(o.Err, broken) {
+		t.Errorf("exit %+v, err %v", o.Exit, o.Err)
+	}
+}
+
+const trapTerm = `trap "exit 9" TERM; echo ready; while :; do sleep 0.02; done`
+
+func TestEndings(t *testing.T) {
+	tests := []struct {
+		name   string
+		cmd    Command
+		script string
+		end    func(*Process)
+		exit   Exit
+		reason Cause
+	}{
+		{"hard end", Command{Grace: patience}, trapTerm, func(p *Process) { p.End(Timeout) }, sigkill, Timeout},
+		{"soft end", Command{Grace: patience, SoftEnd: true}, trapTerm, func(p *Process) { p.End(Timeout) }, Exit{Code: 9, Known: true}, Timeout},
+		{"soft end ignored", Command{Grace: 50 * time.Millisecond, SoftEnd: true}, `trap "" TERM; echo ready; while :; do sleep 0.02; done`,
+			func(p *Process) { p.End(Timeout) }, sigkill, Timeout},
+		{"first reason wins", Command{}, trapTerm, func(p *Process) { p.End(Cancelled); p.End(Timeout) }, sigkill, Cancelled},
+		{"finish at once", Command{Grace: patience}, trapTerm, func(p *Process) { p.Finish(false) }, sigkill, ""},
+		{"soft finish", Command{Grace: patience, SoftEnd: true}, trapTerm, func(p *Process) { p.Finish(false) }, Exit{Code: 9, Known: true}, ""},
+		{"settled", Command{Grace: patience}, "echo ready; sleep 0.1; exit 4", func(p *Process) { p.Finish(true) }, Exit{Code: 4, Known: true}, ""},
+		{"never settles", Command{Grace: 50 * time.Millisecond}, trapTerm, func(p *Process) { p.Finish(true) }, sigkill, ""},
+		{"never settles, soft", Command{Grace: 300 * time.Millisecond, SoftEnd: true}, trapTerm, func(p *Process) { p.Finish(true) }, Exit{Code: 9, Known: true}, ""},
+		{"end cuts settling short, without a reason", Command{Grace: time.Hour}, trapTerm, func(p *Process) { p.Finish(true); p.End(Timeout) }, sigkill, ""},
+		{"finish after end changes nothing", Command{Grace: time.Hour}, trapTerm, func(p *Process) { p.End(Timeout); p.Finish(true) }, sigkill, Timeout},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			g := &fakeGroup{populated: true}
+			p, _ := supervised(t, g, tt.cmd, tt.script)
+			tt.end(p)
+			await(t, "end", p.Ended())
+			if o := p.Outcome(); o.Exit != tt.exit || o.Reason != tt.reason {
+				t.Errorf("exit %+v reason %q, want %+v and %q", o.Exit, o.Reason, tt.exit, tt.reason)
+			}
+		})
+	}
+}
+
+func TestReasonAfterTheExitIsNone(t *testing.T) {
+	g := &fakeGroup{}
+	p, _ := supervised(t, g, Command{}, "exit 0")
+	await(t, "exit", p.Exited())
+	p.End(Timeout)
+	await(t, "end", p.Ended())
+	if o := p.Outcome(); o.Reason != "" {
+		t.Errorf("reason %q for a leader that had exited", o.Reason)
+	}
+}
