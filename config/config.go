@@ -7,6 +7,7 @@ import "time"
 // Config is the whole configuration after Load: every size is in bytes, every
 // path absolute, every default filled in.
 type Config struct {
+	File           string   // the configuration file that was read; "" when there is none
 	Listen         []string // "127.0.0.1:3344" or "unix:/path"
 	StateDir       string
 	TokensFile     string
@@ -96,9 +97,3 @@ type Token struct {
 	Name   string
 	SHA256 [32]byte // of the token
 }
-
-// The contract of this package:
-//
-//	type Sources struct { File string; Named bool; Environ []string; Flags map[string]string; Host Host }
-//	func Load(s Sources) (Config, error)   // error is Problems: every problem at once, file:line:col, hint
-//	func (c Config) Check... whatever `penstock check` needs

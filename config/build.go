@@ -1,0 +1,56 @@
+package config
+
+import "time"
+
+// builder turns settings into a Config, checking what only the whole can tell.
+type builder struct {
+	*layers
+	env map[string]string
+}
+
+func (b *builder) config() Config {
+	c := Config{
+		Listen:         b.listen(),
+		StateDir:       b.stateDir(),
+		TokensFile:     b.tokensFile(),
+		AllowedHosts:   b.hosts("allowed_hosts"),
+		WorkspaceRoots: b.workspaceRoots(),
+		DrainTimeout:   value[time.Duration](b.layers, "drain_timeout"),
+		Isolation: Isolation{
+			Mode:     value[string](b.layers, "isolation.mode"),
+			SelfTest: value[bool](b.layers, "isolation.self_test"),
+		},
+		Budget: Budget{
+			Memory:  value[int64](b.layers, "budget.memory"),
+			MaxRuns: int(value[int64](b.layers, "budget.max_runs")),
+		},
+		Queue: Queue{
+			MaxWaiting: int(value[int64](b.layers, "queue.max_waiting")),
+			MaxWait:    value[time.Duration](b.layers, "queue.max_wait"),
+		},
+		Translate: Translate{
+			SidecarHost: b.hostName("translate.sidecar_host"),
+			Aliases:     b.hosts("translate.aliases"),
+		},
+		Log: Log{
+			Level:  value[string](b.layers, "log.level"),
+			Format: value[string](b.layers, "log.format"),
+		},
+	}
+	b.checkBudget(c.Budget)
+	c.Limits = b.limits("limits", c.Budget)
+	c.Tokens = b.tokens(c.TokensFile)
+	b.checkOpenToAll(c)
+	c.Clients = b.clientTable(c)
+	c.Backends = b.backendTable(c)
+	return c
+}
+
+func (b *builder) checkBudget(budget Budget) {
+	if budget.Memory < memoryFloor && !b.bad["budget.memory"] {
+		b.reject("budget.memory", "at least 32MiB", "%s is too small for any run", formatSize(budget.Memory))
+	}
+	if d := value[time.Duration](b.layers, "queue.max_wait"); d <= 0 {
+		b.reject("queue.max_wait", "queue.max_waiting = 0 turns waiting off", "must be more than 0")
+	}
+}

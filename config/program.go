@@ -1,0 +1,117 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// resolve finds the program of a backend. One that isn't there is no error of
+// the configuration: it may be installed later, and the others still work.
+func (b *builder) resolve(be *Backend, prefix string) {
+	key := prefix + "command"
+	command := slices.Clone(value[[]string](b.layers, key))
+	switch {
+	case be.Kind == "demo":
+		if len(command) > 0 {
+			b.reject(key, "leave it out", "demo is the daemon's own program")
+		}
+		command = []string{b.host.Executable, "demo"}
+		if b.host.Executable == "" {
+			be.Missing = "not found: the daemon's own program"
+		}
+		be.Command = command
+		return
+	case len(command) == 0 && b.written(key):
+		b.reject(key, "", "is empty")
+	case len(command) == 0:
+		if program, known := programs()[be.Kind]; known {
+			command = []string{program}
+		} else if be.Kind != "" && !b.bad[key] {
+			b.problem(b.backends[be.Name], "backends."+be.Name, faultf(`write command = ["program", "argument"]`, "has no command"))
+		}
+	}
+	be.Command = command
+	if len(command) == 0 {
+		return
+	}
+	if strings.HasPrefix(command[0], "~") {
+		full, f := b.expand(command[0])
+		if f != nil {
+			b.reject(key, f.hint, "%s", f.message)
+			return
+		}
+		command[0] = full
+	}
+	program, err := lookPath(command[0], b.env["PATH"])
+	if err != nil {
+		be.Missing = err.Error()
+		return
+	}
+	command[0] = program
+}
+
+// lookPath finds a program as a shell would, but never in a relative
+// directory, and says what is wrong with the one it found.
+func lookPath(program, path string) (string, error) {
+	if program == "" {
+		return "", errors.New("the program's name is empty")
+	}
+	if strings.Contains(program, "/") {
+		if !filepath.IsAbs(program) {
+			return "", fmt.Errorf("%s: not absolute", program)
+		}
+		return program, executable(program)
+	}
+	var first error
+	for _, dir := range filepath.SplitList(path) {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		full := filepath.Join(dir, program)
+		err := executable(full)
+		if err == nil {
+			return full, nil
+		}
+		if first == nil && !errors.Is(err, fs.ErrNotExist) {
+			first = err
+		}
+	}
+	if first != nil {
+		return "", first
+	}
+	if strings.ContainsAny(program, " \t") {
+		return "", fmt.Errorf("not found: %s (write a list: [\"%s\"])", program, strings.Join(strings.Fields(program), `", "`))
+	}
+	if path == "" {
+		return "", fmt.Errorf("not found: %s (PATH is not set)", program)
+	}
+	return "", fmt.Errorf("not found: %s", program)
+}
+
+func executable(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("not found: %s%w", path, hidden{fs.ErrNotExist})
+	case err != nil:
+		return fmt.Errorf("%s: %w", path, cause(err))
+	case info.IsDir():
+		return fmt.Errorf("%s is a directory", path)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file", path)
+	case info.Mode().Perm()&0o111 == 0:
+		return fmt.Errorf("%s is not executable", path)
+	}
+	return nil
+}
+
+// hidden keeps an error for errors.Is, out of the text.
+type hidden struct{ error }
+
+func (hidden) Error() string   { return "" }
+func (h hidden) Unwrap() error { return h.error }
