@@ -1,0 +1,74 @@
+package cgroup
+
+import (
+	"context"
+	"sync"
+)
+
+// Group is one run's group. It is used once: on kernels with the kill_seq fault
+// a group that has seen cgroup.kill kills every child born into it later.
+// All methods may be called concurrently.
+type Group struct {
+	id       string
+	root     *Root
+	dir      *dir
+	settings settings
+	seen     observed // what the watch saw
+
+	removing sync.Mutex
+	gone     chan struct{}
+}
+
+// ID is the name NewGroup was given.
+func (g *Group) ID() string { return g.id }
+
+// FD is the group's directory, for SysProcAttr.CgroupFD; -1 once it is removed.
+func (g *Group) FD() int { return g.dir.fd() }
+
+// ApplyCPU writes cpu.weight and cpu.max. Only call it after the first process
+// was started: a child is born under its group's limits while Go's spawn holds
+// the processor, so a throttled group would stall the whole daemon.
+func (g *Group) ApplyCPU() error {
+	if g.root.enforced.CPU != Kernel {
+		return nil
+	}
+	if w := g.settings.cpuWeight; w != nil {
+		if err := g.dir.set(number("cpu.weight", int64(*w))); err != nil {
+			return err
+		}
+	}
+	if m := g.settings.cpuMax; m != "" {
+		return g.dir.set(limit{"cpu.max", m, m})
+	}
+	return nil
+}
+
+// Procs lists the processes of the group and of groups made below it.
+func (g *Group) Procs() ([]int, error) { return g.dir.procs() }
+
+// Populated says whether any process is left in the group or below it.
+func (g *Group) Populated() (bool, error) { return g.dir.populated() }
+
+// Kill ends all processes at once (cgroup.kill); it doesn't wait.
+func (g *Group) Kill() error { return g.dir.kill() }
+
+// WaitEmpty waits until no process is left. When ctx ends first the error wraps
+// ErrBusy and ctx's error and names the processes.
+func (g *Group) WaitEmpty(ctx context.Context) error {
+	if g.isGone() {
+		return nil
+	}
+	return g.dir.waitEmpty(ctx)
+}
+
+// Gone is closed when the directory is removed, also when the janitor did it.
+func (g *Group) Gone() <-chan struct{} { return g.gone }
+
+func (g *Group) isGone() bool {
+	select {
+	case <-g.gone:
+		return true
+	default:
+		return false
+	}
+}

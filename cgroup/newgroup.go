@@ -1,0 +1,82 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+var idForm = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
+
+// NewGroup makes the group of one run with its limits written and read back; an
+// id that is there already is an error. Any limit that nobody on this host can
+// hold is a refusal, and nothing is left behind. CPU limits wait for ApplyCPU.
+func (r *Root) NewGroup(id string, res *specs.LinuxResources) (*Group, error) {
+	if !idForm.MatchString(id) || id == "." || id == ".." {
+		return nil, fmt.Errorf("new group %q: want 1 to 128 of [A-Za-z0-9._:-]", id)
+	}
+	s, err := settingsOf(res)
+	if err == nil {
+		err = s.allowed(r.enforced)
+	}
+	if err == nil {
+		err = r.reserve(id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("new group %s: %w", id, err)
+	}
+	g, err := r.makeGroup(id, s)
+	if err != nil {
+		r.release(id)
+		return nil, fmt.Errorf("new group %s: %w", id, err)
+	}
+	r.keep(g)
+	return g, nil
+}
+
+func (r *Root) makeGroup(id string, s settings) (*Group, error) {
+	path := r.runs.path + "/" + id
+	if err := unix.Mkdir(path, 0o755); err != nil {
+		return nil, wrapPath("mkdir", path, err)
+	}
+	d, err := openDir(path)
+	if err != nil {
+		return nil, errors.Join(err, rmdir(path))
+	}
+	if err := s.apply(d, r.enforced); err != nil {
+		return nil, errors.Join(err, d.close(), rmdir(path))
+	}
+	return r.newGroup(id, d, s), nil
+}
+
+func (r *Root) newGroup(id string, d *dir, s settings) *Group {
+	return &Group{id: id, root: r, dir: d, settings: s, gone: make(chan struct{})}
+}
+
+// apply writes what the kernel holds. Swap and oom.group come with or without a
+// limit: the tree lives or dies as one, and never on swap nobody granted.
+func (s settings) apply(d *dir, e Enforced) error {
+	if e.Memory == Kernel {
+		if s.memoryMax != nil {
+			if err := d.set(memory("memory.max", *s.memoryMax)); err != nil {
+				return err
+			}
+		}
+		if err := errors.Join(d.setSwap(s.swapMax), d.set(number("memory.oom.group", 1))); err != nil {
+			return err
+		}
+		if s.memoryHigh != nil {
+			if err := d.set(memory("memory.high", *s.memoryHigh)); err != nil {
+				return err
+			}
+		}
+	}
+	if e.Pids == Kernel && s.pidsMax != nil {
+		return d.set(number("pids.max", *s.pidsMax))
+	}
+	return nil
+}
+

@@ -1,0 +1,99 @@
+package cgroup
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// unlimited is what the kernel's word "max" reads as.
+const unlimited = ^uint64(0)
+
+// parseValue reads a single value file: a number or "max".
+func parseValue(r io.Reader) (uint64, error) {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return 0, err
+	}
+	s := strings.TrimSpace(string(b))
+	if s == "max" {
+		return unlimited, nil
+	}
+	return strconv.ParseUint(s, 10, 64)
+}
+
+// parseFlat reads a flat keyed file ("key value" per line): memory.events,
+// cpu.stat, pids.events, cgroup.events.
+func parseFlat(r io.Reader) (map[string]uint64, error) {
+	m := map[string]uint64{}
+	sc := bufio.NewScanner(r)
+	for sc.Scan() {
+		key, val, ok := strings.Cut(sc.Text(), " ")
+		if !ok {
+			return nil, fmt.Errorf("line %q: want \"key value\"", sc.Text())
+		}
+		if val == "max" {
+			m[key] = unlimited
+			continue
+		}
+		n, err := strconv.ParseUint(val, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("line %q: %w", sc.Text(), err)
+		}
+		m[key] = n
+	}
+	return m, sc.Err()
+}
+
+// ioBytes is the sum of io.stat over all devices.
+type ioBytes struct{ read, written uint64 }
+
+// parseIOStat reads io.stat: "major:minor rbytes=1 wbytes=2 ..." per line.
+func parseIOStat(r io.Reader) (ioBytes, error) {
+	var sum ioBytes
+	sc := bufio.NewScanner(r)
+	for sc.Scan() {
+		for _, field := range strings.Fields(sc.Text()) {
+			key, val, ok := strings.Cut(field, "=")
+			if !ok || (key != "rbytes" && key != "wbytes") {
+				continue
+			}
+			n, err := strconv.ParseUint(val, 10, 64)
+			if err != nil {
+				return ioBytes{}, fmt.Errorf("line %q: %w", sc.Text(), err)
+			}
+			if key == "rbytes" {
+				sum.read += n
+			} else {
+				sum.written += n
+			}
+		}
+	}
+	return sum, sc.Err()
+}
+
+// parseWords reads a space separated list: cgroup.controllers,
+// cgroup.subtree_control.
+func parseWords(r io.Reader) ([]string, error) {
+	b, err := io.ReadAll(r)
+	return strings.Fields(string(b)), err
+}
+
+// parsePIDs reads cgroup.procs. The kernel writes 0 for a process outside our
+// pid namespace; such a process can't be named and is left out.
+func parsePIDs(r io.Reader) ([]int, error) {
+	var pids []int
+	sc := bufio.NewScanner(r)
+	for sc.Scan() {
+		n, err := strconv.Atoi(sc.Text())
+		if err != nil {
+			return nil, fmt.Errorf("line %q: %w", sc.Text(), err)
+		}
+		if n > 0 {
+			pids = append(pids, n)
+		}
+	}
+	return pids, sc.Err()
+}

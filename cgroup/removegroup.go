@@ -1,0 +1,35 @@
+package cgroup
+
+import (
+	"context"
+	"fmt"
+)
+
+// Remove removes the directory and groups below it within a second or ctx. A
+// group that refuses goes to the janitor, which kills and retries until it is
+// gone or the root is closed; the error then wraps ErrBusy.
+func (g *Group) Remove(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, removeBound)
+	defer cancel()
+	err := g.remove(ctx)
+	if err != nil {
+		g.root.janitor(g)
+		return fmt.Errorf("remove group %s: %w", g.id, err)
+	}
+	return nil
+}
+
+func (g *Group) remove(ctx context.Context) error {
+	g.removing.Lock()
+	defer g.removing.Unlock()
+	if g.isGone() {
+		return nil
+	}
+	if err := removeTree(ctx, g.dir.path); err != nil {
+		return err
+	}
+	err := g.dir.close()
+	g.root.forget(g)
+	close(g.gone)
+	return err
+}

@@ -1,0 +1,103 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+)
+
+// errClosing answers NewGroup once Close has begun.
+var errClosing = errors.New("cgroup root is closed")
+
+// Root is the subtree the daemon owns: <root>/daemon holds the daemon itself,
+// <root>/runs one group per run. All methods may be called concurrently.
+type Root struct {
+	path     string
+	source   string
+	mode     Mode
+	budget   int64
+	enforced Enforced
+	log      *slog.Logger
+	runs     *dir
+	undo     []step // what Close takes back, last first
+	watch    *watch // nil where the kernel holds every limit
+
+	stop    chan struct{} // closed by Close: ends the janitors
+	workers sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	groups map[string]*Group // nil value: being made
+	leaked map[*Group]struct{}
+}
+
+// Path is the absolute directory of the root.
+func (r *Root) Path() string { return r.path }
+
+// Source says where the root comes from: "unit" or "subtree".
+func (r *Root) Source() string { return r.source }
+
+// Enforced says who holds the limits of the groups below.
+func (r *Root) Enforced() Enforced { return r.enforced }
+
+// Leaked counts the groups the janitor still works on.
+func (r *Root) Leaked() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.leaked)
+}
+
+// reserve takes an id before its directory exists, so that Sweep, which looks
+// at directories, can't take it for a leftover.
+func (r *Root) reserve(id string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return errClosing
+	}
+	if _, ok := r.groups[id]; ok {
+		return fmt.Errorf("%w: a group is used once", fs.ErrExist)
+	}
+	r.groups[id] = nil
+	return nil
+}
+
+// release gives an id back; it and keep are the only writers beside reserve.
+func (r *Root) release(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.groups, id)
+}
+
+func (r *Root) keep(g *Group) {
+	r.mu.Lock()
+	r.groups[g.id] = g
+	r.mu.Unlock()
+	if r.watch != nil {
+		r.watch.wake()
+	}
+}
+
+// live lists the groups that are made and not yet removed.
+func (r *Root) live() []*Group {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []*Group
+	for _, g := range r.groups {
+		if g != nil {
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
+func (r *Root) forget(g *Group) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.leaked, g)
+	if r.groups[g.id] == g {
+		delete(r.groups, g.id)
+	}
+}

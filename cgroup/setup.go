@@ -1,0 +1,189 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// runsDir is the group that holds all runs and carries the budget.
+const runsDir = "runs"
+
+// setUp makes a site into a root, or takes back all it did.
+func setUp(ctx context.Context, here place, s site, source string, o Options) (_ *Root, err error) {
+	r := &Root{
+		path: s.path, source: source, mode: o.Mode, budget: o.Budget, log: o.Logger,
+		stop: make(chan struct{}), groups: map[string]*Group{}, leaked: map[*Group]struct{}{},
+	}
+	if err := checkControllers(here, s, o.Mode); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.takeBack(context.WithoutCancel(ctx)))
+		}
+	}()
+	if err := r.makeRoot(s); err != nil {
+		return nil, err
+	}
+	if err := r.settle(here); err != nil {
+		return nil, err
+	}
+	if s.parent != "" {
+		if err := r.enableAt(s.parent); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.enableAt(r.path); err != nil {
+		return nil, err
+	}
+	if err := r.makeRuns(); err != nil {
+		return nil, err
+	}
+	if err := r.decideEnforced(); err != nil {
+		return nil, err
+	}
+	if r.enforced.Memory != Kernel || r.enforced.Pids != Kernel {
+		r.startWatch()
+	}
+	return r, nil
+}
+
+// checkControllers refuses strict mode before anything was touched.
+func checkControllers(here place, s site, mode Mode) error {
+	at := s.path
+	if s.parent != "" {
+		at = s.parent
+	}
+	have, err := controllers(at)
+	if err != nil {
+		return err
+	}
+	if lacks := missing(needed, have); mode == Strict && len(lacks) > 0 {
+		return fmt.Errorf("%s/cgroup.controllers: %q: strict isolation needs %v: boot with systemd.unified_cgroup_hierarchy=1, "+
+			"set Delegate=memory pids cpu io in the unit, or choose isolation mode \"available\"", at, have, lacks)
+	}
+	return nil
+}
+
+// makeRoot makes the subtree; one that is there was left by a daemon before us.
+func (r *Root) makeRoot(s site) error {
+	if s.parent != "" {
+		err := unix.Mkdir(r.path, 0o755)
+		if errors.Is(err, unix.EEXIST) {
+			// Refuse a live one before there is anything to take back.
+			err = clearLeaf(r.path + "/" + daemonLeaf)
+		} else if err != nil {
+			err = fmt.Errorf("%w: run as root, or as a unit with Delegate=yes", wrapPath("mkdir", r.path, err))
+		}
+		if err != nil {
+			return err
+		}
+		r.later(step{"remove root", func(ctx context.Context) error { return removeOne(ctx, r.path) }})
+	}
+	if err := unix.Access(r.path+"/cgroup.procs", unix.W_OK); err != nil {
+		return fmt.Errorf("%w: the group isn't ours: set User= and Delegate=yes in the same unit", wrapPath("access", r.path+"/cgroup.procs", err))
+	}
+	d, err := openDir(r.path)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return checkKill(d)
+}
+
+// settle moves the daemon into its leaf unless it was started there.
+func (r *Root) settle(here place) error {
+	leaf := r.path + "/" + daemonLeaf
+	if here.own == leaf {
+		return nil
+	}
+	if err := freshLeaf(leaf); err != nil {
+		return err
+	}
+	r.later(step{"remove leaf", func(ctx context.Context) error { return removeOne(ctx, leaf) }})
+	if err := moveSelf(leaf); err != nil {
+		return err
+	}
+	r.later(step{"move back", func(context.Context) error { return moveSelf(here.own) }})
+	return nil
+}
+
+// enableAt switches controllers on below path. They are taken back only when no
+// group beside ours could have come to rely on them.
+func (r *Root) enableAt(path string) error {
+	done, err := enable(path)
+	if err != nil {
+		return err
+	}
+	if len(done) == 0 {
+		return nil
+	}
+	r.later(step{"disable controllers", func(context.Context) error {
+		names, err := children(path)
+		if err != nil || slices.ContainsFunc(names, func(n string) bool { return !r.owns(path + "/" + n) }) {
+			return err
+		}
+		return disable(path, done)
+	}})
+	return nil
+}
+
+func (r *Root) owns(path string) bool {
+	return path == r.path || path == r.path+"/"+daemonLeaf || path == r.path+"/"+runsDir
+}
+
+// makeRuns makes the group of all runs with the budget as its own limit. No
+// cpu.max: a throttled parent would stall the daemon at each spawn.
+func (r *Root) makeRuns() error {
+	path := r.path + "/" + runsDir
+	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	d, err := openDir(path)
+	if err != nil {
+		return err
+	}
+	r.runs = d
+	r.later(step{"remove runs", func(ctx context.Context) error {
+		return errors.Join(removeTree(ctx, path), d.close())
+	}})
+	have, err := controllers(path)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(have, "memory") {
+		budget := limit{"memory.max", "max", "max"}
+		if r.budget > 0 {
+			budget = memory("memory.max", r.budget)
+		}
+		if err := errors.Join(d.setSwap(0), d.set(budget)); err != nil {
+			return err
+		}
+	}
+	_, err = enable(path)
+	return err
+}
+
+// decideEnforced asks the kernel what the children of runs really have.
+func (r *Root) decideEnforced() error {
+	on, err := enabled(r.runs.path)
+	if err != nil {
+		return err
+	}
+	by := func(controller string, otherwise Enforcer) Enforcer {
+		if slices.Contains(on, controller) {
+			return Kernel
+		}
+		return otherwise
+	}
+	r.enforced = Enforced{Memory: by("memory", Watch), Pids: by("pids", Watch), Kill: Kernel, CPU: by("cpu", "")}
+	if lacks := missing(needed, on); r.mode == Strict && len(lacks) > 0 {
+		return fmt.Errorf("%s/cgroup.subtree_control: %q: strict isolation needs %v", r.runs.path, on, lacks)
+	}
+	return nil
+}

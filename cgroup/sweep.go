@@ -1,0 +1,72 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// sweepBound is how long Sweep waits where ctx sets no deadline.
+const sweepBound = 5 * time.Second
+
+// Swept tells what Sweep found.
+type Swept struct {
+	Groups    int // leftover groups removed
+	Processes int // processes they still held
+	Left      []string
+}
+
+// Sweep ends and removes the groups an earlier daemon left under runs. What is
+// not gone within ctx (5 s where ctx sets nothing) is named in Left and handed
+// to the janitor; an error is only what kept us from trying.
+func (r *Root) Sweep(ctx context.Context) (Swept, error) {
+	ctx, cancel := bounded(ctx, sweepBound)
+	defer cancel()
+	var s Swept
+	left, err := r.leftovers()
+	errs := []error{err}
+	for _, g := range left {
+		pids, err := g.Procs()
+		s.Processes += len(pids)
+		errs = append(errs, err, g.Kill())
+	}
+	for _, g := range left {
+		err := errors.Join(g.WaitEmpty(ctx), g.Remove(ctx))
+		if g.isGone() {
+			s.Groups++
+			continue
+		}
+		s.Left = append(s.Left, g.id)
+		r.log.Warn("leftover group is not gone yet", "group", g.id, "error", err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return s, fmt.Errorf("sweep %s: %w", r.runs.path, err)
+	}
+	return s, nil
+}
+
+// leftovers opens the groups that are there but not ours. Each is registered,
+// so that nobody makes a group of the same name while it is being removed.
+func (r *Root) leftovers() ([]*Group, error) {
+	names, err := children(r.runs.path)
+	errs := []error{err}
+	var found []*Group
+	for _, name := range names {
+		if r.reserve(name) != nil {
+			continue
+		}
+		d, err := openDir(r.runs.path + "/" + name)
+		if err != nil {
+			r.release(name)
+			if !vanished(err) {
+				errs = append(errs, err)
+			}
+			continue
+		}
+		g := r.newGroup(name, d, settings{})
+		r.keep(g)
+		found = append(found, g)
+	}
+	return found, errors.Join(errs...)
+}

@@ -1,0 +1,104 @@
+package cgroup
+
+import (
+	"errors"
+	"os"
+	"time"
+)
+
+// watchEvery is how often the watch looks; a tree can pass its limit for so
+// long before it is ended.
+const watchEvery = 50 * time.Millisecond
+
+// watch holds memory and pids where the kernel doesn't: one goroutine per root
+// sums each live group and kills what is over. Whatever it says is an estimate:
+// shared pages count once per process, page cache and files in tmpfs not at all.
+type watch struct {
+	root  *Root
+	alarm chan struct{} // a group was made
+}
+
+func (r *Root) startWatch() {
+	r.watch = &watch{root: r, alarm: make(chan struct{}, 1)}
+	r.workers.Go(r.watch.run)
+}
+
+func (w *watch) wake() {
+	select {
+	case w.alarm <- struct{}{}:
+	default:
+	}
+}
+
+// run sleeps while there is no group.
+func (w *watch) run() {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		groups := w.root.live()
+		if len(groups) == 0 {
+			select {
+			case <-w.root.stop:
+				return
+			case <-w.alarm:
+				continue
+			}
+		}
+		select {
+		case <-w.root.stop:
+			return
+		case <-tick.C:
+		}
+		w.look(w.root.live())
+	}
+}
+
+// look samples every group, ends those over their own limit and, where all
+// together pass the budget, the biggest.
+func (w *watch) look(groups []*Group) {
+	var sum uint64
+	var biggest *Group
+	var most uint64
+	for _, g := range groups {
+		s, err := g.sample()
+		if err != nil {
+			if !vanished(err) && !errors.Is(err, os.ErrClosed) {
+				w.root.log.Warn("watch can't read a group", "group", g.id, "error", err)
+			}
+			continue
+		}
+		g.seen.add(s)
+		if what := g.settings.exceeded(s, w.root.enforced); what != "" {
+			w.end(g, what)
+			continue
+		}
+		sum += s.memory
+		if s.memory >= most {
+			biggest, most = g, s.memory
+		}
+	}
+	if b := w.root.budget; w.root.enforced.Memory == Watch && b > 0 && sum > uint64(b) {
+		w.end(biggest, "memory")
+	}
+}
+
+func (w *watch) end(g *Group, what string) {
+	if !g.seen.exceed(what) {
+		return
+	}
+	if err := g.Kill(); err != nil {
+		w.root.log.Error("watch can't end a group over its limit", "group", g.id, "limit", what, "error", err)
+	}
+}
+
+// exceeded says which limit of ours s is over; limits the kernel holds are none.
+func (s settings) exceeded(now sample, e Enforced) string {
+	// Swap counts in: the sum has pages that were swapped out.
+	if e.Memory == Watch && s.memoryMax != nil && now.memory > uint64(*s.memoryMax+s.swapMax) {
+		return "memory"
+	}
+	if e.Pids == Watch && s.pidsMax != nil && now.tasks > uint64(*s.pidsMax) {
+		return "pids"
+	}
+	return ""
+}

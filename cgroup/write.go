@@ -1,0 +1,68 @@
+package cgroup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// limit is one file to write and what it must read as afterwards.
+type limit struct {
+	file  string
+	value string
+	reads string
+}
+
+func number(file string, n int64) limit {
+	s := strconv.FormatInt(n, 10)
+	return limit{file, s, s}
+}
+
+// memory is a byte limit: the kernel keeps whole pages and rounds down.
+func memory(file string, n int64) limit {
+	page := int64(os.Getpagesize())
+	return limit{file, strconv.FormatInt(n, 10), strconv.FormatInt(n/page*page, 10)}
+}
+
+// set writes a limit and reads it back: a value the kernel took differently is
+// a limit that does not hold.
+func (d *dir) set(l limit) error {
+	if err := d.write(l.file, l.value); err != nil {
+		return err
+	}
+	got, err := d.read(l.file)
+	if err != nil {
+		return err
+	}
+	if s := strings.TrimSpace(string(got)); s != l.reads {
+		return fmt.Errorf("write %s/%s: %q: reads back as %q, want %q", d.path, l.file, l.value, s, l.reads)
+	}
+	return nil
+}
+
+// setSwap caps swap. A kernel that doesn't account swap has no such file; then
+// the cap holds only as long as the host has no swap at all.
+func (d *dir) setSwap(n int64) error {
+	err := d.set(memory("memory.swap.max", n))
+	if !absent(err) {
+		return err
+	}
+	areas, serr := parseFile("/proc/swaps", parseSwaps)
+	if serr != nil && !absent(serr) {
+		return errors.Join(err, serr)
+	}
+	if areas > 0 {
+		return fmt.Errorf("%w: the host has swap that can't be limited: boot with swapaccount=1 or switch swap off", err)
+	}
+	return nil
+}
+
+// parseSwaps counts the swap areas of /proc/swaps: a heading, then one a line.
+func parseSwaps(r io.Reader) (int, error) {
+	b, err := io.ReadAll(r)
+	return max(bytes.Count(b, []byte("\n"))-1, 0), err
+}
