@@ -1,0 +1,223 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestBornInTheGroup(t *testing.T) {
+	s := open(t, false)
+	// The child itself reports first thing where it is: never moved in later.
+	out, o := newJob(t, "run_birth", "cat /proc/self/cgroup").run(s)
+	if at := unifiedPath(out); !strings.HasSuffix(at, "/run_birth") {
+		t.Errorf("born in %q", at)
+	}
+	if o.Spawn <= 0 || o.Teardown <= 0 || !o.Exited.After(o.Started) {
+		t.Errorf("durations: %+v", o)
+	}
+}
+
+func TestChildGetsExactlyItsEnvironment(t *testing.T) {
+	s := open(t, false)
+	t.Setenv("DAEMON_SECRET", "hunter2")
+	for name, env := range map[string][]string{
+		"given": {"B=2", "A=1", "A=again"},
+		"none":  nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := newJob(t, "run_env-"+name, "")
+			j.Argv = []string{look(t, "env")}
+			j.Env = env
+			out, _ := j.run(s)
+			got := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+			if out == "" {
+				got = nil
+			}
+			if diff := cmp.Diff(env, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestChildHasOnlyItsThreeFiles(t *testing.T) {
+	s := open(t, false)
+	// A descriptor the daemon was born with, not marked close-on-exec. The
+	// launcher marks those once, when it is opened.
+	fd, err := syscall.Open("/dev/null", syscall.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	l, err := openLauncher(filepath.Join(s.root.Path(), "cgroup.procs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.close(); err != nil {
+		t.Fatal(err)
+	}
+	j := newJob(t, "run_fds", "echo up; exec sleep 600")
+	p := j.mustStart(s)
+	j.says("up")
+	held := fmt.Sprintf("/proc/%d/fd", p.PID())
+	entries, err := os.ReadDir(held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, e := range entries {
+		if got[e.Name()], err = os.Readlink(filepath.Join(held, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"0": os.DevNull, "1": j.out, "2": j.out}, got); diff != "" {
+		t.Error(diff)
+	}
+	p.End(Cancelled)
+	awaitProcess(t, p)
+}
+
+func TestChildReadsItsStdin(t *testing.T) {
+	s := open(t, false)
+	j := newJob(t, "run_stdin", "cat")
+	prompt := filepath.Join(t.TempDir(), "prompt")
+	if err := os.WriteFile(prompt, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	in, err := os.Open(prompt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	j.Stdin = in
+	if out, _ := j.run(s); out != "hello" {
+		t.Errorf("stdin gave %q", out)
+	}
+}
+
+func TestChildLeadsASessionAndIsTheOOMKillersChoice(t *testing.T) {
+	s := open(t, false)
+	j := newJob(t, "run_score", `read a b c d e f rest </proc/$$/stat; echo "session $f of $$"; exec sleep 600`)
+	p := j.mustStart(s)
+	j.says("session")
+	if want := fmt.Sprintf("session %d of %d\n", p.PID(), p.PID()); j.output() != want {
+		t.Errorf("got %q, want %q", j.output(), want)
+	}
+	score, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", p.PID()))
+	if err != nil || strings.TrimSpace(string(score)) != "500" {
+		t.Errorf("oom_score_adj %q, %v", score, err)
+	}
+	p.End(Cancelled)
+	awaitProcess(t, p)
+}
+
+func TestRaiseScoreKeepsHigherOnes(t *testing.T) {
+	for now, want := range map[string]string{"-900\n": "500", "0\n": "500", "700\n": "700\n"} {
+		path := filepath.Join(t.TempDir(), "score")
+		if err := os.WriteFile(path, []byte(now), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		// The kernel's file takes a write as a whole; this one keeps its tail.
+		if err := raiseScoreFile(path); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := os.ReadFile(path); !strings.HasPrefix(string(got), want) {
+			t.Errorf("%q became %q, want %q", now, got, want)
+		}
+	}
+	if err := raiseOOMScore(1 << 30); err != nil {
+		t.Errorf("a process that is gone: %v", err)
+	}
+}
+
+func TestChildRunsAsItsUser(t *testing.T) {
+	needRoot(t)
+	s := open(t, false)
+	j := newJob(t, "run_user", `id -u; id -g; id -G; grep -E "^Cap(Prm|Eff):" /proc/self/status`)
+	j.Dir = "/"
+	j.User = &syscall.Credential{Uid: 12345, Gid: 23456, Groups: []uint32{34567}}
+	out, _ := j.run(s)
+	want := "12345\n23456\n23456 34567\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n"
+	if out != want {
+		t.Errorf("got %q, want %q", out, want)
+	}
+}
+
+func TestNothingStarts(t *testing.T) {
+	s := open(t, false)
+	dir := t.TempDir()
+	plain, garbage := filepath.Join(dir, "plain"), filepath.Join(dir, "garbage")
+	for path, mode := range map[string]os.FileMode{plain: 0o644, garbage: 0o755} {
+		if err := os.WriteFile(path, []byte("\x00\x01\x02"), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tests := []struct {
+		name, program, dir, says string
+	}{
+		{"missing program", dir + "/no", dir, "program not found"},
+		{"missing directory", "/bin/sh", dir + "/no", "working directory does not exist"},
+		{"directory is a file", "/bin/sh", plain, "working directory is not a directory"},
+		{"not executable", plain, dir, "not executable"},
+		{"no known format", garbage, dir, "#! line"},
+		{"program is a directory", dir, dir, "is a directory"},
+		{"program is not absolute", "sh", dir, "absolute"},
+	}
+	for i, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			j := newJob(t, fmt.Sprintf("run_no-%d", i), "")
+			j.Argv, j.Dir = []string{tt.program}, tt.dir
+			j.BeforeRemove = func() { t.Error("BeforeRemove called for a start that failed") }
+			_, err := j.start(s)
+			var refused *StartError
+			if !errors.As(err, &refused) || refused.Cause != CLIMissing || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("got %v, want %q", err, tt.says)
+			}
+			if _, err := os.Stat(groupDir(s, j.ID)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("group left behind: %v", err)
+			}
+		})
+	}
+}
+
+func TestCancelledNeverStarts(t *testing.T) {
+	s := open(t, false)
+	mark := filepath.Join(t.TempDir(), "mark")
+	j := newJob(t, "run_cancelled", "touch "+mark)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var refused *StartError
+	if _, err := s.Start(ctx, j.Command); !errors.As(err, &refused) || refused.Cause != Cancelled {
+		t.Errorf("got %v", err)
+	}
+
+	// The same while it waits for the launcher, its group made already.
+	busy, free := make(chan struct{}), make(chan struct{})
+	if err := s.launcher.do(context.Background(), func() { close(busy); <-free }); err != nil {
+		t.Fatal(err)
+	}
+	<-busy
+	ctx, cancel = context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	_, err := s.Start(ctx, j.Command)
+	close(free)
+	if !errors.As(err, &refused) || refused.Cause != Timeout {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(groupDir(s, j.ID)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("group left behind: %v", err)
+	}
+	newJob(t, "run_after", "exit 0").run(s)
+	if _, err := os.Stat(mark); !errors.Is(err, os.ErrNotExist) {
+		t.Error("a cancelled command ran")
+	}
+}

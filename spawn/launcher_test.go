@@ -1,0 +1,253 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// unifiedProcs is the cgroup.procs file at the top of this host's v2 tree; it is
+// only ever opened, never written.
+func unifiedProcs(t *testing.T) string {
+	t.Helper()
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	mounts, err := parseMounts(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mounts {
+		if m.FSType == "cgroup2" {
+			return filepath.Join(m.Point, "cgroup.procs")
+		}
+	}
+	t.Skip("this machine has no cgroup2 mount")
+	return ""
+}
+
+// script runs a shell script from the launcher thread and returns its output.
+func script(t *testing.T, l *launcher, text string) string {
+	t.Helper()
+	out, err := os.CreateTemp(t.TempDir(), "out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	answer := make(chan birth, 1)
+	err = l.do(t.Context(), func() {
+		p, err := os.StartProcess("/bin/sh", []string{"sh", "-c", text}, &os.ProcAttr{
+			Env: []string{"PATH=" + os.Getenv("PATH")}, Files: []*os.File{nil, out, out}})
+		answer <- birth{p, err}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := <-answer
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	if _, err := b.proc.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(out.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(got)
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: makes a mount namespace")
+	}
+}
+
+func TestLauncherSealsTheCgroupTree(t *testing.T) {
+	needRoot(t)
+	procs := unifiedProcs(t)
+	l, err := openLauncher(procs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	if l.escape != "mount namespace" || !l.proof {
+		t.Fatalf("escape proofing %q, proof %v", l.escape, l.proof)
+	}
+	pid := strconv.Itoa(os.Getpid())
+	for _, way := range []string{procs, "/proc/" + pid + "/root" + procs, "/proc/1/root" + procs, "/proc/" + pid + "/cwd/" + strings.Repeat("../", 20) + procs} {
+		if got := script(t, l, "exec 3>>"+way+" && echo OPEN"); strings.Contains(got, "OPEN") {
+			t.Errorf("a child opened %s for writing", way)
+		}
+	}
+	top := filepath.Dir(procs)
+	for _, try := range []string{"mount -o remount,rw,bind " + top, "umount " + top, "mount -t cgroup2 none /mnt"} {
+		if got := script(t, l, try+" && echo DONE"); strings.Contains(got, "DONE") {
+			t.Errorf("a child could %s", try)
+		}
+	}
+	// The rest of the machine is as it was.
+	if got := script(t, l, "echo x > /dev/null && cat "+procs+" >/dev/null && echo FINE"); got != "FINE\n" {
+		t.Errorf("ordinary work in a child: %q", got)
+	}
+	if err := sealed(procs); err == nil {
+		t.Error("the daemon's own threads lost the tree")
+	}
+}
+
+func TestLauncherThreadIsItsOwn(t *testing.T) {
+	needRoot(t)
+	before, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := openLauncher(unifiedProcs(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tid int
+	var there string
+	ran := make(chan struct{})
+	if err := l.do(t.Context(), func() {
+		tid = unix.Gettid()
+		there, _ = os.Readlink("/proc/thread-self/ns/mnt")
+		close(ran)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "job", ran)
+	if tid == os.Getpid() {
+		t.Error("the launcher sits on the process's first thread")
+	}
+	if after, _ := os.Readlink("/proc/self/ns/mnt"); after != before || there == before {
+		t.Errorf("namespaces: process %s, before %s, launcher %s", after, before, there)
+	}
+	if err := l.close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.do(t.Context(), func() {}); !errors.Is(err, errClosed) {
+		t.Errorf("a closed launcher says %v", err)
+	}
+}
+
+func TestLauncherChildrenAreStripped(t *testing.T) {
+	needRoot(t)
+	l, err := openLauncher(unifiedProcs(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	status := script(t, l, "cat /proc/self/status")
+	set := func(name string) uint64 {
+		for line := range strings.Lines(status) {
+			if value, ok := strings.CutPrefix(line, name+":\t"); ok {
+				n, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return n
+			}
+		}
+		t.Fatalf("no %s in status", name)
+		return 0
+	}
+	if set("NoNewPrivs") != 1 {
+		t.Error("no_new_privs is not set")
+	}
+	for _, name := range []string{"CapBnd", "CapPrm", "CapEff"} {
+		if n := set(name); n&(1<<unix.CAP_SYS_ADMIN|1<<unix.CAP_SYS_PTRACE) != 0 {
+			t.Errorf("%s %x has CAP_SYS_ADMIN or CAP_SYS_PTRACE", name, n)
+		}
+	}
+	if set("CapInh") != 0 || set("CapAmb") != 0 {
+		t.Error("inheritable or ambient set is not empty")
+	}
+}
+
+func TestLauncherTakesNothingWhenCancelled(t *testing.T) {
+	l := &launcher{jobs: make(chan func()), done: make(chan struct{})}
+	why := errors.New("client left")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	if err := l.do(ctx, func() { t.Error("ran") }); !errors.Is(err, why) {
+		t.Errorf("got %v, want %v", err, why)
+	}
+}
+
+// TestLandlockSeal puts a thread of its own, never to be used again, into the
+// domain that a daemon without root gets.
+func TestLandlockSeal(t *testing.T) {
+	procs := unifiedProcs(t)
+	if os.Geteuid() == 0 {
+		if err := sealed(procs); err == nil {
+			t.Fatal("the tree is sealed already: nothing to prove")
+		}
+	}
+	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 || abi < 2 {
+		err := sealLandlock() // refused before it restricts anything
+		if err == nil || !strings.Contains(err.Error(), "landlock") {
+			t.Fatalf("without Landlock: %v", err)
+		}
+		t.Skipf("this kernel lacks Landlock ABI 2: %v", err)
+	}
+	dir := t.TempDir()
+	l := &launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{})}
+	ready := make(chan error, 1)
+	go func() {
+		defer close(l.done)
+		runtime.LockOSThread()
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			ready <- err
+			return
+		}
+		if err := sealLandlock(); err != nil {
+			ready <- err
+			return
+		}
+		ready <- sealed(procs)
+		for {
+			select {
+			case job := <-l.jobs:
+				job()
+			case <-l.quit:
+				return
+			}
+		}
+	}()
+	if err := <-ready; err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	for _, way := range []string{procs, "/proc/" + strconv.Itoa(os.Getpid()) + "/root" + procs} {
+		if got := script(t, l, "exec 3>>"+way+" && echo OPEN"); strings.Contains(got, "OPEN") {
+			t.Errorf("a child opened %s for writing", way)
+		}
+	}
+	got := script(t, l, "cd "+dir+" && echo x >/dev/null && mkdir a b && echo 1 >a/f && mv a/f b/g && : >b/g && rm -r a b && echo FINE")
+	if got != "FINE\n" {
+		t.Errorf("ordinary work in a Landlock domain: %q", got)
+	}
+}
+
+func TestWithinAndAbove(t *testing.T) {
+	points := []string{"/sys/fs/cg", "/run/cg2"}
+	for path, want := range map[string][2]bool{
+		"/sys": {false, true}, "/sys/fs": {false, true}, "/sys/fs/cg": {true, false},
+		"/sys/fs/cg/x": {true, false}, "/sys/fs/cgx": {false, false}, "/run": {false, true}, "/tmp": {false, false},
+	} {
+		if got := [2]bool{within(points, path), above(points, path)}; got != want {
+			t.Errorf("%s: within, above = %v, want %v", path, got, want)
+		}
+	}
+}
