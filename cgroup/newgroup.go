@@ -79,4 +79,3 @@ func (s settings) apply(d *dir, e Enforced) error {
 	}
 	return nil
 }
-
