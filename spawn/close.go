@@ -10,11 +10,15 @@ import (
 
 // Close refuses further starts, ends every live tree (grace included while ctx
 // lasts, at once afterwards), stops the launcher and leaves the cgroup tree as
-// it was found. An error names what could not be ended. Call it once.
+// it was found. An error names what could not be ended. Later calls do nothing.
 func (s *Spawner) Close(ctx context.Context) error {
 	s.mu.Lock()
+	again := s.closing
 	s.closing = true
 	s.mu.Unlock()
+	if again {
+		return nil
+	}
 	var errs []error
 	if !quiet(&s.starts, startMax+teardownMax) {
 		errs = append(errs, errors.New("close spawner: a start is still under way"))

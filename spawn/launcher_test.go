@@ -199,6 +199,9 @@ func TestLandlockSeal(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "landlock") {
 			t.Fatalf("without Landlock: %v", err)
 		}
+		if lab() {
+			return // its kernel has none: the refusal was the proof
+		}
 		t.Skipf("this kernel lacks Landlock ABI 2: %v", err)
 	}
 	dir := t.TempDir()

@@ -30,13 +30,21 @@ func mode() cgroup.Mode {
 	return cgroup.Available
 }
 
+// rootName is this test process's own.
+func rootName() string { return fmt.Sprintf("penstock-spawn-test-%d", os.Getpid()) }
+
 // open takes a root of the test's own, and sees it left as it was found.
 func open(t testing.TB, selfTest bool) *Spawner {
+	t.Helper()
+	return openIn(t, mode(), selfTest)
+}
+
+func openIn(t testing.TB, mode cgroup.Mode, selfTest bool) *Spawner {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(logTo{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := Open(context.Background(), Options{
 		Cgroup: cgroup.Options{
-			Mode: mode(), Name: fmt.Sprintf("penstock-spawn-test-%d", os.Getpid()), Logger: log,
+			Mode: mode, Name: rootName(), Logger: log,
 		},
 		SelfTest: selfTest, Logger: log,
 	})
@@ -242,16 +250,13 @@ func TestCloseEndsWhatLives(t *testing.T) {
 	go p.Finish(true) // a tree that is being finished is ended as well
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := s.endAll(ctx); err != nil {
+	if err := s.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
 	awaitProcess(t, p)
 	if alive(j.output()) {
 		t.Error("a background child outlived Close")
 	}
-	s.mu.Lock()
-	s.closing = true
-	s.mu.Unlock()
 	var refused *StartError
 	if _, err := newJob(t, "run_2", "exit 0").start(s); !errors.As(err, &refused) || refused.Cause != ShuttingDown {
 		t.Errorf("start while closing: %v", err)

@@ -1,0 +1,113 @@
+package spawn
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"penstock/cgroup"
+)
+
+// enforcer is who must hold memory and pids on this machine.
+func enforcer() cgroup.Enforcer {
+	if lab() {
+		return cgroup.Kernel
+	}
+	return cgroup.Watch
+}
+
+func TestMemoryLimitEndsTheWholeTree(t *testing.T) {
+	s := open(t, false)
+	if by := s.Enforced().Memory; by != enforcer() && lab() {
+		t.Fatalf("memory is held by %q", by)
+	}
+	j := newJob(t, "run_memory", "setsid sleep 600 & echo pid $!; tail /dev/zero; echo survived; exec sleep 600")
+	j.Limits = cgroup.Resources(cgroup.Limits{MemoryMax: 64 << 20})
+	out, o := j.run(s)
+	if strings.Contains(out, "survived") || alive(pidLines(out)[0]) {
+		t.Errorf("the tree outlived its memory limit: %q", out)
+	}
+	v := Decide(Facts{Outcome: o, Limits: j.Limits})
+	if v.Cause != MemoryLimit || !strings.Contains(v.Message, "64 MiB") || !strings.Contains(v.Message, "peak") {
+		t.Errorf("verdict %+v of %+v", v, o.Receipt)
+	}
+}
+
+func TestPidsLimitIsNamed(t *testing.T) {
+	s := open(t, false)
+	j := newJob(t, "run_pids", "i=0; while [ $i -lt 64 ]; do sleep 600 & i=$((i+1)); done; wait")
+	j.Limits = cgroup.Resources(cgroup.Limits{PidsMax: 16})
+	_, o := j.run(s)
+	v := Decide(Facts{Outcome: o, Limits: j.Limits})
+	if v.Cause != PidsLimit || !strings.Contains(v.Message, "16") {
+		t.Errorf("verdict %+v of %+v, exit %+v", v, o.Receipt, o.Exit)
+	}
+}
+
+func TestLimitNobodyHoldsIsARefusal(t *testing.T) {
+	s := open(t, false)
+	if s.Enforced().CPU == cgroup.Kernel {
+		// Here it is held, and only after the birth.
+		j := newJob(t, "run_cpu", "i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done")
+		j.Limits = cgroup.Resources(cgroup.Limits{CPUQuota: 20 * time.Millisecond, CPUPeriod: 100 * time.Millisecond})
+		_, o := j.run(s)
+		if n := o.Receipt.CPUThrottledUsec; n == nil || *n == 0 {
+			t.Errorf("a spinner at 20 %% was not throttled: %+v", o.Receipt)
+		}
+		return
+	}
+	j := newJob(t, "run_cpu", "exit 0")
+	j.Limits = cgroup.Resources(cgroup.Limits{CPUQuota: 20 * time.Millisecond, CPUPeriod: 100 * time.Millisecond})
+	var refused *StartError
+	if _, err := j.start(s); !errors.As(err, &refused) || refused.Cause != CLIError {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAGroupIsUsedOnce(t *testing.T) {
+	s := open(t, false)
+	p := newJob(t, "run_once", "exec sleep 600").mustStart(s)
+	if _, err := newJob(t, "run_once", "exit 0").start(s); err == nil {
+		t.Error("a second tree was born in a live group")
+	}
+	p.End(Cancelled)
+	awaitProcess(t, p)
+}
+
+func TestOpenEndsWhatAnEarlierDaemonLeft(t *testing.T) {
+	needRoot(t)
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(filepath.Dir(unifiedProcs(t)), unifiedPath(string(own)), rootName(), "runs", "run_left")
+	if err := os.MkdirAll(left, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.Open(left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	orphan := exec.CommandContext(t.Context(), look(t, "sleep"), "600")
+	orphan.SysProcAttr = &syscall.SysProcAttr{Setsid: true, UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+	if err := orphan.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, false)
+	if n := s.Swept(); n.Groups != 1 || n.Processes != 1 || len(n.Left) != 0 {
+		t.Errorf("swept %+v", n)
+	}
+	var exit *exec.ExitError
+	if err := orphan.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Errorf("the orphan ended with %v", err)
+	}
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s: %v", left, err)
+	}
+}
