@@ -1,0 +1,47 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+var (
+	runSeconds   = []float64{0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600}
+	firstSeconds = []float64{0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
+	shortSeconds = []float64{0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5}
+	waitSeconds  = []float64{0.001, 0.01, 0.1, 0.5, 1, 5, 15, 30, 60, 120, 240}
+	httpSeconds  = []float64{0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600, 1800}
+	memoryBytes  = prometheus.ExponentialBuckets(16<<20, 2, 12) // 16 MiB .. 32 GiB
+	ratios       = []float64{0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1}
+	processes    = prometheus.ExponentialBuckets(1, 2, 13) // 1 .. 4096
+)
+
+// histogram has classic buckets for dashboards of today and native ones for
+// exact quantiles.
+func histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: name, Help: help, Buckets: buckets,
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
+	}, labels)
+}
+
+func counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+}
+
+// observe notes v with an exemplar that leads back to one run or request.
+func observe(o prometheus.Observer, v float64, label, id string) {
+	// OpenMetrics bounds an exemplar's labels to 128 characters in all.
+	if e, ok := o.(prometheus.ExemplarObserver); ok && id != "" && len(label)+len(id) <= 128 {
+		e.ObserveWithExemplar(v, prometheus.Labels{label: id})
+		return
+	}
+	o.Observe(v)
+}
+
+func add(c prometheus.Counter, v *uint64, unit float64) {
+	if v != nil {
+		c.Add(float64(*v) * unit)
+	}
+}

@@ -1,0 +1,131 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+
+	"penstock/backend"
+	"penstock/config"
+	"penstock/run"
+)
+
+// agent is one configured backend, ready to be asked.
+type agent struct {
+	config  config.Backend
+	adapter backend.Backend
+	env     []string  // what a child may have of the daemon's environment
+	user    *run.User // nil is the daemon's own
+}
+
+// agents are all backends by name; fixed for the daemon's life.
+type agents map[string]*agent
+
+func newAgents(c config.Config) (agents, error) {
+	out := agents{}
+	for name, b := range c.Backends {
+		adapter, err := backend.New(backend.Config{
+			Name: name, Kind: b.Kind, ExtraArgs: b.ExtraArgs, SetEnv: b.SetEnv, Env: b.Env, Permissions: b.Permissions,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("backend %s: %w", name, err)
+		}
+		u, err := lookupUser(b.User)
+		if err != nil {
+			return nil, fmt.Errorf("backend %s: user: %w", name, err)
+		}
+		out[name] = &agent{config: b, adapter: adapter, user: u}
+	}
+	return out, nil
+}
+
+func lookupUser(name string) (*run.User, error) {
+	if name == "" {
+		return nil, nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := u.GroupIds()
+	if err != nil {
+		return nil, fmt.Errorf("groups of %s: %w", name, err)
+	}
+	out := &run.User{Name: u.Username, Home: u.HomeDir}
+	numbers := append([]string{u.Uid, u.Gid}, ids...)
+	parsed := make([]uint32, len(numbers))
+	for i, s := range numbers {
+		n, err := strconv.ParseUint(s, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("ids of %s: %w", name, err)
+		}
+		parsed[i] = uint32(n)
+	}
+	out.UID, out.GID, out.Groups = parsed[0], parsed[1], parsed[2:]
+	return out, nil
+}
+
+// names are the backends in a fixed order.
+func (a agents) names() []string {
+	var out []string
+	for name := range a {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// aliases are other names of backends, for clients that know them so.
+var aliases = map[string]string{"claude-code": "claude", "kimi-code": "kimi"}
+
+// resolve splits <backend>[/<model>]; model is "" where the CLI is to use its
+// own default.
+func (a agents) resolve(id string) (*agent, string, error) {
+	rest := strings.TrimPrefix(id, "bridge/")
+	name, model, named := strings.Cut(rest, "/")
+	if to, ok := aliases[name]; ok && a[name] == nil {
+		name = to
+	}
+	found, ok := a[name]
+	if !ok {
+		return nil, "", modelNotFound(id, "no backend %q: known are %s", clip(name, 60), strings.Join(a.names(), ", "))
+	}
+	if !named {
+		return found, found.config.DefaultModel, nil
+	}
+	if !found.takes(model) {
+		return nil, "", modelNotFound(id, "backend %s has no model %q; backends known are %s", name, clip(model, 60), strings.Join(a.names(), ", "))
+	}
+	return found, model, nil
+}
+
+// takes tells whether the backend may be asked for the model. What is listed
+// is a help, not a fence: the CLIs learn new models faster than files do. A
+// plain program has no models beyond those listed for it.
+func (a *agent) takes(model string) bool {
+	if slices.Contains(a.config.Models, model) || (model != "" && model == a.config.DefaultModel) {
+		return true
+	}
+	if a.config.Kind == "exec" || a.config.Kind == "demo" {
+		return false
+	}
+	// A dash in front would be read as an option by the CLI.
+	return model != "" && !strings.HasPrefix(model, "-") && !strings.ContainsAny(model, " \t")
+}
+
+func modelNotFound(id, format string, args ...any) *httpError {
+	e := refusal(http.StatusNotFound, "model_not_found", "model %q: "+format, append([]any{clip(id, 100)}, args...)...)
+	e.Param = "model"
+	return e
+}
+
+// missing says in words why the backend can't run; "" when it can.
+func (a *agent) missing() string {
+	if a.config.Missing == "" {
+		return ""
+	}
+	return fmt.Sprintf("backend %s: %s", a.config.Name, a.config.Missing)
+}

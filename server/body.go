@@ -1,0 +1,150 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	bodyMax     = 8 << 20 // bytes
+	bodyTimeout = 2 * time.Minute
+	depthMax    = 64
+)
+
+// readBody takes the whole body. The end must be seen: only then does
+// net/http watch the connection and end the request's context when the client
+// goes away.
+func readBody(w *reply, r *http.Request) ([]byte, error) {
+	// Refused only by test recorders, whose bodies are in memory.
+	_ = w.ctrl.SetReadDeadline(time.Now().Add(bodyTimeout))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyMax))
+	// A deadline left standing would end the watch, and with it the run.
+	_ = w.ctrl.SetReadDeadline(time.Time{})
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the body is over %d bytes", tooLarge.Limit)
+	case err != nil:
+		e := badRequest("", "the body could not be read")
+		e.err = err
+		return nil, e
+	}
+	return body, nil
+}
+
+// checkJSON refuses what must not reach a decoder: not UTF-8, or so deep that
+// decoding it would cost far more than its bytes.
+func checkJSON(body []byte) error {
+	if !utf8.Valid(body) {
+		return badRequest("", "the body is not valid UTF-8")
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return badRequest("", "the body is empty: a JSON object is needed")
+	}
+	if depth(body) > depthMax {
+		return badRequest("", "the JSON is nested deeper than %d levels", depthMax)
+	}
+	return nil
+}
+
+// depth is the deepest nesting of arrays and objects, strings left out. Exact
+// for valid JSON; for anything else the decoder complains afterwards.
+func depth(text []byte) int {
+	deepest, now := 0, 0
+	inString := false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			now++
+			deepest = max(deepest, now)
+		case c == '}' || c == ']':
+			now--
+		}
+	}
+	return deepest
+}
+
+// fields is a JSON object with its values still raw.
+type fields map[string]json.RawMessage
+
+// parseObject takes exactly one JSON object. A key given twice is refused:
+// which one counts would be a guess.
+func parseObject(body []byte, where string) (fields, error) {
+	if err := checkJSON(body); err != nil {
+		return nil, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	first, err := dec.Token()
+	if err != nil {
+		return nil, badRequest(where, "not valid JSON: %v", err)
+	}
+	if first != json.Delim('{') {
+		return nil, badRequest(where, "a JSON object is needed")
+	}
+	out := fields{}
+	for dec.More() {
+		token, err := dec.Token()
+		if err != nil {
+			return nil, badRequest(where, "not valid JSON: %v", err)
+		}
+		key, ok := token.(string)
+		if !ok {
+			return nil, badRequest(where, "not valid JSON: a key must be a string")
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return nil, badRequest(join(where, key), "not valid JSON: %v", err)
+		}
+		if _, twice := out[key]; twice {
+			return nil, badRequest(join(where, key), "%q is given twice", clip(key, 100))
+		}
+		out[key] = value
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, badRequest(where, "not valid JSON: %v", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, badRequest(where, "there is something after the JSON object")
+	}
+	return out, nil
+}
+
+func join(where, key string) string {
+	if where == "" {
+		return clip(key, 100)
+	}
+	return where + "." + clip(key, 100)
+}
+
+// into decodes one field; absent and null leave v as it is. want names the
+// type for the message.
+func (f fields) into(key, where string, v any, want string) error {
+	raw, ok := f[key]
+	if !ok || isNull(raw) {
+		return nil
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		e := badRequest(join(where, key), "%s must be %s", join(where, key), want)
+		e.err = fmt.Errorf("decode: %w", err)
+		return e
+	}
+	return nil
+}
+
+func (f fields) given(key string) bool {
+	raw, ok := f[key]
+	return ok && !isNull(raw)
+}
+
+func isNull(raw json.RawMessage) bool { return bytes.Equal(bytes.TrimSpace(raw), []byte("null")) }

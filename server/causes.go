@@ -1,0 +1,114 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"penstock/admit"
+	"penstock/run"
+	"penstock/spawn"
+)
+
+// drainRetry is what a client is told to wait while the daemon is replaced.
+const drainRetry = 10 * time.Second
+
+// errCancelled is the cause of a job's context when the cancel route ended it.
+var errCancelled = errors.New("cancelled by request")
+
+// runFailed is the reply for a run that was started and did not complete.
+// Always 424: stock SDKs retry 408, 409, 429 and 5xx by themselves, and an
+// agent that has acted must not be run again without the caller's word.
+func runFailed(v spawn.Verdict, r run.Record) *httpError {
+	no := false
+	return &httpError{
+		Status: http.StatusFailedDependency, Kind: "run_error", Code: string(v.Cause), Message: v.Message,
+		RunID: r.ID, Receipt: r.Receipt, Retry: &no,
+	}
+}
+
+// notStarted is the reply for a request whose run never began.
+func notStarted(id string, err error) *httpError {
+	var refused *admit.Refused
+	var start *spawn.StartError
+	var plain *httpError
+	var session *run.SessionError
+	switch {
+	case errors.As(err, &refused):
+		return admissionRefused(id, refused)
+	case errors.As(err, &plain):
+		plain.RunID = id
+		return plain
+	case errors.As(err, &start):
+		return startFailed(id, start)
+	case errors.As(err, &session):
+		e := badRequest("session_id", "%s", session.Error())
+		e.RunID = id
+		return e
+	case errors.Is(err, run.ErrExists):
+		return conflict(id)
+	case errors.Is(err, errCancelled):
+		no := false
+		return &httpError{Status: http.StatusFailedDependency, Kind: "run_error", Code: string(spawn.Cancelled), Message: "cancelled before it was started", RunID: id, Retry: &no}
+	case errors.Is(err, errDaemonEnds):
+		return shuttingDown(id)
+	case errors.Is(err, context.DeadlineExceeded):
+		return admissionRefused(id, &admit.Refused{Reason: admit.QueueTimeout, Detail: "the request's deadline passed before its run could start"})
+	case errors.Is(err, context.Canceled):
+		return clientGone(id)
+	}
+	e := internal(err)
+	e.RunID = id
+	return e
+}
+
+// clientGone is never read by anybody; it gives the log line its cause.
+func clientGone(id string) *httpError {
+	return &httpError{Status: 499, Kind: "run_error", Code: string(spawn.ClientGone), Message: "the client went away", RunID: id}
+}
+
+func admissionRefused(id string, r *admit.Refused) *httpError {
+	e := &httpError{Kind: "capacity_error", Code: string(r.Reason), Message: r.Detail, RunID: id, Refused: true, RetryAfter: r.RetryAfter}
+	retry := true
+	switch r.Reason {
+	case admit.QueueFull, admit.QueueTimeout:
+		e.Status = http.StatusTooManyRequests
+		e.RetryAfter = max(e.RetryAfter, time.Second)
+	case admit.ShuttingDown:
+		e.Status = http.StatusServiceUnavailable
+		e.RetryAfter = max(e.RetryAfter, drainRetry)
+	default: // over_budget: the same request can never fit
+		e.Status, e.Kind, retry = http.StatusBadRequest, "invalid_request_error", false
+		e.Param, e.RetryAfter = "limits.memory_max", 0
+	}
+	e.Retry = &retry
+	if e.Message == "" {
+		e.Message = fmt.Sprintf("nothing was started: %s", r.Reason)
+	}
+	return e
+}
+
+// shuttingDown refuses a new request while the daemon drains.
+func shuttingDown(id string) *httpError {
+	return admissionRefused(id, &admit.Refused{Reason: admit.ShuttingDown, Detail: "the daemon is shutting down: nothing was started"})
+}
+
+// startFailed tells apart what is missing (503) from what was tried (424).
+func startFailed(id string, s *spawn.StartError) *httpError {
+	switch s.Cause {
+	case spawn.CLIMissing:
+		return cliMissing(id, s.Error())
+	case spawn.ShuttingDown:
+		return shuttingDown(id)
+	}
+	no := false
+	return &httpError{Status: http.StatusFailedDependency, Kind: "run_error", Code: string(s.Cause), Message: s.Error(), RunID: id, Retry: &no, err: s.Err}
+}
+
+// cliMissing is not worth a retry: the operator has to install something.
+func cliMissing(id, why string) *httpError {
+	no := false
+	return &httpError{Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(spawn.CLIMissing), Message: why, RunID: id, Retry: &no}
+}

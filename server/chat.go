@@ -1,0 +1,158 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"penstock/backend"
+	"penstock/config"
+	"penstock/run"
+	"penstock/spawn"
+)
+
+// chat is POST /v1/chat/completions.
+func (d *daemon) chat(w *reply, r *http.Request) error {
+	arrived := time.Now()
+	x := exchangeOf(r)
+	id, durable, err := runID(r)
+	if err != nil {
+		return err
+	}
+	x.runID = id
+	w.Header().Set("X-Run-Id", id)
+	after, err := lastEventID(r)
+	if err != nil {
+		return err
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	q, err := decodeChat(body, r.Header)
+	if err != nil {
+		return err
+	}
+	spec, err := d.prepare(q, x.client, arrived)
+	if err != nil {
+		return withRun(err, id)
+	}
+	spec.ID = id
+	if names := ignoredHeader(q.Ignored); names != "" {
+		w.Header().Set("X-Penstock-Ignored", names)
+	}
+	j, err := d.job(r.Context(), q, spec, durable)
+	if err != nil {
+		return err
+	}
+	if q.Stream {
+		return d.stream(w, x, r.Context(), j, q.IncludeUsage, after)
+	}
+	return d.collect(w, x, r.Context(), j)
+}
+
+func withRun(err error, id string) error {
+	e := asHTTPError(err)
+	e.RunID = id
+	return e
+}
+
+// job starts a job for the request, or finds the one that has its run id.
+func (d *daemon) job(ctx context.Context, q *chatRequest, s run.Spec, durable bool) (*job, error) {
+	j := newJob(s.ID, s.Client, durable)
+	j.model, j.backend = s.Model, s.Backend.Name()
+	if durable {
+		var err error
+		if j.fingerprint, err = q.fingerprint(); err != nil {
+			return nil, err
+		}
+		ctx = d.base
+	}
+	ctx, j.cancel = context.WithCancelCause(ctx)
+	claimed, err := d.jobs.claim(j, d.recorded)
+	if err != nil || claimed != j {
+		j.cancel(nil)
+		return claimed, err
+	}
+	go d.launch(ctx, j, s)
+	return j, nil
+}
+
+func (d *daemon) recorded(id string) bool {
+	_, ok := d.runs.Get(id)
+	return ok
+}
+
+// prepare checks the request against its backend and makes what a run needs.
+func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.Spec, error) {
+	a, model, err := d.agents.resolve(q.Model)
+	if err != nil {
+		return run.Spec{}, err
+	}
+	if why := a.missing(); why != "" {
+		return run.Spec{}, cliMissing("", why)
+	}
+	limits, err := q.Limits.lower(a.config.Limits)
+	if err != nil {
+		return run.Spec{}, err
+	}
+	cwd, err := resolveCwd(q.Cwd, d.config.WorkspaceRoots)
+	if err != nil {
+		return run.Spec{}, err
+	}
+	if cwd == "" {
+		cwd = a.config.Cwd
+	}
+	features := a.adapter.Features()
+	if q.Effort != "" && !features.Effort {
+		q.ignore("effort", "reasoning_effort")
+	}
+	system, prompt, err := flatten(q.Messages, q.Session != "" && features.Resume && d.resumes(client, q.Session))
+	if err != nil {
+		return run.Spec{}, err
+	}
+	return run.Spec{
+		Client: client, Model: q.Model, Backend: a.adapter, Argv: a.config.Command, Env: a.env, User: a.user,
+		Request: backend.Request{
+			Model: model, System: system, Prompt: prompt, Effort: q.Effort,
+			Permissions: a.config.Permissions, MemoryMax: limits.MemoryMax,
+		},
+		Cwd: cwd, Home: a.config.Home, HomeSeed: a.config.HomeSeed, Session: q.Session,
+		Limits: spawn.Resources(caps(limits)), Deadline: deadline(arrived, q.Timeout, limits),
+		Grace: limits.Grace, Stall: limits.Stall, OutputMax: limits.OutputMax, LineMax: limits.LineMax,
+		Metadata: q.Metadata,
+	}, nil
+}
+
+// deadline counts from the request's arrival; a client may shorten it.
+func deadline(arrived time.Time, asked time.Duration, l config.Limits) time.Time {
+	bound := l.Timeout
+	if asked > 0 && (bound == 0 || asked < bound) {
+		bound = asked
+	}
+	if bound == 0 {
+		return time.Time{}
+	}
+	return arrived.Add(bound)
+}
+
+// resumes tells whether the CLI knows the session, so that the client's copy
+// of the conversation is not told to it a second time.
+func (d *daemon) resumes(client, session string) bool {
+	_, ok := d.runs.SessionKnown(client, session)
+	return ok
+}
+
+// lastEventID is -1 without the header.
+func lastEventID(r *http.Request) (int64, error) {
+	v := r.Header.Get("Last-Event-ID")
+	if v == "" {
+		return -1, nil
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n < 0 {
+		return 0, badRequest("Last-Event-ID", "Last-Event-ID must be the number of an event")
+	}
+	return n, nil
+}

@@ -1,0 +1,99 @@
+package server
+
+import (
+	"encoding/json"
+
+	"penstock/backend"
+	"penstock/run"
+	"penstock/spawn"
+)
+
+// completion is a chat.completion or one chat.completion.chunk.
+type completion struct {
+	ID       string          `json:"id"`
+	Object   string          `json:"object"`
+	Created  int64           `json:"created"` // Unix seconds
+	Model    string          `json:"model"`
+	Choices  []choice        `json:"choices"`
+	Usage    *usage          `json:"usage,omitempty"`
+	Cost     *cost           `json:"x_cost,omitempty"`
+	Receipt  *spawn.Receipt  `json:"x_receipt,omitempty"`
+	Metadata json.RawMessage `json:"metadata,omitempty"`
+	Error    *errorBody      `json:"error,omitempty"`
+}
+
+type choice struct {
+	Index   int            `json:"index"`
+	Delta   *delta         `json:"delta,omitempty"`
+	Message *answerMessage `json:"message,omitempty"`
+	Finish  *string        `json:"finish_reason"`
+}
+
+// delta is one step of a streamed answer.
+type delta struct {
+	Role      string        `json:"role,omitempty"`
+	Content   *string       `json:"content,omitempty"`
+	Reasoning string        `json:"reasoning_content,omitempty"`
+	Tool      *backend.Tool `json:"x_tool,omitempty"`
+}
+
+// answerMessage is a whole answer.
+type answerMessage struct {
+	Role      string         `json:"role"`
+	Content   string         `json:"content"`
+	Reasoning string         `json:"reasoning_content,omitempty"`
+	Tools     []backend.Tool `json:"x_tool,omitempty"`
+}
+
+type usage struct {
+	Prompt     int64              `json:"prompt_tokens"`
+	Completion int64              `json:"completion_tokens"`
+	Total      int64              `json:"total_tokens"`
+	PromptMore *promptDetails     `json:"prompt_tokens_details,omitempty"`
+	AnswerMore *completionDetails `json:"completion_tokens_details,omitempty"`
+}
+
+type promptDetails struct {
+	Cached int64 `json:"cached_tokens"`
+}
+
+type completionDetails struct {
+	Reasoning int64 `json:"reasoning_tokens"`
+}
+
+// cost says where its number comes from: we compute none ourselves.
+type cost struct {
+	USD        float64 `json:"usd"`
+	Provenance string  `json:"provenance"`
+}
+
+func usageOf(u *backend.Usage) (*usage, *cost) {
+	if u == nil {
+		return nil, nil
+	}
+	out := &usage{Prompt: u.PromptTokens, Completion: u.CompletionTokens, Total: u.PromptTokens + u.CompletionTokens}
+	if u.CachedTokens != nil {
+		out.PromptMore = &promptDetails{Cached: *u.CachedTokens}
+	}
+	if u.ReasoningTokens != nil {
+		out.AnswerMore = &completionDetails{Reasoning: *u.ReasoningTokens}
+	}
+	if u.CostUSD == nil {
+		return out, nil
+	}
+	return out, &cost{USD: *u.CostUSD, Provenance: "cli"}
+}
+
+// newCompletion is the frame of every answer of one run: the same in each
+// chunk and each replay.
+func newCompletion(object string, r run.Record) completion {
+	return completion{ID: "chatcmpl-" + r.ID, Object: object, Created: r.Created.Unix(), Model: r.Model, Choices: []choice{}}
+}
+
+// finishReason is OpenAI's word for a completed run.
+func finishReason(r run.Record) string {
+	if r.Finish == "length" {
+		return "length"
+	}
+	return "stop"
+}

@@ -1,0 +1,116 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"penstock/admit"
+	"penstock/config"
+	"penstock/metrics"
+	"penstock/run"
+	"penstock/spawn"
+)
+
+// daemon is everything one Run needs; nothing of it is global, so that another
+// program can embed it.
+type daemon struct {
+	config  config.Config
+	version string
+	log     *slog.Logger
+	begun   time.Time
+	guard   guard
+	agents  agents
+	gate    *admit.Gate
+	spawner *spawn.Spawner
+	runs    *run.Manager
+	metrics *metrics.Metrics
+	jobs    *jobs
+	probes  *probes
+	self    *selfSampler
+
+	draining atomic.Bool
+	base     context.Context // durable jobs live in it
+	endBase  context.CancelCauseFunc
+	// background are the sampler and the probe.
+	background     sync.WaitGroup
+	stopBackground context.CancelFunc
+}
+
+// open builds the lower floors from the configuration, bottom up. On error it
+// takes down again what it has built.
+func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
+	d := &daemon{config: c, version: o.Version, log: o.Logger, begun: time.Now(), guard: newGuard(c), jobs: newJobs()}
+	var err error
+	if d.agents, err = newAgents(c); err != nil {
+		return nil, err
+	}
+	d.gate = admit.New(admit.Options{MaxRuns: c.Budget.MaxRuns, Budget: c.Budget.Memory, MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait})
+	d.metrics = metrics.New(metrics.Options{Version: o.Version, Commit: o.Commit, Clients: clientNames(c)})
+	d.spawner, err = spawn.Open(ctx, spawn.Options{
+		Cgroup: spawn.GroupOptions{
+			Mode: spawn.Mode(c.Isolation.Mode), Name: rootName(c.StateDir), Budget: c.Budget.Memory, Logger: o.Logger,
+		},
+		SelfTest: c.Isolation.SelfTest,
+		Logger:   o.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.runs, err = run.Open(ctx, run.Options{StateDir: c.StateDir, Spawner: d.spawner, Logger: o.Logger, Observer: d.metrics})
+	if err != nil {
+		return nil, errors.Join(err, d.spawner.Close(context.WithoutCancel(ctx)))
+	}
+	d.metrics.Watch(metrics.Sources{Snapshot: d.runs.Snapshot, Admission: d.gate.Stats, Isolation: d.spawner.Isolation})
+	d.base, d.endBase = context.WithCancelCause(context.Background())
+	d.startBackground()
+	return d, nil
+}
+
+func (d *daemon) startBackground() {
+	ctx, stop := context.WithCancel(context.Background())
+	d.stopBackground = stop
+	d.self = newSelfSampler(d.log)
+	d.probes = newProbes(d.agents, d.runs.ProbeVersion)
+	d.background.Go(func() { d.self.loop(ctx) })
+	d.background.Go(func() { d.probes.loop(ctx) })
+}
+
+// rootName is stable for one state directory: a restart finds what the daemon
+// before it left.
+func rootName(stateDir string) string {
+	sum := sha256.Sum256([]byte(stateDir))
+	return "penstock-" + hex.EncodeToString(sum[:4])
+}
+
+func clientNames(c config.Config) []string {
+	out := []string{anonymous}
+	for name := range c.Clients {
+		out = append(out, name)
+	}
+	for _, t := range c.Tokens {
+		out = append(out, t.Name)
+	}
+	return out
+}
+
+// close takes the floors down again, top first.
+func (d *daemon) close(ctx context.Context) error {
+	d.stopBackground()
+	d.background.Wait()
+	d.endBase(errDaemonEnds)
+	var errs []error
+	if err := d.runs.Close(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("close runs: %w", err))
+	}
+	if err := d.spawner.Close(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("close groups: %w", err))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,103 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"penstock/run"
+	"penstock/spawn"
+)
+
+// queued is the comment that tells a place.
+func queued(place int) string { return "queued position=" + strconv.Itoa(place) }
+
+// finish waits for the verdict and writes the end: exactly one finish chunk or
+// one error frame, then [DONE].
+func (s *stream) finish(ctx context.Context, x *exchange, r *run.Run) error {
+	if err := s.verdict(ctx, r); err != nil {
+		return err
+	}
+	v, record := r.Verdict(), r.Record()
+	if v.Cause != spawn.Completed {
+		return s.fail(x, runFailed(v, record))
+	}
+	if !s.text.whole() {
+		return s.fail(x, textVoided(record))
+	}
+	x.cause = string(v.Cause)
+	reason := finishReason(record)
+	end := s.base
+	end.Choices = []choice{{Delta: &delta{}, Finish: &reason}}
+	end.Metadata = record.Metadata
+	if int64(s.last+1) > s.after {
+		if err := s.data(s.last+1, end); err != nil {
+			return err
+		}
+	}
+	if s.includeUsage {
+		account := s.base
+		account.Usage, account.Cost = usageOf(s.usage)
+		account.Receipt = record.Receipt
+		if err := s.data(s.last+2, account); err != nil {
+			return err
+		}
+	}
+	return s.done()
+}
+
+// verdict pings until the tree is gone: only then is anything known for sure.
+func (s *stream) verdict(ctx context.Context, r *run.Run) error {
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	for {
+		select {
+		case <-r.Ended():
+			return nil
+		case <-ping.C:
+			if err := s.comment("ping"); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// fail ends a stream that has begun. A client that is not there any more to
+// read it makes no difference.
+func (s *stream) fail(x *exchange, e *httpError) error {
+	x.cause, x.err = e.Code, e
+	if err := s.failure(e); err != nil {
+		return err
+	}
+	return s.done()
+}
+
+// contradicted is the CLI saying something else than what is out already.
+func (s *stream) contradicted(x *exchange, r *run.Run, owner bool) error {
+	if owner {
+		r.End(spawn.CLIError)
+		<-r.Ended()
+	}
+	return s.fail(x, textVoided(r.Record()))
+}
+
+// broken is our own failure to read the run: never a quiet end.
+func (s *stream) broken(ctx context.Context, x *exchange, r *run.Run, cause error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	e := internal(cause)
+	e.RunID = r.ID()
+	return s.fail(x, e)
+}
+
+func textVoided(record run.Record) *httpError {
+	no := false
+	return &httpError{
+		Status: http.StatusFailedDependency, Kind: "run_error", Code: "text_voided", RunID: record.ID, Receipt: record.Receipt, Retry: &no,
+		Message: "the command line agent took back text that had been sent and answered anew: ask again without stream",
+	}
+}

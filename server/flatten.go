@@ -1,0 +1,76 @@
+package server
+
+import "strings"
+
+// flatten turns a conversation into the one prompt a CLI takes.
+//
+// System and developer texts, in order and a blank line apart, are the system
+// text. A single user message is the prompt as it is. Anything longer has one
+// form, oldest message first:
+//
+//	This is a conversation so far. Answer its last message.
+//
+//	<message role="user">
+//	text
+//	</message>
+//
+//	<message role="tool" id="call_1">
+//	text
+//	</message>
+//
+// An assistant's tool calls are lines <call id="call_1" name="f">arguments</call>
+// inside its message. "</message" and "</call" inside a text are written with a
+// backslash before the slash, so that a text can't end its own message.
+//
+// resumed says that the CLI still knows the conversation: then only what
+// follows the last assistant message counts.
+func flatten(messages []message, resumed bool) (system, prompt string, err error) {
+	var systems []string
+	var spoken []message
+	for _, m := range messages {
+		switch {
+		case m.Role == roleSystem:
+			systems = append(systems, m.Text)
+		case m.Role == roleAssistant && resumed:
+			spoken = nil
+		default:
+			spoken = append(spoken, m)
+		}
+	}
+	system = strings.Join(systems, "\n\n")
+	if len(spoken) == 0 {
+		return "", "", badRequest("messages", "nothing follows the last assistant message: there is nothing to say to the resumed session")
+	}
+	if len(spoken) == 1 && spoken[0].Role == roleUser {
+		return system, spoken[0].Text, nil
+	}
+	var b strings.Builder
+	b.WriteString("This is a conversation so far. Answer its last message.\n")
+	for _, m := range spoken {
+		writeMessage(&b, m)
+	}
+	return system, b.String(), nil
+}
+
+func writeMessage(b *strings.Builder, m message) {
+	b.WriteString("\n<message role=\"" + m.Role + "\"")
+	if m.ToolID != "" {
+		b.WriteString(" id=\"" + attribute(m.ToolID) + "\"")
+	}
+	b.WriteString(">\n")
+	if m.Text != "" || len(m.ToolCalls) == 0 {
+		b.WriteString(inner(m.Text) + "\n")
+	}
+	for _, c := range m.ToolCalls {
+		b.WriteString("<call id=\"" + attribute(c.ID) + "\" name=\"" + attribute(c.Function.Name) + "\">" + inner(c.Function.Arguments) + "</call>\n")
+	}
+	b.WriteString("</message>\n")
+}
+
+func inner(text string) string {
+	return strings.NewReplacer("</message", `<\/message`, "</call", `<\/call`).Replace(text)
+}
+
+func attribute(text string) string {
+	return strings.NewReplacer(`"`, "'", "\n", " ", "<", " ", ">", " ").Replace(text)
+}

@@ -1,0 +1,128 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"penstock/admit"
+	"penstock/run"
+	"penstock/spawn"
+)
+
+// heartbeatMax is how long the dispatcher may be silent before the daemon
+// calls itself wedged.
+const heartbeatMax = 15 * time.Second
+
+// facts are one consistent look at everything /health tells, from memory.
+type facts struct {
+	now      time.Time
+	draining bool
+	live     run.Snapshot
+	queue    admit.Stats
+	cage     spawn.Isolation
+	self     selfSample
+	backends []backendState
+}
+
+func (d *daemon) facts() facts {
+	return facts{
+		now: time.Now(), draining: d.draining.Load(), live: d.runs.Snapshot(), queue: d.gate.Stats(),
+		cage: d.spawner.Isolation(), self: d.self.sample(), backends: d.probes.all(),
+	}
+}
+
+// status is draining > wedged > busy > ok.
+func (f facts) status() string {
+	switch {
+	case f.draining:
+		return "draining"
+	case f.wedged():
+		return "wedged"
+	case f.queue.Running > 0:
+		return "busy"
+	}
+	return "ok"
+}
+
+// wedged: our own dispatcher stands still, or every slot is held by a run that
+// stands still while others wait.
+func (f facts) wedged() bool {
+	if !f.live.Heartbeat.IsZero() && f.now.Sub(f.live.Heartbeat) > heartbeatMax {
+		return true
+	}
+	return f.queue.Waiting > 0 && f.queue.Running > 0 && f.live.Stalled >= f.queue.Running
+}
+
+// caged tells whether groups can be made.
+func (f facts) caged() bool { return !strings.HasPrefix(f.cage.SelfTest, "failed") }
+
+// refuses says why a new request would not be taken; "" when it would.
+func (f facts) refuses() string {
+	switch {
+	case f.draining:
+		return "draining"
+	case f.wedged():
+		return "wedged"
+	case !f.caged():
+		return "no groups can be made: self-test " + f.cage.SelfTest
+	}
+	return ""
+}
+
+// degraded says in words what works less well than configured.
+func (d *daemon) degraded(f facts) []string {
+	out := []string{}
+	for _, b := range f.backends {
+		a := d.agents[b.Name]
+		switch {
+		case !a.config.Configured:
+		case b.State == "missing":
+			out = append(out, fmt.Sprintf("backend %s: not found: %s", b.Name, programName(a)))
+		case b.State == "error":
+			out = append(out, fmt.Sprintf("backend %s: does not tell its version", b.Name))
+		}
+	}
+	if n := f.cage.LeakedGroups; n > 0 {
+		out = append(out, fmt.Sprintf("isolation: %d leaked groups", n))
+	}
+	if !f.caged() {
+		out = append(out, "isolation: self-test "+f.cage.SelfTest)
+	}
+	return out
+}
+
+// programName has no directory: /health is open to all and tells no paths.
+func programName(a *agent) string {
+	if len(a.config.Command) == 0 {
+		return a.config.Name
+	}
+	p := a.config.Command[0]
+	return p[strings.LastIndexByte(p, '/')+1:]
+}
+
+func (d *daemon) health(w *reply, r *http.Request) error {
+	f := d.facts()
+	status := http.StatusOK
+	if f.refuses() != "" {
+		status = http.StatusServiceUnavailable
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	writeJSON(w, status, d.report(f))
+	return nil
+}
+
+func (d *daemon) livez(w *reply, r *http.Request) error {
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	return nil
+}
+
+func (d *daemon) readyz(w *reply, r *http.Request) error {
+	if why := d.facts().refuses(); why != "" {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready", "reason": why})
+		return nil
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	return nil
+}

@@ -1,0 +1,144 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"penstock/admit"
+	"penstock/run"
+	"penstock/spawn"
+)
+
+// job is one chat request on its way to its run. Any number of requests may
+// wait on it and then read the run.
+type job struct {
+	id, client, model, backend string
+	durable                    bool // named by the caller: leaving only detaches
+	fingerprint                fingerprint
+	created                    time.Time
+	cancel                     context.CancelCauseFunc
+
+	mu    sync.Mutex
+	place int           // in the client's queue, from 1; 0 not queued
+	moved chan struct{} // closed when place changes
+
+	started chan struct{} // closed when run or err is set
+	run     *run.Run
+	err     error
+	gone    chan struct{} // closed when launch has returned
+}
+
+func newJob(id, client string, durable bool) *job {
+	return &job{
+		id: id, client: client, durable: durable, created: time.Now(),
+		moved: make(chan struct{}), started: make(chan struct{}), gone: make(chan struct{}),
+	}
+}
+
+// queue is the place in the queue and what to wait on for a change.
+func (j *job) queue() (int, <-chan struct{}) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.place, j.moved
+}
+
+func (j *job) moveTo(place int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if place != j.place {
+		j.place = place
+		close(j.moved)
+		j.moved = make(chan struct{})
+	}
+}
+
+func (j *job) begin(r *run.Run, err error) {
+	j.run, j.err = r, err
+	close(j.started)
+}
+
+func (j *job) begun() bool { return isClosed(j.started) }
+func (j *job) over() bool  { return isClosed(j.gone) }
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// launch sees the job through: a slot, the run, its end. ctx is the request's
+// own unless the job is durable; its end ends the run, or keeps it from being
+// started at all.
+func (d *daemon) launch(ctx context.Context, j *job, s run.Spec) {
+	defer j.cancel(nil)
+	defer close(j.gone)
+	defer d.jobs.ended(j)
+	r, err := d.start(ctx, j, s)
+	j.begin(r, err)
+	if err != nil {
+		return
+	}
+	select {
+	case <-ctx.Done():
+		r.End(endCause(ctx))
+		<-r.Ended()
+	case <-r.Ended():
+	}
+}
+
+func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error) {
+	slot, err := d.gate.Acquire(ctx, admit.Ask{Client: j.client, Memory: memoryOf(s), Deadline: s.Deadline, Moved: j.moveTo})
+	if err != nil {
+		var refused *admit.Refused
+		if errors.As(err, &refused) {
+			d.metrics.Refused(j.client, string(refused.Reason))
+		}
+		return nil, because(ctx, err)
+	}
+	j.moveTo(0)
+	d.metrics.QueueWait(j.client, slot.Waited())
+	s.OnGone = slot.Release
+	if !s.Deadline.IsZero() {
+		var stop context.CancelFunc
+		ctx, stop = context.WithDeadline(ctx, s.Deadline)
+		defer stop()
+	}
+	r, err := d.runs.Start(ctx, s)
+	if err != nil {
+		slot.Release() // again, where OnGone was: it is idempotent
+		return nil, because(ctx, err)
+	}
+	return r, nil
+}
+
+func memoryOf(s run.Spec) int64 {
+	if s.Limits == nil || s.Limits.Memory == nil || s.Limits.Memory.Limit == nil {
+		return 0
+	}
+	return *s.Limits.Memory.Limit
+}
+
+// because prefers the reason the context was ended for over "context canceled".
+func because(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+var errDaemonEnds = errors.New("the daemon ends")
+
+func endCause(ctx context.Context) spawn.Cause {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errCancelled):
+		return spawn.Cancelled
+	case errors.Is(cause, errDaemonEnds):
+		return spawn.ShuttingDown
+	}
+	return spawn.ClientGone
+}

@@ -1,0 +1,100 @@
+package server
+
+import (
+	"crypto/sha256"
+	"net/http"
+	"sync"
+)
+
+// jobs are all requests that have or want a run, by run id. A durable one
+// stays known after its end, as long as its run's record does, so that the
+// same request can attach again.
+type jobs struct {
+	mu     sync.Mutex
+	closed bool
+	byID   map[string]*job
+	live   sync.WaitGroup // jobs whose launch has not returned
+}
+
+func newJobs() *jobs { return &jobs{byID: map[string]*job{}} }
+
+// claim registers j, or finds the job that has its id already. known tells
+// whether a run of that id has a record, which a restart may have left.
+func (s *jobs) claim(j *job, known func(id string) bool) (*job, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(known)
+	if old, ok := s.byID[j.id]; ok {
+		if old.client != j.client || old.fingerprint != j.fingerprint {
+			return nil, conflict(j.id)
+		}
+		return old, nil
+	}
+	if s.closed {
+		return nil, shuttingDown(j.id)
+	}
+	if j.durable && known(j.id) {
+		return nil, conflict(j.id)
+	}
+	s.byID[j.id] = j
+	s.live.Add(1)
+	return j, nil
+}
+
+// conflict: SDKs retry a bare 409, which would not help.
+func conflict(id string) *httpError {
+	no := false
+	e := refusal(http.StatusConflict, "run_id_conflict", "run %s is of another request: choose another X-Run-Id", id)
+	e.Param, e.RunID, e.Retry = "X-Run-Id", id, &no
+	return e
+}
+
+// forget drops ended jobs whose record is gone.
+func (s *jobs) forget(known func(string) bool) {
+	for id, j := range s.byID {
+		if j.over() && !known(id) {
+			delete(s.byID, id)
+		}
+	}
+}
+
+// ended is called once by each launch; a job that can't be attached to again,
+// or that never got a run, is dropped.
+func (s *jobs) ended(j *job) {
+	s.mu.Lock()
+	if !j.durable || j.run == nil {
+		delete(s.byID, j.id)
+	}
+	s.mu.Unlock()
+	s.live.Done()
+}
+
+// get finds a job by its run id.
+func (s *jobs) get(id string) (*job, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j, ok := s.byID[id]
+	return j, ok
+}
+
+// queued are the jobs that wait for their run.
+func (s *jobs) queued() []*job {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*job
+	for _, j := range s.byID {
+		if !j.begun() {
+			out = append(out, j)
+		}
+	}
+	return out
+}
+
+// close makes claim refuse new jobs. Only after it may live be waited for.
+func (s *jobs) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+}
+
+type fingerprint = [sha256.Size]byte

@@ -1,0 +1,46 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/gorilla/mux"
+)
+
+// model is OpenAI's model object and whether it would run.
+type model struct {
+	ID      string `json:"id"`
+	Object  string `json:"object"`
+	Created int64  `json:"created"`
+	OwnedBy string `json:"owned_by"`
+	Ready   bool   `json:"ready"`
+}
+
+func (d *daemon) models() []model {
+	out := []model{}
+	for _, name := range d.agents.names() {
+		a := d.agents[name]
+		one := model{ID: name, Object: "model", Created: d.begun.Unix(), OwnedBy: "penstock", Ready: a.config.Missing == ""}
+		out = append(out, one)
+		for _, m := range a.config.Models {
+			one.ID = name + "/" + m
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+func (d *daemon) listModels(w *reply, r *http.Request) error {
+	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": d.models()})
+	return nil
+}
+
+// getModel takes whatever a chat request would take as its model.
+func (d *daemon) getModel(w *reply, r *http.Request) error {
+	id := mux.Vars(r)["id"]
+	a, _, err := d.agents.resolve(id)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, model{ID: id, Object: "model", Created: d.begun.Unix(), OwnedBy: "penstock", Ready: a.config.Missing == ""})
+	return nil
+}

@@ -1,0 +1,126 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+)
+
+// handled are the fields that have an effect, or whose only accepted values
+// ask for what happens anyway.
+var handled = []string{
+	"model", "messages", "stream", "stream_options", "session_id", "cwd", "timeout_ms", "limits", "effort", "reasoning_effort", "metadata",
+	"n", "logprobs", "top_logprobs", "stop", "tool_choice", "function_call", "response_format", "modalities", "audio",
+}
+
+// unsupported refuses the fields whose being ignored would give a wrong answer.
+func (q *chatRequest) unsupported(f fields) error {
+	n := 1
+	if err := f.into("n", "", &n, "a whole number"); err != nil {
+		return err
+	}
+	if n != 1 {
+		return badRequest("n", "n must be 1: one run gives one answer")
+	}
+	logprobs := false
+	if err := f.into("logprobs", "", &logprobs, "true or false"); err != nil {
+		return err
+	}
+	if logprobs {
+		return badRequest("logprobs", "logprobs can't be had from a command line agent")
+	}
+	top := 0
+	if err := f.into("top_logprobs", "", &top, "a whole number"); err != nil {
+		return err
+	}
+	if top != 0 {
+		return badRequest("top_logprobs", "logprobs can't be had from a command line agent")
+	}
+	if f.given("stop") && !emptyStop(f["stop"]) {
+		return badRequest("stop", "stop sequences can't be honoured")
+	}
+	for _, key := range []string{"tool_choice", "function_call"} {
+		if f.given(key) && !oneOf(f[key], "auto", "none") {
+			return badRequest(key, "%s must be auto or none: the agent uses its own tools", key)
+		}
+	}
+	if f.given("audio") {
+		return badRequest("audio", "audio can't be had from a command line agent")
+	}
+	if f.given("modalities") {
+		var kinds []string
+		if err := f.into("modalities", "", &kinds, "an array of strings"); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(kinds, func(k string) bool { return k != "text" }) {
+			return badRequest("modalities", "only text can be had")
+		}
+	}
+	return responseFormat(f)
+}
+
+func responseFormat(f fields) error {
+	if !f.given("response_format") {
+		return nil
+	}
+	format, err := parseNested(f, "response_format")
+	if err != nil {
+		return err
+	}
+	var kind string
+	if err := format.into("type", "response_format", &kind, "a string"); err != nil {
+		return err
+	}
+	if kind != "text" {
+		return badRequest("response_format", "response_format %q can't be honoured: only text", clip(kind, 40))
+	}
+	return nil
+}
+
+func oneOf(raw json.RawMessage, words ...string) bool {
+	var s string
+	return json.Unmarshal(raw, &s) == nil && slices.Contains(words, s)
+}
+
+func emptyStop(raw json.RawMessage) bool {
+	raw = bytes.TrimSpace(raw)
+	return bytes.Equal(raw, []byte(`""`)) || bytes.Equal(raw, []byte(`[]`))
+}
+
+// ignored lists what was asked for without effect. Null asks for nothing.
+func ignored(f fields) []string {
+	var out []string
+	for key := range f {
+		if f.given(key) && !slices.Contains(handled, key) {
+			out = append(out, key)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+const ignoredMax = 1024 // bytes of the header
+
+// ignoredHeader is the value of X-Penstock-Ignored; names that a header can't
+// carry are shown with question marks.
+func ignoredHeader(names []string) string {
+	var b strings.Builder
+	for _, name := range names {
+		safe := strings.Map(func(r rune) rune {
+			if r <= 0x20 || r >= 0x7f || r == ',' {
+				return '?'
+			}
+			return r
+		}, clip(name, 64))
+		if b.Len()+len(safe) > ignoredMax {
+			b.WriteString(", ...")
+			break
+		}
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(safe)
+	}
+	return b.String()
+}

@@ -1,0 +1,59 @@
+package server
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// peer is who is at the other end of a connection, as the kernel says.
+type peer struct {
+	unix  bool
+	uid   uint32     // unix(7) SO_PEERCRED; only with known
+	known bool       // uid could be read
+	local netip.Addr // TCP: the address that was connected to
+}
+
+// withPeer is http.Server.ConnContext: asked once for each connection.
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	var p peer
+	switch conn := c.(type) {
+	case *net.UnixConn:
+		p.unix = true
+		p.uid, p.known = peerUID(conn)
+	default:
+		if tcp, ok := c.LocalAddr().(*net.TCPAddr); ok {
+			p.local = tcp.AddrPort().Addr()
+		}
+	}
+	return context.WithValue(ctx, peerKey, p)
+}
+
+func peerOf(ctx context.Context) peer {
+	p, _ := ctx.Value(peerKey).(peer)
+	return p
+}
+
+func peerUID(c *net.UnixConn) (uint32, bool) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	var cred *unix.Ucred
+	var sockErr error
+	err = raw.Control(func(fd uintptr) {
+		cred, sockErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err != nil || sockErr != nil {
+		return 0, false
+	}
+	return cred.Uid, true
+}
+
+// operator is root or the user the daemon runs as.
+func (p peer) operator() bool {
+	return p.known && (p.uid == 0 || int(p.uid) == os.Geteuid())
+}

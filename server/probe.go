@@ -1,0 +1,103 @@
+package server
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	probeEvery = 10 * time.Minute
+	probeBound = 30 * time.Second
+)
+
+// backendState is one line of /health's backends.
+type backendState struct {
+	Name    string     `json:"name"`
+	State   string     `json:"state"` // ready, missing, error
+	Version string     `json:"version"`
+	Checked *time.Time `json:"checked_at"`
+	Error   string     `json:"-"`
+}
+
+// probes asks each CLI for its version in the background, one at a time and
+// outside of the slots. A CLI that can't tell its version is still tried.
+type probes struct {
+	agents agents
+	ask    func(ctx context.Context, argv, env []string) (string, error)
+	mu     sync.Mutex
+	states map[string]backendState
+}
+
+func newProbes(a agents, ask func(ctx context.Context, argv, env []string) (string, error)) *probes {
+	p := &probes{agents: a, ask: ask, states: map[string]backendState{}}
+	for name, one := range a {
+		p.states[name] = backendState{Name: name, State: stateOf(one)}
+	}
+	return p
+}
+
+func stateOf(a *agent) string {
+	if a.config.Missing != "" {
+		return "missing"
+	}
+	return "ready"
+}
+
+func (p *probes) loop(ctx context.Context) {
+	tick := time.NewTicker(probeEvery)
+	defer tick.Stop()
+	for {
+		for _, name := range p.agents.names() {
+			if ctx.Err() != nil {
+				return
+			}
+			p.probe(ctx, name)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (p *probes) probe(ctx context.Context, name string) {
+	a := p.agents[name]
+	state := backendState{Name: name, State: stateOf(a)}
+	if a.config.Missing == "" && hasVersion(a.config.Kind) {
+		ctx, cancel := context.WithTimeout(ctx, probeBound)
+		version, err := p.ask(ctx, a.config.Command, a.env)
+		cancel()
+		state.Version = clip(strings.TrimSpace(version), 100)
+		if err != nil {
+			state.State, state.Error = "error", err.Error()
+		}
+	}
+	now := time.Now().UTC()
+	state.Checked = &now
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.states[name] = state
+}
+
+// hasVersion: a program of unknown kind may do anything when it is started.
+func hasVersion(kind string) bool {
+	switch kind {
+	case "exec", "jsonl", "acp", "demo":
+		return false
+	}
+	return true
+}
+
+// all are the states in a fixed order.
+func (p *probes) all() []backendState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := []backendState{}
+	for _, name := range p.agents.names() {
+		out = append(out, p.states[name])
+	}
+	return out
+}

@@ -1,0 +1,73 @@
+package server
+
+import (
+	"net/http"
+	"time"
+)
+
+const (
+	// writeStall is how long one piece of a reply may make no progress. A slow
+	// reader is fine as long as it reads: at worst writePiece bytes in this time.
+	writeStall = 30 * time.Second
+	writePiece = 32 << 10
+)
+
+// reply counts what is written and gives every write a deadline of its own; a
+// deadline for the whole reply would cut long runs.
+type reply struct {
+	http.ResponseWriter
+	ctrl   *http.ResponseController
+	status int
+	bytes  int64
+	armed  time.Time // when the deadline was last moved
+}
+
+func newReply(w http.ResponseWriter) *reply {
+	return &reply{ResponseWriter: w, ctrl: http.NewResponseController(w)}
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *reply) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+		w.arm()
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *reply) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	written := 0
+	for {
+		piece := p[written:min(len(p), written+writePiece)]
+		w.arm()
+		n, err := w.ResponseWriter.Write(piece)
+		written += n
+		w.bytes += int64(n)
+		if err != nil || written >= len(p) {
+			return written, err
+		}
+	}
+}
+
+// FlushError is what http.ResponseController calls.
+func (w *reply) FlushError() error {
+	w.arm()
+	return w.ctrl.Flush()
+}
+
+// arm moves the write deadline, at most once a second: each move costs a timer.
+func (w *reply) arm() {
+	if now := time.Now(); now.Sub(w.armed) > time.Second {
+		w.armed = now
+		// Refused only by test recorders, which never block.
+		_ = w.ctrl.SetWriteDeadline(now.Add(writeStall + time.Second))
+	}
+}
+
+// begun tells whether the status line is out, or as good as.
+func (w *reply) begun() bool { return w.status != 0 }

@@ -1,0 +1,83 @@
+package server
+
+import (
+	"math"
+	"time"
+
+	"penstock/spawn"
+)
+
+// healthReport is the body of GET /health; null is a figure this host doesn't tell.
+type healthReport struct {
+	Status    string          `json:"status"`
+	Busy      bool            `json:"busy"`
+	Degraded  []string        `json:"degraded"`
+	Version   string          `json:"version"`
+	Uptime    float64         `json:"uptime_seconds"`
+	Daemon    daemonReport    `json:"daemon"`
+	Children  childrenReport  `json:"children"`
+	Queue     queueReport     `json:"queue"`
+	Memory    memoryReport    `json:"memory"`
+	Isolation spawn.Isolation `json:"isolation"`
+	Backends  []backendState  `json:"backends"`
+}
+
+type daemonReport struct {
+	RSS        *uint64 `json:"rss_bytes"`
+	FDs        *int    `json:"open_fds"`
+	Threads    *int    `json:"threads"`
+	Goroutines int     `json:"goroutines"`
+}
+
+type childrenReport struct {
+	Runs      int     `json:"runs"`
+	Processes int     `json:"processes"`
+	Memory    *uint64 `json:"memory_bytes"`
+	Oldest    float64 `json:"oldest_run_seconds"`
+	Stalled   int     `json:"stalled"`
+}
+
+type queueReport struct {
+	Running int     `json:"running"`
+	Max     int     `json:"max_runs"`
+	Waiting int     `json:"waiting"`
+	Oldest  float64 `json:"oldest_wait_seconds"`
+}
+
+type memoryReport struct {
+	Budget    int64    `json:"budget_bytes"`
+	Reserved  int64    `json:"reserved_bytes"`
+	Used      *uint64  `json:"used_bytes"`
+	Available *uint64  `json:"host_available_bytes"`
+	SomeAvg10 *float64 `json:"pressure_some_avg10"`
+	FullAvg10 *float64 `json:"pressure_full_avg10"`
+}
+
+func (d *daemon) report(f facts) healthReport {
+	some, full := f.live.Pressure.MemorySomeAvg10, f.live.Pressure.MemoryFullAvg10
+	if some == nil { // no memory controller: the host's figures are the next best
+		some, full = f.self.SomeAvg10, f.self.FullAvg10
+	}
+	return healthReport{
+		Status: f.status(), Busy: f.queue.Running > 0, Degraded: d.degraded(f), Version: d.version,
+		Uptime:    seconds(f.now.Sub(d.begun)),
+		Daemon:    daemonReport{RSS: f.self.RSS, FDs: f.self.FDs, Threads: f.self.Threads, Goroutines: f.self.Goroutines},
+		Children:  childrenReport{Runs: len(f.live.Runs), Processes: f.live.Processes, Memory: f.live.Memory, Oldest: oldest(f), Stalled: f.live.Stalled},
+		Queue:     queueReport{Running: f.queue.Running, Max: f.queue.MaxRuns, Waiting: f.queue.Waiting, Oldest: seconds(f.queue.OldestWait)},
+		Memory:    memoryReport{Budget: f.queue.Budget, Reserved: f.queue.Reserved, Used: f.live.Memory, Available: f.self.Available, SomeAvg10: some, FullAvg10: full},
+		Isolation: f.cage, Backends: f.backends,
+	}
+}
+
+func oldest(f facts) float64 {
+	var age time.Duration
+	for _, r := range f.live.Runs {
+		if !r.Started.IsZero() {
+			age = max(age, f.now.Sub(r.Started))
+		}
+	}
+	return seconds(age)
+}
+
+// seconds with milliseconds.
+func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*1000) / 1000 }

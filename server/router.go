@@ -1,0 +1,91 @@
+package server
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gorilla/mux"
+)
+
+// handler returns its failure instead of writing it.
+type handler func(w *reply, r *http.Request) error
+
+// route is one line of the table that is also GET /.
+type route struct {
+	Method string `json:"method"`
+	Path   string `json:"path"`
+	About  string `json:"about"`
+	serve  handler
+}
+
+func (d *daemon) routes() []route {
+	return []route{
+		{"POST", "/v1/chat/completions", "run an agent on a conversation; streams", d.chat},
+		{"GET", "/v1/models", "backends and their models", d.listModels},
+		{"GET", "/v1/models/{id:.+}", "one model", d.getModel},
+		{"GET", "/v1/runs", "live and finished runs, newest first; ?state=&client=&limit=", d.listRuns},
+		{"GET", "/v1/runs/{id}", "one run: state, cause, limits, receipt", d.getRun},
+		{"GET", "/v1/runs/{id}/events", "a run's stream from the start or after Last-Event-ID", d.runEvents},
+		{"POST", "/v1/runs/{id}/cancel", "end a run", d.cancelRun},
+		{"GET", "/v1/sessions", "the caller's sessions", d.listSessions},
+		{"DELETE", "/v1/sessions/{id:.+}", "forget a session", d.forgetSession},
+		{"POST", "/translate", "rewrite a loopback URL for a sidecar, or back", d.translate},
+		{"GET", "/health", "state of the daemon, its children, queue, memory and cage", d.health},
+		{"GET", "/livez", "200 while the process answers", d.livez},
+		{"GET", "/readyz", "200 if a new request would be taken", d.readyz},
+		{"GET", "/metrics", "Prometheus text or OpenMetrics", d.scrape},
+		{"GET", "/", "this list", d.index},
+	}
+}
+
+// handler is the whole surface.
+func (d *daemon) handler() http.Handler {
+	m := mux.NewRouter().SkipClean(true)
+	for _, rt := range d.routes() {
+		methods := []string{rt.Method}
+		if rt.Method == http.MethodGet {
+			methods = append(methods, http.MethodHead)
+		}
+		m.Handle(rt.Path, adapt(rt)).Methods(methods...)
+	}
+	m.NotFoundHandler = adapt(route{Path: "unmatched", serve: notFound})
+	m.MethodNotAllowedHandler = adapt(route{Path: "unmatched", serve: func(w *reply, r *http.Request) error { return methodNotAllowed(m, r) }})
+	return d.wrap(m)
+}
+
+func adapt(rt route) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		x := exchangeOf(r)
+		x.route = rt.Path
+		w, ok := rw.(*reply)
+		if !ok {
+			w = newReply(rw)
+		}
+		if err := rt.serve(w, r); err != nil {
+			fail(x, w, err)
+		}
+	})
+}
+
+func notFound(w *reply, r *http.Request) error {
+	return refusal(http.StatusNotFound, "not_found", "no such route: %s: GET / lists them", clip(r.URL.Path, 200))
+}
+
+// methodNotAllowed asks the router itself which methods it would take: mux
+// answers 405 without Allow (RFC 9110, 15.5.6 requires it).
+func methodNotAllowed(m *mux.Router, r *http.Request) error {
+	var allow []string
+	for _, method := range []string{"DELETE", "GET", "HEAD", "POST"} {
+		probe := r.Clone(r.Context())
+		probe.Method = method
+		var match mux.RouteMatch
+		if m.Match(probe, &match) && match.MatchErr == nil {
+			allow = append(allow, method)
+		}
+	}
+	slices.Sort(allow)
+	e := refusal(http.StatusMethodNotAllowed, "method_not_allowed", "%s does not take %s", clip(r.URL.Path, 200), clip(r.Method, 20))
+	e.Header = http.Header{"Allow": {strings.Join(allow, ", ")}}
+	return e
+}

@@ -1,0 +1,150 @@
+package server
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/gorilla/mux"
+
+	"penstock/run"
+	"penstock/spawn"
+)
+
+const (
+	stateQueued  run.State = "queued" // no run yet: waits for its slot
+	listLimit              = 100
+	listLimitMax           = 1000
+)
+
+func (d *daemon) listRuns(w *reply, r *http.Request) error {
+	f, err := runFilter(r)
+	if err != nil {
+		return err
+	}
+	all := []run.Record{}
+	if f.State == "" || f.State == stateQueued {
+		for _, j := range d.jobs.queued() {
+			if f.Client == "" || f.Client == j.client {
+				all = append(all, j.record())
+			}
+		}
+		slices.SortFunc(all, func(a, b run.Record) int { return b.Created.Compare(a.Created) })
+	}
+	if f.State != stateQueued {
+		all = append(all, d.runs.List(f)...)
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": all[:min(len(all), f.Limit)]})
+	return nil
+}
+
+func runFilter(r *http.Request) (run.Filter, error) {
+	query := r.URL.Query()
+	f := run.Filter{State: run.State(query.Get("state")), Client: query.Get("client"), Limit: listLimit}
+	states := []run.State{"", stateQueued, run.Waiting, run.Running, run.Ending, run.Finished}
+	if !slices.Contains(states, f.State) {
+		return f, badRequest("state", "state must be one of queued, waiting, running, ending, finished")
+	}
+	if v := query.Get("limit"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > listLimitMax {
+			return f, badRequest("limit", "limit must be between 1 and %d", listLimitMax)
+		}
+		f.Limit = n
+	}
+	return f, nil
+}
+
+// record is what can be told of a job that has no run yet.
+func (j *job) record() run.Record {
+	return run.Record{ID: j.id, Object: "run", State: stateQueued, Client: j.client, Backend: j.backend, Model: j.model, Created: j.created}
+}
+
+func (d *daemon) getRun(w *reply, r *http.Request) error {
+	id := mux.Vars(r)["id"]
+	w.Header().Set("X-Run-Id", headerSafe(id))
+	if found, ok := d.runs.Get(id); ok {
+		writeJSON(w, http.StatusOK, found.Record())
+		return nil
+	}
+	if j, ok := d.jobs.get(id); ok && !j.begun() {
+		writeJSON(w, http.StatusOK, j.record())
+		return nil
+	}
+	return runNotFound(id)
+}
+
+// runEvents replays a run; the reader is a guest: his leaving ends nothing.
+func (d *daemon) runEvents(w *reply, r *http.Request) error {
+	x, id := exchangeOf(r), mux.Vars(r)["id"]
+	after, err := lastEventID(r)
+	if err != nil {
+		return err
+	}
+	found, err := d.ownRun(x, id)
+	if err != nil {
+		return err
+	}
+	x.runID = id
+	w.Header().Set("X-Run-Id", id)
+	s := &stream{sse: sse{w: w}, includeUsage: true, after: after}
+	if r.Method == http.MethodHead {
+		return s.open("run " + id)
+	}
+	d.metrics.StreamOpened()
+	defer func() { d.metrics.StreamClosed(w.bytes) }()
+	if err := s.follow(r.Context(), x, found, false); err != nil {
+		x.cause, x.err = "reader_gone", err
+	}
+	return nil
+}
+
+// cancelRun is idempotent: 202 while there is something to end, 200 after.
+func (d *daemon) cancelRun(w *reply, r *http.Request) error {
+	x, id := exchangeOf(r), mux.Vars(r)["id"]
+	if j, ok := d.jobs.get(id); ok && !j.begun() && x.owns(j.client) {
+		x.runID = id
+		w.Header().Set("X-Run-Id", id)
+		j.cancel(errCancelled)
+		writeJSON(w, http.StatusAccepted, j.record())
+		return nil
+	}
+	found, err := d.ownRun(x, id)
+	if err != nil {
+		return err
+	}
+	x.runID = id
+	w.Header().Set("X-Run-Id", id)
+	status := http.StatusAccepted
+	if isClosed(found.Ended()) {
+		status = http.StatusOK
+	} else {
+		found.End(spawn.Cancelled)
+	}
+	writeJSON(w, status, found.Record())
+	return nil
+}
+
+// ownRun finds a run whose text the caller may see. Another's is not there for
+// him.
+func (d *daemon) ownRun(x *exchange, id string) (*run.Run, error) {
+	found, ok := d.runs.Get(id)
+	if !ok || !x.owns(found.Record().Client) {
+		return nil, runNotFound(id)
+	}
+	return found, nil
+}
+
+func (x *exchange) owns(client string) bool { return x.operator || x.client == client }
+
+func runNotFound(id string) *httpError {
+	return refusal(http.StatusNotFound, "run_not_found", "no run %q", clip(id, 128))
+}
+
+// headerSafe keeps a path's text out of the headers unless it is an id.
+func headerSafe(id string) string {
+	if idPattern.MatchString(id) {
+		return id
+	}
+	return ""
+}

@@ -1,0 +1,89 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/procfs"
+)
+
+const selfEvery = time.Second
+
+// selfSample is what /health says of the daemon and the host; nil is unknown.
+type selfSample struct {
+	RSS        *uint64
+	FDs        *int
+	Threads    *int
+	Goroutines int
+	Available  *uint64  // bytes: MemAvailable of /proc/meminfo
+	SomeAvg10  *float64 // percent: /proc/pressure/memory
+	FullAvg10  *float64
+}
+
+// selfSampler reads /proc in the background, so that /health need not.
+type selfSampler struct {
+	now atomic.Pointer[selfSample]
+	log *slog.Logger
+	fs  *procfs.FS
+}
+
+func newSelfSampler(log *slog.Logger) *selfSampler {
+	s := &selfSampler{log: log}
+	if fs, err := procfs.NewDefaultFS(); err == nil {
+		s.fs = &fs
+	} else {
+		log.Warn("no readings of the daemon itself", "error", err)
+	}
+	s.now.Store(s.read())
+	return s
+}
+
+func (s *selfSampler) sample() selfSample { return *s.now.Load() }
+
+func (s *selfSampler) loop(ctx context.Context) {
+	tick := time.NewTicker(selfEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.now.Store(s.read())
+		}
+	}
+}
+
+// read takes what the host offers. RSS is VmRSS of status: the field of stat
+// lags behind by up to 64 pages a thread (proc(5)).
+func (s *selfSampler) read() *selfSample {
+	out := &selfSample{Goroutines: runtime.NumGoroutine()}
+	if s.fs == nil {
+		return out
+	}
+	if self, err := s.fs.Self(); err == nil {
+		if status, err := self.NewStatus(); err == nil {
+			out.RSS = &status.VmRSS
+		}
+		if n, err := self.FileDescriptorsLen(); err == nil {
+			out.FDs = &n
+		}
+		if stat, err := self.Stat(); err == nil {
+			out.Threads = &stat.NumThreads
+		}
+	}
+	if info, err := s.fs.Meminfo(); err == nil {
+		out.Available = info.MemAvailableBytes
+	}
+	if psi, err := s.fs.PSIStatsForResource("memory"); err == nil {
+		if psi.Some != nil {
+			out.SomeAvg10 = &psi.Some.Avg10
+		}
+		if psi.Full != nil {
+			out.FullAvg10 = &psi.Full.Avg10
+		}
+	}
+	return out
+}

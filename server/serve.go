@@ -1,0 +1,88 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"penstock/config"
+)
+
+// Options of Run beside the configuration.
+type Options struct {
+	Logger    *slog.Logger // nil discards
+	Version   string
+	Commit    string
+	Force     context.Context        // its end cuts the drain short; nil is never
+	Ready     func(addrs []net.Addr) // called once when requests are served
+	Listeners []net.Listener         // from systemd; they win over Config.Listen
+}
+
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+)
+
+// Run serves until ctx ends, then drains for c.DrainTimeout, ends every run
+// and returns nil. An error means that it could not start, could not go on
+// serving, or could not end every run.
+func Run(ctx context.Context, c config.Config, o Options) error {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Force == nil {
+		o.Force = context.Background()
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	listeners, err := listen(c, o.Listeners)
+	if err != nil {
+		return err
+	}
+	d, err := open(ctx, c, o)
+	if err != nil {
+		closeAll(listeners)
+		return err
+	}
+	srv := d.httpServer()
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { failed <- srv.Serve(l) }()
+	}
+	d.log.Info("serving", "addresses", names(listeners), "version", o.Version)
+	if o.Ready != nil {
+		o.Ready(addrs(listeners))
+	}
+	var serveErr error
+	pending := len(listeners)
+	select {
+	case <-ctx.Done():
+	case serveErr = <-failed:
+		pending--
+		serveErr = fmt.Errorf("serve: %w", serveErr)
+	}
+	endErr := d.shutdown(srv, o.Force)
+	for range pending {
+		<-failed // Serve returns as soon as the server is closed
+	}
+	return errors.Join(serveErr, endErr)
+}
+
+func (d *daemon) httpServer() *http.Server {
+	return &http.Server{
+		Handler:           d.handler(),
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ConnContext:       withPeer,
+		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+		// OPTIONS * must not get around the guard and the error shape.
+		DisableGeneralOptionsHandler: true,
+	}
+}

@@ -1,0 +1,75 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"penstock/spawn"
+)
+
+const (
+	// endBound is for ending all runs and removing their groups, after the drain.
+	endBound = 20 * time.Second
+	// lastWords is for the replies to reach their clients after that.
+	lastWords = 3 * time.Second
+)
+
+// shutdown takes no new work, tells who waits, lets what runs finish for the
+// drain timeout or until force ends, ends the rest, and closes. Health and
+// streams are served until the end.
+func (d *daemon) shutdown(srv *http.Server, force context.Context) error {
+	d.log.Info("draining", "timeout", d.config.DrainTimeout, "running", d.gate.Stats().Running)
+	d.draining.Store(true)
+	d.jobs.close()
+	d.gate.Drain()
+
+	idle := make(chan struct{})
+	go func() {
+		d.jobs.live.Wait()
+		close(idle)
+	}()
+	drain := time.NewTimer(d.config.DrainTimeout)
+	defer drain.Stop()
+	select {
+	case <-idle:
+	case <-drain.C:
+	case <-force.Done():
+	}
+
+	ctx, cancel := context.WithTimeout(context.Background(), endBound)
+	defer cancel()
+	var errs []error
+	if err := d.runs.End(ctx, spawn.ShuttingDown); err != nil {
+		errs = append(errs, fmt.Errorf("end runs: %w", err))
+	}
+	d.endBase(errDaemonEnds)
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		errs = append(errs, fmt.Errorf("end runs: %d still held after %v", d.gate.Stats().Running, endBound))
+	}
+	errs = append(errs, d.lastReplies(srv))
+	closing, cancelClose := context.WithTimeout(context.Background(), endBound)
+	defer cancelClose()
+	errs = append(errs, d.close(closing))
+	return errors.Join(errs...)
+}
+
+// lastReplies lets every reply that has begun come to its end, then closes all
+// connections.
+func (d *daemon) lastReplies(srv *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	err := srv.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		d.log.Warn("clients did not take their last bytes in time", "bound", lastWords)
+		err = srv.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("close listeners: %w", err)
+	}
+	return nil
+}

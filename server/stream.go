@@ -1,0 +1,206 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"penstock/backend"
+	"penstock/run"
+)
+
+const (
+	// openAfter is how long a stream's headers wait for an answer about the
+	// start: a refusal within it is a plain HTTP error.
+	openAfter = 50 * time.Millisecond
+	pingEvery = 8 * time.Second // the contract says 10 s of silence at most
+)
+
+// stream writes one reader's view of a run.
+type stream struct {
+	sse
+	base         completion
+	includeUsage bool
+	after        int64 // events up to this number were seen before; -1 is none
+	text         sent
+	last         uint64 // number of the last event
+	usage        *backend.Usage
+}
+
+// stream serves a chat request as server-sent events; its errors are those of
+// a reply that has not begun.
+func (d *daemon) stream(w *reply, x *exchange, ctx context.Context, j *job, includeUsage bool, after int64) error {
+	s := &stream{sse: sse{w: w}, includeUsage: includeUsage, after: after}
+	d.metrics.StreamOpened()
+	defer func() { d.metrics.StreamClosed(w.bytes) }()
+	if err := s.await(ctx, j); err != nil {
+		return s.gone(x, j, err)
+	}
+	if j.err != nil {
+		e := notStarted(j.id, j.err)
+		if !w.begun() {
+			return e
+		}
+		return s.fail(x, e)
+	}
+	if err := s.follow(ctx, x, j.run, !j.durable); err != nil {
+		return s.gone(x, j, err)
+	}
+	return nil
+}
+
+// gone is a client that left or stopped reading.
+func (s *stream) gone(x *exchange, j *job, err error) error {
+	if !j.durable {
+		j.cancel(err)
+	}
+	e := clientGone(j.id)
+	e.err = err
+	x.cause, x.err = e.Code, e
+	return nil
+}
+
+// await tells the client its place until the run begins or is refused.
+func (s *stream) await(ctx context.Context, j *job) error {
+	soon := time.NewTimer(openAfter)
+	defer soon.Stop()
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	told := 0
+	for {
+		place, moved := j.queue()
+		if place > 0 && place != told {
+			told = place
+			if err := s.say(queued(place)); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-j.started:
+			return nil
+		case <-moved:
+		case <-soon.C:
+			if !s.w.begun() {
+				if err := s.say("accepted"); err != nil {
+					return err
+				}
+			}
+		case <-ping.C:
+			if err := s.say("ping"); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// say is a comment; the first one opens the reply.
+func (s *stream) say(text string) error {
+	if s.w.begun() {
+		return s.comment(text)
+	}
+	return s.open(text)
+}
+
+// follow writes the run's events to its end. owner tells that this reader's
+// run may be ended when its answer can't be told any more.
+func (s *stream) follow(ctx context.Context, x *exchange, r *run.Run, owner bool) error {
+	s.base = newCompletion("chat.completion.chunk", r.Record())
+	if err := s.say("run " + r.ID()); err != nil {
+		return err
+	}
+	if err := s.first(); err != nil {
+		return err
+	}
+	f := follow(ctx, r)
+	defer f.Close()
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	for {
+		select {
+		case e, more := <-f.events:
+			if !more {
+				if f.err != nil {
+					return s.broken(ctx, x, r, f.err)
+				}
+				return s.finish(ctx, x, r)
+			}
+			if ok, err := s.event(e); err != nil {
+				return err
+			} else if !ok {
+				return s.contradicted(x, r, owner)
+			}
+			if e.Seq > s.seen() {
+				ping.Reset(pingEvery)
+			}
+		case <-ping.C:
+			if err := s.comment("ping"); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *stream) seen() uint64 { return uint64(max(s.after, 0)) }
+
+// first is the role delta: number 0, before any event.
+func (s *stream) first() error {
+	if s.after >= 0 {
+		return nil
+	}
+	empty := ""
+	if err := s.chunk(0, delta{Role: roleAssistant, Content: &empty}); err != nil {
+		return err
+	}
+	return s.flush()
+}
+
+// event writes one event, if it is new to the client. ok is false where the
+// CLI took back text that is out already and now says something else.
+func (s *stream) event(e backend.Event) (ok bool, err error) {
+	s.last = e.Seq
+	old := int64(e.Seq) <= s.after
+	switch e.Kind {
+	case backend.Text:
+		more, ok := s.text.text(e.Text)
+		if !ok || old || more == "" {
+			return ok, nil
+		}
+		err = s.chunk(e.Seq, delta{Content: &more})
+	case backend.Void:
+		s.text.void(e.Keep)
+		return true, nil
+	case backend.UsageReport:
+		s.usage = e.Usage
+		return true, nil
+	case backend.Reasoning:
+		if old || e.Text == "" {
+			return true, nil
+		}
+		err = s.chunk(e.Seq, delta{Reasoning: e.Text})
+	case backend.ToolUse:
+		if old || e.Tool == nil {
+			return true, nil
+		}
+		err = s.chunk(e.Seq, delta{Tool: e.Tool})
+	case backend.Notice:
+		if old {
+			return true, nil
+		}
+		return true, s.comment("notice: " + clip(e.Text, 500))
+	default:
+		return true, nil // session, done, failed: the run's verdict tells
+	}
+	if err != nil {
+		return true, err
+	}
+	return true, s.flush()
+}
+
+func (s *stream) chunk(id uint64, d delta) error {
+	c := s.base
+	c.Choices = []choice{{Delta: &d}}
+	return s.data(id, c)
+}

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"penstock/config"
+)
+
+// translateURL rewrites the host of an absolute http(s) or ws(s) URL between
+// the names that the host ("host") and a sidecar ("sidecar") have for the same
+// loopback service. Every other byte stays as it was: a signed URL survives.
+func translateURL(raw, to string, c config.Translate) (out string, changed bool, err error) {
+	start, end, err := hostSpan(raw)
+	if err != nil {
+		return "", false, err
+	}
+	name := strings.ToLower(strings.Trim(raw[start:end], "[]"))
+	switch {
+	case to == "sidecar" && loopbackName(name):
+		return raw[:start] + bracketed(c.SidecarHost) + raw[end:], true, nil
+	case to == "host" && (strings.EqualFold(name, c.SidecarHost) || slices.ContainsFunc(c.Aliases, func(a string) bool { return strings.EqualFold(a, name) })):
+		return raw[:start] + "localhost" + raw[end:], true, nil
+	}
+	return raw, false, nil
+}
+
+// hostSpan is where the host is in the URL, brackets included (RFC 3986, 3.2.2).
+func hostSpan(raw string) (start, end int, err error) {
+	u, parseErr := url.Parse(raw)
+	if parseErr != nil || u.Opaque != "" || u.Hostname() == "" || !slices.Contains([]string{"http", "https", "ws", "wss"}, strings.ToLower(u.Scheme)) {
+		return 0, 0, badRequest("url", "url must be an absolute http, https, ws or wss URL")
+	}
+	start = strings.Index(raw, "://") + len("://")
+	end = len(raw)
+	if i := strings.IndexAny(raw[start:], "/?#"); i >= 0 {
+		end = start + i
+	}
+	// The user part may hold colons, and even "@" that is not encoded.
+	if i := strings.LastIndexByte(raw[start:end], '@'); i >= 0 {
+		start += i + 1
+	}
+	if strings.HasPrefix(raw[start:end], "[") {
+		return start, start + strings.IndexByte(raw[start:end], ']') + 1, nil
+	}
+	if i := strings.IndexByte(raw[start:end], ':'); i >= 0 {
+		end = start + i
+	}
+	return start, end, nil
+}
+
+// loopbackName takes localhost, 127.0.0.0/8, ::1 and the unspecified address,
+// which servers print when they listen everywhere.
+func loopbackName(name string) bool {
+	name = strings.TrimSuffix(name, ".")
+	if name == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(name)
+	if err != nil {
+		return false
+	}
+	addr = addr.Unmap()
+	return addr.IsLoopback() || addr == netip.IPv4Unspecified()
+}
+
+// bracketed is the form an IPv6 address has in a URL.
+func bracketed(host string) string {
+	if ip := net.ParseIP(host); ip != nil && strings.Contains(host, ":") {
+		return "[" + host + "]"
+	}
+	return host
+}
+
+func (d *daemon) translate(w *reply, r *http.Request) error {
+	body, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	f, err := parseObject(body, "")
+	if err != nil {
+		return err
+	}
+	var raw, to string
+	if err := f.into("url", "", &raw, "a string"); err != nil {
+		return err
+	}
+	if err := f.into("to", "", &to, "a string"); err != nil {
+		return err
+	}
+	if to != "sidecar" && to != "host" {
+		return badRequest("to", `to must be "sidecar" or "host"`)
+	}
+	out, changed, err := translateURL(raw, to, d.config.Translate)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, struct {
+		URL     string `json:"url"`
+		Changed bool   `json:"changed"`
+	}{out, changed})
+	return nil
+}
