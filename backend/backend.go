@@ -141,6 +141,9 @@ type Features struct {
 	System     bool // has a system option of its own
 	Effort     bool
 	JSONSchema bool
+	// PlainExit: the CLI has no terminal event, its exit status is its last
+	// word (spawn.Facts.PlainExit). Else exit 0 without a terminal event is a failure.
+	PlainExit bool
 }
 
 // Config is an adapter's configuration, as resolved from the file.
@@ -152,10 +155,3 @@ type Config struct {
 	Env         []string // names to pass on beside the adapter's own
 	Permissions string
 }
-
-// The contract of this package:
-//
-//	func New(c Config) (Backend, error) // error names the kind and the known ones
-//	func Kinds() []string
-//	func BasePass() []string // names every child may have: PATH HOME LANG LC_* TZ proxies CA bundles ...
-//	func Env(lookup func(string) (string, bool), environ []string, pass []string, set map[string]string) []string

@@ -1,0 +1,104 @@
+package backend
+
+import (
+	"fmt"
+	"path"
+)
+
+// claudeBackend is Claude Code in print mode with streamed JSON (2.1.330).
+type claudeBackend struct{ Config }
+
+func newClaude(c Config) Backend { return claudeBackend{c} }
+
+func (b claudeBackend) Name() string     { return b.Config.Name }
+func (b claudeBackend) Kind() string     { return b.Config.Kind }
+func (b claudeBackend) Framing() Framing { return Lines }
+
+func (b claudeBackend) Features() Features {
+	return Features{Resume: true, System: true, Effort: true}
+}
+
+// claudeSystemFile holds the system text, which must not show in an argv.
+const claudeSystemFile = "system.txt"
+
+func (b claudeBackend) Command(r Request) (Command, error) {
+	argv, err := b.argv(r)
+	if err != nil {
+		return Command{}, fmt.Errorf("claude: %w", err)
+	}
+	set, pass := b.environment(claudeEnv(r), "ANTHROPIC_*", "CLAUDE_CODE_OAUTH_TOKEN")
+	c := Command{
+		Argv:    append(argv, b.ExtraArgs...),
+		Set:     set,
+		Pass:    pass,
+		Prompt:  []byte(r.Prompt),
+		SoftEnd: true,
+		Settle:  true,
+	}
+	if r.System != "" {
+		c.Files = []File{{Name: claudeSystemFile, Data: []byte(r.System)}}
+	}
+	return c, nil
+}
+
+func (b claudeBackend) argv(r Request) ([]string, error) {
+	argv := []string{"-p", "--output-format=stream-json", "--verbose", "--include-partial-messages"}
+	switch mode := b.permissions(r); mode {
+	case "bypass":
+		argv = append(argv, "--permission-mode=bypassPermissions")
+	case "plan", "default":
+		// Without the second option a tool that would ask counts as refused by
+		// a host that does not exist, and the model is told to try again.
+		argv = append(argv, "--permission-mode="+mode, "--permission-prompts=none")
+	default:
+		return nil, fmt.Errorf("permissions %q: use bypass, plan or default", mode)
+	}
+	for _, option := range []struct{ what, name, value string }{
+		{"model", "--model=", r.Model}, {"session", "--resume=", r.Session},
+	} {
+		if option.value == "" {
+			continue
+		}
+		if err := argument(option.what, option.value); err != nil {
+			return nil, err
+		}
+		argv = append(argv, option.name+option.value)
+	}
+	if r.Effort != "" {
+		effort, err := level(r.Effort, "low", "medium", "high", "xhigh", "max")
+		if err != nil {
+			return nil, err
+		}
+		argv = append(argv, "--effort="+effort)
+	}
+	if r.System != "" {
+		// Without the second option a resumed session keeps its first turn's text.
+		argv = append(argv, "--append-system-prompt-file="+path.Join(r.Dir, claudeSystemFile), "--system-prompt-snapshot=off")
+	}
+	return argv, nil
+}
+
+// claudeEnv keeps the CLI to itself: a TMPDIR of its own also for the socket
+// through which all of a user's runs would else talk to each other, no look-ups
+// but the model's (13 s where DNS packets are dropped), and no retries: ten of
+// them take three minutes and can't be seen from outside. The operator's
+// set_env overrides each.
+func claudeEnv(r Request) map[string]string {
+	set := map[string]string{
+		"TMPDIR":             r.Tmp,
+		"CLAUDE_CODE_TMPDIR": r.Tmp,
+		"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC":  "1",
+		"DISABLE_AUTOUPDATER":                       "1",
+		"CLAUDE_CODE_MAX_RETRIES":                   "0",
+		"CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
+	}
+	if r.Root {
+		// Root may bypass permissions only where the CLI is told that it is caged.
+		set["IS_SANDBOX"] = "1"
+	}
+	return set
+}
+
+func (b claudeBackend) Machine(Request) Machine {
+	return &claudeMachine{}
+}

@@ -1,0 +1,115 @@
+package backend
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// jsonlLine is one line of our own protocol. A line may carry several of them;
+// they take effect in the order of the fields here.
+//
+//	{"session":"id"}                        the program's own id, to resume by
+//	{"void":12}                             answer text after 12 bytes is void
+//	{"reasoning":"..."} {"text":"..."}      thinking, answer
+//	{"tool":{"name":"sh","status":"started","id":"1","input":"ls"}}
+//	{"notice":"..."}                        a warning, not part of the answer
+//	{"usage":{"prompt_tokens":1,"completion_tokens":2,"cached_tokens":0,"reasoning_tokens":0,"cost_usd":0.1}}
+//	{"error":"message"} or {"error":{"message":"...","status":429}}
+//	{"done":true} or {"done":"length"}
+type jsonlLine struct {
+	Session   string          `json:"session"`
+	Void      *int            `json:"void"`
+	Reasoning string          `json:"reasoning"`
+	Text      string          `json:"text"`
+	Tool      *Tool           `json:"tool"`
+	Notice    string          `json:"notice"`
+	Usage     *jsonlUsage     `json:"usage"`
+	Error     json.RawMessage `json:"error"`
+	Done      json.RawMessage `json:"done"`
+}
+
+type jsonlUsage struct {
+	Prompt     int64    `json:"prompt_tokens"`
+	Completion int64    `json:"completion_tokens"`
+	Cached     *int64   `json:"cached_tokens"`
+	Reasoning  *int64   `json:"reasoning_tokens"`
+	CostUSD    *float64 `json:"cost_usd"`
+}
+
+// jsonlMachine parses our own protocol. sent is the answer's length so far.
+type jsonlMachine struct {
+	sent  int
+	ended bool
+}
+
+func (m *jsonlMachine) Open() [][]byte { return nil }
+func (m *jsonlMachine) Close() []Event { return nil }
+
+func (m *jsonlMachine) Line(line []byte) ([]Event, [][]byte) {
+	if m.ended || len(bytes.TrimSpace(line)) == 0 {
+		return nil, nil
+	}
+	var l jsonlLine
+	if !decode(line, &l) {
+		return []Event{strayLine(line)}, nil
+	}
+	events := m.events(l)
+	if end, ok := l.terminal(); ok {
+		m.ended = true
+		events = append(events, end)
+	}
+	return events, nil
+}
+
+func (m *jsonlMachine) events(l jsonlLine) []Event {
+	var out []Event
+	if l.Session != "" {
+		out = append(out, Event{Kind: Session, Session: l.Session})
+	}
+	if l.Void != nil && *l.Void >= 0 && *l.Void < m.sent {
+		m.sent = *l.Void
+		out = append(out, Event{Kind: Void, Keep: m.sent})
+	}
+	if l.Reasoning != "" {
+		out = append(out, Event{Kind: Reasoning, Text: l.Reasoning})
+	}
+	if l.Text != "" {
+		m.sent += len(l.Text)
+		out = append(out, Event{Kind: Text, Text: l.Text})
+	}
+	if l.Tool != nil {
+		l.Tool.Input, l.Tool.Output = bound(l.Tool.Input, ToolTextMax), bound(l.Tool.Output, ToolTextMax)
+		out = append(out, Event{Kind: ToolUse, Tool: l.Tool})
+	}
+	if l.Notice != "" {
+		out = append(out, Event{Kind: Notice, Text: bound(l.Notice, noticeMax)})
+	}
+	if u := l.Usage; u != nil {
+		out = append(out, Event{Kind: UsageReport, Usage: &Usage{
+			PromptTokens: u.Prompt, CompletionTokens: u.Completion,
+			CachedTokens: u.Cached, ReasoningTokens: u.Reasoning, CostUSD: u.CostUSD,
+		}})
+	}
+	return out
+}
+
+// terminal is the line's last word, an error before a done.
+func (l jsonlLine) terminal() (Event, bool) {
+	if len(l.Error) > 0 && string(l.Error) != "null" && string(l.Error) != "false" {
+		var e struct {
+			Message string `json:"message"`
+			Status  int    `json:"status"`
+		}
+		if err := json.Unmarshal(l.Error, &e); err != nil {
+			e.Message = rawText(l.Error)
+		}
+		return Event{Kind: Failed, Failure: providerFailure(e.Status, e.Message)}, true
+	}
+	switch string(l.Done) {
+	case "true", `"stop"`:
+		return Event{Kind: Done, Finish: "stop"}, true
+	case `"length"`:
+		return Event{Kind: Done, Finish: "length"}, true
+	}
+	return Event{}, false
+}

@@ -1,0 +1,7 @@
+package backend
+
+func newCodex(c Config) Backend    { return nil }
+func newKimi(c Config) Backend     { return nil }
+func newOpencode(c Config) Backend { return nil }
+func newGemini(c Config) Backend   { return nil }
+func newACP(c Config) Backend      { return nil }
