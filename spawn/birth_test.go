@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -219,5 +221,34 @@ func TestCancelledNeverStarts(t *testing.T) {
 	newJob(t, "run_after", "exit 0").run(s)
 	if _, err := os.Stat(mark); !errors.Is(err, os.ErrNotExist) {
 		t.Error("a cancelled command ran")
+	}
+}
+
+func TestAStartIsBounded(t *testing.T) {
+	s := open(t, false)
+	s.startMax = 300 * time.Millisecond
+	// A frozen child never gets to execve. Go's spawn keeps its processor so
+	// long, so the test needs another one, and no stop-the-world meanwhile.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	freeze := filepath.Join(s.root.Path(), "runs", "cgroup.freeze")
+	if err := os.WriteFile(freeze, []byte("1"), 0); err != nil {
+		t.Fatal(err)
+	}
+	var refused *StartError
+	_, err := newJob(t, "run_frozen", "exit 0").start(s)
+	if thaw := os.WriteFile(freeze, []byte("0"), 0); thaw != nil {
+		t.Fatal(thaw)
+	}
+	if !errors.As(err, &refused) || refused.Cause != CLIError || !strings.Contains(err.Error(), "frozen") {
+		t.Errorf("got %v", err)
+	}
+	eventually(t, "group removed", func() bool {
+		_, err := os.Stat(groupDir(s, "run_frozen"))
+		return errors.Is(err, os.ErrNotExist)
+	})
+	// The launcher still works.
+	if _, o := newJob(t, "run_thawed", "exit 3").run(s); o.Exit.Code != 3 {
+		t.Errorf("after the thaw: %+v", o.Exit)
 	}
 }

@@ -247,13 +247,21 @@ func TestCloseEndsWhatLives(t *testing.T) {
 	j := newJob(t, "run_1", "setsid sleep 600 & echo $!; exec sleep 600")
 	p := j.mustStart(s)
 	j.says("\n")
-	go p.Finish(true) // a tree that is being finished is ended as well
+	second := newJob(t, "run_finishing", "echo; exec sleep 600")
+	second.Grace = time.Hour
+	q := second.mustStart(s)
+	second.says("\n")
+	q.Finish(true)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := s.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
 	awaitProcess(t, p)
+	awaitProcess(t, q)
+	if p.Outcome().Reason != ShuttingDown || q.Outcome().Reason != "" {
+		t.Errorf("reasons %q and %q", p.Outcome().Reason, q.Outcome().Reason)
+	}
 	if alive(j.output()) {
 		t.Error("a background child outlived Close")
 	}

@@ -31,6 +31,7 @@ type Process struct {
 	proc  *os.Process
 	cmd   Command
 	log   *slog.Logger
+	bound time.Duration // of each wait of the teardown
 
 	asked  chan struct{} // the daemon wants it to end
 	hurry  chan struct{} // ... and won't wait for it to exit by itself
@@ -49,7 +50,7 @@ type Process struct {
 func newProcess(c Command, g group, proc *os.Process, began time.Time, log *slog.Logger) *Process {
 	born := time.Now()
 	return &Process{
-		group: g, proc: proc, cmd: c, log: log,
+		group: g, proc: proc, cmd: c, log: log, bound: teardownMax,
 		asked: make(chan struct{}), hurry: make(chan struct{}),
 		exited: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{}),
 		outcome: Outcome{Started: born, Spawn: born.Sub(began)},

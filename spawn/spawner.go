@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"penstock/cgroup"
 )
@@ -19,6 +20,7 @@ type Spawner struct {
 	mode     cgroup.Mode
 	selfTest string
 	swept    cgroup.Swept
+	startMax time.Duration
 
 	closed chan struct{} // nothing removes groups any more
 
@@ -43,7 +45,7 @@ func Open(ctx context.Context, o Options) (*Spawner, error) {
 		return nil, err
 	}
 	s := &Spawner{
-		root: root, log: log, mode: o.Cgroup.Mode, selfTest: "off",
+		root: root, log: log, mode: o.Cgroup.Mode, selfTest: "off", startMax: startMax,
 		closed: make(chan struct{}), live: map[*Process]struct{}{},
 	}
 	if err := s.prepare(ctx, o.SelfTest); err != nil {

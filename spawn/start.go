@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// startMax bounds clone to execve: Go's spawn holds its processor so long,
+	// startMax, by default, bounds clone to execve: Go's spawn holds its processor so long,
 	// and a target throttled or frozen from outside would hold it for ever.
 	startMax = 10 * time.Second
 	// teardownMax bounds each of: waiting for emptiness, and removing the group.
@@ -86,7 +86,7 @@ func (s *Spawner) bear(ctx context.Context, c Command, g *cgroup.Group) (*os.Pro
 	if err != nil {
 		return nil, s.unborn(c, g, err)
 	}
-	late := time.NewTimer(startMax)
+	late := time.NewTimer(s.startMax)
 	defer late.Stop()
 	select {
 	case b := <-answer:
@@ -148,7 +148,7 @@ func (s *Spawner) discard(c Command, g *cgroup.Group) {
 // overdue ends a birth that takes too long, and stops waiting for it when even
 // the kill doesn't end it; who comes late is reaped in the background.
 func (s *Spawner) overdue(c Command, g *cgroup.Group, answer <-chan birth) *StartError {
-	late := fmt.Errorf("start %s: %s: not executing after %s: its group was throttled or frozen from outside", c.ID, c.Argv[0], startMax)
+	late := fmt.Errorf("start %s: %s: not executing after %s: its group was throttled or frozen from outside", c.ID, c.Argv[0], s.startMax)
 	if err := g.Kill(); err != nil {
 		late = fmt.Errorf("%w; %w", late, err)
 	}

@@ -106,19 +106,20 @@ func (p *Process) kill() (survived int, err error) {
 
 // awaitEmpty waits for the leader's status and for an empty group.
 func (p *Process) awaitEmpty() (leaked bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), teardownMax)
+	ctx, cancel := context.WithTimeout(context.Background(), p.bound)
 	defer cancel()
 	err = p.group.WaitEmpty(ctx)
 	select {
 	case <-p.exited:
 	case <-ctx.Done():
-		err = errors.Join(err, fmt.Errorf("wait %d: leader not gone %s after the kill", p.PID(), teardownMax))
+		// Where the group's kill can't end it, it may not even be in the group.
+		err = errors.Join(err, fmt.Errorf("wait %d: leader not gone %s after the kill", p.PID(), p.bound), p.proc.Kill())
 	}
 	return err != nil, err
 }
 
 func (p *Process) remove() error {
-	ctx, cancel := context.WithTimeout(context.Background(), teardownMax)
+	ctx, cancel := context.WithTimeout(context.Background(), p.bound)
 	defer cancel()
 	return p.group.Remove(ctx)
 }

@@ -153,6 +153,18 @@ func TestLeaderIsKilledWhereTheGroupCannotBe(t *testing.T) {
 	}
 }
 
+func TestLeaderTheGroupsKillDoesNotReach(t *testing.T) {
+	g := &fakeGroup{populated: true, kill: func() error { return nil }}
+	p, _ := supervised(t, g, Command{}, "exec sleep 600")
+	p.bound = 100 * time.Millisecond // read only after End
+	p.End(Timeout)
+	await(t, "end", p.Ended())
+	if o := p.Outcome(); !o.Leaked || o.Err == nil {
+		t.Errorf("leaked %v, err %v", o.Leaked, o.Err)
+	}
+	await(t, "exit", p.Exited())
+}
+
 const trapTerm = `trap "exit 9" TERM; echo ready; while :; do sleep 0.02; done`
 
 func TestEndings(t *testing.T) {
