@@ -78,9 +78,13 @@ func answer(c conversation, last string) string {
 }
 
 // firstLine is the first line of a tool's own output. Several CLIs put a report
-// around it (codex: "Output:" on its own line; gemini: "Output: x").
+// around it (codex: "Output:" on its own line; gemini: "Output: x"; kimi: a first
+// line "Wall time: 0.018 seconds").
 func firstLine(out string) string {
 	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) > 1 && strings.HasPrefix(lines[0], "Wall time: ") {
+		lines = lines[1:]
+	}
 	for i, line := range lines {
 		rest, ok := strings.CutPrefix(line, "Output:")
 		if !ok {
