@@ -11,7 +11,7 @@ var (
 	uuid     = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	iso      = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d[:-]\d\d[:-]\d\d([.-]\d+)?(Z|[+-]\d\d:\d\d)`)
 	epoch    = regexp.MustCompile(`\b17\d{11}\b|\b18\d{11}\b`)
-	long     = regexp.MustCompile(`"(?:[^"\\\\]|\\\\.){400,}"`)
+	long     = regexp.MustCompile(`"(?:[^"\\]|\\.){400,}"`)
 	duration = regexp.MustCompile(`("[A-Za-z_]*(?:_ms|Ms|_us)":)\d+(?:\.\d+)?`)
 )
 
