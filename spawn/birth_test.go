@@ -248,6 +248,7 @@ func TestAStartIsBounded(t *testing.T) {
 		return errors.Is(err, os.ErrNotExist)
 	})
 	// The launcher still works.
+	s.startMax = startMax
 	if _, o := newJob(t, "run_thawed", "exit 3").run(s); o.Exit.Code != 3 {
 		t.Errorf("after the thaw: %+v", o.Exit)
 	}
