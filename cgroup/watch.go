@@ -14,12 +14,16 @@ const watchEvery = 50 * time.Millisecond
 // sums each live group and kills what is over. Whatever it says is an estimate:
 // shared pages count once per process, page cache and files in tmpfs not at all.
 type watch struct {
-	root  *Root
-	alarm chan struct{} // a group was made
+	root   *Root
+	budget uint64        // bytes of all groups together; 0 where the kernel holds it or nobody set one
+	alarm  chan struct{} // a group was made
 }
 
 func (r *Root) startWatch() {
 	r.watch = &watch{root: r, alarm: make(chan struct{}, 1)}
+	if r.enforced.Memory == Watch {
+		r.watch.budget = uint64(r.budget)
+	}
 	r.workers.Go(r.watch.run)
 }
 
@@ -77,7 +81,7 @@ func (w *watch) look(groups []*Group) {
 			biggest, most = g, s.memory
 		}
 	}
-	if b := w.root.budget; w.root.enforced.Memory == Watch && b > 0 && sum > uint64(b) {
+	if w.budget > 0 && sum > w.budget {
 		w.end(biggest, "memory")
 	}
 }

@@ -1,0 +1,139 @@
+package cgroup
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The kernel ends the whole group when one process passes the limit, and the
+// receipt says so.
+func TestOOMEndsTheWholeGroup(t *testing.T) {
+	const limit = 48 << 20
+	g := newGroup(t, kernelRoot(t), "oom", Resources(Limits{MemoryMax: limit}))
+	bystander := born(t, g.FD(), "sleep").ready(t)
+	hog := born(t, g.FD(), "alloc", "200")
+	for name, v := range map[string]*victim{"hog": hog, "bystander": bystander} {
+		if s := waitSignal(t, v); s != unix.SIGKILL {
+			t.Errorf("%s ended by %v, want SIGKILL by the kernel", name, s)
+		}
+	}
+	if err := g.WaitEmpty(within(t)); err != nil {
+		t.Error(err)
+	}
+	rec := end(t, g)
+	for name, v := range map[string]*uint64{"oom": rec.OOMEvents, "oom_kill": rec.OOMKills, "oom_group_kill": rec.OOMGroupKills} {
+		if v == nil || *v == 0 {
+			t.Errorf("receipt %s: %v, want 1 or more", name, v)
+		}
+	}
+	if rec.MemoryMaxBytes == nil || *rec.MemoryMaxBytes != limit {
+		t.Errorf("limit in the receipt %v, want %d", rec.MemoryMaxBytes, limit)
+	}
+	if p := rec.MemoryPeakBytes; p == nil || *p < limit/2 || *p > limit {
+		t.Errorf("peak in the receipt %v, want near %d and not over", p, limit)
+	}
+	if len(rec.Estimated) > 0 || rec.Exceeded != "" || rec.EnforcedBy.Memory != Kernel {
+		t.Errorf("receipt claims an estimate: %+v", rec)
+	}
+}
+
+// waitSignal waits with a bound: a bystander the kernel spared sleeps a minute.
+func waitSignal(t *testing.T, v *victim) unix.Signal {
+	t.Helper()
+	timer := time.AfterFunc(5*time.Second, func() { v.Process.Signal(unix.SIGTERM) })
+	defer timer.Stop()
+	return v.signal(t)
+}
+
+// With swap on the host a group would pass its cap there unless it is denied.
+func TestSwapCantPassTheCap(t *testing.T) {
+	r := kernelRoot(t)
+	if areas, err := parseFile("/proc/swaps", parseSwaps); err != nil || areas == 0 {
+		lacks(t, "a swap area")
+	}
+	// The root denies swap to all; here each group must on its own.
+	if err := r.runs.write("memory.swap.max", "max"); err != nil {
+		t.Fatal(err)
+	}
+	g := newGroup(t, r, "swap", Resources(Limits{MemoryMax: 48 << 20}))
+	if s := waitSignal(t, born(t, g.FD(), "alloc", "64")); s != unix.SIGKILL {
+		t.Errorf("64 MiB in a cap of 48 MiB ended by %v, want SIGKILL by the kernel", s)
+	}
+	if rec := end(t, g); rec.OOMKills == nil || *rec.OOMKills == 0 {
+		t.Errorf("oom_kill %v, want some", rec.OOMKills)
+	}
+}
+
+func TestPidsMaxRefusesForks(t *testing.T) {
+	const limit = 24
+	g := newGroup(t, kernelRoot(t), "pids", Resources(Limits{PidsMax: limit}))
+	born(t, g.FD(), "fork", "60").ready(t)
+	rec := end(t, g)
+	if rec.PidsRefused == nil || *rec.PidsRefused == 0 {
+		t.Errorf("refused forks %v, want some", rec.PidsRefused)
+	}
+	if rec.PidsMax == nil || *rec.PidsMax != limit {
+		t.Errorf("limit in the receipt %v, want %d", rec.PidsMax, limit)
+	}
+	if p := rec.PidsPeak; p == nil || *p > limit || *p < limit/2 {
+		t.Errorf("peak %v, want near %d and not over", p, limit)
+	}
+}
+
+// What the kernel of the lab tells is in the receipt, and nothing is invented.
+func TestReceiptIsComplete(t *testing.T) {
+	g := newGroup(t, kernelRoot(t), "receipt", Resources(Limits{MemoryMax: 64 << 20, PidsMax: 50}))
+	born(t, g.FD(), "alloc", "20").ready(t)
+	rec := end(t, g)
+	for name, v := range map[string]*uint64{
+		"memory peak": rec.MemoryPeakBytes, "memory max": rec.MemoryMaxBytes, "oom": rec.OOMEvents,
+		"oom kills": rec.OOMKills, "oom group kills": rec.OOMGroupKills, "pids peak": rec.PidsPeak,
+		"pids max": rec.PidsMax, "pids refused": rec.PidsRefused, "cpu user": rec.CPUUserUsec,
+		"cpu system": rec.CPUSystemUsec, "cpu throttled": rec.CPUThrottledUsec,
+		"io read": rec.IOReadBytes, "io written": rec.IOWriteBytes,
+	} {
+		if v == nil {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	if *rec.OOMKills != 0 || *rec.PidsRefused != 0 {
+		t.Errorf("an honest run reads as %d OOM kills and %d refused forks", *rec.OOMKills, *rec.PidsRefused)
+	}
+	if p := *rec.MemoryPeakBytes; p < 20<<20 || p > 64<<20 {
+		t.Errorf("peak %d, want 20 MiB and some", p)
+	}
+	if _, err := os.Stat("/proc/pressure/memory"); err != nil && rec.MemoryPressureUsec != nil {
+		t.Errorf("pressure %d on a kernel without it", *rec.MemoryPressureUsec)
+	}
+}
+
+// Page cache that is deleted before the group goes keeps no dying group behind.
+func TestNoDyingGroups(t *testing.T) {
+	r := kernelRoot(t)
+	dir := t.TempDir()
+	for i := range 10 {
+		g := newGroup(t, r, fmt.Sprintf("run-%d", i), nil)
+		file := fmt.Sprintf("%s/scratch-%d", dir, i)
+		if err := born(t, g.FD(), "write", file).Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		end(t, g)
+	}
+	// The kernel frees them a grace period later.
+	var dying string
+	for ctx := within(t); ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
+		dying = content(t, r.runs.path+"/cgroup.stat")
+		if strings.Contains(dying, "nr_dying_descendants 0") {
+			return
+		}
+	}
+	t.Errorf("dying groups stay: %s", dying)
+}

@@ -1,0 +1,119 @@
+package cgroup
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestWatchEndsAMemoryHog(t *testing.T) {
+	r := watchedRoot(t)
+	g := newGroup(t, r, "hog", Resources(Limits{MemoryMax: 48 << 20}))
+	if s := waitSignal(t, born(t, g.FD(), "alloc", "96")); s != unix.SIGKILL {
+		t.Errorf("hog ended by %v, want SIGKILL by the watch", s)
+	}
+	rec := end(t, g)
+	if rec.Exceeded != "memory" || rec.EnforcedBy.Memory != Watch {
+		t.Errorf("receipt %+v, want memory exceeded, held by the watch", rec)
+	}
+	if !slices.Contains(rec.Estimated, "memory") {
+		t.Errorf("estimated %v, want memory among them", rec.Estimated)
+	}
+	if rec.MemoryMaxBytes == nil || *rec.MemoryMaxBytes != 48<<20 {
+		t.Errorf("limit in the receipt %v, want 48 MiB", rec.MemoryMaxBytes)
+	}
+	if rec.MemoryPeakBytes == nil || *rec.MemoryPeakBytes <= 48<<20 {
+		t.Errorf("peak %v, want over the limit", rec.MemoryPeakBytes)
+	}
+}
+
+func TestWatchEndsAForker(t *testing.T) {
+	g := newGroup(t, watchedRoot(t), "forker", Resources(Limits{PidsMax: 30}))
+	if s := waitSignal(t, born(t, g.FD(), "fork", "60")); s != unix.SIGKILL {
+		t.Errorf("forker ended by %v, want SIGKILL by the watch", s)
+	}
+	rec := end(t, g)
+	if rec.Exceeded != "pids" || !slices.Contains(rec.Estimated, "pids") {
+		t.Errorf("receipt %+v, want pids exceeded and estimated", rec)
+	}
+	if rec.PidsPeak == nil || *rec.PidsPeak <= 30 {
+		t.Errorf("peak %v, want over 30", rec.PidsPeak)
+	}
+}
+
+// All runs together pass the budget: the biggest goes, the others stay.
+func TestWatchHoldsTheBudget(t *testing.T) {
+	r := watchedRoot(t)
+	small, big := newGroup(t, r, "small", nil), newGroup(t, r, "big", nil)
+	born(t, small.FD(), "alloc", "10").ready(t)
+	hog := born(t, big.FD(), "alloc", "40").ready(t)
+	var sum uint64
+	for _, g := range []*Group{small, big} {
+		s, err := g.sample()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += s.memory
+	}
+	for _, w := range []*watch{{root: r, budget: sum + 16<<20}, {root: r, budget: sum - 4<<20}} {
+		if busy, err := big.Populated(); err != nil || !busy {
+			t.Fatalf("the big one: populated %v (%v) before the budget was passed", busy, err)
+		}
+		w.look([]*Group{small, big})
+	}
+	if s := waitSignal(t, hog); s != unix.SIGKILL {
+		t.Errorf("the biggest ended by %v, want SIGKILL by the watch", s)
+	}
+	if rec := end(t, big); rec.Exceeded != "memory" {
+		t.Errorf("exceeded %q, want memory", rec.Exceeded)
+	}
+	if busy, err := small.Populated(); err != nil || !busy {
+		t.Errorf("the small one: populated %v (%v), want alive", busy, err)
+	}
+	end(t, small)
+}
+
+func TestWatchFeedsUsage(t *testing.T) {
+	r := watchedRoot(t)
+	g := newGroup(t, r, "seen", Resources(Limits{MemoryMax: 256 << 20}))
+	born(t, g.FD(), "alloc", "20").ready(t)
+	for ctx := within(t); ; time.Sleep(watchEvery) {
+		s, ok := g.seen.last()
+		if ok && s.memory > 20<<20 {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("the watch saw %+v (%v), want 20 MiB", s, ok)
+		}
+	}
+	for name, read := range map[string]func() (Usage, error){"group": g.Usage, "root": r.Usage} {
+		u, err := read()
+		if err != nil || u.MemoryBytes == nil || *u.MemoryBytes < 20<<20 || u.Pids == nil || *u.Pids == 0 {
+			t.Errorf("%s: %+v (%v), want the watch's figures", name, u, err)
+		}
+	}
+	if rec := end(t, g); rec.Exceeded != "" {
+		t.Errorf("an honest run exceeded %q", rec.Exceeded)
+	}
+}
+
+func TestExceeded(t *testing.T) {
+	byWatch, byKernel := Enforced{Memory: Watch, Pids: Watch}, Enforced{Memory: Kernel, Pids: Kernel}
+	s := settings{memoryMax: new(int64(100)), swapMax: 10, pidsMax: new(int64(5))}
+	for _, tt := range []struct {
+		now  sample
+		e    Enforced
+		want string
+	}{
+		{sample{memory: 110, tasks: 5}, byWatch, ""},
+		{sample{memory: 111, tasks: 5}, byWatch, "memory"},
+		{sample{memory: 1, tasks: 6}, byWatch, "pids"},
+		{sample{memory: 999, tasks: 999}, byKernel, ""},
+	} {
+		if got := s.exceeded(tt.now, tt.e); got != tt.want {
+			t.Errorf("%+v by %v: %q, want %q", tt.now, tt.e.Memory, got, tt.want)
+		}
+	}
+}
