@@ -12,6 +12,7 @@ var (
 	iso      = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d[:-]\d\d[:-]\d\d([.-]\d+)?(Z|[+-]\d\d:\d\d)`)
 	epoch    = regexp.MustCompile(`\b17\d{11}\b|\b18\d{11}\b`)
 	long     = regexp.MustCompile(`"(?:[^"\\]|\\.){400,}"`)
+	manual   = regexp.MustCompile(`("(?:description|preamble|tools)":)"(?:[^"\\]|\\.){60,}"`)
 	duration = regexp.MustCompile(`("[A-Za-z_]*(?:_ms|Ms|_us)":)\d+(?:\.\d+)?`)
 )
 
@@ -50,6 +51,7 @@ func (s *scrubber) scrub(output []byte) []byte {
 	text = iso.ReplaceAllString(text, "2026-01-01T00:00:00.000Z")
 	text = epoch.ReplaceAllString(text, "1767225600000")
 	text = duration.ReplaceAllString(text, "${1}1")
+	text = manual.ReplaceAllString(text, `${1}"(long text cut)"`)
 	text = long.ReplaceAllString(text, `"(long text cut)"`)
 	return []byte(text)
 }

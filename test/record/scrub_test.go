@@ -20,6 +20,7 @@ func TestScrub(t *testing.T) {
 		{`"timestamp":"2031-05-06T07:08:09.123Z","t":1795433999898`, `"timestamp":"2026-01-01T00:00:00.000Z","t":1767225600000`},
 		{`"duration_ms":123.5,"input_tokens":7`, `"duration_ms":1,"input_tokens":7`},
 		{`"a":"` + strings.Repeat(`x\"`, 300) + `","b":"short"`, `"a":"(long text cut)","b":"short"`},
+		{`"description":"` + strings.Repeat("x", 60) + `","description":"short"`, `"description":"(long text cut)","description":"short"`},
 		{`"a":"` + strings.Repeat("x", 399) + `"`, `"a":"` + strings.Repeat("x", 399) + `"`},
 	} {
 		if got := string(newScrubber(p, "/src/penstock").scrub([]byte(row.in))); got != row.want {
