@@ -101,8 +101,8 @@ func locate(mounts []mount, self string) (mount, string, error) {
 	var best mount
 	var own string
 	for _, m := range mounts {
-		rel, err := filepath.Rel(m.root, self)
-		if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
+		rel, ok := below(m.root, self)
+		if !ok {
 			continue
 		}
 		if own == "" || best.readOnly || !m.readOnly {
@@ -113,6 +113,16 @@ func locate(mounts []mount, self string) (mount, string, error) {
 		return mount{}, "", fmt.Errorf("our own group %s: not below any cgroup2 mount: give the container its own cgroup namespace", self)
 	}
 	return best, own, nil
+}
+
+// below is path seen from root. A group outside our cgroup namespace is shown as
+// "/../name", which no mount of ours reaches.
+func below(root, path string) (string, bool) {
+	if strings.HasPrefix(root, "/..") || strings.HasPrefix(path, "/..") {
+		return "", false
+	}
+	rel, err := filepath.Rel(root, path)
+	return rel, err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
 func parseFile[T any](path string, parse func(io.Reader) (T, error)) (T, error) {
