@@ -23,6 +23,9 @@ type Options struct {
 	Observer Observer      // may be nil
 	Keep     time.Duration // how long a finished run's record and spool stay; 0 is one hour
 	KeepRuns int           // and how many at most; 0 is 1000
+	// StallAfter is how long without output, CPU time and I/O makes a run
+	// stalled in the Snapshot; 0 is 30 s.
+	StallAfter time.Duration
 }
 
 // Spec is one run to start.
@@ -91,7 +94,7 @@ type Record struct {
 	Exit        *int                  `json:"exit_code,omitempty"`
 	Signal      string                `json:"signal,omitempty"`
 	Finish      string                `json:"finish_reason,omitempty"`
-	OutputBytes int64                 `json:"output_bytes"`
+	OutputBytes int64                 `json:"output_bytes"` // stdout and stderr
 	Survived    int                   `json:"processes_after_leader,omitempty"`
 	Metadata    json.RawMessage       `json:"metadata,omitempty"`
 }

@@ -1,0 +1,119 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/backend"
+	"penstock/spawn"
+)
+
+// conclude makes the verdict and the record final, frees what the run held and
+// only then lets Ended be seen.
+func (w *watcher) conclude() {
+	r := w.run
+	outcome := w.process.Outcome()
+	if w.tooMuch && outcome.Reason == "" {
+		// A leader that wrote too much and left before it could be ended.
+		outcome.Reason = spawn.OutputLimit
+	}
+	verdict := spawn.Decide(spawn.Facts{
+		Outcome: outcome, Terminal: w.terminal, Stderr: w.stderr(),
+		Limits: w.spec.Limits, PlainExit: w.plainExit(),
+	})
+	record := r.conclude(outcome, verdict, w.terminal)
+	if err := r.dir.save(record); err != nil {
+		r.log.Error("record not saved", "err", err)
+	}
+	w.letGo()
+	w.release()
+	w.manager.concluded(record, outcome)
+	close(r.ended)
+	r.grown.beat()
+	if outcome.Err != nil || outcome.Leaked {
+		r.log.Warn("teardown", "leaked", outcome.Leaked, "err", outcome.Err)
+	}
+}
+
+// plainExit is for programs whose exit status is their last word.
+func (w *watcher) plainExit() bool {
+	return w.spec.Backend.Framing() == backend.Words || w.spec.Backend.Kind() == "exec"
+}
+
+func (w *watcher) stderr() string {
+	_, size, err := w.outputs.sizes()
+	if err != nil {
+		return ""
+	}
+	tail, err := readTail(w.outputs.stderr, size, stderrTail)
+	if err != nil {
+		w.run.log.Warn("stderr not readable", "err", err)
+	}
+	return tail
+}
+
+// starting is the record as it goes to disk before the birth: a daemon that
+// dies in between must find the run.
+func (r *Run) starting(at time.Time, cliSession string) Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.record.Started, r.record.CLISession = &at, cliSession
+	record := r.record
+	record.State = Running
+	return record
+}
+
+func (r *Run) conclude(o spawn.Outcome, v spawn.Verdict, t *spawn.Terminal) Record {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.verdict = v
+	c := &r.record
+	c.State, c.Cause, c.Message = Finished, v.Cause, v.Message
+	c.Started, c.Ended = &o.Started, &now
+	if !o.Exited.IsZero() {
+		c.Exited = &o.Exited
+	}
+	c.Receipt, c.EnforcedBy, c.Survived = &o.Receipt, o.Receipt.EnforcedBy, o.Survived
+	if o.Exit.Known && o.Exit.Signal != 0 {
+		c.Signal = unix.SignalName(o.Exit.Signal)
+	} else if o.Exit.Known {
+		c.Exit = &o.Exit.Code
+	}
+	if t != nil && v.Cause == spawn.Completed {
+		c.Finish = t.Finish
+	}
+	return *c
+}
+
+// abort finishes a run that was never started; Ended is not kept from those
+// who already wait for it.
+func (r *Run) abort(err error) {
+	verdict := spawn.Verdict{Cause: abortCause(err), Message: err.Error()}
+	now := time.Now()
+	r.mu.Lock()
+	r.verdict = verdict
+	r.record.State, r.record.Cause, r.record.Message = Finished, verdict.Cause, verdict.Message
+	r.record.Started, r.record.Ended = nil, &now
+	r.mu.Unlock()
+	close(r.ready)
+	close(r.ended)
+	close(r.done)
+	r.grown.beat()
+}
+
+func abortCause(err error) spawn.Cause {
+	var start *spawn.StartError
+	switch {
+	case errors.As(err, &start):
+		return start.Cause
+	case errors.Is(err, context.DeadlineExceeded):
+		return spawn.QueueTimeout
+	case errors.Is(err, context.Canceled):
+		return spawn.Cancelled
+	}
+	return spawn.CLIError
+}

@@ -1,0 +1,165 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/backend"
+)
+
+// Names in a run's directory. All but the record and the two outputs are
+// scratch and go when the run ends.
+const (
+	recordName = "run.json"
+	promptName = "prompt"
+	stdinName  = "stdin"
+	spoolName  = "spool"
+	stderrName = "stderr"
+	tmpName    = "tmp"
+	workName   = "work"
+	homeName   = "home"
+)
+
+var idForm = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
+
+func checkID(id string) error {
+	if !idForm.MatchString(id) || id == "." || id == ".." {
+		return fmt.Errorf("run id: %q: not 1 to 128 of A-Z a-z 0-9 . _ : - (and not . or ..)", id)
+	}
+	return nil
+}
+
+// directory is one run's place on disk. The run's user, where there is one,
+// owns tmp, work, home and the adapter's files, never the directory itself: it
+// must not be able to put its own record or spool in place of ours.
+type directory struct {
+	path string
+	user *User
+}
+
+// makeDirectory fails with fs.ErrExist wrapped when the name is taken.
+func makeDirectory(path string, u *User) (d *directory, err error) {
+	mode := os.FileMode(0o700)
+	if u != nil {
+		mode = 0o711
+	}
+	if err := os.Mkdir(path, mode); err != nil {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	d = &directory{path: path, user: u}
+	if err := d.mkdir(tmpName); err != nil {
+		return nil, errors.Join(err, d.remove())
+	}
+	return d, nil
+}
+
+func (d *directory) file(name string) string { return filepath.Join(d.path, name) }
+
+func (d *directory) mkdir(name string) error {
+	p := d.file(name)
+	if err := os.Mkdir(p, 0o700); err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	return d.user.own(p)
+}
+
+// own gives a fresh path to the user; a nil user is the daemon's own.
+func (u *User) own(path string) error {
+	if u == nil {
+		return nil
+	}
+	if err := os.Lchown(path, int(u.UID), int(u.GID)); err != nil {
+		return fmt.Errorf("give %s to user %s: %w", path, u.Name, err)
+	}
+	return nil
+}
+
+// write puts the adapter's files below the directory, never outside it and
+// never over what is there.
+func (d *directory) write(files []backend.File) error {
+	root, err := os.OpenRoot(d.path)
+	if err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	defer root.Close()
+	for _, f := range files {
+		if err := d.writeOne(root, f); err != nil {
+			return fmt.Errorf("run directory: adapter's file %q: %w", f.Name, err)
+		}
+	}
+	return nil
+}
+
+func (d *directory) writeOne(root *os.Root, f backend.File) error {
+	name := path.Clean(f.Name)
+	if !filepath.IsLocal(name) || name == "." {
+		return errors.New("not a path below the run's directory")
+	}
+	if err := d.parents(root, path.Dir(name)); err != nil {
+		return err
+	}
+	out, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(f.Data)
+	return errors.Join(err, out.Close(), d.user.own(d.file(name)))
+}
+
+func (d *directory) parents(root *os.Root, dir string) error {
+	if dir == "." {
+		return nil
+	}
+	if err := d.parents(root, path.Dir(dir)); err != nil {
+		return err
+	}
+	err := root.Mkdir(dir, 0o700)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return d.user.own(d.file(dir))
+}
+
+// removeScratch deletes all but the record and the outputs.
+func (d *directory) removeScratch() error {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	var errs []error
+	for _, e := range entries {
+		switch e.Name() {
+		case recordName, spoolName, stderrName:
+		default:
+			errs = append(errs, os.RemoveAll(d.file(e.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// letGo writes the outputs back and drops their pages: pages charged to the
+// run's group would keep a dying memory cgroup behind after rmdir.
+func (d *directory) letGo() error {
+	var errs []error
+	for _, name := range []string{spoolName, stderrName} {
+		f, err := os.Open(d.file(name))
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		fd := int(f.Fd())
+		errs = append(errs, unix.Fdatasync(fd), unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED), f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (d *directory) remove() error { return os.RemoveAll(d.path) }

@@ -1,0 +1,188 @@
+package run
+
+import (
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"penstock/spawn"
+)
+
+// Run is one run, waiting, live or finished. Its methods are safe for
+// concurrent use.
+type Run struct {
+	id  string
+	log *slog.Logger
+
+	grown pulse         // its outputs have grown
+	stop  chan struct{} // End was called
+	ready chan struct{} // dir, replay and outputs are set, or there will be none
+	ended chan struct{}
+	done  chan struct{} // OnGone was called: nothing of it is left to wait for
+
+	dir     *directory // nil: never got one
+	replay  *replay    // nil: its events can't be read
+	outputs *outputs   // nil: of an earlier daemon
+	stall   time.Duration
+	watched atomic.Pointer[watched]
+
+	mu      sync.Mutex
+	record  Record
+	why     spawn.Cause
+	process *spawn.Process
+	verdict spawn.Verdict
+	final   int64 // bytes of the spool, once ended
+}
+
+func newRun(r Record, log *slog.Logger) *Run {
+	return &Run{
+		id: r.ID, record: r, log: log.With("run", r.ID),
+		stop: make(chan struct{}), ready: make(chan struct{}),
+		ended: make(chan struct{}), done: make(chan struct{}),
+	}
+}
+
+// pastRun is a finished run of an earlier daemon.
+func pastRun(d *directory, r Record, log *slog.Logger) *Run {
+	p := newRun(r, log)
+	p.dir = d
+	p.verdict = spawn.Verdict{Cause: r.Cause, Message: r.Message}
+	close(p.stop)
+	close(p.ready)
+	close(p.ended)
+	close(p.done)
+	return p
+}
+
+// ID is the run's name.
+func (r *Run) ID() string { return r.id }
+
+// Record is the run as it is now.
+func (r *Run) Record() Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.record
+}
+
+// Ended is closed when the verdict and the record are final: the tree is gone,
+// or was given up and reported, or was never started.
+func (r *Run) Ended() <-chan struct{} { return r.ended }
+
+// Verdict is valid after Ended.
+func (r *Run) Verdict() spawn.Verdict {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.verdict
+}
+
+// End ends the run, whatever state it is in; one that still waits is never
+// started. The first reason wins. It returns at once.
+func (r *Run) End(why spawn.Cause) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.record.State == Finished {
+		return
+	}
+	if r.why == "" {
+		r.why = why
+		close(r.stop)
+	}
+	if r.process != nil {
+		r.record.State = Ending
+		r.process.End(why)
+	}
+}
+
+// finish ends the tree after the CLI's last word.
+func (r *Run) finish(settle bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.record.State == Running {
+		r.record.State = Ending
+	}
+	r.process.Finish(settle)
+}
+
+// reason is why End was called, "" when it wasn't.
+func (r *Run) reason() spawn.Cause {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.why
+}
+
+// born notes the process; an End that came first is passed on.
+func (r *Run) born(p *spawn.Process) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.process = p
+	r.record.State = Running
+	if r.why != "" {
+		r.record.State = Ending
+		p.End(r.why)
+	}
+}
+
+// isLive tells whether it has a process tree.
+func (r *Run) isLive() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.record.State == Running || r.record.State == Ending
+}
+
+func (r *Run) finalSize() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.final
+}
+
+func (r *Run) setCLISession(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.record.CLISession = id
+}
+
+// startedAt is zero for a run that never started.
+func (r *Record) startedAt() time.Time {
+	if r.Started == nil {
+		return time.Time{}
+	}
+	return *r.Started
+}
+
+// outputs are the daemon's own descriptors of the two files of a live run.
+type outputs struct {
+	spool, stderr *os.File
+}
+
+func (d *directory) openOutputs() (*outputs, error) {
+	spool, err := os.Open(d.file(spoolName))
+	if err != nil {
+		return nil, err
+	}
+	stderr, err := os.Open(d.file(stderrName))
+	if err != nil {
+		spool.Close()
+		return nil, err
+	}
+	return &outputs{spool, stderr}, nil
+}
+
+// sizes are those of the spool and of stderr, in bytes.
+func (o *outputs) sizes() (spool, stderr int64, err error) {
+	a, err := o.spool.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	b, err := o.stderr.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	return a.Size(), b.Size(), nil
+}
+
+func (o *outputs) close() {
+	o.spool.Close()
+	o.stderr.Close()
+}

@@ -1,0 +1,135 @@
+package run
+
+import (
+	"slices"
+	"time"
+
+	"penstock/cgroup"
+	"penstock/spawn"
+)
+
+// sampleEvery is the dispatcher's beat.
+const sampleEvery = time.Second
+
+// sampled is the last reading of all groups together.
+type sampled struct {
+	at    time.Time
+	whole cgroup.Usage
+}
+
+// watched is what the dispatcher last saw of a live run.
+type watched struct {
+	usage   cgroup.Usage
+	stalled bool
+}
+
+// vigil is the dispatcher's memory of one live run.
+type vigil struct {
+	shown stillness // for the snapshot
+	fatal stillness // ends the run; window 0 is never
+}
+
+// dispatch looks at all live runs once a second. It is the only place that
+// reads groups for the snapshot.
+func (m *Manager) dispatch() {
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	vigils := map[*Run]*vigil{}
+	for {
+		select {
+		case <-m.quit:
+			return
+		case <-tick.C:
+		}
+		m.lookAll(vigils)
+		m.sample(time.Now())
+	}
+}
+
+func (m *Manager) lookAll(vigils map[*Run]*vigil) {
+	live := map[*Run]bool{}
+	for _, r := range m.all() {
+		if !r.isLive() {
+			continue
+		}
+		live[r] = true
+		if vigils[r] == nil {
+			vigils[r] = &vigil{shown: stillness{window: m.o.StallAfter}, fatal: stillness{window: r.stall}}
+		}
+		vigils[r].look(r, time.Now())
+	}
+	for r := range vigils {
+		if !live[r] {
+			delete(vigils, r)
+		}
+	}
+}
+
+// look tolerates a group that vanishes meanwhile.
+func (v *vigil) look(r *Run, now time.Time) {
+	usage, err := r.usage()
+	if err != nil {
+		return
+	}
+	spool, stderr, err := r.outputs.sizes()
+	if err != nil {
+		return
+	}
+	signs := newVital(now, spool+stderr, usage)
+	r.watched.Store(&watched{usage: usage, stalled: v.shown.look(signs)})
+	if v.fatal.window > 0 && v.fatal.look(signs) {
+		r.End(spawn.Stalled)
+	}
+}
+
+func (r *Run) usage() (cgroup.Usage, error) {
+	r.mu.Lock()
+	p := r.process
+	r.mu.Unlock()
+	return p.Usage()
+}
+
+// sample reads the whole tree and publishes.
+func (m *Manager) sample(now time.Time) {
+	whole, err := m.spawner.Usage()
+	if err != nil {
+		m.log.Debug("usage of all runs not read", "err", err)
+	}
+	m.sampled.Store(&sampled{at: now, whole: whole})
+	m.publish()
+}
+
+// publish builds the snapshot from memory; it is also called when a run starts
+// or ends, so that the snapshot lists it at once.
+func (m *Manager) publish() {
+	last := m.sampled.Load()
+	s := Snapshot{
+		Heartbeat: last.at, Pressure: last.whole,
+		Processes: last.whole.Processes, Memory: last.whole.MemoryBytes,
+	}
+	for _, r := range m.all() {
+		if !r.isLive() {
+			continue
+		}
+		one := r.live()
+		if one.Stalled {
+			s.Stalled++
+		}
+		s.Runs = append(s.Runs, one)
+	}
+	slices.SortFunc(s.Runs, func(a, b Live) int { return a.Started.Compare(b.Started) })
+	m.snapshot.Store(&s)
+}
+
+func (r *Run) live() Live {
+	c := r.Record()
+	one := Live{ID: c.ID, Backend: c.Backend, Client: c.Client, Started: c.startedAt()}
+	if w := r.watched.Load(); w != nil {
+		one.Stalled, one.Memory, one.Pids = w.stalled, w.usage.MemoryBytes, w.usage.Pids
+	}
+	return one
+}
+
+// Snapshot is the state as of the last second, runs as of now. It reads no
+// file, waits for nothing, and is not to be changed by the caller.
+func (m *Manager) Snapshot() Snapshot { return *m.snapshot.Load() }

@@ -1,0 +1,263 @@
+package run
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"go.uber.org/goleak"
+
+	"penstock/backend"
+	"penstock/spawn"
+)
+
+// spawner is one for all tests: a cgroup root is one for a process.
+var spawner *spawn.Spawner
+
+func TestMain(m *testing.M) {
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	var err error
+	spawner, err = spawn.Open(context.Background(), spawn.Options{
+		Cgroup: spawn.GroupOptions{Mode: "available", Name: "run-test-" + strings.ToLower(ulid.Make().String())},
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "tests with real processes are skipped:", err)
+	}
+	code := m.Run()
+	if spawner != nil {
+		if err := spawner.Close(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	return code
+}
+
+// open makes a manager that must be left without a live run, a watch or a turn.
+func open(t *testing.T, change ...func(*Options)) *Manager {
+	t.Helper()
+	if spawner == nil {
+		t.Skip("this machine gives us no cgroup v2 tree to make groups in (see the top of the output)")
+	}
+	o := Options{StateDir: t.TempDir(), Spawner: spawner, Logger: slog.New(slog.NewTextHandler(logTo{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	for _, c := range change {
+		c(&o)
+	}
+	m, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := m.End(ctx, spawn.ShuttingDown); err != nil {
+			t.Error(err)
+		}
+		if m.notifier != nil && m.notifier.count() != 0 {
+			t.Errorf("%d inotify watches left", m.notifier.count())
+		}
+		if n := len(m.turns.lines); n != 0 {
+			t.Errorf("%d sessions still held", n)
+		}
+		if err := m.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+type logTo struct{ t *testing.T }
+
+func (l logTo) Write(p []byte) (int, error) {
+	l.t.Log(strings.TrimSpace(string(p)))
+	return len(p), nil
+}
+
+// agent is the tests' backend: a shell script speaks its small language, one
+// letter and a rest per line.
+type agent struct {
+	framing backend.Framing
+	talks   bool // stdin is a conversation
+	settle  bool
+	files   []backend.File
+	set     map[string]string
+	seen    *atomic.Pointer[backend.Request]
+}
+
+func (a agent) Name() string               { return "agent" }
+func (a agent) Kind() string               { return "test" }
+func (a agent) Framing() backend.Framing   { return a.framing }
+func (a agent) Features() backend.Features { return backend.Features{Resume: true} }
+
+func (a agent) Command(r backend.Request) (backend.Command, error) {
+	if a.seen != nil {
+		a.seen.Store(&r)
+	}
+	c := backend.Command{Prompt: []byte(r.Prompt), Files: a.files, Settle: a.settle, Set: a.set}
+	if a.talks {
+		c.Input = backend.Conversation
+	}
+	return c, nil
+}
+
+func (a agent) Machine(r backend.Request) backend.Machine {
+	if a.framing == backend.Words {
+		return &words{}
+	}
+	return &letters{prompt: r.Prompt, talks: a.talks}
+}
+
+// other is an agent of another name.
+type other struct{ agent }
+
+func (other) Name() string { return "other" }
+
+// letters holds each text back until the next line, so that its state shows.
+type letters struct {
+	prompt string
+	talks  bool
+	held   string
+}
+
+func (l *letters) Open() [][]byte {
+	if !l.talks {
+		return nil
+	}
+	return [][]byte{[]byte("hello"), []byte(l.prompt)}
+}
+
+func (l *letters) Line(line []byte) (events []backend.Event, write [][]byte) {
+	events = l.Close()
+	verb, rest, _ := strings.Cut(string(line), " ")
+	switch verb {
+	case "t":
+		l.held = rest
+	case "s":
+		events = append(events, backend.Event{Kind: backend.Session, Session: rest})
+	case "d":
+		events = append(events, backend.Event{Kind: backend.Done, Finish: rest})
+	case "f":
+		events = append(events, backend.Event{Kind: backend.Failed, Failure: &backend.Failure{Code: "provider_error", Message: rest}})
+	case "w":
+		write = [][]byte{[]byte(rest)}
+	case "2":
+		events = append(events, backend.Event{Kind: backend.Notice, Text: rest}, backend.Event{Kind: backend.Reasoning, Text: rest})
+	}
+	return events, write
+}
+
+func (l *letters) Close() (events []backend.Event) {
+	if l.held != "" {
+		events = []backend.Event{{Kind: backend.Text, Text: l.held}}
+		l.held = ""
+	}
+	return events
+}
+
+// words makes an event of each frame.
+type words struct{}
+
+func (words) Open() [][]byte { return nil }
+func (words) Line(line []byte) ([]backend.Event, [][]byte) {
+	return []backend.Event{{Kind: backend.Text, Text: string(line)}}, nil
+}
+func (words) Close() []backend.Event { return nil }
+
+// script is a run of a shell script.
+func script(text string, change ...func(*Spec)) Spec {
+	s := Spec{
+		Client: "tester", Model: "agent", Backend: agent{}, Argv: []string{"/bin/sh", "-c", text, "sh"},
+		Env: []string{"PATH=/usr/bin:/bin", "HOME=/nonexistent"}, Grace: time.Second,
+		Metadata: json.RawMessage(`{"k":1}`),
+	}
+	for _, c := range change {
+		c(&s)
+	}
+	return s
+}
+
+// counted counts OnGone, which must come to exactly one.
+func counted(t *testing.T, s *Spec) *atomic.Int32 {
+	t.Helper()
+	var n atomic.Int32
+	s.OnGone = func() { n.Add(1) }
+	return &n
+}
+
+func start(t *testing.T, m *Manager, s Spec) *Run {
+	t.Helper()
+	r, err := m.Start(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// wait bounds what should end soon.
+func wait(t *testing.T, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(20 * time.Second):
+		t.Fatalf("%s: not within 20 s", what)
+	}
+}
+
+func verdict(t *testing.T, r *Run, want spawn.Cause) spawn.Verdict {
+	t.Helper()
+	wait(t, "end of "+r.ID(), r.Ended())
+	v := r.Verdict()
+	if v.Cause != want {
+		t.Errorf("cause is %s (%s), want %s", v.Cause, v.Message, want)
+	}
+	if c := r.Record(); c.State != Finished || c.Cause != v.Cause || c.Message != v.Message || c.Ended == nil {
+		t.Errorf("record is not final when Ended is closed: %+v", c)
+	}
+	return v
+}
+
+// events reads to the end.
+func events(t *testing.T, d *Reader) []backend.Event {
+	t.Helper()
+	defer d.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var out []backend.Event
+	for {
+		e, err := d.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, e)
+	}
+}
+
+func text(all []backend.Event) string {
+	var b bytes.Buffer
+	for _, e := range all {
+		if e.Kind == backend.Text {
+			b.WriteString(e.Text)
+		}
+	}
+	return b.String()
+}

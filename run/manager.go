@@ -1,0 +1,204 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"penstock/cgroup"
+	"penstock/spawn"
+)
+
+const (
+	defaultKeep       = time.Hour
+	defaultKeepRuns   = 1000
+	defaultStallAfter = 30 * time.Second
+)
+
+// Manager holds all runs of one state directory. Safe for concurrent use.
+type Manager struct {
+	o        Options
+	log      *slog.Logger
+	observer Observer
+	spawner  *spawn.Spawner
+	state    *state
+	sessions *sessions
+	turns    turns
+	notifier *notifier // nil: no inotify instance to be had
+	enforced cgroup.Enforced
+
+	snapshot atomic.Pointer[Snapshot]
+	sampled  atomic.Pointer[sampled]
+	full     chan struct{} // more finished runs than are kept; has room for one
+	quit     chan struct{}
+	chores   sync.WaitGroup
+
+	mu      sync.Mutex
+	closing bool
+	runs    map[string]*Run
+}
+
+// Open takes the state directory for this daemon alone and settles what an
+// earlier one has left there. The Spawner stays the caller's: it is to be
+// closed after the Manager.
+func Open(ctx context.Context, o Options) (*Manager, error) {
+	o = o.complete()
+	st, err := openState(o.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{
+		o: o, log: o.Logger, observer: o.Observer, spawner: o.Spawner, state: st,
+		enforced: o.Spawner.Enforced(), full: make(chan struct{}, 1), quit: make(chan struct{}),
+		runs: map[string]*Run{},
+	}
+	m.sessions, err = openSessions(st.sessions(), func(path string, err error) {
+		m.log.Warn("session ignored", "file", path, "err", err)
+	})
+	if err == nil {
+		err = m.recover(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, st.close())
+	}
+	if m.notifier, err = newNotifier(); err != nil {
+		m.log.Warn("no inotify: outputs are polled (hint: raise fs.inotify.max_user_instances)", "every", pollEvery, "err", err)
+	}
+	m.sample(time.Now())
+	m.chores.Go(m.dispatch)
+	m.chores.Go(m.tidy)
+	return m, nil
+}
+
+func (o Options) complete() Options {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Observer == nil {
+		o.Observer = unobserved{}
+	}
+	if o.Keep <= 0 {
+		o.Keep = defaultKeep
+	}
+	if o.KeepRuns <= 0 {
+		o.KeepRuns = defaultKeepRuns
+	}
+	if o.StallAfter <= 0 {
+		o.StallAfter = defaultStallAfter
+	}
+	return o
+}
+
+type unobserved struct{}
+
+func (unobserved) RunStarted(Record, time.Duration)  {}
+func (unobserved) FirstOutput(Record, time.Duration) {}
+func (unobserved) RunFinished(Record, spawn.Outcome) {}
+
+func (m *Manager) dirOf(id string) string { return filepath.Join(m.state.runs(), id) }
+
+// Isolation is the state of the cage.
+func (m *Manager) Isolation() spawn.Isolation { return m.spawner.Isolation() }
+
+// register makes the run known, before it waits for anything.
+func (m *Manager) register(s Spec) (*Run, error) {
+	r := newRun(Record{
+		ID: s.ID, Object: object, State: Waiting, Client: s.Client, Backend: s.Backend.Name(), Model: s.Model,
+		Session: s.Session, Created: time.Now(), Limits: s.Limits, EnforcedBy: m.enforced, Metadata: s.Metadata,
+	}, m.log)
+	r.stall = s.Stall
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closing {
+		return nil, &spawn.StartError{Cause: spawn.ShuttingDown, Err: fmt.Errorf("run %s: the daemon is shutting down", s.ID)}
+	}
+	if _, taken := m.runs[s.ID]; taken {
+		return nil, fmt.Errorf("run %s: %w", s.ID, ErrExists)
+	}
+	m.runs[s.ID] = r
+	return r, nil
+}
+
+// unregister forgets a run that was never started: a retry of it is a new run.
+func (m *Manager) unregister(r *Run, err error) {
+	m.mu.Lock()
+	delete(m.runs, r.id)
+	m.mu.Unlock()
+	r.abort(err)
+}
+
+func (m *Manager) started(r *Run, took time.Duration) {
+	m.observer.RunStarted(r.Record(), took)
+	m.publish()
+}
+
+func (m *Manager) concluded(r Record, o spawn.Outcome) {
+	m.observer.RunFinished(r, o)
+	m.publish()
+}
+
+// finished is told when nothing is left of a run but its files.
+func (m *Manager) finished() {
+	m.mu.Lock()
+	many := len(m.runs) > m.o.KeepRuns
+	m.mu.Unlock()
+	if many {
+		select {
+		case m.full <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// End refuses further starts, ends every run that waits or lives, and waits
+// until their groups are gone. The error names those that weren't under ctx.
+func (m *Manager) End(ctx context.Context, why spawn.Cause) error {
+	m.mu.Lock()
+	m.closing = true
+	m.mu.Unlock()
+	runs := m.all()
+	for _, r := range runs {
+		r.End(why)
+	}
+	var errs []error
+	for _, r := range runs {
+		select {
+		case <-r.done:
+			continue
+		default:
+		}
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			errs = append(errs, fmt.Errorf("end run %s: still there: %w", r.id, ctx.Err()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Close ends what End has not, stops the manager's own work and gives the
+// state directory free. Call it once.
+func (m *Manager) Close(ctx context.Context) error {
+	err := m.End(ctx, spawn.ShuttingDown)
+	close(m.quit)
+	m.chores.Wait()
+	if m.notifier != nil {
+		err = errors.Join(err, m.notifier.close())
+	}
+	return errors.Join(err, m.state.close())
+}
+
+func (m *Manager) all() []*Run {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make([]*Run, 0, len(m.runs))
+	for _, r := range m.runs {
+		out = append(out, r)
+	}
+	return out
+}

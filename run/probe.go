@@ -1,0 +1,101 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"golang.org/x/sys/unix"
+
+	"penstock/spawn"
+)
+
+const (
+	probeTime   = 10 * time.Second
+	probeOutput = 4 << 10
+	probeMemory = 2 << 30
+	probePids   = 256
+)
+
+// ProbeVersion runs argv with --version in a group of its own and gives the
+// first line it prints. It takes up to ten seconds: for the background.
+func (m *Manager) ProbeVersion(ctx context.Context, argv []string, env []string) (string, error) {
+	if len(argv) == 0 {
+		return "", fmt.Errorf("probe version: no program given")
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	printed, err := m.capture(ctx, append(argv[:len(argv):len(argv)], "--version"), env)
+	if err != nil {
+		return "", fmt.Errorf("probe version: %s: %w", argv[0], err)
+	}
+	for line := range strings.Lines(printed) {
+		if line = strings.TrimSpace(line); line != "" {
+			return line, nil
+		}
+	}
+	return "", fmt.Errorf("probe version: %s: printed nothing", argv[0])
+}
+
+// capture runs a program and gives the first bytes of what it prints.
+func (m *Manager) capture(ctx context.Context, argv, env []string) (string, error) {
+	in, out, err := outputPipe()
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	p, err := m.spawner.Start(ctx, spawn.Command{
+		ID: "probe_" + ulid.Make().String(), Argv: argv, Env: env, Dir: "/", Stdout: out, Stderr: out,
+		Limits: spawn.Resources(spawn.Limits{MemoryMax: probeMemory, PidsMax: probePids}),
+	})
+	out.Close()
+	if err != nil {
+		return "", err
+	}
+	printed := make(chan []byte, 1)
+	go func() {
+		// A read that fails is one that Ended has cut short.
+		data, _ := io.ReadAll(io.LimitReader(in, probeOutput))
+		printed <- data
+		if len(data) == probeOutput {
+			p.Finish(false)
+		}
+	}()
+	select {
+	case <-p.Ended():
+	case <-ctx.Done():
+		p.End(spawn.Timeout)
+	case <-m.quit:
+		p.End(spawn.ShuttingDown)
+	}
+	<-p.Ended()
+	if p.Outcome().Leaked {
+		in.Close()
+	}
+	data := <-printed
+	switch o := p.Outcome(); {
+	case o.Reason != "":
+		return "", fmt.Errorf("no answer within %s", probeTime)
+	case o.Exit.Code > 0:
+		return "", fmt.Errorf("exit status %d: %s", o.Exit.Code, strings.TrimSpace(string(data)))
+	}
+	return strings.ToValidUTF8(string(data), "\uFFFD"), nil
+}
+
+// outputPipe has a blocking end for the child and one with deadlines for us.
+func outputPipe() (in, out *os.File, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, os.NewSyscallError("pipe2", err)
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		unix.Close(fds[0])
+		unix.Close(fds[1])
+		return nil, nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "pipe"), os.NewFile(uintptr(fds[1]), "pipe"), nil
+}

@@ -1,0 +1,148 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"penstock/backend"
+)
+
+// ErrNoReplay is returned by Next for a run of an earlier daemon: its record
+// is known, the parser of its output is not.
+var ErrNoReplay = errors.New("events of a run of an earlier daemon can't be read")
+
+// Reader follows one run's spool through a parser of its own, from the first
+// byte; it slows neither the CLI nor another reader. Not safe for concurrent
+// use; it stays usable after its run was pruned.
+type Reader struct {
+	run   *Run
+	after uint64
+
+	file    *os.File
+	spool   spoolFile
+	parse   *parse
+	pending []backend.Event
+	err     error // sticky
+}
+
+// Follow reads the events with Seq > after. Close the reader when done. Any
+// number may follow, also a finished run. Their machines are made without the
+// prompt: what a machine writes is dropped here.
+func (r *Run) Follow(after uint64) *Reader {
+	return &Reader{run: r, after: after}
+}
+
+// Next waits for the next event. It returns io.EOF after the last event of an
+// ended run, when Verdict is valid; ctx's error when ctx ends first.
+func (d *Reader) Next(ctx context.Context) (backend.Event, error) {
+	for {
+		for len(d.pending) > 0 {
+			e := d.pending[0]
+			d.pending = d.pending[1:]
+			if e.Seq > d.after {
+				return e, nil
+			}
+		}
+		if d.err != nil {
+			return backend.Event{}, d.err
+		}
+		if err := ctx.Err(); err != nil {
+			return backend.Event{}, err
+		}
+		if err := d.open(ctx); err != nil {
+			return backend.Event{}, err
+		}
+		d.err = d.more(ctx)
+	}
+}
+
+// more parses one frame, or reads, or waits for growth.
+func (d *Reader) more(ctx context.Context) error {
+	events, _, ok := d.parse.step()
+	if ok {
+		d.pending = events
+		return nil
+	}
+	if d.parse.closed {
+		return io.EOF
+	}
+	grown := d.run.grown.wait()
+	ended := isClosed(d.run.ended)
+	if ended {
+		d.spool.limit = d.run.finalSize()
+	}
+	n, err := d.parse.frames.fill(&d.spool)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read spool of %s: %w", d.run.id, err)
+	case n > 0:
+	case ended:
+		d.parse.frames.end()
+	default:
+		select {
+		case <-grown:
+		case <-d.run.ended:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// open waits until the run has its files; a run that never got any has no events.
+func (d *Reader) open(ctx context.Context) error {
+	if d.parse != nil {
+		return nil
+	}
+	select {
+	case <-d.run.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	replay := d.run.replay
+	if replay == nil && d.run.dir == nil {
+		d.err = io.EOF
+		return d.err
+	}
+	if replay == nil {
+		d.err = fmt.Errorf("run %s: %w", d.run.id, ErrNoReplay)
+		return d.err
+	}
+	f, err := os.Open(d.run.dir.file(spoolName))
+	if err != nil {
+		d.err = fmt.Errorf("read spool of %s: %w", d.run.id, err)
+		return d.err
+	}
+	d.file = f
+	d.spool = spoolFile{file: f, limit: -1}
+	d.parse = replay.parse()
+	d.parse.machine.Open()
+	return nil
+}
+
+// Close lets the spool go. It may be called more than once.
+func (d *Reader) Close() {
+	if d.file != nil {
+		d.file.Close()
+		d.file = nil
+	}
+	d.pending, d.parse, d.err = nil, nil, os.ErrClosed
+}
+
+// replay is all that is needed to parse a spool again.
+type replay struct {
+	backend backend.Backend
+	request backend.Request // without prompt and system text: many finished runs are kept
+	lineMax int64
+}
+
+func newReplay(s Spec, r backend.Request) *replay {
+	r.Prompt, r.System = "", ""
+	return &replay{backend: s.Backend, request: r, lineMax: s.LineMax}
+}
+
+func (p *replay) parse() *parse {
+	return newParse(p.backend.Framing(), p.lineMax, p.backend.Machine(p.request))
+}

@@ -1,0 +1,173 @@
+package run
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Session is one conversation a client has named. The CLI finds it again only
+// with the same id, working directory and HOME.
+type Session struct {
+	Client     string    `json:"client"`
+	Session    string    `json:"session"`
+	Backend    string    `json:"backend"`
+	CLISession string    `json:"cli_session,omitempty"` // the CLI's own id; "" until it told it
+	Cwd        string    `json:"cwd"`
+	Home       string    `json:"home,omitempty"`
+	Updated    time.Time `json:"updated"`
+}
+
+var (
+	// ErrNoSession is wrapped when a client has no session of that name.
+	ErrNoSession = errors.New("no such session")
+	// ErrSessionBusy is wrapped when a session has a run, or one that waits.
+	ErrSessionBusy = errors.New("session has a run: cancel it first")
+)
+
+// SessionError refuses a run that can't continue its session: nothing was started.
+type SessionError struct {
+	Session    string
+	Field      string // "backend" or "cwd"
+	Have, Want string
+}
+
+func (e *SessionError) Error() string {
+	return fmt.Sprintf("session %q: its %s is %q, not %q: use another session_id, or forget this one", e.Session, e.Field, e.Have, e.Want)
+}
+
+// sessions are kept in memory and written through, one file each.
+type sessions struct {
+	dir string
+
+	mu    sync.Mutex
+	known map[string]Session // by key
+}
+
+// sessionKey is a file name for any two strings.
+func sessionKey(client, session string) string {
+	sum := sha256.Sum256([]byte(client + "\x00" + session))
+	return hex.EncodeToString(sum[:])
+}
+
+// openSessions loads what is there; warn is told of files that can't be used.
+func openSessions(dir string, warn func(path string, err error)) (*sessions, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("sessions: %w", err)
+	}
+	s := &sessions{dir: dir, known: map[string]Session{}}
+	for _, e := range entries {
+		key, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		one, err := readSession(path)
+		if err == nil && sessionKey(one.Client, one.Session) != key {
+			err = errors.New("name and content differ")
+		}
+		if err != nil {
+			warn(path, err)
+			continue
+		}
+		s.known[key] = one
+	}
+	return s, nil
+}
+
+func readSession(path string) (s Session, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(data, &s)
+}
+
+func (s *sessions) get(key string) (Session, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one, ok := s.known[key]
+	return one, ok
+}
+
+// put writes the session at once: a run may be killed at any moment and its
+// conversation must still be found.
+func (s *sessions) put(one Session) error {
+	key := sessionKey(one.Client, one.Session)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := writeJSON(s.path(key)+".json", one); err != nil {
+		return fmt.Errorf("session %q: %w", one.Session, err)
+	}
+	s.known[key] = one
+	return nil
+}
+
+func (s *sessions) path(key string) string { return filepath.Join(s.dir, key) }
+
+// list is newest first; an empty client is everyone.
+func (s *sessions) list(client string) []Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []Session
+	for _, one := range s.known {
+		if client == "" || one.Client == client {
+			out = append(out, one)
+		}
+	}
+	slices.SortFunc(out, func(a, b Session) int {
+		if c := b.Updated.Compare(a.Updated); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Session, b.Session)
+	})
+	return out
+}
+
+func (s *sessions) forget(key string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.known[key]; !ok {
+		return ErrNoSession
+	}
+	if err := os.Remove(s.path(key) + ".json"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	delete(s.known, key)
+	return os.RemoveAll(s.path(key))
+}
+
+// SessionKnown gives the CLI's own id of a client's session; false when the
+// CLI never told one, and a run of it would start a new conversation.
+func (m *Manager) SessionKnown(client, session string) (cliSession string, ok bool) {
+	s, _ := m.sessions.get(sessionKey(client, session))
+	return s.CLISession, s.CLISession != ""
+}
+
+// Sessions are a client's sessions, newest first; an empty client is everyone's.
+func (m *Manager) Sessions(client string) []Session { return m.sessions.list(client) }
+
+// Forget drops a session with its directories: the next run of that name
+// starts anew. What the CLI itself keeps in a HOME of the user's own stays.
+func (m *Manager) Forget(client, session string) error {
+	key := sessionKey(client, session)
+	release, ok := m.turns.try(key)
+	if !ok {
+		return fmt.Errorf("forget session %q: %w", session, ErrSessionBusy)
+	}
+	defer release()
+	if err := m.sessions.forget(key); err != nil {
+		return fmt.Errorf("forget session %q: %w", session, err)
+	}
+	return nil
+}

@@ -1,0 +1,208 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/oklog/ulid/v2"
+
+	"penstock/backend"
+	"penstock/spawn"
+)
+
+const (
+	defaultOutputMax = 64 << 20
+	defaultLineMax   = 16 << 20
+)
+
+// ErrExists is wrapped when a run of that id is known already.
+var ErrExists = errors.New("a run of this id exists")
+
+// Start starts one run. With Spec.Session it first waits for the session's
+// turn, under ctx and the deadline: an error that wraps ctx's then says that
+// nothing was started. After that the run is on its own: only End, its limits
+// and the manager's end end it. A failed start leaves nothing behind.
+// Errors: *spawn.StartError, *SessionError, ErrExists, ctx's own.
+func (m *Manager) Start(ctx context.Context, s Spec) (*Run, error) {
+	gone := sync.OnceFunc(func() {
+		if s.OnGone != nil {
+			s.OnGone()
+		}
+	})
+	r, err := m.start(ctx, s, gone)
+	if err != nil {
+		gone()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (m *Manager) start(ctx context.Context, s Spec, gone func()) (*Run, error) {
+	if err := s.complete(); err != nil {
+		return nil, err
+	}
+	r, err := m.register(s)
+	if err != nil {
+		return nil, err
+	}
+	if !s.Deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, s.Deadline)
+		defer cancel()
+	}
+	release := func() {}
+	if s.Session != "" {
+		release, err = m.turns.take(ctx, r.stop, sessionKey(s.Client, s.Session))
+	}
+	if err == nil {
+		if err = m.launch(ctx, r, s, release, gone); err != nil {
+			release()
+		}
+	}
+	if err == nil {
+		return r, nil
+	}
+	if why := r.reason(); why != "" && errors.Is(err, context.Canceled) {
+		err = &spawn.StartError{Cause: why, Err: fmt.Errorf("run %s: %s before it was started", r.id, why)}
+	} else if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = fmt.Errorf("run %s: not started: %w", r.id, ctx.Err())
+	}
+	m.unregister(r, err)
+	return nil, err
+}
+
+// complete fills what may be left out and refuses what can't be.
+func (s *Spec) complete() error {
+	if s.ID == "" {
+		s.ID = "run_" + ulid.Make().String()
+	}
+	if err := checkID(s.ID); err != nil {
+		return err
+	}
+	if s.Backend == nil || len(s.Argv) == 0 {
+		return fmt.Errorf("run %s: no backend or no program given", s.ID)
+	}
+	if s.Cwd != "" && !filepath.IsAbs(s.Cwd) {
+		return fmt.Errorf("run %s: cwd %q: not an absolute path", s.ID, s.Cwd)
+	}
+	if s.OutputMax <= 0 {
+		s.OutputMax = defaultOutputMax
+	}
+	if s.LineMax <= 0 {
+		s.LineMax = defaultLineMax
+	}
+	return nil
+}
+
+// launch makes the run's files and lets its process be born.
+func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func()) (err error) {
+	if s.User != nil {
+		if err := m.state.traversable(); err != nil {
+			return err
+		}
+	}
+	dir, err := makeDirectory(m.dirOf(s.ID), s.User)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("run %s: %w", s.ID, ErrExists)
+	}
+	if err != nil {
+		return err
+	}
+	w := &watcher{run: r, manager: m, spec: s, release: release, gone: gone}
+	defer func() {
+		if err != nil {
+			w.letGo()
+			r.dir, r.replay = nil, nil
+			err = errors.Join(err, dir.remove())
+		}
+	}()
+	p, err := m.prepare(dir, s)
+	if err != nil {
+		return err
+	}
+	std, err := dir.open(p.command)
+	if err != nil {
+		return err
+	}
+	defer std.close()
+	if err := w.open(dir, p); err != nil {
+		return err
+	}
+	return w.begin(ctx, std, p)
+}
+
+// plan is one run's place, words and environment, settled.
+type plan struct {
+	at      place
+	session Session // zero without one
+	request backend.Request
+	command backend.Command
+	env     []string
+}
+
+// prepare settles where the run works and what its CLI is told.
+func (m *Manager) prepare(dir *directory, s Spec) (p plan, err error) {
+	if p.at, p.session, err = m.placeOf(dir, s); err != nil {
+		return p, err
+	}
+	q := s.Request
+	q.Cwd, q.Tmp, q.Dir, q.Session = p.at.cwd, dir.file(tmpName), dir.path, p.session.CLISession
+	q.Root = s.User == nil && os.Geteuid() == 0 || s.User != nil && s.User.UID == 0
+	p.request = q
+	if p.command, err = s.Backend.Command(q); err != nil {
+		return p, fmt.Errorf("backend %s: %w", s.Backend.Name(), err)
+	}
+	p.env = environment(s, p.command, p.at, q.Tmp)
+	if s.Session != "" {
+		p.session = Session{
+			Client: s.Client, Session: s.Session, Backend: s.Backend.Name(),
+			CLISession: p.session.CLISession, Cwd: p.at.cwd, Home: valueOf(p.env, "HOME"),
+		}
+	}
+	return p, dir.write(p.command.Files)
+}
+
+func (m *Manager) placeOf(dir *directory, s Spec) (at place, known Session, err error) {
+	if s.Session == "" {
+		at, err = dir.ownPlace(s)
+		return at, known, err
+	}
+	known, _ = m.sessions.get(sessionKey(s.Client, s.Session))
+	if known.CLISession != "" && known.Backend != s.Backend.Name() {
+		return at, known, &SessionError{Session: s.Session, Field: "backend", Have: known.Backend, Want: s.Backend.Name()}
+	}
+	at, err = m.sessions.place(s, known)
+	return at, known, err
+}
+
+// environment is the child's whole environment; what the run itself decides
+// lies on top.
+func environment(s Spec, c backend.Command, at place, tmp string) []string {
+	var user, own []string
+	if s.User != nil {
+		user = []string{"USER=" + s.User.Name, "LOGNAME=" + s.User.Name}
+		if s.User.Home != "" {
+			user = append(user, "HOME="+s.User.Home)
+		}
+	}
+	if at.home != "" {
+		own = []string{"HOME=" + at.home}
+	}
+	own = append(own, "TMPDIR="+tmp)
+	added := backend.Env(os.LookupEnv, os.Environ(), c.Pass, c.Set)
+	return overlay(s.Env, user, added, own)
+}
+
+// credential is nil for the daemon's own user.
+func (u *User) credential() *syscall.Credential {
+	if u == nil {
+		return nil
+	}
+	return &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
+}

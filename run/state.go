@@ -1,0 +1,122 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// state is the daemon's state directory, held by one daemon at a time.
+type state struct {
+	dir  string
+	lock *os.File
+}
+
+// openState makes the directory (0700), proves that it can be written and
+// takes its lock. The error names the other daemon where there is one.
+func openState(dir string) (*state, error) {
+	if dir == "" || !filepath.IsAbs(dir) {
+		return nil, fmt.Errorf("state directory: %q: not an absolute path (hint: set state_dir)", dir)
+	}
+	s := &state{dir: dir}
+	for _, d := range []string{dir, s.runs(), s.sessions()} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return nil, unwritable(dir, err)
+		}
+	}
+	if err := closeToOthers(dir); err != nil {
+		return nil, err
+	}
+	if err := probeWrite(dir); err != nil {
+		return nil, unwritable(dir, err)
+	}
+	if err := s.take(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *state) runs() string     { return filepath.Join(s.dir, "runs") }
+func (s *state) sessions() string { return filepath.Join(s.dir, "sessions") }
+
+func unwritable(dir string, err error) error {
+	return fmt.Errorf("state directory: %s: not writable: %w (hint: set state_dir to a directory of the daemon's own, or name it in ReadWritePaths= of the unit)", dir, err)
+}
+
+// closeToOthers takes away what others may read or write; the search bit may
+// stay (see traversable).
+func closeToOthers(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("state directory: %s: %w", dir, err)
+	}
+	if info.Mode().Perm()&0o066 == 0 {
+		return nil
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return fmt.Errorf("state directory: %s: open to others: %w", dir, err)
+	}
+	return nil
+}
+
+func probeWrite(dir string) error {
+	f, err := os.CreateTemp(dir, ".probe-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write([]byte("x"))
+	return errors.Join(err, f.Close(), os.Remove(f.Name()))
+}
+
+// take locks the directory with flock(2): the lock goes with the process,
+// however it ends. The file tells the holder's pid.
+func (s *state) take() error {
+	path := filepath.Join(s.dir, "lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return unwritable(s.dir, err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		defer f.Close()
+		return fmt.Errorf("state directory: %s: in use by another daemon (pid %s): stop it or set another state_dir", s.dir, holder(f))
+	}
+	if err == nil {
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("state directory: lock %s: %w", path, err), f.Close())
+	}
+	s.lock = f
+	return nil
+}
+
+func holder(f *os.File) string {
+	buf := make([]byte, 32)
+	n, _ := f.ReadAt(buf, 0)
+	if pid := strings.TrimSpace(string(buf[:n])); pid != "" {
+		return pid
+	}
+	return "unknown"
+}
+
+// traversable lets another user's process reach its own directories below the
+// state directory by name. Nobody can list it, and what isn't theirs stays 0600.
+func (s *state) traversable() error {
+	for _, d := range []string{s.dir, s.runs(), s.sessions()} {
+		if err := os.Chmod(d, 0o711); err != nil {
+			return fmt.Errorf("state directory: %s: let other users pass: %w", d, err)
+		}
+	}
+	return nil
+}
+
+func (s *state) close() error { return s.lock.Close() }

@@ -1,0 +1,89 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/backend"
+)
+
+// stdio is what a child is born with. The files are the daemon's only until
+// the child has its own descriptors.
+type stdio struct {
+	stdin, stdout, stderr *os.File
+}
+
+// open makes stdin as the command wants it, and the two outputs.
+func (d *directory) open(c backend.Command) (s stdio, err error) {
+	defer func() {
+		if err != nil {
+			s.close()
+			err = fmt.Errorf("run directory: %w", err)
+		}
+	}()
+	if s.stdin, err = d.stdin(c); err != nil {
+		return s, err
+	}
+	if s.stdout, err = d.output(spoolName); err != nil {
+		return s, err
+	}
+	s.stderr, err = d.output(stderrName)
+	return s, err
+}
+
+func (d *directory) stdin(c backend.Command) (*os.File, error) {
+	if c.Input == backend.Conversation {
+		return d.fifo()
+	}
+	p := d.file(promptName)
+	if err := os.WriteFile(p, c.Prompt, 0o600); err != nil {
+		return nil, err
+	}
+	if err := d.user.own(p); err != nil {
+		return nil, err
+	}
+	return os.Open(p)
+}
+
+// fifo is opened for reading and writing, so that the child itself keeps its
+// input open and a daemon's death is no end of input. It must be a blocking
+// description: os.OpenFile would make it non-blocking, for the child too.
+func (d *directory) fifo() (*os.File, error) {
+	p := d.file(stdinName)
+	if err := unix.Mkfifo(p, 0o600); err != nil {
+		return nil, &os.PathError{Op: "mkfifo", Path: p, Err: err}
+	}
+	if err := d.user.own(p); err != nil {
+		return nil, err
+	}
+	fd, err := unix.Open(p, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: p, Err: err}
+	}
+	return os.NewFile(uintptr(fd), p), nil
+}
+
+// output belongs to the run's user, so that /dev/stdout and /dev/stderr can be
+// opened by the child.
+func (d *directory) output(name string) (*os.File, error) {
+	p := d.file(name)
+	f, err := os.OpenFile(p, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.user.own(p); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func (s stdio) close() {
+	for _, f := range []*os.File{s.stdin, s.stdout, s.stderr} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}

@@ -1,0 +1,242 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"penstock/backend"
+	"penstock/spawn"
+)
+
+// watcher is the daemon's own reader of a live run, the one whose machine is
+// listened to: it speaks to the CLI, holds the output limits and sees the end.
+type watcher struct {
+	run     *Run
+	manager *Manager
+	spec    Spec
+	session Session // zero without one
+	settle  bool
+	release func() // the session's turn
+	gone    func()
+
+	outputs *outputs
+	growth  growth
+	speaker *speaker
+	process *spawn.Process
+	spawned time.Time
+
+	parse    *parse
+	spool    spoolFile
+	terminal *spawn.Terminal
+	heard    bool // an event came
+	tooMuch  bool // the output cap or the line cap was passed
+}
+
+// open takes hold of the run's files before the child can write to them.
+func (w *watcher) open(d *directory, p plan) (err error) {
+	if w.outputs, err = d.openOutputs(); err != nil {
+		return err
+	}
+	w.growth = watchGrowth(w.manager.notifier, &w.run.grown, w.run.log, d.file(spoolName), d.file(stderrName))
+	if p.command.Input == backend.Conversation {
+		if w.speaker, err = newSpeaker(d.file(stdinName)); err != nil {
+			return err
+		}
+	}
+	w.spool = spoolFile{file: w.outputs.spool, limit: -1}
+	w.parse = newParse(w.spec.Backend.Framing(), w.spec.LineMax, w.spec.Backend.Machine(p.request))
+	w.session, w.settle = p.session, p.command.Settle
+	w.run.dir, w.run.outputs, w.run.replay = d, w.outputs, newReplay(w.spec, p.request)
+	return nil
+}
+
+// letGo releases all that open took.
+func (w *watcher) letGo() {
+	if w.growth.stop != nil {
+		w.growth.stop()
+	}
+	w.speaker.close()
+	if w.outputs != nil {
+		w.outputs.close()
+	}
+}
+
+// begin lets the process be born and watches it from then on. The record is
+// on disk first: what can't be recorded is not started.
+func (w *watcher) begin(ctx context.Context, std stdio, p plan) error {
+	r, s := w.run, w.spec
+	if r.reason() != "" {
+		return context.Canceled
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := r.dir.save(r.starting(time.Now(), p.session.CLISession)); err != nil {
+		return err
+	}
+	w.spawned = time.Now()
+	process, err := w.manager.spawner.Start(ctx, spawn.Command{
+		ID: s.ID, Argv: slices.Concat(s.Argv, p.command.Argv), Env: p.env, Dir: p.at.cwd,
+		Stdin: std.stdin, Stdout: std.stdout, Stderr: std.stderr,
+		Limits: s.Limits, User: s.User.credential(), SoftEnd: p.command.SoftEnd, Grace: s.Grace,
+		BeforeRemove: w.beforeRemove(r.dir),
+	})
+	if err != nil {
+		return err
+	}
+	w.process = process
+	w.remember("")
+	r.born(process)
+	close(r.ready)
+	w.manager.started(r, time.Since(w.spawned))
+	go w.watch()
+	return nil
+}
+
+func (w *watcher) beforeRemove(d *directory) func() {
+	return func() {
+		if err := errors.Join(d.removeScratch(), d.letGo()); err != nil {
+			w.run.log.Warn("scratch not removed", "err", err)
+		}
+	}
+}
+
+// watch follows the run from its birth to the removal of its group.
+func (w *watcher) watch() {
+	deadline := w.deadline()
+	w.speaker.say(w.parse.machine.Open())
+	for {
+		grown := w.run.grown.wait()
+		ended := isClosed(w.process.Ended())
+		if w.advance(ended) {
+			continue
+		}
+		if ended {
+			break
+		}
+		select {
+		case <-grown:
+		case <-w.process.Ended():
+		}
+	}
+	deadline()
+	w.conclude()
+	select {
+	case <-w.process.Gone():
+		w.gone()
+	case <-w.manager.quit:
+	}
+	close(w.run.done)
+	w.manager.finished()
+}
+
+// deadline returns what takes the timer back.
+func (w *watcher) deadline() (stop func() bool) {
+	if w.spec.Deadline.IsZero() {
+		return func() bool { return true }
+	}
+	return time.AfterFunc(time.Until(w.spec.Deadline), func() { w.run.End(spawn.Timeout) }).Stop
+}
+
+// advance parses one frame or reads once; false when there is nothing to do
+// until the spool grows, or when all is read.
+func (w *watcher) advance(ended bool) bool {
+	if events, writes, ok := w.parse.step(); ok {
+		w.speaker.say(writes)
+		for _, e := range events {
+			w.hear(e)
+		}
+		return true
+	}
+	if w.parse.frames.over {
+		w.overflow()
+	}
+	if w.parse.closed {
+		return false
+	}
+	w.measure(ended)
+	n, err := w.parse.frames.fill(&w.spool)
+	if err != nil {
+		w.run.log.Error("spool not readable", "err", err)
+	}
+	if n == 0 && ended {
+		w.parse.frames.end()
+	}
+	return n > 0 || ended
+}
+
+// measure holds the cap on what the run writes. Once ended, the sizes are final.
+func (w *watcher) measure(ended bool) {
+	if ended && w.spool.limit >= 0 {
+		return
+	}
+	spool, stderr, err := w.outputs.sizes()
+	if err != nil {
+		w.run.log.Error("outputs not measured", "err", err)
+	}
+	if ended {
+		w.spool.limit = spool
+	}
+	w.run.mu.Lock()
+	w.run.final = spool
+	w.run.record.OutputBytes = spool + stderr
+	w.run.mu.Unlock()
+	if spool+stderr > w.spec.OutputMax {
+		w.overflow()
+	}
+}
+
+func (w *watcher) overflow() {
+	if !w.tooMuch {
+		w.tooMuch = true
+		w.run.End(spawn.OutputLimit)
+	}
+}
+
+// hear takes from an event what the daemon itself must know.
+func (w *watcher) hear(e backend.Event) {
+	if !w.heard {
+		w.heard = true
+		w.manager.observer.FirstOutput(w.run.Record(), time.Since(w.spawned))
+	}
+	switch {
+	case e.Kind == backend.Session:
+		w.remember(e.Session)
+	case w.terminal != nil:
+	case e.Kind == backend.Done:
+		w.terminal = &spawn.Terminal{Done: true, Finish: e.Finish}
+		w.run.finish(w.settle)
+	case e.Kind == backend.Failed && e.Failure != nil:
+		w.terminal = &spawn.Terminal{Failure: failureCause(e.Failure.Code), Message: e.Failure.Message}
+		w.run.finish(w.settle)
+	}
+}
+
+// failureCause keeps an adapter's code only where the HTTP surface knows it.
+func failureCause(code string) spawn.Cause {
+	switch c := spawn.Cause(code); c {
+	case spawn.ProviderAuth, spawn.ProviderRateLimit, spawn.ProviderError:
+		return c
+	}
+	return spawn.CLIError
+}
+
+// remember keeps the session at once: the next turn must find it even when
+// this one is killed. An empty id keeps what is known.
+func (w *watcher) remember(cliSession string) {
+	if cliSession != "" {
+		w.run.setCLISession(cliSession)
+	}
+	if w.session.Session == "" || (cliSession != "" && cliSession == w.session.CLISession) {
+		return
+	}
+	if cliSession != "" {
+		w.session.CLISession = cliSession
+	}
+	w.session.Updated = time.Now()
+	if err := w.manager.sessions.put(w.session); err != nil {
+		w.run.log.Error("session not remembered: its next turn starts anew", "err", err)
+	}
+}
