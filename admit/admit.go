@@ -12,6 +12,9 @@ type Options struct {
 	Budget     int64         // bytes of memory all running limits may sum to; 0 is unlimited
 	MaxWaiting int           // per client
 	MaxWait    time.Duration // in the queue
+	// DefaultMemory is the usual cap of a run, in bytes; only Stats.MaxRuns is
+	// computed from it. 0 is unknown.
+	DefaultMemory int64
 }
 
 // Ask is one request for a slot.
@@ -41,6 +44,9 @@ type Refused struct {
 	Detail     string
 }
 
+// Error is the reason and its detail.
+func (r *Refused) Error() string { return string(r.Reason) + ": " + r.Detail }
+
 // Stats are read from memory under one short lock.
 type Stats struct {
 	Running    int
@@ -51,12 +57,3 @@ type Stats struct {
 	Budget     int64
 	WaitingBy  map[string]int // per client
 }
-
-// The contract of this package:
-//
-//	func New(o Options) *Gate
-//	func (g *Gate) Acquire(ctx context.Context, a Ask) (*Slot, error) // *Refused or ctx.Err(); cancelled while queued never gets a slot
-//	func (g *Gate) Stats() Stats
-//	func (g *Gate) Drain()          // refuses everything new and waiting with shutting_down
-//	func (s *Slot) Release()        // idempotent
-//	func (s *Slot) Waited() time.Duration

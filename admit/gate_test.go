@@ -1,0 +1,399 @@
+package admit
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// reply of one Acquire that runs beside the test.
+type reply struct {
+	slot *Slot
+	err  error
+}
+
+func ask(g *Gate, ctx context.Context, a Ask) chan reply {
+	c := make(chan reply, 1)
+	go func() {
+		s, err := g.Acquire(ctx, a)
+		c <- reply{s, err}
+	}()
+	synctest.Wait()
+	return c
+}
+
+// decided returns the reply, or false while the ask still waits.
+func decided(c chan reply) (reply, bool) {
+	synctest.Wait()
+	select {
+	case r := <-c:
+		return r, true
+	default:
+		return reply{}, false
+	}
+}
+
+func refusal(t *testing.T, err error, want Reason) *Refused {
+	t.Helper()
+	var r *Refused
+	if !errors.As(err, &r) || r.Reason != want {
+		t.Fatalf("got %v, want %s", err, want)
+	}
+	return r
+}
+
+func TestWaitsForASlotAndIsGivenTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{MaxRuns: 1, MaxWaiting: 5, MaxWait: time.Minute})
+		first, err := g.Acquire(t.Context(), Ask{Client: "a"})
+		if err != nil || first.Waited() != 0 {
+			t.Fatal(first, err)
+		}
+		second := ask(g, t.Context(), Ask{Client: "a"})
+		time.Sleep(3 * time.Second)
+		if _, ok := decided(second); ok {
+			t.Fatal("two runs at once, and one is allowed")
+		}
+		if s := g.Stats(); s.Running != 1 || s.Waiting != 1 || s.OldestWait != 3*time.Second || s.WaitingBy["a"] != 1 {
+			t.Errorf("stats %+v", s)
+		}
+		first.Release()
+		first.Release()
+		r, ok := decided(second)
+		if !ok || r.err != nil || r.slot.Waited() != 3*time.Second {
+			t.Fatal(r, ok)
+		}
+		if s := g.Stats(); s.Running != 1 || s.Waiting != 0 {
+			t.Errorf("released twice counts twice: %+v", s)
+		}
+		r.slot.Release()
+	})
+}
+
+func TestQueueFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{MaxRuns: 2, MaxWaiting: 2, MaxWait: time.Hour})
+		// Two holds of 10 s: what the mean is made of.
+		for range 2 {
+			s, _ := g.Acquire(t.Context(), Ask{Client: "x"})
+			time.Sleep(10 * time.Second)
+			s.Release()
+		}
+		var slots []*Slot
+		for range 2 {
+			s, err := g.Acquire(t.Context(), Ask{Client: "x"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			slots = append(slots, s)
+		}
+		one, two := ask(g, t.Context(), Ask{Client: "a"}), ask(g, t.Context(), Ask{Client: "a"})
+		_, err := g.Acquire(t.Context(), Ask{Client: "a"})
+		// Third in line, two slots, 10 s each.
+		if r := refusal(t, err, QueueFull); r.RetryAfter != 15*time.Second {
+			t.Errorf("retry after %v, want 15s", r.RetryAfter)
+		}
+		other := ask(g, t.Context(), Ask{Client: "b"})
+		if _, ok := decided(other); ok {
+			t.Error("a full line of one client shuts out another")
+		}
+		for _, s := range slots {
+			s.Release()
+		}
+		for _, c := range []chan reply{one, other, two} {
+			r, ok := decided(c)
+			if !ok || r.err != nil {
+				t.Fatal(r.err, ok)
+			}
+			r.slot.Release()
+		}
+	})
+}
+
+func TestRetryAfterIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for held, want := range map[time.Duration]time.Duration{time.Millisecond: time.Second, time.Hour: 5 * time.Minute} {
+			g := New(Options{MaxRuns: 1})
+			s, _ := g.Acquire(t.Context(), Ask{})
+			time.Sleep(held)
+			_, err := g.Acquire(t.Context(), Ask{})
+			if r := refusal(t, err, QueueFull); r.RetryAfter != want {
+				t.Errorf("held %v: retry after %v, want %v", held, r.RetryAfter, want)
+			}
+			s.Release()
+		}
+	})
+}
+
+func TestDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Minute})
+		if _, err := g.Acquire(t.Context(), Ask{Deadline: time.Now()}); err == nil {
+			t.Fatal("a deadline that has passed starts something")
+		}
+		s, _ := g.Acquire(t.Context(), Ask{})
+		start := time.Now()
+		_, err := g.Acquire(t.Context(), Ask{Deadline: start.Add(5 * time.Second)})
+		refusal(t, err, QueueTimeout)
+		if d := time.Since(start); d != 5*time.Second {
+			t.Errorf("own deadline: %v", d)
+		}
+		start = time.Now()
+		_, err = g.Acquire(t.Context(), Ask{Deadline: start.Add(time.Hour)})
+		refusal(t, err, QueueTimeout)
+		if d := time.Since(start); d != time.Minute {
+			t.Errorf("the queue's bound: %v", d)
+		}
+		s.Release()
+		if st := g.Stats(); st.Running != 0 || st.Waiting != 0 {
+			t.Errorf("something is left: %+v", st)
+		}
+	})
+}
+
+func TestCancelledWhileQueued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Minute})
+		s, _ := g.Acquire(t.Context(), Ask{})
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := ask(g, ctx, Ask{Client: "a"})
+		next := ask(g, t.Context(), Ask{Client: "a"})
+		cancel()
+		if r, ok := decided(gone); !ok || !errors.Is(r.err, context.Canceled) {
+			t.Fatal(r, ok)
+		}
+		if _, err := g.Acquire(ctx, Ask{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("an ended context gets %v", err)
+		}
+		s.Release()
+		r, ok := decided(next)
+		if !ok || r.err != nil {
+			t.Fatal("the slot is lost", r, ok)
+		}
+		r.slot.Release()
+	})
+}
+
+// The grant comes while the cancel is on its way: both are ready when the
+// waiting goroutine looks, so either branch may be taken, many times over.
+func TestGrantRacesCancel(t *testing.T) {
+	for range 300 {
+		synctest.Test(t, func(t *testing.T) {
+			g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Minute})
+			s, _ := g.Acquire(t.Context(), Ask{})
+			ctx, cancel := context.WithCancel(t.Context())
+			gone := ask(g, ctx, Ask{Client: "a"})
+			next := ask(g, t.Context(), Ask{Client: "b"})
+			s.Release()
+			cancel()
+			r, ok := decided(gone)
+			if !ok {
+				t.Fatal("undecided")
+			}
+			// Whoever was told of a slot before the cancel holds it.
+			if r.slot != nil {
+				r.slot.Release()
+			} else if !errors.Is(r.err, context.Canceled) {
+				t.Fatal(r.err)
+			}
+			n, ok := decided(next)
+			if !ok || n.err != nil {
+				t.Fatal("the slot was not given on", n, ok)
+			}
+			n.slot.Release()
+			if st := g.Stats(); st.Running != 0 {
+				t.Fatalf("%d slots are lost", st.Running)
+			}
+		})
+	}
+}
+
+// Deterministic halves of that race: decided first, looked at later.
+func TestDecidedButGone(t *testing.T) {
+	g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Minute})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, end := range map[string]func(*waiter) (*Slot, error){
+		"settle": func(w *waiter) (*Slot, error) { return g.settle(ctx, w) },
+		"giveUp": func(w *waiter) (*Slot, error) { return g.giveUp(ctx, w) },
+		"wait":   func(w *waiter) (*Slot, error) { return g.wait(ctx, w) },
+	} {
+		w, err := g.enter(Ask{})
+		if err != nil || w.slot == nil {
+			t.Fatal(name, err)
+		}
+		if s, err := end(w); s != nil || !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: slot %v, %v", name, s, err)
+		}
+		if st := g.Stats(); st.Running != 0 {
+			t.Fatalf("%s: the slot is lost", name)
+		}
+	}
+	w, err := g.enter(Ask{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.ask.Deadline = time.Now()
+	_, err = g.settle(t.Context(), w)
+	refusal(t, err, QueueTimeout)
+	if st := g.Stats(); st.Running != 0 {
+		t.Error("too late: the slot is lost")
+	}
+}
+
+func TestMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{Budget: 100, MaxWaiting: 9, MaxWait: time.Hour, DefaultMemory: 30})
+		_, err := g.Acquire(t.Context(), Ask{Memory: 101})
+		if r := refusal(t, err, OverBudget); r.RetryAfter != 0 {
+			t.Errorf("retry after %v can't help", r.RetryAfter)
+		}
+		big, err := g.Acquire(t.Context(), Ask{Client: "a", Memory: 80})
+		if err != nil {
+			t.Fatal(err)
+		}
+		large := ask(g, t.Context(), Ask{Client: "a", Memory: 30})
+		small := ask(g, t.Context(), Ask{Client: "a", Memory: 5})
+		if _, ok := decided(small); ok {
+			t.Error("a small ask passed a larger one of the same client")
+		}
+		other := ask(g, t.Context(), Ask{Client: "b", Memory: 20})
+		r, ok := decided(other)
+		if !ok || r.err != nil {
+			t.Fatal("another client's ask fits and waits", r.err)
+		}
+		if s := g.Stats(); s.Reserved != 100 || s.MaxRuns != 3 {
+			t.Errorf("stats %+v", s)
+		}
+		big.Release()
+		for _, c := range []chan reply{large, small} {
+			if r, ok := decided(c); !ok || r.err != nil {
+				t.Fatal(r.err, ok)
+			}
+		}
+	})
+}
+
+func TestLargeIsNotStarved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{Budget: 10, MaxWaiting: 100, MaxWait: time.Hour})
+		slots := []*Slot{}
+		for range 2 {
+			s, _ := g.Acquire(t.Context(), Ask{Client: "small", Memory: 5})
+			slots = append(slots, s)
+		}
+		large := ask(g, t.Context(), Ask{Client: "large", Memory: 10})
+		var small []chan reply
+		for range 30 {
+			small = append(small, ask(g, t.Context(), Ask{Client: "small", Memory: 5}))
+		}
+		passed := 0
+		for {
+			if r, ok := decided(large); ok {
+				if r.err != nil {
+					t.Fatal(r.err)
+				}
+				r.slot.Release()
+				break
+			}
+			if len(slots) == 0 {
+				t.Fatal("nothing runs and the large one still waits")
+			}
+			slots[0].Release()
+			slots = slots[1:]
+			if r, ok := decided(small[0]); ok {
+				slots, small, passed = append(slots, r.slot), small[1:], passed+1
+			}
+		}
+		if passed > passMax {
+			t.Errorf("%d small ones passed the large one, %d may", passed, passMax)
+		}
+		for _, s := range slots {
+			s.Release()
+		}
+		for _, c := range small {
+			(<-c).slot.Release()
+		}
+	})
+}
+
+func TestClientsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Hour})
+		s, _ := g.Acquire(t.Context(), Ask{})
+		var order []string
+		var all []chan reply
+		for _, client := range []string{"a", "a", "a", "b", "c", "c"} {
+			all = append(all, ask(g, t.Context(), Ask{Client: client}))
+		}
+		names := []string{"a", "a", "a", "b", "c", "c"}
+		for len(order) < len(names) {
+			s.Release()
+			for i, c := range all {
+				if r, ok := decided(c); ok {
+					order, s = append(order, names[i]), r.slot
+				}
+			}
+		}
+		s.Release()
+		if want := []string{"a", "b", "c", "a", "c", "a"}; !slices.Equal(order, want) {
+			t.Errorf("served %v, want %v", order, want)
+		}
+	})
+}
+
+func TestMoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Hour})
+		s, _ := g.Acquire(t.Context(), Ask{})
+		ctx, cancel := context.WithCancel(t.Context())
+		ask(g, ctx, Ask{Client: "a"})
+		second := ask(g, t.Context(), Ask{Client: "a"})
+		var places []int
+		third := ask(g, t.Context(), Ask{Client: "a", Moved: func(p int) {
+			g.Stats() // no lock is held
+			places = append(places, p)
+		}})
+		cancel()
+		synctest.Wait()
+		s.Release()
+		r, _ := decided(second)
+		if diff := cmp.Diff([]int{3, 2, 1}, places); diff != "" {
+			t.Error(diff)
+		}
+		r.slot.Release()
+		r, _ = decided(third)
+		r.slot.Release()
+	})
+}
+
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Hour})
+		s, _ := g.Acquire(t.Context(), Ask{})
+		waiting := ask(g, t.Context(), Ask{Client: "a"})
+		g.Drain()
+		r, ok := decided(waiting)
+		if !ok {
+			t.Fatal("still waits")
+		}
+		if r := refusal(t, r.err, ShuttingDown); r.RetryAfter <= 0 {
+			t.Error("says not when to come again")
+		}
+		_, err := g.Acquire(t.Context(), Ask{})
+		refusal(t, err, ShuttingDown)
+		if st := g.Stats(); st.Running != 1 || st.Waiting != 0 {
+			t.Errorf("stats %+v", st)
+		}
+		s.Release()
+		g.Drain()
+	})
+}

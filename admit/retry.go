@@ -1,0 +1,68 @@
+package admit
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	retryMin = time.Second
+	retryMax = 5 * time.Minute
+	// restart is about what a service manager needs to start the next daemon.
+	restart = 5 * time.Second
+	// newest is the weight of the latest hold in the mean.
+	newest = 0.2
+)
+
+// holds remembers how long slots are held.
+type holds struct {
+	mean  time.Duration // exponential; 0 until the first slot came back
+	known bool
+	live  map[*Slot]time.Time
+}
+
+func (h *holds) begin(s *Slot, now time.Time) { h.live[s] = now }
+
+func (h *holds) end(s *Slot, now time.Time, used bool) {
+	held := now.Sub(h.live[s])
+	delete(h.live, s)
+	switch {
+	case !used:
+	case !h.known:
+		h.mean, h.known = held, true
+	default:
+		h.mean += time.Duration(newest * float64(held-h.mean))
+	}
+}
+
+// typical is the mean; before there is one, the age of the oldest live slot.
+func (h *holds) typical(now time.Time) time.Duration {
+	if h.known {
+		return h.mean
+	}
+	var oldest time.Duration
+	for _, since := range h.live {
+		oldest = max(oldest, now.Sub(since))
+	}
+	return oldest
+}
+
+// retryAfter estimates when a client's next ask could start, in whole seconds.
+// The caller holds the lock.
+func (g *Gate) retryAfter(client string, now time.Time) time.Duration {
+	typical := min(g.holds.typical(now), retryMax)
+	d := typical * time.Duration(g.queue.ahead(client)) / time.Duration(max(1, g.running))
+	d = (d + time.Second - 1).Truncate(time.Second)
+	return min(max(d, retryMin), retryMax)
+}
+
+func (g *Gate) leaving() *Refused {
+	return &Refused{Reason: ShuttingDown, RetryAfter: restart, Detail: "the daemon is shutting down"}
+}
+
+func (g *Gate) late(client string, now time.Time) *Refused {
+	return &Refused{
+		Reason: QueueTimeout, RetryAfter: g.retryAfter(client, now),
+		Detail: fmt.Sprintf("no slot became free in time: %d runs are live", g.running),
+	}
+}
