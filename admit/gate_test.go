@@ -309,6 +309,9 @@ func TestLargeIsNotStarved(t *testing.T) {
 			}
 			slots[0].Release()
 			slots = slots[1:]
+			if len(small) == 0 {
+				t.Fatal("every small one passed the large one")
+			}
 			if r, ok := decided(small[0]); ok {
 				slots, small, passed = append(slots, r.slot), small[1:], passed+1
 			}
