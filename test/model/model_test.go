@@ -192,6 +192,17 @@ func TestToolCallAndResult(t *testing.T) {
 	})
 }
 
+// The result of an earlier turn's tool must not pass for that of this turn's.
+func TestToolCalledAgainInNextTurn(t *testing.T) {
+	eachClient(t, func(t *testing.T, s *Server, c client) {
+		a := ask(t, s, c, true, true, user("SCN=tool CMD{{echo a}}"), result("a"),
+			assistant("tool-said: a"), user("SCN=tool CMD{{echo again}}"))
+		if !strings.Contains(a.call, "echo again") || a.text != "" {
+			t.Errorf("call %q, text %q, want a call of echo again", a.call, a.text)
+		}
+	})
+}
+
 func TestErrorStatus(t *testing.T) {
 	eachClient(t, func(t *testing.T, s *Server, c client) {
 		for _, status := range []int{400, 401, 403, 404, 429, 500, 503, 529} {
