@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"os/user"
 	"slices"
 	"strconv"
@@ -37,9 +38,23 @@ func newAgents(c config.Config) (agents, error) {
 		if err != nil {
 			return nil, fmt.Errorf("backend %s: user: %w", name, err)
 		}
-		out[name] = &agent{config: b, adapter: adapter, user: u}
+		env, err := environment(adapter)
+		if err != nil {
+			return nil, fmt.Errorf("backend %s: %w", name, err)
+		}
+		out[name] = &agent{config: b, adapter: adapter, env: env, user: u}
 	}
 	return out, nil
+}
+
+// environment is what the backend's children get of the daemon's own: an
+// allowlist, never the whole. What the adapter sets itself comes on top later.
+func environment(b backend.Backend) ([]string, error) {
+	command, err := b.Command(backend.Request{Prompt: "?", Cwd: "/", Tmp: "/", Dir: "/"})
+	if err != nil {
+		return nil, err
+	}
+	return backend.Env(os.LookupEnv, os.Environ(), append(backend.BasePass(), command.Pass...), nil), nil
 }
 
 func lookupUser(name string) (*run.User, error) {

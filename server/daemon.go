@@ -51,7 +51,10 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	if d.agents, err = newAgents(c); err != nil {
 		return nil, err
 	}
-	d.gate = admit.New(admit.Options{MaxRuns: c.Budget.MaxRuns, Budget: c.Budget.Memory, MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait})
+	d.gate = admit.New(admit.Options{
+		MaxRuns: c.Budget.MaxRuns, Budget: c.Budget.Memory, DefaultMemory: c.Limits.MemoryMax,
+		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait,
+	})
 	d.metrics = metrics.New(metrics.Options{Version: o.Version, Commit: o.Commit, Clients: clientNames(c)})
 	d.spawner, err = spawn.Open(ctx, spawn.Options{
 		Cgroup: spawn.GroupOptions{
@@ -67,6 +70,7 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	if err != nil {
 		return nil, errors.Join(err, d.spawner.Close(context.WithoutCancel(ctx)))
 	}
+	d.metrics.Reaped(d.spawner.Swept().Processes)
 	d.metrics.Watch(metrics.Sources{Snapshot: d.runs.Snapshot, Admission: d.gate.Stats, Isolation: d.spawner.Isolation})
 	d.base, d.endBase = context.WithCancelCause(context.Background())
 	d.startBackground()

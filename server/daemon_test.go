@@ -1,0 +1,284 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"penstock/config"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 20 * time.Second
+
+// served is a real daemon in this process.
+type served struct {
+	t     *testing.T
+	url   string
+	stop  context.CancelFunc
+	force context.CancelFunc
+	err   chan error // Run's result
+}
+
+// limitsOf are small caps for shell scripts.
+func limitsOf() config.Limits {
+	return config.Limits{
+		MemoryMax: 256 << 20, PidsMax: 64, CPUWeight: 100, Timeout: time.Minute, Stall: time.Minute,
+		Grace: 200 * time.Millisecond, OutputMax: 4 << 20, LineMax: 1 << 20,
+	}
+}
+
+// testConfig has backends that run the prompt as a shell script: sh gives its
+// output as text, lines takes our own event lines from it.
+func testConfig(t *testing.T) config.Config {
+	b := func(name, kind string, command ...string) config.Backend {
+		return config.Backend{Name: name, Kind: kind, Command: command, Configured: true, Limits: limitsOf()}
+	}
+	missing := b("absent", "exec", "/nowhere/absent")
+	missing.Missing = "not found: absent"
+	upper := b("upper", "exec", "/usr/bin/tr", "a-z", "A-Z")
+	upper.Models = []string{"big"}
+	return config.Config{
+		Listen: []string{"127.0.0.1:0"}, StateDir: t.TempDir(), WorkspaceRoots: []string{t.TempDir()},
+		DrainTimeout: 5 * time.Second,
+		Isolation:    config.Isolation{Mode: "available"},
+		Budget:       config.Budget{Memory: 1 << 30, MaxRuns: 4},
+		Queue:        config.Queue{MaxWaiting: 4, MaxWait: 30 * time.Second},
+		Limits:       limitsOf(),
+		Translate:    config.Translate{SidecarHost: "host.docker.internal"},
+		Backends: map[string]config.Backend{
+			"sh": b("sh", "exec", "/bin/sh"), "lines": b("lines", "jsonl", "/bin/sh"), "upper": upper, "absent": missing,
+		},
+	}
+}
+
+// serve runs a daemon until the test's end.
+func serve(t *testing.T, change func(*config.Config)) *served {
+	t.Helper()
+	c := testConfig(t)
+	if change != nil {
+		change(&c)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	force, cut := context.WithCancel(context.Background())
+	s := &served{t: t, stop: stop, force: cut, err: make(chan error, 1)}
+	ready := make(chan net.Addr, 1)
+	go func() {
+		s.err <- Run(ctx, c, Options{
+			Logger: slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn})), Version: "test", Force: force,
+			Ready: func(a []net.Addr) { ready <- a[0] },
+		})
+	}()
+	select {
+	case a := <-ready:
+		s.url = "http://" + a.String()
+	case err := <-s.err:
+		if strings.Contains(err.Error(), "no cgroup v2 tree") {
+			t.Skipf("this machine has no cgroup v2 tree to make groups in: %v", err)
+		}
+		t.Fatalf("daemon: %v", err)
+	case <-time.After(patience):
+		t.Fatal("daemon is not ready")
+	}
+	t.Cleanup(s.end)
+	return s
+}
+
+// end stops the daemon, whoever did so before, and holds it to a clean end.
+func (s *served) end() {
+	s.t.Helper()
+	s.stop()
+	select {
+	case err, open := <-s.err:
+		if open {
+			close(s.err)
+		}
+		if err != nil {
+			s.t.Errorf("daemon ended with %v", err)
+		}
+	case <-time.After(patience * 2):
+		s.t.Error("daemon does not end")
+	}
+}
+
+type testLog struct{ t *testing.T }
+
+func (l testLog) Write(p []byte) (int, error) {
+	l.t.Logf("%s", bytes.TrimRight(p, "\n"))
+	return len(p), nil
+}
+
+var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+func (s *served) do(ctx context.Context, method, path, body string, header ...string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		if header[i] == "Host" {
+			req.Host = header[i+1]
+		}
+		req.Header.Set(header[i], header[i+1])
+	}
+	return client.Do(req)
+}
+
+// result is one finished exchange.
+type result struct {
+	status   int
+	header   http.Header
+	body     string
+	text     string
+	finish   string
+	done     bool
+	err      *errorBody
+	usage    *usage
+	comments []string
+	ids      []string
+	chunks   []completion
+}
+
+// ask sends and reads to the end.
+func (s *served) ask(method, path, body string, header ...string) result {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	resp, err := s.do(ctx, method, path, body, header...)
+	if err != nil {
+		s.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer resp.Body.Close()
+	r, err := read(resp, nil)
+	if err != nil {
+		s.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return r
+}
+
+// read takes a whole reply; on is told of each chunk as it comes.
+func read(resp *http.Response, on func(completion)) (r result, err error) {
+	r = result{status: resp.StatusCode, header: resp.Header}
+	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
+		text, err := io.ReadAll(resp.Body)
+		r.body = string(text)
+		if err == nil && len(text) > 0 && json.Valid(text) {
+			r.take(text)
+		}
+		return r, err
+	}
+	in := bufio.NewReader(resp.Body)
+	var body, text strings.Builder
+	defer func() { r.body, r.text = body.String(), text.String() }()
+	for {
+		line, err := in.ReadString('\n')
+		body.WriteString(line)
+		line = strings.TrimSuffix(line, "\n")
+		if c, ok := strings.CutPrefix(line, ": "); ok {
+			r.comments = append(r.comments, c)
+		}
+		if id, ok := strings.CutPrefix(line, "id: "); ok {
+			r.ids = append(r.ids, id)
+		}
+		if data, ok := strings.CutPrefix(line, "data: "); ok {
+			if r.done = data == "[DONE]"; !r.done {
+				c := r.take([]byte(data))
+				text.WriteString(r.text)
+				r.text = ""
+				if on != nil {
+					on(c)
+				}
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return r, nil
+		}
+		if err != nil {
+			return r, err
+		}
+	}
+}
+
+func (r *result) take(text []byte) completion {
+	var c completion
+	if json.Unmarshal(text, &c) != nil {
+		return c
+	}
+	r.chunks = append(r.chunks, c)
+	for _, ch := range c.Choices {
+		if ch.Message != nil {
+			r.text += ch.Message.Content
+		}
+		if ch.Delta != nil && ch.Delta.Content != nil {
+			r.text += *ch.Delta.Content
+		}
+		if ch.Finish != nil {
+			r.finish += *ch.Finish
+		}
+	}
+	if c.Error != nil {
+		r.err = c.Error
+	}
+	if c.Usage != nil {
+		r.usage = c.Usage
+	}
+	return c
+}
+
+func (r result) code() string {
+	if r.err == nil {
+		return ""
+	}
+	return r.err.Code
+}
+
+// chatBody is a request with one user message and further fields.
+func chatBody(model, prompt string, stream bool, more string) string {
+	text, _ := json.Marshal(prompt)
+	body := `{"model":"` + model + `","messages":[{"role":"user","content":` + string(text) + `}]`
+	if stream {
+		body += `,"stream":true`
+	}
+	return body + more + `}`
+}
+
+func (s *served) chat(model, prompt string, stream bool, more string, header ...string) result {
+	s.t.Helper()
+	return s.ask("POST", "/v1/chat/completions", chatBody(model, prompt, stream, more), header...)
+}
+
+// eventually asks until ok, with a bound.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("never: %s", what)
+}
+
+// healthNow is /health decoded, whatever its status.
+func (s *served) healthNow() healthReport {
+	s.t.Helper()
+	var h healthReport
+	if err := json.Unmarshal([]byte(s.ask("GET", "/health", "").body), &h); err != nil {
+		s.t.Fatal(err)
+	}
+	return h
+}

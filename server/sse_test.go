@@ -1,0 +1,81 @@
+package server
+
+import (
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"penstock/backend"
+	"penstock/run"
+	"penstock/spawn"
+)
+
+// The wire, byte for byte.
+func TestStreamGolden(t *testing.T) {
+	rec := httptest.NewRecorder()
+	record := run.Record{ID: "run_1", Model: "claude/opus", Created: time.Unix(1700000000, 0)}
+	s := &stream{sse: sse{w: newReply(rec)}, base: newCompletion("chat.completion.chunk", record), after: -1}
+	if err := s.say(queued(3)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.first(); err != nil {
+		t.Fatal(err)
+	}
+	reasoned := int64(2)
+	for _, e := range []backend.Event{
+		{Seq: 1, Kind: backend.Session, Session: "s"},
+		{Seq: 2, Kind: backend.Reasoning, Text: "hm"},
+		{Seq: 3, Kind: backend.Text, Text: "a <b> & \"c\"\n\u2028"},
+		{Seq: 4, Kind: backend.ToolUse, Tool: &backend.Tool{ID: "t", Name: "Bash", Status: "started", Input: "{}"}},
+		{Seq: 5, Kind: backend.Notice, Text: "retry\nnow"},
+		{Seq: 6, Kind: backend.UsageReport, Usage: &backend.Usage{PromptTokens: 3, CompletionTokens: 4, ReasoningTokens: &reasoned}},
+		{Seq: 7, Kind: backend.Done, Finish: "stop"},
+	} {
+		if ok, err := s.event(e); !ok || err != nil {
+			t.Fatal(e, ok, err)
+		}
+	}
+	if err := s.fail(&exchange{}, runFailed(spawn.Verdict{Cause: spawn.Killed, Message: "killed by signal 9"}, record)); err != nil {
+		t.Fatal(err)
+	}
+	const frame = `{"id":"chatcmpl-run_1","object":"chat.completion.chunk","created":1700000000,"model":"claude/opus","choices":[{"index":0,"delta":`
+	want := ": queued position=3\n\n" +
+		"id: 0\ndata: " + frame + `{"role":"assistant","content":""},"finish_reason":null}]}` + "\n\n" +
+		"id: 2\ndata: " + frame + `{"reasoning_content":"hm"},"finish_reason":null}]}` + "\n\n" +
+		"id: 3\ndata: " + frame + `{"content":"a <b> & \"c\"\n\u2028"},"finish_reason":null}]}` + "\n\n" +
+		"id: 4\ndata: " + frame + `{"x_tool":{"id":"t","name":"Bash","status":"started","input":"{}"}},"finish_reason":null}]}` + "\n\n" +
+		": notice: retry now\n\n" +
+		`data: {"error":{"message":"killed by signal 9","type":"run_error","code":"killed","param":null,"run_id":"run_1"}}` + "\n\n" +
+		"data: [DONE]\n\n"
+	if diff := cmp.Diff(want, rec.Body.String()); diff != "" {
+		t.Errorf("stream (-want +got)\n%s", diff)
+	}
+	for name, want := range map[string]string{"Content-Type": "text/event-stream", "X-Accel-Buffering": "no", "Cache-Control": "no-store"} {
+		if got := rec.Header().Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if !rec.Flushed {
+		t.Error("nothing was flushed")
+	}
+}
+
+// A client that comes back gets what follows, and the same words again if not.
+func TestStreamResumes(t *testing.T) {
+	rec := httptest.NewRecorder()
+	s := &stream{sse: sse{w: newReply(rec)}, base: completion{Choices: []choice{}}, after: 2}
+	if err := s.first(); err != nil {
+		t.Fatal(err)
+	}
+	for i, text := range []string{"one", "two", "three"} {
+		if ok, err := s.event(backend.Event{Seq: uint64(i + 1), Kind: backend.Text, Text: text}); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+	}
+	want := `id: 3` + "\n" + `data: {"id":"","object":"","created":0,"model":"","choices":[{"index":0,"delta":{"content":"three"},"finish_reason":null}]}` + "\n\n"
+	if diff := cmp.Diff(want, rec.Body.String()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
