@@ -1,121 +1,37 @@
 package admit
 
-import "slices"
+import (
+	"sync"
+	"time"
+)
 
-// passMax is how often others may start past the head of a line that does not
-// fit. Then room is kept for it: without a bound, small runs would starve a
-// large one; with none allowed, one large ask would idle the machine.
-const passMax = 8
-
-// queue is one line of waiters per client. The ring holds the lines that are
-// not empty; the next turn is the first one's.
-type queue struct {
-	ring []*line
+// Slot is the right to have one live run. Hold it until the run's group is gone.
+type Slot struct {
+	gate   *Gate
+	memory int64
+	waited time.Duration
+	once   sync.Once
 }
 
-type line struct {
-	client  string
-	waiters []*waiter // first come, first served, whatever their size
-}
+// Waited is how long the ask stood in the queue.
+func (s *Slot) Waited() time.Duration { return s.waited }
 
-func (q *queue) push(w *waiter) {
-	l := q.line(w.ask.Client)
-	if l == nil {
-		l = &line{client: w.ask.Client}
-		q.ring = append(q.ring, l)
-	}
-	l.waiters = append(l.waiters, w)
-	w.tell(len(l.waiters))
-}
+// Release gives the slot on. Idempotent, and safe for concurrent use.
+func (s *Slot) Release() { s.end(true) }
 
-// next picks whose turn it is, takes its head out of the queue and returns it;
-// nil when nobody may start now. This is the one place that decides between clients.
-func (q *queue) next(fits func(Ask) bool) *waiter {
-	for i, l := range q.ring {
-		head := l.waiters[0]
-		if fits(head.ask) {
-			for _, skipped := range q.ring[:i] {
-				skipped.waiters[0].passed++
-			}
-			q.take(i)
-			return head
-		}
-		if head.passed >= passMax {
-			return nil
-		}
-	}
-	return nil
-}
+// giveBack releases a slot that nobody used: it says nothing about how long
+// slots are held.
+func (s *Slot) giveBack() { s.end(false) }
 
-// take removes the head of line i, which had its turn and goes to the end.
-func (q *queue) take(i int) {
-	l := q.ring[i]
-	q.ring = slices.Delete(q.ring, i, i+1)
-	l.drop(0)
-	if len(l.waiters) > 0 {
-		q.ring = append(q.ring, l)
-	}
-}
-
-// remove takes one out that waits no longer; the line keeps its turn.
-func (q *queue) remove(w *waiter) {
-	l := q.line(w.ask.Client)
-	if l == nil {
-		return
-	}
-	if i := slices.Index(l.waiters, w); i >= 0 {
-		l.drop(i)
-	}
-	if len(l.waiters) == 0 {
-		q.ring = slices.DeleteFunc(q.ring, func(o *line) bool { return o == l })
-	}
-}
-
-// clear empties the queue and returns who waited.
-func (q *queue) clear() []*waiter {
-	var all []*waiter
-	for _, l := range q.ring {
-		all = append(all, l.waiters...)
-	}
-	q.ring = nil
-	return all
-}
-
-func (q *queue) line(client string) *line {
-	for _, l := range q.ring {
-		if l.client == client {
-			return l
-		}
-	}
-	return nil
-}
-
-// place is the position in the client's own line, from 1; 0 is not in it.
-func (q *queue) place(w *waiter) int {
-	if l := q.line(w.ask.Client); l != nil {
-		return slices.Index(l.waiters, w) + 1
-	}
-	return 0
-}
-
-// ahead estimates the grants before one that would come to the end of a
-// client's line, itself included: the clients take turns.
-func (q *queue) ahead(client string) int {
-	total, own, others := 0, 0, 0
-	for _, l := range q.ring {
-		total += len(l.waiters)
-		if l.client == client {
-			own = len(l.waiters)
-		} else {
-			others++
-		}
-	}
-	return min(total, own+(own+1)*others) + 1
-}
-
-func (l *line) drop(i int) {
-	l.waiters = slices.Delete(l.waiters, i, i+1)
-	for j := i; j < len(l.waiters); j++ {
-		l.waiters[j].tell(j + 1)
-	}
+func (s *Slot) end(used bool) {
+	s.once.Do(func() {
+		g := s.gate
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		now := time.Now()
+		g.running--
+		g.reserved -= s.memory
+		g.holds.end(s, now, used)
+		g.dispatch(now)
+	})
 }
