@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// demoSpewLine is how much text one line of /spew holds, in bytes.
+const demoSpewLine = 4096
+
+func (p *demoProgram) timed(word, argument string) error {
+	d, err := demoDuration(argument)
+	if err != nil {
+		return err
+	}
+	switch word {
+	case "/delay":
+		p.delay = d
+	case "/cpu":
+		for end := time.Now().Add(d); time.Now().Before(end) && p.ctx.Err() == nil; {
+		}
+		return p.ctx.Err()
+	default:
+		return p.sleep(d)
+	}
+	return nil
+}
+
+func (p *demoProgram) sleep(d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-p.ctx.Done():
+		return p.ctx.Err()
+	}
+}
+
+func (p *demoProgram) sized(word, argument string) error {
+	size, err := demoSize(argument)
+	if err != nil {
+		return err
+	}
+	if word == "/spew" {
+		return p.spew(size)
+	}
+	memory := make([]byte, size)
+	for i := 0; i < len(memory); i += os.Getpagesize() {
+		memory[i] = 1
+	}
+	p.held = append(p.held, memory)
+	return nil
+}
+
+func (p *demoProgram) spew(size int) error {
+	text := strings.Repeat("x", demoSpewLine-1) + "\n"
+	for ; size > 0; size -= demoSpewLine {
+		if err := p.say(map[string]any{"text": text[:min(size, demoSpewLine)]}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *demoProgram) exit(argument string) error {
+	status, err := strconv.ParseUint(argument, 10, 8)
+	if err != nil {
+		return fmt.Errorf("/exit %q: want a status from 0 to 255", argument)
+	}
+	return demoExit(status)
+}
+
+// demoDuration reads "5" (seconds) or any Go duration.
+func demoDuration(text string) (time.Duration, error) {
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
+		text += "s"
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%q: want a time like 5 or 20ms", text)
+	}
+	return d, nil
+}
+
+// demoSize reads bytes with a binary unit: 512, 64KiB, 500MiB, 2G.
+func demoSize(text string) (int, error) {
+	digits := strings.TrimRight(text, "KMGiB")
+	shift, known := map[string]int{"": 0, "B": 0, "K": 10, "KiB": 10, "M": 20, "MiB": 20, "G": 30, "GiB": 30}[text[len(digits):]]
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if err != nil || !known || n<<shift > 1<<40 {
+		return 0, fmt.Errorf("%q: want a size like 500MiB, at most 1024GiB", text)
+	}
+	return int(n << shift), nil
+}
