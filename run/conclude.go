@@ -71,6 +71,7 @@ func (r *Run) conclude(o spawn.Outcome, v spawn.Verdict, t *spawn.Terminal) Reco
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.verdict = v
+	r.process = nil // it holds the prompt and the environment; the run is kept for long
 	c := &r.record
 	c.State, c.Cause, c.Message = Finished, v.Cause, v.Message
 	c.Started, c.Ended = &o.Started, &now

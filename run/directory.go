@@ -3,6 +3,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
@@ -127,6 +128,13 @@ func (d *directory) parents(root *os.Root, dir string) error {
 		return err
 	}
 	return d.user.own(d.file(dir))
+}
+
+// tidy is for the moment when the run's group is empty and not yet removed.
+func (d *directory) tidy(log *slog.Logger) {
+	if err := errors.Join(d.removeScratch(), d.letGo()); err != nil {
+		log.Warn("scratch not removed", "err", err)
+	}
 }
 
 // removeScratch deletes all but the record and the outputs.

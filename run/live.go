@@ -1,6 +1,7 @@
 package run
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -65,6 +66,8 @@ func (m *Manager) lookAll(vigils map[*Run]*vigil) {
 	}
 }
 
+var errGone = errors.New("run has ended")
+
 // look tolerates a group that vanishes meanwhile.
 func (v *vigil) look(r *Run, now time.Time) {
 	usage, err := r.usage()
@@ -86,6 +89,9 @@ func (r *Run) usage() (cgroup.Usage, error) {
 	r.mu.Lock()
 	p := r.process
 	r.mu.Unlock()
+	if p == nil {
+		return cgroup.Usage{}, errGone
+	}
 	return p.Usage()
 }
 

@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -77,11 +76,12 @@ func (w *watcher) begin(ctx context.Context, std stdio, p plan) error {
 		return err
 	}
 	w.spawned = time.Now()
+	dir := r.dir
 	process, err := w.manager.spawner.Start(ctx, spawn.Command{
 		ID: s.ID, Argv: slices.Concat(s.Argv, p.command.Argv), Env: p.env, Dir: p.at.cwd,
 		Stdin: std.stdin, Stdout: std.stdout, Stderr: std.stderr,
 		Limits: s.Limits, User: s.User.credential(), SoftEnd: p.command.SoftEnd, Grace: s.Grace,
-		BeforeRemove: w.beforeRemove(r.dir),
+		BeforeRemove: func() { dir.tidy(r.log) },
 	})
 	if err != nil {
 		return err
@@ -93,14 +93,6 @@ func (w *watcher) begin(ctx context.Context, std stdio, p plan) error {
 	w.manager.started(r, time.Since(w.spawned))
 	go w.watch()
 	return nil
-}
-
-func (w *watcher) beforeRemove(d *directory) func() {
-	return func() {
-		if err := errors.Join(d.removeScratch(), d.letGo()); err != nil {
-			w.run.log.Warn("scratch not removed", "err", err)
-		}
-	}
 }
 
 // watch follows the run from its birth to the removal of its group.

@@ -1,0 +1,225 @@
+package run
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"penstock/cgroup"
+	"penstock/spawn"
+)
+
+func number(n uint64) *uint64 { return &n }
+
+func TestStillness(t *testing.T) {
+	type look struct {
+		second      int
+		output      int64
+		cpu, io     *uint64
+		want        bool
+		description string
+	}
+	tests := []struct {
+		name  string
+		looks []look
+	}{
+		{"silent", []look{{0, 5, number(0), number(0), false, ""}, {9, 5, number(0), number(0), false, ""}, {10, 5, number(0), number(0), true, ""}}},
+		{"young", []look{{0, 0, number(0), nil, false, ""}, {5, 0, number(0), nil, false, ""}}},
+		{"output", []look{{0, 5, number(0), nil, false, ""}, {9, 6, number(0), nil, false, ""}, {10, 6, number(0), nil, false, ""}, {19, 6, number(0), nil, true, ""}}},
+		{"io", []look{{0, 5, number(0), number(1), false, ""}, {9, 5, number(0), number(2), false, ""}, {10, 5, number(0), number(2), false, ""}}},
+		{"io unknown", []look{{0, 5, number(0), nil, false, ""}, {10, 5, number(0), nil, true, ""}}},
+		{"cpu busy", []look{{0, 5, number(0), nil, false, ""}, {10, 5, number(200_000), nil, false, ""}}},
+		{"cpu jitter", []look{{0, 5, number(0), nil, false, ""}, {10, 5, number(90_000), nil, true, ""}}},
+		{"cpu unknown", []look{{0, 5, nil, nil, false, ""}, {10, 5, nil, nil, false, ""}}},
+		{"burst leaves the window", []look{{0, 5, number(0), nil, false, ""}, {2, 5, number(900_000), nil, false, ""}, {10, 5, number(900_000), nil, false, ""}, {12, 5, number(900_000), nil, true, ""}}},
+	}
+	zero := time.Unix(1000, 0)
+	for _, test := range tests {
+		s := stillness{window: 10 * time.Second}
+		for _, l := range test.looks {
+			u := cgroup.Usage{CPUUsec: l.cpu, IOBytes: l.io}
+			if got := s.look(newVital(zero.Add(time.Duration(l.second)*time.Second), l.output, u)); got != l.want {
+				t.Errorf("%s, second %d: still is %v", test.name, l.second, got)
+			}
+		}
+	}
+	s := stillness{window: 10 * time.Minute}
+	for i := range 10_000 {
+		s.look(newVital(zero.Add(time.Duration(i)*time.Second), 5, cgroup.Usage{}))
+	}
+	if len(s.seen) > windowSlots+2 {
+		t.Errorf("%d looks are kept", len(s.seen))
+	}
+}
+
+func TestReadTail(t *testing.T) {
+	for _, test := range []struct{ in, want string }{
+		{"", ""}, {"short\n", "short"}, {"one\ntwo three\nfour\n", "four"},
+		{"0123456789abcdef", "6789abcdef"}, {"x\xff\n", "x\uFFFD"},
+	} {
+		if got, err := readTail(strings.NewReader(test.in), int64(len(test.in)), 10); err != nil || got != test.want {
+			t.Errorf("%q: got %q, %v", test.in, got, err)
+		}
+	}
+}
+
+func TestOverlay(t *testing.T) {
+	got := overlay([]string{"A=1", "B=2"}, []string{"B=3", "C="}, nil, []string{"A=4"})
+	if diff := cmp.Diff([]string{"A=4", "B=3", "C="}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSpoolFileStopsAtItsLimit(t *testing.T) {
+	s := spoolFile{file: strings.NewReader("abcdef"), limit: -1}
+	buf := make([]byte, 4)
+	for _, want := range []string{"abcd", "ef", ""} {
+		if n, err := s.Read(buf); err != nil || string(buf[:n]) != want {
+			t.Errorf("got %q, %v, want %q", buf[:n], err, want)
+		}
+	}
+	s = spoolFile{file: strings.NewReader("abcdef"), limit: 3}
+	if got, err := io.ReadAll(io.LimitReader(&s, 3)); err != nil || string(got) != "abc" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if n, err := s.Read(buf); n != 0 || err != nil {
+		t.Errorf("beyond the limit: %d, %v", n, err)
+	}
+}
+
+func TestNotifier(t *testing.T) {
+	n, err := newNotifier()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "f")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var mine, other pulse
+	wd, err := n.watch(path, &mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.watch(filepath.Dir(path)+"/none", &other); err == nil {
+		t.Error("a watch on nothing")
+	}
+	beat, quiet := mine.wait(), other.wait()
+	if _, err := f.WriteString("x"); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "beat", beat)
+	if isClosed(quiet) {
+		t.Error("a pulse that watches nothing has beaten")
+	}
+	overflow := make([]byte, unix.SizeofInotifyEvent)
+	binary.NativeEndian.PutUint32(overflow, 0xffffffff)
+	binary.NativeEndian.PutUint32(overflow[4:], unix.IN_Q_OVERFLOW)
+	beat = mine.wait()
+	n.dispatch(overflow)
+	if !isClosed(beat) {
+		t.Error("lost events woke nobody")
+	}
+	if err := n.forget(wd); err != nil {
+		t.Error(err)
+	}
+	if err := n.forget(wd); err != nil {
+		t.Errorf("forgotten twice: %v", err)
+	}
+	if err := n.close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := n.watch(path, &mine); err == nil {
+		t.Error("a closed notifier takes watches")
+	}
+}
+
+func TestGrowthFallsBackToPolling(t *testing.T) {
+	n, err := newNotifier()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.close(); err != nil {
+		t.Fatal(err)
+	}
+	var p pulse
+	g := watchGrowth(n, &p, slog.New(slog.DiscardHandler), path)
+	defer g.stop()
+	beat := p.wait()
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "beat", beat)
+}
+
+func TestSnapshot(t *testing.T) {
+	m := open(t, func(o *Options) { o.StallAfter = time.Second })
+	first := m.Snapshot()
+	if first.Heartbeat.IsZero() || len(first.Runs) != 0 {
+		t.Errorf("at first: %+v", first)
+	}
+	r := start(t, m, script("exec sleep 300"))
+	if s := m.Snapshot(); len(s.Runs) != 1 || s.Runs[0].ID != r.ID() || s.Runs[0].Client != "tester" || s.Runs[0].Started.IsZero() {
+		t.Errorf("with a run: %+v", s)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		s := m.Snapshot()
+		if s.Stalled == 1 && s.Runs[0].Stalled && s.Processes >= 1 && s.Heartbeat.After(first.Heartbeat) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("an idle run is not shown as stalled: %+v", s)
+		}
+	}
+	r.End(spawn.Cancelled)
+	verdict(t, r, spawn.Cancelled)
+	if s := m.Snapshot(); len(s.Runs) != 0 {
+		t.Errorf("after its end: %+v", s)
+	}
+}
+
+func TestSpeakerEndsInTheMiddleOfALine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newSpeaker(path); err == nil {
+		t.Fatal("a speaker nobody listens to")
+	}
+	listener, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	s, err := newSpeaker(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.say([][]byte{make([]byte, 1<<20)})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	closed := make(chan struct{})
+	go func() { s.close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-ctx.Done():
+		t.Fatal("close hangs on a line nobody reads")
+	}
+	s.say([][]byte{[]byte("late")})
+	s.close()
+}

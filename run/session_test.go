@@ -1,0 +1,251 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"penstock/backend"
+	"penstock/spawn"
+)
+
+func inSession(name string, change ...func(*Spec)) func(*Spec) {
+	return func(s *Spec) {
+		s.Session = name
+		for _, c := range change {
+			c(s)
+		}
+	}
+}
+
+func TestSessionOutlivesAKilledFirstTurn(t *testing.T) {
+	m := open(t)
+	if _, ok := m.SessionKnown("tester", "talk"); ok {
+		t.Error("known before its first turn")
+	}
+	r := start(t, m, script(`echo "s cli-1"; touch mine; exec sleep 300`, inSession("talk")))
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if id, ok := m.SessionKnown("tester", "talk"); ok {
+			if id != "cli-1" {
+				t.Errorf("known as %q", id)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("session not known while its first turn lives")
+		}
+	}
+	onDisk, err := openSessions(m.state.sessions(), func(path string, err error) { t.Error(path, err) })
+	if err != nil || len(onDisk.known) != 1 {
+		t.Fatalf("on disk while the turn lives: %v, %v", onDisk, err)
+	}
+	if err := m.Forget("tester", "talk"); !errors.Is(err, ErrSessionBusy) {
+		t.Errorf("forget with a live run: %v", err)
+	}
+	r.End(spawn.Cancelled)
+	verdict(t, r, spawn.Cancelled)
+
+	var q atomic.Pointer[backend.Request]
+	again := start(t, m, script(`ls; echo "t $HOME"; echo "d stop"`, inSession("talk", func(s *Spec) { s.Backend = agent{seen: &q} })))
+	verdict(t, again, spawn.Completed)
+	key := sessionKey("tester", "talk")
+	if p := q.Load(); p.Session != "cli-1" || p.Cwd != filepath.Join(m.state.sessions(), key, "work") {
+		t.Errorf("second turn's request: %+v", p)
+	}
+	if got := names(t, q.Load().Cwd); !cmp.Equal(got, []string{"mine"}) {
+		t.Errorf("working directory holds %q", got)
+	}
+	if again.Record().CLISession != "cli-1" {
+		t.Errorf("record: %+v", again.Record())
+	}
+	_, err = m.Start(t.Context(), script("echo 'd stop'", inSession("talk", func(s *Spec) { s.Backend = other{} })))
+	var wrong *SessionError
+	if !errors.As(err, &wrong) || wrong.Field != "backend" || wrong.Have != "agent" || wrong.Want != "other" {
+		t.Errorf("other backend: %v", err)
+	}
+	_, err = m.Start(t.Context(), script("echo 'd stop'", inSession("talk", func(s *Spec) { s.Cwd = "/" })))
+	if !errors.As(err, &wrong) || wrong.Field != "cwd" {
+		t.Errorf("other cwd: %v", err)
+	}
+	if got := m.Sessions("tester"); len(got) != 1 || got[0].Session != "talk" || len(m.Sessions("nobody")) != 0 || len(m.Sessions("")) != 1 {
+		t.Errorf("listed: %+v", got)
+	}
+	if err := m.Forget("nobody", "talk"); !errors.Is(err, ErrNoSession) {
+		t.Errorf("forget another client's: %v", err)
+	}
+	if err := m.Forget("tester", "talk"); err != nil {
+		t.Error(err)
+	}
+	if left := names(t, m.state.sessions()); len(left) != 0 {
+		t.Errorf("left after forget: %q", left)
+	}
+}
+
+func TestPrivateHomeIsSeededOnce(t *testing.T) {
+	m := open(t)
+	seed := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(seed, ".agent"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(seed, ".agent", "key"), []byte("k"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	home := func(s *Spec) { s.Home, s.HomeSeed = private, seed }
+	const show = `echo "s cli-1"; stat -c "t %a" $HOME/.agent/key; echo "t $HOME"; echo x >> $HOME/count; wc -l < $HOME/count | sed "s/^/t /"; echo "d stop"`
+	own := filepath.Join(m.state.sessions(), sessionKey("tester", "h"), "home")
+	for turn := range 2 {
+		r := start(t, m, script(show, inSession("h", home)))
+		verdict(t, r, spawn.Completed)
+		if got, want := text(events(t, r.Follow(0))), "600"+own+[]string{"1", "2"}[turn]; got != want {
+			t.Errorf("turn %d: got %q, want %q", turn, got, want)
+		}
+	}
+	// A later turn keeps the session's HOME whatever the backend's home is now.
+	r := start(t, m, script(`echo "t $HOME"; echo "d stop"`, inSession("h")))
+	verdict(t, r, spawn.Completed)
+	if got := text(events(t, r.Follow(0))); got != own {
+		t.Errorf("HOME is %q", got)
+	}
+	single := start(t, m, script(show, home))
+	verdict(t, single, spawn.Completed)
+	if got, want := text(events(t, single.Follow(0))), "600"+m.dirOf(single.ID())+"/home1"; got != want {
+		t.Errorf("without a session: got %q, want %q", got, want)
+	}
+	if _, err := os.Stat(m.dirOf(single.ID()) + "/home"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the run's own HOME is left: %v", err)
+	}
+}
+
+func TestOneRunPerSessionInOrder(t *testing.T) {
+	m := open(t)
+	log := filepath.Join(t.TempDir(), "order")
+	turn := func(id, rest string) Spec {
+		return script("echo +"+id+" >> "+log+"; "+rest+"; echo -"+id+" >> "+log+"; echo 'd stop'", inSession("q", func(s *Spec) {
+			s.ID, s.Backend, s.Grace = id, agent{settle: true}, 10*time.Second
+		}))
+	}
+	first := start(t, m, turn("1", "sleep 0.5"))
+	var all sync.WaitGroup
+	for _, id := range []string{"2", "3"} {
+		all.Go(func() {
+			r, err := m.Start(t.Context(), turn(id, "sleep 0.1"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			<-r.Ended()
+		})
+		awaitState(t, m, id, Waiting)
+	}
+	all.Wait()
+	verdict(t, first, spawn.Completed)
+	got, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "+1 -1 +2 -2 +3 -3"; strings.Join(strings.Fields(string(got)), " ") != want {
+		t.Errorf("order: %q, want %q", got, want)
+	}
+}
+
+func TestCancelledWhileItWaits(t *testing.T) {
+	m := open(t)
+	first := start(t, m, script("sleep 300", inSession("q")))
+	mark := filepath.Join(t.TempDir(), "mark")
+	for _, test := range []struct {
+		name  string
+		end   func(r *Run, cancel context.CancelFunc)
+		check func(error) bool
+	}{
+		{"by its context", func(_ *Run, cancel context.CancelFunc) { cancel() }, func(err error) bool { return errors.Is(err, context.Canceled) }},
+		{"by its end", func(r *Run, _ context.CancelFunc) { r.End(spawn.Cancelled) }, causeIs(spawn.Cancelled)},
+		{"by its deadline", nil, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := script("touch "+mark+"; echo 'd stop'", inSession("q", func(s *Spec) { s.ID = "second" }))
+		if test.end == nil {
+			s.Deadline = time.Now().Add(200 * time.Millisecond)
+		}
+		gone := counted(t, &s)
+		failed := make(chan error, 1)
+		go func() {
+			_, err := m.Start(ctx, s)
+			failed <- err
+		}()
+		r := awaitState(t, m, "second", Waiting)
+		if listed := m.List(Filter{State: Waiting}); len(listed) != 1 || listed[0].ID != "second" {
+			t.Errorf("%s: waiting ones listed: %+v", test.name, listed)
+		}
+		reader := r.Follow(0)
+		if test.end != nil {
+			test.end(r, cancel)
+		}
+		if err := <-failed; !test.check(err) {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		cancel()
+		if got := events(t, reader); len(got) != 0 {
+			t.Errorf("%s: events %v", test.name, got)
+		}
+		wait(t, "end", r.Ended())
+		if gone.Load() != 1 {
+			t.Errorf("%s: OnGone came %d times", test.name, gone.Load())
+		}
+	}
+	first.End(spawn.Cancelled)
+	verdict(t, first, spawn.Cancelled)
+	third := start(t, m, script("echo 'd stop'", inSession("q")))
+	verdict(t, third, spawn.Completed)
+	if _, err := os.Stat(mark); !errors.Is(err, os.ErrNotExist) {
+		t.Error("a run cancelled while it waited was started")
+	}
+}
+
+func TestTurns(t *testing.T) {
+	var line turns
+	first, err := line.take(t.Context(), nil, "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := line.try("k"); ok {
+		t.Error("a held turn was given away")
+	}
+	other, err := line.take(t.Context(), nil, "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other()
+	stop := make(chan struct{})
+	close(stop)
+	if _, err := line.take(t.Context(), stop, "k"); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: %v", err)
+	}
+	second := make(chan func())
+	go func() {
+		release, err := line.take(context.Background(), nil, "k")
+		if err != nil {
+			t.Error(err)
+		}
+		second <- release
+	}()
+	first()
+	first()
+	release := <-second
+	release()
+	if release, ok := line.try("k"); !ok {
+		t.Error("a free turn was refused")
+	} else {
+		release()
+	}
+	if len(line.lines) != 0 {
+		t.Errorf("left: %v", line.lines)
+	}
+}

@@ -1,0 +1,196 @@
+package run
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"penstock/backend"
+	"penstock/spawn"
+)
+
+func TestStateDirectoryIsForOneDaemon(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	s, err := openState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if _, err := openState(dir); err == nil || !strings.Contains(err.Error(), fmt.Sprint("pid ", os.Getpid())) {
+		t.Errorf("second daemon: %v", err)
+	}
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := openState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.close()
+	if diff := cmp.Diff([]string{"lock", "runs", "sessions"}, names(t, dir)); diff != "" {
+		t.Errorf("left by the probe (-want +got):\n%s", diff)
+	}
+}
+
+func TestStateDirectoryThatCannotBe(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for dir, says := range map[string]string{"": "state_dir", "relative": "absolute", "/proc/penstock": "not writable", filepath.Join(file, "x"): "not writable"} {
+		if _, err := openState(dir); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, want it to say %q", dir, err, says)
+		}
+	}
+	open := t.TempDir()
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	s, err := openState(open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	if info, err := os.Stat(open); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("a directory open to all stays %v, %v", info.Mode(), err)
+	}
+}
+
+// past puts a run of an earlier daemon on disk.
+func past(t *testing.T, state, id string, r any) {
+	t.Helper()
+	dir := filepath.Join(state, "runs", id)
+	if err := os.MkdirAll(filepath.Join(dir, "tmp"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{recordName: string(data), spoolName: "t a\n", promptName: "p"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestRunsOfAnEarlierDaemon(t *testing.T) {
+	state := t.TempDir()
+	now := time.Now()
+	ended := now.Add(-time.Minute)
+	past(t, state, "live", Record{ID: "live", State: Running, Client: "c", Created: now.Add(-time.Hour)})
+	past(t, state, "done", Record{ID: "done", State: Finished, Cause: spawn.Completed, Created: ended, Ended: &ended})
+	past(t, state, "broken", "no record")
+	past(t, state, "renamed", Record{ID: "other", State: Finished, Ended: &ended})
+	m := open(t, func(o *Options) { o.StateDir = state })
+	for id, want := range map[string]spawn.Cause{"live": spawn.Lost, "done": spawn.Completed, "broken": spawn.Lost, "renamed": spawn.Lost} {
+		r, ok := m.Get(id)
+		if !ok {
+			t.Errorf("%s: not there", id)
+			continue
+		}
+		verdict(t, r, want)
+		if _, err := r.Follow(0).Next(t.Context()); !errors.Is(err, ErrNoReplay) {
+			t.Errorf("%s: follow: %v", id, err)
+		}
+		r.End(spawn.Cancelled)
+	}
+	onDisk, err := readRecord(filepath.Join(state, "runs", "live", recordName))
+	if err != nil || onDisk.State != Finished || onDisk.Cause != spawn.Lost {
+		t.Errorf("lost run on disk: %+v, %v", onDisk, err)
+	}
+	if diff := cmp.Diff([]string{"run.json", "spool"}, names(t, filepath.Join(state, "runs", "live"))); diff != "" {
+		t.Errorf("lost run's scratch (-want +got):\n%s", diff)
+	}
+	if _, err := m.Start(t.Context(), script("echo 'd stop'", func(s *Spec) { s.ID = "done" })); !errors.Is(err, ErrExists) {
+		t.Errorf("id of an earlier run: %v", err)
+	}
+	if got := m.List(Filter{Client: "c", Limit: 5}); len(got) != 1 || got[0].ID != "live" {
+		t.Errorf("listed for c: %+v", got)
+	}
+}
+
+func TestPrune(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Now()
+	for i := range 10 {
+		at := now.Add(-time.Duration(i) * 10 * time.Minute)
+		id := fmt.Sprint("r", i)
+		past(t, dir, id, Record{ID: id, State: Finished, Created: at, Ended: &at})
+	}
+	m := &Manager{o: Options{Keep: 45 * time.Minute, KeepRuns: 100}, log: slog.New(slog.DiscardHandler), state: &state{dir: dir}, runs: map[string]*Run{}}
+	if err := m.recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := m.prune(now); n != 5 {
+		t.Errorf("%d pruned by age, want 5", n)
+	}
+	m.o.KeepRuns = 2
+	if n := m.prune(now); n != 3 {
+		t.Errorf("%d pruned by number, want 3", n)
+	}
+	if diff := cmp.Diff([]string{"r0", "r1"}, names(t, m.state.runs())); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+	var listed []string
+	for _, r := range m.List(Filter{}) {
+		listed = append(listed, r.ID)
+	}
+	if diff := cmp.Diff([]string{"r0", "r1"}, listed); diff != "" {
+		t.Errorf("listed, newest first (-want +got):\n%s", diff)
+	}
+}
+
+func TestKeepsFewRuns(t *testing.T) {
+	m := open(t, func(o *Options) { o.KeepRuns = 3 })
+	var last *Run
+	for range 6 {
+		last = start(t, m, script("echo 'd stop'"))
+		wait(t, "removal", last.done)
+	}
+	for deadline := time.Now().Add(10 * time.Second); len(names(t, m.state.runs())) > 3; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d directories are kept, want 3", len(names(t, m.state.runs())))
+		}
+	}
+	if _, ok := m.Get(last.ID()); !ok {
+		t.Error("the newest run was pruned")
+	}
+}
+
+func TestAdaptersFiles(t *testing.T) {
+	d, err := makeDirectory(filepath.Join(t.TempDir(), "r"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.write([]backend.File{{Name: "a/b/c", Data: []byte("1")}, {Name: "a/d", Data: []byte("2")}}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"a/b/c": "1", "a/d": "2"} {
+		got, err := os.ReadFile(d.file(name))
+		if err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		if info, err := os.Stat(d.file(name)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v", name, info.Mode())
+		}
+	}
+	if err := os.Symlink(t.TempDir(), d.file("out")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"", ".", "..", "../x", "/x", "a/../../x", "out/x", "a/d"} {
+		if err := d.write([]backend.File{{Name: name}}); err == nil {
+			t.Errorf("%q was written", name)
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package run
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"penstock/backend"
+	"penstock/spawn"
+)
+
+func TestAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: only root may run a backend as another user")
+	}
+	m := open(t)
+	if err := os.Chmod(filepath.Dir(m.state.dir), 0o711); err != nil {
+		t.Fatal(err)
+	}
+	seed := t.TempDir()
+	if err := os.WriteFile(filepath.Join(seed, "key"), []byte("k"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const does = `cat; echo; echo "t $(id -u):$(id -g):$USER:"
+cat $TMPDIR/../conf/a $HOME/key > $TMPDIR/x; touch mine; echo "t $(cat $TMPDIR/x)"
+for attempt in "touch $TMPDIR/../new" "mv $TMPDIR/../spool $TMPDIR/mine" "cat $TMPDIR/../run.json" "ls $TMPDIR/.." "ls $TMPDIR/../.."; do
+	$attempt > /dev/null 2>&1 && echo "t !$attempt!"
+done
+echo "note" >> /dev/stderr
+echo "d stop"`
+	for _, session := range []string{"", "s"} {
+		r := start(t, m, script(does, inSession(session, func(s *Spec) {
+			s.User = &User{Name: "guest", UID: 54321, GID: 54322}
+			s.Backend = agent{files: []backend.File{{Name: "conf/a", Data: []byte("secret")}}}
+			s.Home, s.HomeSeed = private, seed
+			s.Request.Prompt = "t asked:"
+		})))
+		verdict(t, r, spawn.Completed)
+		stderr, err := os.ReadFile(r.dir.file(stderrName))
+		if err != nil || string(stderr) != "note\n" {
+			t.Errorf("session %q: stderr: %q, %v", session, stderr, err)
+		}
+		if got, want := text(events(t, r.Follow(0))), "asked:54321:54322:guest:secretk"; got != want {
+			t.Errorf("session %q: got %q, want %q", session, got, want)
+		}
+		for _, path := range []string{m.state.dir, m.state.runs(), r.dir.path} {
+			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o711 {
+				t.Errorf("%s: %v, %v", path, info.Mode(), err)
+			}
+		}
+	}
+}
