@@ -60,10 +60,10 @@ func (d *daemon) account(x *exchange, w *reply, r *http.Request, begun time.Time
 	d.metrics.HTTPRequest(x.route, r.Method, w.status, took, x.requestID)
 	level := slog.LevelInfo
 	switch {
-	case w.status >= 500:
-		level = slog.LevelWarn
 	case quiet(x.route):
 		level = slog.LevelDebug
+	case w.status >= 500:
+		level = slog.LevelWarn
 	}
 	if !d.log.Enabled(r.Context(), level) {
 		return

@@ -1,0 +1,176 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"penstock/config"
+	"penstock/run"
+	"penstock/spawn"
+)
+
+// Text the CLI takes back: the same again is not sent twice, anything else
+// ends the stream; a whole reply has only what is valid.
+func TestVoid(t *testing.T) {
+	s := serve(t, nil)
+	lines := func(l ...string) string { return "printf '%s\\n' '" + strings.Join(l, "' '") + "'" }
+	for _, row := range []struct {
+		name, script, streamed, whole, code string
+	}{
+		{"the same again", lines(`{"text":"hello "}`, `{"void":0}`, `{"text":"hello "}`, `{"text":"you"}`, `{"done":true}`), "hello you", "hello you", ""},
+		{"other words", lines(`{"text":"hello "}`, `{"void":0}`, `{"text":"good day"}`, `{"done":true}`) + "; sleep 30", "hello ", "good day", "text_voided"},
+		{"fewer words", lines(`{"text":"hello you"}`, `{"void":5}`, `{"done":true}`), "hello you", "hello", "text_voided"},
+		{"a failure is told as such", lines(`{"text":"hello"}`, `{"void":0}`, `{"error":"broken"}`), "hello", "", "cli_error"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := s.chat("lines", row.script, true, "")
+			if r.text != row.streamed || r.code() != row.code || !r.done || (row.code == "") != (r.finish == "stop") {
+				t.Errorf("stream %+v", r)
+			}
+			r = s.chat("lines", strings.ReplaceAll(row.script, "; sleep 30", ""), false, "")
+			if r.text != row.whole || (r.finish == "stop") != (r.status == 200) {
+				t.Errorf("whole %+v", r)
+			}
+		})
+	}
+}
+
+// Reasoning, tools and notices over the wire.
+func TestStreamKinds(t *testing.T) {
+	s := serve(t, nil)
+	script := `printf '%s\n' '{"reasoning":"hm"}' '{"tool":{"name":"sh","status":"completed","id":"1","output":"ok"}}' '{"notice":"retrying"}' '{"text":"a"}' '{"done":"length"}'`
+	r := s.chat("lines", script, true, "")
+	for _, want := range []string{`"reasoning_content":"hm"`, `"x_tool":{"id":"1","name":"sh"`, ": notice: retrying"} {
+		if !strings.Contains(r.body, want) {
+			t.Errorf("stream lacks %s: %s", want, r.body)
+		}
+	}
+	if r.finish != "length" {
+		t.Errorf("finish %q", r.finish)
+	}
+	if r := s.chat("lines", script, false, ""); !strings.Contains(r.body, `"x_tool":[{"id":"1"`) || !strings.Contains(r.body, `"reasoning_content":"hm"`) {
+		t.Errorf("whole %s", r.body)
+	}
+}
+
+// A client that stops reading is gone after a while; the run it had is ended,
+// and meanwhile nobody else waits for it.
+func TestStuckReader(t *testing.T) {
+	s := serve(t, nil)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+		t.Fatal(err)
+	}
+	body := chatBody("sh", "head -c 3000000 /dev/zero; echo done", true, "")
+	fmt.Fprintf(conn, "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-Run-Id: stuck\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	// The CLI is not slowed by its reader: it comes to its end.
+	eventually(t, "the run is over", func() bool {
+		return strings.Contains(s.ask("GET", "/v1/runs/stuck", "").body, `"cause":"completed"`)
+	})
+	if r := s.chat("upper", "x", true, ""); r.text != "X" {
+		t.Errorf("beside it: %+v", r)
+	}
+}
+
+// What is written, is written with a deadline that moves on.
+func TestReplyWritesInPieces(t *testing.T) {
+	rec := httptest.NewRecorder()
+	w := newReply(rec)
+	text := strings.Repeat("x", 3*writePiece+5)
+	if n, err := w.Write([]byte(text)); n != len(text) || err != nil || rec.Body.String() != text || w.bytes != int64(len(text)) || w.status != 200 {
+		t.Errorf("%d %v %d %d", n, err, w.bytes, w.status)
+	}
+}
+
+// A long reply that is not streamed stays alive, still parses, and a failure
+// in it can't be taken for an answer.
+func TestPadding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := httptest.NewRecorder()
+		p := &padding{w: newReply(rec), timer: time.NewTimer(padAfter)}
+		ended := make(chan struct{})
+		time.AfterFunc(padAfter+2*padEvery+time.Second, func() { close(ended) })
+		if err := p.wait(context.Background(), ended); err != nil {
+			t.Fatal(err)
+		}
+		if rec.Body.String() != "   " || !rec.Flushed || rec.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%q %v", rec.Body.String(), rec.Header())
+		}
+		x := &exchange{}
+		record := recordOf("run_1")
+		if err := p.fail(x, record, runFailed(spawn.Verdict{Cause: spawn.Timeout, Message: "too long"}, record)); err != nil {
+			t.Fatal(err)
+		}
+		resp := rec.Result()
+		r, err := read(resp, nil)
+		if err != nil || r.status != 200 || r.code() != "timeout" || r.finish != "error" {
+			t.Errorf("%+v %v", r, err)
+		}
+	})
+}
+
+func TestPaddingNotNeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := httptest.NewRecorder()
+		p := &padding{w: newReply(rec), timer: time.NewTimer(padAfter)}
+		ended := make(chan struct{})
+		time.AfterFunc(padAfter-time.Second, func() { close(ended) })
+		if err := p.wait(context.Background(), ended); err != nil || p.w.begun() {
+			t.Errorf("%v, begun %v", err, p.w.begun())
+		}
+		failure := errors.New("x")
+		if err := p.fail(&exchange{}, recordOf(""), failure); err != failure {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// While it waits a stream is never silent for long, and tells each new place.
+func TestAwaitPings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := httptest.NewRecorder()
+		s := &stream{sse: sse{w: newReply(rec)}}
+		j := newJob("run_1", "c", false)
+		time.AfterFunc(time.Second, func() { j.moveTo(2) })
+		time.AfterFunc(2*time.Second, func() { j.moveTo(1) })
+		time.AfterFunc(2*pingEvery+time.Second, func() { j.begin(nil, errCancelled) })
+		if err := s.await(context.Background(), j); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := rec.Body.String(), ": accepted\n\n: queued position=2\n\n: queued position=1\n\n: ping\n\n: ping\n\n"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+func TestSessionsRoute(t *testing.T) {
+	s := serve(t, func(c *config.Config) {})
+	script := `printf '%s\n' '{"session":"cli-1"}' '{"text":"a"}' '{"done":true}'`
+	if r := s.chat("lines", script, false, `,"session_id":"talk"`); r.status != 200 {
+		t.Fatalf("%+v", r)
+	}
+	if r := s.ask("GET", "/v1/sessions", ""); !strings.Contains(r.body, `"talk"`) || !strings.Contains(r.body, "cli-1") {
+		t.Errorf("%+v", r)
+	}
+	if r := s.ask("DELETE", "/v1/sessions/talk", ""); r.status != 200 {
+		t.Errorf("%+v", r)
+	}
+	if r := s.ask("DELETE", "/v1/sessions/talk", ""); r.status != 404 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func recordOf(id string) run.Record {
+	return run.Record{ID: id, Model: "m", Created: time.Unix(1, 0)}
+}

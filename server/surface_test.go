@@ -1,0 +1,324 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"penstock/config"
+)
+
+// Whatever is sent: the right refusal, in the one shape, and a daemon that is
+// as well as before.
+func TestBadInput(t *testing.T) {
+	root := t.TempDir()
+	s := serve(t, func(c *config.Config) { c.WorkspaceRoots = []string{root} })
+	if err := os.Symlink("/etc", filepath.Join(root, "out")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	type row struct {
+		name, method, path, body string
+		header                   []string
+		status                   int
+		code, param              string
+	}
+	const chat = "/v1/chat/completions"
+	ok := func(more string) string { return chatBody("upper", "x", false, more) }
+	rows := []row{
+		{"unknown path", "GET", "/v1/nope", "", nil, 404, "not_found", ""},
+		{"double slash", "POST", "//v1/chat/completions", "{}", nil, 404, "not_found", ""},
+		{"dots", "GET", "/v1/../v1/models", "", nil, 404, "not_found", ""},
+		{"trailing slash", "GET", "/health/", "", nil, 404, "not_found", ""},
+		{"wrong method", "GET", chat, "", nil, 405, "method_not_allowed", ""},
+		{"odd method", "BREW", "/health", "", nil, 405, "method_not_allowed", ""},
+		{"delete all runs", "DELETE", "/v1/runs", "", nil, 405, "method_not_allowed", ""},
+		{"text", "POST", chat, ok(""), []string{"Content-Type", "text/plain"}, 415, "unsupported_media_type", "Content-Type"},
+		{"form", "POST", "/translate", "a=b", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "unsupported_media_type", "Content-Type"},
+		{"foreign origin", "POST", chat, ok(""), []string{"Origin", "https://evil.example"}, 403, "origin_not_allowed", ""},
+		{"foreign host", "GET", "/v1/models", "", []string{"Host", "evil.example"}, 403, "host_not_allowed", ""},
+		{"foreign host of health", "GET", "/health", "", []string{"Host", "evil.example"}, 403, "host_not_allowed", ""},
+		{"too large", "POST", chat, `{"x":"` + strings.Repeat("x", bodyMax) + `"}`, nil, 413, "body_too_large", ""},
+		{"run id blank", "POST", chat, ok(""), []string{"X-Run-Id", ""}, 400, "invalid_request", "X-Run-Id"},
+		{"run id slash", "POST", chat, ok(""), []string{"X-Run-Id", "a/b"}, 400, "invalid_request", "X-Run-Id"},
+		{"run id dots", "POST", chat, ok(""), []string{"X-Run-Id", ".."}, 400, "invalid_request", "X-Run-Id"},
+		{"run id long", "POST", chat, ok(""), []string{"X-Run-Id", strings.Repeat("a", 129)}, 400, "invalid_request", "X-Run-Id"},
+		{"last event id", "POST", chat, ok(""), []string{"Last-Event-ID", "first"}, 400, "invalid_request", "Last-Event-ID"},
+		{"unknown backend", "POST", chat, chatBody("gpt-5", "x", false, ""), nil, 404, "model_not_found", "model"},
+		{"unknown model", "POST", chat, chatBody("upper/small", "x", false, ""), nil, 404, "model_not_found", "model"},
+		{"empty model", "POST", chat, chatBody("lines/", "x", false, ""), nil, 404, "model_not_found", "model"},
+		{"model is an option", "POST", chat, chatBody("lines/--help", "x", false, ""), nil, 404, "model_not_found", "model"},
+		{"missing program", "POST", chat, chatBody("absent", "x", false, ""), nil, 503, "cli_missing", ""},
+		{"cwd relative", "POST", chat, ok(`,"cwd":"work"`), nil, 400, "invalid_request", "cwd"},
+		{"cwd outside", "POST", chat, ok(`,"cwd":"/etc"`), nil, 403, "cwd_not_allowed", "cwd"},
+		{"cwd outside, not there", "POST", chat, ok(`,"cwd":"/nowhere/at/all"`), nil, 403, "cwd_not_allowed", "cwd"},
+		{"cwd up and out", "POST", chat, ok(`,"cwd":"` + root + `/../../etc"`), nil, 403, "cwd_not_allowed", "cwd"},
+		{"cwd through a link", "POST", chat, ok(`,"cwd":"` + root + `/out"`), nil, 403, "cwd_not_allowed", "cwd"},
+		{"cwd beside", "POST", chat, ok(`,"cwd":"` + root + `x"`), nil, 403, "cwd_not_allowed", "cwd"},
+		{"cwd not there", "POST", chat, ok(`,"cwd":"` + root + `/none"`), nil, 400, "invalid_request", "cwd"},
+		{"cwd a file", "POST", chat, ok(`,"cwd":"` + root + `/file"`), nil, 400, "invalid_request", "cwd"},
+		{"memory raised", "POST", chat, ok(`,"limits":{"memory_max":"1TiB"}`), nil, 400, "invalid_request", "limits.memory_max"},
+		{"pids raised", "POST", chat, ok(`,"limits":{"pids_max":100000}`), nil, 400, "invalid_request", "limits.pids_max"},
+		{"sessions disagree", "POST", chat, ok(`,"session_id":"a"`), []string{"X-Resume", "b"}, 400, "invalid_request", "session_id"},
+		{"no such run", "GET", "/v1/runs/nope", "", nil, 404, "run_not_found", ""},
+		{"no such run's events", "GET", "/v1/runs/nope/events", "", nil, 404, "run_not_found", ""},
+		{"no such run to cancel", "POST", "/v1/runs/nope/cancel", "", nil, 404, "run_not_found", ""},
+		{"run up", "GET", "/v1/runs/..%2f..%2fetc", "", nil, 404, "", ""},
+		{"runs state", "GET", "/v1/runs?state=odd", "", nil, 400, "invalid_request", "state"},
+		{"runs limit", "GET", "/v1/runs?limit=-1", "", nil, 400, "invalid_request", "limit"},
+		{"no such model", "GET", "/v1/models/nope", "", nil, 404, "model_not_found", "model"},
+		{"no such session", "DELETE", "/v1/sessions/nope", "", nil, 404, "session_not_found", ""},
+		{"translate nothing", "POST", "/translate", "{}", nil, 400, "invalid_request", "to"},
+		{"translate to", "POST", "/translate", `{"url":"http://localhost","to":"moon"}`, nil, 400, "invalid_request", "to"},
+		{"translate url", "POST", "/translate", `{"url":"localhost","to":"host"}`, nil, 400, "invalid_request", "url"},
+		{"translate number", "POST", "/translate", `{"url":7,"to":"host"}`, nil, 400, "invalid_request", "url"},
+	}
+	for _, b := range badBodies {
+		rows = append(rows, row{"body " + b.name, "POST", chat, b.body, []string{"Content-Type", "application/json"}, b.status, "invalid_request", b.param})
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			r := s.ask(row.method, row.path, row.body, row.header...)
+			if r.status != row.status || (row.code != "" && r.code() != row.code) {
+				t.Fatalf("%d %s, want %d %s: %s", r.status, r.code(), row.status, row.code, clip(r.body, 300))
+			}
+			got := ""
+			if r.err.Param != nil {
+				got = *r.err.Param
+			}
+			if got != row.param || r.err.Message == "" || r.err.Type == "" {
+				t.Errorf("error %+v param %q, want param %q", r.err, got, row.param)
+			}
+			if r.header.Get("X-Request-Id") == "" || r.header.Get("Content-Type") != "application/json" {
+				t.Errorf("headers %v", r.header)
+			}
+		})
+	}
+	if h := s.healthNow(); h.Status != "ok" || h.Children.Runs != 0 {
+		t.Errorf("health afterwards %+v", h)
+	}
+	if r := s.chat("upper", "fine", false, ""); r.text != "FINE" {
+		t.Errorf("a run afterwards: %+v", r)
+	}
+}
+
+func TestAllow(t *testing.T) {
+	s := serve(t, nil)
+	for path, want := range map[string]string{
+		"/v1/chat/completions": "POST", "/health": "GET, HEAD", "/v1/sessions/x": "DELETE", "/v1/runs/x/cancel": "POST", "/": "GET, HEAD",
+	} {
+		if r := s.ask("PATCH", path, ""); r.status != 405 || r.header.Get("Allow") != want {
+			t.Errorf("%s: %d Allow %q, want %q", path, r.status, r.header.Get("Allow"), want)
+		}
+	}
+}
+
+func TestHeadWhereverGet(t *testing.T) {
+	s := serve(t, nil)
+	id := s.chat("upper", "x", false, "").header.Get("X-Run-Id")
+	for _, path := range []string{"/", "/health", "/livez", "/readyz", "/metrics", "/v1/models", "/v1/models/upper", "/v1/runs", "/v1/runs/" + id, "/v1/runs/" + id + "/events", "/v1/sessions"} {
+		head, get := s.ask("HEAD", path, ""), s.ask("GET", path, "")
+		if head.status != 200 || get.status != 200 || head.body != "" || get.body == "" {
+			t.Errorf("%s: HEAD %d %q, GET %d", path, head.status, head.body, get.status)
+		}
+		if h, g := head.header.Get("Content-Type"), get.header.Get("Content-Type"); h != g {
+			t.Errorf("%s: HEAD says %q, GET %q", path, h, g)
+		}
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	s := serve(t, nil)
+	if got := s.ask("GET", "/livez", "", "X-Request-Id", "mine-1").header.Get("X-Request-Id"); got != "mine-1" {
+		t.Errorf("got %q", got)
+	}
+	if got := s.ask("GET", "/livez", "", "X-Request-Id", "bad id\x01"[:6]).header.Get("X-Request-Id"); !strings.HasPrefix(got, "req_") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestModels(t *testing.T) {
+	s := serve(t, nil)
+	r := s.ask("GET", "/v1/models", "")
+	for _, want := range []string{`"id":"upper"`, `"id":"upper/big"`, `"id":"absent","object":"model"`, `"owned_by":"penstock","ready":false`} {
+		if !strings.Contains(r.body, want) {
+			t.Errorf("%s lacks %s", r.body, want)
+		}
+	}
+	if r := s.ask("GET", "/v1/models/bridge/upper/big", ""); r.status != 200 || !strings.Contains(r.body, `"ready":true`) {
+		t.Errorf("%+v", r)
+	}
+	if r := s.ask("GET", "/v1/models/upper%2Fbig", ""); r.status != 200 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestTranslateRoute(t *testing.T) {
+	s := serve(t, nil)
+	r := s.ask("POST", "/translate", `{"url":"http://127.0.0.1:8080/x?y","to":"sidecar"}`)
+	if diff := cmp.Diff(`{"url":"http://host.docker.internal:8080/x?y","changed":true}`+"\n", r.body); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	s := serve(t, nil)
+	h := s.healthNow()
+	if h.Status != "ok" || h.Busy || h.Version != "test" || h.Daemon.RSS == nil || *h.Daemon.RSS == 0 || h.Daemon.FDs == nil || h.Daemon.Goroutines == 0 {
+		t.Errorf("%+v", h)
+	}
+	if h.Isolation.Root == "" || h.Isolation.Kill != "kernel" || h.Memory.Budget != 1<<30 || h.Memory.Available == nil {
+		t.Errorf("%+v", h)
+	}
+	if diff := cmp.Diff([]string{"backend absent: not found: absent"}, h.Degraded); diff != "" {
+		t.Error(diff)
+	}
+	states := map[string]string{}
+	for _, b := range h.Backends {
+		states[b.Name] = b.State
+	}
+	if diff := cmp.Diff(map[string]string{"sh": "ready", "lines": "ready", "upper": "ready", "absent": "missing"}, states); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTokens(t *testing.T) {
+	s := serve(t, func(c *config.Config) {
+		c.Tokens = []config.Token{{Name: "bot", SHA256: sha256.Sum256([]byte("s3cret"))}, {Name: "ide", SHA256: sha256.Sum256([]byte("other"))}}
+	})
+	for _, path := range []string{"/health", "/livez", "/readyz"} {
+		if r := s.ask("GET", path, ""); r.status != 200 {
+			t.Errorf("%s needs a token: %d", path, r.status)
+		}
+	}
+	for _, path := range []string{"/", "/metrics", "/v1/models", "/v1/runs", "/v1/nope"} {
+		if r := s.ask("GET", path, ""); r.status != 401 || r.code() != "invalid_api_key" || r.header.Get("WWW-Authenticate") == "" {
+			t.Errorf("%s without a token: %+v", path, r)
+		}
+	}
+	bot, ide := []string{"Authorization", "Bearer s3cret"}, []string{"Authorization", "Bearer other"}
+	r := s.chat("upper", "x", false, "", bot...)
+	if r.text != "X" {
+		t.Fatalf("%+v", r)
+	}
+	id := r.header.Get("X-Run-Id")
+	if r := s.ask("GET", "/v1/runs/"+id, "", bot...); !strings.Contains(r.body, `"client":"bot"`) {
+		t.Errorf("%+v", r)
+	}
+	if r := s.ask("GET", "/v1/runs/"+id+"/events", "", ide...); r.status != 404 {
+		t.Errorf("another client's text: %+v", r)
+	}
+	if r := s.ask("POST", "/v1/runs/"+id+"/cancel", "", ide...); r.status != 404 {
+		t.Errorf("another client's run: %+v", r)
+	}
+	if body := s.ask("GET", "/metrics", "", bot...).body; !strings.Contains(body, `penstock_runs_finished_total{backend="upper",cause="completed",client="bot"} 1`) || strings.Contains(body, "s3cret") {
+		t.Error("metrics don't know the client")
+	}
+}
+
+func TestUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.sock")
+	stale, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err := stale.Close(); err != nil {
+		t.Fatal(err)
+	}
+	serve(t, func(c *config.Config) {
+		c.Listen = []string{"127.0.0.1:0", "unix:" + path}
+		c.Tokens = []config.Token{{Name: "bot", SHA256: sha256.Sum256([]byte("s3cret"))}}
+	})
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("socket %v %v", info, err)
+	}
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	}}}
+	resp, err := c.Post("http://any.example/v1/chat/completions", "application/json", strings.NewReader(chatBody("upper", "x", false, "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := read(resp, nil)
+	resp.Body.Close()
+	if err != nil || r.text != "X" {
+		t.Fatalf("%+v %v", r, err)
+	}
+	resp, err = c.Get("http://any.example/v1/runs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	if want := fmt.Sprintf(`"client":"uid:%d"`, os.Getuid()); !strings.Contains(string(body), want) {
+		t.Errorf("%s lacks %s", body, want)
+	}
+	if _, err := listenUnix(path); err == nil || !strings.Contains(err.Error(), "another process answers") {
+		t.Errorf("a second daemon on the socket: %v", err)
+	}
+}
+
+func TestListenRefusals(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for address, want := range map[string]string{
+		taken.Addr().String(): "another process has this port",
+		"unix:" + file:        "is not a socket",
+		"0.0.0.0:0":           "no tokens are configured",
+	} {
+		c := testConfig(t)
+		c.Listen = []string{address}
+		err := Run(context.Background(), c, Options{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", address, err, want)
+		}
+	}
+}
+
+// A body that never ends, and a header that never ends, hold nothing up.
+func TestHalfRequests(t *testing.T) {
+	s := serve(t, nil)
+	address := strings.TrimPrefix(s.url, "http://")
+	for _, text := range []string{
+		"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+		"GET /health HTTP/1.1\r\nHost: loc",
+		"\x16\x03\x01\x02\x00",
+	} {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, text); err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	if r := s.chat("upper", "x", false, ""); r.text != "X" {
+		t.Errorf("%+v", r)
+	}
+	begun := time.Now()
+	if h := s.healthNow(); h.Status != "ok" || time.Since(begun) > time.Second {
+		t.Errorf("%+v after %v", h, time.Since(begun))
+	}
+}
