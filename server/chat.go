@@ -34,17 +34,9 @@ func (d *daemon) chat(w *reply, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	spec, err := d.prepare(q, x.client, arrived)
+	j, err := d.job(r.Context(), w, q, newJob(id, x.client, durable), arrived)
 	if err != nil {
 		return withRun(err, id)
-	}
-	spec.ID = id
-	if names := ignoredHeader(q.Ignored); names != "" {
-		w.Header().Set("X-Penstock-Ignored", names)
-	}
-	j, err := d.job(r.Context(), q, spec, durable)
-	if err != nil {
-		return err
 	}
 	if q.Stream {
 		return d.stream(w, x, r.Context(), j, q.IncludeUsage, after)
@@ -58,24 +50,33 @@ func withRun(err error, id string) error {
 	return e
 }
 
-// job starts a job for the request, or finds the one that has its run id.
-func (d *daemon) job(ctx context.Context, q *chatRequest, s run.Spec, durable bool) (*job, error) {
-	j := newJob(s.ID, s.Client, durable)
-	j.model, j.backend = s.Model, s.Backend.Name()
-	if durable {
+// job launches j for the request, or finds the one that has its run id already.
+func (d *daemon) job(ctx context.Context, w *reply, q *chatRequest, j *job, arrived time.Time) (*job, error) {
+	if j.durable {
 		var err error
 		if j.fingerprint, err = q.fingerprint(); err != nil {
 			return nil, err
 		}
+		if old, err := d.jobs.find(j); old != nil || err != nil {
+			return old, err
+		}
 		ctx = d.base
 	}
+	spec, err := d.prepare(q, j.client, arrived)
+	if err != nil {
+		return nil, err
+	}
+	if names := ignoredHeader(q.Ignored); names != "" {
+		w.Header().Set("X-Penstock-Ignored", names)
+	}
+	spec.ID, j.model, j.backend = j.id, spec.Model, spec.Backend.Name()
 	ctx, j.cancel = context.WithCancelCause(ctx)
 	claimed, err := d.jobs.claim(j, d.recorded)
 	if err != nil || claimed != j {
 		j.cancel(nil)
 		return claimed, err
 	}
-	go d.launch(ctx, j, s)
+	go d.launch(ctx, j, spec)
 	return j, nil
 }
 

@@ -76,6 +76,9 @@ func isClosed(c <-chan struct{}) bool {
 // started at all.
 func (d *daemon) launch(ctx context.Context, j *job, s run.Spec) {
 	defer j.cancel(nil)
+	// A job that slipped past the drain must not start when all have been ended.
+	release := context.AfterFunc(d.base, func() { j.cancel(errDaemonEnds) })
+	defer release()
 	defer close(j.gone)
 	defer d.jobs.ended(j)
 	r, err := d.start(ctx, j, s)

@@ -24,11 +24,8 @@ func (s *jobs) claim(j *job, known func(id string) bool) (*job, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget(known)
-	if old, ok := s.byID[j.id]; ok {
-		if old.client != j.client || old.fingerprint != j.fingerprint {
-			return nil, conflict(j.id)
-		}
-		return old, nil
+	if old, err := s.attach(j); old != nil || err != nil {
+		return old, err
 	}
 	if s.closed {
 		return nil, shuttingDown(j.id)
@@ -41,10 +38,28 @@ func (s *jobs) claim(j *job, known func(id string) bool) (*job, error) {
 	return j, nil
 }
 
+// find is claim without registering: nil when the id is free.
+func (s *jobs) find(j *job) (*job, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attach(j)
+}
+
+func (s *jobs) attach(j *job) (*job, error) {
+	old, ok := s.byID[j.id]
+	if !ok {
+		return nil, nil
+	}
+	if old.client != j.client || old.fingerprint != j.fingerprint {
+		return nil, conflict(j.id)
+	}
+	return old, nil
+}
+
 // conflict: SDKs retry a bare 409, which would not help.
 func conflict(id string) *httpError {
 	no := false
-	e := refusal(http.StatusConflict, "run_id_conflict", "run %s is of another request: choose another X-Run-Id", id)
+	e := refusal(http.StatusConflict, "run_id_conflict", "run id %s is taken, by another request or by a run of an earlier daemon: choose another X-Run-Id", id)
 	e.Param, e.RunID, e.Retry = "X-Run-Id", id, &no
 	return e
 }

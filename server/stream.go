@@ -125,12 +125,13 @@ func (s *stream) follow(ctx context.Context, x *exchange, r *run.Run, owner bool
 				}
 				return s.finish(ctx, x, r)
 			}
+			before := s.w.bytes
 			if ok, err := s.event(e); err != nil {
 				return err
 			} else if !ok {
 				return s.contradicted(x, r, owner)
 			}
-			if e.Seq > s.seen() {
+			if s.w.bytes > before { // many events are silent to the client
 				ping.Reset(pingEvery)
 			}
 		case <-ping.C:
@@ -142,8 +143,6 @@ func (s *stream) follow(ctx context.Context, x *exchange, r *run.Run, owner bool
 		}
 	}
 }
-
-func (s *stream) seen() uint64 { return uint64(max(s.after, 0)) }
 
 // first is the role delta: number 0, before any event.
 func (s *stream) first() error {

@@ -1,0 +1,66 @@
+package server
+
+import (
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"penstock/admit"
+	"penstock/run"
+	"penstock/spawn"
+)
+
+func TestStatus(t *testing.T) {
+	now := time.Unix(1700000000, 0)
+	for _, row := range []struct {
+		name    string
+		f       facts
+		status  string
+		refuses bool
+	}{
+		{"idle", facts{}, "ok", false},
+		{"busy", facts{queue: admit.Stats{Running: 1}}, "busy", false},
+		{"full and waiting", facts{queue: admit.Stats{Running: 2, Waiting: 9}}, "busy", false},
+		{"draining wins", facts{draining: true, queue: admit.Stats{Running: 1, Waiting: 1}, live: run.Snapshot{Stalled: 1}}, "draining", true},
+		{"one of two stalls", facts{queue: admit.Stats{Running: 2, Waiting: 1}, live: run.Snapshot{Stalled: 1}}, "busy", false},
+		{"all stall, nobody waits", facts{queue: admit.Stats{Running: 2}, live: run.Snapshot{Stalled: 2}}, "busy", false},
+		{"all stall while others wait", facts{queue: admit.Stats{Running: 2, Waiting: 1}, live: run.Snapshot{Stalled: 2}}, "wedged", true},
+		{"fresh heartbeat", facts{live: run.Snapshot{Heartbeat: now.Add(-5 * time.Second)}}, "ok", false},
+		{"heartbeat missed", facts{live: run.Snapshot{Heartbeat: now.Add(-time.Minute)}}, "wedged", true},
+		{"no groups", facts{cage: spawn.Isolation{SelfTest: "failed: clone3: no"}}, "ok", true},
+	} {
+		row.f.now = now
+		if got := row.f.status(); got != row.status || (row.f.refuses() != "") != row.refuses {
+			t.Errorf("%s: %s, refuses %q; want %s, %v", row.name, got, row.f.refuses(), row.status, row.refuses)
+		}
+	}
+}
+
+// slowWriter takes two seconds for each write and keeps the deadlines it got.
+type slowWriter struct {
+	*httptest.ResponseRecorder
+	late bool
+	due  time.Time
+}
+
+func (w *slowWriter) SetWriteDeadline(t time.Time) error { w.due = t; return nil }
+func (w *slowWriter) Write(p []byte) (int, error) {
+	time.Sleep(20 * time.Second)
+	w.late = w.late || time.Now().After(w.due)
+	return w.ResponseRecorder.Write(p)
+}
+
+// A reader that is slow but reads is never cut: each piece has its own time.
+func TestWriteDeadlineMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := &slowWriter{ResponseRecorder: httptest.NewRecorder()}
+		w := newReply(slow)
+		if _, err := w.Write(make([]byte, 5*writePiece)); err != nil {
+			t.Fatal(err)
+		}
+		if slow.late || time.Until(slow.due) > writeStall+time.Second {
+			t.Errorf("late %v, deadline in %v", slow.late, time.Until(slow.due))
+		}
+	})
+}
