@@ -1,6 +1,5 @@
 package backend
 
-func newCodex(c Config) Backend    { return nil }
 func newKimi(c Config) Backend     { return nil }
 func newOpencode(c Config) Backend { return nil }
 func newGemini(c Config) Backend   { return nil }

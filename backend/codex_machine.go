@@ -1,0 +1,185 @@
+package backend
+
+import "encoding/json"
+
+// codexMachine holds one turn of one thread with codex: open the thread, start
+// the turn, follow it to turn/completed. Lines of other threads (codex's own
+// sub-agents) and of earlier turns are not part of the answer.
+type codexMachine struct {
+	request     Request
+	permissions string
+	rpc         rpcClient
+	opening     [][]byte
+	events      []Event
+
+	thread, turn string
+	text         codexText
+	usage        codexUsage
+	reasoning    codexReasoning
+	ended        bool
+}
+
+func newCodexMachine(r Request, permissions string) *codexMachine {
+	m := &codexMachine{request: r, permissions: permissions}
+	m.rpc.call("initialize", map[string]any{
+		"clientInfo":   map[string]any{"name": "penstock", "title": "Penstock", "version": "1"},
+		"capabilities": map[string]any{"experimentalApi": true},
+	}, m.initialized)
+	m.opening = m.rpc.take()
+	return m
+}
+
+func (m *codexMachine) Open() [][]byte { return m.opening }
+func (m *codexMachine) Close() []Event { return nil }
+
+func (m *codexMachine) Line(line []byte) ([]Event, [][]byte) {
+	if m.ended || blank(line) {
+		return nil, nil
+	}
+	message, ok := parseRPC(line)
+	switch {
+	case !ok:
+		return []Event{strayLine(line)}, nil
+	case message.isRequest():
+		m.asked(message)
+	case message.isAnswer():
+		m.rpc.answered(message)
+	default:
+		m.notified(message)
+	}
+	events := m.events
+	m.events = nil
+	return events, m.rpc.take()
+}
+
+func (m *codexMachine) emit(events ...Event) { m.events = append(m.events, events...) }
+
+func (m *codexMachine) end(e Event) {
+	m.ended = true
+	m.emit(e)
+}
+
+// refused ends the run when codex answers one of our requests with an error.
+func (m *codexMachine) refused(what string, answer rpcMessage) bool {
+	if answer.Error == nil {
+		return false
+	}
+	message := answer.Error.Message
+	m.end(Event{Kind: Failed, Failure: providerFailure(statusIn(message), what+": "+message)})
+	return true
+}
+
+func (m *codexMachine) initialized(answer rpcMessage) {
+	if m.refused("initialize", answer) {
+		return
+	}
+	m.rpc.notify("initialized")
+	params, err := codexPolicy(m.permissions)
+	if err != nil { // Command has refused it already
+		params = map[string]any{}
+	}
+	params["cwd"] = m.request.Cwd
+	if m.request.Model != "" {
+		params["model"] = m.request.Model
+	}
+	if m.request.System != "" {
+		params["developerInstructions"] = m.request.System
+	}
+	method := "thread/start"
+	if m.request.Session != "" {
+		method = "thread/resume"
+		params["threadId"] = m.request.Session
+		params["excludeTurns"] = true // else the whole conversation comes back in one line
+	}
+	m.rpc.call(method, params, func(answer rpcMessage) { m.opened(method, answer) })
+}
+
+func (m *codexMachine) opened(method string, answer rpcMessage) {
+	if m.refused(method, answer) {
+		return
+	}
+	var result struct {
+		Thread struct {
+			ID string `json:"id"`
+		} `json:"thread"`
+	}
+	if !decode(answer.Result, &result) || result.Thread.ID == "" {
+		m.end(Event{Kind: Failed, Failure: providerFailure(0, method+": codex gave no thread id")})
+		return
+	}
+	m.thread = result.Thread.ID
+	m.emit(Event{Kind: Session, Session: m.thread})
+	params := map[string]any{
+		"threadId": m.thread,
+		"input":    []any{map[string]any{"type": "text", "text": m.request.Prompt, "text_elements": []any{}}},
+	}
+	if effort, err := codexEffort(m.request.Effort); err == nil && effort != "" {
+		params["effort"] = effort
+	}
+	m.rpc.call("turn/start", params, m.started)
+}
+
+func (m *codexMachine) started(answer rpcMessage) {
+	if m.refused("turn/start", answer) {
+		return
+	}
+	var result struct {
+		Turn struct {
+			ID string `json:"id"`
+		} `json:"turn"`
+	}
+	if decode(answer.Result, &result) && m.turn == "" {
+		m.turn = result.Turn.ID
+	}
+}
+
+// asked answers codex's requests. Nobody is there to approve anything: with
+// "bypass" codex does not ask, so what it asks is declined, and it goes on.
+func (m *codexMachine) asked(request rpcMessage) {
+	switch request.Method {
+	case "item/commandExecution/requestApproval", "item/fileChange/requestApproval":
+		m.rpc.reply(request.ID, map[string]any{"decision": "decline"})
+	case "execCommandApproval", "applyPatchApproval":
+		m.rpc.reply(request.ID, map[string]any{"decision": "denied"})
+	case "mcpServer/elicitation/request":
+		m.rpc.reply(request.ID, map[string]any{"action": "decline"})
+	case "item/permissions/requestApproval":
+		m.rpc.reply(request.ID, map[string]any{"permissions": map[string]any{}})
+	case "item/tool/requestUserInput":
+		m.rpc.reply(request.ID, map[string]any{"answers": map[string]any{}})
+	case "item/tool/call":
+		m.rpc.reply(request.ID, map[string]any{"contentItems": []any{}, "success": false})
+	default:
+		m.rpc.refuse(request.ID, rpcMethodNotFound, request.Method+": not offered by this client")
+	}
+}
+
+// codexParams are the fields of the notifications that count, together.
+type codexParams struct {
+	ThreadID  string          `json:"threadId"`
+	TurnID    string          `json:"turnId"`
+	ItemID    string          `json:"itemId"`
+	Delta     string          `json:"delta"`
+	Message   string          `json:"message"`
+	WillRetry bool            `json:"willRetry"`
+	Error     *codexError     `json:"error"`
+	Item      json.RawMessage `json:"item"`
+	Turn      struct {
+		ID     string      `json:"id"`
+		Status string      `json:"status"`
+		Error  *codexError `json:"error"`
+	} `json:"turn"`
+	TokenUsage struct {
+		Last  codexTokens `json:"last"`
+		Total codexTokens `json:"total"`
+	} `json:"tokenUsage"`
+}
+
+// ours is true for what belongs to the turn we started.
+func (m *codexMachine) ours(p codexParams) bool {
+	turn := p.TurnID
+	if turn == "" {
+		turn = p.Turn.ID
+	}
+	return m.turn != "" && turn == m.turn && p.ThreadID == m.thread
+}
