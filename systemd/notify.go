@@ -1,0 +1,37 @@
+package systemd
+
+import (
+	"fmt"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+)
+
+// Ready says that requests are served, with a status for `systemctl status`.
+func Ready(status string) error { return notify(daemon.SdNotifyReady + "\nSTATUS=" + oneLine(status)) }
+
+// Stopping says that the daemon has begun to end.
+func Stopping(status string) error {
+	return notify(daemon.SdNotifyStopping + "\nSTATUS=" + oneLine(status))
+}
+
+// Status replaces the status line.
+func Status(status string) error { return notify("STATUS=" + oneLine(status)) }
+
+// notify sends to $NOTIFY_SOCKET; not being started by systemd is no error.
+func notify(state string) error {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		return fmt.Errorf("notify systemd: %w", err)
+	}
+	return nil
+}
+
+// oneLine keeps a status from being read as further assignments.
+func oneLine(s string) string {
+	out := []rune(s)
+	for i, r := range out {
+		if r < ' ' {
+			out[i] = ' '
+		}
+	}
+	return string(out)
+}

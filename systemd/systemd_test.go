@@ -1,0 +1,157 @@
+package systemd
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestNotify(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	for want, send := range map[string]func() error{
+		"READY=1\nSTATUS=serving on x":   func() error { return Ready("serving on x") },
+		"STOPPING=1\nSTATUS=3 runs left": func() error { return Stopping("3 runs left") },
+		"STATUS=a MAINPID=1":             func() error { return Status("a\nMAINPID=1") },
+	} {
+		if err := send(); err != nil {
+			t.Fatal(err)
+		}
+		if err := manager.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 256)
+		n, err := manager.Read(buf)
+		if err != nil || string(buf[:n]) != want {
+			t.Errorf("sent %q, %v; want %q", buf[:n], err, want)
+		}
+	}
+	t.Setenv("NOTIFY_SOCKET", "")
+	if err := Ready("x"); err != nil {
+		t.Errorf("without systemd: %v", err)
+	}
+	t.Setenv("NOTIFY_SOCKET", path+"-gone")
+	if err := Ready("x"); err == nil {
+		t.Error("a socket that is gone is no error")
+	}
+}
+
+// TestListeners runs itself as the activated process: the environment holds
+// the pid it must have.
+func TestListeners(t *testing.T) {
+	if os.Getenv("PENSTOCK_TEST_ACTIVATED") != "" {
+		t.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid()))
+		all, err := Listeners()
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%d listeners, %v", len(all), err)
+		}
+		if _, set := os.LookupEnv("LISTEN_FDS"); set {
+			t.Error("LISTEN_FDS would be inherited")
+		}
+		os.Stdout.WriteString("address=" + all[0].Addr().String() + "\n")
+		return
+	}
+	if all, err := Listeners(); err != nil || len(all) != 0 {
+		t.Errorf("without systemd: %v, %v", all, err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	file, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestListeners$", "-test.v")
+	cmd.Env = append(os.Environ(), "PENSTOCK_TEST_ACTIVATED=1", "LISTEN_FDS=1")
+	cmd.ExtraFiles = []*os.File{file}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "address="+l.Addr().String()) {
+		t.Errorf("%v: %s", err, out)
+	}
+	cmd = exec.Command(os.Args[0], "-test.run=^TestListeners$", "-test.v")
+	pipe, other, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	defer other.Close()
+	cmd.Env = append(os.Environ(), "PENSTOCK_TEST_ACTIVATED=1", "LISTEN_FDS=1")
+	cmd.ExtraFiles = []*os.File{pipe}
+	out, err = cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "number 1 is no stream socket") {
+		t.Errorf("a pipe as a socket: %v: %s", err, out)
+	}
+}
+
+func unit(t *testing.T) map[string]string {
+	t.Helper()
+	data, err := os.ReadFile("penstock.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := map[string]string{}
+	for _, line := range strings.Split(string(data), "\n") {
+		if key, v, ok := strings.Cut(line, "="); ok && !strings.HasPrefix(line, "#") {
+			set[key] = v
+		}
+	}
+	return set
+}
+
+func TestUnitKeepsTheCageWhole(t *testing.T) {
+	set := unit(t)
+	for key, want := range map[string]string{
+		"Type": "notify", "Delegate": "cpu memory pids io", "DelegateSubgroup": "daemon", "OOMPolicy": "continue",
+		"KillMode": "mixed", "TasksMax": "infinity", "MemorySwapMax": "0", "NotifyAccess": "main",
+	} {
+		if set[key] != want {
+			t.Errorf("%s=%s, want %s", key, set[key], want)
+		}
+	}
+	for _, key := range []string{"RestrictNamespaces", "ProtectControlGroups", "MemoryDenyWriteExecute", "ProtectProc", "PrivateUsers"} {
+		if v, there := set[key]; there {
+			t.Errorf("%s=%s breaks the cage or the agents", key, v)
+		}
+	}
+}
+
+func TestSystemdUnderstandsTheUnit(t *testing.T) {
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("systemd-analyze is not installed")
+	}
+	data, err := os.ReadFile("penstock.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The binary isn't installed where tests run.
+	path := filepath.Join(t.TempDir(), "penstock.service")
+	text := strings.Replace(string(data), "ExecStart=/usr/bin/penstock serve", "ExecStart=/bin/true", 1)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := exec.Command(analyze, "verify", "--man=no", path).CombinedOutput()
+	for _, line := range strings.Split(string(out), "\n") {
+		if strings.Contains(line, "penstock.service") && !strings.Contains(line, "DelegateSubgroup") {
+			t.Errorf("verify: %s", line)
+		}
+	}
+	out, err = exec.Command(analyze, "security", "--offline=true", "--threshold=40", path).CombinedOutput()
+	if err != nil {
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		t.Errorf("exposure is over 4.0: %s", lines[len(lines)-1])
+	}
+}
