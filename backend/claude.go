@@ -27,13 +27,14 @@ func (b claudeBackend) Command(r Request) (Command, error) {
 		return Command{}, fmt.Errorf("claude: %w", err)
 	}
 	set, pass := b.environment(claudeEnv(r), "ANTHROPIC_*", "CLAUDE_CODE_OAUTH_TOKEN")
+	// No SoftEnd: a session can be resumed as well after a SIGKILL in mid-answer
+	// as after a SIGTERM (measured), and the run's group ends its tools.
 	c := Command{
-		Argv:    append(argv, b.ExtraArgs...),
-		Set:     set,
-		Pass:    pass,
-		Prompt:  []byte(r.Prompt),
-		SoftEnd: true,
-		Settle:  true,
+		Argv:   append(argv, b.ExtraArgs...),
+		Set:    set,
+		Pass:   pass,
+		Prompt: []byte(r.Prompt),
+		Settle: true,
 	}
 	if r.System != "" {
 		c.Files = []File{{Name: claudeSystemFile, Data: []byte(r.System)}}

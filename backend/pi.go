@@ -32,6 +32,8 @@ func (b piBackend) Command(r Request) (Command, error) {
 		"PI_SKIP_VERSION_CHECK", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_OAUTH_TOKEN",
 		"OPENAI_API_KEY", "GEMINI_API_KEY", "AZURE_OPENAI_*", "OPENROUTER_API_KEY", "MISTRAL_API_KEY", "GROQ_API_KEY",
 		"XAI_API_KEY", "DEEPSEEK_API_KEY", "MOONSHOT_API_KEY", "KIMI_API_KEY", "ZAI_API_KEY")
+	// No SoftEnd: pi writes a session when its first answer is complete, and a
+	// SIGTERM before that loses it just as a SIGKILL does (measured).
 	c := Command{
 		Argv:   append(argv, b.ExtraArgs...),
 		Set:    set,

@@ -1,0 +1,162 @@
+package backend
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func commandOf(t *testing.T, c Config, r Request) Command {
+	t.Helper()
+	b, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command, err := b.Command(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return command
+}
+
+func TestArgv(t *testing.T) {
+	claude := []string{"-p", "--output-format=stream-json", "--verbose", "--include-partial-messages"}
+	for _, row := range []struct {
+		name   string
+		config Config
+		r      Request
+		want   []string
+	}{
+		{"claude", Config{Kind: "claude"}, Request{}, slices.Concat(claude, []string{"--permission-mode=bypassPermissions"})},
+		{"claude, all", Config{Kind: "claude", ExtraArgs: []string{"--bare"}},
+			Request{Model: "opus", Session: "s-1", Effort: "minimal", System: "sys", Dir: "/run/dir", Permissions: "plan"},
+			slices.Concat(claude, []string{"--permission-mode=plan", "--permission-prompts=none", "--model=opus", "--resume=s-1", "--effort=low",
+				"--append-system-prompt-file=/run/dir/system.txt", "--system-prompt-snapshot=off", "--bare"})},
+		{"claude, configured permissions", Config{Kind: "claude", Permissions: "default"}, Request{},
+			slices.Concat(claude, []string{"--permission-mode=default", "--permission-prompts=none"})},
+		{"pi", Config{Kind: "pi"}, Request{}, []string{"--mode", "json"}},
+		{"pi, all", Config{Kind: "pi", ExtraArgs: []string{"--no-skills"}},
+			Request{Model: "p/m", Session: "s-1", Effort: "minimal", System: "sys", Dir: "/run/dir", Permissions: "plan"},
+			[]string{"--mode", "json", "--tools", "read,grep,find,ls", "--model", "p/m", "--session", "s-1", "--thinking", "minimal",
+				"--append-system-prompt", "/run/dir/system.txt", "--no-skills"}},
+		{"exec", Config{Kind: "exec", ExtraArgs: []string{"x"}}, Request{Model: "m"}, []string{"x"}},
+		{"jsonl", Config{Kind: "jsonl"}, Request{Session: "s"}, nil},
+		{"demo", Config{Kind: "demo"}, Request{}, nil},
+	} {
+		if diff := cmp.Diff(row.want, commandOf(t, row.config, row.r).Argv); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", row.name, diff)
+		}
+	}
+}
+
+// Law 8: what a client says is in no argv and no environment, whatever the CLI.
+func TestPromptsAreNotOnTheCommandLine(t *testing.T) {
+	for _, kind := range []string{"claude", "pi", "exec", "jsonl", "demo"} {
+		c := commandOf(t, Config{Kind: kind}, Request{Prompt: "sesame-prompt", System: "sesame-system", Dir: "/d", Tmp: "/t"})
+		shown := strings.Join(c.Argv, " ")
+		for name, value := range c.Set {
+			shown += " " + name + "=" + value
+		}
+		if strings.Contains(shown, "sesame") {
+			t.Errorf("%s shows %s", kind, shown)
+		}
+		given := string(c.Prompt)
+		for _, f := range c.Files {
+			given += string(f.Data)
+		}
+		if !strings.Contains(given, "sesame-prompt") || !strings.Contains(given, "sesame-system") {
+			t.Errorf("%s is given only %q", kind, given)
+		}
+	}
+}
+
+func TestEnvironmentOfACommand(t *testing.T) {
+	r := Request{Tmp: "/run/tmp", MemoryMax: 2 << 30, Root: true, Model: "m", Session: "s", Effort: "high"}
+	for _, row := range []struct {
+		kind   string
+		r      Request
+		want   map[string]string
+		absent []string
+	}{
+		{"claude", r, map[string]string{"TMPDIR": "/run/tmp", "CLAUDE_CODE_TMPDIR": "/run/tmp", "IS_SANDBOX": "1", "CLAUDE_CODE_MAX_RETRIES": "0"}, nil},
+		{"claude", Request{}, map[string]string{"DISABLE_AUTOUPDATER": "1"}, []string{"IS_SANDBOX"}},
+		{"pi", r, map[string]string{"TMPDIR": "/run/tmp", "NODE_OPTIONS": "--max-old-space-size=1536", "PI_OFFLINE": "1"}, nil},
+		{"pi", Request{}, nil, []string{"NODE_OPTIONS"}},
+		{"exec", r, map[string]string{"TMPDIR": "/run/tmp", "AGENT_MODEL": "m"}, []string{"AGENT_SESSION"}},
+		{"jsonl", r, map[string]string{"TMPDIR": "/run/tmp", "AGENT_MODEL": "m", "AGENT_SESSION": "s", "AGENT_EFFORT": "high"}, nil},
+		{"demo", Request{}, nil, []string{"AGENT_MODEL", "AGENT_SESSION", "AGENT_EFFORT"}},
+	} {
+		got := commandOf(t, Config{Kind: row.kind}, row.r).Set
+		for name, value := range row.want {
+			if got[name] != value {
+				t.Errorf("%s: %s=%q, want %q", row.kind, name, got[name], value)
+			}
+		}
+		for _, name := range row.absent {
+			if value, ok := got[name]; ok {
+				t.Errorf("%s: %s=%q, want none", row.kind, name, value)
+			}
+		}
+	}
+}
+
+// The operator's word is the last one, and his map stays as it is.
+func TestOperatorsEnvironment(t *testing.T) {
+	set := map[string]string{"CLAUDE_CODE_MAX_RETRIES": "4", "MINE": "x"}
+	c := commandOf(t, Config{Kind: "claude", SetEnv: set, Env: []string{"AWS_*"}}, Request{Tmp: "/t"})
+	if c.Set["CLAUDE_CODE_MAX_RETRIES"] != "4" || c.Set["MINE"] != "x" || c.Set["TMPDIR"] != "/t" {
+		t.Errorf("set %v", c.Set)
+	}
+	if !slices.Contains(c.Pass, "AWS_*") || !slices.Contains(c.Pass, "ANTHROPIC_*") {
+		t.Errorf("pass %v", c.Pass)
+	}
+	if len(set) != 2 {
+		t.Errorf("the configuration was changed: %v", set)
+	}
+}
+
+func TestRefusedRequests(t *testing.T) {
+	for _, kind := range []string{"claude", "pi"} {
+		for _, row := range []struct {
+			r    Request
+			want string
+		}{
+			{Request{Model: "--dangerous"}, "model"},
+			{Request{Model: "a\x00b"}, "model"},
+			{Request{Session: "-x"}, "session"},
+			{Request{Effort: "heroic"}, "effort"},
+			{Request{Permissions: "yolo"}, "permissions"},
+		} {
+			b, err := New(Config{Kind: kind})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := b.Command(row.r); err == nil || !strings.Contains(err.Error(), row.want) || !strings.HasPrefix(err.Error(), kind+": ") {
+				t.Errorf("%s %+v: error %v", kind, row.r, err)
+			}
+		}
+	}
+}
+
+func TestNewNamesTheKnownKinds(t *testing.T) {
+	for _, kind := range Kinds() {
+		if _, err := New(Config{Name: "x", Kind: kind}); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+	_, err := New(Config{Name: "x", Kind: "gpt"})
+	if err == nil || !strings.Contains(err.Error(), `"gpt"`) || !strings.Contains(err.Error(), "opencode") {
+		t.Errorf("error %v", err)
+	}
+	for _, kind := range []string{"claude", "pi", "exec", "jsonl", "demo"} {
+		b, err := New(Config{Name: "mine", Kind: kind})
+		if err != nil || b.Name() != "mine" || b.Kind() != kind {
+			t.Errorf("%s: %v", kind, err)
+		}
+		if plain := kind == "exec"; b.Features().PlainExit != plain || (b.Framing() == Words) != plain {
+			t.Errorf("%s: features %+v, framing %d", kind, b.Features(), b.Framing())
+		}
+	}
+}
