@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+
+	"penstock/cgroup"
+	"penstock/config"
+)
+
+// banner says in three lines where the daemon serves, who holds the limits on
+// this host, and which backends can be used.
+func (a *app) banner(c config.Config, b build, addrs []net.Addr) error {
+	host, err := cgroup.Host()
+	if err != nil {
+		return fmt.Errorf("banner: %w", err)
+	}
+	_, err = fmt.Fprintf(a.stdout, "penstock %s on %s\n%s\n%s\n", b.Version, joinAddrs(addrs), holders(host), usable(c))
+	return err
+}
+
+// holders tells who holds the limits. The kernel always does the killing:
+// without that the daemon does not start.
+func holders(host cgroup.Report) string {
+	if host.Supports(cgroup.Strict) {
+		return "limits: memory, pids and kill are held by the kernel"
+	}
+	var why []string
+	for _, f := range host.Facts {
+		if !f.OK && f.Needed == cgroup.Strict {
+			why = append(why, f.Name)
+		}
+	}
+	return "limits: kill is the kernel's; memory and pids are held by our own watch, for want of: " + strings.Join(why, ", ")
+}
+
+func usable(c config.Config) string {
+	var ready, missing []string
+	for _, name := range slices.Sorted(maps.Keys(c.Backends)) {
+		if c.Backends[name].Missing == "" {
+			ready = append(ready, name)
+		} else {
+			missing = append(missing, name)
+		}
+	}
+	line := "backends: " + strings.Join(ready, " ")
+	if len(missing) > 0 {
+		line += " (not found: " + strings.Join(missing, " ") + ")"
+	}
+	return line
+}
+
+func joinAddrs(addrs []net.Addr) string {
+	out := make([]string, 0, len(addrs))
+	for _, addr := range addrs {
+		if addr.Network() == "unix" {
+			out = append(out, "unix:"+addr.String())
+		} else {
+			out = append(out, "http://"+addr.String())
+		}
+	}
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"penstock/backend"
+	"penstock/cgroup"
+	"penstock/config"
+)
+
+// finding is one line of the report. A finding that is not OK fails the check,
+// unless it is only advice.
+type finding struct {
+	Area   string `json:"area"` // config, state, host, isolation, backend
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Advice bool   `json:"advice,omitempty"` // works, though not as well
+	Detail string `json:"detail,omitempty"`
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// checkup is the whole report.
+type checkup struct {
+	OK       bool      `json:"ok"`
+	Version  string    `json:"version"`
+	Findings []finding `json:"findings"`
+}
+
+func (a *app) checkCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Do all that serve does, short of serving, and report",
+		Args:  cobra.NoArgs,
+	}
+	s := addSettings(cmd)
+	asJSON := cmd.Flags().Bool("json", false, "print the report as JSON")
+	cmd.RunE = a.work(func(context.Context) error {
+		r, err := a.check(s)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			e := json.NewEncoder(a.stdout)
+			e.SetIndent("", "  ")
+			err = e.Encode(r)
+		} else {
+			err = r.print(a.stdout)
+		}
+		if err == nil && !r.OK {
+			return exitCode(exitFailed)
+		}
+		return err
+	})
+	return cmd
+}
+
+// check looks at everything it can, whatever was wrong before.
+func (a *app) check(s *settings) (checkup, error) {
+	r := checkup{Version: readBuild().Version}
+	c, err := s.load()
+	var problems config.Problems
+	switch {
+	case errors.As(err, &problems):
+		for _, p := range problems {
+			r.Findings = append(r.Findings, finding{Area: "config", Name: "problem", Detail: p.String()})
+		}
+	case err != nil:
+		return r, err
+	default:
+		from := c.File
+		if from == "" {
+			from = "no file: built-in defaults"
+		}
+		r.Findings = append(r.Findings, finding{Area: "config", Name: "file", OK: true, Detail: from}, checkState(c.StateDir))
+	}
+	host, hostErr := cgroup.Host()
+	if hostErr != nil {
+		return r, hostErr
+	}
+	mode := cgroup.Mode(c.Isolation.Mode)
+	r.Findings = append(r.Findings, checkHost(host, mode)...)
+	if err == nil {
+		r.Findings = append(r.Findings, checkIsolation(host, mode))
+		for _, name := range slices.Sorted(maps.Keys(c.Backends)) {
+			r.Findings = append(r.Findings, checkBackend(c.Backends[name]))
+		}
+	}
+	r.OK = !slices.ContainsFunc(r.Findings, func(f finding) bool { return !f.OK && !f.Advice })
+	return r, nil
+}
+
+func checkHost(host cgroup.Report, mode cgroup.Mode) []finding {
+	var all []finding
+	for _, f := range host.Facts {
+		needed := f.Needed == cgroup.Available || (f.Needed == cgroup.Strict && mode == cgroup.Strict)
+		all = append(all, finding{
+			Area: "host", Name: f.Name, OK: f.OK, Advice: !f.OK && !needed, Detail: f.Detail, Remedy: f.Remedy,
+		})
+	}
+	return all
+}
+
+func checkIsolation(host cgroup.Report, mode cgroup.Mode) finding {
+	f := finding{Area: "isolation", Name: string(mode), OK: host.Supports(mode)}
+	switch {
+	case f.OK:
+		f.Detail = strings.TrimPrefix(holders(host), "limits: ")
+	case mode == cgroup.Strict && host.Supports(cgroup.Available):
+		f.Detail = "the kernel can't hold memory and pids here"
+		f.Remedy = `mend what is missing above, or set isolation.mode = "available"`
+	default:
+		f.Detail = "no groups can be made here, and without them nothing is started"
+		f.Remedy = "mend what is missing above"
+	}
+	return f
+}
+
+// checkBackend fails on what would stop the daemon; a program that isn't
+// there only leaves its backend out.
+func checkBackend(b config.Backend) finding {
+	f := finding{Area: "backend", Name: b.Name, OK: true, Detail: strings.Join(b.Command, " ")}
+	if b.Missing != "" {
+		f.OK, f.Advice, f.Detail = false, true, b.Missing
+		if b.Configured {
+			f.Remedy = "install it, or set backends." + b.Name + ".command"
+		}
+	}
+	_, err := backend.New(backend.Config{
+		Name: b.Name, Kind: b.Kind, ExtraArgs: b.ExtraArgs, SetEnv: b.SetEnv, Env: b.Env, Permissions: b.Permissions,
+	})
+	if err != nil {
+		f.OK, f.Advice, f.Detail = false, false, err.Error()
+	}
+	return f
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// checkState says whether the state directory can be used, and makes nothing.
+func checkState(dir string) finding {
+	f := finding{Area: "state", Name: "state_dir", OK: true, Detail: dir}
+	there, err := nearest(dir)
+	if err == nil {
+		err = unix.Access(there, unix.W_OK|unix.X_OK)
+	}
+	if err != nil {
+		f.OK = false
+		f.Detail = fmt.Sprintf("%s: not writable: %s: %s", dir, there, err)
+		f.Remedy = "set state_dir to a directory of the daemon's own"
+		return f
+	}
+	if there != dir {
+		f.Detail += " (will be made)"
+		return f
+	}
+	release, err := lockState(dir)
+	switch {
+	case errors.Is(err, errAlive):
+		f.Detail += " (in use: " + errAlive.Error() + ")"
+	case err != nil:
+		f.OK, f.Detail = false, err.Error()
+	default:
+		release()
+	}
+	return f
+}
+
+// nearest is the path or the closest directory above it that exists.
+func nearest(path string) (string, error) {
+	for {
+		info, err := os.Stat(path)
+		switch {
+		case err == nil && !info.IsDir():
+			return path, unix.ENOTDIR
+		case err == nil, !errors.Is(err, fs.ErrNotExist), path == filepath.Dir(path):
+			return path, err
+		}
+		path = filepath.Dir(path)
+	}
+}

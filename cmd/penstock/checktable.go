@@ -1,0 +1,40 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// print writes one line per finding, its remedy below it, and the verdict.
+func (r checkup) print(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, f := range r.Findings {
+		mark := "ok"
+		switch {
+		case !f.OK && f.Advice:
+			mark = "note"
+		case !f.OK:
+			mark = "FAIL"
+		}
+		// A problem of the configuration has an excerpt of several lines.
+		lines := strings.Split(f.Detail, "\n")
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", mark, f.Area, f.Name, lines[0])
+		for _, more := range lines[1:] {
+			fmt.Fprintf(t, "\t\t\t%s\n", more)
+		}
+		if f.Remedy != "" {
+			fmt.Fprintf(t, "\t\t\t-> %s\n", f.Remedy)
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	verdict := "ready to serve"
+	if !r.OK {
+		verdict = "not ready to serve"
+	}
+	_, err := fmt.Fprintln(w, verdict)
+	return err
+}

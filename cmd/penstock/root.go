@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes of every subcommand.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// app is what every subcommand needs of the outside.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	// begun is set when a subcommand's own work starts: an error before that
+	// is one of usage.
+	begun bool
+}
+
+// exitCode ends the program with a code that has been explained already.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// run is the whole program as a function; it returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var code exitCode
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &code):
+		return int(code)
+	}
+	fmt.Fprintln(stderr, "penstock:", err)
+	if !a.begun {
+		fmt.Fprintln(stderr, "Try 'penstock --help'.")
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "penstock",
+		Short:         "Coding agents behind one HTTP API, each run in its own cgroup",
+		Version:       readBuild().String(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return errors.New("a subcommand is missing: serve, check, config, reap or version")
+		},
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.AddCommand(a.serveCommand(), a.checkCommand(), a.configCommand(), a.reapCommand(), a.versionCommand(), a.demoCommand())
+	return root
+}
+
+// work wraps a subcommand's own part.
+func (a *app) work(do func(context.Context) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		a.begun = true
+		return do(cmd.Context())
+	}
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"penstock/config"
+	"penstock/server"
+	"penstock/systemd"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the daemon",
+		Long: "Runs the daemon in the foreground. SIGTERM and SIGINT let live runs finish for drain_timeout and\n" +
+			"end the rest; a second one ends them at once. SIGHUP reads the configuration again.",
+		Args: cobra.NoArgs,
+	}
+	s := addSettings(cmd)
+	banner := cmd.Flags().Bool("banner", false, "say on stdout where it serves and what holds the limits (default on a terminal)")
+	cmd.RunE = a.work(func(ctx context.Context) error {
+		c, err := s.load()
+		if err != nil {
+			return a.explain(err)
+		}
+		return a.serve(ctx, s, c, *banner || isTerminal(a.stdout))
+	})
+	return cmd
+}
+
+func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bool) error {
+	log := newLogger(a.stderr, c.Log)
+	// Another daemon's live runs look like leftovers to whoever opens its groups.
+	release, err := lockState(c.StateDir)
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	release() // the daemon takes it itself, for its whole life
+	listeners, err := systemd.Listeners()
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	// Go's vfork keeps its processor until the child's exec: with a single one
+	// a child that is slow to be born stops the whole daemon.
+	if runtime.GOMAXPROCS(0) < 2 {
+		runtime.GOMAXPROCS(2)
+	}
+	sig := catchSignals(ctx, log, func() { reload(s, c, log) })
+	defer sig.stop()
+	b := readBuild()
+	err = server.Run(sig.serving, c, server.Options{
+		Logger: log, Version: b.Version, Commit: b.Commit, Force: sig.force, Listeners: listeners,
+		Ready: func(addrs []net.Addr) {
+			report(log, systemd.Ready(fmt.Sprintf("serving on %s", joinAddrs(addrs))))
+			context.AfterFunc(sig.serving, func() { report(log, systemd.Stopping("draining")) })
+			if banner {
+				report(log, a.banner(c, b, addrs))
+			}
+		},
+	})
+	if errors.Is(err, context.Canceled) && sig.serving.Err() != nil {
+		return nil // asked to stop before it had begun to serve
+	}
+	return err
+}
+
+// report logs what must not stop the daemon.
+func report(log *slog.Logger, err error) {
+	if err != nil {
+		log.Warn("not told", "error", err)
+	}
+}
+
+// reload reads the configuration again, for SIGHUP. A bad one changes nothing.
+func reload(s *settings, running config.Config, log *slog.Logger) {
+	c, err := s.load()
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		for _, p := range problems {
+			log.Error("configuration not taken", "problem", p.String())
+		}
+		return
+	}
+	if err != nil {
+		log.Error("configuration not taken", "error", err)
+		return
+	}
+	keys, err := config.Changed(running, c)
+	switch {
+	case err != nil:
+		log.Error("configuration not taken", "error", err)
+	case len(keys) == 0:
+		log.Info("configuration read again: nothing changed")
+	default:
+		log.Warn("configuration is valid and needs a restart to take effect", "changed", keys)
+	}
+}

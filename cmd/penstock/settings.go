@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"penstock/config"
+)
+
+// settings are the flags that are configuration.
+type settings struct {
+	file  string
+	flags map[string]string
+}
+
+// addSettings gives a subcommand --config, a flag for each key of the daemon
+// as a whole, and --set for the keys that hold a name.
+func addSettings(cmd *cobra.Command) *settings {
+	s := &settings{flags: map[string]string{}}
+	f := cmd.Flags()
+	f.StringVar(&s.file, "config", "", "configuration `file`; must exist")
+	for _, k := range config.Keys() {
+		help := k.Help
+		if k.Default != "" {
+			help += " (default " + k.Default + ")"
+		}
+		f.Var(&keyValue{key: k.Name, into: s.flags}, strings.ReplaceAll(k.Name, "_", "-"), help)
+	}
+	f.Var(&anyKey{into: s.flags}, "set", "any other setting, as `key=value`, such as backends.claude.home=private")
+	return s
+}
+
+// load reads the whole configuration for this host.
+func (s *settings) load() (config.Config, error) {
+	host, err := config.ReadHost()
+	if err != nil {
+		return config.Config{}, fmt.Errorf("read host: %w", err)
+	}
+	return config.Load(config.Sources{File: s.file, Environ: os.Environ(), Flags: s.flags, Host: host})
+}
+
+// keyValue is the flag of one key.
+type keyValue struct {
+	key  string
+	into map[string]string
+}
+
+func (v *keyValue) String() string     { return "" }
+func (v *keyValue) Type() string       { return "value" }
+func (v *keyValue) Set(s string) error { v.into[v.key] = s; return nil }
+
+// anyKey is --set.
+type anyKey struct{ into map[string]string }
+
+func (v *anyKey) String() string { return "" }
+func (v *anyKey) Type() string   { return "key=value" }
+func (v *anyKey) Set(s string) error {
+	key, value, ok := strings.Cut(s, "=")
+	if !ok || key == "" {
+		return fmt.Errorf("%q: want key=value", s)
+	}
+	v.into[key] = value
+	return nil
+}
+
+var (
+	_ pflag.Value = (*keyValue)(nil)
+	_ pflag.Value = (*anyKey)(nil)
+)

@@ -1,0 +1,38 @@
+package config
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestChanged(t *testing.T) {
+	s := newScene(t)
+	load := func(text string) Config {
+		c, err := s.load(t, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	was := load("tokens_file = \"DIR/tokens\"\n[backends.codex]\nmodels = [\"a\"]\nset_env = { A = \"1\", B = \"2\" }")
+	is := load("drain_timeout = \"5s\"\n[backends.codex]\nmodels = [\"b\"]\nset_env = { A = \"3\", B = \"2\" }\n[clients.x]\nweight = 2")
+	got, err := Changed(was, is)
+	want := []string{
+		"backends.codex.models", "backends.codex.set_env.A",
+		"clients.x.max_runs", "clients.x.reserved_runs", "clients.x.weight", "drain_timeout", "tokens", "tokens_file",
+	}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	if got, err := Changed(was, was); len(got) != 0 || err != nil {
+		t.Errorf("the same differs in %v, %v", got, err)
+	}
+}
+
+func TestGroupName(t *testing.T) {
+	a, b := Config{StateDir: "/a"}, Config{StateDir: "/b"}
+	if a.GroupName() == b.GroupName() || a.GroupName() != (Config{StateDir: "/a", Listen: []string{"x"}}).GroupName() {
+		t.Error("the group's name is not that of the state directory")
+	}
+}
