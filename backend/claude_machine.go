@@ -74,12 +74,10 @@ func (m *claudeMachine) stream(l claudeLine) []Event {
 	switch e := l.Event; e.Type {
 	case "message_start":
 		m.streamed, m.stop = e.Message.ID, ""
-		m.starts = map[int]int{}
+		m.starts = nil
 		m.answer.next()
 	case "content_block_start":
-		if len(m.starts) < blocksMax {
-			m.starts[e.Index] = m.answer.sent
-		}
+		m.blockStart(e.Index)
 	case "content_block_delta":
 		switch e.Delta.Type {
 		case "text_delta":
@@ -99,6 +97,15 @@ func (m *claudeMachine) stream(l claudeLine) []Event {
 
 // blocksMax bounds the blocks remembered of one message.
 const blocksMax = 4096
+
+func (m *claudeMachine) blockStart(index int) {
+	if m.starts == nil {
+		m.starts = map[int]int{} // a block of a message whose start was lost
+	}
+	if len(m.starts) < blocksMax {
+		m.starts[index] = m.answer.sent
+	}
+}
 
 // abandoned takes back what a broken stream said.
 func (m *claudeMachine) abandoned(l claudeLine) []Event {
