@@ -1,6 +1,9 @@
 package backend
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // codexError is a TurnError of the app-server protocol.
 type codexError struct {
@@ -25,6 +28,9 @@ func (e codexError) failure() *Failure {
 		status = statusIn(message)
 	}
 	failure := providerFailure(status, message)
+	if strings.Contains(message, "stream disconnected") && failure.Code == "cli_error" {
+		failure.Code = "provider_error" // the provider broke off; there is no status in it
+	}
 	var word string
 	if json.Unmarshal(e.Info, &word) != nil {
 		return failure

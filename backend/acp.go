@@ -1,0 +1,62 @@
+package backend
+
+import "fmt"
+
+// acpBackend is an agent of the Agent Client Protocol, version 1
+// (agentclientprotocol.com): JSON-RPC lines on stdio.
+type acpBackend struct {
+	Config
+	profile acpProfile
+}
+
+// acpProfile is where an agent differs from the protocol, or needs more than it.
+type acpProfile struct {
+	argv []string
+	set  map[string]string
+	pass []string
+	// modes are the agent's own words for our permissions "bypass" and "plan".
+	modes map[string]string
+	// verify: the agent tries broken streams again without a word; the text it
+	// keeps is asked for at the turn's end (acp_verify.go).
+	verify bool
+	// tally: the agent tells tokens, and shows failed turns, only by its /usage
+	// command (kimi_tally.go).
+	tally bool
+	// close: the agent has saved the session only once it has closed it.
+	close bool
+}
+
+// newACP is any agent: the configured command speaks the protocol by itself.
+func newACP(c Config) Backend {
+	return acpBackend{c, acpProfile{modes: map[string]string{"plan": "plan"}}}
+}
+
+func (b acpBackend) Name() string     { return b.Config.Name }
+func (b acpBackend) Kind() string     { return b.Config.Kind }
+func (b acpBackend) Framing() Framing { return Lines }
+
+// Features: the protocol has no system text and no effort.
+func (b acpBackend) Features() Features { return Features{Resume: true} }
+
+func (b acpBackend) Command(r Request) (Command, error) {
+	switch mode := b.permissions(r); mode {
+	case "bypass", "plan", "default":
+	default:
+		return Command{}, fmt.Errorf("%s: permissions %q: use bypass, plan or default", b.Config.Kind, mode)
+	}
+	own := map[string]string{"TMPDIR": r.Tmp}
+	for name, value := range b.profile.set {
+		own[name] = value
+	}
+	set, pass := b.environment(own, b.profile.pass...)
+	return Command{
+		Argv:  append(append([]string{}, b.profile.argv...), b.ExtraArgs...),
+		Set:   set,
+		Pass:  pass,
+		Input: Conversation,
+	}, nil
+}
+
+func (b acpBackend) Machine(r Request) Machine {
+	return newACPMachine(b.profile, r, b.permissions(r))
+}

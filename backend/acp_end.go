@@ -1,0 +1,79 @@
+package backend
+
+// acpResult is the answer to session/prompt. Usage is opencode's: the tokens of
+// the turn's last model call, not of the turn (1.18.33).
+type acpResult struct {
+	StopReason string `json:"stopReason"`
+	Usage      *struct {
+		Input  int64  `json:"inputTokens"` // cached ones not included
+		Output int64  `json:"outputTokens"`
+		Read   *int64 `json:"cachedReadTokens"`
+		Write  int64  `json:"cachedWriteTokens"`
+		Think  *int64 `json:"thoughtTokens"`
+	} `json:"usage"`
+}
+
+// turnEnded decides what the turn came to; what the profile still wants to ask
+// goes before the terminal event.
+func (m *acpMachine) turnEnded(answer rpcMessage) {
+	m.turning = false
+	if m.refused("session/prompt", answer) {
+		return
+	}
+	var result acpResult
+	decode(answer.Result, &result)
+	m.usage(result)
+	finish := "stop"
+	switch result.StopReason {
+	case "end_turn":
+	case "max_tokens", "max_turn_requests":
+		finish = "length"
+	case "refusal":
+		m.fail(providerFailure(0, "the agent refused the prompt"))
+		return
+	default:
+		m.fail(providerFailure(0, "the turn ended as "+bound(result.StopReason, noticeMax)))
+		return
+	}
+	m.settle(Event{Kind: Done, Finish: finish})
+}
+
+// settle makes sure of the text and of the saved session, in that order, and
+// then gives the terminal event.
+func (m *acpMachine) settle(last Event) {
+	if last.Kind == Done && len(m.text.parts) == 0 && !m.tools.used {
+		last = Event{Kind: Failed, Failure: providerFailure(0,
+			"the turn ended without text or tool use, and the agent gives no reason")}
+	}
+	switch {
+	case m.profile.tally && !m.tally.final:
+		m.askUsage(func() { m.tallied(last) })
+	case m.profile.verify && m.verifier == nil && len(m.text.parts) > 0:
+		m.verify(func() { m.settle(last) })
+	case m.profile.close:
+		m.rpc.call("session/close", map[string]any{"sessionId": m.session}, func(rpcMessage) { m.end(last) })
+	default:
+		m.end(last)
+	}
+}
+
+// usage reports what the result tells, and says when that is not the whole turn.
+func (m *acpMachine) usage(result acpResult) {
+	u := result.Usage
+	if u == nil {
+		return
+	}
+	usage := &Usage{
+		PromptTokens:     u.Input + u.Write,
+		CompletionTokens: u.Output,
+		CachedTokens:     u.Read,
+		ReasoningTokens:  u.Think,
+	}
+	if u.Read != nil {
+		usage.PromptTokens += *u.Read
+	}
+	m.emit(Event{Kind: UsageReport, Usage: usage})
+	if m.tools.used {
+		m.emit(Event{Kind: Notice, Text: "usage: the agent tells the tokens of the turn's last model call only"})
+	}
+}
