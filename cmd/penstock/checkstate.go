@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkState says whether the state directory can be used, and makes nothing.
+// checkState says whether the state directory can be used, and leaves nothing there.
 func checkState(dir string) finding {
 	f := finding{Area: "state", Name: "state_dir", OK: true, Detail: dir}
 	there, err := nearest(dir)
 	if err == nil {
-		err = unix.Access(there, unix.W_OK|unix.X_OK)
+		err = tryWrite(there)
 	}
 	if err != nil {
 		f.OK = false
-		f.Detail = fmt.Sprintf("%s: not writable: %s: %s", dir, there, err)
+		f.Detail = fmt.Sprintf("%s: not writable: %s", dir, err)
 		f.Remedy = "set state_dir to a directory of the daemon's own"
 		return f
 	}
@@ -39,13 +39,23 @@ func checkState(dir string) finding {
 	return f
 }
 
+// tryWrite makes a directory and removes it: permission bits don't tell of
+// read-only mounts, nor do they bind root.
+func tryWrite(dir string) error {
+	probe, err := os.MkdirTemp(dir, ".penstock-check-")
+	if err != nil {
+		return err
+	}
+	return os.Remove(probe)
+}
+
 // nearest is the path or the closest directory above it that exists.
 func nearest(path string) (string, error) {
 	for {
 		info, err := os.Stat(path)
 		switch {
 		case err == nil && !info.IsDir():
-			return path, unix.ENOTDIR
+			return path, &fs.PathError{Op: "stat", Path: path, Err: unix.ENOTDIR}
 		case err == nil, !errors.Is(err, fs.ErrNotExist), path == filepath.Dir(path):
 			return path, err
 		}

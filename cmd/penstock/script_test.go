@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"penstock/backend"
+	"penstock/config"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"penstock": func() {
+			os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		},
+	})
+}
+
+// TestScript plays whole user sessions.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			home := e.WorkDir + "/home"
+			e.Setenv("HOME", home)
+			e.Setenv("XDG_CONFIG_HOME", home+"/.config")
+			e.Setenv("XDG_STATE_HOME", "")
+			return os.Mkdir(home, 0o755)
+		},
+	})
+}
+
+func TestKindsAreTheAdapters(t *testing.T) {
+	sorted := cmpopts.SortSlices(func(a, b string) bool { return a < b })
+	if diff := cmp.Diff(backend.Kinds(), config.Kinds(), sorted); diff != "" {
+		t.Errorf("kinds (-backend +config):\n%s", diff)
+	}
+}
