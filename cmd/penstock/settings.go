@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"penstock/config"
 )
@@ -66,8 +65,3 @@ func (v *anyKey) Set(s string) error {
 	v.into[key] = value
 	return nil
 }
-
-var (
-	_ pflag.Value = (*keyValue)(nil)
-	_ pflag.Value = (*anyKey)(nil)
-)
