@@ -328,6 +328,37 @@ func TestLargeIsNotStarved(t *testing.T) {
 	})
 }
 
+// Room is kept for one that was passed too often; when it goes, the room is free.
+func TestRoomIsFreeWhenTheOneItWasKeptForGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{Budget: 10, MaxWaiting: 100, MaxWait: time.Hour})
+		base, _ := g.Acquire(t.Context(), Ask{Memory: 1})
+		ctx, cancel := context.WithCancel(t.Context())
+		large := ask(g, ctx, Ask{Client: "large", Memory: 10})
+		for range passMax {
+			s, err := g.Acquire(t.Context(), Ask{Client: "small", Memory: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Release()
+		}
+		small := ask(g, t.Context(), Ask{Client: "small", Memory: 1})
+		if _, ok := decided(small); ok {
+			t.Fatal("no room is kept")
+		}
+		cancel()
+		if r, ok := decided(large); !ok || !errors.Is(r.err, context.Canceled) {
+			t.Fatal(r, ok)
+		}
+		r, ok := decided(small)
+		if !ok || r.err != nil {
+			t.Fatal("room is kept for nobody", r, ok)
+		}
+		r.slot.Release()
+		base.Release()
+	})
+}
+
 func TestClientsTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Hour})
