@@ -47,9 +47,9 @@ type execMachine struct{ held []byte }
 func (m *execMachine) Open() [][]byte { return nil }
 
 func (m *execMachine) Line(frame []byte) ([]Event, [][]byte) {
-	data := append(m.held, frame...)
+	data := append(m.held[:len(m.held):len(m.held)], frame...) // never the frame itself
 	whole := len(data) - unfinished(data)
-	m.held = append([]byte(nil), data[whole:]...)
+	m.held = data[whole:]
 	return textEvent(data[:whole]), nil
 }
 
