@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"penstock/backend"
 	"penstock/spawn"
 )
 
@@ -22,7 +21,7 @@ func (w *watcher) conclude() {
 	}
 	verdict := spawn.Decide(spawn.Facts{
 		Outcome: outcome, Terminal: w.terminal, Stderr: w.stderr(),
-		Limits: w.spec.Limits, PlainExit: w.plainExit(),
+		Limits: w.spec.Limits, PlainExit: w.spec.Backend.Features().PlainExit,
 	})
 	record := r.conclude(outcome, verdict, w.terminal)
 	if err := r.dir.save(record); err != nil {
@@ -36,11 +35,6 @@ func (w *watcher) conclude() {
 	if outcome.Err != nil || outcome.Leaked {
 		r.log.Warn("teardown", "leaked", outcome.Leaked, "err", outcome.Err)
 	}
-}
-
-// plainExit is for programs whose exit status is their last word.
-func (w *watcher) plainExit() bool {
-	return w.spec.Backend.Framing() == backend.Words || w.spec.Backend.Kind() == "exec"
 }
 
 func (w *watcher) stderr() string {

@@ -101,10 +101,12 @@ type agent struct {
 	seen    *atomic.Pointer[backend.Request]
 }
 
-func (a agent) Name() string               { return "agent" }
-func (a agent) Kind() string               { return "test" }
-func (a agent) Framing() backend.Framing   { return a.framing }
-func (a agent) Features() backend.Features { return backend.Features{Resume: true} }
+func (a agent) Name() string             { return "agent" }
+func (a agent) Kind() string             { return "test" }
+func (a agent) Framing() backend.Framing { return a.framing }
+func (a agent) Features() backend.Features {
+	return backend.Features{Resume: true, PlainExit: a.framing == backend.Words}
+}
 
 func (a agent) Command(r backend.Request) (backend.Command, error) {
 	if a.seen != nil {

@@ -45,10 +45,10 @@ type Manager struct {
 
 // Open takes the state directory for this daemon alone and settles what an
 // earlier one has left there. The Spawner stays the caller's: it is to be
-// closed after the Manager.
+// closed after the Manager. When it fails, a Lock it was given is closed too.
 func Open(ctx context.Context, o Options) (*Manager, error) {
 	o = o.complete()
-	st, err := openState(o.StateDir)
+	st, err := o.hold()
 	if err != nil {
 		return nil, err
 	}

@@ -211,6 +211,9 @@ func TestSpeakerEndsInTheMiddleOfALine(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.say([][]byte{make([]byte, 1<<20)})
+	if _, err := listener.Read(make([]byte, 1)); err != nil { // it is speaking
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	closed := make(chan struct{})

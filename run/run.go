@@ -18,6 +18,7 @@ import (
 // Options open a Manager.
 type Options struct {
 	StateDir string // runs/, sessions/, lock live below; created 0700
+	Lock     *Lock  // of StateDir, see Hold; nil takes it in Open
 	Spawner  *spawn.Spawner
 	Logger   *slog.Logger
 	Observer Observer      // may be nil
@@ -106,24 +107,6 @@ type Observer interface {
 	FirstOutput(r Record, after time.Duration) // spawn to first event
 	RunFinished(r Record, o spawn.Outcome)
 }
-
-// The contract of this package:
-//
-//	func Open(ctx context.Context, o Options) (*Manager, error)
-//	func (m *Manager) Start(ctx context.Context, s Spec) (*Run, error) // *StartError{Cause: cli_missing,...}; waits for the session's turn under ctx
-//	func (m *Manager) Get(id string) (*Run, bool)
-//	func (m *Manager) List(f Filter) []Record          // newest first
-//	func (m *Manager) Snapshot() Snapshot              // from memory, for /health and metrics; never blocks
-//	func (m *Manager) End(ctx context.Context, why spawn.Cause) error // every live run, waits until they are gone
-//	func (m *Manager) Close(ctx context.Context) error
-//	func (r *Run) ID() string
-//	func (r *Run) Record() Record
-//	func (r *Run) End(why spawn.Cause)                 // first reason wins; returns at once
-//	func (r *Run) Ended() <-chan struct{}              // verdict known, tree gone (or given up and reported)
-//	func (r *Run) Verdict() spawn.Verdict              // valid after Ended
-//	func (r *Run) Follow(after uint64) *Reader         // events with Seq > after
-//	func (d *Reader) Next(ctx context.Context) (backend.Event, error) // io.EOF after the last event of an ended run
-//	func (d *Reader) Close()
 
 // Snapshot is the manager's state from memory.
 type Snapshot struct {

@@ -31,7 +31,7 @@ func TestSessionOutlivesAKilledFirstTurn(t *testing.T) {
 	if _, ok := m.SessionKnown("tester", "talk"); ok {
 		t.Error("known before its first turn")
 	}
-	r := start(t, m, script(`echo "s cli-1"; touch mine; exec sleep 300`, inSession("talk")))
+	r := start(t, m, script(`touch mine; echo "s cli-1"; exec sleep 300`, inSession("talk")))
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if id, ok := m.SessionKnown("tester", "talk"); ok {
 			if id != "cli-1" {

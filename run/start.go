@@ -70,7 +70,7 @@ func (m *Manager) start(ctx context.Context, s Spec, gone func()) (*Run, error) 
 	}
 	if why := r.reason(); why != "" && errors.Is(err, context.Canceled) {
 		err = &spawn.StartError{Cause: why, Err: fmt.Errorf("run %s: %s before it was started", r.id, why)}
-	} else if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	} else if ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))) {
 		err = fmt.Errorf("run %s: not started: %w", r.id, ctx.Err())
 	}
 	m.unregister(r, err)

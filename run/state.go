@@ -17,6 +17,36 @@ type state struct {
 	lock *os.File
 }
 
+// Lock is a state directory held for this daemon alone.
+type Lock struct{ state *state }
+
+// Hold takes the state directory before Open does: before anything of another
+// daemon's is touched, such as the groups that spawn.Open sweeps. Give it to
+// Open in Options, whose Manager then lets it go; else Close it.
+func Hold(dir string) (*Lock, error) {
+	s, err := openState(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Lock{s}, nil
+}
+
+// Close gives the directory free. After Open took the lock it is the Manager's
+// to close.
+func (l *Lock) Close() error { return l.state.close() }
+
+// hold is the lock given, or one taken now.
+func (o Options) hold() (*state, error) {
+	if o.Lock == nil {
+		return openState(o.StateDir)
+	}
+	if o.Lock.state.dir != o.StateDir {
+		err := fmt.Errorf("state directory: %s: the lock held is of %s", o.StateDir, o.Lock.state.dir)
+		return nil, errors.Join(err, o.Lock.Close())
+	}
+	return o.Lock.state, nil
+}
+
 // openState makes the directory (0700), proves that it can be written and
 // takes its lock. The error names the other daemon where there is one.
 func openState(dir string) (*state, error) {

@@ -66,6 +66,31 @@ func TestStateDirectoryThatCannotBe(t *testing.T) {
 	}
 }
 
+func TestOpenTakesALockOver(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := Hold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := open(t, func(o *Options) { o.StateDir, o.Lock = dir, lock })
+	verdict(t, start(t, m, script("echo 'd stop'")), spawn.Completed)
+	if _, err := Hold(dir); err == nil {
+		t.Error("held twice")
+	}
+	elsewhere := t.TempDir()
+	if lock, err = Hold(elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Options{StateDir: dir, Lock: lock}).hold(); err == nil {
+		t.Error("a lock of another directory was taken for this one's")
+	}
+	if lock, err = Hold(elsewhere); err != nil {
+		t.Errorf("not given free when Open failed: %v", err)
+	} else if err := lock.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // past puts a run of an earlier daemon on disk.
 func past(t *testing.T, state, id string, r any) {
 	t.Helper()
