@@ -32,10 +32,11 @@ type served struct {
 	err   chan error // Run's result
 }
 
-// limitsOf are small caps for shell scripts.
+// limitsOf are caps for shell scripts. The memory cap is far from what they
+// use: a test binary under -race is large itself.
 func limitsOf() config.Limits {
 	return config.Limits{
-		MemoryMax: 256 << 20, PidsMax: 64, CPUWeight: 100, Timeout: time.Minute, Stall: time.Minute,
+		MemoryMax: 4 << 30, PidsMax: 64, CPUWeight: 100, Timeout: time.Minute, Stall: time.Minute,
 		Grace: 200 * time.Millisecond, OutputMax: 4 << 20, LineMax: 1 << 20,
 	}
 }
@@ -54,7 +55,7 @@ func testConfig(t *testing.T) config.Config {
 		Listen: []string{"127.0.0.1:0"}, StateDir: t.TempDir(), WorkspaceRoots: []string{t.TempDir()},
 		DrainTimeout: 5 * time.Second,
 		Isolation:    config.Isolation{Mode: "available"},
-		Budget:       config.Budget{Memory: 1 << 30, MaxRuns: 4},
+		Budget:       config.Budget{Memory: 64 << 30, MaxRuns: 4},
 		Queue:        config.Queue{MaxWaiting: 4, MaxWait: 30 * time.Second},
 		Limits:       limitsOf(),
 		Translate:    config.Translate{SidecarHost: "host.docker.internal"},

@@ -37,7 +37,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// slowWriter takes two seconds for each write and keeps the deadlines it got.
+// slowWriter takes its time for each byte and keeps the deadline it got.
 type slowWriter struct {
 	*httptest.ResponseRecorder
 	late bool
@@ -46,7 +46,7 @@ type slowWriter struct {
 
 func (w *slowWriter) SetWriteDeadline(t time.Time) error { w.due = t; return nil }
 func (w *slowWriter) Write(p []byte) (int, error) {
-	time.Sleep(20 * time.Second)
+	time.Sleep(20 * time.Second * time.Duration(len(p)) / writePiece)
 	w.late = w.late || time.Now().After(w.due)
 	return w.ResponseRecorder.Write(p)
 }

@@ -179,7 +179,7 @@ func TestHealth(t *testing.T) {
 	if h.Status != "ok" || h.Busy || h.Version != "test" || h.Daemon.RSS == nil || *h.Daemon.RSS == 0 || h.Daemon.FDs == nil || h.Daemon.Goroutines == 0 {
 		t.Errorf("%+v", h)
 	}
-	if h.Isolation.Root == "" || h.Isolation.Kill != "kernel" || h.Memory.Budget != 1<<30 || h.Memory.Available == nil {
+	if h.Isolation.Root == "" || h.Isolation.Kill != "kernel" || h.Memory.Budget != 64<<30 || h.Memory.Available == nil {
 		t.Errorf("%+v", h)
 	}
 	if diff := cmp.Diff([]string{"backend absent: not found: absent"}, h.Degraded); diff != "" {
