@@ -25,6 +25,7 @@ func spawning(rounds int) error {
 	}
 	defer s.Close(ctx)
 	limits := spawn.Resources(spawn.Limits{MemoryMax: 256 << 20, PidsMax: 64})
+	var steps []spawn.Outcome
 	variants := []struct {
 		name string
 		once func(i int) error
@@ -37,8 +38,9 @@ func spawning(rounds int) error {
 				return err
 			}
 			<-p.Gone()
-			<-p.Ended()
-			return p.Outcome().Err
+			o := p.Outcome()
+			steps = append(steps, o)
+			return o.Err
 		}},
 	}
 	took := make([][]time.Duration, len(variants))
@@ -65,7 +67,27 @@ func spawning(rounds int) error {
 		slices.Sort(ratio[k])
 		fmt.Printf("  %-28s %10.0f %10.0f %10.0f  %.2fx\n", v.name, q1, q2, q3, ratio[k][rounds/2])
 	}
+	shares(steps)
 	return nil
+}
+
+// shares prints how long each step of the cold runs took.
+func shares(all []spawn.Outcome) {
+	for _, step := range []struct {
+		name string
+		of   func(spawn.Outcome) time.Duration
+	}{
+		{"group, limits, birth", func(o spawn.Outcome) time.Duration { return o.Spawn }},
+		{"until the leader was gone", func(o spawn.Outcome) time.Duration { return o.Exited.Sub(o.Started) }},
+		{"empty, receipt, removed", func(o spawn.Outcome) time.Duration { return o.Teardown }},
+	} {
+		var took []time.Duration
+		for _, o := range all {
+			took = append(took, step.of(o))
+		}
+		_, median, _ := quartiles(took)
+		fmt.Printf("    of it: %-25s %6.0f\n", step.name, median)
+	}
 }
 
 // processGroup is what others do: a group of its own, signalled at the end.
