@@ -19,17 +19,24 @@ func (b codexBackend) Features() Features {
 
 // codexOverrides silence what codex asks of the network at its start, and hide
 // variables that look like keys from the commands it runs (its default does not).
+// A provider that can't be reached is given up after five tries (25 s) instead
+// of never. Other retries are bounded, and each is told; they can't be turned
+// off here, for only the user's configuration knows the provider's name
+// (model_providers.<name>.request_max_retries and stream_max_retries), and
+// codex 0.169.0 doesn't start when the built-in ones are overridden.
 var codexOverrides = []string{
 	"analytics.enabled=false",
 	"check_for_update_on_startup=false",
 	"features.apps=false",
 	"features.plugins=false",
 	"features.remote_plugin=false",
+	"features.unbounded_connection_retries=false",
 	"shell_environment_policy.ignore_default_excludes=false",
 }
 
-// Command neither asks for a soft end nor for time to settle: a turn can be
-// resumed after a SIGKILL at its turn/completed (0.169.0, measured).
+// Command neither asks for a soft end nor for time to settle: all of six turns
+// could be resumed after a SIGKILL at their turn/completed, and SIGTERM saves no
+// more of a turn cut short (0.169.0).
 func (b codexBackend) Command(r Request) (Command, error) {
 	if _, err := codexPolicy(b.permissions(r)); err != nil {
 		return Command{}, fmt.Errorf("codex: %w", err)
@@ -42,7 +49,7 @@ func (b codexBackend) Command(r Request) (Command, error) {
 		argv = append(argv, "-c", override)
 	}
 	set, pass := b.environment(map[string]string{"TMPDIR": r.Tmp},
-		"OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORGANIZATION", "OPENAI_PROJECT", "CODEX_API_KEY")
+		"OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORGANIZATION", "OPENAI_PROJECT", "CODEX_API_KEY", "CODEX_ACCESS_TOKEN")
 	return Command{
 		Argv:  append(argv, b.ExtraArgs...),
 		Set:   set,

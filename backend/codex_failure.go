@@ -12,38 +12,66 @@ type codexError struct {
 	Info    json.RawMessage `json:"codexErrorInfo"` // a word, or {word: {httpStatusCode}}
 }
 
+// text is the message, without the JSON around it that a 400 comes in.
 func (e codexError) text() string {
-	if e.Details != "" {
-		return e.Message + ": " + e.Details
+	text := e.Message
+	var body struct {
+		Error struct {
+			Message string `json:"message"`
+		} `json:"error"`
 	}
-	return e.Message
+	if json.Unmarshal([]byte(text), &body) == nil && body.Error.Message != "" {
+		text = body.Error.Message
+	}
+	if e.Details != "" {
+		text += ": " + e.Details
+	}
+	return text
 }
 
 // failure finds the provider's HTTP status where codex tells it: as a field, by
 // a word that stands for one class of answers, else in the message.
 func (e codexError) failure() *Failure {
-	message := e.text()
 	status := e.status()
 	if status == 0 {
-		status = statusIn(message)
+		status = statusIn(e.Message)
 	}
-	failure := providerFailure(status, message)
-	if strings.Contains(message, "stream disconnected") && failure.Code == "cli_error" {
-		failure.Code = "provider_error" // the provider broke off; there is no status in it
-	}
-	var word string
-	if json.Unmarshal(e.Info, &word) != nil {
+	failure := providerFailure(status, e.text())
+	if status != 0 {
 		return failure
 	}
-	switch word {
+	switch e.word() {
+	case "badRequest":
+		failure.Status = 400
 	case "unauthorized":
 		failure.Code = "provider_auth"
 	case "usageLimitExceeded", "rateLimitExceeded":
 		failure.Code = "provider_rate_limit"
-	case "serverOverloaded", "internalServerError", "flexUnavailable":
+	case "internalServerError", "serverOverloaded", "flexUnavailable", "policyCapacityUnavailable",
+		"httpConnectionFailed", "responseStreamConnectionFailed", "responseStreamDisconnected", "responseTooManyFailedAttempts":
 		failure.Code = "provider_error"
+	case "other":
+		// An error inside the stream has no word of its own.
+		if strings.HasPrefix(e.Message, "stream disconnected") {
+			failure.Code = "provider_error"
+		}
 	}
 	return failure
+}
+
+// word is codex's name for the error, "" when it has none.
+func (e codexError) word() string {
+	if word, ok := unquoted(e.Info); ok {
+		return word
+	}
+	var info map[string]json.RawMessage
+	if json.Unmarshal(e.Info, &info) != nil || len(info) != 1 {
+		return ""
+	}
+	for word := range info {
+		return word
+	}
+	return ""
 }
 
 func (e codexError) status() int {

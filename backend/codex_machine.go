@@ -16,6 +16,7 @@ type codexMachine struct {
 	text         codexText
 	usage        codexUsage
 	reasoning    codexReasoning
+	failure      *codexError // told without a retry; the turn's end tells whether it counts
 	ended        bool
 }
 
@@ -23,14 +24,28 @@ func newCodexMachine(r Request, permissions string) *codexMachine {
 	m := &codexMachine{request: r, permissions: permissions}
 	m.rpc.call("initialize", map[string]any{
 		"clientInfo":   map[string]any{"name": "penstock", "title": "Penstock", "version": "1"},
-		"capabilities": map[string]any{"experimentalApi": true},
+		"capabilities": map[string]any{"experimentalApi": true, "optOutNotificationMethods": codexQuiet()},
 	}, m.initialized)
 	m.opening = m.rpc.take()
 	return m
 }
 
+// codexQuiet are notifications that only bring in pieces what the end of an item
+// has whole; they would fill the run's output.
+func codexQuiet() []string {
+	return []string{"item/commandExecution/outputDelta", "item/fileChange/outputDelta", "item/fileChange/patchUpdated", "turn/diff/updated"}
+}
+
 func (m *codexMachine) Open() [][]byte { return m.opening }
-func (m *codexMachine) Close() []Event { return nil }
+
+// Close is the last word when codex died between an error and the turn's end.
+func (m *codexMachine) Close() []Event {
+	if m.ended || m.failure == nil {
+		return nil
+	}
+	m.ended = true
+	return []Event{{Kind: Failed, Failure: m.failure.failure()}}
+}
 
 func (m *codexMachine) Line(line []byte) ([]Event, [][]byte) {
 	if m.ended || blank(line) {
@@ -82,11 +97,11 @@ func (m *codexMachine) initialized(answer rpcMessage) {
 	if m.request.Model != "" {
 		params["model"] = m.request.Model
 	}
-	if m.request.System != "" {
-		params["developerInstructions"] = m.request.System
-	}
 	method := "thread/start"
-	if m.request.Session != "" {
+	switch {
+	case m.request.Session == "" && m.request.System != "":
+		params["developerInstructions"] = m.request.System
+	case m.request.Session != "":
 		method = "thread/resume"
 		params["threadId"] = m.request.Session
 		params["excludeTurns"] = true // else the whole conversation comes back in one line
@@ -112,6 +127,10 @@ func (m *codexMachine) opened(method string, answer rpcMessage) {
 	params := map[string]any{
 		"threadId": m.thread,
 		"input":    []any{map[string]any{"type": "text", "text": m.request.Prompt, "text_elements": []any{}}},
+	}
+	if m.request.Session != "" && m.request.System != "" {
+		// thread/resume takes developerInstructions and ignores them (0.169.0).
+		params["additionalContext"] = map[string]any{"system": map[string]any{"kind": "application", "value": m.request.System}}
 	}
 	if effort, err := codexEffort(m.request.Effort); err == nil && effort != "" {
 		params["effort"] = effort
@@ -160,7 +179,9 @@ type codexParams struct {
 	TurnID    string          `json:"turnId"`
 	ItemID    string          `json:"itemId"`
 	Delta     string          `json:"delta"`
-	Message   string          `json:"message"`
+	Message   string          `json:"message"`   // warning
+	FromModel string          `json:"fromModel"` // model/rerouted
+	ToModel   string          `json:"toModel"`
 	WillRetry bool            `json:"willRetry"`
 	Error     *codexError     `json:"error"`
 	Item      json.RawMessage `json:"item"`

@@ -10,6 +10,7 @@ func (m *codexMachine) notified(message rpcMessage) {
 		m.turn = p.Turn.ID
 	}
 	if !m.ours(p) {
+		m.aside(message.Method, p)
 		return
 	}
 	switch message.Method {
@@ -24,33 +25,57 @@ func (m *codexMachine) notified(message rpcMessage) {
 	case "item/completed":
 		m.item(p, true)
 	case "thread/tokenUsage/updated":
-		m.emit(m.usage.update(p.TokenUsage.Last, p.TokenUsage.Total)...)
+		m.emit(m.usage.update(p)...)
 	case "error":
 		m.failed(p)
+	case "model/rerouted":
+		m.notice("codex answers with the model " + p.ToModel + " instead of " + p.FromModel)
 	case "turn/completed":
 		m.completed(p)
+	}
+}
+
+// aside takes what belongs to no turn of ours: warnings, and what the agents
+// used that the model started itself, each in a thread of its own.
+func (m *codexMachine) aside(method string, p codexParams) {
+	switch {
+	case method == "warning" && (p.ThreadID == "" || p.ThreadID == m.thread):
+		m.notice(p.Message)
+	case method == "thread/tokenUsage/updated" && m.turn != "" && p.ThreadID != m.thread:
+		m.emit(m.usage.update(p)...)
+	}
+}
+
+func (m *codexMachine) notice(text string) {
+	if text != "" {
+		m.emit(Event{Kind: Notice, Text: bound(text, noticeMax)})
 	}
 }
 
 // failed tells of a retry at once. An error without one is told again, and for
 // good, by turn/completed; some errors without one don't end the turn.
 func (m *codexMachine) failed(p codexParams) {
-	if p.Error == nil {
-		return
-	}
-	if p.WillRetry {
+	switch {
+	case p.Error == nil:
+	case p.WillRetry:
 		m.emit(m.text.broken()...)
+		m.notice(p.Error.text())
+	default:
+		m.failure = p.Error
 	}
-	m.emit(Event{Kind: Notice, Text: bound(p.Error.text(), noticeMax)})
 }
 
 func (m *codexMachine) completed(p codexParams) {
 	switch {
 	case p.Turn.Status == "completed":
-		m.emit(m.text.broken()...)
+		if m.failure != nil {
+			m.notice(m.failure.text())
+		}
 		m.end(Event{Kind: Done, Finish: "stop"})
 	case p.Turn.Error != nil:
 		m.end(Event{Kind: Failed, Failure: p.Turn.Error.failure()})
+	case m.failure != nil:
+		m.end(Event{Kind: Failed, Failure: m.failure.failure()})
 	default:
 		m.end(Event{Kind: Failed, Failure: providerFailure(0, "the turn ended as "+p.Turn.Status)})
 	}
@@ -84,16 +109,13 @@ type codexText struct {
 	answer answer
 	item   string // the message that is open
 	start  int    // answer text before it
-	length int    // of it, so far
 }
 
 func (t *codexText) delta(item, text string) []Event {
 	if text == "" {
 		return nil
 	}
-	events := t.open(item)
-	t.length += len(text)
-	return append(events, t.answer.text(text)...)
+	return append(t.open(item), t.answer.text(text)...)
 }
 
 func (t *codexText) open(item string) []Event {
@@ -101,7 +123,7 @@ func (t *codexText) open(item string) []Event {
 		return nil
 	}
 	events := t.broken()
-	t.item, t.length = item, 0
+	t.item = item
 	t.start = t.answer.next()
 	return events
 }
@@ -115,11 +137,11 @@ func (t *codexText) broken() []Event {
 	return t.answer.void(t.start)
 }
 
-// completed closes a message; what its deltas did not bring comes now.
+// completed closes a message; the text of one that had no deltas comes now.
 func (t *codexText) completed(item, text string) []Event {
 	events := t.open(item)
-	if len(text) > t.length {
-		events = append(events, t.answer.text(text[t.length:])...)
+	if t.answer.sent == t.start {
+		events = append(events, t.answer.text(text)...)
 	}
 	t.item = ""
 	return events
@@ -136,15 +158,24 @@ type codexTokens struct {
 // codexUsage sums the model calls of this turn. The same call may be told again
 // (with new rate limits): then the thread's total has not moved.
 type codexUsage struct {
-	total codexTokens
-	sum   codexTokens
+	totals map[string]codexTokens // by thread
+	sum    codexTokens
 }
 
-func (u *codexUsage) update(last, total codexTokens) []Event {
-	if total == u.total {
+// codexThreadsMax bounds the threads whose totals are remembered.
+const codexThreadsMax = 256
+
+func (u *codexUsage) update(p codexParams) []Event {
+	last, total := p.TokenUsage.Last, p.TokenUsage.Total
+	if total == u.totals[p.ThreadID] {
 		return nil
 	}
-	u.total = total
+	if u.totals == nil {
+		u.totals = map[string]codexTokens{}
+	}
+	if _, known := u.totals[p.ThreadID]; known || len(u.totals) < codexThreadsMax {
+		u.totals[p.ThreadID] = total
+	}
 	u.sum.Input += last.Input
 	u.sum.Cached += last.Cached
 	u.sum.Output += last.Output
