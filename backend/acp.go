@@ -1,6 +1,10 @@
 package backend
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // acpBackend is an agent of the Agent Client Protocol, version 1
 // (agentclientprotocol.com): JSON-RPC lines on stdio.
@@ -14,6 +18,7 @@ type acpProfile struct {
 	argv []string
 	set  map[string]string
 	pass []string
+	node bool // runs on node, which is to know the memory limit
 	// modes are the agent's own words for our permissions "bypass" and "plan".
 	modes map[string]string
 	// verify: the agent tries broken streams again without a word; the text it
@@ -45,12 +50,13 @@ func (b acpBackend) Command(r Request) (Command, error) {
 		return Command{}, fmt.Errorf("%s: permissions %q: use bypass, plan or default", b.Config.Kind, mode)
 	}
 	own := map[string]string{"TMPDIR": r.Tmp}
-	for name, value := range b.profile.set {
-		own[name] = value
+	maps.Copy(own, b.profile.set)
+	if heap := nodeHeap(r.MemoryMax); b.profile.node && heap != "" {
+		own["NODE_OPTIONS"] = heap
 	}
 	set, pass := b.environment(own, b.profile.pass...)
 	return Command{
-		Argv:  append(append([]string{}, b.profile.argv...), b.ExtraArgs...),
+		Argv:  slices.Concat(b.profile.argv, b.ExtraArgs),
 		Set:   set,
 		Pass:  pass,
 		Input: Conversation,

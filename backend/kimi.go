@@ -19,6 +19,7 @@ func newKimi(c Config) Backend {
 		},
 		pass:  []string{"KIMI_API_KEY", "KIMI_BASE_URL", "KIMI_CODE_BASE_URL", "KIMI_MODEL_*", "MOONSHOT_API_KEY"},
 		modes: map[string]string{"bypass": "yolo", "plan": "plan"},
+		node:  true,
 		tally: true,
 		close: true,
 	}}
