@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -56,17 +54,22 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait,
 	})
 	d.metrics = metrics.New(metrics.Options{Version: o.Version, Commit: o.Commit, Clients: clientNames(c)})
+	// Before the groups: what another daemon runs in them would be swept.
+	lock, err := run.Hold(c.StateDir)
+	if err != nil {
+		return nil, err
+	}
 	d.spawner, err = spawn.Open(ctx, spawn.Options{
 		Cgroup: spawn.GroupOptions{
-			Mode: spawn.Mode(c.Isolation.Mode), Name: rootName(c.StateDir), Budget: c.Budget.Memory, Logger: o.Logger,
+			Mode: spawn.Mode(c.Isolation.Mode), Name: c.GroupName(), Budget: c.Budget.Memory, Logger: o.Logger,
 		},
 		SelfTest: c.Isolation.SelfTest,
 		Logger:   o.Logger,
 	})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, lock.Close())
 	}
-	d.runs, err = run.Open(ctx, run.Options{StateDir: c.StateDir, Spawner: d.spawner, Logger: o.Logger, Observer: d.metrics})
+	d.runs, err = run.Open(ctx, run.Options{StateDir: c.StateDir, Lock: lock, Spawner: d.spawner, Logger: o.Logger, Observer: d.metrics})
 	if err != nil {
 		return nil, errors.Join(err, d.spawner.Close(context.WithoutCancel(ctx)))
 	}
@@ -84,13 +87,6 @@ func (d *daemon) startBackground() {
 	d.probes = newProbes(d.agents, d.runs.ProbeVersion)
 	d.background.Go(func() { d.self.loop(ctx) })
 	d.background.Go(func() { d.probes.loop(ctx) })
-}
-
-// rootName is stable for one state directory: a restart finds what the daemon
-// before it left.
-func rootName(stateDir string) string {
-	sum := sha256.Sum256([]byte(stateDir))
-	return "penstock-" + hex.EncodeToString(sum[:4])
 }
 
 func clientNames(c config.Config) []string {

@@ -11,15 +11,30 @@ import (
 	"penstock/config"
 )
 
-// banner says in three lines where the daemon serves, who holds the limits on
+// banner says in three lines, and a first call to try, where the daemon serves, who holds the limits on
 // this host, and which backends can be used.
 func (a *app) banner(c config.Config, b build, addrs []net.Addr) error {
 	host, err := cgroup.Host()
 	if err != nil {
 		return fmt.Errorf("banner: %w", err)
 	}
-	_, err = fmt.Fprintf(a.stdout, "penstock %s on %s\n%s\n%s\n", b.Version, joinAddrs(addrs), holders(host), usable(c))
+	limits := holders(host)
+	if c.Isolation.SelfTest {
+		limits += "; self-test passed" // else there would be no daemon to say so
+	}
+	_, err = fmt.Fprintf(a.stdout, "penstock %s on %s\n%s\n%s\n%s", b.Version, joinAddrs(addrs), limits, usable(c), firstCall(addrs))
 	return err
+}
+
+// firstCall is a command that works at once, whatever CLIs this host has.
+func firstCall(addrs []net.Addr) string {
+	for _, addr := range addrs {
+		if addr.Network() != "unix" {
+			return fmt.Sprintf("\ntry it:\n  curl -N http://%s/v1/chat/completions -H 'Content-Type: application/json' \\\n"+
+				"    -d '{\"model\":\"demo\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"hello from the cage\"}]}'\n", addr)
+		}
+	}
+	return ""
 }
 
 // holders tells who holds the limits. The kernel always does the killing:

@@ -37,12 +37,6 @@ func (a *app) serveCommand() *cobra.Command {
 
 func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bool) error {
 	log := newLogger(a.stderr, c.Log)
-	// Another daemon's live runs look like leftovers to whoever opens its groups.
-	release, err := lockState(c.StateDir)
-	if err != nil {
-		return fmt.Errorf("serve: %w", err)
-	}
-	release() // the daemon takes it itself, for its whole life
 	listeners, err := systemd.Listeners()
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)

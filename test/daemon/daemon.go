@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -222,14 +223,22 @@ func (d *Daemon) Enforces() bool {
 	return isolation["memory"] == "kernel" && isolation["pids"] == "kernel"
 }
 
-// Groups are the names of the run groups that exist now.
-func (d *Daemon) Groups() []string { return list(filepath.Join(d.Root(), "runs")) }
+// Groups are the names of the run groups that exist now; the groups in which
+// the daemon asks CLIs for their version are not runs.
+func (d *Daemon) Groups() []string {
+	return slices.DeleteFunc(list(filepath.Join(d.Root(), "runs")), isProbe)
+}
+
+func isProbe(name string) bool { return strings.HasPrefix(name, "probe_") }
 
 // Pids are the processes of one run, or of all with run "".
 func (d *Daemon) Pids(run string) []int {
 	var pids []int
 	start := filepath.Join(d.Root(), "runs", run)
 	_ = filepath.WalkDir(start, func(path string, e os.DirEntry, err error) error {
+		if err == nil && isProbe(e.Name()) {
+			return filepath.SkipDir
+		}
 		if err == nil && e.Name() == "cgroup.procs" {
 			text, _ := os.ReadFile(path)
 			for _, f := range strings.Fields(string(text)) {
