@@ -248,6 +248,9 @@ func TestBusyGroupGoesToTheJanitor(t *testing.T) {
 	if s := v.signal(t); s != unix.SIGKILL {
 		t.Errorf("victim ended by %v, want SIGKILL", s)
 	}
+	if r.RemoveRetries() == 0 {
+		t.Error("the janitor's work is not counted")
+	}
 	if n := r.Leaked(); n != 0 {
 		t.Errorf("%d leaked groups after the janitor was done", n)
 	}

@@ -30,6 +30,7 @@ func (g *Group) retryRemove() {
 			return
 		case <-time.After(pause):
 		}
+		g.root.retries.Add(1)
 		ctx, cancel := context.WithTimeout(context.Background(), pause)
 		err := errors.Join(g.Kill(), g.remove(ctx))
 		cancel()

@@ -86,12 +86,12 @@ func TestParsePressure(t *testing.T) {
 }
 
 func TestParseStatus(t *testing.T) {
-	in := "Name:\tnode: x\nPid:\t7\nVmRSS:\t  9000 kB\nRssAnon:\t    1024 kB\nRssFile:\t 512 kB\nRssShmem:\t      4 kB\nVmSwap:\t       2 kB\nThreads:\t11\n"
-	if got, err := parseStatus(strings.NewReader(in)); got != (sample{memory: 1030 << 10, tasks: 11}) || err != nil {
+	in := "Name:\tnode: x\nPid:\t7\nPPid:\t3\nVmRSS:\t  9000 kB\nRssAnon:\t    1024 kB\nRssFile:\t 512 kB\nRssShmem:\t      4 kB\nVmSwap:\t       2 kB\nThreads:\t11\n"
+	if got, err := parseStatus(strings.NewReader(in)); got != (status{sample{memory: 1030 << 10, tasks: 11}, 3}) || err != nil {
 		t.Errorf("%+v, %v", got, err)
 	}
 	zombie := "Name:\tsh\nState:\tZ (zombie)\nThreads:\t1\n"
-	if got, err := parseStatus(strings.NewReader(zombie)); got != (sample{tasks: 1}) || err != nil {
+	if got, err := parseStatus(strings.NewReader(zombie)); got != (status{sample: sample{tasks: 1}}) || err != nil {
 		t.Errorf("zombie: %+v, %v", got, err)
 	}
 	if _, err := parseStatus(strings.NewReader("RssAnon:\tmany kB\n")); err == nil {

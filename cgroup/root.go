@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 )
 
 // errClosing answers NewGroup once Close has begun.
@@ -26,6 +27,7 @@ type Root struct {
 
 	stop    chan struct{} // closed by Close: ends the janitors
 	workers sync.WaitGroup
+	retries atomic.Uint64
 
 	mu     sync.Mutex
 	closed bool
@@ -48,6 +50,9 @@ func (r *Root) Leaked() int {
 	defer r.mu.Unlock()
 	return len(r.leaked)
 }
+
+// RemoveRetries counts the janitor's attempts since Open.
+func (r *Root) RemoveRetries() uint64 { return r.retries.Load() }
 
 // reserve takes an id before its directory exists, so that Sweep, which looks
 // at directories, can't take it for a leftover.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +18,11 @@ type sample struct {
 	tasks  uint64
 }
 
+// lesser is zero against a group that was not seen before.
+func (s sample) lesser(t sample) sample {
+	return sample{memory: min(s.memory, t.memory), tasks: min(s.tasks, t.tasks)}
+}
+
 // sample sums over /proc/PID/status of the group's processes.
 func (g *Group) sample() (sample, error) {
 	pids, err := g.dir.procs()
@@ -27,7 +31,7 @@ func (g *Group) sample() (sample, error) {
 	}
 	var sum sample
 	for _, pid := range pids {
-		s, err := parseFile(fmt.Sprintf("/proc/%d/status", pid), parseStatus)
+		s, err := sampleProcess(pid)
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 			continue
 		}
@@ -40,91 +44,51 @@ func (g *Group) sample() (sample, error) {
 	return sum, nil
 }
 
+// sampleProcess counts a process without memory while it is still on its
+// parent's, as a child of vfork(2) is until it has called execve. For a run's
+// first process that would be the whole daemon's.
+func sampleProcess(pid int) (sample, error) {
+	borrowed := sharesMemory(pid, os.Getpid())
+	st, err := parseFile(fmt.Sprintf("/proc/%d/status", pid), parseStatus)
+	if err != nil {
+		return sample{}, err
+	}
+	if borrowed || sharesMemory(pid, st.parent) {
+		st.memory = 0
+	}
+	return st.sample, nil
+}
+
+// status is what the watch wants of /proc/PID/status.
+type status struct {
+	sample
+	parent int
+}
+
 // parseStatus reads /proc/PID/status (proc_pid_status(5)); a zombie has no
 // memory lines and counts as none.
-func parseStatus(r io.Reader) (sample, error) {
-	var s sample
+func parseStatus(r io.Reader) (status, error) {
+	var s status
 	sc := bufio.NewScanner(r)
 	for sc.Scan() {
 		key, val, _ := strings.Cut(sc.Text(), ":")
 		switch key {
-		case "RssAnon", "RssShmem", "VmSwap":
-			kb, err := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(val, " kB")), 10, 64)
-			if err != nil {
-				return sample{}, fmt.Errorf("line %q: %w", sc.Text(), err)
-			}
-			s.memory += kb << 10
+		case "RssAnon", "RssShmem", "VmSwap", "Threads", "PPid":
+		default:
+			continue
+		}
+		n, err := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(val, " kB")), 10, 63)
+		if err != nil {
+			return status{}, fmt.Errorf("line %q: %w", sc.Text(), err)
+		}
+		switch key {
 		case "Threads":
-			n, err := strconv.ParseUint(strings.TrimSpace(val), 10, 64)
-			if err != nil {
-				return sample{}, fmt.Errorf("line %q: %w", sc.Text(), err)
-			}
 			s.tasks = n
+		case "PPid":
+			s.parent = int(n)
+		default:
+			s.memory += n << 10
 		}
 	}
 	return s, sc.Err()
-}
-
-// observed is what the watch saw of one group.
-type observed struct {
-	mu       sync.Mutex
-	looked   bool
-	now      sample
-	peak     sample
-	exceeded string
-}
-
-func (o *observed) add(s sample) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.looked = true
-	o.now = s
-	o.peak.memory = max(o.peak.memory, s.memory)
-	o.peak.tasks = max(o.peak.tasks, s.tasks)
-}
-
-// exceed records the first limit that was passed; false when one was before.
-func (o *observed) exceed(what string) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.exceeded != "" {
-		return false
-	}
-	o.exceeded = what
-	return true
-}
-
-func (o *observed) last() (sample, bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.now, o.looked
-}
-
-// enter puts the watch's figures where the kernel gave none, labelled.
-func (o *observed) enter(r *Receipt, s settings) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	r.Exceeded = o.exceeded
-	if r.EnforcedBy.Memory == Watch {
-		r.MemoryMaxBytes = unsigned(s.memoryMax)
-		if o.looked {
-			r.MemoryPeakBytes = new(o.peak.memory)
-			r.Estimated = append(r.Estimated, "memory")
-		}
-	}
-	if r.EnforcedBy.Pids == Watch {
-		r.PidsMax = unsigned(s.pidsMax)
-		if o.looked {
-			r.PidsPeak = new(o.peak.tasks)
-			r.Estimated = append(r.Estimated, "pids")
-		}
-	}
-}
-
-func unsigned(n *int64) *uint64 {
-	if n == nil {
-		return nil
-	}
-	u := uint64(*n)
-	return &u
 }

@@ -57,33 +57,62 @@ func (w *watch) run() {
 	}
 }
 
+// secondLook is how long after a look that found too much the watch looks again
+// and takes the lesser: where kcmp(2) is denied a child between vfork and execve
+// can't be told from its parent (see sampleProcess), but it is soon over.
+const secondLook = 5 * time.Millisecond
+
 // look samples every group, ends those over their own limit and, where all
 // together pass the budget, the biggest.
 func (w *watch) look(groups []*Group) {
+	seen := w.samples(groups)
+	if w.tooMuch(seen) {
+		time.Sleep(secondLook)
+		for g, s := range w.samples(groups) {
+			seen[g] = s.lesser(seen[g])
+		}
+	}
 	var sum uint64
 	var biggest *Group
-	var most uint64
-	for _, g := range groups {
-		s, err := g.sample()
-		if err != nil {
-			if !vanished(err) && !errors.Is(err, os.ErrClosed) {
-				w.root.log.Warn("watch can't read a group", "group", g.id, "error", err)
-			}
-			continue
-		}
+	for g, s := range seen {
 		g.seen.add(s)
 		if what := g.settings.exceeded(s, w.root.enforced); what != "" {
 			w.end(g, what)
 			continue
 		}
 		sum += s.memory
-		if s.memory >= most {
-			biggest, most = g, s.memory
+		if biggest == nil || s.memory > seen[biggest].memory {
+			biggest = g
 		}
 	}
 	if w.budget > 0 && sum > w.budget {
 		w.end(biggest, "memory")
 	}
+}
+
+func (w *watch) samples(groups []*Group) map[*Group]sample {
+	seen := make(map[*Group]sample, len(groups))
+	for _, g := range groups {
+		s, err := g.sample()
+		if err == nil {
+			seen[g] = s
+		} else if !vanished(err) && !errors.Is(err, os.ErrClosed) {
+			w.root.log.Warn("watch can't read a group", "group", g.id, "error", err)
+		}
+	}
+	return seen
+}
+
+// tooMuch says whether any limit looks passed.
+func (w *watch) tooMuch(seen map[*Group]sample) bool {
+	var sum uint64
+	for g, s := range seen {
+		if g.settings.exceeded(s, w.root.enforced) != "" {
+			return true
+		}
+		sum += s.memory
+	}
+	return w.budget > 0 && sum > w.budget
 }
 
 func (w *watch) end(g *Group, what string) {

@@ -1,7 +1,11 @@
 package cgroup
 
 import (
+	"os"
+	"runtime"
+	"runtime/debug"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -97,6 +101,63 @@ func TestWatchFeedsUsage(t *testing.T) {
 	if rec := end(t, g); rec.Exceeded != "" {
 		t.Errorf("an honest run exceeded %q", rec.Exceeded)
 	}
+}
+
+// canCompare says whether kcmp(2) works here: it needs CONFIG_KCMP, and some
+// seccomp profiles deny it.
+func canCompare() bool {
+	self := uintptr(os.Getpid())
+	order, _, errno := unix.Syscall6(unix.SYS_KCMP, self, self, kcmpVM, 0, 0, 0)
+	return errno == 0 && order == 0
+}
+
+// A child is born on the daemon's own memory and keeps it until execve. A frozen
+// group holds it there.
+func TestWatchDoesNotCountTheDaemon(t *testing.T) {
+	if !canCompare() {
+		lacks(t, "kcmp(2)")
+	}
+	// The spawn keeps a processor and a collection would wait for it.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	ballast := make([]byte, 64<<20)
+	for i := 0; i < len(ballast); i += 4096 {
+		ballast[i] = 1
+	}
+	g := newGroup(t, watchedRoot(t), "unborn", Resources(Limits{MemoryMax: 48 << 20}))
+	if err := g.dir.write("cgroup.freeze", "1"); err != nil {
+		t.Fatal(err)
+	}
+	started := make(chan error, 1)
+	c := self("quit")
+	c.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: g.FD()}
+	go func() { started <- c.Start() }()
+	thaw := func() {
+		if err := g.dir.write("cgroup.freeze", "0"); err != nil {
+			t.Error(err)
+		}
+		if err := <-started; err != nil {
+			t.Error(err)
+		} else if err := c.Wait(); err != nil {
+			t.Errorf("an innocent child: %v", err)
+		}
+	}
+	defer thaw()
+	for ctx := within(t); ; time.Sleep(time.Millisecond) {
+		if busy, err := g.Populated(); err != nil || ctx.Err() != nil {
+			t.Fatalf("waiting for the child: %v, %v", err, ctx.Err())
+		} else if busy {
+			break
+		}
+	}
+	for range 3 {
+		s, err := g.sample()
+		if err != nil || s.memory > 0 || s.tasks != 1 {
+			t.Errorf("a child that has not begun counts as %+v (%v), want one task without memory", s, err)
+		}
+		time.Sleep(watchEvery)
+	}
+	runtime.KeepAlive(ballast)
 }
 
 func TestExceeded(t *testing.T) {

@@ -1,0 +1,67 @@
+package cgroup
+
+import "sync"
+
+// observed is what the watch saw of one group.
+type observed struct {
+	mu       sync.Mutex
+	looked   bool
+	now      sample
+	peak     sample
+	exceeded string
+}
+
+func (o *observed) add(s sample) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.looked = true
+	o.now = s
+	o.peak.memory = max(o.peak.memory, s.memory)
+	o.peak.tasks = max(o.peak.tasks, s.tasks)
+}
+
+// exceed records the first limit that was passed; false when one was before.
+func (o *observed) exceed(what string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.exceeded != "" {
+		return false
+	}
+	o.exceeded = what
+	return true
+}
+
+func (o *observed) last() (sample, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.now, o.looked
+}
+
+// enter puts the watch's figures where the kernel gave none, labelled.
+func (o *observed) enter(r *Receipt, s settings) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r.Exceeded = o.exceeded
+	if r.EnforcedBy.Memory == Watch {
+		r.MemoryMaxBytes = unsigned(s.memoryMax)
+		if o.looked {
+			r.MemoryPeakBytes = new(o.peak.memory)
+			r.Estimated = append(r.Estimated, "memory")
+		}
+	}
+	if r.EnforcedBy.Pids == Watch {
+		r.PidsMax = unsigned(s.pidsMax)
+		if o.looked {
+			r.PidsPeak = new(o.peak.tasks)
+			r.Estimated = append(r.Estimated, "pids")
+		}
+	}
+}
+
+func unsigned(n *int64) *uint64 {
+	if n == nil {
+		return nil
+	}
+	u := uint64(*n)
+	return &u
+}
