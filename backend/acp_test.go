@@ -106,6 +106,11 @@ func TestHistoryIsNoAnswer(t *testing.T) {
 	if want := []string{"initialize", "session/load", "session/prompt"}; !slices.Equal(wrote, want) {
 		t.Errorf("wrote %q, want %q", wrote, want)
 	}
+	const modes = `{"modes":{"currentModeId":"default","availableModes":[{"id":"plan"}]}}`
+	events, _, _ = talk(t, "acp", Request{Session: "s1", Permissions: "plan"}, loadAgent, answered(1, modes), chunk("old answer, late"), answered(2, "{}"), chunk("new"), answered(3, `{"stopReason":"end_turn"}`))
+	if s := listen(t, events); s.Text != "new" {
+		t.Errorf("text %q: history after the load's answer counts", s.Text)
+	}
 	if _, wrote, _ = talk(t, "acp", old, resumeAgent); wrote[1] != "session/resume" {
 		t.Errorf("wrote %q: resume replays nothing and is better", wrote)
 	}
@@ -240,6 +245,24 @@ func TestKimiFailureAfterATool(t *testing.T) {
 		if s := listen(t, events); s.ended() != row.want {
 			t.Errorf("%s: ended with %s, want %s", row.name, s.ended(), row.want)
 		}
+	}
+}
+
+// Only the messages from the first broken one on are sent anew.
+func TestOpencodeMendsFromTheBrokenMessage(t *testing.T) {
+	say := func(id, text string) string {
+		return strings.Replace(chunk(text), `"content"`, `"messageId":"`+id+`","content"`, 1)
+	}
+	lines := []string{plainAgent, opened, say("m1", "one"), say("m2", "vo"), say("m2", "two"), say("m3", "three"), answered(2, `{"stopReason":"end_turn"}`)}
+	kept := []string{say("m0", "an earlier turn's"), say("m1", "one"), say("m2", "two"), say("m3", "three"), answered(3, "{}")}
+	events, _, _ := talk(t, "opencode", Request{}, append(slices.Clone(lines), kept...)...)
+	s := listen(t, events)
+	if s.Text != "one\n\ntwo\n\nthree" || !slices.Equal(s.Voids, []int{len("one")}) || s.ended() != "stop" {
+		t.Errorf("text %q, voids %v, ended with %s", s.Text, s.Voids, s.ended())
+	}
+	events, _, _ = talk(t, "opencode", Request{}, append(slices.Clone(lines), `{"id":3,"error":{"message":"no"}}`)...)
+	if s := listen(t, events); s.Text != "one\n\nvotwo\n\nthree" || s.ended() != "stop" {
+		t.Errorf("without a replay: text %q, ended with %s", s.Text, s.ended())
 	}
 }
 
