@@ -23,7 +23,7 @@ type live struct {
 
 	active, stalled, memory, pids, cpuPressure, memoryPressure *prometheus.Desc
 	treeMemory, treeProcesses                                  *prometheus.Desc
-	budget, reserved, waiting, leaked, enforced                *prometheus.Desc
+	budget, reserved, waiting, leaked, retries, enforced       *prometheus.Desc
 }
 
 func newLive(s Sources, c clients) *live {
@@ -44,6 +44,7 @@ func newLive(s Sources, c clients) *live {
 		reserved:       desc("penstock_reserved_memory_bytes", "Memory reserved by live runs' limits."),
 		waiting:        desc("penstock_queue_waiting", "Requests waiting for a slot.", "client"),
 		leaked:         desc("penstock_groups_leaked", "Groups that could not be removed yet."),
+		retries:        desc("penstock_group_remove_retries_total", "Removals of a group that had to be tried again."),
 		enforced:       desc("penstock_isolation_enforced", "Always 1; who holds each limit.", "resource", "by"),
 	}
 }
@@ -52,7 +53,7 @@ func newLive(s Sources, c clients) *live {
 func (l *live) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		l.active, l.stalled, l.memory, l.pids, l.cpuPressure, l.memoryPressure, l.treeMemory, l.treeProcesses,
-		l.budget, l.reserved, l.waiting, l.leaked, l.enforced,
+		l.budget, l.reserved, l.waiting, l.leaked, l.retries, l.enforced,
 	} {
 		ch <- d
 	}
@@ -92,6 +93,7 @@ func (l *live) Collect(ch chan<- prometheus.Metric) {
 	}
 	cage := l.from.Isolation()
 	gauge(l.leaked, float64(cage.LeakedGroups))
+	ch <- prometheus.MustNewConstMetric(l.retries, prometheus.CounterValue, float64(cage.RemoveRetries))
 	for resource, by := range map[string]string{"memory": string(cage.Memory), "pids": string(cage.Pids), "kill": string(cage.Kill)} {
 		if by != "" {
 			gauge(l.enforced, 1, resource, by)

@@ -43,7 +43,7 @@ func exercised(t *testing.T) *Metrics {
 			return admit.Stats{Budget: 100, Reserved: 60, WaitingBy: map[string]int{"bot": 2, "uid:1": 1, "uid:2": 1}}
 		},
 		Isolation: func() spawn.Isolation {
-			return spawn.Isolation{Memory: "kernel", Pids: "watch", Kill: "kernel", LeakedGroups: 1}
+			return spawn.Isolation{Memory: "kernel", Pids: "watch", Kill: "kernel", LeakedGroups: 1, RemoveRetries: 4}
 		},
 	})
 	start := time.Unix(1700000000, 0)

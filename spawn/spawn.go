@@ -123,4 +123,6 @@ type Isolation struct {
 	SelfTest     string          `json:"self_test"`       // "passed", "off", or "failed: ..."
 	Escape       string          `json:"escape_proofing"` // "mount namespace", "landlock", "none: why"
 	LeakedGroups int             `json:"leaked_groups"`
+	// RemoveRetries counts rmdir calls that had to be repeated; for metrics.
+	RemoveRetries uint64 `json:"-"`
 }

@@ -88,7 +88,7 @@ func (s *Spawner) Isolation() Isolation {
 		Mode: s.mode, Root: s.root.Path(),
 		Memory: e.Memory, Pids: e.Pids, Kill: e.Kill,
 		SelfTest: s.selfTest, Escape: s.launcher.escape,
-		LeakedGroups: s.root.Leaked(),
+		LeakedGroups: s.root.Leaked(), RemoveRetries: s.root.RemoveRetries(),
 	}
 }
 

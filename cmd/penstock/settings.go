@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"penstock/cgroup"
 	"penstock/config"
 )
 
@@ -38,6 +39,9 @@ func (s *settings) load() (config.Config, error) {
 	host, err := config.ReadHost()
 	if err != nil {
 		return config.Config{}, fmt.Errorf("read host: %w", err)
+	}
+	if limit, ok := cgroup.OwnMemoryMax(); ok {
+		host.GroupMemoryBytes = limit
 	}
 	return config.Load(config.Sources{File: s.file, Environ: os.Environ(), Flags: s.flags, Host: host})
 }
