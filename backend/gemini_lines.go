@@ -1,0 +1,82 @@
+package backend
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// geminiLine is one line of `--output-format stream-json` (gemini 0.61.0), or of
+// gemini_provider.cjs: the fields of all types that count.
+type geminiLine struct {
+	Type       string          `json:"type"`
+	SessionID  string          `json:"session_id"`
+	Role       string          `json:"role"`
+	Content    string          `json:"content"`
+	ToolName   string          `json:"tool_name"`
+	ToolID     string          `json:"tool_id"`
+	Parameters json.RawMessage `json:"parameters"`
+	Status     string          `json:"status"` // success, error
+	Output     json.RawMessage `json:"output"`
+	Message    string          `json:"message"`
+	Error      struct {
+		Type    string `json:"type"`
+		Message string `json:"message"`
+	} `json:"error"`
+	Stats *geminiStats `json:"stats"`
+
+	Code   int    `json:"code"`   // provider_refused: the HTTP status
+	Reason string `json:"reason"` // provider_finished
+}
+
+type geminiStats struct {
+	Input  int64 `json:"input_tokens"` // cached ones included
+	Output int64 `json:"output_tokens"`
+	Cached int64 `json:"cached"`
+}
+
+// event is the usage of the run; none when no model call came to an end.
+func (s *geminiStats) event() []Event {
+	if s == nil || *s == (geminiStats{}) {
+		return nil
+	}
+	return []Event{{Kind: UsageReport, Usage: &Usage{
+		PromptTokens: s.Input, CompletionTokens: s.Output, CachedTokens: &s.Cached,
+	}}}
+}
+
+// tool is a step of the CLI's own tools.
+func (l geminiLine) tool(names *toolNames) Event {
+	if l.Type == "tool_use" {
+		names.put(l.ToolID, l.ToolName)
+		return Event{Kind: ToolUse, Tool: &Tool{ID: l.ToolID, Name: l.ToolName, Status: "started", Input: rawText(l.Parameters)}}
+	}
+	t := &Tool{ID: l.ToolID, Name: names.take(l.ToolID), Status: "completed", Output: rawText(l.Output)}
+	if l.Status != "success" {
+		t.Status = "failed"
+		if t.Output == "" {
+			t.Output = bound(l.Error.Message, ToolTextMax)
+		}
+	}
+	return Event{Kind: ToolUse, Tool: t}
+}
+
+// geminiStatus finds the provider's status in an error's text, for a login whose
+// model calls don't go through fetch. For 429 the CLI puts advice of its own
+// where the provider's message has no status.
+func geminiStatus(message string) int {
+	for _, advice := range []string{"request a quota increase through", "Possible quota limitations in place"} {
+		if strings.Contains(message, advice) {
+			return 429
+		}
+	}
+	return statusIn(message)
+}
+
+// geminiPrompt keeps a prompt from being taken for a command of the CLI's, or of
+// the user's own making: a slash counts only as the very first byte.
+func geminiPrompt(text string) string {
+	if strings.HasPrefix(text, "/") {
+		return "\n" + text
+	}
+	return text
+}

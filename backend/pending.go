@@ -1,3 +1,0 @@
-package backend
-
-func newGemini(c Config) Backend { return nil }
