@@ -48,7 +48,7 @@ func (m *geminiMachine) line(l geminiLine) []Event {
 			return m.answer.text(l.Content)
 		}
 	case "tool_use", "tool_result":
-		m.start = m.answer.next()
+		m.answer.next()
 		return []Event{l.tool(&m.tools)}
 	case "error":
 		m.told = l.Message
