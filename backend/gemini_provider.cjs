@@ -4,7 +4,25 @@
 // answer was cut at the token limit. This tells them on stdout, as lines of the
 // CLI's own form. Nothing of what passes through is changed.
 "use strict"
+const options = process.env.NODE_OPTIONS
 delete process.env.NODE_OPTIONS // the tools of the agent must not load this
+
+// Where the operator lets the CLI start itself anew, its second process needs
+// this too, and the first makes an exit status of 1 of the other's death by a
+// signal: it shall die as that one did.
+const children = require("node:child_process")
+const { spawn } = children
+children.spawn = (command, args, more) => {
+  if (command !== process.execPath || !args?.includes?.(process.argv[1])) return spawn(command, args, more)
+  const child = spawn(command, args, { ...more, env: { ...(more?.env ?? process.env), NODE_OPTIONS: options } })
+  child.once("exit", (code, signal) => {
+    if (!signal) return
+    process.removeAllListeners(signal)
+    process.kill(process.pid, signal)
+  })
+  return child
+}
+require("node:module").syncBuiltinESMExports()
 
 const { fetch } = globalThis
 const write = process.stdout.write.bind(process.stdout) // before the CLI replaces it
