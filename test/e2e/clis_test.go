@@ -55,7 +55,7 @@ func TestStreamedAnswer(t *testing.T) {
 			if a.Receipt == nil {
 				t.Error("no receipt")
 			}
-			if cli == "kimi" != (a.Usage == nil) {
+			if n, _ := a.Usage["completion_tokens"].(float64); n <= 0 {
 				t.Errorf("usage %v", a.Usage)
 			}
 			t.Logf("first text %v, usage %v, receipt %v", a.First, a.Usage, a.Receipt)
