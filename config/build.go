@@ -47,7 +47,7 @@ func (b *builder) config() Config {
 }
 
 func (b *builder) checkBudget(budget Budget) {
-	if budget.Memory < memoryFloor && !b.bad["budget.memory"] {
+	if budget.Memory < MemoryFloor && !b.bad["budget.memory"] {
 		b.reject("budget.memory", "at least 32MiB", "%s is too small for any run", formatSize(budget.Memory))
 	}
 	if d := value[time.Duration](b.layers, "queue.max_wait"); d <= 0 {

@@ -3,9 +3,9 @@ package config
 import "time"
 
 const (
-	// memoryFloor is the least memory.max under which an exec still succeeds
+	// MemoryFloor is the least memory.max under which an exec still succeeds
 	// and fails for its own reasons.
-	memoryFloor = 32 * mib
+	MemoryFloor = 32 * mib
 	// pidsCeiling is PID_MAX_LIMIT of 64-bit Linux (include/linux/threads.h).
 	pidsCeiling = 4 << 20
 )
@@ -27,7 +27,7 @@ func (b *builder) limits(prefix string, budget Budget) Limits {
 		OutputMax:  value[int64](b.layers, key("output_max")),
 		LineMax:    value[int64](b.layers, key("line_max")),
 	}
-	if l.MemoryMax > budget.Memory && budget.Memory >= memoryFloor && !b.written(key("memory_max")) {
+	if l.MemoryMax > budget.Memory && budget.Memory >= MemoryFloor && !b.written(key("memory_max")) {
 		l.MemoryMax, l.Clipped = budget.Memory, true
 	}
 	if !b.written(key("line_max")) {
@@ -75,8 +75,8 @@ func (b *builder) checkLimits(prefix string, l Limits, budget Budget) {
 
 func limitRules(l Limits, budget Budget) []rule {
 	return []rule{
-		{"memory_max", "at least 32MiB: below it a program can't even start", formatSize(l.MemoryMax) + " is too small", l.MemoryMax < memoryFloor},
-		{"memory_max", "lower it or raise budget.memory", formatSize(l.MemoryMax) + " can never fit the budget of " + formatSize(budget.Memory), l.MemoryMax > budget.Memory && budget.Memory >= memoryFloor},
+		{"memory_max", "at least 32MiB: below it a program can't even start", formatSize(l.MemoryMax) + " is too small", l.MemoryMax < MemoryFloor},
+		{"memory_max", "lower it or raise budget.memory", formatSize(l.MemoryMax) + " can never fit the budget of " + formatSize(budget.Memory), l.MemoryMax > budget.Memory && budget.Memory >= MemoryFloor},
 		{"memory_high", "about 90% of memory_max, or leave it out", "memory_high of " + formatSize(l.MemoryHigh) + " is not below memory_max of " + formatSize(l.MemoryMax), l.MemoryHigh > 0 && l.MemoryHigh >= l.MemoryMax},
 		{"pids_max", "", "must be from 1 to 4194304", l.PidsMax < 1 || l.PidsMax > pidsCeiling},
 		{"cpu_weight", "", "must be from 1 to 10000", l.CPUWeight < 1 || l.CPUWeight > 10000},

@@ -98,6 +98,9 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 	if err != nil {
 		return run.Spec{}, err
 	}
+	if q.Limits.CPUMax > 0 && d.spawner.Enforced().CPU == "" {
+		return run.Spec{}, badRequest("limits.cpu_max", "limits.cpu_max can't be held on this host: cgroup v2 has no cpu controller here")
+	}
 	cwd, err := resolveCwd(q.Cwd, d.config.WorkspaceRoots)
 	if err != nil {
 		return run.Spec{}, err

@@ -69,6 +69,9 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
+	if err := capsHold(c, d.spawner.Enforced()); err != nil {
+		return nil, errors.Join(err, d.spawner.Close(context.WithoutCancel(ctx)), lock.Close())
+	}
 	d.runs, err = run.Open(ctx, run.Options{StateDir: c.StateDir, Lock: lock, Spawner: d.spawner, Logger: o.Logger, Observer: d.metrics})
 	if err != nil {
 		return nil, errors.Join(err, d.spawner.Close(context.WithoutCancel(ctx)))

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -56,6 +58,9 @@ func (q *chatRequest) limits(f fields) error {
 // memory limit he never set.
 func (q requestLimits) lower(l config.Limits) (config.Limits, error) {
 	if q.MemoryMax > 0 {
+		if q.MemoryMax < config.MemoryFloor {
+			return l, badRequest("limits.memory_max", "limits.memory_max of %d bytes is below %d, with which no program can start", q.MemoryMax, int64(config.MemoryFloor))
+		}
 		if l.MemoryMax > 0 && q.MemoryMax > l.MemoryMax {
 			return l, badRequest("limits.memory_max", "limits.memory_max of %d bytes is over this backend's cap of %d", q.MemoryMax, l.MemoryMax)
 		}
@@ -77,6 +82,19 @@ func (q requestLimits) lower(l config.Limits) (config.Limits, error) {
 		l.CPUMax = q.CPUMax
 	}
 	return l, nil
+}
+
+// capsHold refuses a start with caps that nobody on this host can hold.
+func capsHold(c config.Config, held spawn.Enforced) error {
+	if held.CPU != "" {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Backends)) {
+		if c.Backends[name].Limits.CPUMax > 0 {
+			return fmt.Errorf("backend %s: cpu_max: cgroup v2 has no cpu controller here to hold it (hint: take cpu_max out, or delegate the cpu controller)", name)
+		}
+	}
+	return nil
 }
 
 const cpuPeriod = 100 * time.Millisecond // the kernel's default for cpu.max

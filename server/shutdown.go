@@ -21,7 +21,7 @@ const (
 // drain timeout or until force ends, ends the rest, and closes. Health and
 // streams are served until the end.
 func (d *daemon) shutdown(srv *http.Server, force context.Context) error {
-	d.log.Info("draining", "timeout", d.config.DrainTimeout, "running", d.gate.Stats().Running)
+	d.log.Info("draining", "timeout", d.config.DrainTimeout.String(), "running", d.gate.Stats().Running)
 	d.draining.Store(true)
 	d.jobs.close()
 	d.gate.Drain()

@@ -70,7 +70,7 @@ func (d *daemon) account(x *exchange, w *reply, r *http.Request, begun time.Time
 	}
 	attrs := []slog.Attr{
 		slog.String("request_id", x.requestID), slog.String("method", r.Method), slog.String("path", r.URL.Path),
-		slog.Int("status", w.status), slog.Int64("bytes", w.bytes), slog.Duration("duration", took), slog.String("client", x.client),
+		slog.Int("status", w.status), slog.Int64("bytes", w.bytes), slog.Float64("seconds", took.Seconds()), slog.String("client", x.client),
 	}
 	if x.runID != "" {
 		attrs = append(attrs, slog.String("run_id", x.runID))

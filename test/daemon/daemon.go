@@ -26,6 +26,7 @@ type Options struct {
 	Config string            // TOML, appended to listen and state_dir
 	Env    map[string]string // beside PATH and HOME
 	Home   string            // "" is a fresh one
+	Bare   bool              // Config may set listen and state_dir itself
 }
 
 // Daemon is one running penstock.
@@ -117,7 +118,13 @@ func Launch(tb testing.TB, o Options) *Daemon {
 		}
 	}
 	port := freePort(tb)
-	top := fmt.Sprintf("listen = [\"127.0.0.1:%d\"]\nstate_dir = %q\nworkspace_roots = [%q]\n", port, filepath.Join(dir, "state"), dir)
+	top := fmt.Sprintf("workspace_roots = [%q]\n", dir)
+	if !o.Bare || !strings.Contains(o.Config, "listen") {
+		top += fmt.Sprintf("listen = [\"127.0.0.1:%d\"]\n", port)
+	}
+	if !o.Bare || !strings.Contains(o.Config, "state_dir") {
+		top += fmt.Sprintf("state_dir = %q\n", filepath.Join(dir, "state"))
+	}
 	file := filepath.Join(dir, "penstock.toml")
 	if err := os.WriteFile(file, []byte(top+o.Config), 0o600); err != nil {
 		tb.Fatal(err)
