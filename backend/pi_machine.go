@@ -8,11 +8,12 @@ import (
 // piMachine parses pi's lines. pi exits with 0 whatever happened: how the last
 // message of the model stopped is what counts, once the agent has settled.
 type piMachine struct {
-	answer answer
-	start  int // answer text before the current message
-	last   piMessage
-	usage  Usage
-	ended  bool
+	answer  answer
+	start   int // answer text before the current message
+	last    piMessage
+	usage   Usage
+	session string // named, not yet on disk
+	ended   bool
 }
 
 func (m *piMachine) Open() [][]byte { return nil }
@@ -28,9 +29,7 @@ func (m *piMachine) Line(line []byte) ([]Event, [][]byte) {
 	}
 	switch l.Type {
 	case "session":
-		if l.ID != "" {
-			return []Event{{Kind: Session, Session: l.ID}}, nil
-		}
+		m.session = l.ID
 	case "message_start":
 		return m.messageStart(l.Message), nil
 	case "message_update":
@@ -74,12 +73,24 @@ func (m *piMachine) messageEnd(message piMessage) []Event {
 		return nil
 	}
 	m.last = message
+	events := m.saved()
 	if message.Usage == nil || message.StopReason == "error" && message.Usage.Output == 0 {
-		return nil // pi doesn't know what a broken call used
+		return events // pi doesn't know what a broken call used
 	}
 	m.usage.add(*message.Usage)
 	report := m.usage
-	return []Event{{Kind: UsageReport, Usage: &report}}
+	return append(events, Event{Kind: UsageReport, Usage: &report})
+}
+
+// saved tells the session's id once: pi names it at the start, but writes it to
+// disk with the first answer; before that it can't be resumed (0.87.1).
+func (m *piMachine) saved() []Event {
+	if m.session == "" {
+		return nil
+	}
+	id := m.session
+	m.session = ""
+	return []Event{{Kind: Session, Session: id}}
 }
 
 func (l piLine) tool() *Tool {
