@@ -259,7 +259,8 @@ func TestBackgroundChildHoldsStdout(t *testing.T) {
 
 func TestConversation(t *testing.T) {
 	m := open(t)
-	prompt := strings.Repeat("0123456789abcdef", 2<<20/16)
+	// Several times what a FIFO holds; bash reads it byte by byte.
+	prompt := strings.Repeat("0123456789abcdef", 256<<10/16)
 	r := start(t, m, script(`read hello; echo "t $hello"; sleep 0.2; read prompt; echo "t ${#prompt}"; echo "w more"; read more; echo "t $more"; echo "d stop"; sleep 300`, func(s *Spec) {
 		s.Backend = agent{talks: true}
 		s.Argv[0] = "/bin/bash"
