@@ -3,8 +3,8 @@ package cgroup
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,6 +12,8 @@ import (
 // dir is a group's directory held open. Its files are reached with openat, so
 // that a path which is removed and made again is never mistaken for it; the
 // os.File keeps a concurrent close from handing us somebody else's descriptor.
+// The files below are bare descriptors: they never block, so the runtime's
+// poller has nothing to do for them, and a run opens a dozen.
 type dir struct {
 	path string
 	f    *os.File
@@ -30,63 +32,75 @@ func (d *dir) close() error { return d.f.Close() }
 // fd is -1 once the directory is closed.
 func (d *dir) fd() int { return int(d.f.Fd()) }
 
-func (d *dir) open(file string, flags int) (*os.File, error) {
+// with opens a file for the time of one call.
+func (d *dir) with(file string, flags int, use func(fd int) error) error {
 	path := d.path + "/" + file
 	rc, err := d.f.SyscallConn()
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		return wrapPath("open", path, err)
 	}
 	var fd int
 	var openErr error
 	err = rc.Control(func(at uintptr) {
-		for {
-			fd, openErr = unix.Openat(int(at), file, flags|unix.O_CLOEXEC, 0)
-			if openErr != unix.EINTR {
-				return
-			}
-		}
+		fd, openErr = restarted(func() (int, error) { return unix.Openat(int(at), file, flags|unix.O_CLOEXEC, 0) })
 	})
 	if err != nil {
 		openErr = os.ErrClosed
 	}
 	if openErr != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: openErr}
+		return wrapPath("open", path, openErr)
 	}
-	return os.NewFile(uintptr(fd), path), nil
+	defer unix.Close(fd)
+	return use(fd)
 }
 
-func (d *dir) read(file string) ([]byte, error) {
-	f, err := d.open(file, unix.O_RDONLY)
-	if err != nil {
-		return nil, err
+func (d *dir) read(file string) (b []byte, err error) {
+	err = d.with(file, unix.O_RDONLY, func(fd int) error {
+		b, err = readAll(fd)
+		return wrapPath("read", d.path+"/"+file, err)
+	})
+	return b, err
+}
+
+// readAll reads from the file's beginning, wherever its offset is.
+func readAll(fd int) ([]byte, error) {
+	b := make([]byte, 0, 512)
+	for {
+		n, err := restarted(func() (int, error) { return unix.Pread(fd, b[len(b):cap(b)], int64(len(b))) })
+		if n <= 0 || err != nil {
+			return b, err
+		}
+		if b = b[:len(b)+n]; len(b) == cap(b) {
+			b = slices.Grow(b, len(b))
+		}
 	}
-	defer f.Close()
-	b, err := io.ReadAll(f)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", f.Name(), unwrapPath(err))
-	}
-	return b, nil
 }
 
 // write hands the kernel the value in one write(2): cgroup files take no parts.
 func (d *dir) write(file, value string) error {
-	f, err := d.open(file, unix.O_WRONLY)
+	err := d.with(file, unix.O_WRONLY, func(fd int) error { return writeOnce(fd, value) })
 	if err != nil {
-		return fmt.Errorf("write %s/%s: %q: %w", d.path, file, value, unwrapPath(err))
-	}
-	_, err = f.WriteString(value)
-	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write %s/%s: %q: %w", d.path, file, value, unwrapPath(err))
 	}
 	return nil
 }
 
-func (d *dir) has(file string) bool {
-	f, err := d.open(file, unix.O_PATH)
-	if err != nil {
-		return false
+func writeOnce(fd int, value string) error {
+	_, err := restarted(func() (int, error) { return unix.Write(fd, []byte(value)) })
+	return err
+}
+
+// restarted repeats a call that a signal interrupted: the runtime preempts by signal.
+func restarted(call func() (int, error)) (int, error) {
+	for {
+		if n, err := call(); err != unix.EINTR {
+			return n, err
+		}
 	}
-	return f.Close() == nil
+}
+
+func (d *dir) has(file string) bool {
+	return d.with(file, unix.O_PATH, func(int) error { return nil }) == nil
 }
 
 func unwrapPath(err error) error {

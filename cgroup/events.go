@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,15 +35,7 @@ func parsePopulated(r io.Reader) (bool, error) {
 
 // populated reads cgroup.events: has the group or any below it a process.
 func (d *dir) populated() (bool, error) {
-	b, err := d.read("cgroup.events")
-	if err != nil {
-		return false, err
-	}
-	p, err := parsePopulated(bytes.NewReader(b))
-	if err != nil {
-		return false, fmt.Errorf("parse %s/cgroup.events: %w", d.path, err)
-	}
-	return p, nil
+	return parseIn(d, "cgroup.events", parsePopulated)
 }
 
 // waitEmpty returns nil when no process is left, or the group is gone.
@@ -79,21 +70,22 @@ func (d *dir) waitEmpty(ctx context.Context) error {
 
 // awaitNotice blocks until cgroup.events changes or noticeWait is over.
 func (d *dir) awaitNotice() error {
-	f, err := d.open("cgroup.events", unix.O_RDONLY)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	// Reading arms the notification of this open file.
-	busy, err := parsePopulated(f)
-	if err != nil || !busy {
-		return err
-	}
-	fds := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLPRI}}
-	if _, err := unix.Poll(fds, int(noticeWait.Milliseconds())); err != nil && err != unix.EINTR {
-		return &os.PathError{Op: "poll", Path: f.Name(), Err: err}
-	}
-	return nil
+	return d.with("cgroup.events", unix.O_RDONLY, func(fd int) error {
+		// Reading arms the notification of this open file.
+		b, err := readAll(fd)
+		if err != nil {
+			return wrapPath("read", d.path+"/cgroup.events", err)
+		}
+		busy, err := parsePopulated(bytes.NewReader(b))
+		if err != nil || !busy {
+			return err
+		}
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}
+		if _, err := unix.Poll(fds, int(noticeWait.Milliseconds())); err != nil && err != unix.EINTR {
+			return wrapPath("poll", d.path+"/cgroup.events", err)
+		}
+		return nil
+	})
 }
 
 // busy names the processes that hold a group.

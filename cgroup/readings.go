@@ -15,7 +15,7 @@ type readings struct {
 }
 
 func parsed[T any](r *readings, file string, parse func(io.Reader) (T, error)) *T {
-	b, err := r.d.read(file)
+	v, err := parseIn(r.d, file, parse)
 	if absent(err) {
 		return nil
 	}
@@ -23,12 +23,21 @@ func parsed[T any](r *readings, file string, parse func(io.Reader) (T, error)) *
 		r.errs = append(r.errs, err)
 		return nil
 	}
+	return &v
+}
+
+// parseIn reads and parses one file of a group.
+func parseIn[T any](d *dir, file string, parse func(io.Reader) (T, error)) (T, error) {
+	b, err := d.read(file)
+	if err != nil {
+		var none T
+		return none, err
+	}
 	v, err := parse(bytes.NewReader(b))
 	if err != nil {
-		r.errs = append(r.errs, fmt.Errorf("parse %s/%s: %w", r.d.path, file, err))
-		return nil
+		err = fmt.Errorf("parse %s/%s: %w", d.path, file, err)
 	}
-	return &v
+	return v, err
 }
 
 func (r *readings) value(file string) *uint64 { return parsed(r, file, parseValue) }

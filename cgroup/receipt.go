@@ -29,34 +29,42 @@ type Receipt struct {
 // Receipt reads what the run used; call it when the group is empty and before
 // Remove. A failure comes with all that could be read.
 func (g *Group) Receipt() (Receipt, error) {
-	if _, err := g.dir.populated(); err != nil {
-		return Receipt{EnforcedBy: g.root.enforced}, err
+	rec := Receipt{EnforcedBy: g.root.enforced}
+	// Every group has this file: without it the group itself is gone, and the
+	// absence of the others would tell nothing.
+	stat, err := parseIn(g.dir, "cpu.stat", parseFlat)
+	if err != nil {
+		return rec, err
 	}
+	cpu := flat(stat)
+	rec.CPUUserUsec, rec.CPUSystemUsec, rec.CPUThrottledUsec = cpu.get("user_usec"), cpu.get("system_usec"), cpu.get("throttled_usec")
 	r := &readings{d: g.dir}
-	local := r.flat("memory.events.local")
-	cpu := r.flat("cpu.stat")
-	rec := Receipt{
-		MemoryPeakBytes: r.value("memory.peak"),
-		MemoryMaxBytes:  r.limit("memory.max"),
-		OOMEvents:       local.get("oom"),
-		// A victim in a group the run made below its own counts only in the
-		// hierarchical file.
-		OOMKills:           r.flat("memory.events").get("oom_kill"),
-		OOMGroupKills:      local.get("oom_group_kill"),
-		SwapPeakBytes:      r.value("memory.swap.peak"),
-		PidsPeak:           r.value("pids.peak"),
-		PidsMax:            r.limit("pids.max"),
-		PidsRefused:        r.flat("pids.events").get("max"),
-		CPUUserUsec:        cpu.get("user_usec"),
-		CPUSystemUsec:      cpu.get("system_usec"),
-		CPUThrottledUsec:   cpu.get("throttled_usec"),
-		MemoryPressureUsec: r.pressure("memory.pressure").some.totalUsec(),
-		CPUPressureUsec:    r.pressure("cpu.pressure").some.totalUsec(),
-		EnforcedBy:         g.root.enforced,
+	if rec.EnforcedBy.Memory == Kernel {
+		rec.memory(r)
 	}
+	if rec.EnforcedBy.Pids == Kernel {
+		rec.PidsPeak = r.value("pids.peak")
+		rec.PidsMax = r.limit("pids.max")
+		rec.PidsRefused = r.flat("pids.events").get("max")
+	}
+	rec.MemoryPressureUsec = r.pressure("memory.pressure").some.totalUsec()
+	rec.CPUPressureUsec = r.pressure("cpu.pressure").some.totalUsec()
 	if io := parsed(r, "io.stat", parseIOStat); io != nil {
 		rec.IOReadBytes, rec.IOWriteBytes = &io.read, &io.written
 	}
 	g.seen.enter(&rec, g.settings)
 	return rec, r.err()
+}
+
+// memory reads the files of the memory controller.
+func (rec *Receipt) memory(r *readings) {
+	local := r.flat("memory.events.local")
+	rec.MemoryPeakBytes = r.value("memory.peak")
+	rec.MemoryMaxBytes = r.limit("memory.max")
+	rec.OOMEvents = local.get("oom")
+	rec.OOMGroupKills = local.get("oom_group_kill")
+	// A victim in a group the run made below its own counts only in the
+	// hierarchical file.
+	rec.OOMKills = r.flat("memory.events").get("oom_kill")
+	rec.SwapPeakBytes = r.value("memory.swap.peak")
 }

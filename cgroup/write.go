@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // limit is one file to write and what it must read as afterwards.
@@ -31,12 +33,15 @@ func memory(file string, n int64) limit {
 // set writes a limit and reads it back: a value the kernel took differently is
 // a limit that does not hold.
 func (d *dir) set(l limit) error {
-	if err := d.write(l.file, l.value); err != nil {
+	var got []byte
+	err := d.with(l.file, unix.O_RDWR, func(fd int) (err error) {
+		if err = writeOnce(fd, l.value); err == nil {
+			got, err = readAll(fd)
+		}
 		return err
-	}
-	got, err := d.read(l.file)
+	})
 	if err != nil {
-		return err
+		return fmt.Errorf("write %s/%s: %q: %w", d.path, l.file, l.value, unwrapPath(err))
 	}
 	if s := strings.TrimSpace(string(got)); s != l.reads {
 		return fmt.Errorf("write %s/%s: %q: reads back as %q, want %q", d.path, l.file, l.value, s, l.reads)

@@ -122,21 +122,17 @@ func TestChildLeadsASessionAndIsTheOOMKillersChoice(t *testing.T) {
 	awaitProcess(t, p)
 }
 
-func TestRaiseScoreKeepsHigherOnes(t *testing.T) {
-	for now, want := range map[string]string{"-900\n": "500", "0\n": "500", "700\n": "700\n"} {
+func TestScoreOfChildrenIsNeverLowered(t *testing.T) {
+	for own, want := range map[string]int{"-900\n": 500, "0\n": 500, "700\n": 700} {
 		path := filepath.Join(t.TempDir(), "score")
-		if err := os.WriteFile(path, []byte(now), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(own), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		// The kernel's file takes a write as a whole; this one keeps its tail.
-		if err := raiseScoreFile(path); err != nil {
-			t.Fatal(err)
-		}
-		if got, _ := os.ReadFile(path); !strings.HasPrefix(string(got), want) {
-			t.Errorf("%q became %q, want %q", now, got, want)
+		if got, err := scoreOfChildren(path); got != want || err != nil {
+			t.Errorf("%q gives %d, %v, want %d", own, got, err, want)
 		}
 	}
-	if err := raiseOOMScore(1 << 30); err != nil {
+	if err := setOOMScore(1<<30, 500); err != nil {
 		t.Errorf("a process that is gone: %v", err)
 	}
 }

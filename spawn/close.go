@@ -34,6 +34,9 @@ func (s *Spawner) Close(ctx context.Context) error {
 	if !quiet(&s.watches, teardownMax) {
 		errs = append(errs, errors.New("close spawner: a teardown is still under way"))
 	}
+	if s.null != nil {
+		errs = append(errs, s.null.Close())
+	}
 	return errors.Join(errs...)
 }
 

@@ -4,38 +4,41 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strconv"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // childOOMScore makes a run the kernel's first choice when the whole host is
 // short: the daemon's own unit has a negative score, which children inherit.
 const childOOMScore = 500
 
-// raiseOOMScore sets /proc/PID/oom_score_adj (proc(5)) to at least
-// childOOMScore. A process that has ended already is no error.
-func raiseOOMScore(pid int) error {
-	path := fmt.Sprintf("/proc/%d/oom_score_adj", pid)
-	err := raiseScoreFile(path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
-		return nil
-	}
-	return err
-}
-
-func raiseScoreFile(path string) error {
+// scoreOfChildren is childOOMScore, or the score of the process that the
+// oom_score_adj file (proc(5)) belongs to where that is higher.
+func scoreOfChildren(path string) (int, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	now, err := strconv.Atoi(string(bytes.TrimSpace(text)))
+	own, err := strconv.Atoi(string(bytes.TrimSpace(text)))
 	if err != nil {
-		return fmt.Errorf("parse %s: %w", path, err)
+		return 0, fmt.Errorf("parse %s: %w", path, err)
 	}
-	if now >= childOOMScore {
+	return max(own, childOOMScore), nil
+}
+
+// setOOMScore gives a process its score; one that has ended already is no error.
+// The descriptor is a bare one: this is on the way of every start.
+func setOOMScore(pid, score int) error {
+	path := fmt.Sprintf("/proc/%d/oom_score_adj", pid)
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		_, err = unix.Write(fd, strconv.AppendInt(nil, int64(score), 10))
+		err = errors.Join(err, unix.Close(fd))
+	}
+	if err == nil || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
 		return nil
 	}
-	return os.WriteFile(path, []byte(strconv.Itoa(childOOMScore)), 0)
+	return fmt.Errorf("write %s: %w", path, err)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -21,6 +22,8 @@ type Spawner struct {
 	selfTest string
 	swept    cgroup.Swept
 	startMax time.Duration
+	null     *os.File // /dev/null, where a command names no file
+	score    int      // oom_score_adj of every child
 
 	closed chan struct{} // nothing removes groups any more
 
@@ -55,6 +58,12 @@ func Open(ctx context.Context, o Options) (*Spawner, error) {
 }
 
 func (s *Spawner) prepare(ctx context.Context, selfTest bool) (err error) {
+	if s.null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
+		return err
+	}
+	if s.score, err = scoreOfChildren("/proc/self/oom_score_adj"); err != nil {
+		return err
+	}
 	if s.swept, err = s.root.Sweep(ctx); err != nil {
 		return fmt.Errorf("sweep %s: %w", s.root.Path(), err)
 	}

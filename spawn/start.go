@@ -45,7 +45,7 @@ func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := raiseOOMScore(proc.Pid); err != nil {
+	if err := setOOMScore(proc.Pid, s.score); err != nil {
 		s.log.Warn("child keeps the daemon's OOM score", "run", c.ID, "err", err)
 	}
 	p := newProcess(c, g, proc, began, s.log)
@@ -68,14 +68,9 @@ type birth struct {
 // bear starts the command in the group from the launcher thread. On error the
 // group is gone or given to the janitor.
 func (s *Spawner) bear(ctx context.Context, c Command, g *cgroup.Group) (*os.Process, error) {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return nil, s.unborn(c, g, err)
-	}
-	defer null.Close()
-	attr := attributes(c, g.FD(), null)
+	attr := attributes(c, g.FD(), s.null)
 	answer := make(chan birth, 1)
-	err = s.launcher.do(ctx, func() {
+	err := s.launcher.do(ctx, func() {
 		if ctx.Err() != nil {
 			answer <- birth{err: context.Cause(ctx)}
 			return

@@ -62,9 +62,7 @@ func (p *Process) teardown() {
 			errs = append(errs, err)
 		}
 	}
-	survived, err := p.kill()
-	note(err)
-	leaked, err := p.awaitEmpty()
+	survived, leaked, err := p.empty()
 	note(err)
 	receipt, err := p.group.Receipt()
 	note(err)
@@ -82,18 +80,24 @@ func (p *Process) teardown() {
 	close(p.ended)
 }
 
-// kill ends whatever is left and counts what had outlived a leader that was
-// gone already.
-func (p *Process) kill() (survived int, err error) {
+// empty ends whatever is left and waits for it. A leader that was gone already
+// and left nobody behind, which is the rule, needs neither.
+func (p *Process) empty() (survived int, leaked bool, err error) {
 	alone := p.isExited()
 	populated, err := p.group.Populated()
 	if alone && err == nil && !populated {
-		return 0, nil
+		return 0, false, nil
 	}
+	survived, killErr := p.kill(alone)
+	leaked, waitErr := p.awaitEmpty()
+	return survived, leaked, errors.Join(err, killErr, waitErr)
+}
+
+// kill ends the group and counts who had outlived a leader that was gone.
+func (p *Process) kill(alone bool) (survived int, err error) {
 	if alone {
 		procs, procsErr := p.group.Procs()
-		err = errors.Join(err, procsErr)
-		survived = len(procs)
+		survived, err = len(procs), procsErr
 	}
 	if killErr := p.group.Kill(); killErr != nil {
 		err = errors.Join(err, killErr)

@@ -103,7 +103,7 @@ func TestTeardownInOrder(t *testing.T) {
 	c.BeforeRemove = func() { g.note("before remove") }
 	p, _ := supervised(t, g, c, "exit 3")
 	await(t, "end", p.Ended())
-	if diff := cmp.Diff([]string{"wait", "receipt", "before remove", "remove"}, g.calls); diff != "" {
+	if diff := cmp.Diff([]string{"receipt", "before remove", "remove"}, g.calls); diff != "" {
 		t.Error(diff)
 	}
 	if o := p.Outcome(); o.Exit != (Exit{Code: 3, Known: true}) || o.Reason != "" || o.Leaked || o.Err != nil {
