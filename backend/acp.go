@@ -18,11 +18,17 @@ type acpProfile struct {
 	argv []string
 	set  map[string]string
 	pass []string
-	node bool // runs on node, which is to know the memory limit
+	// script is how its runtime is told to load provider.cjs, as a name and a
+	// value for the environment; nil, or no name, where it can't be.
+	script func(Request) (name, value string)
+	// refusals and breaks are how many model calls may be refused or break in a
+	// row before the turn is ended; 0 leaves it to the agent.
+	refusals, breaks int
 	// modes are the agent's own words for our permissions "bypass" and "plan".
 	modes map[string]string
-	// verify: the agent tries broken streams again without a word; the text it
-	// keeps is asked for at the turn's end (acp_verify.go).
+	// verify: the agent tries broken streams again without a word; where the
+	// script tells nothing, the text it keeps is asked for at the turn's end
+	// (acp_verify.go).
 	verify bool
 	// tally: the agent tells tokens, and shows failed turns, only by its /usage
 	// command (kimi_tally.go).
@@ -51,8 +57,11 @@ func (b acpBackend) Command(r Request) (Command, error) {
 	}
 	own := map[string]string{"TMPDIR": r.Tmp}
 	maps.Copy(own, b.profile.set)
-	if heap := nodeHeap(r.MemoryMax); b.profile.node && heap != "" {
-		own["NODE_OPTIONS"] = heap
+	var files []File
+	if b.profile.script != nil {
+		if name, value := b.profile.script(r); name != "" {
+			own[name], files = value, providerFiles()
+		}
 	}
 	set, pass := b.environment(own, b.profile.pass...)
 	return Command{
@@ -60,6 +69,7 @@ func (b acpBackend) Command(r Request) (Command, error) {
 		Set:   set,
 		Pass:  pass,
 		Input: Conversation,
+		Files: files,
 	}, nil
 }
 

@@ -17,7 +17,8 @@ type acpResult struct {
 // goes before the terminal event.
 func (m *acpMachine) turnEnded(answer rpcMessage) {
 	m.turning = false
-	if m.refused("session/prompt", answer) {
+	if answer.Error != nil {
+		m.fail(m.promptFailure(*answer.Error))
 		return
 	}
 	var result acpResult
@@ -38,9 +39,22 @@ func (m *acpMachine) turnEnded(answer rpcMessage) {
 	m.settle(Event{Kind: Done, Finish: finish})
 }
 
+// promptFailure is why the agent broke the turn off. What it says of a model call
+// that failed need not have the status.
+func (m *acpMachine) promptFailure(e rpcError) *Failure {
+	failure := acpFailure("session/prompt", e)
+	if seen := m.calls.failure(); seen != nil && failure.Status == 0 {
+		return seen
+	}
+	return failure
+}
+
 // settle makes sure of the text and of the saved session, in that order, and
 // then gives the terminal event.
 func (m *acpMachine) settle(last Event) {
+	if f := m.calls.failure(); last.Kind == Done && f != nil {
+		last = Event{Kind: Failed, Failure: f}
+	}
 	if last.Kind == Done && len(m.text.parts) == 0 && !m.tools.used {
 		last = Event{Kind: Failed, Failure: providerFailure(0,
 			"the turn ended without text or tool use, and the agent gives no reason")}
@@ -48,7 +62,7 @@ func (m *acpMachine) settle(last Event) {
 	switch {
 	case m.profile.tally && !m.tally.final:
 		m.askUsage(func() { m.tallied(last) })
-	case m.profile.verify && m.verifier == nil && len(m.text.parts) > 0:
+	case m.profile.verify && m.verifier == nil && !m.calls.told && len(m.text.parts) > 0:
 		m.verify(func() { m.settle(last) })
 	case m.profile.close:
 		m.rpc.call("session/close", map[string]any{"sessionId": m.session}, func(rpcMessage) { m.end(last) })

@@ -19,6 +19,8 @@ type acpMachine struct {
 	turning  bool // between session/prompt and its answer; other updates are history
 	text     acpText
 	tools    acpTools
+	calls    providerCalls
+	earlier  string // id of the last message before the current model call
 	tally    kimiTally
 	verifier *acpVerifier
 	ended    bool
@@ -56,8 +58,11 @@ func (m *acpMachine) Line(line []byte) ([]Event, [][]byte) {
 	if m.ended || blank(line) {
 		return nil, nil
 	}
+	call, ofProvider := parseProviderLine(line)
 	message, ok := parseRPC(line)
 	switch {
+	case ofProvider:
+		m.called(call)
 	case !ok:
 		return []Event{strayLine(line)}, nil
 	case message.isRequest():
@@ -88,6 +93,17 @@ func (m *acpMachine) refused(what string, answer rpcMessage) bool {
 	}
 	m.fail(acpFailure(what, *answer.Error))
 	return true
+}
+
+// called follows the turn's model calls, and ends a turn that fails again and again.
+func (m *acpMachine) called(l providerLine) {
+	if l.Type == "provider_call" && m.calls.failure() == nil {
+		m.earlier = m.text.last()
+	}
+	m.emit(m.calls.take(l, &m.text.answer)...)
+	if f := m.calls.hopeless(m.profile.refusals, m.profile.breaks); f != nil {
+		m.fail(f)
+	}
 }
 
 func (m *acpMachine) initialized(answer rpcMessage) {

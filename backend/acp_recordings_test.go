@@ -36,14 +36,16 @@ func TestACPRecordings(t *testing.T) {
 		{kind: "kimi", scenario: "think", text: "tok0 tok1 tok2 " + whole, ended: "stop"},
 		{kind: "kimi", scenario: "tool", text: "tok0 tok1 tok2 tok3 tok4 tool-said: from-the-tool " + whole, ended: "stop"},
 		{kind: "kimi", scenario: "resume", text: "tok0 tok1 recalled: heron marked-user-turns=2", ended: "stop"},
-		{kind: "kimi", scenario: "empty", ended: "cli_error", message: "kimi-code.log"},
-		{kind: "kimi", scenario: "e400", ended: "cli_error", message: "kimi-code.log"},
+		{kind: "kimi", scenario: "empty", ended: "cli_error", message: "without text"},
+		{kind: "kimi", scenario: "e400", ended: "cli_error 400", message: "scripted error 400"},
 		{kind: "kimi", scenario: "e401", ended: "provider_auth 401", message: "scripted error 401"},
-		{kind: "kimi", scenario: "e429", ended: "cli_error", message: "kimi-code.log"},
-		{kind: "kimi", scenario: "e500", ended: "cli_error", message: "kimi-code.log"},
+		{kind: "kimi", scenario: "e429", ended: "provider_rate_limit 429", message: "scripted error 429"},
+		{kind: "kimi", scenario: "e500", ended: "provider_error 500", message: "scripted error 500"},
 		// kimi itself calls these two a turn like any other.
-		{kind: "kimi", scenario: "mid", text: "tok0 tok1 tok2 ", ended: "cli_error", message: "the model call failed"},
-		{kind: "kimi", scenario: "abrupt", text: "tok0 tok1 tok2 ", ended: "cli_error", message: "the model call failed"},
+		{kind: "kimi", scenario: "mid", text: "tok0 tok1 tok2 ", ended: "provider_error", message: "scripted error in the stream"},
+		{kind: "kimi", scenario: "abrupt", text: "tok0 tok1 tok2 ", ended: "provider_error", message: "ECONNRESET"},
+		{kind: "kimi", scenario: "void", text: "tok0 tok1 tok2 " + whole, ended: "stop", voids: 1, notices: 1},
+		{kind: "kimi", scenario: "void-event", text: "tok0 tok1 tok2 " + whole, ended: "stop", voids: 1, notices: 1},
 		{kind: "kimi", scenario: "killed", text: "tok0 tok1 ", ended: "nothing", notices: 1},
 
 		{kind: "opencode", scenario: "text", text: "tok0 tok1 tok2 tok3 " + whole, ended: "stop"},
@@ -55,8 +57,12 @@ func TestACPRecordings(t *testing.T) {
 		{kind: "opencode", scenario: "e400", ended: "cli_error 400", message: "scripted error 400"},
 		{kind: "opencode", scenario: "e401", ended: "provider_auth 401", message: "scripted error 401"},
 		{kind: "opencode", scenario: "e429", ended: "provider_rate_limit 429", message: "scripted error 429"},
-		{kind: "opencode", scenario: "void", text: "tok0 tok1 tok2 " + whole, ended: "stop", voids: 1},
-		{kind: "opencode", scenario: "void-event", text: "tok0 tok1 tok2 " + whole, ended: "stop", voids: 1},
+		{kind: "opencode", scenario: "e500", ended: "provider_error 500", message: "scripted error 500"},
+		// It is given three attempts, not its own five. Of "mid", the last one's text comes late.
+		{kind: "opencode", scenario: "mid", ended: "provider_error", message: "scripted error in the stream", voids: 2, notices: 2},
+		{kind: "opencode", scenario: "abrupt", text: "tok0 tok1 tok2 ", ended: "provider_error", message: "connection was closed", voids: 2, notices: 2},
+		{kind: "opencode", scenario: "void", text: "tok0 tok1 tok2 " + whole, ended: "stop", voids: 1, notices: 1},
+		{kind: "opencode", scenario: "void-event", text: "tok0 tok1 tok2 " + whole, ended: "stop", voids: 1, notices: 1},
 		{kind: "opencode", scenario: "killed", text: "tok0 tok1 ", ended: "nothing", notices: 1},
 	} {
 		t.Run(row.kind+"/"+row.scenario, func(t *testing.T) {

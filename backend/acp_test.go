@@ -53,6 +53,11 @@ func chunk(text string) string {
 	return fmt.Sprintf(`{"method":"session/update","params":{"sessionId":"s1","update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":%q}}}}`, text)
 }
 
+// say is a chunk of a message with an id.
+func say(id, text string) string {
+	return strings.Replace(chunk(text), `"content"`, `"messageId":"`+id+`","content"`, 1)
+}
+
 func answered(id int, result string) string { return fmt.Sprintf(`{"id":%d,"result":%s}`, id, result) }
 
 // The steps each machine takes with the real CLI's answers, and the words in them.
@@ -70,10 +75,10 @@ func TestACPConversation(t *testing.T) {
 			[]string{"initialize", "session/resume", "session/set_mode", "session/prompt", "session/prompt", "session/prompt", "session/close"},
 			[]string{`"text":"/usage"`, `"text":"hello"`}},
 		{"opencode", "text", Request{Cwd: "/w", Prompt: "hello", System: "be brief"},
-			[]string{"initialize", "session/new", "session/prompt", "session/load"},
+			[]string{"initialize", "session/new", "session/prompt"},
 			[]string{`"text":"be brief\n\nhello"`}},
 		{"opencode", "text", Request{Cwd: "/w", Prompt: "/etc/hosts?", Model: "fake/fake-model"},
-			[]string{"initialize", "session/new", "session/prompt", "session/load"},
+			[]string{"initialize", "session/new", "session/prompt"},
 			[]string{`message\u003e\n/etc/hosts?\n\u003c/message`}},
 	} {
 		lines := strings.Split(strings.TrimSpace(string(recording(t, row.kind, row.scenario))), "\n")
@@ -250,9 +255,6 @@ func TestKimiFailureAfterATool(t *testing.T) {
 
 // Only the messages from the first broken one on are sent anew.
 func TestOpencodeMendsFromTheBrokenMessage(t *testing.T) {
-	say := func(id, text string) string {
-		return strings.Replace(chunk(text), `"content"`, `"messageId":"`+id+`","content"`, 1)
-	}
 	lines := []string{plainAgent, opened, say("m1", "one"), say("m2", "vo"), say("m2", "two"), say("m3", "three"), answered(2, `{"stopReason":"end_turn"}`)}
 	kept := []string{say("m0", "an earlier turn's"), say("m1", "one"), say("m2", "two"), say("m3", "three"), answered(3, "{}")}
 	events, _, _ := talk(t, "opencode", Request{}, append(slices.Clone(lines), kept...)...)
@@ -294,13 +296,16 @@ func TestACPCommands(t *testing.T) {
 		argv []string
 		set  map[string]string
 	}{
-		{"kimi", []string{"acp", "-x"}, map[string]string{"TMPDIR": "/t", "KIMI_LOOP_MAX_ATTEMPTS_PER_STEP": "1", "NODE_OPTIONS": "--max-old-space-size=1536"}},
-		{"opencode", []string{"acp", "-x"}, map[string]string{"TMPDIR": "/t", "OPENCODE_PURE": "1"}},
+		{"kimi", []string{"acp", "-x"}, map[string]string{"TMPDIR": "/t", "KIMI_LOOP_MAX_ATTEMPTS_PER_STEP": "1", "NODE_OPTIONS": `--require="/d/provider.cjs" --max-old-space-size=1536`}},
+		{"opencode", []string{"acp", "-x"}, map[string]string{"TMPDIR": "/t", "OPENCODE_PURE": "1", "BUN_INSPECT_PRELOAD": "/d/provider.cjs"}},
 		{"acp", []string{"-x"}, map[string]string{"TMPDIR": "/t"}},
 	} {
 		c := commandOf(t, Config{Kind: row.kind, ExtraArgs: []string{"-x"}}, r)
-		if !slices.Equal(c.Argv, row.argv) || c.Input != Conversation || len(c.Prompt) > 0 || len(c.Files) > 0 || c.Settle || c.SoftEnd {
+		if !slices.Equal(c.Argv, row.argv) || c.Input != Conversation || len(c.Prompt) > 0 || c.Settle || c.SoftEnd {
 			t.Errorf("%s: %+v", row.kind, c)
+		}
+		if scripted := len(c.Files) == 1 && c.Files[0].Name == "provider.cjs"; scripted != (row.kind != "acp") {
+			t.Errorf("%s: files %+v", row.kind, c.Files)
 		}
 		for name, value := range row.set {
 			if c.Set[name] != value {

@@ -31,3 +31,11 @@ func (t *acpText) chunk(id, text string) []Event {
 
 // step says that a tool was used: what follows is another message.
 func (t *acpText) step() { t.stepped = true }
+
+// last is the id of the newest message; "" is none.
+func (t *acpText) last() string {
+	if len(t.parts) == 0 {
+		return ""
+	}
+	return t.parts[len(t.parts)-1].id
+}

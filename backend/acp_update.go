@@ -35,6 +35,10 @@ func (m *acpMachine) turn(u acpUpdate) {
 	case "agent_message_chunk":
 		m.tally.stirred()
 		m.emit(m.text.chunk(u.MessageID, blockText(u.Content))...)
+		// opencode sends text somewhat later than the script its lines.
+		if u.MessageID != "" && u.MessageID == m.earlier {
+			m.calls.start = m.text.answer.sent
+		}
 	case "agent_thought_chunk":
 		m.tally.stirred()
 		if text := blockText(u.Content); text != "" {

@@ -1,14 +1,9 @@
 package backend
 
 import (
-	_ "embed" // gemini_provider.cjs
 	"fmt"
 	"path"
-	"strconv"
 )
-
-//go:embed gemini_provider.cjs
-var geminiProviderScript []byte
 
 // geminiBackend is Gemini CLI in print mode with streamed JSON (0.61.0). Its ACP
 // mode is not used: there a session/load in the clock minute of the session's
@@ -26,12 +21,8 @@ func (b geminiBackend) Framing() Framing { return Lines }
 // so it is no place for a system text.
 func (b geminiBackend) Features() Features { return Features{Resume: true} }
 
-// Files of a run: a module that node loads before the CLI, and the lowest layer
-// of the CLI's settings.
-const (
-	geminiProviderFile = "gemini_provider.cjs"
-	geminiDefaultsFile = "gemini_defaults.json"
-)
+// geminiDefaultsFile is the lowest layer of the CLI's settings.
+const geminiDefaultsFile = "gemini_defaults.json"
 
 // geminiDefaults has no retries: ten of them take three minutes, unseen.
 const geminiDefaults = `{"general":{"maxAttempts":1,"retryFetchErrors":false}}`
@@ -46,7 +37,7 @@ func (b geminiBackend) Command(r Request) (Command, error) {
 	c := Command{
 		Argv:   append(argv, b.ExtraArgs...),
 		Prompt: []byte(geminiPrompt(string(promptWithSystem(r)))),
-		Files:  []File{{Name: geminiProviderFile, Data: geminiProviderScript}},
+		Files:  providerFiles(),
 	}
 	if r.Root {
 		c.Files = append(c.Files, File{Name: geminiDefaultsFile, Data: []byte(geminiDefaults)})
@@ -65,10 +56,7 @@ func geminiEnv(r Request) map[string]string {
 	set := map[string]string{
 		"TMPDIR":                 r.Tmp,
 		"GEMINI_CLI_NO_RELAUNCH": "1",
-		"NODE_OPTIONS":           "--require=" + strconv.Quote(path.Join(r.Dir, geminiProviderFile)),
-	}
-	if heap := nodeHeap(r.MemoryMax); heap != "" {
-		set["NODE_OPTIONS"] += " " + heap
+		"NODE_OPTIONS":           nodeOptions(r),
 	}
 	if r.Root {
 		set["GEMINI_CLI_SYSTEM_DEFAULTS_PATH"] = path.Join(r.Dir, geminiDefaultsFile)

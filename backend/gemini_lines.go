@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// geminiLine is one line of `--output-format stream-json` (gemini 0.61.0), or of
-// gemini_provider.cjs: the fields of all types that count.
+// geminiLine is one line of `--output-format stream-json` (gemini 0.61.0): the
+// fields of all types that count.
 type geminiLine struct {
 	Type       string          `json:"type"`
 	SessionID  string          `json:"session_id"`
@@ -23,9 +23,6 @@ type geminiLine struct {
 		Message string `json:"message"`
 	} `json:"error"`
 	Stats *geminiStats `json:"stats"`
-
-	Code   int    `json:"code"`   // provider_refused: the HTTP status
-	Reason string `json:"reason"` // provider_finished
 }
 
 type geminiStats struct {

@@ -175,7 +175,7 @@ func TestGeminiCommand(t *testing.T) {
 	if diff := cmp.Diff(want, c.Argv); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if got := c.Set["NODE_OPTIONS"]; got != `--require="/run/a b/gemini_provider.cjs" --max-old-space-size=1536` {
+	if got := c.Set["NODE_OPTIONS"]; got != `--require="/run/a b/provider.cjs" --max-old-space-size=1536` {
 		t.Errorf("NODE_OPTIONS=%s", got)
 	}
 	if c.Set["GEMINI_CLI_SYSTEM_DEFAULTS_PATH"] != "/run/a b/gemini_defaults.json" || c.Set["GEMINI_CLI_NO_RELAUNCH"] != "1" || len(c.Files) != 2 {

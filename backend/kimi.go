@@ -17,10 +17,10 @@ func newKimi(c Config) Backend {
 			"KIMI_LOOP_MAX_ATTEMPTS_PER_STEP": "1",
 			"KIMI_LOOP_MAX_RETRIES_PER_STEP":  "1",
 		},
-		pass:  []string{"KIMI_API_KEY", "KIMI_BASE_URL", "KIMI_CODE_BASE_URL", "KIMI_MODEL_*", "MOONSHOT_API_KEY"},
-		modes: map[string]string{"bypass": "yolo", "plan": "plan"},
-		node:  true,
-		tally: true,
-		close: true,
+		pass:   []string{"KIMI_API_KEY", "KIMI_BASE_URL", "KIMI_CODE_BASE_URL", "KIMI_MODEL_*", "MOONSHOT_API_KEY"},
+		modes:  map[string]string{"bypass": "yolo", "plan": "plan"},
+		tally:  true,
+		close:  true,
+		script: nodeRequire,
 	}}
 }

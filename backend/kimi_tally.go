@@ -102,7 +102,7 @@ func (m *acpMachine) tallied(done Event) {
 		}})
 	}
 	// A provider that tells no tokens leaves the total at zero: no evidence.
-	if t.now == t.last && (!t.now.calls || t.now.input > 0) {
+	if !m.calls.told && t.now == t.last && (!t.now.calls || t.now.input > 0) {
 		done = Event{Kind: Failed, Failure: providerFailure(0, "the model call failed: kimi tells the reason in its log only "+
 			"(sessions/*/"+bound(m.session, noticeMax)+"/logs/kimi-code.log in its data directory)")}
 	}

@@ -21,5 +21,9 @@ func newOpencode(c Config) Backend {
 		},
 		modes:  map[string]string{"plan": "plan"},
 		verify: true,
+		script: bunPreload,
+		// Its own limits, which nothing sets, are five and more, in over a minute.
+		refusals: 1,
+		breaks:   3,
 	}}
 }
