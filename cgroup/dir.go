@@ -20,11 +20,11 @@ type dir struct {
 }
 
 func openDir(path string) (*dir, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	fd, err := restarted(func() (int, error) { return unix.Open(path, unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
 	if err != nil {
-		return nil, err
+		return nil, wrapPath("open", path, err)
 	}
-	return &dir{path: path, f: f}, nil
+	return &dir{path: path, f: os.NewFile(uintptr(fd), path)}, nil
 }
 
 func (d *dir) close() error { return d.f.Close() }

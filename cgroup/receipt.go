@@ -49,8 +49,10 @@ func (g *Group) Receipt() (Receipt, error) {
 	}
 	rec.MemoryPressureUsec = r.pressure("memory.pressure").some.totalUsec()
 	rec.CPUPressureUsec = r.pressure("cpu.pressure").some.totalUsec()
-	if io := parsed(r, "io.stat", parseIOStat); io != nil {
-		rec.IOReadBytes, rec.IOWriteBytes = &io.read, &io.written
+	if g.root.countsIO {
+		if io := parsed(r, "io.stat", parseIOStat); io != nil {
+			rec.IOReadBytes, rec.IOWriteBytes = &io.read, &io.written
+		}
 	}
 	g.seen.enter(&rec, g.settings)
 	return rec, r.err()

@@ -20,6 +20,7 @@ type Root struct {
 	mode     Mode
 	budget   int64
 	enforced Enforced
+	countsIO bool // the groups below have the io controller
 	log      *slog.Logger
 	runs     *dir
 	undo     []step // what Close takes back, last first

@@ -182,6 +182,7 @@ func (r *Root) decideEnforced() error {
 		return otherwise
 	}
 	r.enforced = Enforced{Memory: by("memory", Watch), Pids: by("pids", Watch), Kill: Kernel, CPU: by("cpu", "")}
+	r.countsIO = slices.Contains(on, "io")
 	if lacks := missing(needed, on); r.mode == Strict && len(lacks) > 0 {
 		return fmt.Errorf("%s/cgroup.subtree_control: %q: strict isolation needs %v", r.runs.path, on, lacks)
 	}

@@ -124,6 +124,9 @@ func (p *Process) isExited() bool {
 
 // wait reaps the leader: the one place that takes its exit status.
 func (p *Process) wait() {
+	if err := awaitExit(p.PID()); err != nil {
+		p.log.Warn("a thread waits for the leader", "run", p.cmd.ID, "err", err)
+	}
 	state, err := p.proc.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
