@@ -78,10 +78,12 @@ function watched(reader, unfinished) {
   let finish = ""
   let broken = ""
   let over = false
+  let event = ""
   const see = (line) => {
+    event = /^event:\s*(\S+)/.exec(line)?.[1] ?? event
+    finish = /^response\.(completed|incomplete)$/.exec(event)?.[1] ?? finish
     finish = /(?<!\\)"(?:finishReason|finish_reason|stop_reason)"\s*:\s*"(\w+)"/.exec(line)?.[1] ?? finish
-    finish = /^data:\s*\{\s*"type"\s*:\s*"response\.(completed|incomplete)"/.exec(line)?.[1] ?? finish
-    if (/^data:\s*\{\s*"(error"|type"\s*:\s*"(error|response\.failed)")/.test(line))
+    if (/^data:\s*\{\s*"error"/.test(line) || (/^data:/.test(line) && /^(error|response\.failed)$/.test(event)))
       broken = /(?<!\\)"message"\s*:\s*"((?:[^"\\]|\\.)*)"/.exec(line)?.[1] ?? line.slice(0, 1000)
   }
   const ended = (message) => {
