@@ -11,6 +11,13 @@ import (
 // unlimited is what the kernel's word "max" reads as.
 const unlimited = ^uint64(0)
 
+// lines reads a kernel file of a few short lines; a longer one makes it grow.
+func lines(r io.Reader) *bufio.Scanner {
+	sc := bufio.NewScanner(r)
+	sc.Buffer(make([]byte, 0, 256), bufio.MaxScanTokenSize)
+	return sc
+}
+
 // parseValue reads a single value file: a number or "max".
 func parseValue(r io.Reader) (uint64, error) {
 	b, err := io.ReadAll(r)
@@ -28,7 +35,7 @@ func parseValue(r io.Reader) (uint64, error) {
 // cpu.stat, pids.events, cgroup.events.
 func parseFlat(r io.Reader) (map[string]uint64, error) {
 	m := map[string]uint64{}
-	sc := bufio.NewScanner(r)
+	sc := lines(r)
 	for sc.Scan() {
 		key, val, ok := strings.Cut(sc.Text(), " ")
 		if !ok {
@@ -53,7 +60,7 @@ type ioBytes struct{ read, written uint64 }
 // parseIOStat reads io.stat: "major:minor rbytes=1 wbytes=2 ..." per line.
 func parseIOStat(r io.Reader) (ioBytes, error) {
 	var sum ioBytes
-	sc := bufio.NewScanner(r)
+	sc := lines(r)
 	for sc.Scan() {
 		for _, field := range strings.Fields(sc.Text()) {
 			key, val, ok := strings.Cut(field, "=")
@@ -85,7 +92,7 @@ func parseWords(r io.Reader) ([]string, error) {
 // pid namespace; such a process can't be named and is left out.
 func parsePIDs(r io.Reader) ([]int, error) {
 	var pids []int
-	sc := bufio.NewScanner(r)
+	sc := lines(r)
 	for sc.Scan() {
 		n, err := strconv.Atoi(sc.Text())
 		if err != nil {

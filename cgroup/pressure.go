@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"strconv"
@@ -21,7 +20,7 @@ type stall struct {
 
 func parsePressure(r io.Reader) (pressure, error) {
 	var p pressure
-	sc := bufio.NewScanner(r)
+	sc := lines(r)
 	for sc.Scan() {
 		kind, rest, _ := strings.Cut(sc.Text(), " ")
 		s, err := parseStall(rest)

@@ -69,7 +69,7 @@ func (p *Process) teardown() {
 	if p.cmd.BeforeRemove != nil {
 		p.cmd.BeforeRemove()
 	}
-	note(p.remove())
+	note(p.group.Remove(context.Background())) // has a bound of its own
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -120,10 +120,4 @@ func (p *Process) awaitEmpty() (leaked bool, err error) {
 		err = errors.Join(err, fmt.Errorf("wait %d: leader not gone %s after the kill", p.PID(), p.bound), p.proc.Kill())
 	}
 	return err != nil, err
-}
-
-func (p *Process) remove() error {
-	ctx, cancel := context.WithTimeout(context.Background(), p.bound)
-	defer cancel()
-	return p.group.Remove(ctx)
 }
