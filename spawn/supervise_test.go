@@ -1,11 +1,13 @@
 package spawn
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -199,6 +201,26 @@ func TestEndings(t *testing.T) {
 				t.Errorf("exit %+v reason %q, want %+v and %q", o.Exit, o.Reason, tt.exit, tt.reason)
 			}
 		})
+	}
+}
+
+func TestALiveRunHoldsNoThread(t *testing.T) {
+	supervised(t, &fakeGroup{populated: true}, Command{}, "exec sleep 600")
+	eventually(t, "the leader is waited for in the runtime's poller", func() bool {
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		for _, g := range bytes.Split(stacks, []byte("\n\n")) {
+			if bytes.Contains(g, []byte("(*Process).wait(")) {
+				return bytes.Contains(g, []byte("[IO wait"))
+			}
+		}
+		return false
+	})
+}
+
+func TestWaitForALeaderThatIsNot(t *testing.T) {
+	if err := awaitExit(1 << 30); !errors.Is(err, syscall.ESRCH) && !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -80,8 +80,9 @@ func shares(all []spawn.Outcome) {
 		name string
 		of   func(spawn.Outcome) time.Duration
 	}{
-		{"group, limits, birth", func(o spawn.Outcome) time.Duration { return o.Spawn }},
-		{"until the leader was gone", func(o spawn.Outcome) time.Duration { return o.Exited.Sub(o.Started) }},
+		// Where these two meet is chance: often the parent of a vfork(2) isn't
+		// scheduled again before the short-lived child has ended.
+		{"group, limits, birth, exit", func(o spawn.Outcome) time.Duration { return o.Spawn + o.Exited.Sub(o.Started) }},
 		{"empty, receipt, removed", func(o spawn.Outcome) time.Duration { return o.Teardown }},
 	} {
 		var took []time.Duration
@@ -89,7 +90,7 @@ func shares(all []spawn.Outcome) {
 			took = append(took, step.of(o))
 		}
 		_, median, _ := quartiles(took)
-		fmt.Printf("    of it: %-25s %6.0f\n", step.name, median)
+		fmt.Printf("    of it: %-26s %6.0f\n", step.name, median)
 	}
 }
 
