@@ -44,14 +44,14 @@ func (o *observed) enter(r *Receipt, s settings) {
 	r.Exceeded = o.exceeded
 	if r.EnforcedBy.Memory == Watch {
 		r.MemoryMaxBytes = unsigned(s.memoryMax)
-		if o.looked {
+		if o.peak.memory > 0 { // else no look fell into the run's life
 			r.MemoryPeakBytes = new(o.peak.memory)
 			r.Estimated = append(r.Estimated, "memory")
 		}
 	}
 	if r.EnforcedBy.Pids == Watch {
 		r.PidsMax = unsigned(s.pidsMax)
-		if o.looked {
+		if o.peak.tasks > 0 {
 			r.PidsPeak = new(o.peak.tasks)
 			r.Estimated = append(r.Estimated, "pids")
 		}

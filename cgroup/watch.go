@@ -126,8 +126,8 @@ func (w *watch) end(g *Group, what string) {
 
 // exceeded says which limit of ours s is over; limits the kernel holds are none.
 func (s settings) exceeded(now sample, e Enforced) string {
-	// Swap counts in: the sum has pages that were swapped out.
-	if e.Memory == Watch && s.memoryMax != nil && now.memory > uint64(*s.memoryMax+s.swapMax) {
+	// Pages that were swapped out are in the sum: swap is no way around the cap.
+	if e.Memory == Watch && s.memoryMax != nil && now.memory > uint64(*s.memoryMax) {
 		return "memory"
 	}
 	if e.Pids == Watch && s.pidsMax != nil && now.tasks > uint64(*s.pidsMax) {

@@ -179,8 +179,8 @@ func TestExceeded(t *testing.T) {
 		e    Enforced
 		want string
 	}{
-		{sample{memory: 110, tasks: 5}, byWatch, ""},
-		{sample{memory: 111, tasks: 5}, byWatch, "memory"},
+		{sample{memory: 100, tasks: 5}, byWatch, ""},
+		{sample{memory: 101, tasks: 5}, byWatch, "memory"},
 		{sample{memory: 1, tasks: 6}, byWatch, "pids"},
 		{sample{memory: 999, tasks: 999}, byKernel, ""},
 	} {

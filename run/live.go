@@ -123,6 +123,9 @@ func (m *Manager) publish() {
 		}
 		s.Runs = append(s.Runs, one)
 	}
+	if len(s.Runs) == 0 && m.spawner.Isolation().LeakedGroups == 0 {
+		s.Processes, s.Memory = 0, new(uint64) // all groups are gone; the last reading is older
+	}
 	slices.SortFunc(s.Runs, func(a, b Live) int { return a.Started.Compare(b.Started) })
 	m.snapshot.Store(&s)
 }

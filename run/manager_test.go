@@ -371,6 +371,7 @@ func TestProbeVersion(t *testing.T) {
 	}
 	for _, test := range []struct{ script, want, fails string }{
 		{"echo; echo \"agent 1.2 $1\"", "agent 1.2 --version", ""},
+		{"echo WARNING: no alias could be made; echo agent 3.4", "agent 3.4", ""},
 		{"echo broken >&2; exit 4", "", "exit status 4: broken"},
 		{"exec yes 1.0", "1.0", ""},
 		{"sleep 300 & echo 2.0", "2.0", ""},

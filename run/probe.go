@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -21,8 +22,12 @@ const (
 	probePids   = 256
 )
 
+// versionForm is what a version looks like, whatever stands around it.
+var versionForm = regexp.MustCompile(`\d+\.\d+`)
+
 // ProbeVersion runs argv with --version in a group of its own and gives the
-// first line it prints. It takes up to ten seconds: for the background.
+// first line it prints that has a version in it, else the first line: some CLIs
+// warn first. It takes up to ten seconds: for the background.
 func (m *Manager) ProbeVersion(ctx context.Context, argv []string, env []string) (string, error) {
 	if len(argv) == 0 {
 		return "", fmt.Errorf("probe version: no program given")
@@ -33,10 +38,18 @@ func (m *Manager) ProbeVersion(ctx context.Context, argv []string, env []string)
 	if err != nil {
 		return "", fmt.Errorf("probe version: %s: %w", argv[0], err)
 	}
+	var first string
 	for line := range strings.Lines(printed) {
-		if line = strings.TrimSpace(line); line != "" {
+		line = strings.TrimSpace(line)
+		if versionForm.MatchString(line) {
 			return line, nil
 		}
+		if first == "" {
+			first = line
+		}
+	}
+	if first != "" {
+		return first, nil
 	}
 	return "", fmt.Errorf("probe version: %s: printed nothing", argv[0])
 }

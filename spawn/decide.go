@@ -8,7 +8,7 @@ import (
 
 // birthDeath is how soon after its birth a SIGKILL is the kernel's own doing
 // (cgroup.kill seen by the spawner's cgroup; no program gets far in that time).
-const birthDeath = 5 * time.Millisecond
+const birthDeath = time.Millisecond
 
 // Decide is the one place that says why a run ended. It looks, in this order,
 // at: our own reason for ending it; the kernel's evidence of a limit; the CLI's

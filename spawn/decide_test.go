@@ -131,7 +131,8 @@ func TestDecide(t *testing.T) {
 		{name: "killed from outside", exit: sigkill, receipt: clean, want: Killed, says: []string{"SIGKILL", "outside"}},
 		{name: "terminated from outside", exit: sigterm, want: Killed, says: []string{"SIGTERM"}},
 		{name: "crash", exit: sigsegv, stderr: "core\n", want: Killed, says: []string{"crashed with SIGSEGV", "core"}},
-		{name: "killed at birth", exit: sigkill, receipt: clean, lived: 2 * time.Millisecond, want: Killed, says: []string{"by the kernel at birth", "2ms"}},
+		{name: "killed at birth", exit: sigkill, receipt: clean, lived: 200 * time.Microsecond, want: Killed, says: []string{"by the kernel at birth", "200µs"}},
+		{name: "killed soon after birth", exit: sigkill, receipt: clean, lived: 2 * time.Millisecond, want: Killed, says: []string{"outside"}},
 		{name: "terminated at birth is someone's doing", exit: sigterm, lived: 2 * time.Millisecond, want: Killed, says: []string{"outside"}},
 		{name: "plain program killed", exit: sigkill, plain: true, want: Killed},
 
