@@ -12,6 +12,9 @@ type Options struct {
 	Budget     int64         // bytes of memory all running limits may sum to; 0 is unlimited
 	MaxWaiting int           // per client
 	MaxWait    time.Duration // in the queue
+	// ClientRuns caps how many runs a client may have at once, by its name; who
+	// is not in it, or has 0, has no cap of its own. Never changed after New.
+	ClientRuns map[string]int
 	// DefaultMemory is the usual cap of a run, in bytes; only Stats.MaxRuns is
 	// computed from it. 0 is unknown.
 	DefaultMemory int64

@@ -14,14 +14,17 @@ type Gate struct {
 	mu       sync.Mutex
 	draining bool
 	running  int
-	reserved int64 // bytes, by running slots
+	runs     map[string]int // running, by client; never 0
+	reserved int64          // bytes, by running slots
 	queue    queue
 	holds    holds
 }
 
+const mib = 1 << 20
+
 // New makes a Gate with nothing running.
 func New(o Options) *Gate {
-	return &Gate{options: o, holds: holds{live: map[*Slot]time.Time{}}}
+	return &Gate{options: o, runs: map[string]int{}, holds: holds{live: map[*Slot]time.Time{}}}
 }
 
 // Acquire waits for a slot. The error is a *Refused, or ctx.Err() when ctx
@@ -53,7 +56,7 @@ func (g *Gate) enter(a Ask) (*waiter, error) {
 		g.queue.remove(w)
 		return nil, &Refused{
 			Reason: QueueFull, RetryAfter: g.retryAfter(a.Client, now),
-			Detail: fmt.Sprintf("all slots are in use and %d requests of this client wait already", waiting),
+			Detail: fmt.Sprintf("%s, and %s already", g.why(a.Client), count(waiting, "request of this client waits", "requests of this client wait")),
 		}
 	}
 	return w, nil
@@ -66,7 +69,7 @@ func (g *Gate) refuse(a Ask, now time.Time) error {
 		return g.leaving()
 	case g.options.Budget > 0 && a.Memory > g.options.Budget:
 		return &Refused{Reason: OverBudget, Detail: fmt.Sprintf(
-			"a run of %d bytes can never fit the budget of %d bytes; lower limits.memory_max", a.Memory, g.options.Budget)}
+			"a run of %d MiB can never fit the budget of %d MiB: lower limits.memory_max", (a.Memory+mib-1)/mib, g.options.Budget/mib)}
 	case !a.Deadline.IsZero() && !now.Before(a.Deadline):
 		return g.late(a.Client, now)
 	}
@@ -79,16 +82,23 @@ func (g *Gate) dispatch(now time.Time) {
 		return
 	}
 	for {
-		w := g.queue.next(g.fits)
+		w := g.queue.next(g.capped, g.fits)
 		if w == nil {
 			return
 		}
 		g.running++
+		g.runs[w.ask.Client]++
 		g.reserved += w.ask.Memory
-		w.slot = &Slot{gate: g, memory: w.ask.Memory, waited: now.Sub(w.since)}
+		w.slot = &Slot{gate: g, client: w.ask.Client, memory: w.ask.Memory, waited: now.Sub(w.since)}
 		g.holds.begin(w.slot, now)
 		close(w.done)
 	}
+}
+
+// capped is true while a client has as many runs as it may have.
+func (g *Gate) capped(client string) bool {
+	most := g.options.ClientRuns[client]
+	return most > 0 && g.runs[client] >= most
 }
 
 // fits is true when a slot and the memory for an ask are free.

@@ -431,3 +431,40 @@ func TestDrain(t *testing.T) {
 		g.Drain()
 	})
 }
+
+func TestClientAtItsCapHoldsNobodyElseBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{MaxRuns: 3, MaxWaiting: 1, MaxWait: time.Minute, ClientRuns: map[string]int{"alice": 1, "carol": 0}})
+		first, err := g.Acquire(t.Context(), Ask{Client: "alice"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(4 * time.Second)
+		second := ask(g, t.Context(), Ask{Client: "alice"})
+		if _, ok := decided(second); ok {
+			t.Fatal("two runs of alice at once, and one is her cap")
+		}
+		_, err = g.Acquire(t.Context(), Ask{Client: "alice"})
+		r := refusal(t, err, QueueFull)
+		if want := "1 run of this client is live, as many as its max_runs allows, and 1 request of this client waits already"; r.Detail != want {
+			t.Errorf("detail %q, want %q", r.Detail, want)
+		}
+		// Second in line for the one slot of her own, which is held for 4 s so far.
+		if r.RetryAfter != 8*time.Second {
+			t.Errorf("retry after %v, want 8s", r.RetryAfter)
+		}
+		for _, client := range []string{"bob", "carol"} {
+			s, err := g.Acquire(t.Context(), Ask{Client: client})
+			if err != nil {
+				t.Fatalf("%s is held back by alice's cap: %v", client, err)
+			}
+			defer s.Release()
+		}
+		first.Release()
+		got, ok := decided(second)
+		if !ok || got.err != nil {
+			t.Fatal("alice's own release does not let her next ask start", got.err)
+		}
+		got.slot.Release()
+	})
+}

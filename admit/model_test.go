@@ -40,9 +40,12 @@ func TestGateAgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		o := Options{
 			MaxRuns: rapid.IntRange(0, 4).Draw(rt, "max_runs"), Budget: rapid.Int64Range(4, 12).Draw(rt, "budget"),
-			MaxWaiting: rapid.IntRange(0, 6).Draw(rt, "max_waiting"), MaxWait: time.Hour,
+			MaxWaiting: rapid.IntRange(0, 6).Draw(rt, "max_waiting"), MaxWait: time.Hour, ClientRuns: map[string]int{},
 		}
 		clients := rapid.IntRange(1, 4).Draw(rt, "clients")
+		for i := range clients {
+			o.ClientRuns[fmt.Sprint("c", i)] = rapid.IntRange(0, 3).Draw(rt, "client's max_runs")
+		}
 		steps := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) step {
 			return step{
 				Kind: rapid.IntRange(0, 5).Draw(rt, "kind"), Client: rapid.IntRange(0, clients-1).Draw(rt, "client"),
@@ -144,12 +147,49 @@ func (m *model) check() error {
 		}
 		p.slot = r.slot
 		for client, h := range heads {
-			if client != p.client && h.slot == nil {
+			if client != p.client && h.slot == nil && !m.capped(client) {
 				h.overtaken++
 			}
 		}
 	}
 	return m.laws()
+}
+
+func (m *model) runs(client string) int {
+	n := 0
+	for _, p := range m.people {
+		if p.slot != nil && p.client == client {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *model) capped(client string) bool {
+	most := m.options.ClientRuns[client]
+	return most > 0 && m.runs(client) >= most
+}
+
+// idle is an ask that could start and does not, though no room is kept for an
+// older one: a client at its cap must hold nobody back but itself.
+func (m *model) idle(line map[string]*person, running int, reserved int64) error {
+	if m.options.MaxRuns > 0 && running >= m.options.MaxRuns {
+		return nil
+	}
+	var could *person
+	for client, p := range line {
+		switch fits := p.memory <= m.options.Budget-reserved; {
+		case m.capped(client):
+		case fits:
+			could = p
+		case p.overtaken >= passMax:
+			return nil
+		}
+	}
+	if could != nil {
+		return fmt.Errorf("%s's ask of %d waits beside room for it", could.client, could.memory)
+	}
+	return nil
 }
 
 func (m *model) laws() error {
@@ -176,6 +216,14 @@ func (m *model) laws() error {
 	}
 	if m.options.MaxRuns > 0 && running > m.options.MaxRuns || reserved > m.options.Budget {
 		return fmt.Errorf("%d runs and %d bytes, over %d and %d", running, reserved, m.options.MaxRuns, m.options.Budget)
+	}
+	for client, most := range m.options.ClientRuns {
+		if n := m.runs(client); most > 0 && n > most {
+			return fmt.Errorf("%s has %d runs, and %d is its cap", client, n, most)
+		}
+	}
+	if err := m.idle(line, running, reserved); err != nil {
+		return err
 	}
 	if s := m.gate.Stats(); s.Running != running || s.Reserved != reserved || s.Waiting != waiting {
 		return fmt.Errorf("the gate counts %+v; there are %d runs with %d bytes, and %d wait", s, running, reserved, waiting)

@@ -30,12 +30,18 @@ func (q *queue) push(w *waiter) {
 
 // next picks whose turn it is, takes its head out of the queue and returns it;
 // nil when nobody may start now. This is the one place that decides between clients.
-func (q *queue) next(fits func(Ask) bool) *waiter {
+// A client at its cap keeps its turn, and no room is kept for it meanwhile.
+func (q *queue) next(capped func(client string) bool, fits func(Ask) bool) *waiter {
 	for i, l := range q.ring {
+		if capped(l.client) {
+			continue
+		}
 		head := l.waiters[0]
 		if fits(head.ask) {
 			for _, skipped := range q.ring[:i] {
-				skipped.waiters[0].passed++
+				if !capped(skipped.client) {
+					skipped.waiters[0].passed++
+				}
 			}
 			q.take(i)
 			return head
@@ -88,6 +94,14 @@ func (q *queue) line(client string) *line {
 		}
 	}
 	return nil
+}
+
+// waiting is how many asks of a client stand in the queue.
+func (q *queue) waiting(client string) int {
+	if l := q.line(client); l != nil {
+		return len(l.waiters)
+	}
+	return 0
 }
 
 // place is the position in the client's own line, from 1; 0 is not in it.

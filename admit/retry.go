@@ -52,6 +52,11 @@ func (h *holds) typical(now time.Time) time.Duration {
 func (g *Gate) retryAfter(client string, now time.Time) time.Duration {
 	typical := min(g.holds.typical(now), retryMax)
 	d := typical * time.Duration(g.queue.ahead(client)) / time.Duration(max(1, g.running))
+	if g.capped(client) {
+		// Only the client's own runs make room for it.
+		own := g.queue.waiting(client) + 1
+		d = max(d, typical*time.Duration(own)/time.Duration(g.options.ClientRuns[client]))
+	}
 	d = (d + time.Second - 1).Truncate(time.Second)
 	return min(max(d, retryMin), retryMax)
 }
@@ -63,6 +68,21 @@ func (g *Gate) leaving() *Refused {
 func (g *Gate) late(client string, now time.Time) *Refused {
 	return &Refused{
 		Reason: QueueTimeout, RetryAfter: g.retryAfter(client, now),
-		Detail: fmt.Sprintf("no slot became free in time: %d runs are live", g.running),
+		Detail: "no slot became free in time: " + g.why(client),
 	}
+}
+
+// why says what a client's next ask waits for. The caller holds the lock.
+func (g *Gate) why(client string) string {
+	if g.capped(client) {
+		return fmt.Sprintf("%s, as many as its max_runs allows", count(g.runs[client], "run of this client is live", "runs of this client are live"))
+	}
+	return count(g.running, "run is live", "runs are live")
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

@@ -8,6 +8,7 @@ import (
 // Slot is the right to have one live run. Hold it until the run's group is gone.
 type Slot struct {
 	gate   *Gate
+	client string
 	memory int64
 	waited time.Duration
 	once   sync.Once
@@ -30,6 +31,9 @@ func (s *Slot) end(used bool) {
 		defer g.mu.Unlock()
 		now := time.Now()
 		g.running--
+		if g.runs[s.client]--; g.runs[s.client] == 0 {
+			delete(g.runs, s.client)
+		}
 		g.reserved -= s.memory
 		g.holds.end(s, now, used)
 		g.dispatch(now)

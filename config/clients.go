@@ -4,7 +4,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
 )
 
 // clientTable builds [clients.*] and checks that what is reserved exists.
@@ -52,7 +51,7 @@ func (b *builder) checkClient(name, prefix string, client Client, c Config) {
 	if client.MaxRuns > 0 && client.ReservedRuns > client.MaxRuns {
 		b.reject(prefix+"reserved_runs", "", "%d is more than the client's max_runs of %d", client.ReservedRuns, client.MaxRuns)
 	}
-	if len(c.Tokens) == 0 || name == "anonymous" || strings.Trim(name, "0123456789") == "" {
+	if len(c.Tokens) == 0 || name == "anonymous" || isUID(name) {
 		return
 	}
 	var tokens []string

@@ -51,8 +51,11 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	}
 	d.gate = admit.New(admit.Options{
 		MaxRuns: c.Budget.MaxRuns, Budget: c.Budget.Memory, DefaultMemory: c.Limits.MemoryMax,
-		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait,
+		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait, ClientRuns: clientRuns(c),
 	})
+	for _, key := range c.Inert() {
+		d.log.Warn("setting has no effect yet", "key", key)
+	}
 	d.metrics = metrics.New(metrics.Options{Version: o.Version, Commit: o.Commit, Clients: clientNames(c)})
 	// Before the groups: what another daemon runs in them would be swept.
 	lock, err := run.Hold(c.StateDir)
@@ -90,17 +93,6 @@ func (d *daemon) startBackground() {
 	d.probes = newProbes(d.agents, d.runs.ProbeVersion)
 	d.background.Go(func() { d.self.loop(ctx) })
 	d.background.Go(func() { d.probes.loop(ctx) })
-}
-
-func clientNames(c config.Config) []string {
-	out := []string{anonymous}
-	for name := range c.Clients {
-		out = append(out, name)
-	}
-	for _, t := range c.Tokens {
-		out = append(out, t.Name)
-	}
-	return out
 }
 
 // close takes the floors down again, top first.

@@ -1,0 +1,67 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"penstock/config"
+)
+
+func TestClientsOwnCapIsHeld(t *testing.T) {
+	s := serve(t, func(c *config.Config) {
+		c.Clients = map[string]config.Client{"anonymous": {MaxRuns: 1, Weight: 1}}
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var ended sync.WaitGroup
+	for range 2 {
+		ended.Go(func() {
+			if resp, err := s.do(ctx, "POST", "/v1/chat/completions", chatBody("sh", "sleep 30", false, "")); err == nil {
+				_, _ = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+		})
+	}
+	eventually(t, "one runs and one waits", func() bool {
+		q := s.healthNow().Queue
+		if q.Running > 1 {
+			t.Errorf("%d runs of a client with max_runs = 1", q.Running)
+			return true
+		}
+		return q.Running == 1 && q.Waiting == 1
+	})
+	cancel()
+	ended.Wait()
+}
+
+func TestClientsAreKnownByWhoAsks(t *testing.T) {
+	c := config.Config{Clients: map[string]config.Client{"1000": {MaxRuns: 2}, "alice": {MaxRuns: 3}, "bob": {}}}
+	if diff := cmp.Diff(map[string]int{"uid:1000": 2, "alice": 3}, clientRuns(c)); diff != "" {
+		t.Errorf("caps (-want +got):\n%s", diff)
+	}
+}
+
+func TestIgnoredSettingsAreWarnedOf(t *testing.T) {
+	c := testConfig(t)
+	c.Clients = map[string]config.Client{"alice": {ReservedRuns: 1, Weight: 1}}
+	var log bytes.Buffer // Run has returned before it is read
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	err := Run(ctx, c, Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Ready: func([]net.Addr) { stop() }})
+	if err != nil {
+		if strings.Contains(err.Error(), "no cgroup v2 tree") {
+			t.Skipf("this machine has no cgroup v2 tree to make groups in: %v", err)
+		}
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "key=clients.alice.reserved_runs") {
+		t.Errorf("no word of a key without effect:\n%s", log.String())
+	}
+}
