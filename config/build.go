@@ -48,7 +48,7 @@ func (b *builder) config() Config {
 
 func (b *builder) checkBudget(budget Budget) {
 	if budget.Memory < MemoryFloor && !b.bad["budget.memory"] {
-		b.reject("budget.memory", "at least 32MiB", "%s is too small for any run", formatSize(budget.Memory))
+		b.reject("budget.memory", "at least 32 MiB", "%s is too small for any run", Size(budget.Memory))
 	}
 	if d := value[time.Duration](b.layers, "queue.max_wait"); d <= 0 {
 		b.reject("queue.max_wait", "queue.max_waiting = 0 turns waiting off", "must be more than 0")

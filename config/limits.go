@@ -75,16 +75,17 @@ func (b *builder) checkLimits(prefix string, l Limits, budget Budget) {
 
 func limitRules(l Limits, budget Budget) []rule {
 	return []rule{
-		{"memory_max", "at least 32MiB: below it a program can't even start", formatSize(l.MemoryMax) + " is too small", l.MemoryMax < MemoryFloor},
-		{"memory_max", "lower it or raise budget.memory", formatSize(l.MemoryMax) + " can never fit the budget of " + formatSize(budget.Memory), l.MemoryMax > budget.Memory && budget.Memory >= MemoryFloor},
-		{"memory_high", "about 90% of memory_max, or leave it out", "memory_high of " + formatSize(l.MemoryHigh) + " is not below memory_max of " + formatSize(l.MemoryMax), l.MemoryHigh > 0 && l.MemoryHigh >= l.MemoryMax},
+		{"memory_max", "at least 32 MiB: below it a program can't even start", Size(l.MemoryMax) + " is too small", l.MemoryMax < MemoryFloor},
+		{"memory_max", "lower it or raise budget.memory", Size(l.MemoryMax) + " can never fit the budget of " + Size(budget.Memory), l.MemoryMax > budget.Memory && budget.Memory >= MemoryFloor},
+		{"memory_high", "about 90% of memory_max, or leave it out", "memory_high of " + Size(l.MemoryHigh) + " is not below memory_max of " + Size(l.MemoryMax), l.MemoryHigh > 0 && l.MemoryHigh >= l.MemoryMax},
+		{"swap_max", "leave it out", "swap can't be granted: the group of all runs has none", l.SwapMax != 0},
 		{"pids_max", "", "must be from 1 to 4194304", l.PidsMax < 1 || l.PidsMax > pidsCeiling},
 		{"cpu_weight", "", "must be from 1 to 10000", l.CPUWeight < 1 || l.CPUWeight > 10000},
 		{"timeout", "", "must be at least 1s", l.Timeout < time.Second},
 		{"stall_timeout", "0 is never", "must be 0 or at least 1s", l.Stall != 0 && l.Stall < time.Second},
 		{"grace", "", "must be at most 5m", l.Grace > 5*time.Minute},
-		{"output_max", "", "must be at least 64KiB", l.OutputMax < 64<<10},
-		{"line_max", "", "must be at least 4KiB", l.LineMax < 4<<10},
-		{"line_max", "", "line_max of " + formatSize(l.LineMax) + " is more than output_max of " + formatSize(l.OutputMax), l.LineMax > l.OutputMax},
+		{"output_max", "", "must be at least 64 KiB", l.OutputMax < 64<<10},
+		{"line_max", "", "must be at least 4 KiB", l.LineMax < 4<<10},
+		{"line_max", "", "line_max of " + Size(l.LineMax) + " is more than output_max of " + Size(l.OutputMax), l.LineMax > l.OutputMax},
 	}
 }

@@ -123,17 +123,31 @@ func parseCores(text string) (float64, *fault) {
 	return n / 100, nil
 }
 
+var binaryUnits = []struct {
+	bytes int64
+	name  string
+}{{1 << 40, "TiB"}, {gib, "GiB"}, {mib, "MiB"}, {1 << 10, "KiB"}}
+
 // formatSize writes the largest binary unit that loses nothing.
 func formatSize(n int64) string {
-	for _, u := range []struct {
-		bytes int64
-		name  string
-	}{{1 << 40, "TiB"}, {gib, "GiB"}, {mib, "MiB"}, {1 << 10, "KiB"}} {
+	for _, u := range binaryUnits {
 		if n != 0 && n%u.bytes == 0 {
 			return strconv.FormatInt(n/u.bytes, 10) + u.name
 		}
 	}
 	return strconv.FormatInt(n, 10)
+}
+
+// Size writes bytes for a person: the largest binary unit that fits, with two
+// decimals where it needs them, such as "300 MiB" or "17.66 GiB".
+func Size(n int64) string {
+	for _, u := range binaryUnits {
+		if n >= u.bytes {
+			hundredths := math.Round(float64(n) / float64(u.bytes) * 100)
+			return strconv.FormatFloat(hundredths/100, 'f', -1, 64) + " " + u.name
+		}
+	}
+	return strconv.FormatInt(n, 10) + " bytes"
 }
 
 // formatDuration leaves out the zero parts that time.Duration prints: "4m", not "4m0s".

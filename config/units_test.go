@@ -73,3 +73,13 @@ func FuzzParseDuration(f *testing.F) {
 		}
 	})
 }
+
+func TestSizeForAPerson(t *testing.T) {
+	for n, want := range map[int64]string{
+		0: "0 bytes", 1023: "1023 bytes", 300 * mib: "300 MiB", 18513063 << 10: "17.66 GiB", 900 * gib: "900 GiB", 1536: "1.5 KiB",
+	} {
+		if got := Size(n); got != want {
+			t.Errorf("Size(%d) = %q, want %q", n, got, want)
+		}
+	}
+}

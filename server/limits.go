@@ -1,8 +1,6 @@
 package server
 
 import (
-	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"time"
@@ -59,10 +57,10 @@ func (q *chatRequest) limits(f fields) error {
 func (q requestLimits) lower(l config.Limits) (config.Limits, error) {
 	if q.MemoryMax > 0 {
 		if q.MemoryMax < config.MemoryFloor {
-			return l, badRequest("limits.memory_max", "limits.memory_max of %d bytes is below %d, with which no program can start", q.MemoryMax, int64(config.MemoryFloor))
+			return l, badRequest("limits.memory_max", "limits.memory_max of %s is below %s, with which no program can start", config.Size(q.MemoryMax), config.Size(config.MemoryFloor))
 		}
 		if l.MemoryMax > 0 && q.MemoryMax > l.MemoryMax {
-			return l, badRequest("limits.memory_max", "limits.memory_max of %d bytes is over this backend's cap of %d", q.MemoryMax, l.MemoryMax)
+			return l, badRequest("limits.memory_max", "limits.memory_max of %s is over this backend's cap of %s", config.Size(q.MemoryMax), config.Size(l.MemoryMax))
 		}
 		l.MemoryMax = q.MemoryMax
 		if l.MemoryHigh >= l.MemoryMax {
@@ -82,19 +80,6 @@ func (q requestLimits) lower(l config.Limits) (config.Limits, error) {
 		l.CPUMax = q.CPUMax
 	}
 	return l, nil
-}
-
-// capsHold refuses a start with caps that nobody on this host can hold.
-func capsHold(c config.Config, held spawn.Enforced) error {
-	if held.CPU != "" {
-		return nil
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Backends)) {
-		if c.Backends[name].Limits.CPUMax > 0 {
-			return fmt.Errorf("backend %s: cpu_max: cgroup v2 has no cpu controller here to hold it (hint: take cpu_max out, or delegate the cpu controller)", name)
-		}
-	}
-	return nil
 }
 
 const cpuPeriod = 100 * time.Millisecond // the kernel's default for cpu.max
