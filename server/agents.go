@@ -47,10 +47,13 @@ func newAgents(c config.Config) (agents, error) {
 	return out, nil
 }
 
+// trial asks for as little as a run can.
+var trial = backend.Request{Prompt: "?", Cwd: "/", Tmp: "/", Dir: "/"}
+
 // environment is what the backend's children get of the daemon's own: an
 // allowlist, never the whole. What the adapter sets itself comes on top later.
 func environment(b backend.Backend) ([]string, error) {
-	command, err := b.Command(backend.Request{Prompt: "?", Cwd: "/", Tmp: "/", Dir: "/"})
+	command, err := b.Command(trial)
 	if err != nil {
 		return nil, err
 	}

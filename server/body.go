@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"time"
 	"unicode/utf8"
+
+	"penstock/config"
 )
 
 const (
@@ -29,7 +31,7 @@ func readBody(w *reply, r *http.Request) ([]byte, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the body is over %d bytes", tooLarge.Limit)
+		return nil, refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the body is over %s", config.Size(tooLarge.Limit))
 	case err != nil:
 		e := badRequest("", "the body could not be read")
 		e.err = err

@@ -111,6 +111,8 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 	features := a.adapter.Features()
 	if q.Effort != "" && !features.Effort {
 		q.ignore("effort", "reasoning_effort")
+	} else if err := a.effort(q.Effort); err != nil {
+		return run.Spec{}, err
 	}
 	system, prompt, err := flatten(q.Messages, q.Session != "" && features.Resume && d.resumes(client, q.Session))
 	if err != nil {

@@ -90,7 +90,7 @@ func (d *daemon) startBackground() {
 	ctx, stop := context.WithCancel(context.Background())
 	d.stopBackground = stop
 	d.self = newSelfSampler(d.log)
-	d.probes = newProbes(d.agents, d.runs.ProbeVersion)
+	d.probes = newProbes(d.agents, d.version, d.runs.ProbeVersion)
 	d.background.Go(func() { d.self.loop(ctx) })
 	d.background.Go(func() { d.probes.loop(ctx) })
 }

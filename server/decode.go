@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"penstock/config"
 )
 
 // chatRequest is a decoded and checked POST /v1/chat/completions.
@@ -127,7 +129,7 @@ func (q *chatRequest) extensions(f fields) error {
 			return err
 		}
 		if len(f["metadata"]) > metadataMax {
-			return badRequest("metadata", "metadata is over %d bytes", metadataMax)
+			return badRequest("metadata", "metadata is over %s", config.Size(metadataMax))
 		}
 		if len(metadata) > 0 {
 			q.Metadata = f["metadata"]

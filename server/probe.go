@@ -17,7 +17,7 @@ type backendState struct {
 	Name    string     `json:"name"`
 	State   string     `json:"state"` // ready, missing, error
 	Version string     `json:"version"`
-	Checked *time.Time `json:"checked_at"`
+	Checked *time.Time `json:"checked_at,omitempty"` // nil until it was first probed
 	Error   string     `json:"-"`
 }
 
@@ -25,17 +25,27 @@ type backendState struct {
 // outside of the slots. A CLI that can't tell its version is still tried.
 type probes struct {
 	agents agents
+	own    string // our version: the demo backend is the daemon's own program
 	ask    func(ctx context.Context, argv, env []string) (string, error)
 	mu     sync.Mutex
 	states map[string]backendState
 }
 
-func newProbes(a agents, ask func(ctx context.Context, argv, env []string) (string, error)) *probes {
-	p := &probes{agents: a, ask: ask, states: map[string]backendState{}}
+func newProbes(a agents, own string, ask func(ctx context.Context, argv, env []string) (string, error)) *probes {
+	p := &probes{agents: a, own: own, ask: ask, states: map[string]backendState{}}
 	for name, one := range a {
-		p.states[name] = backendState{Name: name, State: stateOf(one)}
+		p.states[name] = p.unprobed(name, one)
 	}
 	return p
+}
+
+// unprobed is what is known without asking.
+func (p *probes) unprobed(name string, a *agent) backendState {
+	s := backendState{Name: name, State: stateOf(a)}
+	if a.config.Kind == "demo" {
+		s.Version = p.own
+	}
+	return s
 }
 
 func stateOf(a *agent) string {
@@ -65,7 +75,7 @@ func (p *probes) loop(ctx context.Context) {
 
 func (p *probes) probe(ctx context.Context, name string) {
 	a := p.agents[name]
-	state := backendState{Name: name, State: stateOf(a)}
+	state := p.unprobed(name, a)
 	if a.config.Missing == "" && hasVersion(a.config.Kind) {
 		ctx, cancel := context.WithTimeout(ctx, probeBound)
 		version, err := p.ask(ctx, a.config.Command, a.env)
