@@ -31,7 +31,7 @@ func (s *stream) finish(ctx context.Context, x *exchange, r *run.Run) error {
 	end := s.base
 	end.Choices = []choice{{Delta: &delta{}, Finish: &reason}}
 	end.Metadata = record.Metadata
-	if int64(s.last+1) > s.after {
+	if int64(s.last+1) != s.after { // a number past the end is no reason to keep the end back
 		if err := s.data(s.last+1, end); err != nil {
 			return err
 		}

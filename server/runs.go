@@ -22,6 +22,12 @@ func (d *daemon) listRuns(w *reply, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if x := exchangeOf(r); !x.operator {
+		if f.Client != "" && f.Client != x.client {
+			return refusal(http.StatusForbidden, "client_not_allowed", "client %q: only your own runs are shown to you", clip(f.Client, 60))
+		}
+		f.Client = x.client
+	}
 	all := []run.Record{}
 	if f.State == "" || f.State == stateQueued {
 		for _, j := range d.jobs.queued() {
@@ -63,11 +69,12 @@ func (j *job) record() run.Record {
 func (d *daemon) getRun(w *reply, r *http.Request) error {
 	id := mux.Vars(r)["id"]
 	w.Header().Set("X-Run-Id", headerSafe(id))
-	if found, ok := d.runs.Get(id); ok {
+	x := exchangeOf(r)
+	if found, err := d.ownRun(x, id); err == nil {
 		writeJSON(w, http.StatusOK, found.Record())
 		return nil
 	}
-	if j, ok := d.jobs.get(id); ok && !j.begun() {
+	if j, ok := d.jobs.get(id); ok && !j.begun() && x.owns(j.client) {
 		writeJSON(w, http.StatusOK, j.record())
 		return nil
 	}

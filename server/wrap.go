@@ -78,7 +78,7 @@ func (d *daemon) account(x *exchange, w *reply, r *http.Request, begun time.Time
 	if x.cause != "" {
 		attrs = append(attrs, slog.String("cause", x.cause))
 	}
-	if x.err != nil && w.status >= 500 {
+	if x.err != nil && (w.status >= 500 || x.cause == "internal_error") { // of a stream that had begun, the status is 200
 		attrs = append(attrs, slog.String("error", x.err.Error()))
 	}
 	d.log.LogAttrs(r.Context(), level, "request", attrs...)
