@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	readSize = 64 << 10
-	wordMax  = 4096 // bytes of one frame of backend.Words
+	readSize  = 64 << 10 // bytes of one read at most
+	readFirst = 4 << 10  // and of one that follows silence
+	wordMax   = 4096     // bytes of one frame of backend.Words
 )
 
 // frames cuts a byte stream as an adapter wants it. The cuts depend on the
@@ -23,23 +24,40 @@ type frames struct {
 	buf   []byte
 	off   int    // where the next frame begins
 	scan  int    // what is known to hold no cut
+	want  int    // bytes of the next read; 0 is readFirst
 	word  []byte // the frame under way (Words), with U+FFFD for invalid bytes
 	ended bool
 	over  bool // a line over lineMax was met: nothing more comes out
 }
 
-// fill reads once, at most readSize bytes, from r.
+// fill reads once, at most readSize bytes, from r. How much it asks for follows
+// what comes: most streams are silent for most of their life.
 func (f *frames) fill(r io.Reader) (int, error) {
 	f.compact()
-	if free := cap(f.buf) - len(f.buf); free < readSize {
-		grown := make([]byte, len(f.buf), max(2*cap(f.buf), len(f.buf)+readSize))
+	f.want = max(f.want, readFirst)
+	if free := cap(f.buf) - len(f.buf); free < f.want {
+		grown := make([]byte, len(f.buf), max(2*cap(f.buf), len(f.buf)+f.want))
 		copy(grown, f.buf)
 		f.buf = grown
 	}
 	end := len(f.buf)
-	n, err := r.Read(f.buf[end : end+readSize])
+	n, err := r.Read(f.buf[end : end+f.want])
 	f.buf = f.buf[:end+n]
+	switch n {
+	case f.want:
+		f.want = min(2*f.want, readSize)
+	case 0:
+		f.want = readFirst
+		f.shrink()
+	}
 	return n, err
+}
+
+// shrink lets a buffer go that is far larger than the rest it holds.
+func (f *frames) shrink() {
+	if cap(f.buf) > 4*readFirst && len(f.buf) < readFirst {
+		f.buf = append([]byte(nil), f.buf...)
+	}
 }
 
 // compact drops what was taken, and a buffer that one long line has grown.

@@ -117,9 +117,25 @@ func (d *Reader) open(ctx context.Context) error {
 	}
 	d.file = f
 	d.spool = spoolFile{file: f, limit: -1}
-	d.parse = replay.parse()
-	d.parse.machine.Open()
+	d.begin()
 	return nil
+}
+
+// Rewind makes Next begin anew with the first event after the Seq it was made
+// for. The spool stays open: also a run that was pruned meanwhile is read again.
+func (d *Reader) Rewind() {
+	if d.file == nil {
+		return // nothing was read, or it is closed
+	}
+	d.pending, d.err = nil, nil
+	d.spool = spoolFile{file: d.file, limit: -1}
+	d.begin()
+}
+
+// begin makes the parser of one reading.
+func (d *Reader) begin() {
+	d.parse = d.run.replay.parse()
+	d.parse.machine.Open()
 }
 
 // Close lets the spool go. It may be called more than once.

@@ -2,8 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"penstock/backend"
@@ -17,30 +17,6 @@ const (
 	padAfter = 60 * time.Second
 	padEvery = 15 * time.Second
 )
-
-// answer is a run's events put together.
-type answer struct {
-	text, reasoning []byte
-	tools           []backend.Tool
-	usage           *backend.Usage
-}
-
-func (a *answer) add(e backend.Event) {
-	switch e.Kind {
-	case backend.Text:
-		a.text = append(a.text, e.Text...)
-	case backend.Void:
-		a.text = a.text[:min(max(e.Keep, 0), len(a.text))]
-	case backend.Reasoning:
-		a.reasoning = append(a.reasoning, e.Text...)
-	case backend.ToolUse:
-		if e.Tool != nil {
-			a.tools = append(a.tools, *e.Tool)
-		}
-	case backend.UsageReport:
-		a.usage = e.Usage
-	}
-}
 
 // padding keeps a reply alive that takes long.
 type padding struct {
@@ -64,36 +40,35 @@ func (p *padding) pad() error {
 func (d *daemon) collect(w *reply, x *exchange, ctx context.Context, j *job) error {
 	p := &padding{w: w, timer: time.NewTimer(padAfter)}
 	defer p.timer.Stop()
-	a, record, err := p.gather(ctx, j)
-	if ctx.Err() != nil && err != nil {
-		if !j.durable {
-			j.cancel(err)
-		}
-		err = clientGone(j.id)
-	}
-	if err != nil {
-		return p.fail(x, record, err)
-	}
-	x.cause = string(spawn.Completed)
-	return p.write(http.StatusOK, a.completion(record))
-}
-
-// gather waits for the run and all its events.
-func (p *padding) gather(ctx context.Context, j *job) (*answer, run.Record, error) {
 	if err := p.wait(ctx, j.started); err != nil {
-		return nil, run.Record{}, err
+		return p.failed(ctx, x, j, run.Record{}, err)
 	}
 	if j.err != nil {
-		return nil, run.Record{}, notStarted(j.id, j.err)
+		return p.failed(ctx, x, j, run.Record{}, notStarted(j.id, j.err))
 	}
 	f := follow(ctx, j.run)
 	defer f.Close()
-	a := &answer{}
+	known, record, err := p.gather(ctx, f, j.run)
+	if err != nil {
+		return p.failed(ctx, x, j, record, err)
+	}
+	x.cause = string(spawn.Completed)
+	w.Header().Set("Content-Type", "application/json")
+	again := func(each func(backend.Event) error) error { return f.again(ctx, each) }
+	if err := (&whole{w: w, outline: known, record: record, again: again}).write(); err != nil {
+		return cutShort(w, x, j, f, err)
+	}
+	return nil
+}
+
+// gather waits for the run and all its events.
+func (p *padding) gather(ctx context.Context, f *feed, r *run.Run) (*outline, run.Record, error) {
+	known := &outline{}
 	for more := true; more; {
 		select {
 		case e, open := <-f.events:
 			if more = open; more {
-				a.add(e)
+				known.add(e)
 			}
 		case <-p.timer.C:
 			if err := p.pad(); err != nil {
@@ -106,14 +81,17 @@ func (p *padding) gather(ctx context.Context, j *job) (*answer, run.Record, erro
 	if f.err != nil {
 		return nil, run.Record{}, f.err
 	}
-	if err := p.wait(ctx, j.run.Ended()); err != nil {
+	if err := p.wait(ctx, r.Ended()); err != nil {
 		return nil, run.Record{}, err
 	}
-	record := j.run.Record()
-	if v := j.run.Verdict(); v.Cause != spawn.Completed {
+	record := r.Record()
+	if v := r.Verdict(); v.Cause != spawn.Completed {
 		return nil, record, runFailed(v, record)
 	}
-	return a, record, nil
+	if known.kept.over {
+		return nil, record, tornAnswer(record)
+	}
+	return known, record, nil
 }
 
 func (p *padding) wait(ctx context.Context, what <-chan struct{}) error {
@@ -131,16 +109,34 @@ func (p *padding) wait(ctx context.Context, what <-chan struct{}) error {
 	}
 }
 
-func (a *answer) completion(record run.Record) completion {
-	c := newCompletion("chat.completion", record)
-	reason := finishReason(record)
-	c.Choices = []choice{{
-		Message: &answerMessage{Role: roleAssistant, Content: string(a.text), Reasoning: string(a.reasoning), Tools: a.tools},
-		Finish:  &reason,
-	}}
-	c.Usage, c.Cost = usageOf(a.usage)
-	c.Receipt, c.Metadata = record.Receipt, record.Metadata
-	return c
+// failed is a request without an answer; one that its client left ends the run.
+func (p *padding) failed(ctx context.Context, x *exchange, j *job, record run.Record, err error) error {
+	if ctx.Err() != nil {
+		if !j.durable {
+			j.cancel(err)
+		}
+		err = clientGone(j.id)
+	}
+	return p.fail(x, record, err)
+}
+
+// cutShort is an answer that broke off on its way: what is out must not look
+// like a whole one, and there is no status left to say so with.
+func cutShort(w *reply, x *exchange, j *job, f *feed, err error) error {
+	if !w.begun() {
+		return err
+	}
+	e := clientGone(j.id)
+	if f.err != nil && !errors.Is(f.err, context.Canceled) {
+		e = internal(err)
+		w.status = e.Status // for the log line
+	}
+	e.err = err
+	x.cause, x.err = e.Code, e
+	if conn, _, err := w.ctrl.Hijack(); err == nil {
+		_ = conn.Close() // nobody is left to tell
+	}
+	return nil
 }
 
 // fail gives the error its status, or, where padding is out already, a 200
@@ -159,18 +155,10 @@ func (p *padding) fail(x *exchange, record run.Record, err error) error {
 	if record.ID == "" {
 		c.ID, c.Created = "chatcmpl-"+e.RunID, time.Now().Unix()
 	}
-	return p.write(http.StatusOK, c)
-}
-
-func (p *padding) write(status int, c completion) error {
-	if !p.w.begun() {
-		writeJSON(p.w, status, c)
-		return nil
-	}
 	text, err := marshal(c)
 	if err != nil {
 		return err
 	}
-	_, err = p.w.Write([]byte(strings.TrimSpace(string(text)) + "\n"))
+	_, err = p.w.Write(append(text, '\n'))
 	return err
 }

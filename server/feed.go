@@ -16,22 +16,21 @@ type feed struct {
 	events chan backend.Event // closed at the end
 	err    error              // valid when events is closed; nil after the last event
 	stop   context.CancelFunc
+	reader *run.Reader // the pump's own until events is closed
 }
 
 // follow starts a feed from the run's first event. Close must be called.
 func follow(ctx context.Context, r *run.Run) *feed {
 	ctx, stop := context.WithCancel(ctx)
-	f := &feed{events: make(chan backend.Event), stop: stop}
-	reader := r.Follow(0)
-	go f.pump(ctx, reader)
+	f := &feed{events: make(chan backend.Event), stop: stop, reader: r.Follow(0)}
+	go f.pump(ctx)
 	return f
 }
 
-func (f *feed) pump(ctx context.Context, reader *run.Reader) {
+func (f *feed) pump(ctx context.Context) {
 	defer close(f.events)
-	defer reader.Close()
 	for {
-		e, err := reader.Next(ctx)
+		e, err := f.reader.Next(ctx)
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
 				f.err = err
@@ -47,9 +46,30 @@ func (f *feed) pump(ctx context.Context, reader *run.Reader) {
 	}
 }
 
-// Close ends the feed and waits until its reader is closed.
+// again gives every event of the run once more, from the first one; only after
+// events is closed. each's error ends it and is returned; the reader's own is
+// in err too.
+func (f *feed) again(ctx context.Context, each func(backend.Event) error) error {
+	f.reader.Rewind()
+	for {
+		e, err := f.reader.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			f.err = err
+			return err
+		}
+		if err := each(e); err != nil {
+			return err
+		}
+	}
+}
+
+// Close ends the feed and closes its reader.
 func (f *feed) Close() {
 	f.stop()
 	for range f.events {
 	}
+	f.reader.Close()
 }

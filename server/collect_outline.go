@@ -1,0 +1,118 @@
+package server
+
+import (
+	"net/http"
+
+	"penstock/backend"
+	"penstock/run"
+)
+
+// outline is what a whole answer has to know before its first byte. The words
+// themselves stay in the spool, where they are read again to be written: an
+// answer as large as the output cap must not be held in memory.
+type outline struct {
+	kept     kept
+	reasoned bool
+	tools    bool
+	usage    *backend.Usage
+}
+
+func (o *outline) add(e backend.Event) {
+	switch e.Kind {
+	case backend.Text:
+		o.kept.text(len(e.Text))
+	case backend.Void:
+		o.kept.void(e.Keep)
+	case backend.Reasoning:
+		o.reasoned = o.reasoned || e.Text != ""
+	case backend.ToolUse:
+		o.tools = o.tools || e.Tool != nil
+	case backend.UsageReport:
+		o.usage = e.Usage
+	}
+}
+
+// spansMax bounds what is remembered of one run's takings back, 1 MiB. A CLI
+// takes back a message now and then, not each of a hundred thousand.
+const spansMax = 1 << 16
+
+// span is a range of all the text a CLI said, in bytes.
+type span struct{ from, to int64 }
+
+// kept tells which of all the text that a CLI said is its answer, after what
+// it took back.
+type kept struct {
+	said  int64
+	valid int64  // bytes of the answer, the sum of spans
+	spans []span // in order, none empty, no two that touch
+	over  bool   // more than spansMax were needed: the answer is not known
+}
+
+func (k *kept) text(n int) {
+	from := k.said
+	k.said += int64(n)
+	k.valid += int64(n)
+	last := len(k.spans) - 1
+	switch {
+	case n == 0 || k.over:
+	case last >= 0 && k.spans[last].to == from:
+		k.spans[last].to = k.said
+	case last+1 == spansMax:
+		k.over, k.spans = true, nil
+	default:
+		k.spans = append(k.spans, span{from, k.said})
+	}
+}
+
+// void keeps the first keep bytes of the answer.
+func (k *kept) void(keep int) {
+	for last := len(k.spans) - 1; last >= 0; last-- {
+		s := &k.spans[last]
+		excess := k.valid - int64(max(keep, 0))
+		if excess <= 0 {
+			return
+		}
+		length := s.to - s.from
+		if excess < length {
+			s.to -= excess
+			k.valid -= excess
+			return
+		}
+		k.spans = k.spans[:last]
+		k.valid -= length
+	}
+}
+
+// sieve lets the kept spans of a text pass that comes again from its start.
+type sieve struct {
+	spans []span
+	at    int64
+}
+
+func (s *sieve) text(piece string, pass func(string) error) error {
+	begin, end := s.at, s.at+int64(len(piece))
+	s.at = end
+	for len(s.spans) > 0 && s.spans[0].from < end {
+		next := s.spans[0]
+		from, to := max(next.from, begin), min(next.to, end)
+		if from < to {
+			if err := pass(piece[from-begin : to-begin]); err != nil {
+				return err
+			}
+		}
+		if next.to > end {
+			break
+		}
+		s.spans = s.spans[1:]
+	}
+	return nil
+}
+
+// tornAnswer is a run that took back more than can be followed.
+func tornAnswer(record run.Record) *httpError {
+	no := false
+	return &httpError{
+		Status: http.StatusFailedDependency, Kind: "run_error", Code: "text_voided", RunID: record.ID, Receipt: record.Receipt, Retry: &no,
+		Message: "the command line agent took back parts of its answer more often than can be followed",
+	}
+}

@@ -1,0 +1,114 @@
+package server
+
+import (
+	"bytes"
+	"io"
+
+	"penstock/backend"
+	"penstock/run"
+)
+
+// whole writes an answer as one object, piece by piece, from a run that has
+// ended: one reading for the text and one each for thinking and tools where
+// there were any.
+type whole struct {
+	w       io.Writer
+	outline *outline
+	record  run.Record
+	again   func(each func(backend.Event) error) error // all events, from the first
+}
+
+func (o *whole) write() error {
+	head, tail, err := o.frame()
+	if err != nil {
+		return err
+	}
+	if _, err := o.w.Write(head); err != nil {
+		return err
+	}
+	if err := o.text(`"content":`, o.content); err != nil {
+		return err
+	}
+	if o.outline.reasoned {
+		if err := o.text(`,"reasoning_content":`, o.reasoning); err != nil {
+			return err
+		}
+	}
+	if o.outline.tools {
+		if err := o.tools(); err != nil {
+			return err
+		}
+	}
+	_, err = o.w.Write(append(tail, '\n'))
+	return err
+}
+
+// frame is the object around the message's words.
+func (o *whole) frame() (head, tail []byte, err error) {
+	c := newCompletion("chat.completion", o.record)
+	reason := finishReason(o.record)
+	c.Choices = []choice{{Message: &answerMessage{Role: roleAssistant}, Finish: &reason}}
+	c.Usage, c.Cost = usageOf(o.outline.usage)
+	c.Receipt, c.Metadata = o.record.Receipt, o.record.Metadata
+	text, err := marshal(c)
+	// A string that holds these words has its quotes escaped, and metadata,
+	// the caller's own JSON, comes later.
+	head, tail, _ = bytes.Cut(text, []byte(`"content":""`))
+	return head, tail, err
+}
+
+// text writes one member whose value is a string.
+func (o *whole) text(member string, words func(*jsonText) error) error {
+	if _, err := io.WriteString(o.w, member+`"`); err != nil {
+		return err
+	}
+	t := newJSONText(o.w)
+	if err := words(t); err != nil {
+		return err
+	}
+	if err := t.end(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(o.w, `"`)
+	return err
+}
+
+func (o *whole) content(t *jsonText) error {
+	pass := sieve{spans: o.outline.kept.spans}
+	return o.again(func(e backend.Event) error {
+		if e.Kind != backend.Text {
+			return nil
+		}
+		return pass.text(e.Text, t.add)
+	})
+}
+
+func (o *whole) reasoning(t *jsonText) error {
+	return o.again(func(e backend.Event) error {
+		if e.Kind != backend.Reasoning {
+			return nil
+		}
+		return t.add(e.Text)
+	})
+}
+
+func (o *whole) tools() error {
+	before := `,"x_tool":[`
+	err := o.again(func(e backend.Event) error {
+		if e.Kind != backend.ToolUse || e.Tool == nil {
+			return nil
+		}
+		text, err := marshal(e.Tool)
+		if err != nil {
+			return err
+		}
+		_, err = o.w.Write(append([]byte(before), text...))
+		before = ","
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(o.w, "]")
+	return err
+}

@@ -1,0 +1,226 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"penstock/backend"
+	"penstock/run"
+	"penstock/spawn"
+)
+
+// wholeOf writes what events make, as collect does.
+func wholeOf(t *testing.T, record run.Record, events []backend.Event) string {
+	t.Helper()
+	var out bytes.Buffer
+	o := &whole{w: &out, outline: &outline{}, record: record, again: func(each func(backend.Event) error) error {
+		for _, e := range events {
+			if err := each(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+	for _, e := range events {
+		o.outline.add(e)
+	}
+	if err := o.write(); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// The object, byte for byte.
+func TestWholeGolden(t *testing.T) {
+	peak, cost, cached := uint64(7), 0.25, int64(2)
+	record := run.Record{
+		ID: "run_1", Model: `odd/"content":""`, Created: time.Unix(1700000000, 0), Finish: "length",
+		Receipt: &spawn.Receipt{PidsPeak: &peak}, Metadata: json.RawMessage(`{"content":""}`),
+	}
+	const begin = `{"id":"chatcmpl-run_1","object":"chat.completion","created":1700000000,"model":"odd/\"content\":\"\"","choices":[{"index":0,"message":{"role":"assistant",`
+	const receipt = `"x_receipt":{"pids_peak":7,"enforced_by":{"memory":"","pids":"","kill":""}},"metadata":{"content":""}}` + "\n"
+	for _, row := range []struct {
+		name   string
+		events []backend.Event
+		want   string
+	}{
+		{"nothing said", nil, `"content":""},"finish_reason":"length"}],`},
+		{"all of it", []backend.Event{
+			{Kind: backend.Session, Session: "s"},
+			{Kind: backend.Reasoning, Text: "hm "},
+			{Kind: backend.Text, Text: "a <b> & \"c\"\n\u2028"},
+			{Kind: backend.ToolUse, Tool: &backend.Tool{ID: "t", Name: "Bash", Status: "started", Input: "<{}>"}},
+			{Kind: backend.Text, Text: "wrong"},
+			{Kind: backend.UsageReport, Usage: &backend.Usage{PromptTokens: 1}},
+			{Kind: backend.Void, Keep: 15},
+			{Kind: backend.Reasoning, Text: "<so>"},
+			{Kind: backend.ToolUse, Tool: &backend.Tool{ID: "t", Name: "Bash", Status: "completed"}},
+			{Kind: backend.Notice, Text: "retry"},
+			{Kind: backend.Text, Text: "right"},
+			{Kind: backend.UsageReport, Usage: &backend.Usage{PromptTokens: 3, CompletionTokens: 4, CachedTokens: &cached, CostUSD: &cost}},
+			{Kind: backend.Done, Finish: "length"},
+		}, `"content":"a <b> & \"c\"\n\u2028right","reasoning_content":"hm <so>",` +
+			`"x_tool":[{"id":"t","name":"Bash","status":"started","input":"<{}>"},{"id":"t","name":"Bash","status":"completed"}]},"finish_reason":"length"}],` +
+			`"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"prompt_tokens_details":{"cached_tokens":2}},"x_cost":{"usd":0.25,"provenance":"cli"},`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if diff := cmp.Diff(begin+row.want+receipt, wholeOf(t, record, row.events)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// Whatever is said, cut and taken back, inside code points too: the same bytes
+// as from an answer put together in memory.
+func TestWholeIsThatOfOnePiece(t *testing.T) {
+	alphabet := []string{"a", "é", "€", "😀", "\"", "\\", "\n", "\x01", "\u2029", "<", "\xff", "\xf0\x9f", strings.Repeat("long ", 3000)}
+	record := run.Record{ID: "run_1", Model: "m", Created: time.Unix(1, 0)}
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		say := func() string {
+			var b strings.Builder
+			for range r.IntN(4) {
+				b.WriteString(alphabet[r.IntN(len(alphabet))])
+			}
+			said := b.String()
+			return said[r.IntN(len(said)+1):]
+		}
+		var events []backend.Event
+		var text, thought []byte
+		for range r.IntN(30) {
+			switch r.IntN(6) {
+			case 0:
+				keep := r.IntN(len(text)+3) - 1
+				text = text[:min(max(keep, 0), len(text))]
+				events = append(events, backend.Event{Kind: backend.Void, Keep: keep})
+			case 1:
+				piece := say()
+				thought = append(thought, piece...)
+				events = append(events, backend.Event{Kind: backend.Reasoning, Text: piece})
+			default:
+				piece := say()
+				text = append(text, piece...)
+				events = append(events, backend.Event{Kind: backend.Text, Text: piece})
+			}
+		}
+		reason := "stop"
+		c := newCompletion("chat.completion", record)
+		c.Choices = []choice{{Message: &answerMessage{Role: roleAssistant, Content: string(text), Reasoning: string(thought)}, Finish: &reason}}
+		want, err := marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := wholeOf(t, record, events); got != string(want)+"\n" {
+			t.Fatalf("seed %d (-want +got)\n%s", seed, cmp.Diff(string(want)+"\n", got))
+		}
+	}
+}
+
+func FuzzJSONText(f *testing.F) {
+	f.Add("a\"\xf0\x9f\x98\x80\u2028", 3)
+	f.Add(strings.Repeat("é", textPiece), textPiece-1)
+	f.Add("x"+strings.Repeat("😀\xe2\x82", textPiece), 1)
+	f.Fuzz(func(t *testing.T, text string, size int) {
+		want, err := marshal(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		in := newJSONText(&out)
+		for rest := text; rest != ""; {
+			n := min(max(size, 1), len(rest))
+			if err := in.add(rest[:n]); err != nil {
+				t.Fatal(err)
+			}
+			rest = rest[n:]
+		}
+		if err := in.end(); err != nil {
+			t.Fatal(err)
+		}
+		if got := `"` + out.String() + `"`; got != string(want) {
+			t.Errorf("in pieces of %d: %q, want %q", size, got, want)
+		}
+	})
+}
+
+// scale takes any amount and notes what is alive now and then.
+type scale struct {
+	written, next int
+	most          uint64
+}
+
+func (s *scale) Write(p []byte) (int, error) {
+	if s.written += len(p); s.written >= s.next {
+		s.next += 4 << 20
+		s.most = max(s.most, alive())
+	}
+	return len(p), nil
+}
+
+func alive() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// An answer, its thinking and its tools may be as large as the output cap:
+// they pass through and stay nowhere.
+func TestWholeIsNotHeld(t *testing.T) {
+	const pieces, size = 1000, 8 << 10
+	again := func(each func(backend.Event) error) error {
+		for i := range pieces {
+			text := strings.Repeat(string(rune('a'+i%26)), size) // a fresh copy, as from the spool
+			for _, e := range []backend.Event{
+				{Kind: backend.Text, Text: text}, {Kind: backend.Reasoning, Text: text},
+				{Kind: backend.ToolUse, Tool: &backend.Tool{Name: "Bash", Status: "completed", Output: text}},
+			} {
+				if err := each(e); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	before := alive()
+	var w scale
+	o := &whole{w: &w, outline: &outline{}, again: again}
+	if err := again(func(e backend.Event) error { o.outline.add(e); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.write(); err != nil {
+		t.Fatal(err)
+	}
+	if w.written < 3*pieces*size {
+		t.Errorf("%d bytes written", w.written)
+	}
+	if held := int64(w.most) - int64(before); held > 2<<20 {
+		t.Errorf("%d bytes held for an answer of %d", held, w.written)
+	}
+}
+
+func TestKeptIsBounded(t *testing.T) {
+	var k kept
+	for i := range 2 * spansMax {
+		k.text(2)
+		k.void(i + 1)
+	}
+	if !k.over || len(k.spans) > spansMax {
+		t.Errorf("over %v, %d spans", k.over, len(k.spans))
+	}
+	k = kept{}
+	for range 2 * spansMax {
+		k.text(2)
+	}
+	if k.over || len(k.spans) != 1 {
+		t.Errorf("nothing taken back: over %v, %d spans", k.over, len(k.spans))
+	}
+}
