@@ -34,9 +34,13 @@ func (d *daemon) chat(w *reply, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	j, err := d.job(r.Context(), w, q, newJob(id, x.client, durable), arrived)
+	own := newJob(id, x.client, durable)
+	j, err := d.job(r.Context(), w, q, own, arrived)
 	if err != nil {
 		return withRun(err, id)
+	}
+	if j == own {
+		after = -1 // a run that begins now has no events seen before: the header is of another stream
 	}
 	if q.Stream {
 		return d.stream(w, x, r.Context(), j, q.IncludeUsage, after)
