@@ -145,5 +145,5 @@ func (a *agent) missing() string {
 	if a.config.Missing == "" {
 		return ""
 	}
-	return fmt.Sprintf("backend %s: %s", a.config.Name, a.config.Missing)
+	return fmt.Sprintf("backend %s: %s (hint: install it, or set backends.%s.command)", a.config.Name, a.config.Missing, a.config.Name)
 }

@@ -56,7 +56,7 @@ func (d *daemon) admitRequest(x *exchange, r *http.Request) error {
 	if err := d.guard.check(r); err != nil {
 		return err
 	}
-	client, operator, err := identify(r, d.config.Tokens)
+	client, operator, err := identify(r, d.tokens.now())
 	if err != nil && !needsNoToken(r.URL.Path) {
 		return err
 	}

@@ -24,6 +24,7 @@ type daemon struct {
 	log     *slog.Logger
 	begun   time.Time
 	guard   guard
+	tokens  *tokens
 	agents  agents
 	gate    *admit.Gate
 	spawner *spawn.Spawner
@@ -36,7 +37,7 @@ type daemon struct {
 	draining atomic.Bool
 	base     context.Context // durable jobs live in it
 	endBase  context.CancelCauseFunc
-	// background are the sampler and the probe.
+	// background are the sampler, the probe and the reader of new tokens.
 	background     sync.WaitGroup
 	stopBackground context.CancelFunc
 }
@@ -44,7 +45,7 @@ type daemon struct {
 // open builds the lower floors from the configuration, bottom up. On error it
 // takes down again what it has built.
 func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
-	d := &daemon{config: c, version: o.Version, log: o.Logger, begun: time.Now(), guard: newGuard(c), jobs: newJobs()}
+	d := &daemon{config: c, version: o.Version, log: o.Logger, begun: time.Now(), guard: newGuard(c), tokens: newTokens(c.Tokens), jobs: newJobs()}
 	var err error
 	if d.agents, err = newAgents(c); err != nil {
 		return nil, err
@@ -82,17 +83,18 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	d.metrics.Reaped(d.spawner.Swept().Processes)
 	d.metrics.Watch(metrics.Sources{Snapshot: d.runs.Snapshot, Admission: d.gate.Stats, Isolation: d.spawner.Isolation})
 	d.base, d.endBase = context.WithCancelCause(context.Background())
-	d.startBackground()
+	d.startBackground(o.Tokens)
 	return d, nil
 }
 
-func (d *daemon) startBackground() {
+func (d *daemon) startBackground(tokens <-chan []config.Token) {
 	ctx, stop := context.WithCancel(context.Background())
 	d.stopBackground = stop
 	d.self = newSelfSampler(d.log)
 	d.probes = newProbes(d.agents, d.version, d.runs.ProbeVersion)
 	d.background.Go(func() { d.self.loop(ctx) })
 	d.background.Go(func() { d.probes.loop(ctx) })
+	d.background.Go(func() { d.tokens.follow(ctx, tokens) })
 }
 
 // close takes the floors down again, top first.

@@ -52,3 +52,12 @@ func TestEffortOverHTTP(t *testing.T) {
 		t.Errorf("effort where there is none: %d, ignored %q", r.status, r.header.Get("X-Penstock-Ignored"))
 	}
 }
+
+func TestMissingProgramComesWithAHint(t *testing.T) {
+	s := serve(t, nil)
+	r := s.chat("absent", "x", false, "")
+	want := "backend absent: not found: absent (hint: install it, or set backends.absent.command)"
+	if r.status != 503 || r.err == nil || r.err.Message != want {
+		t.Errorf("%d %s, want %q", r.status, r.body, want)
+	}
+}

@@ -20,6 +20,11 @@ type Options struct {
 	Force     context.Context        // its end cuts the drain short; nil is never
 	Ready     func(addrs []net.Addr) // called once when requests are served
 	Listeners []net.Listener         // from systemd; they win over Config.Listen
+	// Tokens brings new tokens while Run serves; nil is never. Requests that
+	// come after one was received are held to it. An empty list, and any where
+	// there were none at the start, is not taken: who may come in without a
+	// token is decided once.
+	Tokens <-chan []config.Token
 }
 
 const (
@@ -67,11 +72,15 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 		pending--
 		serveErr = fmt.Errorf("serve: %w", serveErr)
 	}
-	endErr := d.shutdown(srv, o.Force)
+	endErr := d.shutdown(srv, o.Force, context.Cause(ctx))
 	for range pending {
 		<-failed // Serve returns as soon as the server is closed
 	}
-	return errors.Join(serveErr, endErr)
+	err = errors.Join(serveErr, endErr)
+	if err == nil {
+		d.log.Info("stopped", "uptime", time.Since(d.begun).Round(time.Second).String())
+	}
+	return err
 }
 
 func (d *daemon) httpServer() *http.Server {

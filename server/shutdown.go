@@ -20,8 +20,8 @@ const (
 // shutdown takes no new work, tells who waits, lets what runs finish for the
 // drain timeout or until force ends, ends the rest, and closes. Health and
 // streams are served until the end.
-func (d *daemon) shutdown(srv *http.Server, force context.Context) error {
-	d.log.Info("draining", "timeout", d.config.DrainTimeout.String(), "running", d.gate.Stats().Running)
+func (d *daemon) shutdown(srv *http.Server, force context.Context, cause error) error {
+	d.log.Info("draining", "timeout", d.config.DrainTimeout.String(), "running", d.gate.Stats().Running, "cause", fmt.Sprint(cause))
 	d.draining.Store(true)
 	d.jobs.close()
 	d.gate.Drain()

@@ -22,16 +22,21 @@ func (a *app) banner(c config.Config, b build, addrs []net.Addr) error {
 	if c.Isolation.SelfTest {
 		limits += "; self-test passed" // else there would be no daemon to say so
 	}
-	_, err = fmt.Fprintf(a.stdout, "penstock %s on %s\n%s\n%s\n%s", b.Version, joinAddrs(addrs), limits, usable(c), firstCall(addrs))
+	_, err = fmt.Fprintf(a.stdout, "penstock %s on %s\n%s\n%s\n%s", b.Version, joinAddrs(addrs), limits, usable(c), firstCall(addrs, len(c.Tokens) > 0))
 	return err
 }
 
-// firstCall is a command that works at once, whatever CLIs this host has.
-func firstCall(addrs []net.Addr) string {
+// firstCall is a command that works at once, whatever CLIs this host has; where
+// tokens are needed, with one of them put in.
+func firstCall(addrs []net.Addr, tokens bool) string {
+	token := ""
+	if tokens {
+		token = " -H 'Authorization: Bearer TOKEN'"
+	}
 	for _, addr := range addrs {
 		if addr.Network() != "unix" {
-			return fmt.Sprintf("\ntry it:\n  curl -N http://%s/v1/chat/completions -H 'Content-Type: application/json' \\\n"+
-				"    -d '{\"model\":\"demo\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"hello from the cage\"}]}'\n", addr)
+			return fmt.Sprintf("\ntry it:\n  curl -N http://%s/v1/chat/completions -H 'Content-Type: application/json'%s \\\n"+
+				"    -d '{\"model\":\"demo\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"hello from the cage\"}]}'\n", addr, token)
 		}
 	}
 	return ""

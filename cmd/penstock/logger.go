@@ -11,16 +11,21 @@ import (
 )
 
 // newLogger writes text where a person reads and JSON where a machine does.
-func newLogger(w io.Writer, c config.Log) *slog.Logger {
-	o := &slog.HandlerOptions{}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.Level)); err == nil {
-		o.Level = level
-	}
+func newLogger(w io.Writer, c config.Log, level *slog.LevelVar) *slog.Logger {
+	setLevel(level, c.Level)
+	o := &slog.HandlerOptions{Level: level}
 	if c.Format == "text" || (c.Format == "auto" && isTerminal(w)) {
 		return slog.New(slog.NewTextHandler(w, o))
 	}
 	return slog.New(slog.NewJSONHandler(w, o))
+}
+
+// setLevel takes a name that config has checked.
+func setLevel(level *slog.LevelVar, name string) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(name)); err == nil {
+		level.Set(l)
+	}
 }
 
 func isTerminal(w io.Writer) bool {

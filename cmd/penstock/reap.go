@@ -20,7 +20,7 @@ func (a *app) reapCommand() *cobra.Command {
 			"as the next start would. Refuses while that daemon is alive.",
 		Args: cobra.NoArgs,
 	}
-	s := addSettings(cmd)
+	s := addFewSettings(cmd, "state_dir")
 	cmd.RunE = a.work(func(ctx context.Context) error {
 		c, err := s.load()
 		if err != nil {
@@ -29,6 +29,13 @@ func (a *app) reapCommand() *cobra.Command {
 		return a.reap(ctx, c)
 	})
 	return cmd
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func (a *app) reap(ctx context.Context, c config.Config) error {
@@ -51,7 +58,7 @@ func (a *app) reap(ctx context.Context, c config.Config) error {
 	if err = errors.Join(err, root.Close(context.WithoutCancel(ctx))); err != nil {
 		return fmt.Errorf("reap: %w", err)
 	}
-	fmt.Fprintf(a.stdout, "%s: %d groups removed, %d processes ended\n", root.Path(), swept.Groups, swept.Processes)
+	fmt.Fprintf(a.stdout, "%s: %s removed, %s ended\n", root.Path(), count(swept.Groups, "group", "groups"), count(swept.Processes, "process", "processes"))
 	if len(swept.Left) > 0 {
 		return fmt.Errorf("reap: still there: %v (hint: a process in uninterruptible sleep can't be ended; try again)", swept.Left)
 	}

@@ -20,7 +20,8 @@ func (a *app) serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the daemon",
 		Long: "Runs the daemon in the foreground. SIGTERM and SIGINT let live runs finish for drain_timeout and\n" +
-			"end the rest; a second one ends them at once. SIGHUP reads the configuration again.",
+			"end the rest; a second one ends them at once. SIGHUP reads the configuration again: tokens and\n" +
+			"log.level take effect, what needs a restart is named in the log, and a bad file changes nothing.",
 		Args: cobra.NoArgs,
 	}
 	s := addSettings(cmd)
@@ -36,7 +37,8 @@ func (a *app) serveCommand() *cobra.Command {
 }
 
 func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bool) error {
-	log := newLogger(a.stderr, c.Log)
+	var level slog.LevelVar
+	log := newLogger(a.stderr, c.Log, &level)
 	listeners, err := systemd.Listeners()
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
@@ -46,11 +48,12 @@ func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bo
 	if runtime.GOMAXPROCS(0) < 2 {
 		runtime.GOMAXPROCS(2)
 	}
-	sig := catchSignals(ctx, log, func() { reload(s, c, log) })
+	reloads := reloader{settings: s, running: c, log: log, level: &level, tokens: make(chan []config.Token, 1)}
+	sig := catchSignals(ctx, log, reloads.reload)
 	defer sig.stop()
 	b := readBuild()
 	err = server.Run(sig.serving, c, server.Options{
-		Logger: log, Version: b.Version, Commit: b.Commit, Force: sig.force, Listeners: listeners,
+		Logger: log, Version: b.Version, Commit: b.Commit, Force: sig.force, Listeners: listeners, Tokens: reloads.tokens,
 		Ready: func(addrs []net.Addr) {
 			report(log, systemd.Ready(fmt.Sprintf("serving on %s", joinAddrs(addrs))))
 			context.AfterFunc(sig.serving, func() { report(log, systemd.Stopping("draining")) })
@@ -69,30 +72,5 @@ func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bo
 func report(log *slog.Logger, err error) {
 	if err != nil {
 		log.Warn("not told", "error", err)
-	}
-}
-
-// reload reads the configuration again, for SIGHUP. A bad one changes nothing.
-func reload(s *settings, running config.Config, log *slog.Logger) {
-	c, err := s.load()
-	var problems config.Problems
-	if errors.As(err, &problems) {
-		for _, p := range problems {
-			log.Error("configuration not taken", "problem", p.String())
-		}
-		return
-	}
-	if err != nil {
-		log.Error("configuration not taken", "error", err)
-		return
-	}
-	keys, err := config.Changed(running, c)
-	switch {
-	case err != nil:
-		log.Error("configuration not taken", "error", err)
-	case len(keys) == 0:
-		log.Info("configuration read again: nothing changed")
-	default:
-		log.Warn("configuration is valid and needs a restart to take effect", "changed", keys)
 	}
 }

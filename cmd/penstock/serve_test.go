@@ -185,6 +185,13 @@ func TestServeSession(t *testing.T) {
 
 	s.signal(t, syscall.SIGTERM)
 	s.wantEnd(t, 30*time.Second)
+	lines := strings.Split(strings.TrimSpace(s.log.String()), "\n")
+	if n := strings.Count(s.log.String(), `"msg":"draining"`); n != 1 || !strings.Contains(lines[len(lines)-1], `"msg":"stopped"`) {
+		t.Errorf("draining is told %d times; log:\n%s", n, s.log)
+	}
+	if !strings.Contains(s.log.String(), "signal: terminated; a second one ends all runs at once") {
+		t.Errorf("the end has no cause in the log:\n%s", s.log)
+	}
 
 	out, err = program(t, "reap", "--state-dir", dir+"/state").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), ": 0 groups removed, 0 processes ended") {
@@ -213,7 +220,7 @@ func TestReapAfterACrash(t *testing.T) {
 	s.signal(t, syscall.SIGKILL)
 	<-s.ended
 	out, err := program(t, "reap", "--state-dir", dir+"/state").CombinedOutput()
-	if err != nil || !strings.Contains(string(out), ": 1 groups removed, 1 processes ended") {
+	if err != nil || !strings.Contains(string(out), ": 1 group removed, 1 process ended") {
 		t.Errorf("reap after a crash: %v: %s", err, out)
 	}
 	out, err = program(t, "reap", "--state-dir", dir+"/state").CombinedOutput()

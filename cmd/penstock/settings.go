@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,10 +21,22 @@ type settings struct {
 // addSettings gives a subcommand --config, a flag for each key of the daemon
 // as a whole, and --set for the keys that hold a name.
 func addSettings(cmd *cobra.Command) *settings {
+	var all []string
+	for _, k := range config.Keys() {
+		all = append(all, k.Name)
+	}
+	return addFewSettings(cmd, all...)
+}
+
+// addFewSettings has flags for the keys named only; --set takes any other.
+func addFewSettings(cmd *cobra.Command, keys ...string) *settings {
 	s := &settings{flags: map[string]string{}}
 	f := cmd.Flags()
 	f.StringVar(&s.file, "config", "", "configuration `file`; must exist")
 	for _, k := range config.Keys() {
+		if !slices.Contains(keys, k.Name) {
+			continue
+		}
 		help := k.Help
 		if k.Default != "" {
 			help += " (default " + k.Default + ")"

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -17,7 +18,7 @@ type signals struct {
 }
 
 func catchSignals(ctx context.Context, log *slog.Logger, hangUp func()) signals {
-	serving, stopServing := context.WithCancel(ctx)
+	serving, stopServing := context.WithCancelCause(ctx)
 	force, stopForce := context.WithCancel(context.WithoutCancel(ctx))
 	caught := make(chan os.Signal, 4)
 	signal.Notify(caught, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
@@ -31,8 +32,8 @@ func catchSignals(ctx context.Context, log *slog.Logger, hangUp func()) signals 
 				case s == unix.SIGHUP:
 					hangUp()
 				case serving.Err() == nil:
-					log.Info("draining; a second signal ends all runs at once", "signal", s.String())
-					stopServing()
+					// The server says so, once, with the cause.
+					stopServing(fmt.Errorf("signal: %s; a second one ends all runs at once", s))
 				default:
 					log.Warn("ending all runs at once", "signal", s.String())
 					stopForce()
@@ -46,7 +47,7 @@ func catchSignals(ctx context.Context, log *slog.Logger, hangUp func()) signals 
 		signal.Stop(caught)
 		close(ended)
 		<-done
-		stopServing()
+		stopServing(nil)
 		stopForce()
 	}}
 }
