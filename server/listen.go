@@ -3,10 +3,14 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"penstock/config"
 )
@@ -54,14 +58,11 @@ func listenOne(address string) (net.Listener, error) {
 // listenUnix makes the socket 0660. A socket nobody answers on is left from a
 // daemon that was killed and is replaced; one that answers is somebody's.
 func listenUnix(path string) (net.Listener, error) {
-	if info, err := os.Lstat(path); err == nil {
-		if info.Mode().Type() != os.ModeSocket {
-			return nil, fmt.Errorf("listen: unix:%s: exists and is not a socket: remove it or change listen", path)
-		}
-		if conn, err := net.Dial("unix", path); err == nil {
-			_ = conn.Close() // only asked whether somebody is there
-			return nil, fmt.Errorf("listen: unix:%s: another process answers on this socket: stop it or change listen", path)
-		}
+	stale, err := socketFree(path)
+	if err != nil {
+		return nil, err
+	}
+	if stale {
 		if err := os.Remove(path); err != nil {
 			return nil, fmt.Errorf("listen: unix:%s: stale socket: %w", path, err)
 		}
@@ -75,6 +76,45 @@ func listenUnix(path string) (net.Listener, error) {
 		return nil, errors.Join(fmt.Errorf("listen: unix:%s: %w", path, err), l.Close())
 	}
 	return l, nil
+}
+
+// socketFree refuses a path that is somebody's; stale is one that is nobody's
+// and must be removed first.
+func socketFree(path string) (stale bool, err error) {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("listen: unix:%s: %w", path, err)
+	}
+	if info.Mode().Type() != os.ModeSocket {
+		return false, fmt.Errorf("listen: unix:%s: exists and is not a socket: remove it or change listen", path)
+	}
+	if conn, err := net.Dial("unix", path); err == nil {
+		_ = conn.Close() // only asked whether somebody is there
+		return false, fmt.Errorf("listen: unix:%s: another process answers on this socket: stop it or change listen", path)
+	}
+	return true, nil
+}
+
+// CheckListen says whether Run could open an address of Config.Listen now, and
+// leaves nothing behind.
+func CheckListen(address string) error {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		if _, err := socketFree(path); err != nil {
+			return err
+		}
+		if err := unix.Access(filepath.Dir(path), unix.W_OK|unix.X_OK); err != nil {
+			return fmt.Errorf("listen: %s: %s: %w", address, filepath.Dir(path), err)
+		}
+		return nil
+	}
+	l, err := listenOne(address)
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
 
 // exposed tells whether a TCP address can be reached from elsewhere.

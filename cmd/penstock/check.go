@@ -18,7 +18,7 @@ import (
 // finding is one line of the report. A finding that is not OK fails the check,
 // unless it is only advice.
 type finding struct {
-	Area   string `json:"area"` // config, state, host, isolation, backend
+	Area   string `json:"area"` // config, listen, state, tokens, limits, host, isolation, backend
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
 	Advice bool   `json:"advice,omitempty"` // works, though not as well
@@ -78,7 +78,10 @@ func (a *app) check(s *settings) (checkup, error) {
 		if from == "" {
 			from = "no file: built-in defaults"
 		}
-		r.Findings = append(r.Findings, finding{Area: "config", Name: "file", OK: true, Detail: from}, checkState(c.StateDir))
+		r.Findings = append(r.Findings, finding{Area: "config", Name: "file", OK: true, Detail: from})
+		r.Findings = append(r.Findings, checkInert(c)...)
+		r.Findings = append(r.Findings, checkListen(c.Listen)...)
+		r.Findings = append(r.Findings, checkState(c.StateDir), checkTokens(c))
 	}
 	host, hostErr := cgroup.Host()
 	if hostErr != nil {
@@ -87,39 +90,14 @@ func (a *app) check(s *settings) (checkup, error) {
 	mode := cgroup.Mode(c.Isolation.Mode)
 	r.Findings = append(r.Findings, checkHost(host, mode)...)
 	if err == nil {
-		r.Findings = append(r.Findings, checkIsolation(host, mode))
+		r.Findings = append(r.Findings, checkIsolation(host, mode), checkSelfTest(host, c.Isolation.SelfTest))
+		r.Findings = append(r.Findings, checkCaps(host, c)...)
 		for _, name := range slices.Sorted(maps.Keys(c.Backends)) {
 			r.Findings = append(r.Findings, checkBackend(c.Backends[name]))
 		}
 	}
 	r.OK = !slices.ContainsFunc(r.Findings, func(f finding) bool { return !f.OK && !f.Advice })
 	return r, nil
-}
-
-func checkHost(host cgroup.Report, mode cgroup.Mode) []finding {
-	var all []finding
-	for _, f := range host.Facts {
-		needed := f.Needed == cgroup.Available || (f.Needed == cgroup.Strict && mode == cgroup.Strict)
-		all = append(all, finding{
-			Area: "host", Name: f.Name, OK: f.OK, Advice: !f.OK && !needed, Detail: f.Detail, Remedy: f.Remedy,
-		})
-	}
-	return all
-}
-
-func checkIsolation(host cgroup.Report, mode cgroup.Mode) finding {
-	f := finding{Area: "isolation", Name: string(mode), OK: host.Supports(mode)}
-	switch {
-	case f.OK:
-		f.Detail = strings.TrimPrefix(holders(host), "limits: ")
-	case mode == cgroup.Strict && host.Supports(cgroup.Available):
-		f.Detail = "the kernel can't hold memory and pids here"
-		f.Remedy = `mend what is missing above, or set isolation.mode = "available"`
-	default:
-		f.Detail = "no groups can be made here, and without them nothing is started"
-		f.Remedy = "mend what is missing above"
-	}
-	return f
 }
 
 // checkBackend fails on what would stop the daemon; a program that isn't

@@ -30,7 +30,7 @@ func checkState(dir string) finding {
 	release, err := lockState(dir)
 	switch {
 	case errors.Is(err, errAlive):
-		f.Detail += " (in use: " + errAlive.Error() + ")"
+		f.OK, f.Detail, f.Remedy = false, err.Error(), "stop it, or set state_dir to another one"
 	case err != nil:
 		f.OK, f.Detail = false, err.Error()
 	default:

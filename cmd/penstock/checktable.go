@@ -10,7 +10,7 @@ import (
 // print writes one line per finding, its remedy below it, and the verdict.
 func (r checkup) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, f := range r.Findings {
+	for i, f := range r.Findings {
 		mark := "ok"
 		switch {
 		case !f.OK && f.Advice:
@@ -24,7 +24,9 @@ func (r checkup) print(w io.Writer) error {
 		for _, more := range lines[1:] {
 			fmt.Fprintf(t, "\t\t\t%s\n", more)
 		}
-		if f.Remedy != "" {
+		// One remedy for several rows is told once, after the last.
+		again := i+1 < len(r.Findings) && r.Findings[i+1].Remedy == f.Remedy
+		if f.Remedy != "" && !again {
 			fmt.Fprintf(t, "\t\t\t-> %s\n", f.Remedy)
 		}
 	}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/config"
+	"penstock/server"
+)
+
+// checkListen opens and closes each address, as serve would.
+func checkListen(addresses []string) []finding {
+	var all []finding
+	for _, address := range addresses {
+		f := finding{Area: "listen", Name: address, OK: true, Detail: "free"}
+		err := server.CheckListen(address)
+		switch {
+		case errors.Is(err, unix.EADDRINUSE):
+			f.OK, f.Detail, f.Remedy = false, "another process has this port", "stop it, or change listen"
+		case err != nil:
+			f.OK = false
+			f.Detail = strings.TrimPrefix(strings.TrimPrefix(err.Error(), "listen: "), address+": ")
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// checkTokens says who may come in; a file that can't be taken is a problem of
+// the configuration.
+func checkTokens(c config.Config) finding {
+	f := finding{Area: "tokens", Name: "tokens_file", OK: true, Detail: "none: every local user may come in"}
+	if c.TokensFile != "" {
+		f.Detail = fmt.Sprintf("%s: %s", c.TokensFile, count(len(c.Tokens), "token", "tokens"))
+	}
+	return f
+}
+
+// checkInert names what was set and has no effect.
+func checkInert(c config.Config) []finding {
+	var all []finding
+	for _, key := range c.Inert() {
+		all = append(all, finding{Area: "config", Name: key, Advice: true, Detail: "has no effect yet", Remedy: "take it out"})
+	}
+	return all
+}
