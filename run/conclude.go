@@ -3,6 +3,8 @@ package run
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +17,7 @@ import (
 func (w *watcher) conclude() {
 	r := w.run
 	outcome := w.process.Outcome()
+	w.verify()
 	if w.tooMuch && outcome.Reason == "" {
 		// A leader that wrote too much and left before it could be ended.
 		outcome.Reason = spawn.OutputLimit
@@ -24,8 +27,8 @@ func (w *watcher) conclude() {
 		Limits: w.spec.Limits, PlainExit: w.spec.Backend.Features().PlainExit,
 	})
 	record := r.conclude(outcome, verdict, w.terminal)
-	if err := r.dir.save(record); err != nil {
-		r.log.Error("record not saved", "err", err)
+	if err := r.keep(record); err != nil {
+		r.log.Error("record not saved: it is only kept in memory", "err", err)
 	}
 	w.letGo()
 	w.release()
@@ -35,6 +38,19 @@ func (w *watcher) conclude() {
 	if outcome.Err != nil || outcome.Leaked {
 		r.log.Warn("teardown", "leaked", outcome.Leaked, "err", outcome.Err)
 	}
+}
+
+// keep saves the final record, also when the child has removed its directory.
+func (r *Run) keep(record Record) error {
+	err := r.dir.save(record)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	r.log.Error("the run has removed its own directory: only its record is kept", "dir", r.dir.path)
+	if err := os.Mkdir(r.dir.path, 0o700); err != nil {
+		return err
+	}
+	return r.dir.save(record)
 }
 
 func (w *watcher) stderr() string {

@@ -3,13 +3,11 @@ package run
 import (
 	"errors"
 	"fmt"
-	"log/slog"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
-
-	"golang.org/x/sys/unix"
 
 	"penstock/backend"
 )
@@ -84,7 +82,7 @@ func (u *User) own(path string) error {
 // write puts the adapter's files below the directory, never outside it and
 // never over what is there.
 func (d *directory) write(files []backend.File) error {
-	root, err := os.OpenRoot(d.path)
+	root, err := d.root()
 	if err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
@@ -130,44 +128,46 @@ func (d *directory) parents(root *os.Root, dir string) error {
 	return d.user.own(d.file(dir))
 }
 
-// tidy is for the moment when the run's group is empty and not yet removed.
-func (d *directory) tidy(log *slog.Logger) {
-	if err := errors.Join(d.removeScratch(), d.letGo()); err != nil {
-		log.Warn("scratch not removed", "err", err)
-	}
-}
-
-// removeScratch deletes all but the record and the outputs.
+// removeScratch deletes all but the record and the outputs. A directory that
+// the child has removed is no error.
 func (d *directory) removeScratch() error {
-	entries, err := os.ReadDir(d.path)
+	root, err := d.root()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
-	var errs []error
+	defer root.Close()
+	entries, err := entriesOf(root, ".")
+	errs := []error{err}
 	for _, e := range entries {
 		switch e.Name() {
 		case recordName, spoolName, stderrName:
 		default:
-			errs = append(errs, os.RemoveAll(d.file(e.Name())))
+			errs = append(errs, removeAll(root, e.Name()))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// letGo writes the outputs back and drops their pages: pages charged to the
-// run's group would keep a dying memory cgroup behind after rmdir.
-func (d *directory) letGo() error {
-	var errs []error
-	for _, name := range []string{spoolName, stderrName} {
-		f, err := os.Open(d.file(name))
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		fd := int(f.Fd())
-		errs = append(errs, unix.Fdatasync(fd), unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED), f.Close())
+// root opens the directory itself, never what a link in its place points to.
+func (d *directory) root() (*os.Root, error) {
+	root, err := os.OpenRoot(d.path)
+	if err != nil {
+		return nil, err
 	}
-	return errors.Join(errs...)
+	opened, err := root.Stat(".")
+	if err == nil {
+		var named os.FileInfo
+		if named, err = os.Lstat(d.path); err == nil && !os.SameFile(opened, named) {
+			err = fmt.Errorf("%s: not a directory of the run's own any more", d.path)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return root, nil
 }
 
-func (d *directory) remove() error { return os.RemoveAll(d.path) }
+func (d *directory) remove() error { return removeTree(d.path) }

@@ -1,11 +1,14 @@
 package run
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"penstock/spawn"
 )
@@ -22,9 +25,11 @@ type Run struct {
 	ended chan struct{}
 	done  chan struct{} // OnGone was called: nothing of it is left to wait for
 
-	dir     *directory // nil: never got one
-	replay  *replay    // nil: its events can't be read
-	outputs *outputs   // nil: of an earlier daemon
+	dir     *directory  // nil: never got one
+	replay  *replay     // nil: its events can't be read
+	outputs *outputs    // nil: of an earlier daemon
+	spool   os.FileInfo // of birth; nil: of an earlier daemon
+	spoiled atomic.Bool // see ErrSpoiled
 	stall   time.Duration
 	watched atomic.Pointer[watched]
 
@@ -157,11 +162,11 @@ type outputs struct {
 }
 
 func (d *directory) openOutputs() (*outputs, error) {
-	spool, err := os.Open(d.file(spoolName))
+	spool, _, err := openPlain(d.file(spoolName))
 	if err != nil {
 		return nil, err
 	}
-	stderr, err := os.Open(d.file(stderrName))
+	stderr, _, err := openPlain(d.file(stderrName))
 	if err != nil {
 		spool.Close()
 		return nil, err
@@ -180,6 +185,26 @@ func (o *outputs) sizes() (spool, stderr int64, err error) {
 		return 0, 0, err
 	}
 	return a.Size(), b.Size(), nil
+}
+
+// letGo writes the outputs back and drops their pages: pages charged to the
+// run's group would keep a dying memory cgroup behind after rmdir. It goes by
+// descriptor: the child may have put anything in place of the names.
+func (o *outputs) letGo() error {
+	return errors.Join(dropPages(o.spool), dropPages(o.stderr))
+}
+
+func dropPages(f *os.File) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var errs [2]error
+	err = conn.Control(func(fd uintptr) {
+		errs[0] = os.NewSyscallError("fdatasync", unix.Fdatasync(int(fd)))
+		errs[1] = os.NewSyscallError("fadvise", unix.Fadvise(int(fd), 0, 0, unix.FADV_DONTNEED))
+	})
+	return errors.Join(err, errs[0], errs[1])
 }
 
 func (o *outputs) close() {

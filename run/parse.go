@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"io"
 
 	"penstock/backend"
@@ -41,25 +42,59 @@ func (p *parse) number(events []backend.Event) []backend.Event {
 	return events
 }
 
-// spoolFile is a place in a growing file.
+// edgeSize is how many of the last bytes read are looked at again.
+const edgeSize = 64
+
+// spoolFile is a place in a file that may only grow.
 type spoolFile struct {
 	file  io.ReaderAt
 	at    int64
 	limit int64 // -1 while the file may grow
+
+	edge []byte // the last bytes before at
+	look [edgeSize]byte
 }
 
-// Read gives 0, nil at the present end of a file that may grow.
-func (s *spoolFile) Read(p []byte) (int, error) {
+// Read gives 0, nil at the present end of a file that may grow, and ErrSpoiled
+// for one that has shrunk.
+func (s *spoolFile) Read(p []byte) (n int, err error) {
 	if s.limit >= 0 {
 		p = p[:min(int64(len(p)), max(0, s.limit-s.at))]
 	}
-	if len(p) == 0 {
-		return 0, nil
+	if len(p) > 0 {
+		n, err = s.file.ReadAt(p, s.at)
+		if err != nil && err != io.EOF {
+			return 0, err
+		}
+		if n == 0 && s.limit >= 0 {
+			return 0, ErrSpoiled
+		}
 	}
-	n, err := s.file.ReadAt(p, s.at)
+	// After the read: what was cut off later does not matter to it.
+	if err := s.intact(); err != nil {
+		return 0, err
+	}
 	s.at += int64(n)
-	if err == io.EOF {
-		err = nil
+	s.remember(p[:n])
+	return n, nil
+}
+
+// intact looks at the bytes before at again. A size alone would not tell a file
+// that was truncated and has grown beyond at since.
+func (s *spoolFile) intact() error {
+	look := s.look[:len(s.edge)]
+	n, err := s.file.ReadAt(look, s.at-int64(len(look)))
+	if err != nil && err != io.EOF {
+		return err
 	}
-	return n, err
+	if !bytes.Equal(look[:n], s.edge) {
+		return ErrSpoiled
+	}
+	return nil
+}
+
+func (s *spoolFile) remember(p []byte) {
+	p = p[max(0, len(p)-edgeSize):]
+	over := max(0, len(s.edge)+len(p)-edgeSize)
+	s.edge = append(s.edge[:copy(s.edge, s.edge[over:])], p...)
 }

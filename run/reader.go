@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"penstock/backend"
+	"penstock/spawn"
 )
 
 // ErrNoReplay is returned by Next for a run of an earlier daemon: its record
@@ -21,6 +22,7 @@ type Reader struct {
 	run   *Run
 	after uint64
 
+	live    bool // it was opened before the run's end
 	file    *os.File
 	spool   spoolFile
 	parse   *parse
@@ -71,11 +73,17 @@ func (d *Reader) more(ctx context.Context) error {
 	}
 	grown := d.run.grown.wait()
 	ended := isClosed(d.run.ended)
+	if d.run.spoiled.Load() {
+		return d.spoiled(ctx, fmt.Errorf("read spool of %s: %w", d.run.id, ErrSpoiled))
+	}
 	if ended {
 		d.spool.limit = d.run.finalSize()
 	}
 	n, err := d.parse.frames.fill(&d.spool)
 	switch {
+	case errors.Is(err, ErrSpoiled):
+		d.run.spoil()
+		return d.spoiled(ctx, fmt.Errorf("read spool of %s: %w", d.run.id, err))
 	case err != nil:
 		return fmt.Errorf("read spool of %s: %w", d.run.id, err)
 	case n > 0:
@@ -91,6 +99,21 @@ func (d *Reader) more(ctx context.Context) error {
 	return nil
 }
 
+// spoiled is the end of a reading. Who followed the live run gets io.EOF with
+// the verdict that says why; who comes later, or has a verdict that doesn't, err.
+func (d *Reader) spoiled(ctx context.Context, err error) error {
+	d.run.spoil()
+	select {
+	case <-d.run.ended:
+		if d.live && d.run.Verdict().Cause != spawn.Completed {
+			return io.EOF
+		}
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // open waits until the run has its files; a run that never got any has no events.
 func (d *Reader) open(ctx context.Context) error {
 	if d.parse != nil {
@@ -101,6 +124,7 @@ func (d *Reader) open(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	d.live = d.live || !isClosed(d.run.ended)
 	replay := d.run.replay
 	if replay == nil && d.run.dir == nil {
 		d.err = io.EOF
@@ -110,9 +134,12 @@ func (d *Reader) open(ctx context.Context) error {
 		d.err = fmt.Errorf("run %s: %w", d.run.id, ErrNoReplay)
 		return d.err
 	}
-	f, err := os.Open(d.run.dir.file(spoolName))
+	f, err := d.run.openSpool()
 	if err != nil {
-		d.err = fmt.Errorf("read spool of %s: %w", d.run.id, err)
+		if errors.Is(err, ErrSpoiled) {
+			return d.spoiled(ctx, err)
+		}
+		d.err = err
 		return d.err
 	}
 	d.file = f

@@ -54,7 +54,7 @@ func (d *directory) load() Record {
 }
 
 func readRecord(path string) (r Record, err error) {
-	data, err := os.ReadFile(path)
+	data, err := readSmall(path)
 	if err != nil {
 		return r, err
 	}

@@ -86,7 +86,7 @@ func openSessions(dir string, warn func(path string, err error)) (*sessions, err
 }
 
 func readSession(path string) (s Session, err error) {
-	data, err := os.ReadFile(path)
+	data, err := readSmall(path)
 	if err != nil {
 		return s, err
 	}

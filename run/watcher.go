@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -31,6 +32,7 @@ type watcher struct {
 	terminal *spawn.Terminal
 	heard    bool // an event came
 	tooMuch  bool // the output cap or the line cap was passed
+	lastWord bool // terminal is the daemon's: the output was spoiled
 }
 
 // open takes hold of the run's files before the child can write to them.
@@ -48,7 +50,8 @@ func (w *watcher) open(d *directory, p plan) (err error) {
 	w.parse = newParse(w.spec.Backend.Framing(), w.spec.LineMax, w.spec.Backend.Machine(p.request))
 	w.session, w.settle = p.session, p.command.Settle
 	w.run.dir, w.run.outputs, w.run.replay = d, w.outputs, newReplay(w.spec, p.request)
-	return nil
+	w.run.spool, err = w.outputs.spool.Stat()
+	return err
 }
 
 // letGo releases all that open took.
@@ -59,6 +62,27 @@ func (w *watcher) letGo() {
 	w.speaker.close()
 	if w.outputs != nil {
 		w.outputs.close()
+	}
+}
+
+// tidyMax bounds what a file system or a child's million files may cost the
+// end of a run; the rest is done in the background.
+const tidyMax = 10 * time.Second
+
+// tidy is for the moment when the run's group is empty and not yet removed.
+func (w *watcher) tidy() {
+	log, dir, outputs := w.run.log, w.run.dir, w.outputs
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := errors.Join(dir.removeScratch(), outputs.letGo()); err != nil {
+			log.Warn("scratch not removed", "err", err)
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(tidyMax):
+		log.Warn("scratch not removed yet: the run ends without it", "after", tidyMax)
 	}
 }
 
@@ -76,12 +100,11 @@ func (w *watcher) begin(ctx context.Context, std stdio, p plan) error {
 		return err
 	}
 	w.spawned = time.Now()
-	dir := r.dir
 	process, err := w.manager.spawner.Start(ctx, spawn.Command{
 		ID: s.ID, Argv: slices.Concat(s.Argv, p.command.Argv), Env: p.env, Dir: p.at.cwd,
 		Stdin: std.stdin, Stdout: std.stdout, Stderr: std.stderr,
 		Limits: s.Limits, User: s.User.credential(), SoftEnd: p.command.SoftEnd, Grace: s.Grace,
-		BeforeRemove: func() { dir.tidy(r.log) },
+		BeforeRemove: w.tidy,
 	})
 	if err != nil {
 		return err
@@ -135,6 +158,13 @@ func (w *watcher) deadline() (stop func() bool) {
 // advance parses one frame or reads once; false when there is nothing to do
 // until the spool grows, or when all is read.
 func (w *watcher) advance(ended bool) bool {
+	if w.run.spoiled.Load() {
+		if !w.lastWord {
+			w.fail(truncatedHint)
+			w.run.finish(false)
+		}
+		return false
+	}
 	if events, writes, ok := w.parse.step(); ok {
 		w.speaker.say(writes)
 		for _, e := range events {
@@ -150,7 +180,11 @@ func (w *watcher) advance(ended bool) bool {
 	}
 	w.measure(ended)
 	n, err := w.parse.frames.fill(&w.spool)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrSpoiled):
+		w.run.spoil()
+		return true
+	case err != nil:
 		w.run.log.Error("spool not readable", "err", err)
 	}
 	if n == 0 && ended {

@@ -1,0 +1,45 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// smallMax bounds what is read whole: records and sessions, in bytes.
+const smallMax = 1 << 20
+
+// openPlain opens a regular file and nothing else. Children may write beside
+// our files: a FIFO in a file's place would block for ever, a symbolic link
+// would show what is not the run's.
+func openPlain(path string) (*os.File, os.FileInfo, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("open %s: not a regular file but %s", path, info.Mode())
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, info, nil
+}
+
+// readSmall reads a regular file of at most smallMax bytes.
+func readSmall(path string) ([]byte, error) {
+	f, _, err := openPlain(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, smallMax+1))
+	if err == nil && len(data) > smallMax {
+		err = fmt.Errorf("read %s: more than %d bytes", path, smallMax)
+	}
+	return data, err
+}

@@ -1,0 +1,127 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/spawn"
+)
+
+func TestChildThatSpoilsItsOutput(t *testing.T) {
+	m := open(t)
+	for name, c := range map[string]struct{ does, says string }{
+		"fifo":    {`cd $TMPDIR/..; rm spool; mkfifo spool; echo "d stop"`, "replaced"},
+		"symlink": {`cd $TMPDIR/..; ln -sf /etc/hostname spool; echo "t a"; echo "d stop"`, "replaced"},
+		"other":   {`cd $TMPDIR/..; mv spool x; cp x spool; echo "d stop"`, "replaced"},
+		"gone":    {`echo "t a"; rm -rf "$(dirname $TMPDIR)"; echo "d stop"`, "removed"},
+		"truncated": {`echo "2 one"; until [ -e $TMPDIR/read ]; do sleep 0.01; done
+			: > /dev/stdout; while :; do sleep 0.01; done`, ">> /dev/stdout"},
+		"grown again": {`echo "2 one"; until [ -e $TMPDIR/read ]; do sleep 0.01; done
+			echo "t a longer one than before" > /dev/stdout; echo "d stop"`, ">> /dev/stdout"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := script(c.does)
+			n := counted(t, &s)
+			r := start(t, m, s)
+			d := r.Follow(0)
+			defer d.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			if strings.Contains(c.does, "read") {
+				if e, err := d.Next(ctx); err != nil || e.Text != "one" {
+					t.Fatalf("first event: %+v, %v", e, err)
+				}
+				if err := os.WriteFile(filepath.Join(r.dir.file(tmpName), "read"), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var err error
+			for err == nil {
+				_, err = d.Next(ctx)
+			}
+			if err != io.EOF {
+				t.Errorf("live reader: %v", err)
+			}
+			if v := verdict(t, r, spawn.CLIError); !strings.Contains(v.Message, c.says) {
+				t.Errorf("message %q, want %q in it", v.Message, c.says)
+			}
+			wait(t, "removal", r.done)
+			if n.Load() != 1 {
+				t.Errorf("OnGone called %d times", n.Load())
+			}
+			again := r.Follow(0)
+			defer again.Close()
+			if e, err := again.Next(ctx); !errors.Is(err, ErrSpoiled) {
+				t.Errorf("replay: %+v, %v", e, err)
+			}
+			onDisk, err := readRecord(r.dir.file(recordName))
+			if err != nil || onDisk.State != Finished || onDisk.Cause != spawn.CLIError {
+				t.Errorf("record on disk: %+v, %v", onDisk, err)
+			}
+		})
+	}
+}
+
+func TestShrunkStderrLosesOnlyItsTail(t *testing.T) {
+	m := open(t)
+	r := start(t, m, script(`echo long note >&2; sleep 0.1; : > /dev/stderr; echo "t a"; echo "d stop"`))
+	verdict(t, r, spawn.Completed)
+	if got := text(events(t, r.Follow(0))); got != "a" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestFinishedSpoolThatShrinks(t *testing.T) {
+	m := open(t)
+	r := start(t, m, script(`echo "t a"; echo "d stop"`))
+	verdict(t, r, spawn.Completed)
+	if err := os.Truncate(r.dir.file(spoolName), 4); err != nil {
+		t.Fatal(err)
+	}
+	d := r.Follow(0)
+	defer d.Close()
+	var err error
+	for err == nil {
+		_, err = d.Next(t.Context())
+	}
+	if !errors.Is(err, ErrSpoiled) {
+		t.Errorf("replay of a shrunk spool: %v", err)
+	}
+}
+
+func TestReadsOnlyPlainFiles(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	plain := at("plain")
+	if err := os.WriteFile(plain, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(at("fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(plain, at("link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(at("huge"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(at("huge"), smallMax+1); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"fifo", "link", "huge", ".", "absent"} {
+		if _, err := readSmall(at(name)); err == nil {
+			t.Errorf("%s was read", name)
+		}
+	}
+	if data, err := readSmall(plain); err != nil || string(data) != "x" {
+		t.Errorf("plain file: %q, %v", data, err)
+	}
+}
