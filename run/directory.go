@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 
 	"penstock/backend"
 )
@@ -80,42 +81,53 @@ func (u *User) own(path string) error {
 }
 
 // write puts the adapter's files below the directory, never outside it and
-// never over what is there.
+// never over what is there. The user gets them when all are written, children
+// before parents.
 func (d *directory) write(files []backend.File) error {
 	root, err := d.root()
 	if err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	defer root.Close()
+	var made []string // parents before children
 	for _, f := range files {
-		if err := d.writeOne(root, f); err != nil {
+		if err := d.writeOne(root, f, &made); err != nil {
 			return fmt.Errorf("run directory: adapter's file %q: %w", f.Name, err)
+		}
+	}
+	if d.user == nil {
+		return nil
+	}
+	for _, name := range slices.Backward(made) {
+		if err := root.Lchown(name, int(d.user.UID), int(d.user.GID)); err != nil {
+			return fmt.Errorf("run directory: give %q to user %s: %w", name, d.user.Name, err)
 		}
 	}
 	return nil
 }
 
-func (d *directory) writeOne(root *os.Root, f backend.File) error {
+func (d *directory) writeOne(root *os.Root, f backend.File, made *[]string) error {
 	name := path.Clean(f.Name)
 	if !filepath.IsLocal(name) || name == "." {
 		return errors.New("not a path below the run's directory")
 	}
-	if err := d.parents(root, path.Dir(name)); err != nil {
+	if err := parents(root, path.Dir(name), made); err != nil {
 		return err
 	}
 	out, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
+	*made = append(*made, name)
 	_, err = out.Write(f.Data)
-	return errors.Join(err, out.Close(), d.user.own(d.file(name)))
+	return errors.Join(err, out.Close())
 }
 
-func (d *directory) parents(root *os.Root, dir string) error {
+func parents(root *os.Root, dir string, made *[]string) error {
 	if dir == "." {
 		return nil
 	}
-	if err := d.parents(root, path.Dir(dir)); err != nil {
+	if err := parents(root, path.Dir(dir), made); err != nil {
 		return err
 	}
 	err := root.Mkdir(dir, 0o700)
@@ -125,7 +137,8 @@ func (d *directory) parents(root *os.Root, dir string) error {
 	if err != nil {
 		return err
 	}
-	return d.user.own(d.file(dir))
+	*made = append(*made, dir)
+	return nil
 }
 
 // removeScratch deletes all but the record and the outputs. A directory that

@@ -31,7 +31,9 @@ type Run struct {
 	spool   os.FileInfo // of birth; nil: of an earlier daemon
 	spoiled atomic.Bool // see ErrSpoiled
 	stall   time.Duration
-	watched atomic.Pointer[watched]
+	// keptUntil is when its removal is tried again; Manager.mu's.
+	keptUntil time.Time
+	watched   atomic.Pointer[watched]
 
 	mu      sync.Mutex
 	record  Record

@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	defaultKeep       = time.Hour
-	defaultKeepRuns   = 1000
-	defaultStallAfter = 30 * time.Second
+	defaultKeep         = time.Hour
+	defaultKeepRuns     = 1000
+	defaultKeepSessions = 30 * 24 * time.Hour
+	defaultStallAfter   = 30 * time.Second
 )
 
 // Manager holds all runs of one state directory. Safe for concurrent use.
@@ -39,6 +40,7 @@ type Manager struct {
 	chores   sync.WaitGroup
 
 	mu      sync.Mutex
+	ending  chan struct{} // closed with it
 	closing bool
 	runs    map[string]*Run
 }
@@ -54,7 +56,7 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 	}
 	m := &Manager{
 		o: o, log: o.Logger, observer: o.Observer, spawner: o.Spawner, state: st,
-		enforced: o.Spawner.Enforced(), full: make(chan struct{}, 1), quit: make(chan struct{}),
+		enforced: o.Spawner.Enforced(), full: make(chan struct{}, 1), quit: make(chan struct{}), ending: make(chan struct{}),
 		runs: map[string]*Run{},
 	}
 	m.sessions, err = openSessions(st.sessions(), func(path string, err error) {
@@ -88,6 +90,9 @@ func (o Options) complete() Options {
 	if o.KeepRuns <= 0 {
 		o.KeepRuns = defaultKeepRuns
 	}
+	if o.KeepSessions <= 0 {
+		o.KeepSessions = defaultKeepSessions
+	}
 	if o.StallAfter <= 0 {
 		o.StallAfter = defaultStallAfter
 	}
@@ -101,9 +106,6 @@ func (unobserved) FirstOutput(Record, time.Duration) {}
 func (unobserved) RunFinished(Record, spawn.Outcome) {}
 
 func (m *Manager) dirOf(id string) string { return filepath.Join(m.state.runs(), id) }
-
-// Isolation is the state of the cage.
-func (m *Manager) Isolation() spawn.Isolation { return m.spawner.Isolation() }
 
 // register makes the run known, before it waits for anything.
 func (m *Manager) register(s Spec) (*Run, error) {
@@ -159,7 +161,10 @@ func (m *Manager) finished() {
 // until their groups are gone. The error names those that weren't under ctx.
 func (m *Manager) End(ctx context.Context, why spawn.Cause) error {
 	m.mu.Lock()
-	m.closing = true
+	if !m.closing {
+		m.closing = true
+		close(m.ending)
+	}
 	m.mu.Unlock()
 	runs := m.all()
 	for _, r := range runs {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 )
@@ -13,6 +14,15 @@ import (
 // the environment has it.
 type place struct {
 	cwd, home string
+	made      string // the session's directory, when it was made for this run
+}
+
+// remove takes back what was made for a run that was never started.
+func (p place) remove() error {
+	if p.made == "" {
+		return nil
+	}
+	return removeTree(p.made)
 }
 
 // private is Spec.Home's word for a HOME of the session's or the run's own.
@@ -54,31 +64,41 @@ func (s *sessions) place(spec Spec, known Session) (p place, err error) {
 	if resumes && known.Home != "" {
 		p.home = known.Home
 	}
-	return p, s.make(base, p, spec)
+	if resumes && spec.CheckCwd != nil && filepath.Dir(p.cwd) != base {
+		if err := spec.CheckCwd(p.cwd); err != nil {
+			return p, fmt.Errorf("session %q: cwd %q: %w", spec.Session, p.cwd, err)
+		}
+	}
+	p.made, err = s.make(base, p, spec)
+	return p, err
 }
 
-// make makes the directories that are the session's own.
-func (s *sessions) make(base string, p place, spec Spec) error {
+// make makes the directories that are the session's own, and tells the whole's
+// when it was not there before.
+func (s *sessions) make(base string, p place, spec Spec) (made string, err error) {
 	ownCwd, ownHome := filepath.Dir(p.cwd) == base, filepath.Dir(p.home) == base
 	if !ownCwd && !ownHome {
-		return nil
+		return "", nil
 	}
 	mode := os.FileMode(0o700)
 	if spec.User != nil {
 		mode = 0o711
 	}
-	if err := os.MkdirAll(base, mode); err != nil {
-		return fmt.Errorf("session %q: %w", spec.Session, err)
+	switch err := os.Mkdir(base, mode); {
+	case err == nil:
+		made = base
+	case !errors.Is(err, fs.ErrExist):
+		return "", fmt.Errorf("session %q: %w", spec.Session, err)
 	}
 	if ownCwd {
 		if err := freshDir(p.cwd, spec.User); err != nil {
-			return fmt.Errorf("session %q: %w", spec.Session, err)
+			return made, fmt.Errorf("session %q: %w", spec.Session, err)
 		}
 	}
 	if ownHome {
-		return makeHome(p.home, spec.HomeSeed, spec.User)
+		return made, makeHome(p.home, spec.HomeSeed, spec.User)
 	}
-	return nil
+	return made, nil
 }
 
 // freshDir leaves a directory that is there as it is.
@@ -100,7 +120,7 @@ func makeHome(path, seed string, u *User) error {
 		return nil
 	}
 	next := path + ".new"
-	if err := os.RemoveAll(next); err != nil {
+	if err := removeTree(next); err != nil {
 		return fmt.Errorf("private home: %w", err)
 	}
 	err := os.Mkdir(next, 0o700)
@@ -114,7 +134,7 @@ func makeHome(path, seed string, u *User) error {
 		err = os.Rename(next, path)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("private home: seed %q: %w", seed, err), os.RemoveAll(next))
+		return errors.Join(fmt.Errorf("private home: seed %q: %w", seed, err), removeTree(next))
 	}
 	return nil
 }
@@ -137,16 +157,37 @@ func copySeed(to, seed string) error {
 	})
 }
 
+// giveTree gives children before their parents: nobody can put anything in the
+// place of what is still to be given.
 func giveTree(dir string, u *User) error {
 	if u == nil {
 		return nil
 	}
-	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return u.ownBelow(root, ".")
+}
+
+func (u *User) ownBelow(root *os.Root, dir string) error {
+	entries, err := entriesOf(root, dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := path.Join(dir, e.Name())
+		if e.IsDir() {
+			err = u.ownBelow(root, name)
+		} else {
+			err = root.Lchown(name, int(u.UID), int(u.GID))
 		}
-		return u.own(path)
-	})
+		if err != nil {
+			return fmt.Errorf("give to user %s: %w", u.Name, err)
+		}
+	}
+	return root.Lchown(dir, int(u.UID), int(u.GID))
 }
 
 // overlay is base with later lists laid over it, name by name.

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"errors"
 	"slices"
 	"time"
 )
@@ -8,6 +9,8 @@ import (
 const (
 	pruneEvery = time.Minute
 	pruneMax   = 256 // removals in one go
+	// removeEvery is how often a removal that fails is tried.
+	removeEvery = time.Hour
 )
 
 // tidy removes old runs in the background.
@@ -17,6 +20,7 @@ func (m *Manager) tidy() {
 	for {
 		for m.prune(time.Now()) == pruneMax && !isClosed(m.quit) {
 		}
+		m.expire(time.Now())
 		select {
 		case <-tick.C:
 		case <-m.full:
@@ -27,15 +31,47 @@ func (m *Manager) tidy() {
 }
 
 // prune forgets finished runs that are older than Keep or beyond KeepRuns,
-// oldest first, at most pruneMax. It tells how many.
-func (m *Manager) prune(now time.Time) int {
-	old := m.outdated(now)
-	for _, r := range old {
-		if err := r.dir.remove(); err != nil {
-			r.log.Warn("old run not removed", "err", err)
+// oldest first, at most pruneMax. It tells how many. What can't be removed stays
+// known, and is tried again later.
+func (m *Manager) prune(now time.Time) (removed int) {
+	for _, r := range m.outdated(now) {
+		err := r.dir.remove()
+		if err == nil {
+			removed++
+			continue
 		}
+		r.log.Warn("old run not removed", "again_in", removeEvery, "err", err)
+		m.mu.Lock()
+		r.keptUntil = now.Add(removeEvery)
+		m.runs[r.id] = r
+		m.mu.Unlock()
 	}
-	return len(old)
+	return removed
+}
+
+// expire forgets sessions that nobody has used for KeepSessions.
+func (m *Manager) expire(now time.Time) {
+	for _, s := range m.sessions.list("") {
+		if now.Sub(s.Updated) <= m.o.KeepSessions || isClosed(m.quit) {
+			continue
+		}
+		m.expireOne(s, now)
+	}
+}
+
+func (m *Manager) expireOne(s Session, now time.Time) {
+	key := sessionKey(s.Client, s.Session)
+	release, ok := m.turns.try(key)
+	if !ok {
+		return
+	}
+	defer release()
+	if known, _ := m.sessions.get(key); now.Sub(known.Updated) <= m.o.KeepSessions {
+		return // it was used in between
+	}
+	if err := m.sessions.forget(key); err != nil && !errors.Is(err, ErrNoSession) {
+		m.log.Warn("unused session not removed", "session", s.Session, "client", s.Client, "err", err)
+	}
 }
 
 // outdated takes runs out of the registry.
@@ -58,6 +94,9 @@ func (m *Manager) outdated(now time.Time) []*Run {
 	for i, p := range past {
 		if len(old) == pruneMax || (len(past)-i <= m.o.KeepRuns && now.Sub(p.at) <= m.o.Keep) {
 			break
+		}
+		if now.Before(p.run.keptUntil) {
+			continue
 		}
 		delete(m.runs, p.run.id)
 		old = append(old, p.run)

@@ -24,6 +24,8 @@ type Options struct {
 	Observer Observer      // may be nil
 	Keep     time.Duration // how long a finished run's record and spool stay; 0 is one hour
 	KeepRuns int           // and how many at most; 0 is 1000
+	// KeepSessions is how long a session stays that nobody uses; 0 is 30 days.
+	KeepSessions time.Duration
 	// StallAfter is how long without output, CPU time and I/O makes a run
 	// stalled in the Snapshot; 0 is 30 s.
 	StallAfter time.Duration
@@ -31,18 +33,22 @@ type Options struct {
 
 // Spec is one run to start.
 type Spec struct {
-	ID        string // checked by the caller; "" makes run_<ULID>
-	Client    string
-	Model     string // as the client wrote it
-	Backend   backend.Backend
-	Argv      []string        // resolved command: Argv[0] absolute; the adapter's arguments are appended
-	Env       []string        // complete base environment, see backend.Env
-	User      *User           // nil is the daemon's own
-	Request   backend.Request // Cwd, Tmp, Dir, Session, Root are filled here
-	Cwd       string          // "" is a fresh directory of the session's or of the run's own
-	Home      string          // "" leaves HOME as in Env; "private" is a fresh one per session
-	HomeSeed  string          // directory copied into a private HOME
-	Session   string          // the caller's name for the conversation; "" is none
+	ID       string // checked by the caller; "" makes run_<ULID>
+	Client   string
+	Model    string // as the client wrote it
+	Backend  backend.Backend
+	Argv     []string        // resolved command: Argv[0] absolute; the adapter's arguments are appended
+	Env      []string        // complete base environment, see backend.Env
+	User     *User           // nil is the daemon's own
+	Request  backend.Request // Cwd, Tmp, Dir, Session, Root are filled here
+	Cwd      string          // "" is a fresh directory of the session's or of the run's own
+	Home     string          // "" leaves HOME as in Env; "private" is a fresh one per session
+	HomeSeed string          // directory copied into a private HOME
+	Session  string          // the caller's name for the conversation; "" is none
+	Turn     *Turn           // of Session, see Manager.Turn; nil makes Start wait for it
+	// CheckCwd, when set, is asked about a directory that the session remembers
+	// and that is not of the session's own, before anything is made.
+	CheckCwd  func(cwd string) error
 	Limits    *specs.LinuxResources
 	Deadline  time.Time // zero is none
 	Grace     time.Duration
@@ -50,8 +56,8 @@ type Spec struct {
 	OutputMax int64         // bytes of stdout + stderr on disk
 	LineMax   int64         // bytes of one line
 	Metadata  json.RawMessage
-	// OnGone is called exactly once when the group is removed (or the start
-	// failed): only then is the slot free.
+	// OnGone is called exactly once when the group is removed, or the start
+	// failed and nothing is left of it: only then is the slot free.
 	OnGone func()
 }
 

@@ -134,7 +134,15 @@ func (s *sessions) list(client string) []Session {
 	return out
 }
 
+// forget is for the holder of the session's turn.
 func (s *sessions) forget(key string) error {
+	if err := s.drop(key); err != nil {
+		return err
+	}
+	return removeTree(s.path(key)) // unlocked: it may be large, and the turn is the caller's
+}
+
+func (s *sessions) drop(key string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.known[key]; !ok {
@@ -144,7 +152,7 @@ func (s *sessions) forget(key string) error {
 		return err
 	}
 	delete(s.known, key)
-	return os.RemoveAll(s.path(key))
+	return nil
 }
 
 // SessionKnown gives the CLI's own id of a client's session; false when the

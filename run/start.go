@@ -24,9 +24,10 @@ const (
 // ErrExists is wrapped when a run of that id is known already.
 var ErrExists = errors.New("a run of this id exists")
 
-// Start starts one run. With Spec.Session it first waits for the session's
-// turn, under ctx and the deadline: an error that wraps ctx's then says that
-// nothing was started. After that the run is on its own: only End, its limits
+// Start starts one run. With Spec.Session and no Spec.Turn it first waits for
+// the session's turn, under ctx and the deadline: an error that wraps ctx's then
+// says that nothing was started. A Turn given is Start's to release from the
+// call on, also when it fails. After that the run is on its own: only End, its limits
 // and the manager's end end it. A failed start leaves nothing behind.
 // Errors: *spawn.StartError, *SessionError, ErrExists, ctx's own.
 func (m *Manager) Start(ctx context.Context, s Spec) (*Run, error) {
@@ -37,6 +38,7 @@ func (m *Manager) Start(ctx context.Context, s Spec) (*Run, error) {
 	})
 	r, err := m.start(ctx, s, gone)
 	if err != nil {
+		s.Turn.Release()
 		gone()
 		return nil, err
 	}
@@ -57,7 +59,10 @@ func (m *Manager) start(ctx context.Context, s Spec, gone func()) (*Run, error) 
 		defer cancel()
 	}
 	release := func() {}
-	if s.Session != "" {
+	switch {
+	case s.Turn != nil:
+		release = s.Turn.Release
+	case s.Session != "":
 		release, err = m.turns.take(ctx, r.stop, sessionKey(s.Client, s.Session))
 	}
 	if err == nil {
@@ -91,6 +96,9 @@ func (s *Spec) complete() error {
 	if s.Cwd != "" && !filepath.IsAbs(s.Cwd) {
 		return fmt.Errorf("run %s: cwd %q: not an absolute path", s.ID, s.Cwd)
 	}
+	if s.Turn != nil && s.Turn.key != sessionKey(s.Client, s.Session) {
+		return fmt.Errorf("run %s: the turn given is of another session", s.ID)
+	}
 	if s.OutputMax <= 0 {
 		s.OutputMax = defaultOutputMax
 	}
@@ -115,15 +123,15 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 		return err
 	}
 	w := &watcher{run: r, manager: m, spec: s, release: release, gone: gone}
+	var p plan
 	defer func() {
 		if err != nil {
 			w.letGo()
 			r.dir, r.replay = nil, nil
-			err = errors.Join(err, dir.remove())
+			err = errors.Join(err, dir.remove(), p.at.remove())
 		}
 	}()
-	p, err := m.prepare(dir, s)
-	if err != nil {
+	if p, err = m.prepare(dir, s); err != nil {
 		return err
 	}
 	std, err := dir.open(p.command)

@@ -2,9 +2,41 @@ package run
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
+
+	"penstock/spawn"
 )
+
+// Turn is the right to run the next turn of a session: nobody else runs one
+// until it is released. Safe for concurrent use.
+type Turn struct {
+	key     string
+	release func()
+}
+
+// Turn waits under ctx until the session is free, first come first served, so
+// that no slot is held meanwhile. Give it to Start in Spec.Turn, or release it.
+// Errors: ctx's own; *spawn.StartError when the manager ends.
+func (m *Manager) Turn(ctx context.Context, client, session string) (*Turn, error) {
+	key := sessionKey(client, session)
+	release, err := m.turns.take(ctx, m.ending, key)
+	switch {
+	case err == nil:
+		return &Turn{key, release}, nil
+	case ctx.Err() == nil:
+		return nil, &spawn.StartError{Cause: spawn.ShuttingDown, Err: fmt.Errorf("session %q: the daemon is shutting down", session)}
+	}
+	return nil, fmt.Errorf("wait for session %q: %w", session, ctx.Err())
+}
+
+// Release gives the session free. It may be called more than once, and on nil.
+func (t *Turn) Release() {
+	if t != nil {
+		t.release()
+	}
+}
 
 // turns lets one holder per key go ahead, the others in order of arrival.
 type turns struct {
