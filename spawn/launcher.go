@@ -22,6 +22,7 @@ type launcher struct {
 	done   chan struct{}
 	escape string // Isolation.Escape
 	proof  bool   // escape names a mechanism that works
+	gap    error  // why escapeNamespaceOnly
 }
 
 // openLauncher starts the thread and prepares it. procs is a cgroup.procs file

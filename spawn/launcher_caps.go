@@ -24,12 +24,11 @@ func dropInherited() error {
 	return nil
 }
 
-// dropBounding takes capabilities from everything the thread will ever start.
-// A root child could remount the tree writable with CAP_SYS_ADMIN, and reach
-// the daemon's own mounts through /proc/PID/root with CAP_SYS_PTRACE.
+// dropBounding takes capabilities from everything the thread will ever start;
+// one that the kernel doesn't know is taken already.
 func dropBounding(caps ...uintptr) error {
 	for _, c := range caps {
-		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && err != unix.EINVAL {
 			return fmt.Errorf("prctl PR_CAPBSET_DROP: capability %d: %w", c, err)
 		}
 	}

@@ -9,8 +9,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// What Isolation.Escape says of a daemon that is root.
+const (
+	escapeBoth          = "mount namespace, landlock"
+	escapeNamespaceOnly = "mount namespace (no Landlock: root runs can pass through another user's process)"
+)
+
+// withheld are the capabilities no child of a root daemon gets: to undo the mounts
+// (SYS_ADMIN), to reach or read the daemon through /proc (SYS_PTRACE; PERFMON
+// suffices for environ and maps on newer kernels, CHECKPOINT_RESTORE for
+// map_files), and to reach the kernel's own memory.
+func withheld() []uintptr {
+	return []uintptr{
+		unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_PERFMON, unix.CAP_CHECKPOINT_RESTORE,
+		unix.CAP_BPF, unix.CAP_SYS_MODULE, unix.CAP_SYS_RAWIO,
+	}
+}
+
 // prepare runs on the launcher thread. Root gets a mount namespace of its own
-// with read-only cgroup mounts; who may not have that gets a Landlock domain.
+// with read-only cgroup mounts, and a Landlock domain where the kernel has it;
+// who may not have the namespace gets a Landlock domain that holds the writes.
 func (l *launcher) prepare(procs string) error {
 	// Descriptors the daemon itself was born with would reach every child.
 	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
@@ -24,13 +42,16 @@ func (l *launcher) prepare(procs string) error {
 	}
 	nsErr := sealMounts()
 	if nsErr == nil {
-		nsErr = dropBounding(unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE)
+		nsErr = dropBounding(withheld()...)
 	}
 	if nsErr == nil {
 		nsErr = sealed(procs)
 	}
 	if nsErr == nil {
-		l.escape, l.proof = "mount namespace", true
+		l.escape, l.proof = escapeBoth, true
+		if l.gap = sealProcesses(); l.gap != nil {
+			l.escape = escapeNamespaceOnly
+		}
 		return nil
 	}
 	llErr := sealLandlock()

@@ -121,7 +121,7 @@ type Isolation struct {
 	Pids         cgroup.Enforcer `json:"pids"`
 	Kill         cgroup.Enforcer `json:"kill"`
 	SelfTest     string          `json:"self_test"`       // "passed", "off", or "failed: ..."
-	Escape       string          `json:"escape_proofing"` // "mount namespace", "landlock", "none: why"
+	Escape       string          `json:"escape_proofing"` // "mount namespace, landlock", "mount namespace (no Landlock: ...)", "landlock", "none: why"
 	LeakedGroups int             `json:"leaked_groups"`
 	// RemoveRetries counts rmdir calls that had to be repeated; for metrics.
 	RemoveRetries uint64 `json:"-"`

@@ -80,6 +80,10 @@ func (s *Spawner) prepare(ctx context.Context, selfTest bool) (err error) {
 		}
 		s.log.Warn("children could write to cgroups", "escape_proofing", s.launcher.escape)
 	}
+	if s.launcher.gap != nil {
+		s.log.Warn("a run that is root can leave its group through another user's process: run backends as a user (user = ...), or enable Landlock",
+			"escape_proofing", s.launcher.escape, "err", s.launcher.gap)
+	}
 	if !selfTest {
 		return nil
 	}
