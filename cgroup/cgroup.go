@@ -52,5 +52,8 @@ type Options struct {
 // ErrUnsupported is wrapped by every refusal of Open: no root on this host.
 var ErrUnsupported = errors.New("no cgroup v2 tree we may make groups in")
 
+// ErrName is wrapped by NewGroup's refusal of an id that no group can have.
+var ErrName = errors.New("reserved name")
+
 // ErrBusy is wrapped when a group still holds processes.
 var ErrBusy = errors.New("group still has processes")

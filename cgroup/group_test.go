@@ -24,6 +24,24 @@ func TestNewGroupChecksTheID(t *testing.T) {
 	}
 }
 
+// Such a directory could not be made, or would hide a limit.
+func TestNewGroupRefusesKernelNames(t *testing.T) {
+	r := openRoot(t)
+	for _, id := range []string{"cgroup.procs", "cgroup.x", "memory.max", "pids.max", "cpu.stat", "cpuset.cpus", "io.max", "hugetlb.2MB.max", "rdma.max", "misc.max", "irq.pressure", "dmem.max"} {
+		if _, err := r.NewGroup(id, nil); !errors.Is(err, ErrName) || !strings.Contains(err.Error(), "new group "+id+": reserved name") {
+			t.Errorf("id %q: error %v, want ErrName", id, err)
+		}
+	}
+	for _, id := range []string{"cgroup", "memory", "my.cgroup.procs", "memoryx.max", "run.1"} {
+		g, err := r.NewGroup(id, nil)
+		if err != nil {
+			t.Errorf("id %q: %v", id, err)
+			continue
+		}
+		end(t, g)
+	}
+}
+
 // A group is used once: not while it is there, whoever made it.
 func TestGroupIsNeverReused(t *testing.T) {
 	r := openRoot(t)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -11,12 +12,31 @@ import (
 
 var idForm = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 
+// reserved tells names like those of the kernel's own files in a group, which
+// begin with "cgroup." or a controller's name (cgroup-v2.rst, "Core" and
+// "Controllers"), whether or not this kernel has that file.
+func reserved(id string) bool {
+	prefix, _, ok := strings.Cut(id, ".")
+	if !ok {
+		return false
+	}
+	switch prefix {
+	case "cgroup", "cpu", "cpuset", "memory", "pids", "io", "hugetlb", "rdma", "misc", "irq", "dmem":
+		return true
+	}
+	return false
+}
+
 // NewGroup makes the group of one run with its limits written and read back; an
-// id that is there already is an error. Any limit that nobody on this host can
+// id that is there already is an error, and one that looks like a kernel file
+// wraps ErrName. Any limit that nobody on this host can
 // hold is a refusal, and nothing is left behind. CPU limits wait for ApplyCPU.
 func (r *Root) NewGroup(id string, res *specs.LinuxResources) (*Group, error) {
 	if !idForm.MatchString(id) || id == "." || id == ".." {
 		return nil, fmt.Errorf("new group %q: want 1 to 128 of [A-Za-z0-9._:-]", id)
+	}
+	if reserved(id) {
+		return nil, fmt.Errorf("new group %s: %w: the kernel's own files begin so (hint: use another id)", id, ErrName)
 	}
 	s, err := settingsOf(res)
 	if err == nil {

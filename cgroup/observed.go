@@ -20,7 +20,7 @@ func (o *observed) add(s sample) {
 	o.peak.tasks = max(o.peak.tasks, s.tasks)
 }
 
-// exceed records the first limit that was passed; false when one was before.
+// exceed records why the watch ends the group (Receipt.Exceeded); false when one was before.
 func (o *observed) exceed(what string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

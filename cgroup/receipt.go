@@ -20,7 +20,9 @@ type Receipt struct {
 	// MemoryPressureUsec and CPUPressureUsec are the totals of the "some" line.
 	MemoryPressureUsec *uint64 `json:"memory_pressure_usec,omitempty"`
 	CPUPressureUsec    *uint64 `json:"cpu_pressure_usec,omitempty"`
-	// Exceeded is "memory" or "pids" when our own watch ended the group.
+	// Exceeded says why our own watch ended the group: "memory" or "pids" for
+	// a limit of its own, "budget" when all groups together passed theirs and
+	// this was the biggest.
 	Exceeded   string   `json:"exceeded,omitempty"`
 	Estimated  []string `json:"estimated,omitempty"` // fields that are sampled, not counted by the kernel
 	EnforcedBy Enforced `json:"enforced_by"`

@@ -86,7 +86,7 @@ func (w *watch) look(groups []*Group) {
 		}
 	}
 	if w.budget > 0 && sum > w.budget {
-		w.end(biggest, "memory")
+		w.end(biggest, "budget")
 	}
 }
 

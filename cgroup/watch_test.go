@@ -71,8 +71,8 @@ func TestWatchHoldsTheBudget(t *testing.T) {
 	if s := waitSignal(t, hog); s != unix.SIGKILL {
 		t.Errorf("the biggest ended by %v, want SIGKILL by the watch", s)
 	}
-	if rec := end(t, big); rec.Exceeded != "memory" {
-		t.Errorf("exceeded %q, want memory", rec.Exceeded)
+	if rec := end(t, big); rec.Exceeded != "budget" {
+		t.Errorf("exceeded %q, want budget", rec.Exceeded)
 	}
 	if busy, err := small.Populated(); err != nil || !busy {
 		t.Errorf("the small one: populated %v (%v), want alive", busy, err)

@@ -180,10 +180,22 @@ func TestNothingStarts(t *testing.T) {
 			if !errors.As(err, &refused) || refused.Cause != CLIMissing || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("got %v, want %q", err, tt.says)
 			}
+			if refused != nil && refused.Gone != nil {
+				t.Error("the group is gone, the error says it will be")
+			}
 			if _, err := os.Stat(groupDir(s, j.ID)); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("group left behind: %v", err)
 			}
 		})
+	}
+}
+
+func TestReservedNameIsRefused(t *testing.T) {
+	s := open(t, false)
+	var refused *StartError
+	_, err := newJob(t, "memory.max", "exit 0").start(s)
+	if !errors.As(err, &refused) || !errors.Is(err, ErrName) || refused.Gone != nil {
+		t.Errorf("got %v, want ErrName", err)
 	}
 }
 
@@ -217,6 +229,31 @@ func TestCancelledNeverStarts(t *testing.T) {
 	newJob(t, "run_after", "exit 0").run(s)
 	if _, err := os.Stat(mark); !errors.Is(err, os.ErrNotExist) {
 		t.Error("a cancelled command ran")
+	}
+}
+
+// A birth that even the kill doesn't end keeps its group, and says so.
+func TestABirthThatCannotBeEndedIsNotGone(t *testing.T) {
+	s := open(t, false)
+	s.overdueMax = 50 * time.Millisecond
+	g, err := s.root.NewGroup("run_stuck", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan birth)
+	refused := s.overdue(Command{ID: "run_stuck", Argv: []string{"/bin/true"}}, g, answer)
+	if refused.Gone == nil {
+		t.Fatal("the error says that the group is gone")
+	}
+	select {
+	case <-refused.Gone:
+		t.Error("gone before the birth ended")
+	default:
+	}
+	answer <- birth{err: syscall.EAGAIN}
+	await(t, "group gone", refused.Gone)
+	if _, err := os.Stat(groupDir(s, "run_stuck")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("gone, but the group is there: %v", err)
 	}
 }
 

@@ -39,7 +39,7 @@ func ownReason(f Facts) (Verdict, bool) {
 func memoryEvidence(f Facts) (Verdict, bool) {
 	r := f.Outcome.Receipt
 	switch {
-	case r.Exceeded == "memory":
+	case r.Exceeded == "memory", r.Exceeded == "budget":
 	case above0(r.OOMKills), above0(r.OOMGroupKills):
 	case above0(r.OOMEvents) && failed(f.Outcome.Exit):
 	default:

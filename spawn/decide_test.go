@@ -36,6 +36,7 @@ var (
 	clean    = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(0), PidsRefused: num(0)}
 	fullPeak = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(0), MemoryMaxBytes: num(1 << 30), MemoryPeakBytes: num(1 << 30)}
 	watchMem = cgroup.Receipt{Exceeded: "memory", MemoryPeakBytes: num(600 << 20), Estimated: []string{"memory"}}
+	watchAll = cgroup.Receipt{Exceeded: "budget", MemoryMaxBytes: num(2 << 30), MemoryPeakBytes: num(600 << 20), Estimated: []string{"memory"}}
 	watchPid = cgroup.Receipt{Exceeded: "pids", PidsPeak: num(70)}
 	pids     = cgroup.Receipt{PidsRefused: num(4), PidsMax: num(64), PidsPeak: num(64)}
 	both     = cgroup.Receipt{OOMKills: num(1), OOMEvents: num(1), PidsRefused: num(1)}
@@ -99,6 +100,7 @@ func TestDecide(t *testing.T) {
 		{name: "fork refused, CLI done", exit: exit0, receipt: pids, terminal: done, want: Completed},
 		{name: "fork refused, plain program exits 0", exit: exit0, receipt: pids, plain: true, want: Completed},
 		{name: "fork refused, exit 0 without a last word", exit: exit0, receipt: pids, want: PidsLimit},
+		{name: "own watch on the budget", exit: sigkill, receipt: watchAll, terminal: done, want: MemoryLimit, says: []string{"all runs together", "budget", "biggest (peak 600 MiB)"}},
 		{name: "own watch on pids", exit: sigkill, receipt: watchPid, limits: asked, terminal: done, want: PidsLimit, says: []string{"of 48", "peak 70"}},
 
 		// The CLI's own last word.

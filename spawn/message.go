@@ -53,6 +53,8 @@ func memoryMessage(f Facts) string {
 	switch {
 	case r.Exceeded == "memory":
 		return fmt.Sprintf("memory limit%s reached%s, as seen by the daemon's own watch: ask for a larger memory_max or for less work", figure, memoryPeak(r))
+	case r.Exceeded == "budget":
+		return fmt.Sprintf("all runs together passed the memory budget, as seen by the daemon's own watch, and this was the biggest%s: try again when fewer run, or ask for less work", memoryPeak(r))
 	case !above0(r.OOMEvents) && r.OOMEvents != nil:
 		return fmt.Sprintf("killed for want of memory below its own limit%s%s: all runs together, or the host, had none left; try again when fewer run", figure, memoryPeak(r))
 	}

@@ -22,8 +22,10 @@ type Spawner struct {
 	selfTest string
 	swept    cgroup.Swept
 	startMax time.Duration
-	null     *os.File // /dev/null, where a command names no file
-	score    int      // oom_score_adj of every child
+	// overdueMax is how long Start waits for the end of a birth it has killed.
+	overdueMax time.Duration
+	null       *os.File // /dev/null, where a command names no file
+	score      int      // oom_score_adj of every child
 
 	closed chan struct{} // nothing removes groups any more
 
@@ -48,7 +50,7 @@ func Open(ctx context.Context, o Options) (*Spawner, error) {
 		return nil, err
 	}
 	s := &Spawner{
-		root: root, log: log, mode: o.Cgroup.Mode, selfTest: "off", startMax: startMax,
+		root: root, log: log, mode: o.Cgroup.Mode, selfTest: "off", startMax: startMax, overdueMax: teardownMax,
 		closed: make(chan struct{}), live: map[*Process]struct{}{},
 	}
 	if err := s.prepare(ctx, o.SelfTest); err != nil {

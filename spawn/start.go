@@ -16,13 +16,14 @@ const (
 	// startMax, by default, bounds clone to execve: Go's spawn holds its processor so long,
 	// and a target throttled or frozen from outside would hold it for ever.
 	startMax = 10 * time.Second
-	// teardownMax bounds each of: waiting for emptiness, and removing the group.
+	// teardownMax bounds each of: waiting for the end of an overdue birth, waiting
+	// for emptiness, and removing the group.
 	teardownMax = 5 * time.Second
 )
 
 // Start makes the group with its limits, gives birth to the command inside it
-// and sees to its end from then on. A *StartError says why nothing runs; the
-// group is then removed again and BeforeRemove has not been called. ctx governs
+// and sees to its end from then on. A *StartError says why nothing runs, and by
+// Gone when the group is removed; BeforeRemove has not been called. ctx governs
 // the start only: ended before the birth, nothing is born. Safe for concurrent
 // use; births happen one at a time.
 func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
@@ -30,7 +31,7 @@ func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 		return nil, notStarted(c.ID, context.Cause(ctx))
 	}
 	if len(c.Argv) == 0 || !filepath.IsAbs(c.Argv[0]) {
-		return nil, &StartError{CLIMissing, fmt.Errorf("start %s: argv %q: program is not an absolute path", c.ID, c.Argv)}
+		return nil, &StartError{Cause: CLIMissing, Err: fmt.Errorf("start %s: argv %q: program is not an absolute path", c.ID, c.Argv)}
 	}
 	if err := s.enter(); err != nil {
 		return nil, notStarted(c.ID, err)
@@ -39,7 +40,7 @@ func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 	began := time.Now()
 	g, err := s.root.NewGroup(c.ID, c.Limits)
 	if err != nil {
-		return nil, &StartError{CLIError, fmt.Errorf("start %s: %w", c.ID, err)}
+		return nil, &StartError{Cause: CLIError, Err: fmt.Errorf("start %s: %w", c.ID, err)}
 	}
 	proc, err := s.bear(ctx, c, g)
 	if err != nil {
@@ -54,7 +55,7 @@ func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 	if err := g.ApplyCPU(); err != nil {
 		p.End(CLIError)
 		<-p.Ended()
-		return nil, &StartError{CLIError, fmt.Errorf("start %s: %w", c.ID, err)}
+		return nil, (&StartError{Cause: CLIError, Err: fmt.Errorf("start %s: %w", c.ID, err)}).until(g)
 	}
 	return p, nil
 }
@@ -126,9 +127,9 @@ func (s *Spawner) unborn(c Command, g *cgroup.Group, err error) *StartError {
 	s.discard(c, g)
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {
-		return notStarted(c.ID, err)
+		return notStarted(c.ID, err).until(g)
 	}
-	return execFailed(c, receipt, err)
+	return execFailed(c, receipt, err).until(g)
 }
 
 // discard removes a group nothing lives in; a refusal goes to the janitor.
@@ -159,7 +160,7 @@ func (s *Spawner) overdue(c Command, g *cgroup.Group, answer <-chan birth) *Star
 	}()
 	select {
 	case <-reaped:
-	case <-time.After(teardownMax):
+	case <-time.After(s.overdueMax):
 	}
-	return &StartError{CLIError, late}
+	return (&StartError{Cause: CLIError, Err: late}).until(g)
 }

@@ -11,12 +11,29 @@ import (
 	"penstock/cgroup"
 )
 
+// ErrName is wrapped by the StartError of a run whose ID no group can have.
+var ErrName = cgroup.ErrName
+
 // StartError is why nothing was started; Cause is cli_missing, memory_limit,
 // pids_limit, cli_error or shutting_down, and cancelled or timeout when the
 // context ended first.
 type StartError struct {
 	Cause Cause
 	Err   error
+	// Gone is closed when the group is removed, nil when it is already (or was
+	// never made): until then a birth may still be under way in it and its
+	// limits are not free. It may stay open when the spawner is closed first.
+	Gone <-chan struct{}
+}
+
+// until adds the group's removal, where that is still to come.
+func (e *StartError) until(g *cgroup.Group) *StartError {
+	select {
+	case <-g.Gone():
+	default:
+		e.Gone = g.Gone()
+	}
+	return e
 }
 
 func (e *StartError) Error() string { return e.Err.Error() }
@@ -31,7 +48,7 @@ func notStarted(id string, err error) *StartError {
 	case errors.Is(err, context.DeadlineExceeded):
 		cause = Timeout
 	}
-	return &StartError{cause, fmt.Errorf("start %s: not started: %w", id, err)}
+	return &StartError{Cause: cause, Err: fmt.Errorf("start %s: not started: %w", id, err)}
 }
 
 // execFailed explains a refused clone or execve. The kernel's errno alone names
@@ -40,7 +57,7 @@ func notStarted(id string, err error) *StartError {
 func execFailed(c Command, r cgroup.Receipt, err error) *StartError {
 	program := c.Argv[0]
 	fail := func(cause Cause, path, why string) *StartError {
-		return &StartError{cause, fmt.Errorf("start %s: %s: %s: %w", c.ID, path, why, errnoOf(err))}
+		return &StartError{Cause: cause, Err: fmt.Errorf("start %s: %s: %s: %w", c.ID, path, why, errnoOf(err))}
 	}
 	switch {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EACCES),
