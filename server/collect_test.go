@@ -85,13 +85,19 @@ func TestCutShort(t *testing.T) {
 				ended <- errors.Join(err, cutShort(w, x, newJob("run_1", "c", false), &feed{err: row.read}, row.cause))
 			}))
 			defer srv.Close()
-			resp, err := client.Get(srv.URL)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			req, err := http.NewRequestWithContext(ctx, "GET", srv.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := client.Do(req)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer resp.Body.Close()
-			if body, err := io.ReadAll(resp.Body); err == nil {
-				t.Errorf("read to an end: %d bytes", len(body))
+			if body, err := io.ReadAll(resp.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%d bytes, then %v", len(body), err)
 			}
 			if err := <-ended; err != nil || x.cause != row.want {
 				t.Errorf("cause %q, want %q: %v", x.cause, row.want, err)
