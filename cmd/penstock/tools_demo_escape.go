@@ -23,16 +23,19 @@ func (p *demoProgram) escape() error {
 	if err != nil {
 		return err
 	}
-	tried, moved := 0, ""
+	tried, passed, moved := 0, 0, ""
 	for _, root := range demoCgroupRoots(string(mounts)) {
-		var n int
+		var n, through int
 		n, moved = demoTryGroups(root, filepath.Join(root, demoOwnGroup(string(own))))
-		tried += n
-		if moved != "" {
+		if tried += n; moved != "" {
+			break
+		}
+		through, moved = demoTryProcesses(root, demoOwnGroup(string(own)))
+		if passed += through; moved != "" {
 			break
 		}
 	}
-	verdict := fmt.Sprintf("escape: refused by all of %d groups ", tried)
+	verdict := fmt.Sprintf("escape: refused by all of %d groups and %d processes of other users ", tried, passed)
 	if moved != "" {
 		verdict = fmt.Sprintf("escape: ESCAPED to %s ", moved)
 	}
@@ -72,7 +75,7 @@ func demoTryGroups(root, own string) (tried int, moved string) {
 		if err != nil || !d.IsDir() {
 			return nil // what can't be listed can't be tried
 		}
-		if dir == own {
+		if filepath.Clean(dir) == own {
 			return nil
 		}
 		if demoJoin(filepath.Join(dir, "cgroup.procs"), pid) == nil {
