@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -288,6 +290,33 @@ func TestGivesLinksNotWhatTheyPointTo(t *testing.T) {
 		if err := unix.Lstat(name, &st); err != nil || st.Uid != want {
 			t.Errorf("%s: owner %d, want %d, %v", name, st.Uid, want, err)
 		}
+	}
+}
+
+func TestSlotIsKeptForABirthThatCannotBeEnded(t *testing.T) {
+	m := &Manager{quit: make(chan struct{})}
+	called := make(chan struct{})
+	born := make(chan struct{})
+	m.afterBirth(fmt.Errorf("x: %w", &spawn.StartError{Cause: spawn.CLIError, Err: io.EOF, Gone: born}), func() { close(called) })
+	if isClosed(called) {
+		t.Error("the slot was given free before the birth had ended")
+	}
+	close(born)
+	wait(t, "OnGone", called)
+	for _, err := range []error{io.EOF, &spawn.StartError{Cause: spawn.CLIError, Err: io.EOF}} {
+		n := 0
+		m.afterBirth(err, func() { n++ })
+		if n != 1 {
+			t.Errorf("%v: OnGone called %d times at once", err, n)
+		}
+	}
+}
+
+func TestWithin(t *testing.T) {
+	stuck := make(chan struct{})
+	defer close(stuck)
+	if within(time.Millisecond, func() { <-stuck }) || !within(time.Minute, func() {}) {
+		t.Error("told wrong")
 	}
 }
 

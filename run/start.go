@@ -39,10 +39,35 @@ func (m *Manager) Start(ctx context.Context, s Spec) (*Run, error) {
 	r, err := m.start(ctx, s, gone)
 	if err != nil {
 		s.Turn.Release()
-		gone()
+		m.afterBirth(err, gone)
 		return nil, err
 	}
 	return r, nil
+}
+
+// birth is closed when the birth that err tells of is over; nil is over already.
+func birth(err error) <-chan struct{} {
+	var start *spawn.StartError
+	if !errors.As(err, &start) {
+		return nil
+	}
+	return start.Gone
+}
+
+// afterBirth calls gone when nothing can come to life any more.
+func (m *Manager) afterBirth(err error, gone func()) {
+	over := birth(err)
+	if over == nil || isClosed(over) {
+		gone()
+		return
+	}
+	go func() {
+		select {
+		case <-over:
+			gone()
+		case <-m.quit:
+		}
+	}()
 }
 
 func (m *Manager) start(ctx context.Context, s Spec, gone func()) (*Run, error) {
@@ -74,8 +99,8 @@ func (m *Manager) start(ctx context.Context, s Spec, gone func()) (*Run, error) 
 		return r, nil
 	}
 	if why := r.reason(); why != "" && errors.Is(err, context.Canceled) {
-		err = &spawn.StartError{Cause: why, Err: fmt.Errorf("run %s: %s before it was started", r.id, why)}
-	} else if ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))) {
+		err = &spawn.StartError{Cause: why, Err: fmt.Errorf("run %s: %s before it was started", r.id, why), Gone: birth(err)}
+	} else if birth(err) == nil && ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))) {
 		err = fmt.Errorf("run %s: not started: %w", r.id, ctx.Err())
 	}
 	m.unregister(r, err)

@@ -72,17 +72,29 @@ const tidyMax = 10 * time.Second
 // tidy is for the moment when the run's group is empty and not yet removed.
 func (w *watcher) tidy() {
 	log, dir, outputs := w.run.log, w.run.dir, w.outputs
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	if !within(tidyMax, func() {
 		if err := errors.Join(dir.removeScratch(), outputs.letGo()); err != nil {
 			log.Warn("scratch not removed", "err", err)
 		}
+	}) {
+		log.Warn("scratch not removed yet: the run ends without it", "after", tidyMax)
+	}
+}
+
+// within waits for f only so long, and tells whether it returned.
+func within(limit time.Duration, f func()) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
 	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
 	select {
 	case <-done:
-	case <-time.After(tidyMax):
-		log.Warn("scratch not removed yet: the run ends without it", "after", tidyMax)
+		return true
+	case <-timer.C:
+		return false
 	}
 }
 
@@ -160,6 +172,7 @@ func (w *watcher) deadline() (stop func() bool) {
 func (w *watcher) advance(ended bool) bool {
 	if w.run.spoiled.Load() {
 		if !w.lastWord {
+			w.verify()
 			w.fail(truncatedHint)
 			w.run.finish(false)
 		}
