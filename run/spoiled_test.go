@@ -23,9 +23,9 @@ func TestChildThatSpoilsItsOutput(t *testing.T) {
 		"other":   {`cd $TMPDIR/..; mv spool x; cp x spool; echo "d stop"`, "replaced"},
 		"gone":    {`echo "t a"; rm -rf "$(dirname $TMPDIR)"; echo "d stop"`, "removed"},
 		"truncated": {`echo "2 one"; until [ -e $TMPDIR/read ]; do sleep 0.01; done
-			: > /dev/stdout; while :; do sleep 0.01; done`, ">> /dev/stdout"},
+			: > /proc/self/fd/1; while :; do sleep 0.01; done`, ">> /dev/stdout"},
 		"grown again": {`echo "2 one"; until [ -e $TMPDIR/read ]; do sleep 0.01; done
-			echo "t a longer one than before" > /dev/stdout; echo "d stop"`, ">> /dev/stdout"},
+			echo "t a longer one than before" > /proc/self/fd/1; echo "d stop"`, ">> /dev/stdout"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := script(c.does)
@@ -72,7 +72,7 @@ func TestChildThatSpoilsItsOutput(t *testing.T) {
 
 func TestShrunkStderrLosesOnlyItsTail(t *testing.T) {
 	m := open(t)
-	r := start(t, m, script(`echo long note >&2; sleep 0.1; : > /dev/stderr; echo "t a"; echo "d stop"`))
+	r := start(t, m, script(`echo long note >&2; sleep 0.1; : > /proc/self/fd/2; echo "t a"; echo "d stop"`))
 	verdict(t, r, spawn.Completed)
 	if got := text(events(t, r.Follow(0))); got != "a" {
 		t.Errorf("got %q", got)

@@ -26,7 +26,7 @@ cat $TMPDIR/../conf/a $HOME/key > $TMPDIR/x; touch mine; echo "t $(cat $TMPDIR/x
 for attempt in "touch $TMPDIR/../new" "mv $TMPDIR/../spool $TMPDIR/mine" "cat $TMPDIR/../run.json" "ls $TMPDIR/.." "ls $TMPDIR/../.."; do
 	$attempt > /dev/null 2>&1 && echo "t !$attempt!"
 done
-echo "note" >> /dev/stderr
+echo "note" >> /proc/self/fd/2
 echo "d stop"`
 	for _, session := range []string{"", "s"} {
 		r := start(t, m, script(does, inSession(session, func(s *Spec) {
