@@ -36,6 +36,10 @@ func notStarted(id string, err error) *httpError {
 	var plain *httpError
 	var session *run.SessionError
 	switch {
+	case errors.Is(err, spawn.ErrName):
+		e := badRequest("X-Run-Id", "X-Run-Id %q is the name of a kernel file: choose another", clip(id, 128))
+		e.RunID = id
+		return e
 	case errors.As(err, &refused):
 		return admissionRefused(id, refused)
 	case errors.As(err, &plain):

@@ -132,6 +132,10 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 		Limits: spawn.Resources(caps(limits)), Deadline: deadline(arrived, q.Timeout, limits),
 		Grace: limits.Grace, Stall: limits.Stall, OutputMax: limits.OutputMax, LineMax: limits.LineMax,
 		Metadata: q.Metadata,
+		CheckCwd: func(cwd string) error {
+			_, err := resolveCwd(cwd, d.config.WorkspaceRoots)
+			return err
+		},
 	}, nil
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -89,9 +90,19 @@ func (s *stream) broken(ctx context.Context, x *exchange, r *run.Run, cause erro
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	e := internal(cause)
+	e := unreadable(cause)
 	e.RunID = r.ID()
 	return s.fail(x, e)
+}
+
+// unreadable is what can be told of a run whose output is not there any more.
+func unreadable(cause error) *httpError {
+	for _, known := range []error{run.ErrNoReplay, run.ErrSpoiled} {
+		if errors.Is(cause, known) {
+			return refusal(http.StatusGone, "replay_gone", "%s", known.Error())
+		}
+	}
+	return internal(cause)
 }
 
 func textVoided(record run.Record) *httpError {

@@ -94,29 +94,37 @@ func (d *daemon) launch(ctx context.Context, j *job, s run.Spec) {
 	}
 }
 
+// start takes the session's turn, then a slot: who waits for his own earlier
+// turn must not hold what another could run in.
 func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error) {
+	if !s.Deadline.IsZero() {
+		var stop context.CancelFunc
+		ctx, stop = context.WithDeadline(ctx, s.Deadline)
+		defer stop()
+	}
+	if s.Session != "" {
+		turn, err := d.runs.Turn(ctx, j.client, s.Session)
+		if err != nil {
+			return nil, because(ctx, err)
+		}
+		s.Turn = turn
+	}
 	slot, err := d.gate.Acquire(ctx, admit.Ask{Client: j.client, Memory: memoryOf(s), Deadline: s.Deadline, Moved: j.moveTo})
 	if err != nil {
 		var refused *admit.Refused
 		if errors.As(err, &refused) {
 			d.metrics.Refused(j.client, string(refused.Reason))
 		}
+		if s.Turn != nil {
+			s.Turn.Release()
+		}
 		return nil, because(ctx, err)
 	}
 	j.moveTo(0)
 	d.metrics.QueueWait(j.client, slot.Waited())
 	s.OnGone = slot.Release
-	if !s.Deadline.IsZero() {
-		var stop context.CancelFunc
-		ctx, stop = context.WithDeadline(ctx, s.Deadline)
-		defer stop()
-	}
 	r, err := d.runs.Start(ctx, s)
-	if err != nil {
-		slot.Release() // again, where OnGone was: it is idempotent
-		return nil, because(ctx, err)
-	}
-	return r, nil
+	return r, because(ctx, err)
 }
 
 func memoryOf(s run.Spec) int64 {

@@ -69,6 +69,7 @@ func badRequests(outside string) []bad {
 		{name: "cwd relative", body: chat(`,"cwd":"src"`), status: 400, says: "cwd"},
 		{name: "session ids differ", header: "X-Session-Id: b", body: chat(`,"session_id":"a"`), status: 400, says: "session"},
 		{name: "run id with a slash", header: "X-Run-Id: ../../etc", body: chat(""), status: 400, says: "X-Run-Id"},
+		{name: "run id of a kernel file", header: "X-Run-Id: cgroup.procs", body: chat(""), status: 400, says: "X-Run-Id"},
 		{name: "run id too long", header: "X-Run-Id: " + strings.Repeat("a", 200), body: chat(""), status: 400, says: "X-Run-Id"},
 		{name: "not JSON by type", header: "Content-Type: text/plain", body: chat(""), status: 415},
 		{name: "foreign Origin", header: "Origin: http://evil.example", body: chat(""), status: 403},
