@@ -185,7 +185,7 @@ func (d *Daemon) Stop() {
 		d.tb.Errorf("daemon left its groups: %s: %v", root, list(filepath.Join(root, "runs")))
 	}
 	if d.tb.Failed() {
-		d.tb.Logf("daemon's log:\n%s", d.Log())
+		d.tb.Logf("what the daemon logged beside completed runs:\n%s", d.notable(40))
 	}
 }
 
@@ -197,6 +197,15 @@ func (d *Daemon) ExitCode() int { return d.Cmd.ProcessState.ExitCode() }
 
 // Log is all the daemon wrote so far.
 func (d *Daemon) Log() string { return d.log.String() }
+
+// notable is the end of the log without the lines of runs that ended well: under
+// load those are thousands, and they push what failed out of a CI's output.
+func (d *Daemon) notable(most int) string {
+	lines := slices.DeleteFunc(strings.Split(d.Log(), "\n"), func(line string) bool {
+		return strings.Contains(line, `"level":"INFO"`) && strings.Contains(line, `"cause":"completed"`)
+	})
+	return strings.Join(lines[max(0, len(lines)-most):], "\n")
+}
 
 // Health is GET /health, decoded.
 func (d *Daemon) Health() (map[string]any, error) {

