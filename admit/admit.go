@@ -1,5 +1,6 @@
-// Package admit decides who may start now: slots, the memory budget, and one
-// bounded queue per client. A slot is held until the run's group is gone.
+// Package admit decides who may start now: slots, the memory budget, one bounded
+// queue per client, and turns between the clients by their weights. A slot is
+// held until the run's group is gone.
 package admit
 
 import (
@@ -12,17 +13,30 @@ type Options struct {
 	Budget     int64         // bytes of memory all running limits may sum to; 0 is unlimited
 	MaxWaiting int           // per client
 	MaxWait    time.Duration // in the queue
-	// ClientRuns caps how many runs a client may have at once, by its name; who
-	// is not in it, or has 0, has no cap of its own. Never changed after New.
-	ClientRuns map[string]int
-	// DefaultMemory is the usual cap of a run, in bytes; only Stats.MaxRuns is
-	// computed from it. 0 is unknown.
+	// Clients are what the operator wrote of a client, by its name. Who is not in
+	// it has weight 1, no cap of its own and nothing reserved.
+	Clients map[string]Client
+	// DefaultMemory is the usual cap of a run, in bytes: what is kept free for
+	// each reserved run that isn't there, and what Stats.MaxRuns is computed
+	// from. 0 is unknown.
 	DefaultMemory int64
+	// Overcommit reserves what a backend's runs have lately needed (Slot.Learn)
+	// in place of their cap. The kernel's cap on all runs together is then what
+	// holds the budget.
+	Overcommit bool
+}
+
+// Client is one client's part.
+type Client struct {
+	MaxRuns  int // at once; 0 is no cap of its own
+	Reserved int // slots, and memory for them, that nobody else gets
+	Weight   int // turns against other clients; 0 is 1
 }
 
 // Ask is one request for a slot.
 type Ask struct {
 	Client   string
+	Backend  string    // whose peaks are learned
 	Memory   int64     // bytes: the run's cap
 	Deadline time.Time // of the whole request; zero is none
 	// Moved is told the place in the client's queue, from 1, each time it
@@ -59,4 +73,5 @@ type Stats struct {
 	Reserved   int64 // bytes
 	Budget     int64
 	WaitingBy  map[string]int // per client
+	Held       string         // why starts are held back (Gate.Hold); "" when they aren't
 }

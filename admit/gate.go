@@ -3,6 +3,7 @@ package admit
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 )
@@ -13,10 +14,12 @@ type Gate struct {
 
 	mu       sync.Mutex
 	draining bool
+	held     string // why starts are held back
 	running  int
-	runs     map[string]int // running, by client; never 0
 	reserved int64          // bytes, by running slots
+	used     map[string]use // by client; who has no run is not in it
 	queue    queue
+	peaks    peaks
 	holds    holds
 }
 
@@ -24,7 +27,10 @@ const mib = 1 << 20
 
 // New makes a Gate with nothing running.
 func New(o Options) *Gate {
-	return &Gate{options: o, runs: map[string]int{}, holds: holds{live: map[*Slot]time.Time{}}}
+	o.Clients = maps.Clone(o.Clients)
+	g := &Gate{options: o, used: map[string]use{}, peaks: peaks{}, holds: holds{live: map[*Slot]time.Time{}}}
+	g.queue.turns = turns{weight: func(client string) int { return o.Clients[client].Weight }, passes: map[string]uint64{}}
+	return g
 }
 
 // Acquire waits for a slot. The error is a *Refused, or ctx.Err() when ctx
@@ -82,31 +88,25 @@ func (g *Gate) dispatch(now time.Time) {
 		return
 	}
 	for {
-		w := g.queue.next(g.capped, g.fits)
+		w := g.queue.next(g.capped, g.room)
 		if w == nil {
 			return
 		}
-		g.running++
-		g.runs[w.ask.Client]++
-		g.reserved += w.ask.Memory
-		w.slot = &Slot{gate: g, client: w.ask.Client, memory: w.ask.Memory, waited: now.Sub(w.since)}
+		w.slot = &Slot{gate: g, client: w.ask.Client, backend: w.ask.Backend, memory: g.need(w.ask), waited: now.Sub(w.since)}
+		g.book(w.slot, 1)
 		g.holds.begin(w.slot, now)
 		close(w.done)
 	}
 }
 
-// capped is true while a client has as many runs as it may have.
-func (g *Gate) capped(client string) bool {
-	most := g.options.ClientRuns[client]
-	return most > 0 && g.runs[client] >= most
-}
-
-// fits is true when a slot and the memory for an ask are free.
-func (g *Gate) fits(a Ask) bool {
-	if g.options.MaxRuns > 0 && g.running >= g.options.MaxRuns {
-		return false
-	}
-	return g.options.Budget <= 0 || a.Memory <= g.options.Budget-g.reserved
+// Hold keeps new starts back, and says why, until it is called with "". A run
+// may still start while no other runs, so that there is always progress. Safe
+// for concurrent use.
+func (g *Gate) Hold(why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held = why
+	g.dispatch(time.Now())
 }
 
 // Drain refuses everything new and everything that waits with ShuttingDown.
@@ -127,7 +127,7 @@ func (g *Gate) Stats() Stats {
 	defer g.mu.Unlock()
 	s := Stats{
 		Running: g.running, MaxRuns: g.options.MaxRuns,
-		Reserved: g.reserved, Budget: g.options.Budget, WaitingBy: map[string]int{},
+		Reserved: g.reserved, Budget: g.options.Budget, WaitingBy: map[string]int{}, Held: g.held,
 	}
 	if g.options.DefaultMemory > 0 && g.options.Budget > 0 {
 		if n := int(g.options.Budget / g.options.DefaultMemory); s.MaxRuns == 0 || n < s.MaxRuns {

@@ -324,7 +324,7 @@ func TestDrain(t *testing.T) {
 
 func TestClientAtItsCapHoldsNobodyElseBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := New(Options{MaxRuns: 3, MaxWaiting: 1, MaxWait: time.Minute, ClientRuns: map[string]int{"alice": 1, "carol": 0}})
+		g := New(Options{MaxRuns: 3, MaxWaiting: 1, MaxWait: time.Minute, Clients: map[string]Client{"alice": {MaxRuns: 1}}})
 		first, err := g.Acquire(t.Context(), Ask{Client: "alice"})
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,9 @@
 package admit
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // passMax is how often others may start past the head of a line that does not
 // fit. Then room is kept for it: without a bound, small runs would starve a
@@ -8,20 +11,22 @@ import "slices"
 const passMax = 8
 
 // queue is one line of waiters per client. The ring holds the lines that are
-// not empty; the next turn is the first one's.
+// not empty; among those whose turns are equal the first goes first.
 type queue struct {
-	ring []*line
+	ring  []*line
+	turns turns
 }
 
 type line struct {
 	client  string
+	pass    uint64    // its turn comes when no other line's is smaller
 	waiters []*waiter // first come, first served, whatever their size
 }
 
 func (q *queue) push(w *waiter) {
 	l := q.line(w.ask.Client)
 	if l == nil {
-		l = &line{client: w.ask.Client}
+		l = &line{client: w.ask.Client, pass: q.turns.pass(w.ask.Client)}
 		q.ring = append(q.ring, l)
 	}
 	l.waiters = append(l.waiters, w)
@@ -31,36 +36,46 @@ func (q *queue) push(w *waiter) {
 // next picks whose turn it is, takes its head out of the queue and returns it;
 // nil when nobody may start now. This is the one place that decides between clients.
 // A client at its cap keeps its turn, and no room is kept for it meanwhile.
-func (q *queue) next(capped func(client string) bool, fits func(Ask) bool) *waiter {
-	for i, l := range q.ring {
+func (q *queue) next(capped func(client string) bool, room func(Ask) (fits, own bool)) *waiter {
+	slices.SortStableFunc(q.ring, func(a, b *line) int { return cmp.Compare(a.pass, b.pass) })
+	var skipped []*waiter
+	full := false
+	for _, l := range q.ring {
 		if capped(l.client) {
 			continue
 		}
 		head := l.waiters[0]
-		if fits(head.ask) {
-			for _, skipped := range q.ring[:i] {
-				if !capped(skipped.client) {
-					skipped.waiters[0].passed++
+		fits, own := room(head.ask)
+		// What is reserved for a client takes nothing from those before it.
+		if fits && (own || !full) {
+			if !own {
+				for _, w := range skipped {
+					w.passed++
 				}
 			}
-			q.take(i)
+			q.take(l)
 			return head
 		}
-		if head.passed >= passMax {
-			return nil
-		}
+		skipped = append(skipped, head)
+		full = full || head.passed >= passMax
 	}
 	return nil
 }
 
-// take removes the head of line i, which had its turn and goes to the end.
-func (q *queue) take(i int) {
-	l := q.ring[i]
-	q.ring = slices.Delete(q.ring, i, i+1)
+// take removes the head of a line that had its turn: among equals it is last now.
+func (q *queue) take(l *line) {
+	q.turns.spend(l.client, l.pass)
+	l.pass = q.turns.pass(l.client)
 	l.drop(0)
+	q.leave(l)
 	if len(l.waiters) > 0 {
 		q.ring = append(q.ring, l)
 	}
+}
+
+// leave takes a line out of the ring.
+func (q *queue) leave(l *line) {
+	q.ring = slices.DeleteFunc(q.ring, func(o *line) bool { return o == l })
 }
 
 // remove takes one out that waits no longer; the line keeps its turn.
@@ -73,7 +88,7 @@ func (q *queue) remove(w *waiter) {
 		l.drop(i)
 	}
 	if len(l.waiters) == 0 {
-		q.ring = slices.DeleteFunc(q.ring, func(o *line) bool { return o == l })
+		q.leave(l)
 	}
 }
 

@@ -55,7 +55,7 @@ func (g *Gate) retryAfter(client string, now time.Time) time.Duration {
 	if g.capped(client) {
 		// Only the client's own runs make room for it.
 		own := g.queue.waiting(client) + 1
-		d = max(d, typical*time.Duration(own)/time.Duration(g.options.ClientRuns[client]))
+		d = max(d, typical*time.Duration(own)/time.Duration(g.options.Clients[client].MaxRuns))
 	}
 	d = (d + time.Second - 1).Truncate(time.Second)
 	return min(max(d, retryMin), retryMax)
@@ -75,7 +75,10 @@ func (g *Gate) late(client string, now time.Time) *Refused {
 // why says what a client's next ask waits for. The caller holds the lock.
 func (g *Gate) why(client string) string {
 	if g.capped(client) {
-		return fmt.Sprintf("%s, as many as its max_runs allows", count(g.runs[client], "run of this client is live", "runs of this client are live"))
+		return fmt.Sprintf("%s, as many as its max_runs allows", count(g.used[client].runs, "run of this client is live", "runs of this client are live"))
+	}
+	if g.held != "" {
+		return "starts are held back: " + g.held
 	}
 	return count(g.running, "run is live", "runs are live")
 }

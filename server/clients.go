@@ -1,14 +1,15 @@
 package server
 
-import "penstock/config"
+import (
+	"penstock/admit"
+	"penstock/config"
+)
 
-// clientRuns are the clients' own caps on runs at once, by who asks.
-func clientRuns(c config.Config) map[string]int {
-	out := map[string]int{}
+// gateClients are the clients' parts in admission, by who asks.
+func gateClients(c config.Config) map[string]admit.Client {
+	out := map[string]admit.Client{}
 	for name, client := range c.Clients {
-		if client.MaxRuns > 0 {
-			out[config.ClientID(name)] = client.MaxRuns
-		}
+		out[config.ClientID(name)] = admit.Client{MaxRuns: client.MaxRuns, Reserved: client.ReservedRuns, Weight: client.Weight}
 	}
 	return out
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"penstock/admit"
 	"penstock/config"
 )
 
@@ -42,9 +43,10 @@ func TestClientsOwnCapIsHeld(t *testing.T) {
 }
 
 func TestClientsAreKnownByWhoAsks(t *testing.T) {
-	c := config.Config{Clients: map[string]config.Client{"1000": {MaxRuns: 2}, "alice": {MaxRuns: 3}, "bob": {}}}
-	if diff := cmp.Diff(map[string]int{"uid:1000": 2, "alice": 3}, clientRuns(c)); diff != "" {
-		t.Errorf("caps (-want +got):\n%s", diff)
+	c := config.Config{Clients: map[string]config.Client{"1000": {MaxRuns: 2, Weight: 1}, "alice": {MaxRuns: 3, ReservedRuns: 1, Weight: 7}}}
+	want := map[string]admit.Client{"uid:1000": {MaxRuns: 2, Weight: 1}, "alice": {MaxRuns: 3, Reserved: 1, Weight: 7}}
+	if diff := cmp.Diff(want, gateClients(c)); diff != "" {
+		t.Errorf("parts (-want +got):\n%s", diff)
 	}
 }
 

@@ -52,7 +52,7 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	}
 	d.gate = admit.New(admit.Options{
 		MaxRuns: c.Budget.MaxRuns, Budget: c.Budget.Memory, DefaultMemory: c.Limits.MemoryMax,
-		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait, ClientRuns: clientRuns(c),
+		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait, Clients: gateClients(c),
 	})
 	for _, key := range c.Inert() {
 		d.log.Warn("setting has no effect yet", "key", key)

@@ -1,0 +1,65 @@
+package admit
+
+// room says whether an ask could start now. own is true when it would take only
+// what is reserved for its client, which no other ask could have had.
+// The caller holds the lock.
+func (g *Gate) room(a Ask) (fits, own bool) {
+	need := g.need(a)
+	own = g.idle(a.Client, 0) > 0 && need <= g.idleMemory(a.Client, 0)
+	if g.held != "" && g.running > 0 {
+		return false, own
+	}
+	runs, memory := g.running+1+g.idle(a.Client, 1), g.reserved+need+g.idleMemory(a.Client, need)
+	for client := range g.options.Clients {
+		if client != a.Client {
+			runs += g.idle(client, 0)
+			memory += g.idleMemory(client, 0)
+		}
+	}
+	fits = (g.options.MaxRuns <= 0 || runs <= g.options.MaxRuns) && (g.options.Budget <= 0 || memory <= g.options.Budget)
+	return fits, own
+}
+
+// need is what an ask takes of the budget.
+func (g *Gate) need(a Ask) int64 {
+	if !g.options.Overcommit {
+		return a.Memory
+	}
+	return g.peaks.expect(a.Backend, a.Memory)
+}
+
+// idle is how many slots stay reserved for a client that has so many runs more.
+func (g *Gate) idle(client string, more int) int {
+	return max(0, g.options.Clients[client].Reserved-g.used[client].runs-more)
+}
+
+// idleMemory is how many bytes stay reserved for a client that has so many more in use.
+func (g *Gate) idleMemory(client string, more int64) int64 {
+	return max(0, int64(g.options.Clients[client].Reserved)*g.options.DefaultMemory-g.used[client].memory-more)
+}
+
+// use is what a client's running slots hold.
+type use struct {
+	runs   int
+	memory int64 // bytes
+}
+
+// book takes a slot in (by 1) or out (by -1).
+func (g *Gate) book(s *Slot, by int) {
+	bytes := int64(by) * s.memory
+	g.running += by
+	g.reserved += bytes
+	u := g.used[s.client]
+	if u.runs += by; u.runs == 0 {
+		delete(g.used, s.client)
+		return
+	}
+	u.memory += bytes
+	g.used[s.client] = u
+}
+
+// capped is true while a client has as many runs as it may have.
+func (g *Gate) capped(client string) bool {
+	most := g.options.Clients[client].MaxRuns
+	return most > 0 && g.used[client].runs >= most
+}
