@@ -1,0 +1,47 @@
+package admit
+
+import "fmt"
+
+// Below these starts are let in again, at the ones above they are held back:
+// apart, so that one start more or less doesn't tip it each second.
+const (
+	pressureHold, pressureFree = 10, 5 // percent of time all tasks waited for memory, over 10 s
+	headroomHold, headroomFree = 3, 5  // percent of the host's memory
+)
+
+// Pressure is what the kernel tells of memory; nil is what it doesn't tell.
+type Pressure struct {
+	Full      *float64 // memory.pressure of the runs' group: full avg10, in percent
+	Available *int64   // bytes: MemAvailable of /proc/meminfo
+	Total     *int64   // bytes: MemTotal
+}
+
+// Judge turns readings into the word for Gate.Hold. Not safe for concurrent use.
+type Judge struct {
+	pressed, short bool
+}
+
+// Weigh says why starts must be held back now, or "".
+func (j *Judge) Weigh(p Pressure) string {
+	if p.Full != nil {
+		j.pressed = *p.Full >= pressureHold || j.pressed && *p.Full >= pressureFree
+	}
+	if p.Available != nil && p.Total != nil {
+		share := 100 * float64(*p.Available) / float64(max(1, *p.Total))
+		j.short = share < headroomHold || j.short && share < headroomFree
+	}
+	switch {
+	case j.pressed:
+		return fmt.Sprintf("all runs wait for memory %.0f %% of the time (memory.pressure full avg10)", value(p.Full))
+	case j.short:
+		return fmt.Sprintf("the host has %d MiB of memory left", int64(value(p.Available))/mib)
+	}
+	return ""
+}
+
+func value[N int64 | float64](n *N) float64 {
+	if n == nil {
+		return 0
+	}
+	return float64(*n)
+}

@@ -1,0 +1,163 @@
+package admit
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Ten clients with weights 1..10, each with more asks than it gets, and one of
+// weight 1 with 500: each has its share of the starts.
+func TestSharesFollowTheWeights(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clients := map[string]Client{"greedy": {Weight: 1}}
+		for i := 1; i <= 10; i++ {
+			clients[fmt.Sprint("w", i)] = Client{Weight: i}
+		}
+		g := New(Options{MaxRuns: 4, MaxWaiting: 1000, MaxWait: time.Hour, Clients: clients})
+		var mu sync.Mutex
+		var gone sync.WaitGroup
+		got, all := map[string]int{}, 0
+		work := func(client string) {
+			s, err := g.Acquire(t.Context(), Ask{Client: client})
+			if err != nil {
+				return // the drain
+			}
+			mu.Lock()
+			got[client]++
+			all++
+			mu.Unlock()
+			time.Sleep(time.Second)
+			s.Release()
+		}
+		for client := range clients {
+			for range 500 {
+				gone.Go(func() { work(client) })
+			}
+		}
+		time.Sleep(140*time.Second - time.Millisecond)
+		g.Drain()
+		gone.Wait()
+		if all != 4*140 {
+			t.Errorf("%d starts in 140 s on 4 slots", all)
+		}
+		for client, c := range clients {
+			want := float64(all) * float64(c.Weight) / 56
+			if n := float64(got[client]); math.Abs(n-want) > max(1.5, want/10) {
+				t.Errorf("%s started %v of %d times, its share is %.1f", client, n, all, want)
+			}
+		}
+	})
+}
+
+func TestReservedSlotsAreFreeForTheirClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{MaxRuns: 4, Budget: 40, DefaultMemory: 10, MaxWaiting: 10, MaxWait: time.Hour,
+			Clients: map[string]Client{"review": {Reserved: 2}}})
+		var others []chan reply
+		for range 4 {
+			others = append(others, ask(g, t.Context(), Ask{Client: "greedy", Memory: 10}))
+		}
+		started := 0
+		for _, o := range others {
+			if r, ok := decided(o); ok && r.err == nil {
+				started++
+				defer r.slot.Release()
+			}
+		}
+		if started != 2 {
+			t.Fatalf("%d of the others' runs started beside two reserved slots of four", started)
+		}
+		for i := range 2 {
+			r, ok := decided(ask(g, t.Context(), Ask{Client: "review", Memory: 10}))
+			if !ok || r.err != nil {
+				t.Fatalf("reserved run %d waits: %v", i, r.err)
+			}
+			defer r.slot.Release()
+		}
+		g.Drain()
+	})
+}
+
+func TestHoldLetsOneRunAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{MaxRuns: 4, MaxWaiting: 10, MaxWait: time.Minute})
+		g.Hold("memory is short")
+		first, ok := decided(ask(g, t.Context(), Ask{}))
+		if !ok || first.err != nil {
+			t.Fatal("nothing runs and nothing may start", first.err)
+		}
+		second := ask(g, t.Context(), Ask{})
+		if _, ok := decided(second); ok {
+			t.Fatal("a second run started while starts are held back")
+		}
+		if s := g.Stats(); s.Held != "memory is short" {
+			t.Errorf("stats say held %q", s.Held)
+		}
+		g.Hold("")
+		r, ok := decided(second)
+		if !ok || r.err != nil {
+			t.Fatal("still held back", r.err)
+		}
+		first.slot.Release()
+		r.slot.Release()
+	})
+}
+
+func TestJudge(t *testing.T) {
+	full := func(f float64) Pressure { return Pressure{Full: &f} }
+	free := func(percent int64) Pressure {
+		total, available := int64(100*mib), percent*mib
+		return Pressure{Available: &available, Total: &total}
+	}
+	for _, row := range []struct {
+		name  string
+		steps []Pressure
+		held  []bool
+	}{
+		{"pressure", []Pressure{full(0), full(9), full(10), full(6), full(4), full(6)}, []bool{false, false, true, true, false, false}},
+		{"headroom", []Pressure{free(50), free(3), free(2), free(4), free(5), free(3)}, []bool{false, false, true, true, false, false}},
+		{"nothing told", []Pressure{{}}, []bool{false}},
+		{"told no more", []Pressure{full(50), {}}, []bool{true, true}},
+	} {
+		var j Judge
+		for i, p := range row.steps {
+			if why := j.Weigh(p); (why != "") != row.held[i] {
+				t.Errorf("%s, step %d: %q", row.name, i, why)
+			}
+		}
+	}
+}
+
+func TestLearnedPeakIsReserved(t *testing.T) {
+	g := New(Options{Budget: 1000 * mib, Overcommit: true, MaxWaiting: 1})
+	reserve := func() int64 {
+		s, err := g.Acquire(t.Context(), Ask{Backend: "claude", Memory: 900 * mib})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Release()
+		return g.Stats().Reserved
+	}
+	if got := reserve(); got != 900*mib {
+		t.Errorf("%d MiB reserved before anything was learned: not the cap", got/mib)
+	}
+	for i := range 100 {
+		s, err := g.Acquire(t.Context(), Ask{Backend: "claude", Memory: 900 * mib})
+		if err != nil {
+			t.Fatal(err)
+		}
+		peak := int64(200 * mib)
+		if i >= 94 { // six of a hundred need more
+			peak = 400 * mib
+		}
+		s.Learn(peak)
+		s.Release()
+	}
+	if got := reserve(); got != 440*mib {
+		t.Errorf("%d MiB reserved; the 95th percentile and a tenth are 440", got/mib)
+	}
+}
