@@ -55,5 +55,9 @@ var ErrUnsupported = errors.New("no cgroup v2 tree we may make groups in")
 // ErrName is wrapped by NewGroup's refusal of an id that no group can have.
 var ErrName = errors.New("reserved name")
 
+// ErrKernel is wrapped by NewGroup's refusals that are the kernel's: a group that
+// couldn't be made, or a limit that couldn't be set.
+var ErrKernel = errors.New("the kernel refuses")
+
 // ErrBusy is wrapped when a group still holds processes.
 var ErrBusy = errors.New("group still has processes")

@@ -14,6 +14,8 @@ type Group struct {
 	dir      *dir
 	settings settings
 	seen     observed // what the watch saw
+	// budgetOOMs is Root.budgetOOMs of when the group was made.
+	budgetOOMs *uint64
 
 	removing sync.Mutex
 	gone     chan struct{}

@@ -332,3 +332,37 @@ func TestHostHoldsWhatIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A run that may write to its own group can nest groups so deep that no path
+// names them any more (PATH_MAX): still they are seen, ended and removed.
+func TestGroupsTooDeepForAPath(t *testing.T) {
+	r := openRoot(t)
+	g := newGroup(t, r, "deep", nil)
+	name := strings.Repeat("d", 250)
+	at, err := openDir(g.dir.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 40 {
+		if err := unix.Mkdirat(at.fd(), name, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.Openat(at.fd(), name, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at.close()
+		at = &dir{path: name, f: os.NewFile(uintptr(fd), name)}
+	}
+	v := born(t, at.fd(), "sleep").ready(t)
+	at.close()
+	pids, err := g.Procs()
+	if err != nil {
+		t.Error(err)
+	}
+	wantPID(t, pids, v.Process.Pid)
+	if u, err := g.Usage(); err != nil || u.Processes != 1 {
+		t.Errorf("usage %+v, %v", u, err)
+	}
+	end(t, g)
+}

@@ -41,6 +41,65 @@ func TestOOMEndsTheWholeGroup(t *testing.T) {
 	}
 }
 
+// Whose memory had run out is told from the kernel's counters of each level.
+func TestOOMIsToldByItsLevel(t *testing.T) {
+	const budget = 96 << 20
+	for _, row := range []struct {
+		want     OOMAt
+		own, top int64 // memory.max of the group, and of the root above all runs
+	}{{OOMOwn, 48 << 20, 0}, {OOMRuns, 256 << 20, 0}, {OOMHost, 256 << 20, 64 << 20}} {
+		t.Run(string(row.want), func(t *testing.T) {
+			r := kernelRoot(t, func(o *Options) { o.Budget = budget })
+			if row.top > 0 {
+				if err := os.WriteFile(r.path+"/memory.max", []byte(fmt.Sprint(row.top)), 0); err != nil {
+					t.Fatal(err)
+				}
+				defer os.WriteFile(r.path+"/memory.max", []byte("max"), 0)
+			}
+			g := newGroup(t, r, "oom", Resources(Limits{MemoryMax: row.own}))
+			hog := born(t, g.FD(), "alloc", "200")
+			preferred(t, hog)
+			if s := waitSignal(t, hog); s != unix.SIGKILL {
+				t.Fatalf("hog ended by %v, want SIGKILL by the kernel", s)
+			}
+			if rec := end(t, g); rec.OOMAt != row.want {
+				t.Errorf("memory ran out at %q, want %q: oom %d, kills %d", rec.OOMAt, row.want, *rec.OOMEvents, *rec.OOMKills)
+			}
+		})
+	}
+}
+
+// preferred makes a victim the kernel's first choice, as spawn does: where the
+// root is short of memory the daemon, here the test, is one too.
+func preferred(t *testing.T, v *victim) {
+	t.Helper()
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", v.Process.Pid), []byte("1000"), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOOMAt(t *testing.T) {
+	n := func(v uint64) *uint64 { return &v }
+	for _, row := range []struct {
+		name        string
+		rec         Receipt
+		before, now *uint64
+		want        OOMAt
+	}{
+		{"no kill", Receipt{OOMEvents: n(0), OOMKills: n(0)}, n(0), n(3), ""},
+		{"refused, not killed", Receipt{OOMEvents: n(2), OOMKills: n(0)}, n(0), n(0), ""},
+		{"own", Receipt{OOMEvents: n(1), OOMKills: n(2)}, n(0), n(1), OOMOwn},
+		{"budget", Receipt{OOMEvents: n(0), OOMKills: n(2)}, n(4), n(5), OOMRuns},
+		{"an old shortage of the budget", Receipt{OOMEvents: n(0), OOMKills: n(2)}, n(5), n(5), OOMHost},
+		{"counters unknown", Receipt{OOMEvents: n(0), OOMKills: n(2)}, nil, n(5), ""},
+		{"kernel tells nothing", Receipt{}, nil, nil, ""},
+	} {
+		if got := row.rec.oomAt(row.before, row.now); got != row.want {
+			t.Errorf("%s: %q, want %q", row.name, got, row.want)
+		}
+	}
+}
+
 // waitSignal waits with a bound: a bystander the kernel spared sleeps a minute.
 func waitSignal(t *testing.T, v *victim) unix.Signal {
 	t.Helper()

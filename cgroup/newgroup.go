@@ -29,8 +29,9 @@ func reserved(id string) bool {
 
 // NewGroup makes the group of one run with its limits written and read back; an
 // id that is there already is an error, and one that looks like a kernel file
-// wraps ErrName. Any limit that nobody on this host can
-// hold is a refusal, and nothing is left behind. CPU limits wait for ApplyCPU.
+// wraps ErrName. Any limit that nobody on this host can hold is a refusal, and
+// so is one the kernel doesn't take (ErrKernel); nothing is left behind. CPU
+// limits wait for ApplyCPU.
 func (r *Root) NewGroup(id string, res *specs.LinuxResources) (*Group, error) {
 	if !idForm.MatchString(id) || id == "." || id == ".." {
 		return nil, fmt.Errorf("new group %q: want 1 to 128 of [A-Za-z0-9._:-]", id)
@@ -51,7 +52,7 @@ func (r *Root) NewGroup(id string, res *specs.LinuxResources) (*Group, error) {
 	g, err := r.makeGroup(id, s)
 	if err != nil {
 		r.release(id)
-		return nil, fmt.Errorf("new group %s: %w", id, err)
+		return nil, fmt.Errorf("new group %s: %w: %w", id, ErrKernel, err)
 	}
 	r.keep(g)
 	return g, nil
@@ -73,7 +74,11 @@ func (r *Root) makeGroup(id string, s settings) (*Group, error) {
 }
 
 func (r *Root) newGroup(id string, d *dir, s settings) *Group {
-	return &Group{id: id, root: r, dir: d, settings: s, gone: make(chan struct{})}
+	g := &Group{id: id, root: r, dir: d, settings: s, gone: make(chan struct{})}
+	if r.enforced.Memory == Kernel {
+		g.budgetOOMs = r.budgetOOMs()
+	}
+	return g
 }
 
 // apply writes what the kernel holds. Swap and oom.group come with or without a

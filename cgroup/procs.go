@@ -11,39 +11,34 @@ import (
 // that vanish meanwhile are skipped; a threaded group's cgroup.procs can't be
 // read, but its processes are listed in the domain above it.
 func (d *dir) procs() ([]int, error) {
-	b, err := d.read("cgroup.procs")
-	if absent(err) {
-		b, err = nil, nil
+	if _, err := d.f.SyscallConn(); err != nil {
+		return nil, wrapPath("open", d.path, err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	pids, err := parsePIDs(bytes.NewReader(b))
-	if err != nil {
-		return nil, fmt.Errorf("parse %s/cgroup.procs: %w", d.path, err)
-	}
-	names, err := children(d.path)
-	if err != nil && !vanished(err) {
-		return nil, err
-	}
-	for _, name := range names {
-		below, err := procsAt(d.path + "/" + name)
-		if err != nil && !vanished(err) {
-			return nil, err
-		}
-		pids = append(pids, below...)
-	}
-	slices.Sort(pids)
-	return slices.Compact(pids), nil
+	return procsAt(d.path)
 }
 
 func procsAt(path string) ([]int, error) {
-	d, err := openDir(path)
-	if err != nil {
+	var pids []int
+	err := descend(path, func(d *dir) error {
+		b, err := d.read("cgroup.procs")
+		if absent(err) || vanished(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		own, err := parsePIDs(bytes.NewReader(b))
+		if err != nil {
+			return fmt.Errorf("parse %s/cgroup.procs: %w", d.path, err)
+		}
+		pids = append(pids, own...)
+		return nil
+	}, func(int, string) error { return nil })
+	if err != nil && !vanished(err) {
 		return nil, err
 	}
-	defer d.close()
-	return d.procs()
+	slices.Sort(pids)
+	return slices.Compact(pids), nil
 }
 
 // ownProcs lists the processes of exactly the group at path.

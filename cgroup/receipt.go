@@ -3,11 +3,14 @@ package cgroup
 // Receipt is what a run used, read from its group before removal. A nil field
 // is one the kernel (or this host) doesn't tell, which is not zero.
 type Receipt struct {
-	MemoryPeakBytes  *uint64 `json:"memory_peak_bytes,omitempty"` // memory.peak (5.19); an estimate where Estimated has "memory"
-	MemoryMaxBytes   *uint64 `json:"memory_max_bytes,omitempty"`  // the limit in force
-	OOMEvents        *uint64 `json:"oom_events,omitempty"`        // memory.events.local: oom
-	OOMKills         *uint64 `json:"oom_kills,omitempty"`         // memory.events: oom_kill
-	OOMGroupKills    *uint64 `json:"oom_group_kills,omitempty"`   // memory.events.local: oom_group_kill (5.17)
+	MemoryPeakBytes *uint64 `json:"memory_peak_bytes,omitempty"` // memory.peak (5.19); an estimate where Estimated has "memory"
+	MemoryMaxBytes  *uint64 `json:"memory_max_bytes,omitempty"`  // the limit in force
+	OOMEvents       *uint64 `json:"oom_events,omitempty"`        // memory.events.local: oom
+	OOMKills        *uint64 `json:"oom_kills,omitempty"`         // memory.events: oom_kill
+	OOMGroupKills   *uint64 `json:"oom_group_kills,omitempty"`   // memory.events.local: oom_group_kill (5.17)
+	// OOMAt says whose memory had run out when the kernel killed, "" when it
+	// didn't or doesn't tell.
+	OOMAt            OOMAt   `json:"oom_at,omitempty"`
 	SwapPeakBytes    *uint64 `json:"swap_peak_bytes,omitempty"`
 	PidsPeak         *uint64 `json:"pids_peak,omitempty"` // pids.peak (6.1)
 	PidsMax          *uint64 `json:"pids_max,omitempty"`
@@ -28,10 +31,21 @@ type Receipt struct {
 	EnforcedBy Enforced `json:"enforced_by"`
 }
 
+// OOMAt is the level at which memory ran out.
+type OOMAt string
+
+const (
+	OOMOwn  OOMAt = "limit"  // the group's own memory.max
+	OOMRuns OOMAt = "budget" // memory.max of the group of all runs
+	OOMHost OOMAt = "host"   // a group above, such as the service's, or the machine
+)
+
 // Receipt reads what the run used; call it when the group is empty and before
 // Remove. A failure comes with all that could be read.
 func (g *Group) Receipt() (Receipt, error) {
 	rec := Receipt{EnforcedBy: g.root.enforced}
+	// What the watch saw is ours, whatever becomes of the group.
+	g.seen.enter(&rec, g.settings)
 	// Every group has this file: without it the group itself is gone, and the
 	// absence of the others would tell nothing.
 	stat, err := parseIn(g.dir, "cpu.stat", parseFlat)
@@ -43,6 +57,7 @@ func (g *Group) Receipt() (Receipt, error) {
 	r := &readings{d: g.dir}
 	if rec.EnforcedBy.Memory == Kernel {
 		rec.memory(r)
+		rec.OOMAt = rec.oomAt(g.budgetOOMs, g.root.budgetOOMs())
 	}
 	if rec.EnforcedBy.Pids == Kernel {
 		rec.PidsPeak = r.value("pids.peak")
@@ -56,7 +71,6 @@ func (g *Group) Receipt() (Receipt, error) {
 			rec.IOReadBytes, rec.IOWriteBytes = &io.read, &io.written
 		}
 	}
-	g.seen.enter(&rec, g.settings)
 	return rec, r.err()
 }
 
@@ -71,4 +85,32 @@ func (rec *Receipt) memory(r *readings) {
 	// hierarchical file.
 	rec.OOMKills = r.flat("memory.events").get("oom_kill")
 	rec.SwapPeakBytes = r.value("memory.swap.peak")
+}
+
+// oomAt tells from counters of the group of all runs, read when this group was
+// made and now, where a kill came from.
+func (rec *Receipt) oomAt(before, now *uint64) OOMAt {
+	switch {
+	case !positive(rec.OOMKills) && !positive(rec.OOMGroupKills), rec.OOMEvents == nil:
+		return ""
+	case *rec.OOMEvents > 0:
+		return OOMOwn
+	case before == nil || now == nil:
+		return ""
+	case *now > *before:
+		return OOMRuns
+	}
+	return OOMHost
+}
+
+func positive(n *uint64) bool { return n != nil && *n > 0 }
+
+// budgetOOMs counts how often all runs together had no memory left
+// (memory.events.local: oom), nil where the kernel doesn't tell.
+func (r *Root) budgetOOMs() *uint64 {
+	m, err := parseIn(r.runs, "memory.events.local", parseFlat)
+	if err != nil {
+		return nil
+	}
+	return flat(m).get("oom")
 }

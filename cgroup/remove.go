@@ -47,17 +47,15 @@ func rmdirTree(path string) error {
 		return err
 	}
 	// Groups below it are one reason for EBUSY.
-	names, cerr := children(path)
-	if cerr != nil && !vanished(cerr) {
-		return errors.Join(err, cerr)
-	}
-	if len(names) == 0 {
-		return err
-	}
-	for _, name := range names {
-		if err := rmdirTree(path + "/" + name); err != nil {
-			return err
+	below := descend(path, func(*dir) error { return nil }, func(parent int, name string) error {
+		err := unix.Unlinkat(parent, name, unix.AT_REMOVEDIR)
+		if errors.Is(err, unix.ENOENT) {
+			return nil
 		}
+		return wrapPath("rmdir", path+"/.../"+name, err)
+	})
+	if below != nil && !vanished(below) {
+		return below
 	}
 	return rmdir(path)
 }

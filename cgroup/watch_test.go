@@ -189,3 +189,24 @@ func TestExceeded(t *testing.T) {
 		}
 	}
 }
+
+// A group that somebody removed under us has no receipt of the kernel's, but
+// what the watch ended it for is still known.
+func TestReceiptOfAVanishedGroup(t *testing.T) {
+	r := openRoot(t)
+	g := newGroup(t, r, "vanished", nil)
+	g.seen.exceed("memory")
+	if err := rmdir(g.dir.path); err != nil {
+		t.Fatal(err)
+	}
+	rec, err := g.Receipt()
+	if err == nil || rec.Exceeded != "memory" || rec.CPUUserUsec != nil || rec.EnforcedBy != r.enforced {
+		t.Errorf("receipt %+v, %v", rec, err)
+	}
+	if err := g.WaitEmpty(t.Context()); err != nil {
+		t.Errorf("wait: %v", err)
+	}
+	if err := g.Remove(t.Context()); err != nil {
+		t.Errorf("remove: %v", err)
+	}
+}

@@ -99,16 +99,26 @@ func shuttingDown(id string) *httpError {
 	return admissionRefused(id, &admit.Refused{Reason: admit.ShuttingDown, Detail: "the daemon is shutting down: nothing was started"})
 }
 
-// startFailed tells apart what is missing (503) from what was tried (424).
+// startFailed tells apart what the host lacks or can't hold (503) from what was
+// tried (424).
 func startFailed(id string, s *spawn.StartError) *httpError {
 	switch s.Cause {
 	case spawn.CLIMissing:
 		return cliMissing(id, s.Error())
 	case spawn.ShuttingDown:
 		return shuttingDown(id)
+	case spawn.StartFailed:
+		return hostFailed(id, s)
 	}
 	no := false
-	return &httpError{Status: http.StatusFailedDependency, Kind: "run_error", Code: string(s.Cause), Message: s.Error(), RunID: id, Retry: &no, err: s.Err}
+	return &httpError{Status: http.StatusFailedDependency, Kind: "run_error", Code: string(s.Cause), Message: s.Error(), RunID: id, Receipt: s.Receipt, Retry: &no, err: s.Err}
+}
+
+// hostFailed is a group, a limit or a birth that the host refused: nothing ran,
+// so a retry does no harm, and no other status says that it is not the request's
+// fault.
+func hostFailed(id string, s *spawn.StartError) *httpError {
+	return &httpError{Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(s.Cause), Message: s.Error(), RunID: id, Receipt: s.Receipt, err: s.Err}
 }
 
 // cliMissing is not worth a retry: the operator has to install something.

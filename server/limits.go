@@ -45,7 +45,7 @@ func (q *chatRequest) limits(f fields) error {
 	}
 	if l.given("cpu_max") {
 		if q.Limits.CPUMax, ok = readCPU(l["cpu_max"]); !ok {
-			return badRequest("limits.cpu_max", `limits.cpu_max must be such as "150%%" or a number of cores`)
+			return badRequest("limits.cpu_max", `limits.cpu_max must be such as "150%%" or a number of cores, and at least 1%%`)
 		}
 	}
 	return nil

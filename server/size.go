@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -11,6 +12,7 @@ var sizeUnits = []struct {
 	factor float64
 }{
 	{"kib", 1 << 10}, {"mib", 1 << 20}, {"gib", 1 << 30}, {"tib", 1 << 40},
+	{"ki", 1 << 10}, {"mi", 1 << 20}, {"gi", 1 << 30}, {"ti", 1 << 40},
 	{"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9}, {"tb", 1e12},
 	{"k", 1 << 10}, {"m", 1 << 20}, {"g", 1 << 30}, {"t", 1 << 40}, {"b", 1},
 }
@@ -26,8 +28,12 @@ func readSize(raw json.RawMessage) (int64, bool) {
 		}
 	}
 	n, ok := decimal(text)
-	return int64(n * factor), ok && n*factor >= 1 && n*factor < 1<<60
+	return int64(math.Round(n * factor)), ok && n*factor >= 1 && n*factor < 1<<60
 }
+
+// leastCPU is the configuration's least cpu_max too: the kernel takes no quota
+// under 1 ms of its period of 100 ms.
+const leastCPU = 0.01
 
 // readCPU takes cores as a JSON number, or "150%" of one core.
 func readCPU(raw json.RawMessage) (float64, bool) {
@@ -36,7 +42,7 @@ func readCPU(raw json.RawMessage) (float64, bool) {
 	if percent {
 		n /= 100
 	}
-	return n, ok && n > 0 && n < 1<<16
+	return n, ok && n >= leastCPU && n < 1<<16
 }
 
 // numeral is a JSON string's or number's text, lower case.

@@ -273,7 +273,7 @@ func TestAStartIsBounded(t *testing.T) {
 	if thaw := os.WriteFile(freeze, []byte("0"), 0); thaw != nil {
 		t.Fatal(thaw)
 	}
-	if !errors.As(err, &refused) || refused.Cause != CLIError || !strings.Contains(err.Error(), "frozen") {
+	if !errors.As(err, &refused) || refused.Cause != StartFailed || !strings.Contains(err.Error(), "frozen") {
 		t.Errorf("got %v", err)
 	}
 	eventually(t, "group removed", func() bool {

@@ -23,6 +23,7 @@ func (s *Spawner) Close(ctx context.Context) error {
 	if !quiet(&s.starts, startMax+teardownMax) {
 		errs = append(errs, errors.New("close spawner: a start is still under way"))
 	}
+	s.stopDoubts()
 	errs = append(errs, s.endAll(ctx))
 	if s.launcher != nil {
 		errs = append(errs, s.launcher.close())

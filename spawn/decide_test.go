@@ -39,6 +39,9 @@ var (
 	watchAll = cgroup.Receipt{Exceeded: "budget", MemoryMaxBytes: num(2 << 30), MemoryPeakBytes: num(600 << 20), Estimated: []string{"memory"}}
 	watchPid = cgroup.Receipt{Exceeded: "pids", PidsPeak: num(70)}
 	pids     = cgroup.Receipt{PidsRefused: num(4), PidsMax: num(64), PidsPeak: num(64)}
+	budget   = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(2), OOMAt: cgroup.OOMRuns, MemoryMaxBytes: num(512 << 20)}
+	service  = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(2), OOMAt: cgroup.OOMHost, MemoryMaxBytes: num(512 << 20)}
+	pidsUp   = cgroup.Receipt{PidsRefused: num(4), PidsMax: num(64), PidsPeak: num(30)}
 	both     = cgroup.Receipt{OOMKills: num(1), OOMEvents: num(1), PidsRefused: num(1)}
 )
 
@@ -83,6 +86,8 @@ func TestDecide(t *testing.T) {
 		{name: "OOM kill, plain program exits 0 (shell with a killed member)", exit: exit0, receipt: oom, plain: true, want: MemoryLimit},
 		{name: "OOM at birth is no kernel whim", exit: sigkill, receipt: oom, lived: time.Millisecond, want: MemoryLimit},
 		{name: "OOM kill without an own event: budget of all runs", exit: sigkill, receipt: hostOOM, want: MemoryLimit, says: []string{"below its own limit of 512 MiB (peak 300.5 MiB)", "all runs"}},
+		{name: "OOM kill at the budget", exit: sigkill, receipt: budget, want: MemoryLimit, says: []string{"below its own limit of 512 MiB", "all runs together", "budget"}},
+		{name: "OOM kill at the host", exit: sigkill, receipt: service, want: MemoryLimit, says: []string{"below its own limit of 512 MiB", "the host"}},
 		{name: "group kill alone", exit: sigkill, receipt: groupOOM, want: MemoryLimit},
 		{name: "OOM kill, exit unknown (adopted)", exit: unknown, receipt: oom, want: MemoryLimit},
 		{name: "refused memory, then failure", exit: exit1, receipt: oomOnly, want: MemoryLimit, says: []string{"32 MiB"}},
@@ -95,6 +100,7 @@ func TestDecide(t *testing.T) {
 
 		// Pids.
 		{name: "fork refused, CLI failed", exit: exit1, receipt: pids, want: PidsLimit, says: []string{"limit of 64", "peak 64", "4 starts", "pids_max"}},
+		{name: "fork refused above the group", exit: exit1, receipt: pidsUp, want: PidsLimit, says: []string{"below its own pids limit of 64", "TasksMax", "peak 30", "4 starts"}},
 		{name: "fork refused, CLI aborted", exit: Exit{Known: true, Code: -1, Signal: syscall.SIGABRT}, receipt: pids, want: PidsLimit},
 		{name: "fork refused, CLI said it failed", exit: exit0, receipt: pids, terminal: ownError, want: PidsLimit, says: []string{"tool broke"}},
 		{name: "fork refused, CLI done", exit: exit0, receipt: pids, terminal: done, want: Completed},

@@ -2,6 +2,7 @@ package spawn
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,8 +65,24 @@ func TestLimitNobodyHoldsIsARefusal(t *testing.T) {
 	j := newJob(t, "run_cpu", "exit 0")
 	j.Limits = cgroup.Resources(cgroup.Limits{CPUQuota: 20 * time.Millisecond, CPUPeriod: 100 * time.Millisecond})
 	var refused *StartError
-	if _, err := j.start(s); !errors.As(err, &refused) || refused.Cause != CLIError {
+	if _, err := j.start(s); !errors.As(err, &refused) || refused.Cause != StartFailed {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A program that ends before its CPU limits are written has not failed for that.
+func TestQuickProgramUnderACPULimit(t *testing.T) {
+	s := open(t, false)
+	if s.Enforced().CPU != cgroup.Kernel {
+		t.Skip("this machine gives groups no cpu controller")
+	}
+	for i := range 100 {
+		j := newJob(t, fmt.Sprintf("run_quick_%d", i), "")
+		j.Argv = []string{look(t, "true")}
+		j.Limits = cgroup.Resources(cgroup.Limits{CPUWeight: 50, CPUQuota: 90 * time.Millisecond})
+		if _, o := j.run(s); o.Exit != exit0 || o.Receipt.CPUUserUsec == nil {
+			t.Fatalf("outcome %+v", o)
+		}
 	}
 }
 

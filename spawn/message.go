@@ -55,6 +55,10 @@ func memoryMessage(f Facts) string {
 		return fmt.Sprintf("memory limit%s reached%s, as seen by the daemon's own watch: ask for a larger memory_max or for less work", figure, memoryPeak(r))
 	case r.Exceeded == "budget":
 		return fmt.Sprintf("all runs together passed the memory budget, as seen by the daemon's own watch, and this was the biggest%s: try again when fewer run, or ask for less work", memoryPeak(r))
+	case r.OOMAt == cgroup.OOMRuns:
+		return fmt.Sprintf("killed for want of memory below its own limit%s%s: all runs together had reached the memory budget; try again when fewer run", figure, memoryPeak(r))
+	case r.OOMAt == cgroup.OOMHost:
+		return fmt.Sprintf("killed for want of memory below its own limit%s%s: the host, or the service's own limit, had none left; try again later", figure, memoryPeak(r))
 	case !above0(r.OOMEvents) && r.OOMEvents != nil:
 		return fmt.Sprintf("killed for want of memory below its own limit%s%s: all runs together, or the host, had none left; try again when fewer run", figure, memoryPeak(r))
 	}
@@ -82,17 +86,28 @@ func memoryPeak(r cgroup.Receipt) string {
 func pidsMessage(f Facts) string {
 	r := f.Outcome.Receipt
 	text := "pids limit" + pidsFigure(r, f.Limits) + " reached"
+	remedy := ": ask for a larger pids_max or for less parallel work"
+	if refusedAbove(r) {
+		text = "a process could not be started below its own pids limit" + pidsFigure(r, f.Limits) + ": the service (TasksMax=) or the host has a lower one"
+		remedy = ": try again when fewer run, or ask for less parallel work"
+	}
 	if r.PidsPeak != nil {
 		text += fmt.Sprintf(" (peak %d)", *r.PidsPeak)
 	}
 	if above0(r.PidsRefused) {
 		text += fmt.Sprintf(", %d starts of a process or thread refused", *r.PidsRefused)
 	}
-	text += ": ask for a larger pids_max or for less parallel work"
+	text += remedy
 	if t := f.Terminal; t != nil && t.Message != "" {
 		text += "; the CLI said: " + oneLine(t.Message)
 	}
 	return text
+}
+
+// refusedAbove: until Linux 6.11 a fork is counted in the group that asked for it,
+// whosever limit refused it. The own limit's leaves the peak at that limit.
+func refusedAbove(r cgroup.Receipt) bool {
+	return above0(r.PidsRefused) && r.PidsPeak != nil && (r.PidsMax == nil || *r.PidsPeak < *r.PidsMax)
 }
 
 // pidsFigure is " of 256", from the limit that was in force, else the one asked for.

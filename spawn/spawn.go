@@ -18,18 +18,21 @@ import (
 type Cause string
 
 const (
-	Completed    Cause = "completed"
-	CLIError     Cause = "cli_error"
-	MemoryLimit  Cause = "memory_limit"
-	PidsLimit    Cause = "pids_limit"
-	Timeout      Cause = "timeout"
-	Stalled      Cause = "stalled"
-	OutputLimit  Cause = "output_limit"
-	Killed       Cause = "killed"
-	Cancelled    Cause = "cancelled"
-	Lost         Cause = "lost"
-	ClientGone   Cause = "client_gone"
-	CLIMissing   Cause = "cli_missing"
+	Completed   Cause = "completed"
+	CLIError    Cause = "cli_error"
+	MemoryLimit Cause = "memory_limit"
+	PidsLimit   Cause = "pids_limit"
+	Timeout     Cause = "timeout"
+	Stalled     Cause = "stalled"
+	OutputLimit Cause = "output_limit"
+	Killed      Cause = "killed"
+	Cancelled   Cause = "cancelled"
+	Lost        Cause = "lost"
+	ClientGone  Cause = "client_gone"
+	CLIMissing  Cause = "cli_missing"
+	// StartFailed is the host's or the daemon's fault, such as a limit that
+	// could not be set: nothing ran.
+	StartFailed  Cause = "start_failed"
 	QueueFull    Cause = "queue_full"
 	QueueTimeout Cause = "queue_timeout"
 	OverBudget   Cause = "over_budget"

@@ -28,6 +28,7 @@ type Spawner struct {
 	score      int      // oom_score_adj of every child
 
 	closed chan struct{} // nothing removes groups any more
+	doubts doubts
 
 	mu      sync.Mutex
 	closing bool
@@ -99,10 +100,14 @@ func (s *Spawner) prepare(ctx context.Context, selfTest bool) (err error) {
 // Isolation is the state of the cage.
 func (s *Spawner) Isolation() Isolation {
 	e := s.root.Enforced()
+	tested := s.selfTest
+	if s.inDoubt() {
+		tested = noGroups
+	}
 	return Isolation{
 		Mode: s.mode, Root: s.root.Path(),
 		Memory: e.Memory, Pids: e.Pids, Kill: e.Kill,
-		SelfTest: s.selfTest, Escape: s.launcher.escape,
+		SelfTest: tested, Escape: s.launcher.escape,
 		LeakedGroups: s.root.Leaked(), RemoveRetries: s.root.RemoveRetries(),
 	}
 }
@@ -125,6 +130,12 @@ func (s *Spawner) enter() error {
 	}
 	s.starts.Add(1)
 	return nil
+}
+
+func (s *Spawner) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
 }
 
 func (s *Spawner) leave() { s.starts.Done() }

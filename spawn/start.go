@@ -40,7 +40,8 @@ func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 	began := time.Now()
 	g, err := s.root.NewGroup(c.ID, c.Limits)
 	if err != nil {
-		return nil, &StartError{Cause: CLIError, Err: fmt.Errorf("start %s: %w", c.ID, err)}
+		s.doubt(err)
+		return nil, &StartError{Cause: StartFailed, Err: fmt.Errorf("start %s: %w", c.ID, err)}
 	}
 	proc, err := s.bear(ctx, c, g)
 	if err != nil {
@@ -49,13 +50,19 @@ func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 	if err := setOOMScore(proc.Pid, s.score); err != nil {
 		s.log.Warn("child keeps the daemon's OOM score", "run", c.ID, "err", err)
 	}
+	// After the birth: a child under its own CPU limit before execve stalls the
+	// daemon. Before anybody watches it: a program that has ended already would
+	// take the group away under the write.
+	unheld := g.ApplyCPU()
+	if unheld != nil {
+		c.BeforeRemove = nil
+	}
 	p := newProcess(c, g, proc, began, s.log)
 	s.adopt(p)
-	// Only now: a child under its own CPU limit before execve stalls the daemon.
-	if err := g.ApplyCPU(); err != nil {
-		p.End(CLIError)
+	if unheld != nil {
+		p.End(StartFailed)
 		<-p.Ended()
-		return nil, (&StartError{Cause: CLIError, Err: fmt.Errorf("start %s: %w", c.ID, err)}).until(g)
+		return nil, (&StartError{Cause: StartFailed, Err: fmt.Errorf("start %s: %w", c.ID, unheld)}).until(g)
 	}
 	return p, nil
 }
@@ -129,7 +136,9 @@ func (s *Spawner) unborn(c Command, g *cgroup.Group, err error) *StartError {
 	if !errors.As(err, &errno) {
 		return notStarted(c.ID, err).until(g)
 	}
-	return execFailed(c, receipt, err).until(g)
+	failed := execFailed(c, receipt, err)
+	failed.Receipt = &receipt
+	return failed.until(g)
 }
 
 // discard removes a group nothing lives in; a refusal goes to the janitor.
@@ -162,5 +171,5 @@ func (s *Spawner) overdue(c Command, g *cgroup.Group, answer <-chan birth) *Star
 	case <-reaped:
 	case <-time.After(s.overdueMax):
 	}
-	return (&StartError{Cause: CLIError, Err: late}).until(g)
+	return (&StartError{Cause: StartFailed, Err: late}).until(g)
 }

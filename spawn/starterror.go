@@ -14,12 +14,14 @@ import (
 // ErrName is wrapped by the StartError of a run whose ID no group can have.
 var ErrName = cgroup.ErrName
 
-// StartError is why nothing was started; Cause is cli_missing, memory_limit,
-// pids_limit, cli_error or shutting_down, and cancelled or timeout when the
-// context ended first.
+// StartError is why nothing was started; Cause is start_failed, cli_missing,
+// memory_limit, pids_limit, cli_error or shutting_down, and cancelled or timeout
+// when the context ended first.
 type StartError struct {
 	Cause Cause
 	Err   error
+	// Receipt is the group's, nil where there was none to read.
+	Receipt *cgroup.Receipt
 	// Gone is closed when the group is removed, nil when it is already (or was
 	// never made): until then a birth may still be under way in it and its
 	// limits are not free. It may stay open when the spawner is closed first.
@@ -69,19 +71,19 @@ func execFailed(c Command, r cgroup.Receipt, err error) *StartError {
 	case errors.Is(err, syscall.EAGAIN) && above0(r.PidsRefused):
 		return fail(PidsLimit, program, fmt.Sprintf("pids limit%s reached at the start: raise pids_max", pidsFigure(r, c.Limits)))
 	case errors.Is(err, syscall.EAGAIN):
-		return fail(CLIError, program, "the host refuses new tasks: raise TasksMax= of the unit or the user's nproc limit")
+		return fail(StartFailed, program, "the host refuses new tasks: raise TasksMax= of the unit or the user's nproc limit")
 	case (errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ENOMEM)) && (above0(r.OOMEvents) || above0(r.OOMKills)):
 		return fail(MemoryLimit, program, fmt.Sprintf("memory limit%s too small to start: raise memory_max", memoryFigure(r, c.Limits)))
 	case errors.Is(err, syscall.E2BIG):
 		return fail(CLIError, program, "arguments and environment are too long")
 	case errors.Is(err, syscall.ENOMEM):
-		return fail(CLIError, program, "the host is out of memory")
+		return fail(StartFailed, program, "the host is out of memory")
 	case errors.Is(err, syscall.ENOSYS):
-		return fail(CLIError, program, "clone3 is blocked by seccomp: take RestrictNamespaces= out of the unit, or allow clone3 in the container's profile")
+		return fail(StartFailed, program, "clone3 is blocked by seccomp: take RestrictNamespaces= out of the unit, or allow clone3 in the container's profile")
 	case errors.Is(err, syscall.EPERM) && c.User != nil:
-		return fail(CLIError, program, fmt.Sprintf("can't become uid %d gid %d: the daemon must be root to run a backend as another user", c.User.Uid, c.User.Gid))
+		return fail(StartFailed, program, fmt.Sprintf("can't become uid %d gid %d: the daemon must be root to run a backend as another user", c.User.Uid, c.User.Gid))
 	}
-	return fail(CLIError, program, "could not be started")
+	return fail(StartFailed, program, "could not be started")
 }
 
 // errnoOf takes the bare errno out of os's PathError, whose path we tell better.

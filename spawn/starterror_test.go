@@ -43,14 +43,14 @@ func TestExecFailed(t *testing.T) {
 		{"noexec", program, dir, nil, cgroup.Receipt{}, syscall.EACCES, CLIMissing, "noexec"},
 		{"wrong format", program, "", nil, cgroup.Receipt{}, syscall.ENOEXEC, CLIMissing, "#! line"},
 		{"pids limit", program, "", nil, cgroup.Receipt{PidsRefused: num(1), PidsMax: num(2)}, syscall.EAGAIN, PidsLimit, "pids limit of 2"},
-		{"host task limit", program, "", nil, cgroup.Receipt{PidsRefused: num(0)}, syscall.EAGAIN, CLIError, "TasksMax"},
+		{"host task limit", program, "", nil, cgroup.Receipt{PidsRefused: num(0)}, syscall.EAGAIN, StartFailed, "TasksMax"},
 		{"memory limit as E2BIG", program, "", nil, cgroup.Receipt{OOMEvents: num(1), MemoryMaxBytes: num(1 << 20)}, syscall.E2BIG, MemoryLimit, "memory limit of 1 MiB"},
 		{"memory limit as ENOMEM", program, "", nil, cgroup.Receipt{OOMEvents: num(1)}, syscall.ENOMEM, MemoryLimit, "memory limit"},
 		{"arguments too long", program, "", nil, cgroup.Receipt{OOMEvents: num(0)}, syscall.E2BIG, CLIError, "arguments"},
-		{"host out of memory", program, "", nil, cgroup.Receipt{}, syscall.ENOMEM, CLIError, "host is out of memory"},
-		{"clone3 blocked", program, "", nil, cgroup.Receipt{}, syscall.ENOSYS, CLIError, "RestrictNamespaces"},
-		{"user refused", program, "", &syscall.Credential{Uid: 77}, cgroup.Receipt{}, syscall.EPERM, CLIError, "uid 77"},
-		{"anything else", program, "", nil, cgroup.Receipt{}, syscall.ETXTBSY, CLIError, "text file busy"},
+		{"host out of memory", program, "", nil, cgroup.Receipt{}, syscall.ENOMEM, StartFailed, "host is out of memory"},
+		{"clone3 blocked", program, "", nil, cgroup.Receipt{}, syscall.ENOSYS, StartFailed, "RestrictNamespaces"},
+		{"user refused", program, "", &syscall.Credential{Uid: 77}, cgroup.Receipt{}, syscall.EPERM, StartFailed, "uid 77"},
+		{"anything else", program, "", nil, cgroup.Receipt{}, syscall.ETXTBSY, StartFailed, "text file busy"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

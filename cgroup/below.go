@@ -1,0 +1,85 @@
+package cgroup
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// descend visits the group at path and all groups below it, each before those
+// below it, and calls up with its parent's descriptor and its name when all below
+// it were visited. It holds two descriptors and no path: a run may nest groups
+// deeper than PATH_MAX can name. Groups that vanish meanwhile are skipped.
+func descend(path string, visit func(*dir) error, up func(parent int, name string) error) error {
+	at, err := openDir(path)
+	if err != nil {
+		return err
+	}
+	defer func() { at.close() }()
+	type level struct {
+		name string
+		rest []string // its siblings still to be visited
+	}
+	var above []level
+	rest, err := enter(at, visit)
+	for err == nil {
+		if len(rest) > 0 {
+			below, openErr := at.open(rest[0])
+			if vanished(openErr) {
+				rest = rest[1:]
+				continue
+			}
+			if openErr != nil {
+				return openErr
+			}
+			above = append(above, level{rest[0], rest[1:]})
+			at.close()
+			at = below
+			rest, err = enter(at, visit)
+			continue
+		}
+		if len(above) == 0 {
+			return nil
+		}
+		parent, openErr := at.open("..")
+		if openErr != nil {
+			return openErr
+		}
+		at.close()
+		at = parent
+		last := above[len(above)-1]
+		above, rest = above[:len(above)-1], last.rest
+		err = up(at.fd(), last.name)
+	}
+	return err
+}
+
+// enter visits one group and names those directly below it.
+func enter(d *dir, visit func(*dir) error) ([]string, error) {
+	if err := visit(d); err != nil {
+		return nil, err
+	}
+	entries, err := d.f.ReadDir(-1)
+	if err != nil && !vanished(err) {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// open is openDir for a group below (or "..") by its name alone; for messages
+// it keeps the path of where the walk began.
+func (d *dir) open(name string) (*dir, error) {
+	fd, err := restarted(func() (int, error) {
+		return unix.Openat(d.fd(), name, unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	})
+	if err != nil {
+		return nil, wrapPath("open", d.path+"/"+name, err)
+	}
+	return &dir{path: d.path, f: os.NewFile(uintptr(fd), d.path)}, nil
+}
