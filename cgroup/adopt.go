@@ -1,0 +1,37 @@
+package cgroup
+
+import (
+	"fmt"
+	"io/fs"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Adopt takes over a group that an earlier daemon has left under runs: Sweep
+// then leaves it alone, and its end is seen like that of a group made here. res
+// are the limits it was made with; those the kernel holds are still in the
+// group, our own watch takes up the others. The error wraps fs.ErrNotExist when
+// there is no such group.
+func (r *Root) Adopt(id string, res *specs.LinuxResources) (*Group, error) {
+	if !idForm.MatchString(id) || id == "." || id == ".." || reserved(id) {
+		return nil, fmt.Errorf("adopt group %q: not a run's name: %w", id, fs.ErrNotExist)
+	}
+	s, err := settingsOf(res)
+	if err == nil {
+		err = r.reserve(id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("adopt group %s: %w", id, err)
+	}
+	d, err := openDir(r.runs.path + "/" + id)
+	if err != nil {
+		r.release(id)
+		if vanished(err) {
+			err = fs.ErrNotExist
+		}
+		return nil, fmt.Errorf("adopt group %s: %w", id, err)
+	}
+	g := r.newGroup(id, d, s)
+	r.keep(g)
+	return g, nil
+}
