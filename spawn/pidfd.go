@@ -1,23 +1,26 @@
 package spawn
 
 import (
-	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// awaitExit waits until a child has exited, without reaping it. A pidfd is
-// readable then (pidfd_open(2)), so the runtime's poller can watch it: waitid(2)
+// awaitChild waits until a child has exited, without reaping it: waitid(2)
 // would hold a thread for as long as the run lives.
-func awaitExit(pid int) error {
-	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+func awaitChild(pid int) error {
+	f, err := openPidfd(pid)
 	if err != nil {
-		return fmt.Errorf("pidfd_open %d: %w", pid, err)
+		return err
 	}
-	f := os.NewFile(uintptr(fd), "pidfd")
 	defer f.Close()
-	conn, err := f.SyscallConn()
+	return awaitReadable(f)
+}
+
+// awaitReadable waits for a process to exit: its pidfd is readable then
+// (pidfd_open(2)).
+func awaitReadable(pidfd *os.File) error {
+	conn, err := pidfd.SyscallConn()
 	if err != nil {
 		return err
 	}

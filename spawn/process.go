@@ -3,9 +3,7 @@ package spawn
 import (
 	"context"
 	"log/slog"
-	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"penstock/cgroup"
@@ -27,9 +25,9 @@ type group interface {
 // Process is one live process tree in its group. Its methods are safe for
 // concurrent use and none but channel receives blocks.
 type Process struct {
-	group group
-	proc  *os.Process
-	cmd   Command
+	group  group
+	leader leader
+	cmd    Command
 	log   *slog.Logger
 	bound time.Duration // of each wait of the teardown
 
@@ -47,18 +45,18 @@ type Process struct {
 	outcome Outcome
 }
 
-func newProcess(c Command, g group, proc *os.Process, began time.Time, log *slog.Logger) *Process {
+func newProcess(c Command, g group, l leader, began time.Time, log *slog.Logger) *Process {
 	born := time.Now()
 	return &Process{
-		group: g, proc: proc, cmd: c, log: log, bound: teardownMax,
+		group: g, leader: l, cmd: c, log: log, bound: teardownMax,
 		asked: make(chan struct{}), hurry: make(chan struct{}),
 		exited: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{}),
 		outcome: Outcome{Started: born, Spawn: born.Sub(began)},
 	}
 }
 
-// PID is the leader's.
-func (p *Process) PID() int { return p.proc.Pid }
+// PID is the leader's; 0 of an adopted tree whose leader was gone.
+func (p *Process) PID() int { return p.leader.pid() }
 
 // End ends the tree and records why: SIGTERM to the leader and grace first
 // where the command wants it, else cgroup.kill at once. The first reason wins,
@@ -122,27 +120,14 @@ func (p *Process) isExited() bool {
 	}
 }
 
-// wait reaps the leader: the one place that takes its exit status.
+// wait sees the leader's end: the one place that takes its exit status.
 func (p *Process) wait() {
-	if err := awaitExit(p.PID()); err != nil {
-		p.log.Warn("a thread waits for the leader", "run", p.cmd.ID, "err", err)
-	}
-	state, err := p.proc.Wait()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.outcome.Exited = time.Now()
+	exit, err := p.leader.wait()
 	if err != nil {
 		p.log.Error("leader not waited for", "run", p.cmd.ID, "err", err)
-	} else {
-		p.outcome.Exit = exitOf(state)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.outcome.Exited, p.outcome.Exit = time.Now(), exit
 	close(p.exited)
-}
-
-func exitOf(state *os.ProcessState) Exit {
-	e := Exit{Code: state.ExitCode(), Known: true}
-	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		e.Signal = ws.Signal()
-	}
-	return e
 }

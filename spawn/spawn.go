@@ -47,7 +47,10 @@ const (
 type Options struct {
 	Cgroup   cgroup.Options
 	SelfTest bool
-	Logger   *slog.Logger
+	// Keep are runs of an earlier daemon whose groups Open leaves alone, to be
+	// claimed with Adopt; the others are ended.
+	Keep   []Leftover
+	Logger *slog.Logger
 }
 
 // Command is one process tree to be born.

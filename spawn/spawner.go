@@ -33,6 +33,7 @@ type Spawner struct {
 	mu      sync.Mutex
 	closing bool
 	live    map[*Process]struct{}
+	kept    map[string]*cgroup.Group // leftovers to be claimed
 	starts  sync.WaitGroup // under way
 	watches sync.WaitGroup // supervisors
 }
@@ -52,19 +53,22 @@ func Open(ctx context.Context, o Options) (*Spawner, error) {
 	}
 	s := &Spawner{
 		root: root, log: log, mode: o.Cgroup.Mode, selfTest: "off", startMax: startMax, overdueMax: teardownMax,
-		closed: make(chan struct{}), live: map[*Process]struct{}{},
+		closed: make(chan struct{}), live: map[*Process]struct{}{}, kept: map[string]*cgroup.Group{},
 	}
-	if err := s.prepare(ctx, o.SelfTest); err != nil {
+	if err := s.prepare(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
 	}
 	return s, nil
 }
 
-func (s *Spawner) prepare(ctx context.Context, selfTest bool) (err error) {
+func (s *Spawner) prepare(ctx context.Context, o Options) (err error) {
 	if s.null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
 		return err
 	}
 	if s.score, err = scoreOfChildren("/proc/self/oom_score_adj"); err != nil {
+		return err
+	}
+	if err := s.keep(o.Keep); err != nil {
 		return err
 	}
 	if s.swept, err = s.root.Sweep(ctx); err != nil {
@@ -87,7 +91,7 @@ func (s *Spawner) prepare(ctx context.Context, selfTest bool) (err error) {
 		s.log.Warn("a run that is root can leave its group through another user's process: run backends as a user (user = ...), or enable Landlock",
 			"escape_proofing", s.launcher.escape, "err", s.launcher.gap)
 	}
-	if !selfTest {
+	if !o.SelfTest {
 		return nil
 	}
 	if err := s.proveSpawn(ctx); err != nil {

@@ -57,7 +57,7 @@ func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 	if unheld != nil {
 		c.BeforeRemove = nil
 	}
-	p := newProcess(c, g, proc, began, s.log)
+	p := newProcess(c, g, child{proc}, began, s.log)
 	s.adopt(p)
 	if unheld != nil {
 		p.End(StartFailed)

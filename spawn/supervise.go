@@ -33,7 +33,7 @@ func (p *Process) persuade() {
 	if settle && p.exitsWithin(p.cmd.Grace, p.hurry) {
 		return
 	}
-	if !p.cmd.SoftEnd || p.proc.Signal(syscall.SIGTERM) != nil {
+	if !p.cmd.SoftEnd || p.leader.signal(syscall.SIGTERM) != nil {
 		return
 	}
 	p.exitsWithin(p.cmd.Grace, nil)
@@ -101,7 +101,7 @@ func (p *Process) kill(alone bool) (survived int, err error) {
 	}
 	if killErr := p.group.Kill(); killErr != nil {
 		err = errors.Join(err, killErr)
-		if leaderErr := p.proc.Kill(); !alone && leaderErr != nil {
+		if leaderErr := p.leader.signal(syscall.SIGKILL); !alone && leaderErr != nil {
 			err = errors.Join(err, fmt.Errorf("kill leader %d: %w", p.PID(), leaderErr))
 		}
 	}
@@ -117,7 +117,7 @@ func (p *Process) awaitEmpty() (leaked bool, err error) {
 	case <-p.exited:
 	case <-ctx.Done():
 		// Where the group's kill can't end it, it may not even be in the group.
-		err = errors.Join(err, fmt.Errorf("wait %d: leader not gone %s after the kill", p.PID(), p.bound), p.proc.Kill())
+		err = errors.Join(err, fmt.Errorf("wait %d: leader not gone %s after the kill", p.PID(), p.bound), p.leader.signal(syscall.SIGKILL))
 	}
 	return err != nil, err
 }

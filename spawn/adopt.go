@@ -1,0 +1,92 @@
+package spawn
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"penstock/cgroup"
+)
+
+// Leftover is a run of an earlier daemon that Open is not to sweep away, for
+// somebody to claim with Adopt.
+type Leftover struct {
+	ID     string
+	Limits *specs.LinuxResources
+}
+
+// keep takes the groups of leftovers; one that isn't there is no error.
+func (s *Spawner) keep(left []Leftover) error {
+	for _, l := range left {
+		g, err := s.root.Adopt(l.ID, l.Limits)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.kept[l.ID] = g
+	}
+	return nil
+}
+
+// Adopt claims a leftover that Open has kept: its end is seen from now on, like
+// that of a command started here, only that nobody can tell its exit status
+// (Exit.Known) where the kernel can't. leader is its first process, 0 where
+// that isn't known. Of the command only what concerns its end is used. The
+// error wraps fs.ErrNotExist when there is no such leftover.
+func (s *Spawner) Adopt(c Command, leader int, started time.Time) (*Process, error) {
+	s.mu.Lock()
+	g := s.kept[c.ID]
+	delete(s.kept, c.ID)
+	s.mu.Unlock()
+	if g == nil {
+		return nil, fmt.Errorf("adopt %s: no group of that name was left: %w", c.ID, fs.ErrNotExist)
+	}
+	first, err := findLeader(g, leader)
+	if err != nil {
+		return nil, fmt.Errorf("adopt %s: %w", c.ID, err)
+	}
+	p := newProcess(c, g, first, started, s.log)
+	p.outcome.Started, p.outcome.Spawn = started, 0
+	s.adopt(p)
+	return p, nil
+}
+
+// findLeader takes the handle before the group is asked, so that it can't be of
+// a later process with the same number.
+func findLeader(g *cgroup.Group, pid int) (leader, error) {
+	if pid <= 0 {
+		return absent{}, nil
+	}
+	f, err := openPidfd(pid)
+	if errors.Is(err, unix.ESRCH) {
+		return absent{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	pids, err := g.Procs()
+	if err == nil && slices.Contains(pids, pid) {
+		return foundling{pid, f}, nil
+	}
+	return absent{}, errors.Join(err, f.Close())
+}
+
+// EndUnclaimed ends the leftovers that nobody has claimed.
+func (s *Spawner) EndUnclaimed() {
+	s.mu.Lock()
+	left := s.kept
+	s.kept = map[string]*cgroup.Group{}
+	s.mu.Unlock()
+	for id, g := range left {
+		s.log.Warn("leftover run that nobody claims is ended", "run", id)
+		p := newProcess(Command{ID: id}, g, absent{}, time.Now(), s.log)
+		s.adopt(p)
+	}
+}
