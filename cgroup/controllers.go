@@ -88,6 +88,5 @@ func explainEnable(path string, err error) error {
 	if perr != nil {
 		return errors.Join(err, perr)
 	}
-	return fmt.Errorf("%w: a group with controllers for its children can't hold processes itself and pids %v live there: "+
-		"start penstock as a unit with Delegate=yes, or alone in its group", err, pids)
+	return fmt.Errorf("%w: %w", err, strangers(path, pids))
 }

@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"context"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -30,4 +31,26 @@ func delegatedRoot(own string) (string, bool) {
 		return parent, true
 	}
 	return own, delegated(own)
+}
+
+// lookUnit offers the group that systemd, or a container engine, gave us.
+func lookUnit(_ context.Context, here place, _ Options) (prospect, error) {
+	root, ok := delegatedRoot(here.own)
+	if !ok {
+		return prospect{}, closed("set Delegate=yes in the unit", "%s: not delegated to us", here.own)
+	}
+	if here.mount.readOnly {
+		return prospect{}, readOnly(here)
+	}
+	if err := writable(root + "/cgroup.procs"); err != nil {
+		return prospect{}, closed("set User= and Delegate=yes in the same unit", "%w: the group isn't ours", err)
+	}
+	if err := checkAlone(root, false); err != nil {
+		return prospect{}, asClosed(err, "run as a unit with Delegate=yes")
+	}
+	has, err := controllers(root)
+	if err != nil {
+		return prospect{}, asClosed(err, "run as a unit with Delegate=yes")
+	}
+	return prospect{plan: "groups in " + root, has: has, take: at(here, site{path: root})}, nil
 }

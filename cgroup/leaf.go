@@ -25,19 +25,27 @@ func freshLeaf(path string) error {
 
 // clearLeaf removes what a daemon before us left, and only that.
 func clearLeaf(path string) error {
-	pids, err := procsAt(path)
-	if vanished(err) {
-		return nil
-	}
-	if err != nil {
+	if err := holderOf(path); err != nil {
 		return err
-	}
-	if len(pids) > 0 {
-		return fmt.Errorf("%s: pids %v live there: %w: is another penstock with the same state directory running", path, pids, ErrBusy)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), removeBound)
 	defer cancel()
 	return removeTree(ctx, path)
+}
+
+// holderOf refuses a leaf that another daemon lives in; none there is none.
+func holderOf(leaf string) error {
+	pids, err := procsAt(leaf)
+	if vanished(err) {
+		return nil
+	}
+	if err != nil {
+		return asClosed(err, "run as the user that made it")
+	}
+	if len(pids) > 0 {
+		return closed("stop it, or set another state directory", "%s: %w: another daemon holds it: pids %v", leaf, ErrBusy, pids)
+	}
+	return nil
 }
 
 // moveSelf puts this whole process into the group at path.

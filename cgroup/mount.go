@@ -64,7 +64,6 @@ func parseSelf(r io.Reader) (string, error) {
 type place struct {
 	mount mount
 	own   string // directory of our own group
-	top   bool   // own is the real root, which alone may mix processes and controllers
 }
 
 // findPlace reads where we are; it is read anew for each Open because we move.
@@ -84,9 +83,14 @@ func findPlace() (place, error) {
 	if _, err := os.Stat(own + "/cgroup.procs"); err != nil {
 		return place{}, fmt.Errorf("our own group: %w", err)
 	}
-	// The real root is the only group without a type.
-	_, err = os.Stat(own + "/cgroup.type")
-	return place{mount: m, own: own, top: errors.Is(err, os.ErrNotExist)}, nil
+	return place{mount: m, own: own}, nil
+}
+
+// isReal tells the host's root group, which alone may mix processes and
+// controllers: it is the only one without a type.
+func isReal(path string) bool {
+	_, err := os.Stat(path + "/cgroup.type")
+	return errors.Is(err, os.ErrNotExist)
 }
 
 // locate finds the directory of group self; a writable mount wins, then the

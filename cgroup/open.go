@@ -5,38 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"regexp"
 )
 
 var nameForm = regexp.MustCompile(`^[a-z0-9-]+$`)
 
-// way is one place a root may come from. site answers where it would be, or why
-// this way is closed; the ways are tried in order.
-type way struct {
-	source string
-	site   func(place, Options) (site, error)
-}
-
-// site is a root before it is set up.
-type site struct {
-	path string // the root
-	// parent is our own group where the root is made below it, else "".
-	parent string
-}
-
-func ways() []way {
-	return []way{
-		{"unit", unitSite},
-		// A transient scope asked for over D-Bus belongs here.
-		{"subtree", subtreeSite},
-	}
-}
-
 // Open finds where groups may be made, in the order of ways, moves the daemon
-// into <root>/daemon and prepares <root>/runs. A refusal wraps ErrUnsupported,
-// names each way that was tried and leaves the tree as it was. Root.Close
-// takes all of it back.
+// into <root>/daemon and prepares <root>/runs. A way whose limits the kernel
+// would hold goes before one where it would not. A refusal wraps ErrUnsupported,
+// names each way that was tried and leaves the tree as it was, except that a
+// process which was given a scope stays in it: nobody can take it back to where
+// an ordinary user may not write. Root.Close takes all of it back but that.
 func Open(ctx context.Context, o Options) (*Root, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -44,23 +23,57 @@ func Open(ctx context.Context, o Options) (*Root, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	here, err := findPlace()
+	r, err := openBy(ctx, o, ways())
 	if err != nil {
 		return nil, fmt.Errorf("open cgroup root: %w: %w", ErrUnsupported, err)
 	}
+	o.Logger.Info("cgroup root", "path", r.path, "source", r.source, "memory", r.enforced.Memory, "pids", r.enforced.Pids)
+	return r, nil
+}
+
+func openBy(ctx context.Context, o Options, ways []way) (*Root, error) {
 	var tried []error
-	for _, w := range ways() {
-		s, err := w.site(here, o)
+	var second []way
+	for _, w := range ways {
+		r, err := w.open(ctx, o, prospect.strictly)
+		switch {
+		case err == nil:
+			return r, nil
+		case o.Mode == Available && errors.Is(err, errLacks):
+			second = append(second, w)
+		default:
+			tried = append(tried, fmt.Errorf("%s: %w", w.source, err))
+		}
+	}
+	for _, w := range second {
+		r, err := w.open(ctx, o, func(prospect) error { return nil })
 		if err == nil {
-			var r *Root
-			if r, err = setUp(ctx, here, s, w.source, o); err == nil {
-				o.Logger.Info("cgroup root", "path", r.path, "source", r.source, "memory", r.enforced.Memory, "pids", r.enforced.Pids)
-				return r, nil
-			}
+			return r, nil
 		}
 		tried = append(tried, fmt.Errorf("%s: %w", w.source, err))
 	}
-	return nil, fmt.Errorf("open cgroup root: %w: %w", ErrUnsupported, errors.Join(tried...))
+	return nil, errors.Join(tried...)
+}
+
+// open tries one way. Where we stand is read anew: an earlier way may have
+// moved us.
+func (w way) open(ctx context.Context, o Options, accept func(prospect) error) (*Root, error) {
+	here, err := findPlace()
+	if err != nil {
+		return nil, err
+	}
+	p, err := w.look(ctx, here, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := accept(p); err != nil {
+		return nil, err
+	}
+	here, s, err := p.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return setUp(ctx, here, s, w.source, o)
 }
 
 func (o Options) check() error {
@@ -74,19 +87,4 @@ func (o Options) check() error {
 		return fmt.Errorf("cgroup budget: %d: below %d bytes no run fits: raise it", o.Budget, int64(memoryFloor))
 	}
 	return nil
-}
-
-func unitSite(here place, o Options) (site, error) {
-	root, ok := delegatedRoot(here.own)
-	if !ok {
-		return site{}, fmt.Errorf("%s: not delegated to us: set Delegate=yes in the unit", here.own)
-	}
-	return site{path: root}, nil
-}
-
-func subtreeSite(here place, o Options) (site, error) {
-	if here.mount.readOnly {
-		return site{}, fmt.Errorf("%s: mounted read-only: take ProtectControlGroups= out of the unit, or give the container a writable cgroup namespace", here.mount.point)
-	}
-	return site{path: filepath.Join(here.own, o.Name), parent: here.own}, nil
 }

@@ -2,10 +2,11 @@ package cgroup
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/containerd/cgroups/v3"
 	"golang.org/x/sys/unix"
@@ -24,19 +25,67 @@ type Fact struct {
 // Report is what this host offers.
 type Report struct {
 	Facts []Fact `json:"facts"`
+	// Ways are the places a root may come from, in the order of Open.
+	Ways []Way `json:"ways"`
 }
 
-// Supports says whether nothing that mode needs is missing. It is an outlook
-// from reading alone; only Open proves it.
+// Way is one place a root may come from, as far as looking can tell.
+type Way struct {
+	Source string `json:"source"` // unit, scope or subtree
+	OK     bool   `json:"ok"`
+	// Detail is what would be done, or why this way is closed.
+	Detail string `json:"detail"`
+	Remedy string `json:"remedy,omitempty"` // what would open it; empty when OK
+	// Enforced is who would hold the limits; nil when not OK.
+	Enforced *Enforced `json:"enforced,omitempty"`
+
+	has []string // controllers
+}
+
+// In is the way as a mode sees it: strict closes one that only watches.
+func (w Way) In(mode Mode) Way {
+	if w.OK && mode == Strict && !w.kernel() {
+		w.OK, w.Remedy = false, remedyControllers
+		w.Detail += ": " + errLacks.Error() + ", cgroup v2 has " + orNone(w.has) + " there"
+		w.Enforced = nil
+	}
+	return w
+}
+
+func (w Way) kernel() bool {
+	return w.Enforced != nil && w.Enforced.Memory == Kernel && w.Enforced.Pids == Kernel
+}
+
+// Chosen is the way that Open would take: the first whose limits the kernel
+// holds, in available mode else the first that is open.
+func (r Report) Chosen(mode Mode) (Way, bool) {
+	i := slices.IndexFunc(r.Ways, Way.kernel)
+	if i < 0 && mode == Available {
+		i = slices.IndexFunc(r.Ways, func(w Way) bool { return w.OK })
+	}
+	if i < 0 {
+		return Way{}, false
+	}
+	return r.Ways[i], true
+}
+
+// Supports says whether nothing that mode needs is missing and a way is open.
+// It is an outlook from looking alone; only Open proves it.
 func (r Report) Supports(mode Mode) bool {
-	return !slices.ContainsFunc(r.Facts, func(f Fact) bool {
+	_, open := r.Chosen(mode)
+	return open && !slices.ContainsFunc(r.Facts, func(f Fact) bool {
 		return !f.OK && (f.Needed == Available || (f.Needed == Strict && mode == Strict))
 	})
 }
 
-// Host reads what `penstock check` shows. It changes nothing; a host without
-// cgroup v2 is a report, not an error.
-func Host() (Report, error) {
+// Host is Inspect for a daemon of no particular name.
+func Host() (Report, error) { return Inspect(context.Background(), "penstock") }
+
+// Inspect looks at what `penstock check` shows: a daemon whose groups have that
+// name. It changes nothing, and asks the service manager no more than who it is
+// and whether that daemon's scope is there. A host without cgroup v2 is a
+// report, not an error.
+func Inspect(ctx context.Context, name string) (Report, error) {
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err != nil {
 		return Report{}, fmt.Errorf("uname: %w", err)
@@ -48,13 +97,29 @@ func Host() (Report, error) {
 		return r, nil
 	}
 	r.add(Available, "cgroup2 mount", true, fmt.Sprintf("%s (%s), own group %s", here.mount.point, modeName(cgroups.Mode()), here.own), "")
-	r.addWritable(here)
+	r.Ways = inspectWays(ctx, here, Options{Name: name})
 	if err := r.addControllers(here); err != nil {
 		return r, err
 	}
-	_, given := delegatedRoot(here.own)
-	r.add("", "delegated", given, yesNo(given, here.own+" is ours", here.own+" is not marked as delegated"), "run as a unit with Delegate=yes")
 	return r, r.addSwap()
+}
+
+func inspectWays(ctx context.Context, here place, o Options) []Way {
+	var all []Way
+	for _, w := range ways() {
+		p, err := w.look(ctx, here, o)
+		if err == nil {
+			e := enforcedBy(p.has)
+			all = append(all, Way{Source: w.source, OK: true, Detail: p.plan, Enforced: &e, has: p.has})
+			continue
+		}
+		shown := Way{Source: w.source, Detail: err.Error()}
+		if c, ok := errors.AsType[*closedError](err); ok {
+			shown.Detail, shown.Remedy = c.why.Error(), c.remedy
+		}
+		all = append(all, shown)
+	}
+	return all
 }
 
 func (r *Report) add(needed Mode, name string, ok bool, detail, remedy string) {
@@ -75,32 +140,25 @@ func kernelFact(release string) Fact {
 	return f
 }
 
-func (r *Report) addWritable(here place) {
-	err := unix.Access(here.own, unix.W_OK)
-	writable := err == nil && !here.mount.readOnly
-	r.add(Available, "writable", writable, yesNo(writable, here.own, fmt.Sprintf("%s: read-only mount or not ours (%v)", here.own, err)),
-		"run as a unit with Delegate=yes, as root, or in a container with a writable cgroup namespace")
-	if here.top {
-		// The real root has no cgroup.kill itself; the kernel version told.
-		return
-	}
-	_, err = os.Stat(here.own + "/cgroup.kill")
-	r.add(Available, "cgroup.kill", err == nil, yesNo(err == nil, "present", fmt.Sprint(err)), "run Linux 5.14 or newer")
-}
-
+// addControllers tells of those that the chosen way would have, or our own
+// group where every way is closed.
 func (r *Report) addControllers(here place) error {
-	have, err := controllers(here.own)
-	if err != nil {
-		return err
+	w, ok := r.Chosen(Available)
+	if !ok {
+		have, err := controllers(here.own)
+		if err != nil {
+			return err
+		}
+		w.has = have
 	}
 	for _, c := range wanted {
-		var mode Mode
+		mode, remedy := Mode(""), withControllers
 		if slices.Contains(needed, c) {
 			mode = Strict
+		} else if w.Source == "scope" && os.Geteuid() != 0 {
+			remedy = "let the user's manager have it: Delegate=cpu memory pids io in a drop-in of user@.service"
 		}
-		ok := slices.Contains(have, c)
-		r.add(mode, "controller "+c, ok, fmt.Sprintf("available in %s: %s", here.own, strings.Join(have, " ")),
-			"set Delegate=memory pids cpu io in the unit, and boot with systemd.unified_cgroup_hierarchy=1 on a hybrid host")
+		r.add(mode, "controller "+c, slices.Contains(w.has, c), "cgroup v2 has "+orNone(w.has)+" there", remedy)
 	}
 	return nil
 }

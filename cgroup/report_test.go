@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"slices"
 	"testing"
 )
 
@@ -42,12 +41,26 @@ func TestKernelFact(t *testing.T) {
 }
 
 func TestSupports(t *testing.T) {
-	r := Report{Facts: []Fact{{Name: "mount", OK: true, Needed: Available}, {Name: "memory", Needed: Strict}, {Name: "io"}}}
-	if r.Supports(Strict) || !r.Supports(Available) {
-		t.Error("a host without the memory controller is good for available and not for strict")
-	}
-	r.Facts = slices.Insert(r.Facts, 0, Fact{Name: "kernel", Needed: Available})
-	if r.Supports(Available) {
-		t.Error("an old kernel is good for nothing")
+	watched := Way{Source: "subtree", OK: true, Enforced: &Enforced{Memory: Watch, Pids: Watch, Kill: Kernel}}
+	held := Way{Source: "scope", OK: true, Enforced: &Enforced{Memory: Kernel, Pids: Kernel, Kill: Kernel}}
+	mount := Fact{Name: "mount", OK: true, Needed: Available}
+	for _, tt := range []struct {
+		name              string
+		report            Report
+		strict, available bool
+		chosen            string // in available mode
+	}{
+		{"no way", Report{Facts: []Fact{mount}, Ways: []Way{{Source: "unit"}}}, false, false, ""},
+		{"watched", Report{Facts: []Fact{mount, {Name: "memory", Needed: Strict}}, Ways: []Way{{Source: "unit"}, watched}}, false, true, "subtree"},
+		{"held", Report{Facts: []Fact{mount, {Name: "io"}}, Ways: []Way{held}}, true, true, "scope"},
+		{"the kernel goes first", Report{Facts: []Fact{mount}, Ways: []Way{watched, held}}, true, true, "scope"},
+		{"an old kernel", Report{Facts: []Fact{{Name: "kernel", Needed: Available}}, Ways: []Way{held}}, false, false, "scope"},
+	} {
+		if tt.report.Supports(Strict) != tt.strict || tt.report.Supports(Available) != tt.available {
+			t.Errorf("%s: strict %v, available %v", tt.name, tt.report.Supports(Strict), tt.report.Supports(Available))
+		}
+		if w, ok := tt.report.Chosen(Available); w.Source != tt.chosen || ok != (tt.chosen != "") {
+			t.Errorf("%s: chosen %q %v, want %q", tt.name, w.Source, ok, tt.chosen)
+		}
 	}
 }

@@ -39,7 +39,7 @@ type Root struct {
 // Path is the absolute directory of the root.
 func (r *Root) Path() string { return r.path }
 
-// Source says where the root comes from: "unit" or "subtree".
+// Source says where the root comes from: "unit", "scope" or "subtree".
 func (r *Root) Source() string { return r.source }
 
 // Enforced says who holds the limits of the groups below.

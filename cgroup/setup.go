@@ -19,9 +19,6 @@ func setUp(ctx context.Context, here place, s site, source string, o Options) (_
 		path: s.path, source: source, mode: o.Mode, budget: o.Budget, log: o.Logger,
 		stop: make(chan struct{}), groups: map[string]*Group{}, leaked: map[*Group]struct{}{},
 	}
-	if err := checkControllers(here, s, o.Mode); err != nil {
-		return nil, err
-	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.takeBack(context.WithoutCancel(ctx)))
@@ -51,23 +48,6 @@ func setUp(ctx context.Context, here place, s site, source string, o Options) (_
 		r.startWatch()
 	}
 	return r, nil
-}
-
-// checkControllers refuses strict mode before anything was touched.
-func checkControllers(here place, s site, mode Mode) error {
-	at := s.path
-	if s.parent != "" {
-		at = s.parent
-	}
-	have, err := controllers(at)
-	if err != nil {
-		return err
-	}
-	if lacks := missing(needed, have); mode == Strict && len(lacks) > 0 {
-		return fmt.Errorf("%s/cgroup.controllers: %q: strict isolation needs %v: boot with systemd.unified_cgroup_hierarchy=1, "+
-			"set Delegate=memory pids cpu io in the unit, or choose isolation mode \"available\"", at, have, lacks)
-	}
-	return nil
 }
 
 // makeRoot makes the subtree; one that is there was left by a daemon before us.
@@ -175,13 +155,7 @@ func (r *Root) decideEnforced() error {
 	if err != nil {
 		return err
 	}
-	by := func(controller string, otherwise Enforcer) Enforcer {
-		if slices.Contains(on, controller) {
-			return Kernel
-		}
-		return otherwise
-	}
-	r.enforced = Enforced{Memory: by("memory", Watch), Pids: by("pids", Watch), Kill: Kernel, CPU: by("cpu", "")}
+	r.enforced = enforcedBy(on)
 	r.countsIO = slices.Contains(on, "io")
 	if lacks := missing(needed, on); r.mode == Strict && len(lacks) > 0 {
 		return fmt.Errorf("%s/cgroup.subtree_control: %q: strict isolation needs %v", r.runs.path, on, lacks)

@@ -18,7 +18,7 @@ import (
 // finding is one line of the report. A finding that is not OK fails the check,
 // unless it is only advice.
 type finding struct {
-	Area   string `json:"area"` // config, listen, state, tokens, limits, host, isolation, backend
+	Area   string `json:"area"` // config, listen, state, tokens, limits, host, root, isolation, backend
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
 	Advice bool   `json:"advice,omitempty"` // works, though not as well
@@ -31,6 +31,10 @@ type checkup struct {
 	OK       bool      `json:"ok"`
 	Version  string    `json:"version"`
 	Findings []finding `json:"findings"`
+	// Ways are the places the root of groups may come from, in the order of serve.
+	Ways []cgroup.Way `json:"ways"`
+	// Enforced is who would hold the limits; null where nothing can be started.
+	Enforced *cgroup.Enforced `json:"enforced"`
 }
 
 func (a *app) checkCommand() *cobra.Command {
@@ -41,8 +45,8 @@ func (a *app) checkCommand() *cobra.Command {
 	}
 	s := addSettings(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print the report as JSON")
-	cmd.RunE = a.work(func(context.Context) error {
-		r, err := a.check(s)
+	cmd.RunE = a.work(func(ctx context.Context) error {
+		r, err := a.check(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -62,7 +66,7 @@ func (a *app) checkCommand() *cobra.Command {
 }
 
 // check looks at everything it can, whatever was wrong before.
-func (a *app) check(s *settings) (checkup, error) {
+func (a *app) check(ctx context.Context, s *settings) (checkup, error) {
 	r := checkup{Version: readBuild().Version}
 	c, err := s.load()
 	var problems config.Problems
@@ -83,15 +87,22 @@ func (a *app) check(s *settings) (checkup, error) {
 		r.Findings = append(r.Findings, checkListen(c.Listen)...)
 		r.Findings = append(r.Findings, checkState(c.StateDir), checkTokens(c))
 	}
-	host, hostErr := cgroup.Host()
+	mode := cgroup.Mode(c.Isolation.Mode)
+	host, hostErr := cgroup.Inspect(ctx, c.GroupName())
 	if hostErr != nil {
 		return r, hostErr
 	}
-	mode := cgroup.Mode(c.Isolation.Mode)
 	r.Findings = append(r.Findings, checkHost(host, mode)...)
+	r.Findings = append(r.Findings, checkRoot(host, mode)...)
+	for _, w := range host.Ways {
+		r.Ways = append(r.Ways, w.In(mode))
+	}
+	if chosen, ok := host.Chosen(mode); ok {
+		r.Enforced = chosen.Enforced
+	}
 	if err == nil {
 		r.Findings = append(r.Findings, checkIsolation(host, mode), checkSelfTest(host, c.Isolation.SelfTest))
-		r.Findings = append(r.Findings, checkCaps(host, c)...)
+		r.Findings = append(r.Findings, checkCaps(host, mode, c)...)
 		for _, name := range slices.Sorted(maps.Keys(c.Backends)) {
 			r.Findings = append(r.Findings, checkBackend(c.Backends[name]))
 		}

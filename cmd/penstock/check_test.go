@@ -61,13 +61,53 @@ func TestCheckListen(t *testing.T) {
 
 // hybrid is a host whose cgroup v2 has no controllers.
 func hybrid() cgroup.Report {
-	const detail = "available in /x: hugetlb"
-	return cgroup.Report{Facts: []cgroup.Fact{
-		{Name: "cgroup2 mount", OK: true, Needed: cgroup.Available},
-		{Name: "controller memory", Detail: detail, Remedy: "r", Needed: cgroup.Strict},
-		{Name: "controller pids", Detail: detail, Remedy: "r", Needed: cgroup.Strict},
-		{Name: "controller cpu", Detail: detail, Remedy: "r"},
+	const detail = "cgroup v2 has only hugetlb there"
+	return cgroup.Report{
+		Facts: []cgroup.Fact{
+			{Name: "cgroup2 mount", OK: true, Needed: cgroup.Available},
+			{Name: "controller memory", Detail: detail, Remedy: "boot", Needed: cgroup.Strict},
+			{Name: "controller pids", Detail: detail, Remedy: "boot", Needed: cgroup.Strict},
+			{Name: "controller cpu", Detail: detail, Remedy: "boot"},
+		},
+		Ways: []cgroup.Way{
+			{Source: "unit", Detail: "/x: not delegated to us", Remedy: "set Delegate=yes in the unit"},
+			{Source: "scope", Detail: "no system manager here", Remedy: "run under systemd"},
+			{Source: "subtree", OK: true, Detail: "groups in /x/y", Enforced: &cgroup.Enforced{
+				Memory: cgroup.Watch, Pids: cgroup.Watch, Kill: cgroup.Kernel,
+			}},
+		},
+	}
+}
+
+func TestCheckRoot(t *testing.T) {
+	whole := hybrid()
+	whole.Ways[1] = cgroup.Way{Source: "scope", OK: true, Detail: "groups in z.scope", Enforced: &cgroup.Enforced{
+		Memory: cgroup.Kernel, Pids: cgroup.Kernel, Kill: cgroup.Kernel,
 	}}
+	unit := finding{Area: "root", Name: "unit", Advice: true, Detail: "/x: not delegated to us", Remedy: "set Delegate=yes in the unit"}
+	noScope := finding{Area: "root", Name: "scope", Advice: true, Detail: "no system manager here", Remedy: "run under systemd"}
+	failed := func(f finding) finding { f.Advice = false; return f }
+	for _, tt := range []struct {
+		name string
+		host cgroup.Report
+		mode cgroup.Mode
+		want []finding
+	}{
+		{"watched", hybrid(), cgroup.Available, []finding{
+			unit, noScope, {Area: "root", Name: "subtree", OK: true, Detail: "serve would make its groups in /x/y"},
+		}},
+		{"strict", hybrid(), cgroup.Strict, []finding{failed(unit), failed(noScope), {Area: "root", Name: "subtree",
+			Detail: "groups in /x/y: the kernel can't hold memory and pids, cgroup v2 has none there",
+			Remedy: "run as a unit with Delegate=yes, on a kernel booted with cgroup v2 only: systemd.unified_cgroup_hierarchy=1, or set isolation.mode = \"available\""}}},
+		{"the kernel goes first", whole, cgroup.Available, []finding{
+			unit, {Area: "root", Name: "scope", OK: true, Detail: "serve would make its groups in z.scope"},
+			{Area: "root", Name: "subtree", OK: true, Detail: "open too: groups in /x/y"},
+		}},
+	} {
+		if diff := cmp.Diff(tt.want, checkRoot(tt.host, tt.mode)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
 }
 
 func TestCheckTellsLimitsTheHostCantHold(t *testing.T) {
@@ -75,7 +115,7 @@ func TestCheckTellsLimitsTheHostCantHold(t *testing.T) {
 	throttled := config.Limits{CPUWeight: 300, MemoryHigh: 1 << 30}
 	c := config.Config{Limits: none, Backends: map[string]config.Backend{"pi": {Name: "pi", Limits: throttled}}}
 	var keys []string
-	for _, f := range checkCaps(hybrid(), c) {
+	for _, f := range checkCaps(hybrid(), cgroup.Available, c) {
 		if f.OK || f.Advice {
 			t.Errorf("%+v does not fail the check", f)
 		}
@@ -85,10 +125,8 @@ func TestCheckTellsLimitsTheHostCantHold(t *testing.T) {
 		t.Errorf("keys (-want +got):\n%s", diff)
 	}
 	whole := hybrid()
-	for i := range whole.Facts {
-		whole.Facts[i].OK = true
-	}
-	if got := checkCaps(whole, c); len(got) > 0 {
+	*whole.Ways[2].Enforced = cgroup.Enforced{Memory: cgroup.Kernel, Pids: cgroup.Kernel, Kill: cgroup.Kernel, CPU: cgroup.Kernel}
+	if got := checkCaps(whole, cgroup.Available, c); len(got) > 0 {
 		t.Errorf("a host with all controllers: %+v", got)
 	}
 }
@@ -99,10 +137,10 @@ func TestOneRemedyIsToldOnce(t *testing.T) {
 	if err := r.print(&out); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(out.String(), "systemd.unified_cgroup_hierarchy=1"); n != 1 {
+	if n := strings.Count(out.String(), "-> boot"); n != 1 {
 		t.Errorf("the remedy is told %d times:\n%s", n, &out)
 	}
-	if !strings.Contains(out.String(), "controller memory  not in cgroup v2 here (v2 has only: hugetlb)") {
+	if !strings.Contains(out.String(), "controller memory  cgroup v2 has only hugetlb there") {
 		t.Errorf("report:\n%s", &out)
 	}
 }

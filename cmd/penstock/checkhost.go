@@ -8,31 +8,32 @@ import (
 	"penstock/server"
 )
 
-const (
-	controllerFact = "controller "
-	// withControllers is the one way to have them, as the manual tells it.
-	withControllers = "run as a unit with Delegate=yes, on a kernel booted with cgroup v2 only: systemd.unified_cgroup_hierarchy=1"
-)
-
 func checkHost(host cgroup.Report, mode cgroup.Mode) []finding {
 	var all []finding
 	for _, f := range host.Facts {
 		needed := f.Needed == cgroup.Available || (f.Needed == cgroup.Strict && mode == cgroup.Strict)
-		row := finding{Area: "host", Name: f.Name, OK: f.OK, Advice: !f.OK && !needed, Detail: f.Detail, Remedy: f.Remedy}
-		if !f.OK && strings.HasPrefix(f.Name, controllerFact) {
-			row.Detail, row.Remedy = "not in cgroup v2 here (v2 has "+v2Has(f.Detail)+")", withControllers
-		}
-		all = append(all, row)
+		all = append(all, finding{Area: "host", Name: f.Name, OK: f.OK, Advice: !f.OK && !needed, Detail: f.Detail, Remedy: f.Remedy})
 	}
 	return all
 }
 
-// v2Has takes the list from "available in DIR: LIST".
-func v2Has(detail string) string {
-	if _, list, _ := strings.Cut(detail, ": "); list != "" {
-		return "only: " + list
+// checkRoot tells of each way to a root of groups: the one that serve would
+// take, those that are open too, and why the others are closed.
+func checkRoot(host cgroup.Report, mode cgroup.Mode) []finding {
+	chosen, open := host.Chosen(mode)
+	var all []finding
+	for _, w := range host.Ways {
+		w = w.In(mode)
+		f := finding{Area: "root", Name: w.Source, OK: w.OK, Advice: !w.OK && open, Detail: w.Detail, Remedy: w.Remedy}
+		switch {
+		case w.OK && w.Source == chosen.Source:
+			f.Detail = "serve would make its " + w.Detail
+		case w.OK:
+			f.Detail = "open too: " + w.Detail
+		}
+		all = append(all, f)
 	}
-	return "none"
+	return all
 }
 
 func checkIsolation(host cgroup.Report, mode cgroup.Mode) finding {
@@ -65,29 +66,14 @@ func checkSelfTest(host cgroup.Report, wanted bool) finding {
 }
 
 // checkCaps foretells the limits that serve refuses to start with.
-func checkCaps(host cgroup.Report, c config.Config) []finding {
+func checkCaps(host cgroup.Report, mode cgroup.Mode, c config.Config) []finding {
+	chosen, ok := host.Chosen(mode)
+	if !ok {
+		return nil // nothing is started at all
+	}
 	var all []finding
-	for _, u := range server.UnheldCaps(c, outlook(host)) {
+	for _, u := range server.UnheldCaps(c, *chosen.Enforced) {
 		all = append(all, finding{Area: "limits", Name: u.Key, Detail: u.Cause, Remedy: u.Remedy})
 	}
 	return all
-}
-
-// outlook is who would hold the limits, as far as reading alone can tell.
-func outlook(host cgroup.Report) cgroup.Enforced {
-	e := cgroup.Enforced{Memory: cgroup.Watch, Pids: cgroup.Watch, Kill: cgroup.Kernel}
-	for _, f := range host.Facts {
-		if !f.OK {
-			continue
-		}
-		switch f.Name {
-		case controllerFact + "memory":
-			e.Memory = cgroup.Kernel
-		case controllerFact + "pids":
-			e.Pids = cgroup.Kernel
-		case controllerFact + "cpu":
-			e.CPU = cgroup.Kernel
-		}
-	}
-	return e
 }

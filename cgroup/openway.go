@@ -1,0 +1,138 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// way is one place a root may come from.
+type way struct {
+	source string
+	// look finds what this way offers, or why it is closed, and changes nothing.
+	look func(context.Context, place, Options) (prospect, error)
+}
+
+// prospect is what an open way offers.
+type prospect struct {
+	plan string   // "groups in ..."
+	has  []string // controllers that groups below the root would have
+	// take makes the site and says where we stand then.
+	take func(context.Context) (place, site, error)
+}
+
+// site is a root before it is set up.
+type site struct {
+	path string // the root
+	// parent is our own group where the root is made below it, else "".
+	parent string
+}
+
+// ways are in the order of Open.
+func ways() []way {
+	return []way{{"unit", lookUnit}, {"scope", lookScope}, {"subtree", lookSubtree}}
+}
+
+// at is the take of a site that needs nothing done.
+func at(here place, s site) func(context.Context) (place, site, error) {
+	return func(context.Context) (place, site, error) { return here, s, nil }
+}
+
+// closedError is why a way is closed and what would open it.
+type closedError struct {
+	why    error
+	remedy string
+}
+
+func (e *closedError) Error() string { return e.why.Error() + ": " + e.remedy }
+func (e *closedError) Unwrap() error { return e.why }
+
+func closed(remedy, format string, args ...any) error {
+	return &closedError{fmt.Errorf(format, args...), remedy}
+}
+
+const (
+	// withControllers is the one way to have them all.
+	withControllers = "run as a unit with Delegate=yes, on a kernel booted with cgroup v2 only: systemd.unified_cgroup_hierarchy=1"
+	// remedyControllers is told wherever strict isolation lacks some.
+	remedyControllers = withControllers + ", or set isolation.mode = \"available\""
+)
+
+// errLacks is wrapped by the refusal of a way that only watches limits.
+var errLacks = errors.New("the kernel can't hold memory and pids")
+
+// strictly refuses a prospect whose limits the kernel would not hold.
+func (p prospect) strictly() error {
+	lacks := missing(needed, p.has)
+	if len(lacks) == 0 {
+		return nil
+	}
+	return closed(remedyControllers, "%s: %w: strict isolation needs the controllers %v, and cgroup v2 has %s there",
+		p.plan, errLacks, lacks, orNone(p.has))
+}
+
+func orNone(words []string) string {
+	if len(words) == 0 {
+		return "none"
+	}
+	return "only " + strings.Join(words, " ")
+}
+
+func enforcedBy(has []string) Enforced {
+	by := func(controller string, otherwise Enforcer) Enforcer {
+		if slices.Contains(has, controller) {
+			return Kernel
+		}
+		return otherwise
+	}
+	return Enforced{Memory: by("memory", Watch), Pids: by("pids", Watch), Kill: Kernel, CPU: by("cpu", "")}
+}
+
+// checkAlone foretells EBUSY: but for the real root, a group can't both hold
+// processes and give its children controllers. We ourselves move out.
+func checkAlone(path string, real bool) error {
+	have, err := controllers(path)
+	if err != nil {
+		return err
+	}
+	on, err := enabled(path)
+	if err != nil {
+		return err
+	}
+	toSwitch := slices.DeleteFunc(missing(needed, on), func(c string) bool { return !slices.Contains(have, c) })
+	if real || len(toSwitch) == 0 {
+		return nil
+	}
+	pids, err := ownProcs(path)
+	if err != nil {
+		return err
+	}
+	if others := withoutSelf(pids); len(others) > 0 {
+		return strangers(path, others)
+	}
+	return nil
+}
+
+func withoutSelf(pids []int) []int {
+	self := unix.Getpid()
+	return slices.DeleteFunc(pids, func(pid int) bool { return pid == self })
+}
+
+// strangers refuses a group that others live in. Moving them is not ours to do.
+func strangers(path string, pids []int) error {
+	return closed("start penstock alone in its group (as a unit with Delegate=yes, or as the container's first program), or move the others out first: "+
+		"mkdir "+path+"/init; for p in $(cat "+path+"/cgroup.procs); do echo $p >"+path+"/init/cgroup.procs; done",
+		"%s: %w: pids %v live there, and a group with controllers for its children can't hold processes itself", path, ErrBusy, pids)
+}
+
+// asClosed gives an error of the kernel a remedy where it has none.
+func asClosed(err error, remedy string) error {
+	if _, ok := errors.AsType[*closedError](err); ok || err == nil {
+		return err
+	}
+	return &closedError{err, remedy}
+}

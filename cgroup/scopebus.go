@@ -1,0 +1,201 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/dbus"
+	godbus "github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	systemManager = "system manager"
+	userManager   = "user manager"
+)
+
+// manager is a service manager whose groups are in our tree.
+type manager struct {
+	*dbus.Conn
+	kind   string // systemManager or userManager
+	socket string
+	root   string // directory of the group that it manages
+	mounts []mount
+}
+
+// managerSocket is where a manager may be reached: at a socket of its own,
+// which needs no bus daemon, or through a bus.
+type managerSocket struct {
+	kind   string
+	path   string
+	direct bool
+}
+
+// managerSockets are tried in order. As systemctl does, the manager's own
+// socket goes first: it is there on hosts without a bus for each user.
+func managerSockets(uid int, env func(string) string) []managerSocket {
+	if uid == 0 {
+		return []managerSocket{
+			{systemManager, "/run/systemd/private", true},
+			{systemManager, "/run/dbus/system_bus_socket", false},
+		}
+	}
+	var dirs []string
+	for _, dir := range []string{env("XDG_RUNTIME_DIR"), "/run/user/" + strconv.Itoa(uid)} {
+		if path.IsAbs(dir) && !slices.Contains(dirs, path.Clean(dir)) {
+			dirs = append(dirs, path.Clean(dir))
+		}
+	}
+	var all []managerSocket
+	for _, dir := range dirs {
+		all = append(all, managerSocket{userManager, dir + "/systemd/private", true})
+	}
+	buses := []string{busPath(env("DBUS_SESSION_BUS_ADDRESS"))}
+	for _, dir := range dirs {
+		buses = append(buses, dir+"/bus")
+	}
+	for i, bus := range buses {
+		if bus != "" && slices.Index(buses, bus) == i {
+			all = append(all, managerSocket{userManager, bus, false})
+		}
+	}
+	return all
+}
+
+// busPath is the first socket with a name in the file system of a D-Bus address
+// list; a service manager's bus always has one.
+func busPath(addresses string) string {
+	for address := range strings.SplitSeq(addresses, ";") {
+		rest, ok := strings.CutPrefix(address, "unix:")
+		if !ok {
+			continue
+		}
+		for pair := range strings.SplitSeq(rest, ",") {
+			if p, ok := strings.CutPrefix(pair, "path="); ok && !strings.Contains(p, "%") {
+				return p
+			}
+		}
+	}
+	return ""
+}
+
+// findManager connects to the first manager that answers and manages our tree.
+func findManager(ctx context.Context, sockets []managerSocket) (*manager, error) {
+	var tried []error
+	there := false
+	for _, s := range sockets {
+		m, err := s.connect(ctx)
+		if err == nil {
+			return m, nil
+		}
+		there = there || !errors.Is(err, fs.ErrNotExist)
+		tried = append(tried, fmt.Errorf("%s: %w", s.path, err))
+	}
+	if there {
+		return nil, closed("start it from a login of this user on the host, or as a unit with Delegate=yes", "no %s can be asked: %w", sockets[0].kind, errors.Join(tried...))
+	}
+	remedy := "run under systemd, or with a writable cgroup tree"
+	if _, err := os.Stat(bootedBySystemd); err == nil {
+		remedy = "log in as this user or run `loginctl enable-linger` for it, so that systemd starts its manager"
+	}
+	return nil, closed(remedy, "no %s here: no socket at %s", sockets[0].kind, paths(sockets))
+}
+
+func paths(sockets []managerSocket) string {
+	var all []string
+	for _, s := range sockets {
+		all = append(all, s.path)
+	}
+	return strings.Join(all, ", ")
+}
+
+// connect makes sure that whoever answers is a manager of our own tree: moving
+// us to another's (a host's bus mounted into a container) would free us from
+// the limits we are under, or lose us.
+func (s managerSocket) connect(ctx context.Context) (*manager, error) {
+	m := &manager{kind: s.kind, socket: s.path}
+	var pid int32
+	conn, err := dbus.NewConnection(func() (*godbus.Conn, error) {
+		c, peer, err := s.dial(ctx)
+		pid = peer
+		return c, err
+	})
+	if err != nil {
+		return nil, noAnswer(ctx, err)
+	}
+	m.Conn = conn
+	if err := m.place(int(pid)); err != nil {
+		conn.Close()
+		return nil, noAnswer(ctx, err)
+	}
+	return m, nil
+}
+
+func noAnswer(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("no answer: %w", context.Cause(ctx))
+	}
+	return err
+}
+
+// dial also tells the manager's process as our pid namespace knows it; 0 is none.
+func (s managerSocket) dial(ctx context.Context) (*godbus.Conn, int32, error) {
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "unix", s.path)
+	if err != nil {
+		return nil, 0, unwrapNet(err)
+	}
+	peer, err := peerOf(nc.(*net.UnixConn))
+	if err != nil {
+		return nil, 0, errors.Join(err, nc.Close())
+	}
+	c, err := godbus.NewConn(nc, godbus.WithContext(ctx))
+	if err != nil {
+		return nil, 0, errors.Join(err, nc.Close())
+	}
+	if err := c.Auth([]godbus.Auth{godbus.AuthExternal(strconv.Itoa(os.Geteuid()))}); err != nil {
+		c.Close()
+		return nil, 0, err
+	}
+	if s.direct {
+		return c, peer.Pid, nil
+	}
+	var pid uint32
+	err = c.Hello()
+	if err == nil {
+		err = c.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetConnectionUnixProcessID", 0, "org.freedesktop.systemd1").Store(&pid)
+	}
+	if err != nil {
+		c.Close()
+		return nil, 0, err
+	}
+	return c, int32(pid), nil
+}
+
+// peerOf reads who listens (SO_PEERCRED of unix(7)).
+func peerOf(nc *net.UnixConn) (cred *unix.Ucred, err error) {
+	rc, err := nc.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	cerr := rc.Control(func(fd uintptr) {
+		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	return cred, errors.Join(cerr, err)
+}
+
+// unwrapNet leaves the cause: our message has the path.
+func unwrapNet(err error) error {
+	if e, ok := errors.AsType[*os.SyscallError](err); ok {
+		return e.Err
+	}
+	return err
+}

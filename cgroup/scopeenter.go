@@ -1,0 +1,168 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	godbus "github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+)
+
+// Names of the answers we act on (systemd's bus-common-errors.h).
+const (
+	errPropertyReadOnly = "org.freedesktop.DBus.Error.PropertyReadOnly"
+	errUnitExists       = "org.freedesktop.systemd1.UnitExists"
+	errNoSuchUnit       = "org.freedesktop.systemd1.NoSuchUnit"
+	errUnitInactive     = "org.freedesktop.systemd1.UnitInactive"
+)
+
+// enterTries bounds the race with a scope that comes or goes meanwhile.
+const enterTries = 5
+
+// errGoing says that a scope ended while we looked at it.
+var errGoing = errors.New("the scope of this name is just ending")
+
+// enter puts this process into the scope: a new one, or the one in which a
+// daemon before us died and left its runs.
+func (m *manager) enter(ctx context.Context, unit string) error {
+	var err error
+	for range enterTries {
+		if err = m.start(ctx, unit); !isAnswer(err, errUnitExists) {
+			return m.explain(ctx, unit, err)
+		}
+		if err = m.join(ctx, unit); !errors.Is(err, errGoing) {
+			return m.explain(ctx, unit, err)
+		}
+	}
+	return m.explain(ctx, unit, err)
+}
+
+// start asks for the scope and waits until its job is done.
+func (m *manager) start(ctx context.Context, unit string) error {
+	properties := scopeProperties()
+	for {
+		done := make(chan string, 1)
+		_, err := m.StartTransientUnitContext(ctx, unit, "fail", properties, done)
+		if fewer, ok := without(properties, err); ok {
+			properties = fewer
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case result := <-done:
+			if result != "done" {
+				return fmt.Errorf("its job ended as %q", result)
+			}
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("its job is not done: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// join enters a scope that exists. Its inner group can't hold processes, so it
+// is the leaf that we enter, made anew (see freshLeaf).
+func (m *manager) join(ctx context.Context, unit string) error {
+	s, err := m.scope(ctx, unit)
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.state == "failed" || s.state == "inactive":
+		if err := m.ResetFailedUnitContext(ctx, unit); err != nil && !isAnswer(err, errNoSuchUnit) {
+			return err
+		}
+		return errGoing
+	case s.state == "active" && s.path == "":
+		return errGoing
+	case s.state != "active":
+		return closed("try again in a moment", "%s is %s", unit, s.state)
+	}
+	if err := freshLeaf(s.path + "/" + daemonLeaf); vanished(err) {
+		return errGoing
+	} else if err != nil {
+		return err
+	}
+	err = m.AttachProcessesToUnit(ctx, unit, "/"+daemonLeaf, []uint32{0})
+	if isAnswer(err, errNoSuchUnit) || isAnswer(err, errUnitInactive) {
+		return errGoing
+	}
+	return err
+}
+
+// holder refuses a scope that another daemon lives in.
+func (m *manager) holder(ctx context.Context, unit string) error {
+	s, err := m.scope(ctx, unit)
+	if err != nil || s.path == "" {
+		return m.explain(ctx, unit, err)
+	}
+	return holderOf(s.path + "/" + daemonLeaf)
+}
+
+// scopeState is what a scope is before we enter it.
+type scopeState struct {
+	state string // ActiveState
+	path  string // directory of its group; empty when it has none
+}
+
+func (m *manager) scope(ctx context.Context, unit string) (scopeState, error) {
+	state, err := m.GetUnitPropertyContext(ctx, unit, "ActiveState")
+	if err != nil {
+		return scopeState{}, err
+	}
+	group, err := m.GetUnitTypePropertyContext(ctx, unit, "Scope", "ControlGroup")
+	if err != nil {
+		return scopeState{}, err
+	}
+	s := scopeState{state: text(state.Value)}
+	if path := text(group.Value); path != "" {
+		if s.path, err = m.dir(path); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+func text(v godbus.Variant) string {
+	s, _ := v.Value().(string)
+	return s
+}
+
+func isAnswer(err error, name string) bool {
+	e, ok := errors.AsType[godbus.Error](err)
+	return ok && e.Name == name
+}
+
+func mentions(e godbus.Error, word string) bool {
+	return slices.ContainsFunc(e.Body, func(part any) bool {
+		s, ok := part.(string)
+		return ok && strings.Contains(s, word)
+	})
+}
+
+// explain says what was asked of whom, and how to go on.
+func (m *manager) explain(ctx context.Context, unit string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*closedError](err); ok {
+		return err
+	}
+	journal := "journalctl --unit "
+	if m.kind == userManager {
+		journal = "journalctl --user --unit "
+	}
+	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+		err = errors.Join(err, ctx.Err())
+	}
+	remedy := "see " + journal + unit + ", or run as a unit with Delegate=yes"
+	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+		remedy = "run as the user that owns the scope"
+	}
+	return closed(remedy, "%s asked of the %s: %w", unit, m.kind, err)
+}

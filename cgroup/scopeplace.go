@@ -1,0 +1,54 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// initScope is the group that a manager itself lives in, directly below the one
+// that it manages (systemd.special(7)).
+const initScope = "/init.scope"
+
+// place finds the manager's groups in our tree and makes sure that it speaks of
+// the same ones.
+func (m *manager) place(pid int) error {
+	if pid <= 0 {
+		return errors.New("its process is in another pid namespace: the host's, if this is a container")
+	}
+	self, err := parseFile("/proc/"+strconv.Itoa(pid)+"/cgroup", parseSelf)
+	if err != nil {
+		return fmt.Errorf("its process %d: %w", pid, err)
+	}
+	prefix, ok := strings.CutSuffix(self, initScope)
+	if !ok {
+		return fmt.Errorf("its process %d is in group %s, which is no %s of a manager in our tree", pid, self, initScope[1:])
+	}
+	if m.mounts, err = parseFile("/proc/self/mountinfo", parseMounts); err != nil {
+		return err
+	}
+	if _, m.root, err = locate(m.mounts, path.Join("/", prefix)); err != nil {
+		return err
+	}
+	// Its own view of the same group: a D-Bus string, quoted.
+	own, err := m.GetManagerProperty("ControlGroup")
+	if err != nil {
+		return err
+	}
+	theirs, err := strconv.Unquote(own)
+	if err != nil {
+		return fmt.Errorf("its ControlGroup %s: %w", own, err)
+	}
+	if path.Join("/", theirs) != path.Join("/", prefix) {
+		return fmt.Errorf("it manages group %q and we see %q there: it has another cgroup namespace", theirs, prefix)
+	}
+	return nil
+}
+
+// dir is the directory of a group that the manager names.
+func (m *manager) dir(group string) (string, error) {
+	_, dir, err := locate(m.mounts, group)
+	return dir, err
+}
