@@ -88,7 +88,7 @@ func supervised(t *testing.T, g *fakeGroup, c Command, script string) (*Process,
 	if g.kill == nil {
 		g.kill = leader.Kill
 	}
-	p := newProcess(c, g, leader, time.Now(), slog.New(slog.DiscardHandler))
+	p := newProcess(c, g, child{leader}, time.Now(), slog.New(slog.DiscardHandler))
 	abandoned, over := make(chan struct{}), make(chan struct{})
 	go func() { p.supervise(abandoned); close(over) }()
 	t.Cleanup(func() {
@@ -219,7 +219,7 @@ func TestALiveRunHoldsNoThread(t *testing.T) {
 }
 
 func TestWaitForALeaderThatIsNot(t *testing.T) {
-	if err := awaitExit(1 << 30); !errors.Is(err, syscall.ESRCH) && !errors.Is(err, syscall.EINVAL) {
+	if err := awaitChild(1 << 30); !errors.Is(err, syscall.ESRCH) && !errors.Is(err, syscall.EINVAL) {
 		t.Errorf("got %v", err)
 	}
 }
