@@ -9,6 +9,12 @@ import (
 const (
 	firstRetry = 10 * time.Millisecond
 	lastRetry  = time.Second
+	// lastTry is how long one retry lasts at most.
+	lastTry = 50 * time.Millisecond
+	// firstTold is when the log hears of a group a second time, lastTold how
+	// often at least later on.
+	firstTold = 5 * time.Second
+	lastTold  = 10 * time.Minute
 )
 
 // janitor keeps at a group that could not be removed in time.
@@ -22,8 +28,10 @@ func (r *Root) janitor(g *Group) {
 	r.workers.Go(g.retryRemove)
 }
 
-// retryRemove is the janitor's work on one group.
+// retryRemove is the janitor's work on one group. What holds a group for long, a
+// process in state D, may do so for hours: the log hears of it ever more rarely.
 func (g *Group) retryRemove() {
+	begun, tell := time.Now(), time.Duration(0)
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		select {
 		case <-g.root.stop:
@@ -31,13 +39,17 @@ func (g *Group) retryRemove() {
 		case <-time.After(pause):
 		}
 		g.root.retries.Add(1)
-		ctx, cancel := context.WithTimeout(context.Background(), pause)
+		ctx, cancel := context.WithTimeout(context.Background(), min(pause, lastTry))
 		err := errors.Join(g.Kill(), g.remove(ctx))
 		cancel()
+		held := time.Since(begun)
 		if g.isGone() {
-			g.root.log.Info("leaked group removed", "group", g.id)
+			g.root.log.Info("leaked group removed", "group", g.id, "after", held.Round(time.Millisecond))
 			return
 		}
-		g.root.log.Warn("group can't be removed, trying on", "group", g.id, "error", err)
+		if held >= tell {
+			g.root.log.Warn("group can't be removed, trying on", "group", g.id, "for", held.Round(time.Millisecond), "error", err)
+			tell = min(max(2*held, firstTold), held+lastTold)
+		}
 	}
 }

@@ -52,6 +52,21 @@ func (r *Root) Leaked() int {
 	return len(r.leaked)
 }
 
+// Remains asks the kernel which run groups are there and which processes they
+// hold; after Close it is the proof that nothing was left.
+func (r *Root) Remains() (groups []string, pids []int, err error) {
+	path := r.runs.path
+	groups, err = children(path)
+	if err != nil && !vanished(err) {
+		return nil, nil, err
+	}
+	pids, err = procsAt(path)
+	if err != nil && !vanished(err) {
+		return groups, nil, err
+	}
+	return groups, pids, nil
+}
+
 // RemoveRetries counts the janitor's attempts since Open.
 func (r *Root) RemoveRetries() uint64 { return r.retries.Load() }
 

@@ -157,8 +157,13 @@ func (m *Manager) finished() {
 	}
 }
 
+// removeWait is how long the removal of a group is waited for whose run has
+// ended: with a process no signal reaches in it, that may never come.
+const removeWait = 5 * time.Second
+
 // End refuses further starts, ends every run that waits or lives, and waits
-// until their groups are gone. The error names those that weren't under ctx.
+// until their groups are gone: under ctx, and not long once all have ended. The
+// error names those that weren't.
 func (m *Manager) End(ctx context.Context, why spawn.Cause) error {
 	m.mu.Lock()
 	if !m.closing {
@@ -170,6 +175,14 @@ func (m *Manager) End(ctx context.Context, why spawn.Cause) error {
 	for _, r := range runs {
 		r.End(why)
 	}
+	for _, r := range runs {
+		select {
+		case <-r.ended:
+		case <-ctx.Done():
+		}
+	}
+	last, cancel := context.WithTimeout(ctx, removeWait)
+	defer cancel()
 	var errs []error
 	for _, r := range runs {
 		select {
@@ -179,8 +192,8 @@ func (m *Manager) End(ctx context.Context, why spawn.Cause) error {
 		}
 		select {
 		case <-r.done:
-		case <-ctx.Done():
-			errs = append(errs, fmt.Errorf("end run %s: still there: %w", r.id, ctx.Err()))
+		case <-last.Done():
+			errs = append(errs, fmt.Errorf("end run %s: its group is still there: %w", r.id, last.Err()))
 		}
 	}
 	return errors.Join(errs...)

@@ -42,6 +42,7 @@ func (d *daemon) shutdown(srv *http.Server, force context.Context, cause error) 
 	ctx, cancel := context.WithTimeout(context.Background(), endBound)
 	defer cancel()
 	var errs []error
+	begun, running := time.Now(), d.gate.Stats().Running
 	if err := d.runs.End(ctx, spawn.ShuttingDown); err != nil {
 		errs = append(errs, fmt.Errorf("end runs: %w", err))
 	}
@@ -51,6 +52,7 @@ func (d *daemon) shutdown(srv *http.Server, force context.Context, cause error) 
 	case <-ctx.Done():
 		errs = append(errs, fmt.Errorf("end runs: %d still held after %v", d.gate.Stats().Running, endBound))
 	}
+	d.log.Info("runs ended", "running", running, "still_held", d.gate.Stats().Running, "seconds", seconds(time.Since(begun)))
 	errs = append(errs, d.lastReplies(srv))
 	closing, cancelClose := context.WithTimeout(context.Background(), endBound)
 	defer cancelClose()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -24,13 +25,15 @@ func (s *Spawner) Close(ctx context.Context) error {
 		errs = append(errs, errors.New("close spawner: a start is still under way"))
 	}
 	s.stopDoubts()
-	errs = append(errs, s.endAll(ctx))
+	ended, err := s.endAll(ctx)
+	errs = append(errs, err)
 	if s.launcher != nil {
 		errs = append(errs, s.launcher.close())
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownMax)
 	defer cancel()
 	errs = append(errs, s.root.Close(last))
+	errs = append(errs, s.account(ended))
 	close(s.closed)
 	if !quiet(&s.watches, teardownMax) {
 		errs = append(errs, errors.New("close spawner: a teardown is still under way"))
@@ -41,8 +44,23 @@ func (s *Spawner) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// endAll waits for every live tree: softly under ctx, then with force and a bound.
-func (s *Spawner) endAll(ctx context.Context) error {
+// account is the last word on the cage: what the kernel still has of it.
+func (s *Spawner) account(ended int) error {
+	groups, pids, err := s.root.Remains()
+	if err != nil {
+		return fmt.Errorf("close spawner: %w", err)
+	}
+	level := slog.LevelInfo
+	if len(groups)+len(pids) > 0 {
+		level = slog.LevelError
+	}
+	s.log.Log(context.Background(), level, "cage closed", "ended_last", ended, "groups_left", len(groups), "processes_left", len(pids), "groups", groups, "pids", pids)
+	return nil
+}
+
+// endAll waits for every live tree, softly under ctx, then with force and a
+// bound, and tells how many there were.
+func (s *Spawner) endAll(ctx context.Context) (ended int, err error) {
 	live := s.processes()
 	for _, p := range live {
 		p.End(ShuttingDown)
@@ -63,10 +81,10 @@ func (s *Spawner) endAll(ctx context.Context) error {
 				errs = append(errs, fmt.Errorf("end %s: %w", p.cmd.ID, p.Outcome().Err))
 			}
 		case <-bound:
-			return errors.Join(append(errs, fmt.Errorf("end %s: teardown is still under way", p.cmd.ID))...)
+			return len(live), errors.Join(append(errs, fmt.Errorf("end %s: teardown is still under way", p.cmd.ID))...)
 		}
 	}
-	return errors.Join(errs...)
+	return len(live), errors.Join(errs...)
 }
 
 // force kills the tree whatever grace it still has; its supervisor sees the rest.

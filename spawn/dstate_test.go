@@ -1,0 +1,87 @@
+package spawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"penstock/cgroup"
+	"penstock/test/disk"
+)
+
+// stuck starts a run whose child sleeps in state D until the disk thaws.
+func stuck(t *testing.T, s *Spawner, d *disk.Disk, id string) *Process {
+	t.Helper()
+	d.Freeze()
+	j := newJob(t, id, "echo up; echo x >"+d.Dir+"/file; echo wrote")
+	p := j.mustStart(s)
+	j.says("up")
+	eventually(t, "a process in state D", func() bool {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+		return err == nil && strings.Contains(string(text), ") D ")
+	})
+	p.bound = 300 * time.Millisecond // read only after End
+	return p
+}
+
+func TestProcessNoSignalReaches(t *testing.T) {
+	d := disk.New(t)
+	s := open(t, false)
+	p := stuck(t, s, d, "run_stuck")
+	p.End(Timeout)
+	await(t, "end", p.Ended())
+	o := p.Outcome()
+	if !o.Leaked || !errors.Is(o.Err, cgroup.ErrBusy) || o.Reason != Timeout || !strings.Contains(o.Err.Error(), fmt.Sprint(p.PID())) {
+		t.Errorf("leaked %v, reason %q, err %v: want it given up with its pid named", o.Leaked, o.Reason, o.Err)
+	}
+	if o.Receipt.CPUUserUsec == nil {
+		t.Errorf("no receipt of a group that is still there: %+v", o.Receipt)
+	}
+	if v := Decide(Facts{Outcome: o}); v.Cause != Timeout {
+		t.Errorf("verdict %+v", v)
+	}
+	if n := s.Isolation().LeakedGroups; n != 1 {
+		t.Errorf("%d leaked groups, want 1", n)
+	}
+	select {
+	case <-p.Gone():
+		t.Fatal("gone while its process lives")
+	case <-time.After(time.Second):
+	}
+	// The others are not in its way.
+	if _, o := newJob(t, "run_beside", "exit 0").run(s); o.Exit != exit0 {
+		t.Errorf("a run beside it: %+v", o)
+	}
+	d.Thaw()
+	await(t, "removal after the thaw", p.Gone())
+	await(t, "exit", p.Exited())
+	if i := s.Isolation(); i.LeakedGroups != 0 || i.RemoveRetries == 0 {
+		t.Errorf("%d leaked groups after %d retries, want none after some", i.LeakedGroups, i.RemoveRetries)
+	}
+}
+
+func TestCloseBesideAProcessNoSignalReaches(t *testing.T) {
+	d := disk.New(t)
+	s := open(t, false)
+	p := stuck(t, s, d, "run_stuck")
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	err := s.Close(ctx)
+	if took := time.Since(begun); took > 25*time.Second {
+		t.Errorf("close took %s", took)
+	}
+	if !errors.Is(err, cgroup.ErrBusy) || !strings.Contains(err.Error(), "run_stuck") || !strings.Contains(err.Error(), fmt.Sprint(p.PID())) {
+		t.Errorf("close: %v: want the run and its process named", err)
+	}
+	d.Thaw()
+	await(t, "exit", p.Exited())
+	// The next daemon finds it.
+	if n := open(t, false).Swept(); n.Groups != 1 || len(n.Left) != 0 {
+		t.Errorf("swept %+v, want the group that was left", n)
+	}
+}
