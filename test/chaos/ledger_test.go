@@ -1,0 +1,186 @@
+package chaos
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// ledger is what must be found in the daemon's own accounts at the end.
+type ledger struct {
+	mu      sync.Mutex
+	causes  map[string]int // of runs that were started
+	refused map[string]int // of those that were not
+	scripts map[string]int
+	lines   map[string]entry // by run id
+	later   []*attempt       // their client left before it could know what became of them
+	wrong   int
+}
+
+// entry is one run's line in the log.
+type entry struct {
+	cause  string
+	status int // 0 is any
+	name   string
+}
+
+func newLedger() *ledger {
+	return &ledger{causes: map[string]int{}, refused: map[string]int{}, scripts: map[string]int{}, lines: map[string]entry{}}
+}
+
+// enter takes one attempt into the accounts; one of which nobody can tell yet
+// whether it was started waits for settle.
+func (l *ledger) enter(t *testing.T, a *attempt) {
+	if a.want.either && a.err != nil && a.failed == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.later = append(l.later, a)
+		return
+	}
+	l.post(t, a)
+}
+
+// settle is for the end, when nothing waits or runs any more.
+func (l *ledger) settle(t *testing.T) {
+	for _, a := range l.later {
+		l.post(t, a)
+	}
+}
+
+func (l *ledger) post(t *testing.T, a *attempt) {
+	born, err := a.verify()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.scripts[a.name]++
+	if born {
+		l.causes[a.want.cause]++
+	} else {
+		l.refused[a.want.cause]++
+	}
+	if a.id != "" && !a.durable { // a durable run has a line for each who asked
+		e := entry{cause: a.want.cause, name: a.name}
+		if a.answer != nil {
+			e.status = a.answer.Status
+		}
+		l.lines[a.id] = e
+	}
+	if err != nil {
+		l.wrong++
+		t.Errorf("%s %s (stream %v, run %s, want %s):\n  %v\n  prompt %.300q extra %v", a.tag, a.name, a.stream, a.id, a.want.cause, err, a.prompt, a.extra)
+	}
+}
+
+// audit compares the accounts with the daemon's metrics and its log.
+func (l *ledger) audit(t *testing.T, w *world, before map[string]float64) {
+	t.Helper()
+	now := w.metrics()
+	since := func(name string, with ...string) float64 { return sum(now, name, with...) - sum(before, name, with...) }
+	all := 0
+	for cause, n := range l.causes {
+		all += n
+		if got := since("penstock_runs_finished_total", fmt.Sprintf("cause=%q", cause)); got != float64(n) {
+			t.Errorf("penstock_runs_finished_total{cause=%q} %v, want %d", cause, got, n)
+		}
+	}
+	for _, name := range []string{"penstock_runs_started_total", "penstock_runs_finished_total", "penstock_run_duration_seconds_count", "penstock_run_teardown_seconds_count"} {
+		if got := since(name); got != float64(all) {
+			t.Errorf("%s %v, want %d", name, got, all)
+		}
+	}
+	if got := since("penstock_admission_refused_total"); got != float64(l.refused["queue_timeout"]) {
+		t.Errorf("penstock_admission_refused_total %v, want %d", got, l.refused["queue_timeout"])
+	}
+	if killed := since("penstock_runs_oom_kills_total") > 0; w.kernel && killed != (l.causes["memory_limit"] > 0) {
+		t.Errorf("penstock_runs_oom_kills_total %v, with %d runs out of memory", killed, l.causes["memory_limit"])
+	}
+	for _, name := range []string{"penstock_queue_waiting", "penstock_reserved_memory_bytes", "penstock_runs_active", "penstock_runs_stalled", "penstock_groups_leaked", "penstock_streams_open", "penstock_cgroup_tree_processes"} {
+		if got := sum(now, name); got != 0 {
+			t.Errorf("%s %v at the end", name, got)
+		}
+	}
+	l.auditLog(t, w)
+	t.Logf("causes %v; not started %v; scripts %v", sorted(l.causes), sorted(l.refused), sorted(l.scripts))
+}
+
+// auditLog wants exactly one line for each run, with its cause.
+func (l *ledger) auditLog(t *testing.T, w *world) {
+	type line struct {
+		Message, Path, Cause, Level string
+		RunID                       string `json:"run_id"`
+		Status                      int
+	}
+	seen := map[string]int{}
+	lines := bufio.NewScanner(strings.NewReader(w.Log()))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		raw := lines.Bytes()
+		var e struct {
+			line
+			Msg string `json:"msg"`
+		}
+		if err := json.Unmarshal(raw, &e); err != nil {
+			t.Errorf("log line %q: %v", raw, err)
+			continue
+		}
+		if e.Level == "ERROR" || e.Level == "WARN" && e.Msg != "request" {
+			t.Errorf("the daemon complains: %s", raw)
+		}
+		want, ok := l.lines[e.RunID]
+		if e.Msg != "request" || !strings.HasSuffix(e.Path, "/chat/completions") || !ok {
+			continue
+		}
+		seen[e.RunID]++
+		if e.Cause != want.cause || want.status != 0 && e.Status != want.status {
+			t.Errorf("%s: log line with cause %q, status %d, want %q, %d", want.name, e.Cause, e.Status, want.cause, want.status)
+		}
+	}
+	for id, want := range l.lines {
+		if seen[id] != 1 {
+			t.Errorf("%s %s: %d lines in the log, want 1", want.name, id, seen[id])
+		}
+	}
+}
+
+func sorted(n map[string]int) string {
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(n)) {
+		fmt.Fprintf(&b, " %s:%d", k, n[k])
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// state is what must be as it was when nothing runs.
+type state struct {
+	files, goroutines, dying float64
+}
+
+func (w *world) state(t *testing.T) state {
+	t.Helper()
+	http.DefaultClient.CloseIdleConnections()
+	routines := w.metrics()["go_goroutines"] // /health tells the last second's
+	return state{files: float64(w.openFiles()), goroutines: routines, dying: w.flat("runs/cgroup.stat")["nr_dying_descendants"]}
+}
+
+// nothingLeft compares with the state before.
+func (w *world) nothingLeft(t *testing.T, before state) {
+	t.Helper()
+	var now state
+	if err := until(goneWithin, func() error {
+		if g, p := w.Groups(), w.marked(); len(g)+len(p) > 0 {
+			return fmt.Errorf("left: groups %v, processes %v", g, p)
+		}
+		if now = w.state(t); now.files > before.files || now.goroutines > before.goroutines {
+			return fmt.Errorf("grew: %+v, before %+v", now, before)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	t.Logf("before %+v, after %+v", before, now)
+}
