@@ -53,20 +53,12 @@ func TestChildGetsExactlyItsEnvironment(t *testing.T) {
 
 func TestChildHasOnlyItsThreeFiles(t *testing.T) {
 	s := open(t, false)
-	// A descriptor the daemon was born with, not marked close-on-exec. The
-	// launcher marks those once, when it is opened.
+	// A descriptor that is not marked close-on-exec, made after the launcher.
 	fd, err := syscall.Open("/dev/null", syscall.O_RDONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer syscall.Close(fd)
-	l, err := openLauncher(filepath.Join(s.root.Path(), "cgroup.procs"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.close(); err != nil {
-		t.Fatal(err)
-	}
 	j := newJob(t, "run_fds", "echo up; exec sleep 600")
 	p := j.mustStart(s)
 	j.says("up")

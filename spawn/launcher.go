@@ -13,25 +13,29 @@ import (
 var errClosed = errors.New("spawner is closed")
 
 // launcher is one OS thread from which every child is born. Mount namespace,
-// capability sets, no_new_privs and Landlock domain belong to a thread, so the
-// thread prepares itself once and children inherit all of it, while the
-// daemon's other threads keep their rights over the groups.
+// capability sets and no_new_privs belong to a thread, so the thread prepares
+// itself once and children inherit all of it, while the daemon's other threads
+// keep their rights over the groups. What would bind the thread itself, or must
+// not be shared by two runs, is the seal each child puts on by itself.
 type launcher struct {
 	jobs   chan func()
 	quit   chan struct{}
 	done   chan struct{}
+	seal   seal
+	mounts bool   // the thread has a mount namespace of its own
 	escape string // Isolation.Escape
-	proof  bool   // escape names a mechanism that works
-	gap    error  // why escapeNamespaceOnly
+	proof  bool   // escape names mechanisms that work
+	gap    error  // why escapeRootAlone
 }
 
 // openLauncher starts the thread and prepares it. procs is a cgroup.procs file
 // which must be out of its reach afterwards; an error is only about what holds
-// in every mode, a missing escape-proofing is told in l.escape.
-func openLauncher(procs string) (*launcher, error) {
-	l := &launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{})}
+// in every mode, a missing escape-proofing is told in l.escape. abstract leaves
+// the host's abstract sockets open to children.
+func openLauncher(procs string, abstract bool) (*launcher, error) {
+	l := &launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), seal: unsealed()}
 	ready := make(chan error, 1)
-	go l.main(procs, ready)
+	go l.main(procs, abstract, ready)
 	if err := <-ready; err != nil {
 		<-l.done
 		return nil, err
@@ -39,13 +43,13 @@ func openLauncher(procs string) (*launcher, error) {
 	return l, nil
 }
 
-func (l *launcher) main(procs string, ready chan<- error) {
+func (l *launcher) main(procs string, abstract bool, ready chan<- error) {
 	runtime.LockOSThread()
 	// Never the process's first thread: /proc/PID shows that one's namespace,
 	// and the runtime can't end it.
 	if unix.Gettid() == unix.Getpid() {
 		taken := make(chan error, 1)
-		go l.main(procs, taken)
+		go l.main(procs, abstract, taken)
 		err := <-taken
 		runtime.UnlockOSThread()
 		ready <- err
@@ -53,8 +57,8 @@ func (l *launcher) main(procs string, ready chan<- error) {
 	}
 	// The goroutine returns without unlocking, so the runtime ends the thread.
 	defer close(l.done)
-	if err := l.prepare(procs); err != nil {
-		ready <- err
+	if err := l.prepare(procs, abstract); err != nil {
+		ready <- errors.Join(err, l.seal.open())
 		return
 	}
 	ready <- nil
@@ -90,7 +94,7 @@ func (l *launcher) close() error {
 	defer timer.Stop()
 	select {
 	case <-l.done:
-		return nil
+		return l.seal.open()
 	case <-timer.C:
 		return errors.New("close launcher: a start still holds its thread")
 	}

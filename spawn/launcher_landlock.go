@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,22 +24,59 @@ const (
 		unix.LANDLOCK_ACCESS_FS_MAKE_SYM | unix.LANDLOCK_ACCESS_FS_REFER
 )
 
-// sealLandlock puts the calling thread into a Landlock domain that may write
-// everywhere but below the cgroup mounts. Needs no privilege beyond
-// no_new_privs. The price: mount(2) is refused inside such a domain, so a CLI
-// that brings a bubblewrap sandbox can't start it.
-func sealLandlock() error {
+// landlockABI is what the kernel speaks; 0 where it has no Landlock or has it
+// switched off.
+func landlockABI() int {
 	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
-		return fmt.Errorf("landlock: not in this kernel: %w", errno)
+		return 0
 	}
-	// Below ABI 2 a domain forbids every rename between directories.
-	if abi < 2 {
-		return fmt.Errorf("landlock: ABI %d: 2 or newer is needed (Linux 5.19)", abi)
+	return int(abi)
+}
+
+// scopeABI is the first ABI with scopes (Linux 6.12).
+const scopeABI = 6
+
+// scopes are what a domain closes beside files: signals to processes outside,
+// and, unless they are to stay open, abstract sockets made outside.
+func scopes(abi int, abstract bool) uint64 {
+	switch {
+	case abi < scopeABI:
+		return 0
+	case abstract:
+		return unix.LANDLOCK_SCOPE_SIGNAL
+	}
+	return unix.LANDLOCK_SCOPE_SIGNAL | unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET
+}
+
+// apartDomain makes a rule set whose domain is there for its walls alone:
+// ptrace_may_access refuses every process outside, so that the root, cwd,
+// descriptors, environment and memory in /proc of the daemon, of other runs and
+// of the host stay closed to a child. A domain that handles file access would
+// forbid mount(2) and with it every CLI's own sandbox, so it is one of scopes
+// where the kernel has these.
+func apartDomain(abstract bool) (fd int, err error) {
+	if landlockABI() < scopeABI {
+		return writesDomain(abstract)
+	}
+	return createRuleset(unix.LandlockRulesetAttr{Scoped: scopes(scopeABI, abstract)})
+}
+
+// writesDomain makes a rule set that also allows writing everywhere but below
+// the cgroup mounts. It needs no privilege. The price: mount(2) is refused
+// inside such a domain, so a CLI that brings a bubblewrap sandbox can't start
+// it.
+func writesDomain(abstract bool) (fd int, err error) {
+	abi := landlockABI()
+	switch {
+	case abi == 0:
+		return -1, errors.New("landlock: not in this kernel, or switched off")
+	case abi < 2: // there a domain forbids every rename between directories
+		return -1, fmt.Errorf("landlock: ABI %d: 2 or newer is needed (Linux 5.19)", abi)
 	}
 	mounts, err := threadMounts()
 	if err != nil {
-		return err
+		return -1, err
 	}
 	var points []string
 	for _, m := range mounts {
@@ -47,20 +85,16 @@ func sealLandlock() error {
 		}
 	}
 	if len(points) == 0 {
-		return fmt.Errorf("landlock: no cgroup mount in mountinfo")
+		return -1, errors.New("landlock: no cgroup mount in mountinfo")
 	}
-	rules, err := newRuleset(int(abi))
+	rules, err := newRuleset(abi, scopes(abi, abstract))
 	if err != nil {
-		return err
+		return -1, err
 	}
-	defer unix.Close(rules.fd)
 	if err := rules.allowAround("/", points); err != nil {
-		return err
+		return -1, errors.Join(err, unix.Close(rules.fd))
 	}
-	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(rules.fd), 0, 0); errno != 0 {
-		return fmt.Errorf("landlock_restrict_self: %w", errno)
-	}
-	return nil
+	return rules.fd, nil
 }
 
 // ruleset is a Landlock rule set under construction.
@@ -69,21 +103,28 @@ type ruleset struct {
 	dirs, files uint64 // rights granted below directories, on single files
 }
 
-func newRuleset(abi int) (*ruleset, error) {
-	r := &ruleset{dirs: landlockWrites, files: landlockFileWrites}
+func newRuleset(abi int, scoped uint64) (r *ruleset, err error) {
+	r = &ruleset{dirs: landlockWrites, files: landlockFileWrites}
 	if abi >= 3 {
 		r.dirs |= unix.LANDLOCK_ACCESS_FS_TRUNCATE
 		r.files |= unix.LANDLOCK_ACCESS_FS_TRUNCATE
 	}
-	// Only the first member is passed: older kernels don't know the others.
-	attr := unix.LandlockRulesetAttr{Handled_access_fs: r.dirs}
-	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET,
-		uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr.Handled_access_fs), 0)
-	if errno != 0 {
-		return nil, fmt.Errorf("landlock_create_ruleset: %w", errno)
+	r.fd, err = createRuleset(unix.LandlockRulesetAttr{Handled_access_fs: r.dirs, Scoped: scoped})
+	return r, err
+}
+
+// createRuleset passes no more members than are asked for: older kernels don't
+// know the others. The descriptor is close-on-exec.
+func createRuleset(attr unix.LandlockRulesetAttr) (fd int, err error) {
+	size := unsafe.Sizeof(attr.Handled_access_fs)
+	if attr.Scoped != 0 {
+		size = unsafe.Offsetof(attr.Scoped) + unsafe.Sizeof(attr.Scoped)
 	}
-	r.fd = int(fd)
-	return r, nil
+	got, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
+	if errno != 0 {
+		return -1, fmt.Errorf("landlock_create_ruleset: %w", errno)
+	}
+	return int(got), nil
 }
 
 // allowAround grants writing below every entry of dir except the points, whose

@@ -4,35 +4,40 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// What Isolation.Escape says of a daemon that is root.
+// What Isolation.Escape says where all is as it can be.
 const (
-	escapeBoth          = "mount namespace, landlock"
-	escapeNamespaceOnly = "mount namespace (no Landlock: root runs can pass through another user's process)"
+	escapeRoot = "mount namespace, landlock, seccomp"
+	escapeUser = "landlock, seccomp"
+	// escapeRootAlone is root on a kernel without Landlock.
+	escapeRootAlone = "mount namespace, seccomp (no Landlock: a run can pass through another process)"
 )
 
 // withheld are the capabilities no child of a root daemon gets: to undo the mounts
 // (SYS_ADMIN), to reach or read the daemon through /proc (SYS_PTRACE; PERFMON
 // suffices for environ and maps on newer kernels, CHECKPOINT_RESTORE for
-// map_files), and to reach the kernel's own memory.
+// map_files), to reach the kernel's own memory, and to make a node of a disk
+// and write to what is on it (MKNOD).
 func withheld() []uintptr {
 	return []uintptr{
 		unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_PERFMON, unix.CAP_CHECKPOINT_RESTORE,
-		unix.CAP_BPF, unix.CAP_SYS_MODULE, unix.CAP_SYS_RAWIO,
+		unix.CAP_BPF, unix.CAP_SYS_MODULE, unix.CAP_SYS_RAWIO, unix.CAP_MKNOD,
 	}
 }
 
-// prepare runs on the launcher thread. Root gets a mount namespace of its own
-// with read-only cgroup mounts, and a Landlock domain where the kernel has it;
-// who may not have the namespace gets a Landlock domain that holds the writes.
-func (l *launcher) prepare(procs string) error {
+// prepare runs on the launcher thread: what children inherit from it, and the
+// seal that each of them puts on.
+func (l *launcher) prepare(procs string, abstract bool) error {
 	// Descriptors the daemon itself was born with would reach every child.
 	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("close_range: mark inherited descriptors close-on-exec: %w", err)
+	}
+	var err error
+	if l.seal.noFile, err = noFileLimit(); err != nil {
+		return err
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("prctl PR_SET_NO_NEW_PRIVS: %w", err)
@@ -40,44 +45,51 @@ func (l *launcher) prepare(procs string) error {
 	if err := dropInherited(); err != nil {
 		return err
 	}
-	nsErr := sealMounts()
-	if nsErr == nil {
-		nsErr = dropBounding(withheld()...)
+	if seccompWorks() {
+		l.seal.filter = noClone3()
 	}
-	if nsErr == nil {
-		nsErr = sealed(procs)
-	}
-	if nsErr == nil {
-		l.escape, l.proof = escapeBoth, true
-		if l.gap = sealProcesses(); l.gap != nil {
-			l.escape = escapeNamespaceOnly
-		}
+	rootErr := l.asRoot(procs, abstract)
+	if rootErr == nil {
 		return nil
 	}
-	llErr := sealLandlock()
-	if llErr == nil {
-		llErr = sealed(procs)
-	}
-	if llErr == nil {
-		l.escape, l.proof = "landlock", true
+	userErr := l.asUser(procs, abstract)
+	if userErr == nil {
 		return nil
 	}
-	l.escape = fmt.Sprintf("none: %v; %v", nsErr, llErr)
+	l.escape = fmt.Sprintf("none: %v; %v", rootErr, userErr)
 	return nil
 }
 
-// sealed proves on the calling thread that a cgroup.procs file can't be opened
-// for writing. Opening it writes nothing.
-func sealed(procs string) error {
-	fd, err := unix.Open(procs, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EACCES) {
-		return nil
+// asRoot gives the thread a mount namespace of its own with read-only cgroup
+// mounts, takes from its children what could undo that, and walls each of them
+// off where the kernel has Landlock.
+func (l *launcher) asRoot(procs string, abstract bool) error {
+	if err := sealMounts(); err != nil {
+		return err
 	}
-	if err != nil {
-		return &os.PathError{Op: "open", Path: procs, Err: err}
+	l.mounts = true
+	if err := dropBounding(withheld()...); err != nil {
+		return err
 	}
-	if err := unix.Close(fd); err != nil {
-		return &os.PathError{Op: "close", Path: procs, Err: err}
+	l.seal.domain, l.gap = apartDomain(abstract)
+	if err := l.seal.probe(procs); err != nil {
+		return errors.Join(err, l.seal.open())
 	}
-	return fmt.Errorf("open %s: still writable from the launcher thread", procs)
+	l.escape, l.proof = escapeRoot, true
+	if l.gap != nil {
+		l.escape = escapeRootAlone
+	}
+	return nil
+}
+
+// asUser is for who may not have a mount namespace.
+func (l *launcher) asUser(procs string, abstract bool) (err error) {
+	if l.seal.domain, err = writesDomain(abstract); err != nil {
+		return err
+	}
+	if err := l.seal.probe(procs); err != nil {
+		return err
+	}
+	l.escape, l.proof, l.gap = escapeUser, true, nil
+	return nil
 }

@@ -45,8 +45,8 @@ func script(t *testing.T, l *launcher, text string) string {
 	defer out.Close()
 	answer := make(chan birth, 1)
 	err = l.do(t.Context(), func() {
-		p, err := os.StartProcess("/bin/sh", []string{"sh", "-c", text}, &os.ProcAttr{
-			Env: []string{"PATH=" + os.Getenv("PATH")}, Files: []*os.File{nil, out, out}})
+		p, err := l.seal.bear("/bin/sh", []string{"sh", "-c", text}, &os.ProcAttr{
+			Env: []string{"PATH=" + os.Getenv("PATH")}, Files: []*os.File{out, out, out}})
 		answer <- birth{p, err}
 	})
 	if err != nil {
@@ -76,15 +76,15 @@ func needRoot(t *testing.T) {
 // rootEscape is what this kernel gives a daemon that is root.
 func rootEscape() string {
 	if landlockABI() < 2 {
-		return escapeNamespaceOnly
+		return escapeRootAlone
 	}
-	return escapeBoth
+	return escapeRoot
 }
 
 func TestLauncherSealsTheCgroupTree(t *testing.T) {
 	needRoot(t)
 	procs := unifiedProcs(t)
-	l, err := openLauncher(procs)
+	l, err := openLauncher(procs, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,9 +108,15 @@ func TestLauncherSealsTheCgroupTree(t *testing.T) {
 	if got := script(t, l, "echo x > /dev/null && cat "+procs+" >/dev/null && echo FINE"); got != "FINE\n" {
 		t.Errorf("ordinary work in a child: %q", got)
 	}
-	if err := sealed(procs); err == nil {
+	if !writable(procs) {
 		t.Error("the daemon's own threads lost the tree")
 	}
+}
+
+// writable opens a file for writing, and writes nothing.
+func writable(path string) bool {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	return err == nil && f.Close() == nil
 }
 
 func TestLauncherThreadIsItsOwn(t *testing.T) {
@@ -119,7 +125,7 @@ func TestLauncherThreadIsItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := openLauncher(unifiedProcs(t))
+	l, err := openLauncher(unifiedProcs(t), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +156,7 @@ func TestLauncherThreadIsItsOwn(t *testing.T) {
 
 func TestLauncherChildrenAreStripped(t *testing.T) {
 	needRoot(t)
-	l, err := openLauncher(unifiedProcs(t))
+	l, err := openLauncher(unifiedProcs(t), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +181,7 @@ func TestLauncherChildrenAreStripped(t *testing.T) {
 	for _, name := range []string{"CapBnd", "CapPrm", "CapEff"} {
 		for _, c := range []int{
 			unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_PERFMON, unix.CAP_BPF,
-			unix.CAP_CHECKPOINT_RESTORE, unix.CAP_SYS_MODULE, unix.CAP_SYS_RAWIO,
+			unix.CAP_CHECKPOINT_RESTORE, unix.CAP_SYS_MODULE, unix.CAP_SYS_RAWIO, unix.CAP_MKNOD,
 		} {
 			if n := set(name); n&(1<<c) != 0 {
 				t.Errorf("%s %x has capability %d", name, n, c)
@@ -197,18 +203,14 @@ func TestLauncherTakesNothingWhenCancelled(t *testing.T) {
 	}
 }
 
-// TestLandlockSeal puts a thread of its own, never to be used again, into the
-// domain that a daemon without root gets.
-func TestLandlockSeal(t *testing.T) {
+// TestUserSeal gives children the seal that those of a daemon without root get.
+func TestUserSeal(t *testing.T) {
 	procs := unifiedProcs(t)
-	if os.Geteuid() == 0 {
-		if err := sealed(procs); err == nil {
-			t.Fatal("the tree is sealed already: nothing to prove")
-		}
+	if os.Geteuid() == 0 && !writable(procs) {
+		t.Fatal("the tree is sealed already: nothing to prove")
 	}
-	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if errno != 0 || abi < 2 {
-		err := sealLandlock() // refused before it restricts anything
+	domain, err := writesDomain(false)
+	if landlockABI() < 2 {
 		if err == nil || !strings.Contains(err.Error(), "landlock") {
 			t.Fatalf("without Landlock: %v", err)
 		}
@@ -217,21 +219,15 @@ func TestLandlockSeal(t *testing.T) {
 		}
 		t.Skipf("this kernel lacks Landlock ABI 2: %v", err)
 	}
-	dir := t.TempDir()
-	l := &launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{})}
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), seal: seal{domain: domain, filter: noClone3()}}
 	ready := make(chan error, 1)
 	go func() {
 		defer close(l.done)
-		runtime.LockOSThread()
-		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-			ready <- err
-			return
-		}
-		if err := sealLandlock(); err != nil {
-			ready <- err
-			return
-		}
-		ready <- sealed(procs)
+		runtime.LockOSThread() // for good: the thread is not to be used again
+		ready <- unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 		for {
 			select {
 			case job := <-l.jobs:
@@ -245,14 +241,43 @@ func TestLandlockSeal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.close()
+	proved := make(chan error, 1)
+	if err := l.do(t.Context(), func() { proved <- l.seal.probe(procs) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-proved; err != nil {
+		t.Errorf("probe: %v", err)
+	}
 	for _, way := range []string{procs, "/proc/" + strconv.Itoa(os.Getpid()) + "/root" + procs} {
 		if got := script(t, l, "exec 3>>"+way+" && echo OPEN"); strings.Contains(got, "OPEN") {
 			t.Errorf("a child opened %s for writing", way)
 		}
 	}
+	dir := t.TempDir()
 	got := script(t, l, "cd "+dir+" && echo x >/dev/null && mkdir a b && echo 1 >a/f && mv a/f b/g && : >b/g && rm -r a b && echo FINE")
 	if got != "FINE\n" {
 		t.Errorf("ordinary work in a Landlock domain: %q", got)
+	}
+	if !writable(procs) && os.Geteuid() == 0 {
+		t.Error("the daemon's own threads lost the tree")
+	}
+}
+
+// A probe that finds something open says so.
+func TestProbeTellsWhatIsOpen(t *testing.T) {
+	needRoot(t)
+	procs := unifiedProcs(t)
+	bare := unsealed()
+	if err := bare.probe(procs); err == nil || !strings.Contains(err.Error(), "still writable") {
+		t.Errorf("without a seal: %v", err)
+	}
+	if err := bare.probe("/proc/sys/nothing/here"); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("a file that isn't there: %v", err)
+	}
+	half := seal{domain: -1}
+	half.filter = noClone3()
+	if err := half.probe("/proc/self/nothing"); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("root needs no no_new_privs for a filter: %v", err)
 	}
 }
 

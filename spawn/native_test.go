@@ -18,10 +18,10 @@ import (
 	"penstock/cgroup"
 )
 
-// TestMain lets the test binary be a hostile child (see passthrough_test.go).
+// TestMain lets the test binary be a hostile child (see hostile_test.go).
 func TestMain(m *testing.M) {
-	if target := os.Getenv(throughVariable); target != "" {
-		os.Exit(passThrough(target))
+	if does := os.Getenv(hostileVariable); does != "" {
+		os.Exit(hostile(does))
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -34,8 +34,8 @@ type Spawner struct {
 	closing bool
 	live    map[*Process]struct{}
 	kept    map[string]*cgroup.Group // leftovers to be claimed
-	starts  sync.WaitGroup // under way
-	watches sync.WaitGroup // supervisors
+	starts  sync.WaitGroup           // under way
+	watches sync.WaitGroup           // supervisors
 }
 
 // Open takes the cgroup root, clears what an earlier daemon left below it,
@@ -78,7 +78,7 @@ func (s *Spawner) prepare(ctx context.Context, o Options) (err error) {
 		s.log.Warn("an earlier daemon left groups behind",
 			"removed", s.swept.Groups, "processes", s.swept.Processes, "still_there", s.swept.Left)
 	}
-	if s.launcher, err = openLauncher(filepath.Join(s.root.Path(), "cgroup.procs")); err != nil {
+	if s.launcher, err = openLauncher(filepath.Join(s.root.Path(), "cgroup.procs"), false); err != nil {
 		return fmt.Errorf("launcher: %w", err)
 	}
 	if !s.launcher.proof {

@@ -83,7 +83,7 @@ func (s *Spawner) bear(ctx context.Context, c Command, g *cgroup.Group) (*os.Pro
 			answer <- birth{err: context.Cause(ctx)}
 			return
 		}
-		proc, err := os.StartProcess(c.Argv[0], c.Argv, attr)
+		proc, err := s.launcher.seal.bear(c.Argv[0], c.Argv, attr)
 		answer <- birth{proc, err}
 	})
 	if err != nil {

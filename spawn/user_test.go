@@ -85,7 +85,7 @@ func asUser(t *testing.T) {
 		t.Errorf("survived %d", o.Survived)
 	}
 	if s.launcher.proof {
-		if s.launcher.escape != "landlock" {
+		if s.launcher.escape != escapeUser {
 			t.Errorf("escape proofing %q", s.launcher.escape)
 		}
 		if at := unifiedPath(out); strings.Contains(out, "DID") || !strings.HasSuffix(at, "/run_user") {

@@ -1,0 +1,81 @@
+package spawn
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// hostileVariable makes this test binary do one hostile thing and tell how it went.
+const hostileVariable = "PENSTOCK_HOSTILE"
+
+// hostile does "verb argument"; what works is told in capitals.
+func hostile(does string) int {
+	verb, argument, _ := strings.Cut(does, " ")
+	acts := map[string]func(string) error{
+		"clone3": bornInto, "connect": connect, "signal": sendSignal, "trace": trace,
+	}
+	if verb == "through" {
+		return passThrough(argument)
+	}
+	if err := acts[verb](argument); err != nil {
+		fmt.Println("refused:", err)
+		return 0
+	}
+	fmt.Println("DONE", does)
+	return 0
+}
+
+// bornInto gives birth in another group: clone3 takes an O_PATH descriptor.
+func bornInto(group string) error {
+	fd, err := syscall.Open(group, 0x200000 /* O_PATH */ |syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	c := exec.Command("/bin/true")
+	c.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
+	return c.Run()
+}
+
+func connect(address string) error {
+	c, err := net.Dial("unix", address)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+func sendSignal(pid string) error {
+	n, err := strconv.Atoi(pid)
+	if err != nil {
+		return err
+	}
+	return syscall.Kill(n, 0)
+}
+
+func trace(pid string) error {
+	n, err := strconv.Atoi(pid)
+	if err != nil {
+		return err
+	}
+	return syscall.PtraceAttach(n)
+}
+
+// newHostile is a job that is this test binary; several deeds are one process each.
+func newHostile(t testing.TB, id string, deeds ...string) *job {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, d := range deeds {
+		fmt.Fprintf(&text, "%s='%s' %s\n", hostileVariable, d, self)
+	}
+	return newJob(t, id, text.String())
+}

@@ -1,0 +1,170 @@
+package spawn
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// atCwd is AT_FDCWD as a raw call wants it.
+const atCwd = ^uintptr(-unix.AT_FDCWD - 1)
+
+// seal is what each child puts on between birth and execve, from which there
+// is no way back: os.StartProcess has no place for it.
+type seal struct {
+	domain int             // Landlock rule set, one domain per child of it; -1 is none
+	filter *unix.SockFprog // nil is none
+	noFile *syscall.Rlimit // the daemon's own, before the Go runtime raised it
+}
+
+// unsealed is the seal that holds nothing.
+func unsealed() seal { return seal{domain: -1} }
+
+// open gives the rule set back.
+func (s *seal) open() error {
+	if s.domain < 0 {
+		return nil
+	}
+	err := unix.Close(s.domain)
+	s.domain = -1
+	return err
+}
+
+// bear starts a program as os.StartProcess does, sealed; of attr.Sys it knows
+// Credential, UseCgroupFD and CgroupFD, and every child gets a session of its
+// own. To be called on the launcher thread.
+func (s *seal) bear(path string, argv []string, attr *os.ProcAttr) (*os.Process, error) {
+	b, err := s.newborn(path, argv, attr)
+	if err != nil {
+		return nil, err
+	}
+	pid, f, err := b.deliver(attr.Files)
+	runtime.KeepAlive(argv)
+	if err != nil {
+		return nil, &os.PathError{Op: "fork/exec", Path: path, Err: err}
+	}
+	if f.stage != stageNone {
+		return nil, &os.PathError{Op: "fork/exec", Path: path, Err: f.err()}
+	}
+	return os.FindProcess(pid)
+}
+
+func (f fate) err() error {
+	if f.stage == stageSeal {
+		return fmt.Errorf("put on the seal: %w", f.errno)
+	}
+	return f.errno
+}
+
+// newborn lays out what the child needs.
+func (s *seal) newborn(path string, argv []string, attr *os.ProcAttr) (*newborn, error) {
+	b := &newborn{domain: s.domain, filter: s.filter, noFile: s.noFile}
+	b.clone = cloneArgs{flags: sharing, exitSignal: uint64(unix.SIGCHLD)}
+	var err error
+	if b.path, err = syscall.BytePtrFromString(path); err != nil {
+		return nil, err
+	}
+	if attr.Dir != "" {
+		if b.dir, err = syscall.BytePtrFromString(attr.Dir); err != nil {
+			return nil, err
+		}
+	}
+	if b.argv, err = pointers(argv); err != nil {
+		return nil, err
+	}
+	if b.envv, err = pointers(attr.Env); err != nil {
+		return nil, err
+	}
+	if attr.Sys == nil {
+		return b, nil
+	}
+	if attr.Sys.UseCgroupFD {
+		b.clone.flags |= unix.CLONE_INTO_CGROUP
+		b.clone.cgroup = uint64(attr.Sys.CgroupFD)
+	}
+	if b.credential = attr.Sys.Credential; b.credential != nil && len(b.credential.Groups) > 0 {
+		b.groups = &b.credential.Groups[0]
+	}
+	return b, nil
+}
+
+// deliver forks and hears what the child has to say: stageNone when it executes.
+func (b *newborn) deliver(files []*os.File) (pid int, f fate, err error) {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return 0, f, err
+	}
+	read := os.NewFile(uintptr(pipe[0]), "birth")
+	defer read.Close()
+	kept, err := b.aside(pipe[1], files)
+	defer func() {
+		for _, fd := range kept {
+			_ = unix.Close(fd) // a copy that nobody wrote to
+		}
+	}()
+	if err != nil {
+		return 0, f, errors.Join(err, unix.Close(pipe[1]))
+	}
+	child, errno := b.fork()
+	runtimeAfterFork()
+	runtime.KeepAlive(files)
+	runtime.KeepAlive(b)
+	if err := unix.Close(pipe[1]); err != nil {
+		return 0, f, err
+	}
+	for _, fd := range kept {
+		_ = unix.Close(fd)
+	}
+	kept = nil
+	if errno != 0 {
+		return 0, f, syscall.Errno(errno)
+	}
+	said := (*[unsafe.Sizeof(f)]byte)(unsafe.Pointer(&f))[:]
+	n, err := io.ReadFull(read, said)
+	if n == 0 && errors.Is(err, io.EOF) {
+		return int(child), fate{}, nil
+	}
+	var status unix.WaitStatus
+	for {
+		if _, waitErr := unix.Wait4(int(child), &status, 0, nil); waitErr != unix.EINTR {
+			return 0, f, errors.Join(err, waitErr)
+		}
+	}
+}
+
+// aside gives the child copies of its files and of the pipe above its stdio,
+// so that putting them in place overwrites none.
+func (b *newborn) aside(report int, files []*os.File) (kept []int, err error) {
+	above := func(fd uintptr) (uintptr, error) {
+		if fd >= uintptr(len(b.files)) {
+			return fd, nil
+		}
+		copied, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, len(b.files))
+		if err == nil {
+			kept = append(kept, copied)
+		}
+		return uintptr(copied), err
+	}
+	for i := range b.files {
+		if b.files[i], err = above(files[i].Fd()); err != nil {
+			return kept, err
+		}
+	}
+	b.report, err = above(uintptr(report))
+	return kept, err
+}
+
+// pointers is a list of C strings as execve takes it.
+func pointers(list []string) (**byte, error) {
+	all, err := syscall.SlicePtrFromStrings(list)
+	if err != nil {
+		return nil, err
+	}
+	return &all[0], nil
+}

@@ -1,0 +1,165 @@
+package spawn
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The runtime's own preparation of a fork. Go keeps these three for packages
+// that fork by themselves (go.dev/issue/67401).
+
+//go:linkname runtimeBeforeFork syscall.runtime_BeforeFork
+func runtimeBeforeFork()
+
+//go:linkname runtimeAfterFork syscall.runtime_AfterFork
+func runtimeAfterFork()
+
+//go:linkname runtimeAfterForkInChild syscall.runtime_AfterForkInChild
+func runtimeAfterForkInChild()
+
+// cloneArgs is struct clone_args of clone3(2), version 2.
+type cloneArgs struct {
+	flags, pidFD, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
+}
+
+// stage is what a newborn was about when it failed.
+type stage uint32
+
+const (
+	stageNone stage = iota
+	stageSession
+	stageIdentity
+	stageDirectory
+	stageFiles
+	stageSeal
+	stageExec
+	stageProbe // tells what the probe found instead of executing
+)
+
+// fate is what a newborn says through its pipe when it does not execute.
+type fate struct {
+	stage  stage
+	errno  syscall.Errno
+	second syscall.Errno // stageProbe only: of clone3
+}
+
+// newborn is everything the child needs between clone3 and execve, laid out
+// beforehand: it may not allocate, nor call what isn't a raw system call.
+type newborn struct {
+	clone      cloneArgs
+	path, dir  *byte // dir nil is the daemon's own
+	argv, envv **byte
+	files      [3]uintptr
+	report     uintptr // write end of a close-on-exec pipe
+	credential *syscall.Credential
+	groups     *uint32
+	noFile     *syscall.Rlimit
+	domain     int // Landlock rule set; -1 is none
+	filter     *unix.SockFprog
+	probe      *byte // a cgroup.procs file the child must not be able to open
+	fate       fate
+}
+
+// fork gives birth. The child leaves only by execve or exit.
+//
+//go:noinline
+//go:norace
+//go:nocheckptr
+func (b *newborn) fork() (pid, errno uintptr) {
+	// Everything the child touches is prepared, or shared stack slots would be
+	// written behind the parent's back.
+	var err syscall.Errno
+	var got uintptr
+	var i uintptr
+	runtimeBeforeFork()
+	pid, errno = vforkCall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&b.clone)), unsafe.Sizeof(b.clone))
+	if errno != 0 || pid != 0 {
+		return pid, errno // the caller calls runtimeAfterFork
+	}
+
+	b.fate.stage = stageSession
+	if _, _, err = syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0); err != 0 {
+		goto failed
+	}
+	runtimeAfterForkInChild()
+
+	b.fate.stage = stageIdentity
+	if b.credential != nil {
+		// Before the user id goes, and with it the right to do it. An unknown
+		// capability ends the list.
+		for i = 0; i < 64; i++ {
+			if _, _, err = syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, i, 0); err != 0 {
+				break
+			}
+		}
+		if !b.credential.NoSetGroups {
+			if _, _, err = syscall.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(b.credential.Groups)), uintptr(unsafe.Pointer(b.groups)), 0); err != 0 {
+				goto failed
+			}
+		}
+		if _, _, err = syscall.RawSyscall(unix.SYS_SETGID, uintptr(b.credential.Gid), 0, 0); err != 0 {
+			goto failed
+		}
+		if _, _, err = syscall.RawSyscall(unix.SYS_SETUID, uintptr(b.credential.Uid), 0, 0); err != 0 {
+			goto failed
+		}
+	}
+	// Keys of the daemon's session are not the run's. A kernel without keys, or
+	// a user with too many, is no reason to refuse.
+	_, _, _ = syscall.RawSyscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0)
+
+	b.fate.stage = stageDirectory
+	if b.dir != nil {
+		if _, _, err = syscall.RawSyscall(unix.SYS_CHDIR, uintptr(unsafe.Pointer(b.dir)), 0, 0); err != 0 {
+			goto failed
+		}
+	}
+
+	b.fate.stage = stageFiles
+	for i = 0; i < uintptr(len(b.files)); i++ {
+		if _, _, err = syscall.RawSyscall(unix.SYS_DUP3, b.files[i], i, 0); err != 0 {
+			goto failed
+		}
+	}
+	if _, _, err = syscall.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(len(b.files)), 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != 0 {
+		goto failed
+	}
+	if b.noFile != nil {
+		if _, _, err = syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(b.noFile)), 0, 0, 0); err != 0 {
+			goto failed
+		}
+	}
+
+	b.fate.stage = stageSeal
+	if b.domain >= 0 {
+		if _, _, err = syscall.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(b.domain), 0, 0); err != 0 {
+			goto failed
+		}
+	}
+	if b.filter != nil {
+		if _, _, err = syscall.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, uintptr(unsafe.Pointer(b.filter))); err != 0 {
+			goto failed
+		}
+	}
+
+	if b.probe != nil {
+		b.fate.stage = stageProbe
+		_, _, b.fate.second = syscall.RawSyscall(unix.SYS_CLONE3, 0, 0, 0)
+		if got, _, err = syscall.RawSyscall6(unix.SYS_OPENAT, atCwd, uintptr(unsafe.Pointer(b.probe)), unix.O_WRONLY|unix.O_CLOEXEC, 0, 0, 0); err == 0 {
+			_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, got, 0, 0)
+		}
+		goto failed
+	}
+
+	b.fate.stage = stageExec
+	_, _, err = syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(b.path)), uintptr(unsafe.Pointer(b.argv)), uintptr(unsafe.Pointer(b.envv)))
+
+failed:
+	b.fate.errno = err
+	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, b.report, uintptr(unsafe.Pointer(&b.fate)), unsafe.Sizeof(b.fate))
+	for {
+		_, _, _ = syscall.RawSyscall(unix.SYS_EXIT, 253, 0, 0)
+	}
+}

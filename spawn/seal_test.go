@@ -1,0 +1,57 @@
+package spawn
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Neither a read-only mount nor Landlock is asked by CLONE_INTO_CGROUP.
+func TestNoBirthIntoAnotherGroup(t *testing.T) {
+	s := open(t, false)
+	root := s.root.Path()
+	other := newJob(t, "run_other", "echo up; exec sleep 600")
+	p := other.mustStart(s)
+	other.says("up")
+	deeds := []string{"clone3 " + root, "clone3 " + filepath.Dir(root), "clone3 " + groupDir(s, "run_other")}
+	out, _ := newHostile(t, "run_clone3", deeds...).run(s)
+	if strings.Contains(out, "DONE") || strings.Count(out, "refused: ") != len(deeds) {
+		t.Errorf("a child gave birth in another group:\n%s", out)
+	}
+	p.End(Cancelled)
+	awaitProcess(t, p)
+}
+
+// Two runs of the same user are strangers to each other.
+func TestRunsAreApart(t *testing.T) {
+	if landlockABI() < scopeABI {
+		if lab() {
+			return // documented: its kernel has no Landlock
+		}
+		t.Skipf("this kernel has Landlock ABI %d: scopes came with %d", landlockABI(), scopeABI)
+	}
+	s := open(t, false)
+	other := newJob(t, "run_other", "echo up; exec sleep 600")
+	p := other.mustStart(s)
+	other.says("up")
+	pid := p.PID()
+	outside, err := net.Listen("unix", fmt.Sprintf("@penstock-test-%d", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer outside.Close()
+	deeds := []string{
+		fmt.Sprintf("signal %d", pid), fmt.Sprintf("trace %d", pid), "connect " + outside.Addr().String(),
+	}
+	out, _ := newHostile(t, "run_stranger", deeds...).run(s)
+	if strings.Contains(out, "DONE") || strings.Count(out, "refused: ") != len(deeds) {
+		t.Errorf("a child could:\n%s", out)
+	}
+	if got, _ := newJob(t, "run_environ", fmt.Sprintf("cat /proc/%d/environ >/dev/null 2>&1 && echo READ; echo end", pid)).run(s); got != "end\n" {
+		t.Errorf("a child read another run's environment: %s", got)
+	}
+	p.End(Cancelled)
+	awaitProcess(t, p)
+}
