@@ -40,8 +40,9 @@ func observe(o prometheus.Observer, v float64, label, id string) {
 	o.Observe(v)
 }
 
-func add(c prometheus.Counter, v *uint64, unit float64) {
+// add makes no series of what is unknown: a zero would be read as a figure.
+func add(c *prometheus.CounterVec, v *uint64, unit float64, labels ...string) {
 	if v != nil {
-		c.Add(float64(*v) * unit)
+		c.WithLabelValues(labels...).Add(float64(*v) * unit)
 	}
 }

@@ -94,7 +94,7 @@ func (l *live) Collect(ch chan<- prometheus.Metric) {
 	cage := l.from.Isolation()
 	gauge(l.leaked, float64(cage.LeakedGroups))
 	ch <- prometheus.MustNewConstMetric(l.retries, prometheus.CounterValue, float64(cage.RemoveRetries))
-	for resource, by := range map[string]string{"memory": string(cage.Memory), "pids": string(cage.Pids), "kill": string(cage.Kill)} {
+	for resource, by := range map[string]string{"memory": string(cage.Memory), "pids": string(cage.Pids), "kill": string(cage.Kill), "cpu": string(cage.CPU)} {
 		if by != "" {
 			gauge(l.enforced, 1, resource, by)
 		}

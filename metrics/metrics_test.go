@@ -43,7 +43,7 @@ func exercised(t *testing.T) *Metrics {
 			return admit.Stats{Budget: 100, Reserved: 60, WaitingBy: map[string]int{"bot": 2, "uid:1": 1, "uid:2": 1}}
 		},
 		Isolation: func() spawn.Isolation {
-			return spawn.Isolation{Memory: "kernel", Pids: "watch", Kill: "kernel", LeakedGroups: 1, RemoveRetries: 4}
+			return spawn.Isolation{Memory: "kernel", Pids: "watch", Kill: "kernel", CPU: "kernel", LeakedGroups: 1, RemoveRetries: 4}
 		},
 	})
 	start := time.Unix(1700000000, 0)
@@ -143,6 +143,21 @@ func TestValues(t *testing.T) {
 	// What the host does not tell is absent, not zero.
 	if strings.Contains(text, `penstock_cgroup_memory_bytes{backend="sh"}`) {
 		t.Error("memory nobody measured is shown")
+	}
+}
+
+// Where nothing counts swapped, killed or read, nothing is said about it.
+func TestWhatIsNotCountedHasNoSeries(t *testing.T) {
+	m := New(Options{})
+	m.RunFinished(run.Record{ID: "run_1", Backend: "claude", Cause: spawn.Completed}, spawn.Outcome{Receipt: spawn.Receipt{CPUUserUsec: number(1)}})
+	text := exposition(t, m, "")
+	for _, name := range []string{"penstock_runs_oom_kills_total", "penstock_runs_pids_refused_total", "penstock_run_io_bytes_total", "penstock_run_memory_peak_bytes", "penstock_run_pids_peak", `penstock_run_cpu_seconds_total{backend="claude",mode="system"}`} {
+		if strings.Contains(text, "\n"+name) {
+			t.Errorf("%s is shown, and nobody told it", name)
+		}
+	}
+	if !strings.Contains(text, `penstock_run_cpu_seconds_total{backend="claude",mode="user"} 1e-06`) {
+		t.Error("what was told is missing")
 	}
 }
 

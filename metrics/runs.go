@@ -26,9 +26,9 @@ func newRunMetrics(r prometheus.Registerer) runMetrics {
 		first:       histogram("penstock_run_time_to_first_output_seconds", "From spawn to the first event of the command line agent.", firstSeconds, "backend"),
 		spawn:       histogram("penstock_run_spawn_seconds", "From making the group to the process running in it.", shortSeconds),
 		teardown:    histogram("penstock_run_teardown_seconds", "From the kill to the group's removal.", shortSeconds),
-		memory:      histogram("penstock_run_memory_peak_bytes", "Peak memory of a run's group.", memoryBytes, "backend"),
+		memory:      histogram("penstock_run_memory_peak_bytes", "Peak memory of a run's group; sampled where penstock_isolation_enforced says watch.", memoryBytes, "backend"),
 		memoryRatio: histogram("penstock_run_memory_peak_ratio", "Peak memory of a run's group as a part of its limit.", ratios, "backend"),
-		pids:        histogram("penstock_run_pids_peak", "Peak number of tasks in a run's group.", processes, "backend"),
+		pids:        histogram("penstock_run_pids_peak", "Peak number of tasks in a run's group; sampled where penstock_isolation_enforced says watch.", processes, "backend"),
 		cpu:         counter("penstock_run_cpu_seconds_total", "Processor time of finished runs.", "backend", "mode"),
 		io:          counter("penstock_run_io_bytes_total", "Bytes finished runs read from and wrote to block devices.", "backend", "op"),
 		oom:         counter("penstock_runs_oom_kills_total", "Processes the kernel killed in runs' groups for want of memory.", "backend"),
@@ -85,10 +85,10 @@ func (m runMetrics) used(backend, id string, r spawn.Receipt) {
 	if r.PidsPeak != nil {
 		observe(m.pids.WithLabelValues(backend), float64(*r.PidsPeak), "run_id", id)
 	}
-	add(m.cpu.WithLabelValues(backend, "user"), r.CPUUserUsec, microsecond)
-	add(m.cpu.WithLabelValues(backend, "system"), r.CPUSystemUsec, microsecond)
-	add(m.io.WithLabelValues(backend, "read"), r.IOReadBytes, 1)
-	add(m.io.WithLabelValues(backend, "write"), r.IOWriteBytes, 1)
-	add(m.oom.WithLabelValues(backend), r.OOMKills, 1)
-	add(m.refused.WithLabelValues(backend), r.PidsRefused, 1)
+	add(m.cpu, r.CPUUserUsec, microsecond, backend, "user")
+	add(m.cpu, r.CPUSystemUsec, microsecond, backend, "system")
+	add(m.io, r.IOReadBytes, 1, backend, "read")
+	add(m.io, r.IOWriteBytes, 1, backend, "write")
+	add(m.oom, r.OOMKills, 1, backend)
+	add(m.refused, r.PidsRefused, 1, backend)
 }

@@ -60,3 +60,30 @@ func idle(from, to vital) bool {
 	used := time.Duration(*to.cpu-*from.cpu) * time.Microsecond
 	return float64(used) < jitter*float64(to.at.Sub(from.at))
 }
+
+// doubtful says that only I/O can still be a sign of life.
+func (s *stillness) doubtful(v vital) bool {
+	return s.window > 0 && len(s.seen) > 0 && v.at.Sub(s.seen[0].at) >= s.window/2 && idle(s.seen[0], v)
+}
+
+// storageEvery is how often the processes of a still run are asked one by one
+// what they have read and written.
+const storageEvery = 4 * time.Second
+
+// storage is a run's I/O where its group doesn't count it: without the io
+// controller a program that waits for a slow disk would look dead.
+type storage struct {
+	asked time.Time
+	bytes *uint64
+}
+
+// at is nil while unknown.
+func (s *storage) at(now time.Time, read func() (uint64, error)) *uint64 {
+	if s.asked.IsZero() || now.Sub(s.asked) >= storageEvery {
+		s.asked, s.bytes = now, nil
+		if n, err := read(); err == nil {
+			s.bytes = &n
+		}
+	}
+	return s.bytes
+}

@@ -33,11 +33,29 @@ func (w *watcher) conclude() {
 	w.letGo()
 	w.release()
 	w.manager.concluded(record, outcome)
+	r.log.Info("run ended", record.told(outcome)...)
 	close(r.ended)
 	r.grown.beat()
 	if outcome.Err != nil || outcome.Leaked {
 		r.log.Warn("teardown", "leaked", outcome.Leaked, "err", outcome.Err)
 	}
+}
+
+// told is the one log line of a run: a durable one may end with no request left
+// to be logged.
+func (r Record) told(o spawn.Outcome) []any {
+	told := []any{"client", r.Client, "backend", r.Backend, "model", r.Model, "cause", string(r.Cause)}
+	if r.Started != nil && r.Ended != nil {
+		told = append(told, "seconds", r.Ended.Sub(*r.Started).Round(time.Millisecond).Seconds())
+	}
+	if r.Exit != nil {
+		told = append(told, "exit_code", *r.Exit)
+	}
+	if r.Signal != "" {
+		told = append(told, "signal", r.Signal)
+	}
+	return append(told, "output_bytes", r.OutputBytes, "processes_after_leader", r.Survived,
+		"spawn_seconds", o.Spawn.Seconds(), "teardown_seconds", o.Teardown.Seconds(), "leaked", o.Leaked, "receipt", *r.Receipt)
 }
 
 // keep saves the final record, also when the child has removed its directory.

@@ -28,6 +28,7 @@ type watched struct {
 type vigil struct {
 	shown stillness // for the snapshot
 	fatal stillness // ends the run; window 0 is never
+	io    storage   // where the groups don't count it
 }
 
 // dispatch looks at all live runs once a second. It is the only place that
@@ -79,6 +80,9 @@ func (v *vigil) look(r *Run, now time.Time) {
 		return
 	}
 	signs := newVital(now, spool+stderr, usage)
+	if signs.io == nil && (v.shown.doubtful(signs) || v.fatal.doubtful(signs)) {
+		signs.io = v.io.at(now, r.storageIO)
+	}
 	r.watched.Store(&watched{usage: usage, stalled: v.shown.look(signs)})
 	if v.fatal.window > 0 && v.fatal.look(signs) {
 		r.End(spawn.Stalled)
@@ -86,13 +90,26 @@ func (v *vigil) look(r *Run, now time.Time) {
 }
 
 func (r *Run) usage() (cgroup.Usage, error) {
-	r.mu.Lock()
-	p := r.process
-	r.mu.Unlock()
+	p := r.alive()
 	if p == nil {
 		return cgroup.Usage{}, errGone
 	}
 	return p.Usage()
+}
+
+func (r *Run) storageIO() (uint64, error) {
+	p := r.alive()
+	if p == nil {
+		return 0, errGone
+	}
+	return p.StorageIO()
+}
+
+// alive is nil once the run has ended.
+func (r *Run) alive() *spawn.Process {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.process
 }
 
 // sample reads the whole tree and publishes.

@@ -61,6 +61,36 @@ func TestStillness(t *testing.T) {
 	}
 }
 
+// Without the io controller a run that only moves data still lives, one that
+// does nothing doesn't, and a busy one is not asked.
+func TestStillnessWithoutIOController(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		bytes       func(second int) (uint64, error)
+		cpu         uint64 // microseconds a second
+		still, asks bool
+	}{
+		{"waits for a disk", func(s int) (uint64, error) { return uint64(s), nil }, 100, false, true},
+		{"waits for nothing", func(int) (uint64, error) { return 7, nil }, 100, true, true},
+		{"not to be asked", func(int) (uint64, error) { return 0, io.ErrUnexpectedEOF }, 100, true, true},
+		{"computes", func(int) (uint64, error) { return 7, nil }, 500_000, false, false},
+	} {
+		v := vigil{fatal: stillness{window: time.Minute}}
+		zero, asked, still := time.Unix(1000, 0), 0, false
+		for second := range 180 {
+			cpu := test.cpu * uint64(second)
+			signs := vital{at: zero.Add(time.Duration(second) * time.Second), output: 5, cpu: &cpu}
+			if v.fatal.doubtful(signs) {
+				signs.io = v.io.at(signs.at, func() (uint64, error) { asked++; return test.bytes(second) })
+			}
+			still = v.fatal.look(signs) || still
+		}
+		if still != test.still || (asked > 0) != test.asks || asked > 180/4 {
+			t.Errorf("%s: still %v after %d questions", test.name, still, asked)
+		}
+	}
+}
+
 func TestReadTail(t *testing.T) {
 	for _, test := range []struct{ in, want string }{
 		{"", ""}, {"short\n", "short"}, {"one\ntwo three\nfour\n", "four"},

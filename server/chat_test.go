@@ -265,7 +265,8 @@ func TestCancelQueued(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer queued.Body.Close()
-	if r := s.ask("GET", "/v1/runs/queued", ""); r.status != 200 || !strings.Contains(r.body, `"state":"queued"`) {
+	if r := s.ask("GET", "/v1/runs/queued", ""); r.status != 200 || !strings.Contains(r.body, `"state":"queued"`) ||
+		!strings.Contains(r.body, `"pids":{"limit":64}`) || strings.Contains(r.body, `"memory":""`) {
 		t.Errorf("%+v", r)
 	}
 	if r := s.ask("GET", "/v1/runs?state=queued", ""); !strings.Contains(r.body, `"id":"queued"`) {

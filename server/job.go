@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"penstock/admit"
 	"penstock/run"
 	"penstock/spawn"
@@ -18,6 +20,8 @@ type job struct {
 	durable                    bool // named by the caller: leaving only detaches
 	fingerprint                fingerprint
 	created                    time.Time
+	limits                     *specs.LinuxResources // what its run will have
+	held                       spawn.Enforced        // and who holds them
 	cancel                     context.CancelCauseFunc
 
 	mu    sync.Mutex

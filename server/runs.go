@@ -63,7 +63,7 @@ func runFilter(r *http.Request) (run.Filter, error) {
 
 // record is what can be told of a job that has no run yet.
 func (j *job) record() run.Record {
-	return run.Record{ID: j.id, Object: "run", State: stateQueued, Client: j.client, Backend: j.backend, Model: j.model, Created: j.created}
+	return run.Record{ID: j.id, Object: "run", State: stateQueued, Client: j.client, Backend: j.backend, Model: j.model, Created: j.created, Limits: j.limits, EnforcedBy: j.held}
 }
 
 func (d *daemon) getRun(w *reply, r *http.Request) error {

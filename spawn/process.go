@@ -17,6 +17,7 @@ type group interface {
 	Kill() error
 	WaitEmpty(context.Context) error
 	Usage() (cgroup.Usage, error)
+	StorageIO() (uint64, error)
 	Receipt() (cgroup.Receipt, error)
 	Remove(context.Context) error
 	Gone() <-chan struct{}
@@ -28,8 +29,8 @@ type Process struct {
 	group  group
 	leader leader
 	cmd    Command
-	log   *slog.Logger
-	bound time.Duration // of each wait of the teardown
+	log    *slog.Logger
+	bound  time.Duration // of each wait of the teardown
 
 	asked  chan struct{} // the daemon wants it to end
 	hurry  chan struct{} // ... and won't wait for it to exit by itself
@@ -110,6 +111,10 @@ func (p *Process) Outcome() Outcome {
 
 // Usage reads the group live; it fails once the group is removed.
 func (p *Process) Usage() (cgroup.Usage, error) { return p.group.Usage() }
+
+// StorageIO sums what its live processes have moved to and from storage, in
+// bytes, for where Usage doesn't tell; see cgroup.Group.
+func (p *Process) StorageIO() (uint64, error) { return p.group.StorageIO() }
 
 func (p *Process) isExited() bool {
 	select {

@@ -126,6 +126,7 @@ type Isolation struct {
 	Memory       cgroup.Enforcer `json:"memory"`
 	Pids         cgroup.Enforcer `json:"pids"`
 	Kill         cgroup.Enforcer `json:"kill"`
+	CPU          cgroup.Enforcer `json:"cpu,omitempty"`   // empty: cpu_max and cpu_weight can't be held
 	SelfTest     string          `json:"self_test"`       // "passed", "off", or "failed: ..."
 	Escape       string          `json:"escape_proofing"` // "mount namespace, landlock", "mount namespace (no Landlock: ...)", "landlock", "none: why"
 	LeakedGroups int             `json:"leaked_groups"`

@@ -110,7 +110,7 @@ func (s *Spawner) Isolation() Isolation {
 	}
 	return Isolation{
 		Mode: s.mode, Root: s.root.Path(),
-		Memory: e.Memory, Pids: e.Pids, Kill: e.Kill,
+		Memory: e.Memory, Pids: e.Pids, Kill: e.Kill, CPU: e.CPU,
 		SelfTest: tested, Escape: s.launcher.escape,
 		LeakedGroups: s.root.Leaked(), RemoveRetries: s.root.RemoveRetries(),
 	}
