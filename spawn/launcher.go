@@ -3,6 +3,7 @@ package spawn
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime"
 	"time"
 
@@ -22,7 +23,7 @@ type launcher struct {
 	quit   chan struct{}
 	done   chan struct{}
 	seal   seal
-	mounts bool   // the thread has a mount namespace of its own
+	hider  hider
 	escape string // Isolation.Escape
 	proof  bool   // escape names mechanisms that work
 	gap    error  // why escapeRootAlone
@@ -30,12 +31,14 @@ type launcher struct {
 
 // openLauncher starts the thread and prepares it. procs is a cgroup.procs file
 // which must be out of its reach afterwards; an error is only about what holds
-// in every mode, a missing escape-proofing is told in l.escape. abstract leaves
-// the host's abstract sockets open to children.
-func openLauncher(procs string, abstract bool) (*launcher, error) {
-	l := &launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), seal: unsealed()}
+// in every mode, a missing escape-proofing is told in l.escape.
+func openLauncher(procs string, h Hiding, log *slog.Logger) (*launcher, error) {
+	l := &launcher{
+		jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}),
+		seal: unsealed(), hider: hider{Hiding: h, log: log},
+	}
 	ready := make(chan error, 1)
-	go l.main(procs, abstract, ready)
+	go l.main(procs, ready)
 	if err := <-ready; err != nil {
 		<-l.done
 		return nil, err
@@ -43,13 +46,13 @@ func openLauncher(procs string, abstract bool) (*launcher, error) {
 	return l, nil
 }
 
-func (l *launcher) main(procs string, abstract bool, ready chan<- error) {
+func (l *launcher) main(procs string, ready chan<- error) {
 	runtime.LockOSThread()
 	// Never the process's first thread: /proc/PID shows that one's namespace,
 	// and the runtime can't end it.
 	if unix.Gettid() == unix.Getpid() {
 		taken := make(chan error, 1)
-		go l.main(procs, abstract, taken)
+		go l.main(procs, taken)
 		err := <-taken
 		runtime.UnlockOSThread()
 		ready <- err
@@ -57,13 +60,17 @@ func (l *launcher) main(procs string, abstract bool, ready chan<- error) {
 	}
 	// The goroutine returns without unlocking, so the runtime ends the thread.
 	defer close(l.done)
-	if err := l.prepare(procs, abstract); err != nil {
+	if err := l.prepare(procs); err != nil {
 		ready <- errors.Join(err, l.seal.open())
 		return
 	}
 	ready <- nil
+	rescan := time.NewTicker(hideEvery)
+	defer rescan.Stop()
 	for {
 		select {
+		case <-rescan.C:
+			l.hider.scan()
 		case job := <-l.jobs:
 			job()
 		case <-l.quit:

@@ -30,7 +30,7 @@ func withheld() []uintptr {
 
 // prepare runs on the launcher thread: what children inherit from it, and the
 // seal that each of them puts on.
-func (l *launcher) prepare(procs string, abstract bool) error {
+func (l *launcher) prepare(procs string) error {
 	// Descriptors the daemon itself was born with would reach every child.
 	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("close_range: mark inherited descriptors close-on-exec: %w", err)
@@ -48,11 +48,12 @@ func (l *launcher) prepare(procs string, abstract bool) error {
 	if seccompWorks() {
 		l.seal.filter = noClone3()
 	}
-	rootErr := l.asRoot(procs, abstract)
+	defer l.hider.scan() // before the first child
+	rootErr := l.asRoot(procs)
 	if rootErr == nil {
 		return nil
 	}
-	userErr := l.asUser(procs, abstract)
+	userErr := l.asUser(procs)
 	if userErr == nil {
 		return nil
 	}
@@ -63,15 +64,15 @@ func (l *launcher) prepare(procs string, abstract bool) error {
 // asRoot gives the thread a mount namespace of its own with read-only cgroup
 // mounts, takes from its children what could undo that, and walls each of them
 // off where the kernel has Landlock.
-func (l *launcher) asRoot(procs string, abstract bool) error {
+func (l *launcher) asRoot(procs string) error {
 	if err := sealMounts(); err != nil {
 		return err
 	}
-	l.mounts = true
+	l.hider.mounts = true
 	if err := dropBounding(withheld()...); err != nil {
 		return err
 	}
-	l.seal.domain, l.gap = apartDomain(abstract)
+	l.seal.domain, l.gap = apartDomain(l.hider.AbstractSockets)
 	if err := l.seal.probe(procs); err != nil {
 		return errors.Join(err, l.seal.open())
 	}
@@ -83,8 +84,8 @@ func (l *launcher) asRoot(procs string, abstract bool) error {
 }
 
 // asUser is for who may not have a mount namespace.
-func (l *launcher) asUser(procs string, abstract bool) (err error) {
-	if l.seal.domain, err = writesDomain(abstract); err != nil {
+func (l *launcher) asUser(procs string) (err error) {
+	if l.seal.domain, err = writesDomain(l.hider.AbstractSockets); err != nil {
 		return err
 	}
 	if err := l.seal.probe(procs); err != nil {

@@ -3,6 +3,7 @@ package spawn
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -84,7 +85,7 @@ func rootEscape() string {
 func TestLauncherSealsTheCgroupTree(t *testing.T) {
 	needRoot(t)
 	procs := unifiedProcs(t)
-	l, err := openLauncher(procs, false)
+	l, err := openLauncher(procs, Hiding{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +126,7 @@ func TestLauncherThreadIsItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := openLauncher(unifiedProcs(t), false)
+	l, err := openLauncher(unifiedProcs(t), Hiding{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +157,7 @@ func TestLauncherThreadIsItsOwn(t *testing.T) {
 
 func TestLauncherChildrenAreStripped(t *testing.T) {
 	needRoot(t)
-	l, err := openLauncher(unifiedProcs(t), false)
+	l, err := openLauncher(unifiedProcs(t), Hiding{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

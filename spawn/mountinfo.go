@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -11,9 +12,14 @@ import (
 
 // mount is one line of /proc/PID/mountinfo (Linux Documentation/filesystems/proc.rst, 3.5).
 type mount struct {
-	Point   string // with the kernel's octal escapes undone
+	ID      uint64
+	Device  string // major:minor of the file system
+	Root    string // of the mount within its file system
+	Point   string // Root and Point with the kernel's octal escapes undone
 	FSType  string
+	Source  string
 	Options []string // of this mount, not of the file system
+	Private bool     // neither gets mounts from elsewhere nor gives any
 }
 
 // cgroupMount tells whether the mount shows cgroups of either version.
@@ -56,13 +62,20 @@ func parseMounts(r io.Reader) ([]mount, error) {
 	for lines.Scan() {
 		before, after, ok := strings.Cut(lines.Text(), " - ")
 		head, tail := strings.Fields(before), strings.Fields(after)
-		if !ok || len(head) < 6 || len(tail) < 1 {
+		if !ok || len(head) < 6 || len(tail) < 2 {
 			return nil, fmt.Errorf("parse mountinfo: %q: not a mount line", lines.Text())
 		}
+		id, err := strconv.ParseUint(head[0], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("parse mountinfo: %q: mount id: %w", lines.Text(), err)
+		}
 		out = append(out, mount{
+			ID: id, Device: head[2], Root: unescapeOctal(head[3]),
 			Point:   unescapeOctal(head[4]),
 			FSType:  tail[0],
+			Source:  tail[1],
 			Options: strings.Split(head[5], ","),
+			Private: len(head) == 6,
 		})
 	}
 	if err := lines.Err(); err != nil {

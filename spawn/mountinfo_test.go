@@ -19,10 +19,10 @@ func TestParseMounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []mount{
-		{"/", "ext4", []string{"rw", "relatime"}},
-		{"/sys/fs/cg", "tmpfs", []string{"ro", "nosuid", "nodev", "noexec"}},
-		{"/sys/fs/cg/uni fied", "cgroup2", []string{"rw", "nosuid", "nodev", "noexec", "relatime"}},
-		{"/sys/fs/cg/pids", "cgroup", []string{"rw", "relatime"}},
+		{27, "254:0", "/", "/", "ext4", "/dev/vda", []string{"rw", "relatime"}, false},
+		{31, "0:28", "/", "/sys/fs/cg", "tmpfs", "tmpfs", []string{"ro", "nosuid", "nodev", "noexec"}, false},
+		{38, "0:31", "/", "/sys/fs/cg/uni fied", "cgroup2", "cgroup2", []string{"rw", "nosuid", "nodev", "noexec", "relatime"}, true},
+		{39, "0:36", "/", "/sys/fs/cg/pids", "cgroup", "cgroup", []string{"rw", "relatime"}, true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatal(diff)
@@ -39,7 +39,7 @@ func TestParseMounts(t *testing.T) {
 }
 
 func TestParseMountsRefusesGarbage(t *testing.T) {
-	for _, text := range []string{"x\n", "27 1 254:0 / / rw\n", "27 1 - ext4\n", "27 1 254:0 / / rw - \n"} {
+	for _, text := range []string{"x\n", "27 1 254:0 / / rw\n", "27 1 - ext4\n", "27 1 254:0 / / rw - \n", "27 1 254:0 / / rw - ext4\n", "x 1 254:0 / / rw - ext4 none rw\n"} {
 		if got, err := parseMounts(strings.NewReader(text)); err == nil {
 			t.Errorf("%q: parsed as %+v", text, got)
 		}

@@ -47,12 +47,17 @@ func open(t testing.TB, selfTest bool) *Spawner {
 
 func openIn(t testing.TB, mode cgroup.Mode, selfTest bool) *Spawner {
 	t.Helper()
+	return openHiding(t, mode, selfTest, Hiding{})
+}
+
+func openHiding(t testing.TB, mode cgroup.Mode, selfTest bool, hide Hiding) *Spawner {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(logTo{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := Open(context.Background(), Options{
 		Cgroup: cgroup.Options{
 			Mode: mode, Name: rootName(), Logger: log,
 		},
-		SelfTest: selfTest, Logger: log,
+		SelfTest: selfTest, Hide: hide, Logger: log,
 	})
 	if errors.Is(err, cgroup.ErrUnsupported) && !lab() {
 		t.Skipf("this machine has no cgroup v2 tree to make groups in: %v", err)

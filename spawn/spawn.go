@@ -50,6 +50,7 @@ type Options struct {
 	// Keep are runs of an earlier daemon whose groups Open leaves alone, to be
 	// claimed with Adopt; the others are ended.
 	Keep   []Leftover
+	Hide   Hiding
 	Logger *slog.Logger
 }
 
@@ -121,15 +122,19 @@ type Verdict struct {
 
 // Isolation is the state of the cage, for /health; a plain snapshot.
 type Isolation struct {
-	Mode         cgroup.Mode     `json:"mode"`
-	Root         string          `json:"root"`
-	Memory       cgroup.Enforcer `json:"memory"`
-	Pids         cgroup.Enforcer `json:"pids"`
-	Kill         cgroup.Enforcer `json:"kill"`
-	CPU          cgroup.Enforcer `json:"cpu,omitempty"`   // empty: cpu_max and cpu_weight can't be held
-	SelfTest     string          `json:"self_test"`       // "passed", "off", or "failed: ..."
-	Escape       string          `json:"escape_proofing"` // "mount namespace, landlock", "mount namespace (no Landlock: ...)", "landlock", "none: why"
-	LeakedGroups int             `json:"leaked_groups"`
+	Mode     cgroup.Mode     `json:"mode"`
+	Root     string          `json:"root"`
+	Memory   cgroup.Enforcer `json:"memory"`
+	Pids     cgroup.Enforcer `json:"pids"`
+	Kill     cgroup.Enforcer `json:"kill"`
+	CPU      cgroup.Enforcer `json:"cpu,omitempty"`   // empty: cpu_max and cpu_weight can't be held
+	SelfTest string          `json:"self_test"`       // "passed", "off", or "failed: ..."
+	Escape   string          `json:"escape_proofing"` // "mount namespace, landlock, seccomp", "landlock, seccomp", what is lacking in parentheses, "none: why"
+	// Hidden are the paths that are hidden from children or read-only to them;
+	// Reachable those that should be and are not. Both sorted, never nil.
+	Hidden       []string `json:"hidden"`
+	Reachable    []string `json:"reachable"`
+	LeakedGroups int      `json:"leaked_groups"`
 	// RemoveRetries counts rmdir calls that had to be repeated; for metrics.
 	RemoveRetries uint64 `json:"-"`
 }

@@ -78,8 +78,11 @@ func (s *Spawner) prepare(ctx context.Context, o Options) (err error) {
 		s.log.Warn("an earlier daemon left groups behind",
 			"removed", s.swept.Groups, "processes", s.swept.Processes, "still_there", s.swept.Left)
 	}
-	if s.launcher, err = openLauncher(filepath.Join(s.root.Path(), "cgroup.procs"), false); err != nil {
+	if s.launcher, err = openLauncher(filepath.Join(s.root.Path(), "cgroup.procs"), o.Hide, s.log); err != nil {
 		return fmt.Errorf("launcher: %w", err)
+	}
+	if _, reachable := s.launcher.hider.state(); len(reachable) > 0 {
+		s.log.Warn("children can ask others to start a process for them: run penstock as root with user = ..., or as the shipped unit", "reachable", reachable)
 	}
 	if !s.launcher.proof {
 		if s.mode == cgroup.Strict {
@@ -108,10 +111,12 @@ func (s *Spawner) Isolation() Isolation {
 	if s.inDoubt() {
 		tested = noGroups
 	}
+	hidden, reachable := s.launcher.hider.state()
 	return Isolation{
 		Mode: s.mode, Root: s.root.Path(),
 		Memory: e.Memory, Pids: e.Pids, Kill: e.Kill, CPU: e.CPU,
 		SelfTest: tested, Escape: s.launcher.escape,
+		Hidden: hidden, Reachable: reachable,
 		LeakedGroups: s.root.Leaked(), RemoveRetries: s.root.RemoveRetries(),
 	}
 }
