@@ -11,17 +11,20 @@ import (
 // bootedBySystemd is the directory by which sd_booted(3) tells.
 const bootedBySystemd = "/run/systemd/system"
 
-// lookSubtree offers a group below our own or, inside a container whose own
-// groups we share with others, below the container's root.
+// lookSubtree offers a group below our own or, where that can't have limits, one
+// below the container's root: an entry script that moved everybody out of the
+// root, so that it may give its children controllers, has moved us, too.
 func lookSubtree(_ context.Context, here place, o Options) (prospect, error) {
 	if here.mount.readOnly {
 		return prospect{}, readOnly(here)
 	}
 	p, err := lookBelow(here, here.own, o.Name)
-	if top, ok := containerRoot(here); ok && err != nil {
-		if q, terr := lookBelow(here, top, o.Name); terr == nil {
-			return q, nil
-		}
+	top, ok := containerRoot(here)
+	if !ok || (err == nil && p.strictly() == nil) {
+		return p, err
+	}
+	if q, terr := lookBelow(here, top, o.Name); terr == nil && q.strictly() == nil {
+		return q, nil
 	}
 	return p, err
 }
