@@ -4,6 +4,7 @@
 // tests are for the lab, whose kernel enforces; natively they hold our own
 // watch to what a watch can promise.
 //
-// PENSTOCK_CHAOS is the number of runs (200), PENSTOCK_CHAOS_SEED replays a
-// sequence, PENSTOCK_CHAOS_ONLY picks scripts by name.
+// PENSTOCK_CHAOS is the number of runs (without it: 200, or what fits in half a
+// minute), PENSTOCK_CHAOS_SEED replays a sequence, PENSTOCK_CHAOS_ONLY picks
+// scripts by name.
 package chaos

@@ -89,13 +89,16 @@ func (a *attempt) interfere() error {
 // at is nil when the moment has come.
 func (a *attempt) at(m moment) error {
 	switch m {
-	case asleep, parent:
+	case asleep, parent, refused:
 		if a.id == "" {
 			r, err := a.tagged(a.client, "running", a.tag)
 			if err != nil {
 				return err
 			}
 			a.id = r.ID
+		}
+		if m == refused && a.flat("runs/" + a.id + "/pids.events")["max"] == 0 {
+			return errors.New("no process was refused yet")
 		}
 		_, err := a.sleeper(m == parent)
 		return err

@@ -49,13 +49,13 @@ type act struct {
 type moment int
 
 const (
-	never    moment = iota
-	asleep          // the leader has become a sleep(1): all before that has happened
-	parent          // the leader has a child that is one
-	waiting         // in the queue, and listed there
-	sent            // the request is on its way
-	listed          // the run is known, in whatever state
-	attached        // asleep, and its client has gone without ending it
+	never   moment = iota
+	asleep         // the leader has become a sleep(1): all before that has happened
+	parent         // the leader has a child that is one
+	waiting        // in the queue, and listed there
+	sent           // the request is on its way
+	listed         // the run is known, in whatever state
+	refused        // the kernel has refused it a process
 )
 
 // end is what must come of a run.

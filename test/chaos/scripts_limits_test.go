@@ -10,7 +10,7 @@ import (
 // limitScripts meet the limits of their group.
 var limitScripts = []script{
 	{"oom-demo", 4, nothing, func(r *rand.Rand, _ *world) plan {
-		return plan{backend: "demo", prompt: "some text /alloc 300MiB /sleep 300", extra: limits("memory_max", "48MiB"), want: outOfMemory("some text ")}
+		return plan{backend: "demo", prompt: "some text /alloc 300MiB /sleep 300", extra: limits("memory_max", "40MiB"), want: outOfMemory("some text ")}
 	}},
 	{"oom-leader", 5, kernelHeld, func(r *rand.Rand, _ *world) plan {
 		return plan{backend: "sh", prompt: "echo part\nexec " + eat(200), extra: limits("memory_max", size(r)), want: outOfMemory("part\n")}
@@ -28,7 +28,7 @@ var limitScripts = []script{
 	}},
 	{"oom-many-small", 3, kernelHeld, func(r *rand.Rand, _ *world) plan {
 		// No process is over the limit, all together are.
-		return plan{backend: "sh", prompt: "for i in 1 2 3 4 5 6; do " + eat(14) + hungry + " & done\nexec sleep 300", extra: limits("memory_max", "48MiB"), want: outOfMemory("")}
+		return plan{backend: "sh", prompt: "for i in 1 2 3 4 5 6; do " + eat(9) + hungry + " & done\nexec sleep 300", extra: limits("memory_max", "32MiB"), want: outOfMemory("")}
 	}},
 	{"oom-after-answer", 3, kernelHeld, func(r *rand.Rand, _ *world) plan {
 		// It never says that it is done.
@@ -36,12 +36,12 @@ var limitScripts = []script{
 	}},
 	{"oom-shm", 3, kernelHeld, func(r *rand.Rand, _ *world) plan {
 		// A file in tmpfs is memory that nobody can reclaim without swap; it goes with the run's scratch directory.
-		return plan{backend: "sh", prompt: `f=$(mktemp /dev/shm/chaosXXXXXX); exec 9<>$f; rm $f; dd if=/dev/zero bs=1M count=200 >&9 2>/dev/null; echo survived`, extra: limits("memory_max", "48MiB"), want: outOfMemory("")}
+		return plan{backend: "sh", prompt: `f=$(mktemp /dev/shm/chaosXXXXXX); exec 9<>$f; rm $f; dd if=/dev/zero bs=1M count=200 >&9 2>/dev/null; echo survived`, extra: limits("memory_max", size(r)), want: outOfMemory("")}
 	}},
-	{"page-cache", 5, diskPages, func(r *rand.Rand, w *world) plan {
+	{"page-cache", 3, diskPages, func(r *rand.Rand, w *world) plan {
 		file := filepath.Join(w.disk, fmt.Sprintf("pages%d", r.Uint64()))
-		makeHole(w, file, 120<<20)
-		return plan{backend: "sh", prompt: "cat " + file + " >/dev/null; echo read", extra: limits("memory_max", "40MiB"), tidy: func() { os.Remove(file) },
+		makeHole(w, file, 48<<20)
+		return plan{backend: "sh", prompt: "cat " + file + " >/dev/null; echo read", extra: limits("memory_max", "32MiB"), tidy: func() { os.Remove(file) },
 			want: end{cause: "completed", text: exactly("read\n"), full: true}}
 	}},
 	{"below-the-cap", 3, nothing, func(r *rand.Rand, _ *world) plan {
@@ -68,10 +68,9 @@ var limitScripts = []script{
 		return plan{backend: "lines", prompt: "( while :; do sleep 300 & done ) 2>/dev/null\n" + `echo '{"text":"answered"}'; echo '{"done":true}'`, extra: limits("pids_max", n),
 			want: end{cause: "completed", exit: -1, refused: true, text: exactly("answered")}}
 	}},
-	{"fork-bomb-deadline", 2, kernelHeld, func(r *rand.Rand, _ *world) plan {
-		extra := limits("pids_max", 16)
-		extra["timeout_ms"] = 2000
-		return plan{backend: "sh", prompt: "b() { b | b & }; b 2>/dev/null\nexec sleep 300", extra: extra, want: end{cause: "timeout", signal: "SIGKILL", refused: true}}
+	{"fork-bomb-cancelled", 3, kernelHeld, func(r *rand.Rand, _ *world) plan {
+		return plan{backend: "sh", prompt: "b() { b | b & }; b 2>/dev/null\nexec sleep 300", extra: limits("pids_max", 16),
+			act: act{refused, cancel}, want: end{cause: "cancelled", signal: "SIGKILL", refused: true}}
 	}},
 }
 
@@ -83,7 +82,7 @@ func eat(mib int) string {
 // hungry makes eat do it again and again, so that it is still there when others do.
 const hungry = " count=1000000"
 
-func size(r *rand.Rand) string { return fmt.Sprintf("%dMiB", 32+8*r.IntN(5)) }
+func size(r *rand.Rand) string { return fmt.Sprintf("%dMiB", 32+r.IntN(8)) }
 
 func outOfMemory(text string) end {
 	return end{cause: "memory_limit", signal: "SIGKILL", text: exactly(text), says: []string{"MiB", "peak"}}
