@@ -57,7 +57,9 @@ func (g *Group) Receipt() (Receipt, error) {
 	r := &readings{d: g.dir}
 	if rec.EnforcedBy.Memory == Kernel {
 		rec.memory(r)
-		rec.OOMAt = rec.oomAt(g.budgetOOMs, g.root.budgetOOMs())
+		if positive(rec.OOMKills) || positive(rec.OOMGroupKills) {
+			rec.OOMAt = rec.oomAt(g.budgetOOMs, g.root.budgetOOMs())
+		}
 	}
 	if rec.EnforcedBy.Pids == Kernel {
 		rec.PidsPeak = r.value("pids.peak")
@@ -76,14 +78,20 @@ func (g *Group) Receipt() (Receipt, error) {
 
 // memory reads the files of the memory controller.
 func (rec *Receipt) memory(r *readings) {
-	local := r.flat("memory.events.local")
+	all := r.flat("memory.events")
+	local := all
+	if positive(all.get("oom")) || positive(all.get("oom_group_kill")) {
+		// What happened in a group the run made below its own, or above it, is no
+		// event of its own; where nothing happened at all there is nothing to read.
+		local = r.flat("memory.events.local")
+	}
 	rec.MemoryPeakBytes = r.value("memory.peak")
 	rec.MemoryMaxBytes = r.limit("memory.max")
 	rec.OOMEvents = local.get("oom")
 	rec.OOMGroupKills = local.get("oom_group_kill")
 	// A victim in a group the run made below its own counts only in the
 	// hierarchical file.
-	rec.OOMKills = r.flat("memory.events").get("oom_kill")
+	rec.OOMKills = all.get("oom_kill")
 	rec.SwapPeakBytes = r.value("memory.swap.peak")
 }
 
