@@ -133,6 +133,14 @@ func TestBadFile(t *testing.T) {
 		{"every interface", "listen = \":3344\"", []string{`1:10: listen: ":3344" can be reached from other machines, and there are no tokens (set tokens_file, or listen on 127.0.0.1)`}},
 		{"host with scheme", "allowed_hosts = [\"http://x\"]", []string{`1:1: allowed_hosts: "http://x" is not a host name (a bare name, without scheme and port)`}},
 
+		{"hide: relative", "[isolation]\nhide = [\"run/x\"]", []string{`2:1: isolation.hide: "run/x" is not absolute (write an absolute path, or "default" for all of the default's)`}},
+		{"hide: not clean", "[isolation]\nhide = [\"/run//x/\"]", []string{`2:1: isolation.hide: "/run//x/" is not clean (write /run/x)`}},
+		{"hide: bad wildcard", "[isolation]\nhide = [\"/run/[x\"]", []string{`2:1: isolation.hide: "/run/[x": a [ without its ]`}},
+		{"hide: all", "[isolation]\nhide = \"/\"", []string{`2:8: isolation.hide: "/" is everything`}},
+		{"hide: no list", "[isolation]\nhide = true", []string{`2:8: isolation.hide: want a list of strings, not true`}},
+		{"read_only: where runs work", "state_dir = \"/srv/penstock\"\n[isolation]\nread_only = [\"/srv\", \"/srv/penst*\"]", []string{`3:1: isolation.read_only: "/srv" holds state_dir, where runs work (move state_dir)`}},
+		{"abstract", "[isolation]\nabstract_sockets = 1", []string{`2:20: isolation.abstract_sockets: want true or false, not 1`}},
+
 		{"relative state", "state_dir = \"var\"", []string{`1:13: state_dir: "var" is not absolute (write an absolute path)`}},
 		{"another's home", "state_dir = \"~bob/x\"", []string{`1:13: state_dir: "~bob/x": only ~ and ~/... are expanded (write the absolute path)`}},
 		{"state is a file", "state_dir = \"DIR/tokens\"", []string{`1:13: state_dir: DIR/tokens is not a directory`}},

@@ -17,8 +17,9 @@ func (b *builder) config() Config {
 		WorkspaceRoots: b.workspaceRoots(),
 		DrainTimeout:   value[time.Duration](b.layers, "drain_timeout"),
 		Isolation: Isolation{
-			Mode:     value[string](b.layers, "isolation.mode"),
-			SelfTest: value[bool](b.layers, "isolation.self_test"),
+			Mode:            value[string](b.layers, "isolation.mode"),
+			SelfTest:        value[bool](b.layers, "isolation.self_test"),
+			AbstractSockets: value[bool](b.layers, "isolation.abstract_sockets"),
 		},
 		Budget: Budget{
 			Memory:  value[int64](b.layers, "budget.memory"),
@@ -37,6 +38,8 @@ func (b *builder) config() Config {
 			Format: value[string](b.layers, "log.format"),
 		},
 	}
+	c.Isolation.Hide = b.hidden("isolation.hide", hideDefault(), c.StateDir)
+	c.Isolation.ReadOnly = b.hidden("isolation.read_only", readOnlyDefault(), c.StateDir)
 	b.checkBudget(c.Budget)
 	c.Limits = b.limits("limits", c.Budget)
 	c.Tokens = b.tokens(c.TokensFile)

@@ -26,8 +26,11 @@ type Config struct {
 }
 
 type Isolation struct {
-	Mode     string // "strict", "available"
-	SelfTest bool
+	Mode            string // "strict", "available"
+	SelfTest        bool
+	Hide            []string // paths with wildcards; empty hides nothing
+	ReadOnly        []string // likewise
+	AbstractSockets bool     // the host's stay open to runs
 }
 
 type Budget struct {

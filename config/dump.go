@@ -73,8 +73,11 @@ type shown struct {
 }
 
 type shownIsolation struct {
-	Mode     string `toml:"mode"`
-	SelfTest bool   `toml:"self_test"`
+	Mode            string   `toml:"mode"`
+	SelfTest        bool     `toml:"self_test"`
+	Hide            []string `toml:"hide"`
+	ReadOnly        []string `toml:"read_only"`
+	AbstractSockets bool     `toml:"abstract_sockets"`
 }
 
 type shownBudget struct {

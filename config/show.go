@@ -16,6 +16,7 @@ func (c Config) shown() shown {
 		Clients:      map[string]shownClient{},
 		Backends:     map[string]shownBackend{},
 	}
+	s.Isolation.Hide, s.Isolation.ReadOnly = present(c.Isolation.Hide), present(c.Isolation.ReadOnly)
 	for name, client := range c.Clients {
 		s.Clients[name] = shownClient(client)
 	}

@@ -86,6 +86,17 @@ func lookupUser(name string) (*run.User, error) {
 	return out, nil
 }
 
+// users are the ids that runs may have beside the daemon's own.
+func (a agents) users() []int {
+	var out []int
+	for _, one := range a {
+		if one.user != nil {
+			out = append(out, int(one.user.UID))
+		}
+	}
+	return out
+}
+
 // names are the backends in a fixed order.
 func (a agents) names() []string {
 	var out []string

@@ -68,7 +68,10 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 			Mode: spawn.Mode(c.Isolation.Mode), Name: c.GroupName(), Budget: c.Budget.Memory, Logger: o.Logger,
 		},
 		SelfTest: c.Isolation.SelfTest,
-		Logger:   o.Logger,
+		Hide: spawn.Hiding{
+			Paths: c.Isolation.Hide, ReadOnly: c.Isolation.ReadOnly, Users: d.agents.users(), AbstractSockets: c.Isolation.AbstractSockets,
+		},
+		Logger: o.Logger,
 	})
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())

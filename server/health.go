@@ -87,6 +87,9 @@ func (d *daemon) degraded(f facts) []string {
 	if n := f.cage.LeakedGroups; n > 0 {
 		out = append(out, fmt.Sprintf("isolation: %d leaked groups", n))
 	}
+	if n := len(f.cage.Reachable); n > 0 {
+		out = append(out, fmt.Sprintf("isolation: runs can reach %d of what isolation.hide names, and have somebody else start a process for them", n))
+	}
 	if !f.caged() {
 		out = append(out, "isolation: self-test "+f.cage.SelfTest)
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +35,18 @@ func TestStatus(t *testing.T) {
 		if got := row.f.status(); got != row.status || (row.f.refuses() != "") != row.refuses {
 			t.Errorf("%s: %s, refuses %q; want %s, %v", row.name, got, row.f.refuses(), row.status, row.refuses)
 		}
+	}
+}
+
+// What a run can reach is told in words, and costs no readiness.
+func TestReachableDoorsDegrade(t *testing.T) {
+	f := facts{cage: spawn.Isolation{Reachable: []string{"/run/user/1000/bus", "/run/docker.sock"}}}
+	got := (&daemon{}).degraded(f)
+	if len(got) != 1 || !strings.Contains(got[0], "can reach 2 of what isolation.hide names") || strings.Contains(got[0], "/") {
+		t.Errorf("degraded: %q", got)
+	}
+	if f.refuses() != "" || f.status() != "ok" {
+		t.Errorf("refuses %q, status %s", f.refuses(), f.status())
 	}
 }
 

@@ -225,6 +225,25 @@ func TestAliasesAreHidden(t *testing.T) {
 	})
 }
 
+// What the host mounts later below a read-only path would be writable.
+func TestLaterMountsStayOutOfReadOnlyPaths(t *testing.T) {
+	needRoot(t)
+	d := newDoors(t)
+	inOwnNamespace(t, func() error {
+		host, seen := d.at("spool"), d.at("conf")
+		err := errors.Join(unix.Mount("none", host, "tmpfs", 0, ""), unix.Mount("", host, "", unix.MS_SHARED, ""),
+			os.Mkdir(filepath.Join(host, "sub"), 0o755), unix.Mount(host, seen, "", unix.MS_BIND, ""), coverWrites(seen, nil),
+			unix.Mount("none", filepath.Join(host, "sub"), "tmpfs", 0, ""))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(seen, "sub/x"), nil, 0o600); !errors.Is(err, unix.EROFS) {
+			return fmt.Errorf("a later mount is writable there: %w", err)
+		}
+		return nil
+	})
+}
+
 // A second scan of what is covered mounts nothing more.
 func TestScanIsIdempotent(t *testing.T) {
 	needRoot(t)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // hostileVariable makes this test binary do one hostile thing and tell how it went.
@@ -18,7 +20,7 @@ const hostileVariable = "PENSTOCK_HOSTILE"
 func hostile(does string) int {
 	verb, argument, _ := strings.Cut(does, " ")
 	acts := map[string]func(string) error{
-		"clone3": bornInto, "connect": connect, "signal": sendSignal, "trace": trace,
+		"keyring": tellKeyring, "clone3": bornInto, "connect": connect, "signal": sendSignal, "trace": trace,
 	}
 	if verb == "through" {
 		return passThrough(argument)
@@ -64,6 +66,16 @@ func trace(pid string) error {
 		return err
 	}
 	return syscall.PtraceAttach(n)
+}
+
+func sessionKeyring() (int, error) {
+	return unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false)
+}
+
+func tellKeyring(string) error {
+	id, err := sessionKeyring()
+	fmt.Printf("keyring %d\n", id)
+	return err
 }
 
 // newHostile is a job that is this test binary; several deeds are one process each.

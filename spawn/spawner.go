@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/user"
 	"path/filepath"
 	"sync"
 	"time"
@@ -25,7 +26,8 @@ type Spawner struct {
 	// overdueMax is how long Start waits for the end of a birth it has killed.
 	overdueMax time.Duration
 	null       *os.File // /dev/null, where a command names no file
-	score      int      // oom_score_adj of every child
+	identities *identities
+	score      int // oom_score_adj of every child
 
 	closed chan struct{} // nothing removes groups any more
 	doubts doubts
@@ -53,7 +55,8 @@ func Open(ctx context.Context, o Options) (*Spawner, error) {
 	}
 	s := &Spawner{
 		root: root, log: log, mode: o.Cgroup.Mode, selfTest: "off", startMax: startMax, overdueMax: teardownMax,
-		closed: make(chan struct{}), live: map[*Process]struct{}{}, kept: map[string]*cgroup.Group{},
+		identities: newIdentities(user.LookupGroup),
+		closed:     make(chan struct{}), live: map[*Process]struct{}{}, kept: map[string]*cgroup.Group{},
 	}
 	if err := s.prepare(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))

@@ -76,6 +76,10 @@ type birth struct {
 // bear starts the command in the group from the launcher thread. On error the
 // group is gone or given to the janitor.
 func (s *Spawner) bear(ctx context.Context, c Command, g *cgroup.Group) (*os.Process, error) {
+	var news []string
+	if c.User, news = s.identities.narrow(c.User); len(news) > 0 {
+		s.log.Warn("runs don't get groups that lead out of the cage; a primary group stays, choose another", "uid", c.User.Uid, "groups", news)
+	}
 	attr := attributes(c, g.FD(), s.null)
 	answer := make(chan birth, 1)
 	err := s.launcher.do(ctx, func() {

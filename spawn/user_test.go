@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -78,8 +79,12 @@ func asUser(t *testing.T) {
 	if os.Geteuid() != nobody {
 		t.Fatalf("uid %d", os.Geteuid())
 	}
-	s := openIn(t, cgroup.Available, true)
+	d := newDoors(t)
+	s := openHiding(t, cgroup.Available, true, d.hiding())
 	t.Logf("escape proofing: %s", s.launcher.escape)
+	if i := s.Isolation(); len(i.Hidden) > 0 || !slices.Contains(i.Reachable, d.at("door.sock")) || !slices.Contains(i.Reachable, d.at("own/server")) {
+		t.Errorf("hidden %v, reachable %v", i.Hidden, i.Reachable)
+	}
 	out, o := newJob(t, "run_user", fmt.Sprintf("for p in %[1]s/cgroup.procs %[1]s/../cgroup.procs; do (echo $$ >$p) 2>/dev/null && echo DID; done; setsid sleep 600 & cat /proc/self/cgroup", s.root.Path())).run(s)
 	if o.Survived != 1 {
 		t.Errorf("survived %d", o.Survived)
