@@ -33,7 +33,8 @@ func TestOOMEndsTheWholeGroup(t *testing.T) {
 	if rec.MemoryMaxBytes == nil || *rec.MemoryMaxBytes != limit {
 		t.Errorf("limit in the receipt %v, want %d", rec.MemoryMaxBytes, limit)
 	}
-	if p := rec.MemoryPeakBytes; p == nil || *p < limit/2 || *p > limit {
+	// What a task still touches while it is being killed is charged by force.
+	if p := rec.MemoryPeakBytes; p == nil || *p < limit/2 || *p > limit+1<<20 {
 		t.Errorf("peak in the receipt %v, want near %d and not over", p, limit)
 	}
 	if len(rec.Estimated) > 0 || rec.Exceeded != "" || rec.EnforcedBy.Memory != Kernel {

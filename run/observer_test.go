@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"penstock/backend"
 	"penstock/spawn"
 )
 
@@ -39,6 +40,26 @@ func (w *witness) RunFinished(r Record, o spawn.Outcome) {
 	}
 	if r.State != Finished || r.Cause != spawn.OutputLimit || run.Verdict().Cause != r.Cause {
 		w.t.Errorf("finished: %+v", r)
+	}
+}
+
+// What is written beyond the cap before the kill comes is read by nobody, however
+// much it is.
+func TestNothingBeyondTheCapIsRead(t *testing.T) {
+	m := open(t)
+	const most = 64 << 10
+	r := start(t, m, script("yes", func(s *Spec) { s.Backend, s.OutputMax = agent{framing: backend.Words}, most }))
+	d := r.Follow(0) // while it lives
+	live := text(events(t, d))
+	verdict(t, r, spawn.OutputLimit)
+	if r.Record().OutputBytes <= most {
+		t.Fatalf("only %d bytes were written: nothing is shown by this", r.Record().OutputBytes)
+	}
+	if len(live) > most || len(live) < most/2 {
+		t.Errorf("%d bytes were read, and the cap is %d", len(live), most)
+	}
+	if again := text(events(t, r.Follow(0))); again != live {
+		t.Errorf("read again: %d bytes, at first %d", len(again), len(live))
 	}
 }
 

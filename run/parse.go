@@ -50,6 +50,7 @@ type spoolFile struct {
 	file  io.ReaderAt
 	at    int64
 	limit int64 // -1 while the file may grow
+	most  int64 // nothing beyond it is read, 0 is no bound: it is nobody's, see Spec.OutputMax
 
 	edge []byte // the last bytes before at
 	look [edgeSize]byte
@@ -60,6 +61,9 @@ type spoolFile struct {
 func (s *spoolFile) Read(p []byte) (n int, err error) {
 	if s.limit >= 0 {
 		p = p[:min(int64(len(p)), max(0, s.limit-s.at))]
+	}
+	if s.most > 0 {
+		p = p[:min(int64(len(p)), max(0, s.most-s.at))]
 	}
 	if len(p) > 0 {
 		n, err = s.file.ReadAt(p, s.at)

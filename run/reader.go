@@ -143,7 +143,7 @@ func (d *Reader) open(ctx context.Context) error {
 		return d.err
 	}
 	d.file = f
-	d.spool = spoolFile{file: f, limit: -1}
+	d.spool = spoolFile{file: f, limit: -1, most: replay.outputMax}
 	d.begin()
 	return nil
 }
@@ -155,7 +155,7 @@ func (d *Reader) Rewind() {
 		return // nothing was read, or it is closed
 	}
 	d.pending, d.err = nil, nil
-	d.spool = spoolFile{file: d.file, limit: -1}
+	d.spool = spoolFile{file: d.file, limit: -1, most: d.run.replay.outputMax}
 	d.begin()
 }
 
@@ -176,14 +176,14 @@ func (d *Reader) Close() {
 
 // replay is all that is needed to parse a spool again.
 type replay struct {
-	backend backend.Backend
-	request backend.Request // without prompt and system text: many finished runs are kept
-	lineMax int64
+	backend            backend.Backend
+	request            backend.Request // without prompt and system text: many finished runs are kept
+	lineMax, outputMax int64
 }
 
 func newReplay(s Spec, r backend.Request) *replay {
 	r.Prompt, r.System = "", ""
-	return &replay{backend: s.Backend, request: r, lineMax: s.LineMax}
+	return &replay{backend: s.Backend, request: r, lineMax: s.LineMax, outputMax: s.OutputMax}
 }
 
 func (p *replay) parse() *parse {

@@ -46,7 +46,7 @@ func (w *watcher) open(d *directory, p plan) (err error) {
 			return err
 		}
 	}
-	w.spool = spoolFile{file: w.outputs.spool, limit: -1}
+	w.spool = spoolFile{file: w.outputs.spool, limit: -1, most: w.spec.OutputMax}
 	w.parse = newParse(w.spec.Backend.Framing(), w.spec.LineMax, w.spec.Backend.Machine(p.request))
 	w.session, w.settle = p.session, p.command.Settle
 	w.run.dir, w.run.outputs, w.run.replay = d, w.outputs, newReplay(w.spec, p.request)
@@ -176,6 +176,11 @@ func (w *watcher) advance(ended bool) bool {
 			w.fail(truncatedHint)
 			w.run.finish(false)
 		}
+		return false
+	}
+	if w.tooMuch {
+		// Why it ended is known; what is left to parse could be millions of lines.
+		w.measure(ended)
 		return false
 	}
 	if events, writes, ok := w.parse.step(); ok {

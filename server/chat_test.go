@@ -195,6 +195,9 @@ func TestQueueRefusals(t *testing.T) {
 	if r := s.chat("sh", "echo x", true, `,"timeout_ms":200`); r.code() != "queue_timeout" || !r.done {
 		t.Errorf("deadline in the queue, streamed: %+v", r)
 	}
+	if n := s.metric(`penstock_admission_refused_total{client="anonymous",reason="queue_timeout"}`); n != 2 {
+		t.Errorf("%v refusals are counted, want both", n)
+	}
 	go background()
 	eventually(t, "waiting", func() bool { return s.healthNow().Queue.Waiting == 1 })
 	for _, stream := range []bool{false, true} {

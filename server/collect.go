@@ -63,13 +63,18 @@ func (d *daemon) collect(w *reply, x *exchange, ctx context.Context, j *job) err
 
 // gather waits for the run and all its events.
 func (p *padding) gather(ctx context.Context, f *feed, r *run.Run) (*outline, run.Record, error) {
-	known := &outline{}
+	known, ended := &outline{}, r.Ended()
 	for more := true; more; {
 		select {
 		case e, open := <-f.events:
 			if more = open; more {
 				known.add(e)
 			}
+		case <-ended:
+			if v := r.Verdict(); v.Cause != spawn.Completed {
+				return nil, r.Record(), runFailed(v, r.Record()) // nobody will be shown what it said
+			}
+			ended = nil
 		case <-p.timer.C:
 			if err := p.pad(); err != nil {
 				return nil, run.Record{}, err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -282,4 +283,17 @@ func (s *served) healthNow() healthReport {
 		s.t.Fatal(err)
 	}
 	return h
+}
+
+// metric is the value of one series, 0 where there is none.
+func (s *served) metric(series string) (n float64) {
+	s.t.Helper()
+	for line := range strings.Lines(s.ask("GET", "/metrics", "").body) {
+		if value, ok := strings.CutPrefix(line, series+" "); ok {
+			if _, err := fmt.Sscan(value, &n); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	}
+	return n
 }

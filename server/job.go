@@ -109,16 +109,14 @@ func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error
 	if s.Session != "" {
 		turn, err := d.runs.Turn(ctx, j.client, s.Session)
 		if err != nil {
+			d.refused(j, err)
 			return nil, because(ctx, err)
 		}
 		s.Turn = turn
 	}
 	slot, err := d.gate.Acquire(ctx, admit.Ask{Client: j.client, Memory: memoryOf(s), Deadline: s.Deadline, Moved: j.moveTo})
 	if err != nil {
-		var refused *admit.Refused
-		if errors.As(err, &refused) {
-			d.metrics.Refused(j.client, string(refused.Reason))
-		}
+		d.refused(j, err)
 		if s.Turn != nil {
 			s.Turn.Release()
 		}
@@ -129,6 +127,18 @@ func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error
 	s.OnGone = slot.Release
 	r, err := d.runs.Start(ctx, s)
 	return r, because(ctx, err)
+}
+
+// refused counts what is answered with admission's refusal: a deadline that
+// passes in a queue is one, whoever noticed it first.
+func (d *daemon) refused(j *job, err error) {
+	var refused *admit.Refused
+	switch {
+	case errors.As(err, &refused):
+		d.metrics.Refused(j.client, string(refused.Reason))
+	case errors.Is(err, context.DeadlineExceeded):
+		d.metrics.Refused(j.client, string(admit.QueueTimeout))
+	}
 }
 
 func memoryOf(s run.Spec) int64 {

@@ -10,6 +10,10 @@ import (
 // (cgroup.kill seen by the spawner's cgroup; no program gets far in that time).
 const birthDeath = time.Millisecond
 
+// birthCPU is less processor time than any program needs for its start, and more
+// than a child that is killed before its first instruction.
+const birthCPU = 200 * time.Microsecond
+
 // Decide is the one place that says why a run ended. It looks, in this order,
 // at: our own reason for ending it; the kernel's evidence of a limit; the CLI's
 // own last word; its exit status. A signal nobody accounts for is a failure. It
@@ -100,10 +104,16 @@ func succeeded(f Facts) bool {
 // failed is a leader known to have ended badly.
 func failed(e Exit) bool { return e.Known && (e.Code != 0 || e.Signal != 0) }
 
-// atBirth is a SIGKILL too early for anyone but the kernel.
+// atBirth is a SIGKILL too early for anyone but the kernel. A busy daemon takes
+// note of a birth late, so there must be proof that nothing ran: the processor
+// time of the group.
 func atBirth(o Outcome) (time.Duration, bool) {
 	lived := o.Exited.Sub(o.Started)
-	return lived, o.Exit.Signal == syscall.SIGKILL && !o.Exited.IsZero() && lived < birthDeath
+	user, system := o.Receipt.CPUUserUsec, o.Receipt.CPUSystemUsec
+	if o.Exit.Signal != syscall.SIGKILL || o.Exited.IsZero() || lived >= birthDeath || user == nil || system == nil {
+		return lived, false
+	}
+	return lived, time.Duration(*user+*system)*time.Microsecond < birthCPU
 }
 
 func above0(n *uint64) bool { return n != nil && *n > 0 }

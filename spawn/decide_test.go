@@ -15,34 +15,36 @@ func num(n uint64) *uint64 { return &n }
 
 // Parts the table is made of.
 var (
-	born     = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	exit0    = Exit{Known: true}
-	exit1    = Exit{Known: true, Code: 1}
-	sigkill  = Exit{Known: true, Code: -1, Signal: syscall.SIGKILL}
-	sigterm  = Exit{Known: true, Code: -1, Signal: syscall.SIGTERM}
-	sigsegv  = Exit{Known: true, Code: -1, Signal: syscall.SIGSEGV}
-	unknown  = Exit{}
-	done     = &Terminal{Done: true, Finish: "stop"}
-	length   = &Terminal{Done: true, Finish: "length"}
-	auth     = &Terminal{Failure: ProviderAuth, Message: "401 bad key"}
-	rate     = &Terminal{Failure: ProviderRateLimit, Message: "429 slow down"}
-	ownError = &Terminal{Failure: CLIError, Message: "tool broke"}
-	mute     = &Terminal{Failure: CLIError}
-	nothing  = &Terminal{}
-	oom      = cgroup.Receipt{OOMEvents: num(1), OOMKills: num(3), OOMGroupKills: num(1), MemoryMaxBytes: num(512 << 20), MemoryPeakBytes: num(512 << 20)}
-	hostOOM  = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(2), MemoryMaxBytes: num(512 << 20), MemoryPeakBytes: num(300<<20 + 512<<10)}
-	groupOOM = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(0), OOMGroupKills: num(1)}
-	oomOnly  = cgroup.Receipt{OOMEvents: num(2), OOMKills: num(0), MemoryMaxBytes: num(32 << 20)}
-	clean    = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(0), PidsRefused: num(0)}
-	fullPeak = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(0), MemoryMaxBytes: num(1 << 30), MemoryPeakBytes: num(1 << 30)}
-	watchMem = cgroup.Receipt{Exceeded: "memory", MemoryPeakBytes: num(600 << 20), Estimated: []string{"memory"}}
-	watchAll = cgroup.Receipt{Exceeded: "budget", MemoryMaxBytes: num(2 << 30), MemoryPeakBytes: num(600 << 20), Estimated: []string{"memory"}}
-	watchPid = cgroup.Receipt{Exceeded: "pids", PidsPeak: num(70)}
-	pids     = cgroup.Receipt{PidsRefused: num(4), PidsMax: num(64), PidsPeak: num(64)}
-	budget   = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(2), OOMAt: cgroup.OOMRuns, MemoryMaxBytes: num(512 << 20)}
-	service  = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(2), OOMAt: cgroup.OOMHost, MemoryMaxBytes: num(512 << 20)}
-	pidsUp   = cgroup.Receipt{PidsRefused: num(4), PidsMax: num(64), PidsPeak: num(30)}
-	both     = cgroup.Receipt{OOMKills: num(1), OOMEvents: num(1), PidsRefused: num(1)}
+	born      = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	exit0     = Exit{Known: true}
+	exit1     = Exit{Known: true, Code: 1}
+	sigkill   = Exit{Known: true, Code: -1, Signal: syscall.SIGKILL}
+	sigterm   = Exit{Known: true, Code: -1, Signal: syscall.SIGTERM}
+	sigsegv   = Exit{Known: true, Code: -1, Signal: syscall.SIGSEGV}
+	unknown   = Exit{}
+	done      = &Terminal{Done: true, Finish: "stop"}
+	length    = &Terminal{Done: true, Finish: "length"}
+	auth      = &Terminal{Failure: ProviderAuth, Message: "401 bad key"}
+	rate      = &Terminal{Failure: ProviderRateLimit, Message: "429 slow down"}
+	ownError  = &Terminal{Failure: CLIError, Message: "tool broke"}
+	mute      = &Terminal{Failure: CLIError}
+	nothing   = &Terminal{}
+	oom       = cgroup.Receipt{OOMEvents: num(1), OOMKills: num(3), OOMGroupKills: num(1), MemoryMaxBytes: num(512 << 20), MemoryPeakBytes: num(512 << 20)}
+	hostOOM   = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(2), MemoryMaxBytes: num(512 << 20), MemoryPeakBytes: num(300<<20 + 512<<10)}
+	groupOOM  = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(0), OOMGroupKills: num(1)}
+	oomOnly   = cgroup.Receipt{OOMEvents: num(2), OOMKills: num(0), MemoryMaxBytes: num(32 << 20)}
+	clean     = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(0), PidsRefused: num(0)}
+	stillborn = cgroup.Receipt{OOMKills: num(0), CPUUserUsec: num(0), CPUSystemUsec: num(60)}
+	ran       = cgroup.Receipt{OOMKills: num(0), CPUUserUsec: num(400), CPUSystemUsec: num(300)}
+	fullPeak  = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(0), MemoryMaxBytes: num(1 << 30), MemoryPeakBytes: num(1 << 30)}
+	watchMem  = cgroup.Receipt{Exceeded: "memory", MemoryPeakBytes: num(600 << 20), Estimated: []string{"memory"}}
+	watchAll  = cgroup.Receipt{Exceeded: "budget", MemoryMaxBytes: num(2 << 30), MemoryPeakBytes: num(600 << 20), Estimated: []string{"memory"}}
+	watchPid  = cgroup.Receipt{Exceeded: "pids", PidsPeak: num(70)}
+	pids      = cgroup.Receipt{PidsRefused: num(4), PidsMax: num(64), PidsPeak: num(64)}
+	budget    = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(2), OOMAt: cgroup.OOMRuns, MemoryMaxBytes: num(512 << 20)}
+	service   = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(2), OOMAt: cgroup.OOMHost, MemoryMaxBytes: num(512 << 20)}
+	pidsUp    = cgroup.Receipt{PidsRefused: num(4), PidsMax: num(64), PidsPeak: num(30)}
+	both      = cgroup.Receipt{OOMKills: num(1), OOMEvents: num(1), PidsRefused: num(1)}
 )
 
 func TestDecide(t *testing.T) {
@@ -139,8 +141,10 @@ func TestDecide(t *testing.T) {
 		{name: "killed from outside", exit: sigkill, receipt: clean, want: Killed, says: []string{"SIGKILL", "outside"}},
 		{name: "terminated from outside", exit: sigterm, want: Killed, says: []string{"SIGTERM"}},
 		{name: "crash", exit: sigsegv, stderr: "core\n", want: Killed, says: []string{"crashed with SIGSEGV", "core"}},
-		{name: "killed at birth", exit: sigkill, receipt: clean, lived: 200 * time.Microsecond, want: Killed, says: []string{"by the kernel at birth", "200µs"}},
-		{name: "killed soon after birth", exit: sigkill, receipt: clean, lived: 2 * time.Millisecond, want: Killed, says: []string{"outside"}},
+		{name: "killed at birth", exit: sigkill, receipt: stillborn, lived: 200 * time.Microsecond, want: Killed, says: []string{"by the kernel at birth", "200µs"}},
+		{name: "killed after it ran, noticed late", exit: sigkill, receipt: ran, lived: 90 * time.Microsecond, want: Killed, says: []string{"outside"}},
+		{name: "killed early, nobody counted", exit: sigkill, receipt: clean, lived: 90 * time.Microsecond, want: Killed, says: []string{"outside"}},
+		{name: "killed soon after birth", exit: sigkill, receipt: stillborn, lived: 2 * time.Millisecond, want: Killed, says: []string{"outside"}},
 		{name: "terminated at birth is someone's doing", exit: sigterm, lived: 2 * time.Millisecond, want: Killed, says: []string{"outside"}},
 		{name: "plain program killed", exit: sigkill, plain: true, want: Killed},
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,9 +29,27 @@ func scoreOfChildren(path string) (int, error) {
 	return max(own, childOOMScore), nil
 }
 
+// scoreTries and scorePause bound the wait for a newborn to be ours to write to.
+const (
+	scoreTries = 20
+	scorePause = 500 * time.Microsecond
+)
+
 // setOOMScore gives a process its score; one that has ended already is no error.
-// The descriptor is a bare one: this is on the way of every start.
-func setOOMScore(pid, score int) error {
+// For a moment within execve its files in /proc are root's (the new memory is
+// made dumpable late), and nothing tells when that is over.
+func setOOMScore(pid, score int) (err error) {
+	for range scoreTries {
+		if err = writeOOMScore(pid, score); !errors.Is(err, unix.EACCES) {
+			return err
+		}
+		time.Sleep(scorePause)
+	}
+	return err
+}
+
+// writeOOMScore uses a bare descriptor: this is on the way of every start.
+func writeOOMScore(pid, score int) error {
 	path := fmt.Sprintf("/proc/%d/oom_score_adj", pid)
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err == nil {
