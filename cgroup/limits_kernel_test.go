@@ -222,3 +222,29 @@ func TestDyingGroups(t *testing.T) {
 		})
 	}
 }
+
+// Files that a run leaves in a tmpfs stay charged to all runs when its group has
+// gone, until they are deleted.
+func TestFilesInMemoryOutliveTheirRun(t *testing.T) {
+	r := kernelRoot(t)
+	g := newGroup(t, r, "leaver", Resources(Limits{MemoryMax: 64 << 20}))
+	f, err := os.CreateTemp("/dev/shm", "penstock-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if s := waitSignal(t, born(t, g.FD(), "write", f.Name())); s != 0 {
+		t.Fatalf("writer ended by %v", s)
+	}
+	end(t, g)
+	if n, err := r.FilesInMemory(); err != nil || n == nil || *n < 256<<10 {
+		t.Errorf("files in memory after the run: %v, %v, want 256 KiB", n, err)
+	}
+	if err := os.Truncate(f.Name(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := r.FilesInMemory(); err != nil || n == nil || *n >= 256<<10 {
+		t.Errorf("files in memory after their deletion: %v, %v", n, err)
+	}
+}

@@ -41,6 +41,17 @@ func (r *Root) Usage() (Usage, error) {
 	return u, err
 }
 
+// FilesInMemory is what all runs together, also finished ones, have in memory
+// file systems (memory.stat: shmem), in bytes. It outlives a run's group, and
+// without swap nothing but the deletion of the files gives it free. Nil is unknown.
+func (r *Root) FilesInMemory() (*uint64, error) {
+	m, err := parseIn(r.runs, "memory.stat", parseFlat)
+	if absent(err) {
+		return nil, nil
+	}
+	return flat(m).get("shmem"), err
+}
+
 // fill takes from the watch what the kernel didn't tell.
 func (u *Usage) fill(s sample) {
 	if u.MemoryBytes == nil {

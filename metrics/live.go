@@ -22,7 +22,7 @@ type live struct {
 	clients clients
 
 	active, stalled, memory, pids, cpuPressure, memoryPressure *prometheus.Desc
-	treeMemory, treeProcesses                                  *prometheus.Desc
+	treeMemory, treeFiles, treeProcesses                       *prometheus.Desc
 	budget, reserved, waiting, leaked, retries, enforced       *prometheus.Desc
 }
 
@@ -39,6 +39,7 @@ func newLive(s Sources, c clients) *live {
 		cpuPressure:    desc("penstock_cgroup_cpu_pressure_ratio", "Part of the last 10 s in which some task of the runs waited for a processor."),
 		memoryPressure: desc("penstock_cgroup_memory_pressure_ratio", "Part of the last 10 s in which some task of the runs waited for memory."),
 		treeMemory:     desc("penstock_cgroup_tree_memory_bytes", "Memory of the group that holds all runs."),
+		treeFiles:      desc("penstock_cgroup_tree_shmem_bytes", "Files in memory file systems that runs wrote, also finished ones; part of the tree's memory."),
 		treeProcesses:  desc("penstock_cgroup_tree_processes", "Processes in all runs' groups."),
 		budget:         desc("penstock_budget_memory_bytes", "Memory all live runs' limits may sum to; 0 is unlimited."),
 		reserved:       desc("penstock_reserved_memory_bytes", "Memory reserved by live runs' limits."),
@@ -52,7 +53,7 @@ func newLive(s Sources, c clients) *live {
 // Describe implements prometheus.Collector.
 func (l *live) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		l.active, l.stalled, l.memory, l.pids, l.cpuPressure, l.memoryPressure, l.treeMemory, l.treeProcesses,
+		l.active, l.stalled, l.memory, l.pids, l.cpuPressure, l.memoryPressure, l.treeMemory, l.treeFiles, l.treeProcesses,
 		l.budget, l.reserved, l.waiting, l.leaked, l.retries, l.enforced,
 	} {
 		ch <- d
@@ -78,6 +79,9 @@ func (l *live) Collect(ch chan<- prometheus.Metric) {
 	gauge(l.treeProcesses, float64(snapshot.Processes))
 	if snapshot.Memory != nil {
 		gauge(l.treeMemory, float64(*snapshot.Memory))
+	}
+	if snapshot.FilesInMemory != nil {
+		gauge(l.treeFiles, float64(*snapshot.FilesInMemory))
 	}
 	if v := snapshot.Pressure.CPUSomeAvg10; v != nil {
 		gauge(l.cpuPressure, *v/100)

@@ -31,7 +31,7 @@ func exercised(t *testing.T) *Metrics {
 	half := 50.0
 	m.Watch(Sources{
 		Snapshot: func() run.Snapshot {
-			s := run.Snapshot{Processes: 3, Memory: number(1 << 20), Runs: []run.Live{
+			s := run.Snapshot{Processes: 3, Memory: number(1 << 20), FilesInMemory: number(1 << 10), Runs: []run.Live{
 				{ID: "run_1", Backend: "claude", Client: "bot", Memory: number(5), Pids: number(2)},
 				{ID: "run_2", Backend: "claude", Client: "x", Stalled: true, Memory: number(6)},
 				{ID: "run_3", Backend: "sh"},

@@ -16,6 +16,7 @@ const sampleEvery = time.Second
 type sampled struct {
 	at    time.Time
 	whole cgroup.Usage
+	files *uint64 // in memory file systems
 }
 
 // watched is what the dispatcher last saw of a live run.
@@ -118,7 +119,11 @@ func (m *Manager) sample(now time.Time) {
 	if err != nil {
 		m.log.Debug("usage of all runs not read", "err", err)
 	}
-	m.sampled.Store(&sampled{at: now, whole: whole})
+	files, err := m.spawner.FilesInMemory()
+	if err != nil {
+		m.log.Debug("files in memory not read", "err", err)
+	}
+	m.sampled.Store(&sampled{at: now, whole: whole, files: files})
 	m.publish()
 }
 
@@ -128,7 +133,7 @@ func (m *Manager) publish() {
 	last := m.sampled.Load()
 	s := Snapshot{
 		Heartbeat: last.at, Pressure: last.whole,
-		Processes: last.whole.Processes, Memory: last.whole.MemoryBytes,
+		Processes: last.whole.Processes, Memory: last.whole.MemoryBytes, FilesInMemory: last.files,
 	}
 	for _, r := range m.all() {
 		if !r.isLive() {
@@ -141,7 +146,10 @@ func (m *Manager) publish() {
 		s.Runs = append(s.Runs, one)
 	}
 	if len(s.Runs) == 0 && m.spawner.Isolation().LeakedGroups == 0 {
-		s.Processes, s.Memory = 0, new(uint64) // all groups are gone; the last reading is older
+		s.Processes = 0 // all groups are gone
+		if at := m.lastGone.Load(); at != nil && !last.at.After(*at) {
+			s.Memory, s.FilesInMemory = nil, nil // of before: what is left now the next look tells
+		}
 	}
 	slices.SortFunc(s.Runs, func(a, b Live) int { return a.Started.Compare(b.Started) })
 	m.snapshot.Store(&s)

@@ -35,6 +35,7 @@ type Manager struct {
 
 	snapshot atomic.Pointer[Snapshot]
 	sampled  atomic.Pointer[sampled]
+	lastGone atomic.Pointer[time.Time] // when a group was last removed
 	full     chan struct{} // more finished runs than are kept; has room for one
 	quit     chan struct{}
 	chores   sync.WaitGroup
@@ -146,6 +147,9 @@ func (m *Manager) concluded(r Record, o spawn.Outcome) {
 
 // finished is told when nothing is left of a run but its files.
 func (m *Manager) finished() {
+	now := time.Now()
+	m.lastGone.Store(&now)
+	m.publish()
 	m.mu.Lock()
 	many := len(m.runs) > m.o.KeepRuns
 	m.mu.Unlock()

@@ -119,6 +119,9 @@ type Snapshot struct {
 	Runs      []Live
 	Processes int     // pids in all run groups, sampled
 	Memory    *uint64 // bytes of all run groups; nil unknown
+	// FilesInMemory is the part of Memory that is files in memory file systems,
+	// also of finished runs, in bytes; nil unknown.
+	FilesInMemory *uint64
 	Stalled   int
 	Heartbeat time.Time // last time the dispatcher made progress
 	Pressure  cgroup.Usage

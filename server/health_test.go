@@ -77,3 +77,25 @@ func TestWriteDeadlineMoves(t *testing.T) {
 		}
 	})
 }
+
+func TestFilesThatHoldTheBudget(t *testing.T) {
+	n := func(v uint64) *uint64 { return &v }
+	for _, row := range []struct {
+		name   string
+		files  *uint64
+		budget int64
+		runs   int
+		told   bool
+	}{
+		{"a good part", n(200 << 20), 1 << 30, 0, true},
+		{"little", n(1 << 20), 1 << 30, 0, false},
+		{"a live run's own", n(200 << 20), 1 << 30, 1, false},
+		{"unknown", nil, 1 << 30, 0, false},
+		{"no budget", n(200 << 20), 0, 0, false},
+	} {
+		f := facts{live: run.Snapshot{FilesInMemory: row.files, Runs: make([]run.Live, row.runs)}, queue: admit.Stats{Budget: row.budget}}
+		if got := heldByFiles(f); (len(got) > 0) != row.told || row.told && !strings.Contains(got[0], "200 MiB") {
+			t.Errorf("%s: %v", row.name, got)
+		}
+	}
+}

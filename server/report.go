@@ -1,9 +1,11 @@
 package server
 
 import (
+	"fmt"
 	"math"
 	"time"
 
+	"penstock/config"
 	"penstock/spawn"
 )
 
@@ -59,7 +61,7 @@ func (d *daemon) report(f facts) healthReport {
 		some, full = f.self.SomeAvg10, f.self.FullAvg10
 	}
 	return healthReport{
-		Status: f.status(), Busy: f.queue.Running > 0, Degraded: d.degraded(f), Version: d.version,
+		Status: f.status(), Busy: f.queue.Running > 0, Degraded: append(d.degraded(f), heldByFiles(f)...), Version: d.version,
 		Uptime:    seconds(f.now.Sub(d.begun)),
 		Daemon:    daemonReport{RSS: f.self.RSS, FDs: f.self.FDs, Threads: f.self.Threads, Goroutines: f.self.Goroutines},
 		Children:  childrenReport{Runs: len(f.live.Runs), Processes: f.live.Processes, Memory: f.live.Memory, Oldest: oldest(f), Stalled: f.live.Stalled},
@@ -67,6 +69,15 @@ func (d *daemon) report(f facts) healthReport {
 		Memory:    memoryReport{Budget: f.queue.Budget, Reserved: f.queue.Reserved, Used: f.live.Memory, Available: f.self.Available, SomeAvg10: some, FullAvg10: full},
 		Isolation: f.cage, Backends: f.backends,
 	}
+}
+
+// heldByFiles tells of a good part of the budget that nobody's end will free.
+func heldByFiles(f facts) []string {
+	n := f.live.FilesInMemory
+	if n == nil || len(f.live.Runs) > 0 || f.queue.Budget <= 0 || *n < uint64(f.queue.Budget)/10 {
+		return nil
+	}
+	return []string{fmt.Sprintf("memory: %s of the budget are files that finished runs left in memory file systems: delete them in /dev/shm, or in a /tmp that is a tmpfs", config.Size(int64(*n)))}
 }
 
 func oldest(f facts) float64 {

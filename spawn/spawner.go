@@ -133,6 +133,10 @@ func (s *Spawner) Swept() cgroup.Swept { return s.swept }
 // Usage reads all runs together.
 func (s *Spawner) Usage() (cgroup.Usage, error) { return s.root.Usage() }
 
+// FilesInMemory is what runs, also finished ones, have left in memory file
+// systems, in bytes; nil is unknown.
+func (s *Spawner) FilesInMemory() (*uint64, error) { return s.root.FilesInMemory() }
+
 // enter admits one start; every nil answer needs a leave.
 func (s *Spawner) enter() error {
 	s.mu.Lock()
