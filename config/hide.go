@@ -24,6 +24,7 @@ func hideDefault() []string {
 		"/run/screen", "/run/tmux", "/tmp/tmux-*", "/tmp/.X11-unix", "/root/.pm2/*.sock", "/home/*/.pm2/*.sock",
 		// Ways for root around the file system and onto the console.
 		"/dev/sd*", "/dev/vd*", "/dev/xvd*", "/dev/hd*", "/dev/nvme*", "/dev/mmcblk*", "/dev/md*", "/dev/dm-*", "/dev/loop*", "/dev/sr*",
+		"/dev/nbd*", "/dev/rbd*", "/dev/zd*", "/dev/bcache*", "/dev/pmem*", "/dev/ram*", "/dev/zram*", "/dev/dasd*", "/dev/ubd*", "/dev/sg*", "/dev/bsg",
 		"/dev/mapper", "/dev/mem", "/dev/port", "/dev/input", "/dev/uinput",
 	}
 }

@@ -20,7 +20,7 @@ const hostileVariable = "PENSTOCK_HOSTILE"
 func hostile(does string) int {
 	verb, argument, _ := strings.Cut(does, " ")
 	acts := map[string]func(string) error{
-		"keyring": tellKeyring, "clone3": bornInto, "connect": connect, "signal": sendSignal, "trace": trace,
+		"keyring": tellKeyring, "clone3": bornInto, "connect": connect, "parent": bornToParent, "limit": setLimit, "signal": sendSignal, "trace": trace,
 	}
 	if verb == "through" {
 		return passThrough(argument)
@@ -76,6 +76,33 @@ func tellKeyring(string) error {
 	id, err := sessionKeyring()
 	fmt.Printf("keyring %d\n", id)
 	return err
+}
+
+// bornToParent makes a process that is a child of who started this one.
+func bornToParent(string) error {
+	pid, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, unix.CLONE_PARENT|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	if pid == 0 {
+		for {
+			syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0)
+		}
+	}
+	return nil
+}
+
+// setLimit sets the core limit of a process to what it is.
+func setLimit(pid string) error {
+	n, err := strconv.Atoi(pid)
+	if err != nil {
+		return err
+	}
+	var l unix.Rlimit
+	if err := unix.Prlimit(n, unix.RLIMIT_CORE, nil, &l); err != nil {
+		return fmt.Errorf("ask: %w", err)
+	}
+	return unix.Prlimit(n, unix.RLIMIT_CORE, &l, nil)
 }
 
 // newHostile is a job that is this test binary; several deeds are one process each.

@@ -46,7 +46,7 @@ func (l *launcher) prepare(procs string) error {
 		return err
 	}
 	if seccompWorks() {
-		l.seal.filter = noClone3()
+		l.seal.filter = runFilter()
 	}
 	defer l.hider.scan() // before the first child
 	rootErr := l.asRoot(procs)

@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -9,25 +10,93 @@ import (
 // x32Bit marks a call of the x32 ABI in its number.
 const x32Bit = 0x40000000
 
-// noClone3 is a seccomp filter (Linux Documentation/userspace-api/seccomp_filter.rst)
-// under which clone3 is a call the kernel doesn't have. CLONE_INTO_CGROUP takes
-// any descriptor of a group's directory, O_PATH too, and asks neither the
-// mount's flags nor Landlock; C libraries, Go and Rust fall back to clone,
-// which can't name a group. The number is the same in every ABI.
-func noClone3() *unix.SockFprog {
-	const (
-		load   = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
-		equals = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
-		answer = unix.BPF_RET | unix.BPF_K
-	)
-	program := []unix.SockFilter{
-		{Code: load, K: 0}, // seccomp_data.nr
-		{Code: equals, K: unix.SYS_CLONE3, Jt: 2},
-		{Code: equals, K: unix.SYS_CLONE3 | x32Bit, Jt: 1},
-		{Code: answer, K: unix.SECCOMP_RET_ALLOW},
-		{Code: answer, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
+// Offsets in struct seccomp_data (linux/seccomp.h), of machines that store the
+// lower half of a word first, as all that Go has calls for here.
+const (
+	offsetCall = 0
+	offsetArch = 4
+	offsetArgs = 16
+)
+
+// callNumbers are what one ABI calls the calls whose arguments are looked at.
+type callNumbers struct{ arch, clone, prlimit uint32 }
+
+// abis are the ABIs a process can use on this machine, its own first.
+func abis() []callNumbers {
+	switch runtime.GOARCH {
+	case "amd64":
+		return []callNumbers{{unix.AUDIT_ARCH_X86_64, 56, 302}, {unix.AUDIT_ARCH_I386, 120, 340}}
+	case "arm64":
+		return []callNumbers{{unix.AUDIT_ARCH_AARCH64, 220, 261}, {unix.AUDIT_ARCH_ARM, 120, 369}}
 	}
-	return &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+	return nil
+}
+
+// filter is a seccomp program under construction.
+type filter []unix.SockFilter
+
+func (f *filter) load(offset uint32) {
+	*f = append(*f, unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset})
+}
+
+// jump goes on past yes or no instructions; how is BPF_JEQ or BPF_JSET.
+func (f *filter) jump(how uint16, k uint32, yes, no uint8) {
+	*f = append(*f, unix.SockFilter{Code: unix.BPF_JMP | how | unix.BPF_K, K: k, Jt: yes, Jf: no})
+}
+
+func (f *filter) allow() { f.answer(unix.SECCOMP_RET_ALLOW) }
+
+func (f *filter) refuse(errno unix.Errno) { f.answer(unix.SECCOMP_RET_ERRNO | uint32(errno)) }
+
+func (f *filter) answer(what uint32) {
+	*f = append(*f, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: what})
+}
+
+// runFilter is the seccomp filter of a run (Linux
+// Documentation/userspace-api/seccomp_filter.rst). Refused are
+//   - clone3, as a call the kernel doesn't have: CLONE_INTO_CGROUP takes any
+//     descriptor of a group's directory, O_PATH too, and asks neither the mount's
+//     flags nor Landlock. C libraries, Go and Rust fall back to clone, which can't
+//     name a group. Its number is the same in every ABI.
+//   - clone with CLONE_PARENT: the child would be the daemon's, which would have
+//     to reap it.
+//   - prlimit that sets a limit of another process: nothing but the user id is
+//     asked, and the daemon may have the same.
+func runFilter() *unix.SockFprog {
+	var f filter
+	f.load(offsetCall)
+	f.jump(unix.BPF_JEQ, unix.SYS_CLONE3, 1, 0)
+	f.jump(unix.BPF_JEQ, unix.SYS_CLONE3|x32Bit, 0, 1)
+	f.refuse(unix.ENOSYS)
+	for _, abi := range abis() {
+		f.arguments(abi)
+	}
+	f.allow()
+	return &unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}
+}
+
+// arguments refuses calls of one ABI by what they are given.
+func (f *filter) arguments(abi callNumbers) {
+	var body filter
+	body.load(offsetCall)
+	body = append(body, unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: ^uint32(x32Bit)})
+	body.jump(unix.BPF_JEQ, abi.clone, 0, 4)
+	body.load(offsetArgs)
+	body.jump(unix.BPF_JSET, unix.CLONE_PARENT, 0, 1)
+	body.refuse(unix.EPERM)
+	body.allow()
+	body.jump(unix.BPF_JEQ, abi.prlimit, 0, 7)
+	body.load(offsetArgs) // the pid; 0 is itself
+	body.jump(unix.BPF_JEQ, 0, 5, 0)
+	body.load(offsetArgs + 2*8) // the new limit's address; none only asks
+	body.jump(unix.BPF_JEQ, 0, 0, 2)
+	body.load(offsetArgs + 2*8 + 4)
+	body.jump(unix.BPF_JEQ, 0, 1, 0)
+	body.refuse(unix.EPERM)
+	body.allow()
+	f.load(offsetArch)
+	f.jump(unix.BPF_JEQ, abi.arch, 0, uint8(len(body)))
+	*f = append(*f, body...)
 }
 
 // seccompWorks tells whether the kernel takes filters that answer with an error.

@@ -223,7 +223,7 @@ func TestUserSeal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), seal: seal{domain: domain, filter: noClone3()}}
+	l := &launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), seal: seal{domain: domain, filter: runFilter()}}
 	ready := make(chan error, 1)
 	go func() {
 		defer close(l.done)
@@ -276,7 +276,7 @@ func TestProbeTellsWhatIsOpen(t *testing.T) {
 		t.Errorf("a file that isn't there: %v", err)
 	}
 	half := seal{domain: -1}
-	half.filter = noClone3()
+	half.filter = runFilter()
 	if err := half.probe("/proc/self/nothing"); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("root needs no no_new_privs for a filter: %v", err)
 	}

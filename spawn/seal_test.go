@@ -3,6 +3,7 @@ package spawn
 import (
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,6 +23,27 @@ func TestNoBirthIntoAnotherGroup(t *testing.T) {
 	}
 	p.End(Cancelled)
 	awaitProcess(t, p)
+}
+
+// What the kernel lets a process do to its parent, or to one of its user.
+func TestTheDaemonIsNotTouched(t *testing.T) {
+	s := open(t, false)
+	deeds := []string{"parent", fmt.Sprintf("limit %d", os.Getpid())}
+	// The hostile process itself must be the daemon's child.
+	for i, deed := range deeds {
+		j := newHostile(t, fmt.Sprintf("run_touch_%d", i), deed)
+		j.Argv[2] = strings.Replace(j.Argv[2], "' ", "' exec ", 1)
+		if out, _ := j.run(s); !strings.Contains(out, "refused: operation not permitted") {
+			t.Errorf("a child could: %s", out)
+		}
+	}
+	out, _ := newJob(t, "run_limits", "ulimit -c 0 && ulimit -c; sh -c 'exit 3'; echo $?").run(s)
+	if out != "0\n3\n" {
+		t.Errorf("its own limits and children: %q", out)
+	}
+	if out, _ := newHostile(t, "run_self", "limit 0").run(s); !strings.HasPrefix(out, "DONE") {
+		t.Errorf("its own limit: %s", out)
+	}
 }
 
 // Two runs of the same user are strangers to each other.
