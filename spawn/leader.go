@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -58,7 +60,7 @@ func (f foundling) wait() (Exit, error) {
 	}
 	var e Exit
 	err := control(f.pidfd, func(fd int) error {
-		e = lastStatus(fd)
+		e = lastStatus(fd, f.number)
 		return nil
 	})
 	return e, err
@@ -67,19 +69,41 @@ func (f foundling) wait() (Exit, error) {
 // reapMax is how long init may take to reap an orphan.
 const reapMax = 100 * time.Millisecond
 
-// lastStatus asks the kernel for the exit status of somebody else's child,
-// which it tells from Linux 6.15 on once that is reaped (PIDFD_INFO_EXIT).
-func lastStatus(pidfd int) Exit {
-	for end := time.Now().Add(reapMax); ; time.Sleep(time.Millisecond) {
+// lastStatus asks for the exit status of somebody else's child. The kernel
+// tells it while that is a zombie (proc_pid_stat(5), exit_code), and from Linux
+// 6.15 on afterwards (PIDFD_INFO_EXIT).
+func lastStatus(pidfd, pid int) Exit {
+	for end := time.Now().Add(reapMax); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if ws, ok := zombieStatus(pid); ok && unix.PidfdSendSignal(pidfd, 0, nil, 0) == nil {
+			return exitOfWait(ws) // the pidfd's process is there still: the number is its own
+		}
 		info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
 		err := unix.IoctlPidfdInfo(pidfd, &info)
 		if err == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0 {
 			return exitOfWait(unix.WaitStatus(info.Exit_code))
 		}
-		if errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EINVAL) || time.Now().After(end) {
-			return Exit{Code: -1}
-		}
 	}
+	return Exit{Code: -1}
+}
+
+// zombieStatus is false for a process that isn't a zombie.
+func zombieStatus(pid int) (unix.WaitStatus, bool) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, false
+	}
+	return parseZombie(string(text))
+}
+
+// parseZombie reads the state, first after the program's name, and the exit
+// status, the last of all fields.
+func parseZombie(stat string) (unix.WaitStatus, bool) {
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 50 || fields[0] != "Z" {
+		return 0, false
+	}
+	status, err := strconv.ParseUint(fields[49], 10, 32)
+	return unix.WaitStatus(status), err == nil
 }
 
 func exitOfWait(ws unix.WaitStatus) Exit {
