@@ -30,6 +30,10 @@ func (w *watcher) conclude() {
 	if err := r.keep(record); err != nil {
 		r.log.Error("record not saved: it is only kept in memory", "err", err)
 	}
+	w.will.forgetPrompt()
+	if err := w.bequeath(); err != nil {
+		r.log.Warn("will not saved", "err", err)
+	}
 	w.letGo()
 	w.release()
 	w.manager.concluded(record, outcome)

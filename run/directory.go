@@ -13,8 +13,8 @@ import (
 	"penstock/backend"
 )
 
-// Names in a run's directory. All but the record and the two outputs are
-// scratch and go when the run ends.
+// Names in a run's directory. All but the record, the will and the two outputs
+// are scratch and go when the run ends.
 const (
 	recordName = "run.json"
 	promptName = "prompt"
@@ -141,7 +141,7 @@ func parents(root *os.Root, dir string, made *[]string) error {
 	return nil
 }
 
-// removeScratch deletes all but the record and the outputs. A directory that
+// removeScratch deletes all but the record, the will and the outputs. A directory that
 // the child has removed is no error.
 func (d *directory) removeScratch() error {
 	root, err := d.root()
@@ -156,7 +156,7 @@ func (d *directory) removeScratch() error {
 	errs := []error{err}
 	for _, e := range entries {
 		switch e.Name() {
-		case recordName, spoolName, stderrName:
+		case recordName, willName, spoolName, stderrName:
 		default:
 			errs = append(errs, removeAll(root, e.Name()))
 		}

@@ -31,6 +31,8 @@ type Run struct {
 	spool   os.FileInfo // of birth; nil: of an earlier daemon
 	spoiled atomic.Bool // see ErrSpoiled
 	stall   time.Duration
+	// fingerprint is Spec.Fingerprint of a durable run.
+	fingerprint []byte
 	// keptUntil is when its removal is tried again; Manager.mu's.
 	keptUntil time.Time
 	watched   atomic.Pointer[watched]
@@ -65,6 +67,9 @@ func pastRun(d *directory, r Record, log *slog.Logger) *Run {
 
 // ID is the run's name.
 func (r *Run) ID() string { return r.id }
+
+// Fingerprint is that of a durable run's Spec, also after a restart; nil for any other.
+func (r *Run) Fingerprint() []byte { return r.fingerprint }
 
 // Record is the run as it is now.
 func (r *Run) Record() Record {

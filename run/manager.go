@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"penstock/backend"
 	"penstock/cgroup"
 	"penstock/spawn"
 )
@@ -63,9 +64,6 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 	m.sessions, err = openSessions(st.sessions(), func(path string, err error) {
 		m.log.Warn("session ignored", "file", path, "err", err)
 	})
-	if err == nil {
-		err = m.recover(ctx)
-	}
 	if err != nil {
 		return nil, errors.Join(err, st.close())
 	}
@@ -73,6 +71,11 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 		m.log.Warn("no inotify: outputs are polled (hint: raise fs.inotify.max_user_instances)", "every", pollEvery, "err", err)
 	}
 	m.sample(time.Now())
+	if err := m.recover(ctx); err != nil {
+		return nil, errors.Join(err, m.Close(context.WithoutCancel(ctx)))
+	}
+	m.o.Spawner.EndUnclaimed()
+	m.publish()
 	m.chores.Go(m.dispatch)
 	m.chores.Go(m.tidy)
 	return m, nil
@@ -81,6 +84,12 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 func (o Options) complete() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Backends == nil {
+		o.Backends = func(string) (backend.Backend, bool) { return nil, false }
+	}
+	if o.Adopted == nil {
+		o.Adopted = func(Record) func() { return func() {} }
 	}
 	if o.Observer == nil {
 		o.Observer = unobserved{}
@@ -115,6 +124,9 @@ func (m *Manager) register(s Spec) (*Run, error) {
 		Session: s.Session, Created: time.Now(), Limits: s.Limits, EnforcedBy: m.enforced, Metadata: s.Metadata,
 	}, m.log)
 	r.stall = s.Stall
+	if s.Durable {
+		r.fingerprint = s.Fingerprint
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closing {

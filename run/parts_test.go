@@ -228,7 +228,7 @@ func TestSpeakerEndsInTheMiddleOfALine(t *testing.T) {
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newSpeaker(path); err == nil {
+	if _, err := newSpeaker(path, nil); err == nil {
 		t.Fatal("a speaker nobody listens to")
 	}
 	listener, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -236,7 +236,7 @@ func TestSpeakerEndsInTheMiddleOfALine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	s, err := newSpeaker(path)
+	s, err := newSpeaker(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"penstock/spawn"
 )
 
-// ErrNoReplay is returned by Next for a run of an earlier daemon: its record
-// is known, the parser of its output is not.
+// ErrNoReplay is returned by Next for a run of an earlier daemon that wasn't
+// durable: its record is known, the parser of its output is not.
 var ErrNoReplay = errors.New("events of a run of an earlier daemon can't be read")
 
 // Reader follows one run's spool through a parser of its own, from the first
@@ -181,9 +181,10 @@ type replay struct {
 	lineMax, outputMax int64
 }
 
-func newReplay(s Spec, r backend.Request) *replay {
+func newReplay(b backend.Backend, l *will) *replay {
+	r := l.Request
 	r.Prompt, r.System = "", ""
-	return &replay{backend: s.Backend, request: r, lineMax: s.LineMax, outputMax: s.OutputMax}
+	return &replay{backend: b, request: r, lineMax: l.LineMax, outputMax: l.OutputMax}
 }
 
 func (p *replay) parse() *parse {

@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
+
+	"penstock/backend"
+	"penstock/spawn"
 )
 
-// recover settles the run directories of an earlier daemon. Their processes
-// are gone: the spawner has swept the groups before.
+// recover settles the run directories of an earlier daemon. What lives of them
+// are the durable runs whose groups the spawner has kept; it has swept the others.
 func (m *Manager) recover(ctx context.Context) error {
 	entries, err := os.ReadDir(m.state.runs())
 	if err != nil {
@@ -24,23 +28,122 @@ func (m *Manager) recover(ctx context.Context) error {
 			m.log.Warn("not a run: ignored", "path", filepath.Join(m.state.runs(), e.Name()))
 			continue
 		}
-		d := &directory{path: m.dirOf(e.Name())}
-		m.runs[e.Name()] = m.leftover(d)
+		r := m.leftover(&directory{path: m.dirOf(e.Name())})
+		m.mu.Lock()
+		m.runs[e.Name()] = r
+		m.mu.Unlock()
 	}
 	return nil
 }
 
-// leftover is where a run of an earlier daemon gets its place in this one: what
-// it had not finished is lost.
+// leftover is where a run of an earlier daemon gets its place in this one.
 func (m *Manager) leftover(d *directory) *Run {
 	record := d.load()
-	if record.State != Finished || record.Ended == nil {
-		record.lose("the daemon ended before the run did: its outcome is unknown; check what it did before asking again", time.Now())
-		m.log.Warn("run lost", "run", record.ID, "client", record.Client, "backend", record.Backend)
-		if err := errors.Join(d.save(record), d.removeScratch()); err != nil {
-			m.log.Warn("lost run not settled", "run", record.ID, "err", err)
+	w, b := m.heir(d, record)
+	if record.State == Finished && record.Ended != nil {
+		return m.past(d, record, w, b)
+	}
+	if w != nil {
+		r, err := m.adopt(d, record, w, b)
+		if err == nil {
+			return r
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			m.log.Error("run not adopted: it is ended", "run", record.ID, "err", err)
 		}
 	}
-	r := pastRun(d, record, m.log)
-	return r
+	m.conclude(d, &record, w, b)
+	return m.past(d, record, w, b)
+}
+
+// heir gives what is needed to read a run's output, or nil.
+func (m *Manager) heir(d *directory, r Record) (*will, backend.Backend) {
+	w, err := d.loadWill()
+	if err != nil {
+		m.log.Warn("will not readable: the run's events are lost", "run", r.ID, "err", err)
+	}
+	if w == nil {
+		return nil, nil
+	}
+	b, ok := m.o.Backends(r.Backend)
+	if !ok {
+		m.log.Warn("run of a backend that isn't configured any more", "run", r.ID, "backend", r.Backend)
+		return nil, nil
+	}
+	return w, b
+}
+
+// conclude finishes the record of a run whose group is gone: by what its
+// output says, and where that says nothing it is lost.
+func (m *Manager) conclude(d *directory, r *Record, w *will, b backend.Backend) {
+	verdict := spawn.Decide(spawn.Facts{
+		Outcome:  spawn.Outcome{Exit: spawn.Exit{Code: -1}},
+		Terminal: m.lastWord(d, w, b), Limits: r.Limits,
+		PlainExit: b != nil && b.Features().PlainExit,
+	})
+	if verdict.Cause == spawn.Lost {
+		verdict.Message = "the daemon ended before the run did: its outcome is unknown; check what it did before asking again"
+		m.log.Warn("run lost", "run", r.ID, "client", r.Client, "backend", r.Backend)
+	}
+	now := time.Now()
+	r.State, r.Cause, r.Message, r.Ended = Finished, verdict.Cause, verdict.Message, &now
+	err := d.save(*r)
+	if w != nil {
+		w.forgetPrompt()
+		err = errors.Join(err, d.saveWill(w))
+	}
+	if err := errors.Join(err, d.removeScratch()); err != nil {
+		m.log.Warn("run of an earlier daemon not settled", "run", r.ID, "err", err)
+	}
+}
+
+// lastWord reads a whole output for how the CLI said it ended; nil when it didn't.
+func (m *Manager) lastWord(d *directory, w *will, b backend.Backend) *spawn.Terminal {
+	if w == nil {
+		return nil
+	}
+	f, info, err := openPlain(d.file(spoolName))
+	if err != nil {
+		m.log.Warn("output not readable", "run", filepath.Base(d.path), "err", err)
+		return nil
+	}
+	defer f.Close()
+	p := newReplay(b, w).parse()
+	p.machine.Open()
+	spool := spoolFile{file: f, limit: info.Size(), most: w.OutputMax}
+	for !p.closed {
+		events, _, ok := p.step()
+		for _, e := range events {
+			if t := terminalOf(e); t != nil {
+				return t
+			}
+		}
+		if ok {
+			continue
+		}
+		n, err := p.frames.fill(&spool)
+		if err != nil {
+			return nil
+		}
+		if n == 0 {
+			p.frames.end()
+		}
+	}
+	return nil
+}
+
+// past is a finished run; without a will its events can't be read.
+func (m *Manager) past(d *directory, r Record, w *will, b backend.Backend) *Run {
+	p := pastRun(d, r, m.log)
+	if w == nil {
+		return p
+	}
+	info, err := os.Lstat(d.file(spoolName))
+	if err != nil {
+		m.log.Warn("output not readable", "run", r.ID, "err", err)
+		return p
+	}
+	p.spool, p.final = info, info.Size()
+	p.replay, p.fingerprint = newReplay(b, w), w.Fingerprint
+	return p
 }

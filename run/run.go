@@ -21,7 +21,13 @@ type Options struct {
 	Lock     *Lock  // of StateDir, see Hold; nil takes it in Open
 	Spawner  *spawn.Spawner
 	Logger   *slog.Logger
-	Observer Observer      // may be nil
+	Observer Observer // may be nil
+	// Backends finds the adapter of a durable run that an earlier daemon left;
+	// nil knows none.
+	Backends func(name string) (backend.Backend, bool)
+	// Adopted is told of each run of an earlier daemon that still lives, before
+	// Open returns; what it gives back is that run's OnGone. May be nil.
+	Adopted  func(Record) (gone func())
 	Keep     time.Duration // how long a finished run's record and spool stay; 0 is one hour
 	KeepRuns int           // and how many at most; 0 is 1000
 	// KeepSessions is how long a session stays that nobody uses; 0 is 30 days.
@@ -56,6 +62,10 @@ type Spec struct {
 	OutputMax int64         // bytes of stdout + stderr on disk
 	LineMax   int64         // bytes of one line
 	Metadata  json.RawMessage
+	// Durable makes the run outlive this daemon, and its output readable by the next.
+	Durable bool
+	// Fingerprint is kept with a durable run: what tells its request from others.
+	Fingerprint []byte
 	// OnGone is called exactly once when the group is removed, or the start
 	// failed and nothing is left of it: only then is the slot free.
 	OnGone func()

@@ -1,18 +1,26 @@
 package run
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// pipeBuf is what a FIFO takes whole or not at all (PIPE_BUF, pipe(7)).
+const pipeBuf = 4096
 
 // speaker writes a machine's lines to a conversational CLI, in order, while
 // the CLI takes its time: a prompt may be a hundred times what the FIFO holds.
 // A nil speaker is one for a CLI that isn't spoken to.
 type speaker struct {
 	fifo *os.File
+	said *said
+	skip int64 // bytes that an earlier daemon has said
 	done chan struct{}
 
 	mu    sync.Mutex
@@ -21,13 +29,18 @@ type speaker struct {
 	over  bool
 }
 
-// newSpeaker needs someone to have the FIFO open for reading.
-func newSpeaker(path string) (*speaker, error) {
+// newSpeaker needs someone to have the FIFO open for reading. What said tells
+// was said already is left out; said is the speaker's to close, also when it fails.
+func newSpeaker(path string, told *said) (*speaker, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
+		told.close()
 		return nil, fmt.Errorf("speak to the CLI: %w", err)
 	}
-	s := &speaker{fifo: f, done: make(chan struct{}), more: make(chan struct{}, 1)}
+	s := &speaker{fifo: f, said: told, done: make(chan struct{}), more: make(chan struct{}, 1)}
+	if told != nil {
+		s.skip = told.done
+	}
 	go s.speak()
 	return s, nil
 }
@@ -72,10 +85,11 @@ func (s *speaker) close() {
 func (s *speaker) speak() {
 	defer close(s.done)
 	defer s.fifo.Close()
+	defer s.said.close()
 	for range s.more {
 		lines, over := s.take()
 		for _, line := range lines {
-			if _, err := s.fifo.Write(line); err != nil {
+			if err := s.write(line); err != nil {
 				s.stop()
 				return
 			}
@@ -84,6 +98,44 @@ func (s *speaker) speak() {
 			return
 		}
 	}
+}
+
+// write says one line, or what of it wasn't said before.
+func (s *speaker) write(line []byte) error {
+	known := min(s.skip, int64(len(line)))
+	s.skip -= known
+	for line = line[known:]; len(line) > 0; {
+		n, err := s.once(line[:min(len(line), pipeBuf)])
+		if err != nil {
+			return err
+		}
+		line = line[n:]
+	}
+	return nil
+}
+
+// once is one write(2), noted before and after; nothing stays noted of one
+// that found the FIFO full.
+func (s *speaker) once(b []byte) (n int, err error) {
+	conn, err := s.fifo.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var wrote error
+	err = conn.Write(func(fd uintptr) bool {
+		if wrote = s.said.mean(len(b)); wrote != nil {
+			return true
+		}
+		for {
+			if n, wrote = unix.Write(int(fd), b); wrote != unix.EINTR {
+				break
+			}
+		}
+		n = max(n, 0)
+		wrote = errors.Join(wrote, s.said.did(n))
+		return !errors.Is(wrote, unix.EAGAIN)
+	})
+	return n, errors.Join(err, wrote)
 }
 
 func (s *speaker) take() (lines [][]byte, over bool) {

@@ -164,7 +164,8 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 		return err
 	}
 	defer std.close()
-	if err := w.open(dir, p); err != nil {
+	w.will = newWill(s, p)
+	if err := w.open(dir); err != nil {
 		return err
 	}
 	return w.begin(ctx, std, p)

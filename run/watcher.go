@@ -16,9 +16,9 @@ type watcher struct {
 	run     *Run
 	manager *Manager
 	spec    Spec
+	will    *will
 	session Session // zero without one
-	settle  bool
-	release func() // the session's turn
+	release func()  // the session's turn
 	gone    func()
 
 	outputs *outputs
@@ -31,26 +31,38 @@ type watcher struct {
 	spool    spoolFile
 	terminal *spawn.Terminal
 	heard    bool // an event came
+	adopted  bool // from an earlier daemon
 	tooMuch  bool // the output cap or the line cap was passed
 	lastWord bool // terminal is the daemon's: the output was spoiled
 }
 
 // open takes hold of the run's files before the child can write to them.
-func (w *watcher) open(d *directory, p plan) (err error) {
+func (w *watcher) open(d *directory) (err error) {
 	if w.outputs, err = d.openOutputs(); err != nil {
 		return err
 	}
 	w.growth = watchGrowth(w.manager.notifier, &w.run.grown, w.run.log, d.file(spoolName), d.file(stderrName))
-	if p.command.Input == backend.Conversation {
-		if w.speaker, err = newSpeaker(d.file(stdinName)); err != nil {
+	if w.will.Talks {
+		if err := w.openSpeaker(d); err != nil {
 			return err
 		}
 	}
 	w.spool = spoolFile{file: w.outputs.spool, limit: -1, most: w.spec.OutputMax}
-	w.parse = newParse(w.spec.Backend.Framing(), w.spec.LineMax, w.spec.Backend.Machine(p.request))
-	w.session, w.settle = p.session, p.command.Settle
-	w.run.dir, w.run.outputs, w.run.replay = d, w.outputs, newReplay(w.spec, p.request)
+	w.parse = newParse(w.spec.Backend.Framing(), w.spec.LineMax, w.spec.Backend.Machine(w.will.Request))
+	w.session = w.will.Session
+	w.run.dir, w.run.outputs, w.run.replay = d, w.outputs, newReplay(w.spec.Backend, w.will)
 	w.run.spool, err = w.outputs.spool.Stat()
+	return err
+}
+
+func (w *watcher) openSpeaker(d *directory) (err error) {
+	var told *said
+	if w.spec.Durable {
+		if told, err = openSaid(d.file(saidName)); err != nil {
+			return err
+		}
+	}
+	w.speaker, err = newSpeaker(d.file(stdinName), told)
 	return err
 }
 
@@ -108,6 +120,9 @@ func (w *watcher) begin(ctx context.Context, std stdio, p plan) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := w.bequeath(); err != nil {
+		return err
+	}
 	if err := r.dir.save(r.starting(time.Now(), p.session.CLISession)); err != nil {
 		return err
 	}
@@ -122,12 +137,24 @@ func (w *watcher) begin(ctx context.Context, std stdio, p plan) error {
 		return err
 	}
 	w.process = process
+	w.will.Leader = process.PID()
+	if err := w.bequeath(); err != nil {
+		r.log.Error("a later daemon won't know the leader", "err", err)
+	}
 	w.remember("")
 	r.born(process)
 	close(r.ready)
 	w.manager.started(r, time.Since(w.spawned))
 	go w.watch()
 	return nil
+}
+
+// bequeath writes the will of a durable run.
+func (w *watcher) bequeath() error {
+	if !w.spec.Durable {
+		return nil
+	}
+	return w.run.dir.saveWill(w.will)
 }
 
 // watch follows the run from its birth to the removal of its group.
@@ -241,21 +268,29 @@ func (w *watcher) overflow() {
 
 // hear takes from an event what the daemon itself must know.
 func (w *watcher) hear(e backend.Event) {
-	if !w.heard {
+	if !w.heard && !w.adopted {
 		w.heard = true
 		w.manager.observer.FirstOutput(w.run.Record(), time.Since(w.spawned))
 	}
-	switch {
-	case e.Kind == backend.Session:
+	if e.Kind == backend.Session {
 		w.remember(e.Session)
-	case w.terminal != nil:
-	case e.Kind == backend.Done:
-		w.terminal = &spawn.Terminal{Done: true, Finish: e.Finish}
-		w.run.finish(w.settle)
-	case e.Kind == backend.Failed && e.Failure != nil:
-		w.terminal = &spawn.Terminal{Failure: failureCause(e.Failure.Code), Message: e.Failure.Message}
-		w.run.finish(w.settle)
+		return
 	}
+	if t := terminalOf(e); t != nil && w.terminal == nil {
+		w.terminal = t
+		w.run.finish(w.will.Settle)
+	}
+}
+
+// terminalOf is the CLI's last word, nil for any other event.
+func terminalOf(e backend.Event) *spawn.Terminal {
+	switch {
+	case e.Kind == backend.Done:
+		return &spawn.Terminal{Done: true, Finish: e.Finish}
+	case e.Kind == backend.Failed && e.Failure != nil:
+		return &spawn.Terminal{Failure: failureCause(e.Failure.Code), Message: e.Failure.Message}
+	}
+	return nil
 }
 
 // failureCause keeps an adapter's code only where the HTTP surface knows it.

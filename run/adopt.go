@@ -1,0 +1,49 @@
+package run
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"penstock/backend"
+	"penstock/spawn"
+)
+
+// adopt goes on with a live run of an earlier daemon: its output is read again
+// from the first byte, which brings the watcher's machine to where the other
+// daemon's was. The error wraps fs.ErrNotExist when the run's group is gone.
+func (m *Manager) adopt(d *directory, record Record, l *will, b backend.Backend) (_ *Run, err error) {
+	record.State = Running
+	r := newRun(record, m.log)
+	r.stall, r.fingerprint = l.Stall, l.Fingerprint
+	w := &watcher{run: r, manager: m, spec: l.spec(record, b), will: l, release: func() {}, gone: func() {}, adopted: true}
+	defer func() {
+		if err != nil {
+			w.letGo()
+			w.release()
+		}
+	}()
+	if err := w.open(d); err != nil {
+		return nil, err
+	}
+	if s := l.Session; s.Session != "" {
+		release, ok := m.turns.try(sessionKey(s.Client, s.Session))
+		if !ok {
+			return nil, errors.New("its session has another run")
+		}
+		w.release = release
+	}
+	started := record.startedAt()
+	w.process, err = m.spawner.Adopt(spawn.Command{
+		ID: r.id, Limits: record.Limits, SoftEnd: l.SoftEnd, Grace: l.Grace, BeforeRemove: w.tidy,
+	}, l.Leader, started)
+	if err != nil {
+		return nil, err
+	}
+	w.gone, w.spawned = sync.OnceFunc(m.o.Adopted(record)), started
+	m.log.Info("run adopted", "run", r.id, "client", record.Client, "backend", record.Backend, "age", time.Since(started).Round(time.Second))
+	r.born(w.process)
+	close(r.ready)
+	go w.watch()
+	return r, nil
+}
