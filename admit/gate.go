@@ -46,6 +46,17 @@ func (g *Gate) Acquire(ctx context.Context, a Ask) (*Slot, error) {
 	return g.wait(ctx, w)
 }
 
+// Adopt books a run that lives already, whatever is free: one that an earlier
+// daemon has started.
+func (g *Gate) Adopt(a Ask) *Slot {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := &Slot{gate: g, client: a.Client, backend: a.Backend, memory: a.Memory}
+	g.book(s, 1)
+	g.holds.begin(s, time.Now())
+	return s
+}
+
 // enter grants at once or finds a place in the client's queue.
 func (g *Gate) enter(a Ask) (*waiter, error) {
 	g.mu.Lock()

@@ -74,6 +74,7 @@ func (d *daemon) job(ctx context.Context, w *reply, q *chatRequest, j *job, arri
 		w.Header().Set("X-Penstock-Ignored", names)
 	}
 	spec.ID, j.model, j.backend = j.id, spec.Model, spec.Backend.Name()
+	spec.Durable, spec.Fingerprint = j.durable, j.fingerprint[:]
 	j.limits, j.held = spec.Limits, d.spawner.Enforced()
 	ctx, j.cancel = context.WithCancelCause(ctx)
 	claimed, err := d.jobs.claim(j, d.recorded)

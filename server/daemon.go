@@ -58,34 +58,13 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 		d.log.Warn("setting has no effect yet", "key", key)
 	}
 	d.metrics = metrics.New(metrics.Options{Version: o.Version, Commit: o.Commit, Clients: clientNames(c)})
-	// Before the groups: what another daemon runs in them would be swept.
-	lock, err := run.Hold(c.StateDir)
-	if err != nil {
+	if err := d.openRuns(ctx, o); err != nil {
 		return nil, err
-	}
-	d.spawner, err = spawn.Open(ctx, spawn.Options{
-		Cgroup: spawn.GroupOptions{
-			Mode: spawn.Mode(c.Isolation.Mode), Name: c.GroupName(), Budget: c.Budget.Memory, Logger: o.Logger,
-		},
-		SelfTest: c.Isolation.SelfTest,
-		Hide: spawn.Hiding{
-			Paths: c.Isolation.Hide, ReadOnly: c.Isolation.ReadOnly, Users: d.agents.users(), AbstractSockets: c.Isolation.AbstractSockets,
-		},
-		Logger: o.Logger,
-	})
-	if err != nil {
-		return nil, errors.Join(err, lock.Close())
-	}
-	if err := capsHold(c, d.spawner.Enforced()); err != nil {
-		return nil, errors.Join(err, d.spawner.Close(context.WithoutCancel(ctx)), lock.Close())
-	}
-	d.runs, err = run.Open(ctx, run.Options{StateDir: c.StateDir, Lock: lock, Spawner: d.spawner, Logger: o.Logger, Observer: d.metrics})
-	if err != nil {
-		return nil, errors.Join(err, d.spawner.Close(context.WithoutCancel(ctx)))
 	}
 	d.metrics.Reaped(d.spawner.Swept().Processes)
 	d.metrics.Watch(metrics.Sources{Snapshot: d.runs.Snapshot, Admission: d.gate.Stats, Isolation: d.spawner.Isolation})
 	d.base, d.endBase = context.WithCancelCause(context.Background())
+	d.restore()
 	d.startBackground(o.Tokens)
 	return d, nil
 }

@@ -87,9 +87,13 @@ func (d *daemon) launch(ctx context.Context, j *job, s run.Spec) {
 	defer d.jobs.ended(j)
 	r, err := d.start(ctx, j, s)
 	j.begin(r, err)
-	if err != nil {
-		return
+	if err == nil {
+		d.attend(ctx, r)
 	}
+}
+
+// attend sees a run to its end, or ends it with ctx.
+func (d *daemon) attend(ctx context.Context, r *run.Run) {
 	select {
 	case <-ctx.Done():
 		r.End(endCause(ctx))
@@ -114,7 +118,7 @@ func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error
 		}
 		s.Turn = turn
 	}
-	slot, err := d.gate.Acquire(ctx, admit.Ask{Client: j.client, Memory: memoryOf(s), Deadline: s.Deadline, Moved: j.moveTo})
+	slot, err := d.gate.Acquire(ctx, admit.Ask{Client: j.client, Backend: j.backend, Memory: memoryOf(s.Limits), Deadline: s.Deadline, Moved: j.moveTo})
 	if err != nil {
 		d.refused(j, err)
 		if s.Turn != nil {
@@ -141,11 +145,11 @@ func (d *daemon) refused(j *job, err error) {
 	}
 }
 
-func memoryOf(s run.Spec) int64 {
-	if s.Limits == nil || s.Limits.Memory == nil || s.Limits.Memory.Limit == nil {
+func memoryOf(l *specs.LinuxResources) int64 {
+	if l == nil || l.Memory == nil || l.Memory.Limit == nil {
 		return 0
 	}
-	return *s.Limits.Memory.Limit
+	return *l.Memory.Limit
 }
 
 // because prefers the reason the context was ended for over "context canceled".

@@ -38,6 +38,14 @@ func (s *jobs) claim(j *job, known func(id string) bool) (*job, error) {
 	return j, nil
 }
 
+// restore registers the job of a run that an earlier daemon has started.
+func (s *jobs) restore(j *job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byID[j.id] = j
+	s.live.Add(1)
+}
+
 // find is claim without registering: nil when the id is free.
 func (s *jobs) find(j *job) (*job, error) {
 	s.mu.Lock()

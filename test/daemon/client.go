@@ -42,6 +42,7 @@ type Answer struct {
 	Finished  time.Time     // when the finish chunk or error arrived
 	Comments  []string
 	Frames    []string // raw data frames
+	IDs       []string // of the events, in order
 }
 
 type chunk struct {
@@ -116,6 +117,9 @@ func Read(req *http.Request, on func(a *Answer)) (*Answer, error) {
 		if strings.HasPrefix(line, ":") {
 			a.Comments = append(a.Comments, strings.TrimSpace(line[1:]))
 			continue
+		}
+		if id, ok := strings.CutPrefix(line, "id: "); ok {
+			a.IDs = append(a.IDs, id)
 		}
 		data, ok := strings.CutPrefix(line, "data: ")
 		if !ok {

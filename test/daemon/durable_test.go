@@ -1,0 +1,168 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// durable asks under a name of its own; on is told of each delta.
+func (d *Daemon) durable(ctx context.Context, id, after string, body map[string]any, on func(*Answer)) (*Answer, error) {
+	req := d.Request(ctx, body)
+	req.Header.Set("X-Run-Id", id)
+	if after != "" {
+		req.Header.Set("Last-Event-ID", after)
+	}
+	return Read(req, on)
+}
+
+// The daemon is killed under 20 durable streams; the next one finds the CLIs
+// again and every client gets the rest of its stream, each event once.
+func TestDurableStreamsSurviveTheDaemon(t *testing.T) {
+	const streams = 20
+	d := Start(t, Options{Config: `
+[limits]
+memory_max = "64MiB"
+[budget]
+memory = "100%"
+max_runs = 24
+`})
+	words := strings.Repeat("one two three four five ", 12)
+	want := strings.TrimSpace(words)
+	body := Body("demo", "/delay 60ms /daemonize "+words, map[string]any{"stream": true})
+
+	var mu sync.Mutex
+	first := map[string]*Answer{}
+	seen := make(chan struct{}, streams)
+	var clients sync.WaitGroup
+	for i := range streams {
+		id := fmt.Sprint("durable-", i)
+		clients.Go(func() {
+			once := sync.OnceFunc(func() { seen <- struct{}{} })
+			a, _ := d.durable(context.Background(), id, "", body, func(a *Answer) {
+				if a.Deltas > i%7 {
+					once()
+				}
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			first[id] = a
+		})
+	}
+	for range streams {
+		select {
+		case <-seen:
+		case <-time.After(20 * time.Second):
+			t.Fatal("not all streams began within 20 s")
+		}
+	}
+	pids := map[string][]int{}
+	for i := range streams {
+		pids[fmt.Sprint("durable-", i)] = d.Pids(fmt.Sprint("durable-", i))
+	}
+	if err := d.Cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-d.Exited()
+	clients.Wait()
+
+	again := d.Restart(t)
+	for id, before := range pids {
+		for _, pid := range before {
+			if !slices.Contains(again.Pids(id), pid) {
+				t.Errorf("%s: process %d is lost", id, pid)
+			}
+		}
+	}
+	for i := range streams {
+		id := fmt.Sprint("durable-", i)
+		clients.Go(func() {
+			a := first[id]
+			last := a.IDs[len(a.IDs)-1]
+			rest, err := again.durable(context.Background(), id, last, body, nil)
+			if err != nil || rest.Error != nil || rest.Finish != "stop" || !rest.Done {
+				t.Errorf("%s: %v %+v", id, err, rest)
+				return
+			}
+			if got := strings.TrimSpace(a.Text + rest.Text); got != want {
+				t.Errorf("%s: %q after event %s and %q make no whole", id, rest.Text, last, a.Text)
+			}
+			if ids := slices.Concat(a.IDs, rest.IDs); len(slices.Compact(slices.Clone(ids))) != len(ids) {
+				t.Errorf("%s: an event came twice: %v", id, ids)
+			}
+		})
+	}
+	clients.Wait()
+	if err := again.WaitEmpty(2 * time.Second); err != nil {
+		t.Error(err)
+	}
+	if q, _ := mustHealth(t, again)["queue"].(map[string]any); q["running"] != 0.0 {
+		t.Errorf("slots still held: %v", q)
+	}
+
+	// The whole again, and another request under the same name.
+	whole, err := again.durable(context.Background(), "durable-3", "", body, nil)
+	if err != nil || strings.TrimSpace(whole.Text) != want || whole.Finish != "stop" {
+		t.Errorf("replay: %v %+v", err, whole)
+	}
+	body["stream"] = false
+	other, err := again.durable(context.Background(), "durable-3", "", Body("demo", "something else", nil), nil)
+	if err != nil || other.Status != http.StatusConflict {
+		t.Errorf("another request under the same name: %v %+v", err, other)
+	}
+}
+
+// A durable run that ends while no daemon is there is told by what it said.
+func TestDurableRunEndsWithoutADaemon(t *testing.T) {
+	d := Start(t, Options{})
+	body := Body("demo", "some words /sleep 1", map[string]any{"stream": true})
+	silent := Body("demo", "/sleep 60", map[string]any{"stream": true})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var clients sync.WaitGroup
+	clients.Go(func() { _, _ = d.durable(ctx, "talks", "", body, nil) })
+	clients.Go(func() { _, _ = d.durable(ctx, "silent", "", silent, nil) })
+	if err := Eventually(10*time.Second, func() error {
+		if len(d.Pids("talks")) == 0 || len(d.Pids("silent")) == 0 {
+			return fmt.Errorf("not started")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	leader := d.Pids("silent")[0]
+	if err := d.Cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-d.Exited()
+	clients.Wait()
+	if err := syscall.Kill(leader, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1500 * time.Millisecond) // the first one's own end
+
+	again := d.Restart(t)
+	whole, err := again.durable(t.Context(), "talks", "", body, nil)
+	if err != nil || strings.TrimSpace(whole.Text) != "some words" || whole.Finish != "stop" {
+		t.Errorf("ended by itself: %v %+v", err, whole)
+	}
+	lost, err := again.durable(t.Context(), "silent", "", silent, nil)
+	if err != nil || lost.Code() != "lost" || !lost.Done {
+		t.Errorf("ended without a word: %v %+v", err, lost)
+	}
+}
+
+func mustHealth(t *testing.T, d *Daemon) map[string]any {
+	t.Helper()
+	h, err := d.Health()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
