@@ -90,6 +90,16 @@ func (d *Daemon) Chat(ctx context.Context, body map[string]any, on func(a *Answe
 	return Read(d.Request(ctx, body), on)
 }
 
+// Durable asks under a name of its own; on is told of each delta.
+func (d *Daemon) Durable(ctx context.Context, id, after string, body map[string]any, on func(*Answer)) (*Answer, error) {
+	req := d.Request(ctx, body)
+	req.Header.Set("X-Run-Id", id)
+	if after != "" {
+		req.Header.Set("Last-Event-ID", after)
+	}
+	return Read(req, on)
+}
+
 // Read sends req and reads the answer to its end.
 func Read(req *http.Request, on func(a *Answer)) (*Answer, error) {
 	begun := time.Now()

@@ -12,16 +12,6 @@ import (
 	"time"
 )
 
-// durable asks under a name of its own; on is told of each delta.
-func (d *Daemon) durable(ctx context.Context, id, after string, body map[string]any, on func(*Answer)) (*Answer, error) {
-	req := d.Request(ctx, body)
-	req.Header.Set("X-Run-Id", id)
-	if after != "" {
-		req.Header.Set("Last-Event-ID", after)
-	}
-	return Read(req, on)
-}
-
 // The daemon is killed under 20 durable streams; the next one finds the CLIs
 // again and every client gets the rest of its stream, each event once.
 func TestDurableStreamsSurviveTheDaemon(t *testing.T) {
@@ -45,7 +35,7 @@ max_runs = 24
 		id := fmt.Sprint("durable-", i)
 		clients.Go(func() {
 			once := sync.OnceFunc(func() { seen <- struct{}{} })
-			a, _ := d.durable(context.Background(), id, "", body, func(a *Answer) {
+			a, _ := d.Durable(context.Background(), id, "", body, func(a *Answer) {
 				if a.Deltas > i%7 {
 					once()
 				}
@@ -85,7 +75,7 @@ max_runs = 24
 		clients.Go(func() {
 			a := first[id]
 			last := a.IDs[len(a.IDs)-1]
-			rest, err := again.durable(context.Background(), id, last, body, nil)
+			rest, err := again.Durable(context.Background(), id, last, body, nil)
 			if err != nil || rest.Error != nil || rest.Finish != "stop" || !rest.Done {
 				t.Errorf("%s: %v %+v", id, err, rest)
 				return
@@ -107,12 +97,12 @@ max_runs = 24
 	}
 
 	// The whole again, and another request under the same name.
-	whole, err := again.durable(context.Background(), "durable-3", "", body, nil)
+	whole, err := again.Durable(context.Background(), "durable-3", "", body, nil)
 	if err != nil || strings.TrimSpace(whole.Text) != want || whole.Finish != "stop" {
 		t.Errorf("replay: %v %+v", err, whole)
 	}
 	body["stream"] = false
-	other, err := again.durable(context.Background(), "durable-3", "", Body("demo", "something else", nil), nil)
+	other, err := again.Durable(context.Background(), "durable-3", "", Body("demo", "something else", nil), nil)
 	if err != nil || other.Status != http.StatusConflict {
 		t.Errorf("another request under the same name: %v %+v", err, other)
 	}
@@ -126,8 +116,8 @@ func TestDurableRunEndsWithoutADaemon(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var clients sync.WaitGroup
-	clients.Go(func() { _, _ = d.durable(ctx, "talks", "", body, nil) })
-	clients.Go(func() { _, _ = d.durable(ctx, "silent", "", silent, nil) })
+	clients.Go(func() { _, _ = d.Durable(ctx, "talks", "", body, nil) })
+	clients.Go(func() { _, _ = d.Durable(ctx, "silent", "", silent, nil) })
 	if err := Eventually(10*time.Second, func() error {
 		if len(d.Pids("talks")) == 0 || len(d.Pids("silent")) == 0 {
 			return fmt.Errorf("not started")
@@ -148,11 +138,11 @@ func TestDurableRunEndsWithoutADaemon(t *testing.T) {
 	time.Sleep(1500 * time.Millisecond) // the first one's own end
 
 	again := d.Restart(t)
-	whole, err := again.durable(t.Context(), "talks", "", body, nil)
+	whole, err := again.Durable(t.Context(), "talks", "", body, nil)
 	if err != nil || strings.TrimSpace(whole.Text) != "some words" || whole.Finish != "stop" {
 		t.Errorf("ended by itself: %v %+v", err, whole)
 	}
-	lost, err := again.durable(t.Context(), "silent", "", silent, nil)
+	lost, err := again.Durable(t.Context(), "silent", "", silent, nil)
 	if err != nil || lost.Code() != "lost" || !lost.Done {
 		t.Errorf("ended without a word: %v %+v", err, lost)
 	}

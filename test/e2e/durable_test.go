@@ -1,0 +1,66 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"penstock/test/daemon"
+)
+
+// The daemon is killed while a real CLI answers, and again while it is still
+// being told its prompt: the next one goes on with it, conversational or not.
+func TestDurableRunSurvivesTheDaemon(t *testing.T) {
+	const words = 30
+	for _, cli := range six() {
+		t.Run(cli, func(t *testing.T) {
+			w := begin(t, "")
+			body := daemon.Body(cli, fmt.Sprintf("SCN=long N=%d DELAY=100 please", words), map[string]any{"stream": true})
+			// after is when the daemon dies; 0 is once five deltas have come.
+			for i, after := range []time.Duration{0, 30 * time.Millisecond, 150 * time.Millisecond, 400 * time.Millisecond, time.Second} {
+				id := fmt.Sprintf("durable-%s-%d", cli, i)
+				dead := w.Exited()
+				die := func() {
+					if err := w.Cmd.Process.Signal(syscall.SIGKILL); err != nil {
+						t.Error(err)
+					}
+					<-dead
+				}
+				if after > 0 {
+					time.AfterFunc(after, die)
+				}
+				a, _ := w.Durable(bounded(t, long), id, "", body, func(a *daemon.Answer) {
+					if after == 0 && a.Deltas == 5 {
+						die()
+					}
+				})
+				<-dead
+				w.Daemon = w.Restart(t)
+				if a == nil {
+					a = &daemon.Answer{} // not even headers
+				}
+				last := ""
+				if len(a.IDs) > 0 {
+					last = a.IDs[len(a.IDs)-1]
+				}
+				rest, err := w.Durable(bounded(t, long), id, last, body, nil)
+				if err != nil || rest.Error != nil || rest.Finish != "stop" || !rest.Done {
+					t.Errorf("killed after %v: %v %+v %+v", after, err, rest.Error, rest)
+					continue
+				}
+				whole := a.Text + rest.Text
+				for n := range words {
+					if tok := fmt.Sprintf("tok%d ", n); strings.Count(whole+" ", tok) != 1 {
+						t.Errorf("killed after %v: %q has %q not once", after, whole, tok)
+						break
+					}
+				}
+				if err := w.WaitEmpty(2 * time.Second); err != nil {
+					t.Errorf("killed after %v: %v", after, err)
+				}
+			}
+		})
+	}
+}
