@@ -120,6 +120,8 @@ func TestJudge(t *testing.T) {
 	}{
 		{"pressure", []Pressure{full(0), full(9), full(10), full(6), full(4), full(6)}, []bool{false, false, true, true, false, false}},
 		{"headroom", []Pressure{free(50), free(3), free(2), free(4), free(5), free(3)}, []bool{false, false, true, true, false, false}},
+		{"one run at its own cap", []Pressure{{Full: ptr(50.0), Used: ptr(uint64(79 * mib)), Budget: 100 * mib}}, []bool{false}},
+		{"too many runs", []Pressure{{Full: ptr(50.0), Used: ptr(uint64(80 * mib)), Budget: 100 * mib}}, []bool{true}},
 		{"nothing told", []Pressure{{}}, []bool{false}},
 		{"told no more", []Pressure{full(50), {}}, []bool{true, true}},
 	} {
@@ -131,6 +133,8 @@ func TestJudge(t *testing.T) {
 		}
 	}
 }
+
+func ptr[T any](v T) *T { return &v }
 
 func TestLearnedPeakIsReserved(t *testing.T) {
 	g := New(Options{Budget: 1000 * mib, Overcommit: true, MaxWaiting: 1})

@@ -65,18 +65,19 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	d.metrics.Watch(metrics.Sources{Snapshot: d.runs.Snapshot, Admission: d.gate.Stats, Isolation: d.spawner.Isolation})
 	d.base, d.endBase = context.WithCancelCause(context.Background())
 	d.restore()
-	d.startBackground(o.Tokens)
+	d.startBackground(o)
 	return d, nil
 }
 
-func (d *daemon) startBackground(tokens <-chan []config.Token) {
+func (d *daemon) startBackground(o Options) {
 	ctx, stop := context.WithCancel(context.Background())
 	d.stopBackground = stop
 	d.self = newSelfSampler(d.log)
 	d.probes = newProbes(d.agents, d.version, d.runs.ProbeVersion)
 	d.background.Go(func() { d.self.loop(ctx) })
 	d.background.Go(func() { d.probes.loop(ctx) })
-	d.background.Go(func() { d.tokens.follow(ctx, tokens) })
+	d.background.Go(func() { d.tokens.follow(ctx, o.Tokens) })
+	d.background.Go(func() { d.pulse(ctx, o.Beat) })
 }
 
 // close takes the floors down again, top first.

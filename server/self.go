@@ -19,6 +19,7 @@ type selfSample struct {
 	Threads    *int
 	Goroutines int
 	Available  *uint64  // bytes: MemAvailable of /proc/meminfo
+	Total      *uint64  // bytes: MemTotal
 	SomeAvg10  *float64 // percent: /proc/pressure/memory
 	FullAvg10  *float64
 }
@@ -75,7 +76,7 @@ func (s *selfSampler) read() *selfSample {
 		}
 	}
 	if info, err := s.fs.Meminfo(); err == nil {
-		out.Available = info.MemAvailableBytes
+		out.Available, out.Total = info.MemAvailableBytes, info.MemTotalBytes
 	}
 	if psi, err := s.fs.PSIStatsForResource("memory"); err == nil {
 		if psi.Some != nil {

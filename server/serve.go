@@ -14,12 +14,14 @@ import (
 
 // Options of Run beside the configuration.
 type Options struct {
-	Logger    *slog.Logger // nil discards
-	Version   string
-	Commit    string
-	Force     context.Context        // its end cuts the drain short; nil is never
-	Ready     func(addrs []net.Addr) // called once when requests are served
-	Listeners []net.Listener         // from systemd; they win over Config.Listen
+	Logger  *slog.Logger // nil discards
+	Version string
+	Commit  string
+	Force   context.Context        // its end cuts the drain short; nil is never
+	Ready   func(addrs []net.Addr) // called once when requests are served
+	// Beat is called about once a second while Run serves; it must not block.
+	Beat      func(Beat)
+	Listeners []net.Listener // from systemd; they win over Config.Listen
 	// Tokens brings new tokens while Run serves; nil is never. Requests that
 	// come after one was received are held to it. An empty list, and any where
 	// there were none at the start, is not taken: who may come in without a

@@ -48,12 +48,17 @@ func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bo
 	if runtime.GOMAXPROCS(0) < 2 {
 		runtime.GOMAXPROCS(2)
 	}
+	watchdog, err := systemd.NewWatchdog()
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
 	reloads := reloader{settings: s, running: c, log: log, level: &level, tokens: make(chan []config.Token, 1)}
 	sig := catchSignals(ctx, log, reloads.reload)
 	defer sig.stop()
 	b := readBuild()
 	err = server.Run(sig.serving, c, server.Options{
 		Logger: log, Version: b.Version, Commit: b.Commit, Force: sig.force, Listeners: listeners, Tokens: reloads.tokens,
+		Beat: func(b server.Beat) { report(log, watchdog.Beat(!b.Wedged, b.Summary)) },
 		Ready: func(addrs []net.Addr) {
 			report(log, systemd.Ready(fmt.Sprintf("serving on %s", joinAddrs(addrs))))
 			context.AfterFunc(sig.serving, func() { report(log, systemd.Stopping("draining")) })

@@ -1,0 +1,62 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"penstock/admit"
+)
+
+const pulseEvery = time.Second
+
+// Beat is how the daemon is.
+type Beat struct {
+	Wedged  bool   // see /health: the service manager should act
+	Summary string // one line for people
+}
+
+// pulse tells how the daemon is, and holds starts back while memory is short.
+func (d *daemon) pulse(ctx context.Context, beat func(Beat)) {
+	tick := time.NewTicker(pulseEvery)
+	defer tick.Stop()
+	var judge admit.Judge
+	held := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		f := d.facts()
+		why := judge.Weigh(f.pressure())
+		d.gate.Hold(why)
+		if (why == "") != (held == "") {
+			d.log.Warn("starts are held back", "on", why != "", "why", why)
+		}
+		held = why
+		if beat != nil {
+			beat(Beat{Wedged: f.wedged(), Summary: f.summary()})
+		}
+	}
+}
+
+func (f facts) pressure() admit.Pressure {
+	p := admit.Pressure{Full: f.live.Pressure.MemoryFullAvg10, Used: f.live.Pressure.MemoryBytes, Budget: f.queue.Budget}
+	if a, t := f.self.Available, f.self.Total; a != nil && t != nil {
+		available, total := int64(*a), int64(*t)
+		p.Available, p.Total = &available, &total
+	}
+	return p
+}
+
+func (f facts) summary() string {
+	s := fmt.Sprintf("%s: %d running, %d waiting", f.status(), f.queue.Running, f.queue.Waiting)
+	if f.live.Stalled > 0 {
+		s += fmt.Sprintf(", %d stalled", f.live.Stalled)
+	}
+	if f.queue.Held != "" {
+		s += "; starts are held back: " + f.queue.Held
+	}
+	return s
+}
