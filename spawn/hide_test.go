@@ -186,17 +186,33 @@ func TestKernelsDoorsAreReadOnly(t *testing.T) {
 func inOwnNamespace(t *testing.T, f func() error) {
 	t.Helper()
 	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // for good: the thread is not to be used again
+	go onThread(func() {
 		if err := sealMounts(); err != nil {
 			done <- err
 			return
 		}
 		done <- f()
-	}()
+	})
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
+}
+
+// onThread runs f on a thread that is not used again. Never the process's first
+// one, which the runtime can't end and whose mounts /proc/self shows.
+func onThread(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		f()
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		onThread(f)
+	}()
+	<-done
+	runtime.UnlockOSThread()
 }
 
 // A socket is the same one wherever its file system is mounted.
@@ -332,9 +348,8 @@ func BenchmarkScan(b *testing.B) {
 	}
 	h.Paths = append(h.Paths, "/run/*.sock", "/run/lock", "/var/spool/cron")
 	done := make(chan struct{})
-	go func() {
+	go onThread(func() {
 		defer close(done)
-		runtime.LockOSThread()
 		if err := sealMounts(); err != nil {
 			b.Error(err)
 			return
@@ -342,6 +357,6 @@ func BenchmarkScan(b *testing.B) {
 		for b.Loop() {
 			h.scan()
 		}
-	}()
+	})
 	<-done
 }

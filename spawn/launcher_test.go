@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -225,9 +224,8 @@ func TestUserSeal(t *testing.T) {
 	}
 	l := &launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), seal: seal{domain: domain, filter: runFilter()}}
 	ready := make(chan error, 1)
-	go func() {
+	go onThread(func() {
 		defer close(l.done)
-		runtime.LockOSThread() // for good: the thread is not to be used again
 		ready <- unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 		for {
 			select {
@@ -237,7 +235,7 @@ func TestUserSeal(t *testing.T) {
 				return
 			}
 		}
-	}()
+	})
 	if err := <-ready; err != nil {
 		t.Fatal(err)
 	}
