@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -34,8 +35,11 @@ func delegatedRoot(own string) (string, bool) {
 }
 
 // lookUnit offers the group that systemd, or a container engine, gave us.
-func lookUnit(_ context.Context, here place, _ Options) (prospect, error) {
+func lookUnit(ctx context.Context, here place, _ Options) (prospect, error) {
 	root, ok := delegatedRoot(here.own)
+	if !ok && os.Geteuid() != 0 {
+		root, ok = askDelegated(ctx, here.own)
+	}
 	if !ok {
 		return prospect{}, closed("set Delegate=yes in the unit", "%s: not delegated to us", here.own)
 	}

@@ -1,9 +1,12 @@
 package cgroup
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -51,4 +54,41 @@ func (m *manager) place(pid int) error {
 func (m *manager) dir(group string) (string, error) {
 	_, dir, err := locate(m.mounts, group)
 	return dir, err
+}
+
+// askDelegated asks the user's manager what the mark can't tell: only the
+// system's marks what it gives away. No answer is no.
+func askDelegated(ctx context.Context, own string) (root string, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, lookBound)
+	defer cancel()
+	m, err := findManager(ctx, managerSockets(os.Geteuid(), os.Getenv))
+	if err != nil {
+		return own, false
+	}
+	defer m.Close()
+	// PID 0 is whoever asks.
+	unit, err := m.GetUnitNameByPID(ctx, 0)
+	if err != nil {
+		return own, false
+	}
+	kind := unitInterface(unit)
+	given, err := m.GetUnitTypePropertyContext(ctx, unit, kind, "Delegate")
+	if err != nil || given.Value.Value() != true {
+		return own, false
+	}
+	group, err := m.GetUnitTypePropertyContext(ctx, unit, kind, "ControlGroup")
+	if err != nil {
+		return own, false
+	}
+	root, err = m.dir(text(group.Value))
+	return root, err == nil && (own == root || own == root+"/"+daemonLeaf)
+}
+
+// unitInterface is Service of penstock.service, Scope of penstock.scope.
+func unitInterface(unit string) string {
+	kind := strings.TrimPrefix(filepath.Ext(unit), ".")
+	if kind == "" {
+		return kind
+	}
+	return strings.ToUpper(kind[:1]) + kind[1:]
 }

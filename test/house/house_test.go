@@ -111,7 +111,8 @@ func TestOnlyOneRoomDoesIt(t *testing.T) {
 		{"github.com/containerd/cgroups", []string{"cgroup/"}},
 		{"github.com/gorilla/mux", []string{"server/"}},
 		{"github.com/spf13/cobra", []string{"cmd/"}},
-		{"github.com/coreos/go-systemd", []string{"systemd/", "cgroup/"}},
+		{"github.com/coreos/go-systemd", []string{"systemd/", "cgroup/scope"}},
+		{"github.com/godbus/dbus", []string{"cgroup/scope"}},
 	}
 	for _, s := range sources(t) {
 		for _, rule := range rules {
