@@ -1,0 +1,58 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/test/escape/task"
+)
+
+func compatCall(nr, a, b, path, argv uintptr) uintptr
+
+// compatClone asks for clone3 as a 32-bit program would, whose number a filter
+// of system calls may not know.
+func compatClone(a *attempt) error {
+	const bits = 0x40 // MAP_32BIT: such a program's pointers are short
+	low, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|bits)
+	if err != nil {
+		return err
+	}
+	words := (*[11]uint64)(unsafe.Pointer(&low[0])) // struct clone_args
+	path, argv, err := vector(a.self, task.Linger, a.Token)
+	if err != nil {
+		return err
+	}
+	for fd := range 3 {
+		unix.CloseOnExec(fd) // nobody is to wait for the marked process's end
+	}
+	var errs []error
+	for _, dir := range a.targets() {
+		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		words[0], words[4], words[10] = unix.CLONE_INTO_CGROUP, uint64(unix.SIGCHLD), uint64(fd)
+		at := uintptr(unsafe.Pointer(&low[0]))
+		got := int(compatCall(unix.SYS_CLONE3, at, 88, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&argv[0]))))
+		runtime.KeepAlive(argv)
+		if got > 0 {
+			return nil
+		}
+		errs = append(errs, fmt.Errorf("clone3 by int 0x80 into %s: %w", dir, syscall.Errno(-got)))
+	}
+	return errors.Join(errs...)
+}
+
+func vector(args ...string) (*byte, []*byte, error) {
+	argv, err := syscall.SlicePtrFromStrings(args)
+	if err != nil {
+		return nil, nil, err
+	}
+	return argv[0], argv, nil
+}

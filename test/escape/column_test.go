@@ -1,0 +1,387 @@
+package escape
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"penstock/test/daemon"
+	"penstock/test/escape/task"
+)
+
+// column is one kind of run on one kind of host.
+type column struct {
+	*host
+	name   string
+	suffix string // of its backends
+	who    *syscall.Credential
+	base   task.Task
+	world  *world
+}
+
+// result is one cell of the matrix.
+type result struct {
+	way     string
+	escaped []string // what the run achieved
+	control []string // what the same attempt achieves outside
+	said    string   // by the attempt in the run
+	outside string   // by the control
+}
+
+func (r result) cell() string {
+	switch {
+	case len(r.escaped) > 0:
+		return "ESCAPED"
+	case len(r.control) == 0:
+		return "n/a"
+	}
+	return "held"
+}
+
+// open brings a sibling run, a bystander and listeners up.
+func (h *host) open(t *testing.T, name, suffix string, who *syscall.Credential) *column {
+	t.Helper()
+	c := &column{host: h, name: name, suffix: suffix, who: who}
+	uid := os.Getuid()
+	if who != nil {
+		uid = int(who.Uid)
+	}
+	h.sockets(t, uid)
+	sibling := c.sibling(t)
+	pids, err := os.ReadFile(filepath.Join(sibling, "cgroup.procs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	neighbour, err := strconv.Atoi(strings.Fields(string(pids))[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := &syscall.Credential{Uid: 65534, Gid: 65534}
+	path := filepath.Join(h.dir, "path-"+c.name)
+	oblige(t, h.attempt(), "unix", path)
+	if err := os.Chmod(path, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	abstract := "escape-" + newToken(t)
+	oblige(t, h.attempt(), "unix", "@"+abstract)
+	setuid := filepath.Join(h.stage, "setuid-"+c.name)
+	install(t, h.attempt(), setuid)
+	if err := os.Chmod(setuid, 0o4755); err != nil {
+		t.Fatal(err)
+	}
+	c.base = task.Task{
+		Dir: h.dir, Uid: uid, Mount: h.mount, Options: cgroupOptions(), Root: h.root, Leaf: h.groupOf(h.pid), Sibling: sibling, RunDir: filepath.Join(h.state, "runs", filepath.Base(sibling)),
+		Daemon: h.pid, Neighbour: neighbour, Bystander: c.process(t, who), Other: c.process(t, nobody),
+		Abstract: abstract, Path: path, TCP: oblige(t, h.attempt(), "tcp", "127.0.0.1:0").Addr().String(),
+		Setuid: setuid, ManagerOf: managerOf(),
+	}
+	c.world = newWorld(h, map[string]int{"the daemon": h.pid, "a sibling": neighbour, "a bystander": c.base.Bystander})
+	c.world.runDir = c.base.RunDir
+	return c
+}
+
+// managerOf is a user other than root whose service manager is up.
+func managerOf() int {
+	dirs, _ := filepath.Glob("/run/user/*/systemd/private")
+	for _, dir := range dirs {
+		if uid, err := strconv.Atoi(strings.Split(dir, "/")[3]); err == nil && uid != 0 {
+			return uid
+		}
+	}
+	return 0
+}
+
+// process is one outside of every run.
+func (c *column) process(t *testing.T, who *syscall.Credential) int {
+	t.Helper()
+	p := exec.Command(c.attempt(), "victim")
+	p.Dir = "/"
+	p.Env = []string{task.Mark + "=" + task.Untouched}
+	p.SysProcAttr = &syscall.SysProcAttr{Credential: who}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = p.Process.Kill()
+		_ = p.Wait() // tells the kill
+	})
+	return p.Process.Pid
+}
+
+// sibling starts a run that stays, and gives its group.
+func (c *column) sibling(t *testing.T) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	up := make(chan string, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		a, err := daemon.Read(c.request(t, ctx, "victim", "wait"), func(a *daemon.Answer) {
+			select {
+			case up <- a.Run:
+			default:
+			}
+		})
+		if a != nil && a.Error != nil {
+			t.Errorf("sibling: %+v, %v", a.Error, err)
+		}
+		select {
+		case up <- "":
+		default:
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+	})
+	run := <-up
+	if run == "" {
+		t.Fatal("no sibling")
+	}
+	return filepath.Join(c.root, "runs", run)
+}
+
+func (c *column) request(t *testing.T, ctx context.Context, backend, prompt string) *http.Request {
+	t.Helper()
+	raw, err := json.Marshal(daemon.Body(backend+c.suffix, prompt, map[string]any{"stream": true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(ctx, "POST", c.url()+"/v1/chat/completions", bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return req
+}
+
+func newToken(t *testing.T) string {
+	t.Helper()
+	raw := make([]byte, 8)
+	if _, err := rand.Read(raw); err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(raw)
+}
+
+// try has one way tried by a run and by a control.
+func (c *column) try(t *testing.T, way string) result {
+	t.Helper()
+	r := result{way: way}
+	one := c.base
+	one.Way = way
+	one.Token = newToken(t)
+	if r.escaped, r.said = c.run(t, one); len(r.escaped) > 0 {
+		return r // nothing is left to be proved
+	}
+	one.Token, one.Control = newToken(t), true
+	r.control, r.outside = c.control(t, one)
+	return r
+}
+
+// run has a run try, and looks when it is over and its group removed.
+func (c *column) run(t *testing.T, one task.Task) (found []string, said string) {
+	t.Helper()
+	prompt, err := json.Marshal(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	over := make(chan struct{})
+	held := make(chan []string, 1)
+	go func() { held <- c.held(t, one, over) }()
+	a, err := daemon.Read(c.request(t, ctx, "escape", string(prompt)), nil)
+	close(over)
+	found = <-held
+	if err != nil {
+		t.Errorf("%s: %v", one.Way, err)
+	}
+	if a == nil {
+		return nil, ""
+	}
+	if a.Error != nil {
+		said = a.Error.Message + " "
+	}
+	if a.Run == "" {
+		t.Fatalf("%s: no run: %d %+v", one.Way, a.Status, a.Error)
+	}
+	group := filepath.Join(c.root, "runs", a.Run)
+	if err := daemon.Eventually(15*time.Second, func() error {
+		if _, err := os.Stat(group); err == nil {
+			return fmt.Errorf("%s is left", group)
+		}
+		return nil
+	}); err != nil {
+		found = append(found, err.Error())
+	}
+	return append(found, c.world.after(one.Token, "", c.pid)...), said + strings.TrimSpace(a.Text)
+}
+
+// held looks while a run holds, and lets it and the daemon go on.
+func (c *column) held(t *testing.T, one task.Task, over <-chan struct{}) []string {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-over:
+			return nil
+		case <-tick.C:
+		}
+		if _, err := os.Stat(one.Held()); err != nil && stateOf(c.pid) != "T" {
+			continue
+		}
+		var found []string
+		groups, _ := filepath.Glob(filepath.Join(c.root, "runs", "run_*"))
+		for _, group := range groups {
+			if group != c.base.Sibling {
+				found = append(found, c.world.during(group)...)
+			}
+		}
+		_ = syscall.Kill(c.pid, syscall.SIGCONT)
+		release(t, one)
+		return found
+	}
+}
+
+func release(t *testing.T, one task.Task) {
+	t.Helper()
+	if err := os.WriteFile(one.Released(), nil, 0o644); err != nil {
+		t.Error(err)
+	}
+}
+
+// control tries outside of the cage: the same user in a group like a run's,
+// but without a launcher.
+func (c *column) control(t *testing.T, one task.Task) (found []string, said string) {
+	t.Helper()
+	group := c.controlGroup(t, one.Token)
+	dir, err := os.Open(group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	text, err := json.Marshal(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := exec.Command(c.attempt())
+	p.Dir, p.Stdin, p.Env = "/", bytes.NewReader(text), []string{"PATH=" + os.Getenv("PATH")}
+	p.SysProcAttr = &syscall.SysProcAttr{Credential: c.who, Setsid: true, UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+	leak, err := os.OpenFile(filepath.Join(c.base.Sibling, "cgroup.procs"), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer leak.Close()
+	p.ExtraFiles = []*os.File{leak} // what the launcher closes
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatalf("%s: control: %v", one.Way, err)
+	}
+	overdue := time.AfterFunc(30*time.Second, func() { _ = p.Process.Kill() })
+	defer overdue.Stop()
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if lines.Text() == task.Holding {
+			found = append(found, c.world.during(group)...)
+			release(t, one)
+			continue
+		}
+		said += lines.Text() + " "
+	}
+	_ = p.Wait() // how it ended says nothing
+	inside := group
+	if stays(one.Way) {
+		inside = ""
+	}
+	look := func() []string { return c.world.after(one.Token, inside, os.Getpid()) }
+	now := look()
+	if len(now)+len(found) == 0 && strings.Contains(said, "done") {
+		now = settle(look)
+	}
+	c.removeControl(t, group)
+	return append(found, now...), strings.TrimSpace(said)
+}
+
+// stays tells whether a way is about outliving the leader, not the group.
+func stays(way string) bool {
+	switch way {
+	case "double fork", "setsid", "daemonize, closed fds", "chain of forks", "stopped process", "user+pid+net namespaces: stay as their process 1":
+		return true
+	}
+	return strings.HasSuffix(way, "group below")
+}
+
+func (c *column) controlGroup(t *testing.T, token string) string {
+	t.Helper()
+	group := filepath.Join(c.root, "runs", "control-"+token)
+	if err := os.Mkdir(group, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	limits := map[string]string{"memory.max": "67108864", "memory.swap.max": "0", "pids.max": "64"}
+	for name, text := range limits {
+		path := filepath.Join(group, name)
+		if _, err := os.Stat(path); err == nil {
+			if err := os.WriteFile(path, []byte(text), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if c.uid == 0 {
+		return group // as the daemon's own groups: root's
+	}
+	files, err := filepath.Glob(group + "/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(files, group) {
+		if err := os.Chown(path, c.uid, -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return group
+}
+
+// removeControl ends what is left of a control, groups below included.
+func (c *column) removeControl(t *testing.T, group string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(group, "cgroup.kill"), []byte("1"), 0); err != nil {
+		t.Error(err)
+	}
+	err := daemon.Eventually(5*time.Second, func() error {
+		var dirs []string
+		_ = filepath.WalkDir(group, func(path string, e os.DirEntry, err error) error {
+			if err == nil && e.IsDir() {
+				dirs = append(dirs, path)
+			}
+			return nil
+		})
+		for i := len(dirs) - 1; i >= 0; i-- {
+			_ = syscall.Rmdir(dirs[i]) // told by the next look
+		}
+		if _, err := os.Stat(group); err == nil {
+			return fmt.Errorf("%s is left", group)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

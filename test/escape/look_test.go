@@ -1,0 +1,221 @@
+package escape
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/test/escape/task"
+)
+
+// world is what is looked at from outside, and what it was before.
+type world struct {
+	h       *host
+	watch   map[string]int    // processes that nobody may touch, by name
+	before  map[string]string // contents of files
+	dead    map[int]bool      // zombies that were told
+	runDir  string            // of a sibling
+	options string            // of the cgroup file system
+}
+
+// untouchable are figures of the host and of all runs together.
+func (w *world) untouchable() []string {
+	files := []string{
+		"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/sys/kernel/uevent_helper", task.Parameter,
+		fmt.Sprintf("/proc/%d/oom_score_adj", w.h.pid),
+	}
+	for _, name := range []string{"memory.max", "memory.swap.max", "pids.max"} {
+		files = append(files, filepath.Join(w.h.root, "runs", name))
+	}
+	return files
+}
+
+// spools are where a file is as good as a process.
+func spools() []string {
+	return []string{"/var/spool/cron/atjobs", "/var/spool/at", "/var/spool/cron/crontabs", "/var/spool/cron", "/etc/cron.d", "/proc/sys/fs/binfmt_misc"}
+}
+
+func newWorld(h *host, watch map[string]int) *world {
+	w := &world{h: h, watch: watch, before: map[string]string{}, dead: map[int]bool{}, options: cgroupOptions()}
+	for _, path := range w.untouchable() {
+		if text, err := os.ReadFile(path); err == nil {
+			w.before[path] = string(text)
+		}
+	}
+	w.zombies(h.pid)
+	return w
+}
+
+// during looks while the attempt holds: group is the attempt's own.
+func (w *world) during(group string) []string {
+	var found []string
+	for _, name := range []string{"memory.max", "memory.swap.max", "pids.max"} {
+		if text, err := os.ReadFile(filepath.Join(group, name)); err == nil && string(text) == "max\n" {
+			found = append(found, name+" of its group is max")
+		}
+	}
+	for name, pid := range w.watch {
+		if stateOf(pid) == "T" {
+			found = append(found, name+" is stopped")
+		}
+	}
+	var now unix.Rlimit
+	if err := unix.Prlimit(w.h.pid, unix.RLIMIT_MSGQUEUE, nil, &now); err == nil && now.Cur == 98765 {
+		found = append(found, "a resource limit of the daemon is changed")
+		now.Cur = now.Max
+		if err := unix.Prlimit(w.h.pid, unix.RLIMIT_MSGQUEUE, &now, nil); err != nil {
+			found = append(found, err.Error())
+		}
+	}
+	text, _ := os.ReadFile(filepath.Join(group, "cgroup.procs"))
+	for _, pid := range strings.Fields(string(text)) {
+		links, _ := filepath.Glob("/proc/" + pid + "/fd/*")
+		for _, link := range links {
+			if to, _ := os.Readlink(link); to == "/proc/sysrq-trigger" {
+				found = append(found, to+" is open")
+			}
+			if info, err := os.Stat(link); err == nil && info.Mode()&os.ModeDevice != 0 && info.Mode()&os.ModeCharDevice == 0 {
+				found = append(found, "a block device is open")
+			}
+		}
+	}
+	return append(found, w.changed()...)
+}
+
+// changed compares figures with what they were, and puts them back.
+func (w *world) changed() []string {
+	var found []string
+	if now := cgroupOptions(); now != w.options {
+		found = append(found, fmt.Sprintf("the cgroup file system has the options %q instead of %q", now, w.options))
+		_ = unix.Mount("none", w.h.mount, "cgroup2", unix.MS_REMOUNT, w.options)
+	}
+	for path, was := range w.before {
+		text, err := os.ReadFile(path)
+		if err != nil || string(text) == was {
+			continue
+		}
+		found = append(found, fmt.Sprintf("%s is %q", path, strings.TrimSpace(string(text))))
+		if err := os.WriteFile(path, []byte(was), 0); err != nil {
+			found = append(found, err.Error())
+		}
+	}
+	return found
+}
+
+// marked are the processes with the token, by the group they are in.
+func (h *host) marked(token string) map[int]string {
+	out := map[int]string{}
+	for _, pid := range pids() {
+		text, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+		if bytes.Contains(text, []byte("\x00"+token+"\x00")) && alive(pid) {
+			out[pid] = h.groupOf(pid)
+		}
+	}
+	return out
+}
+
+// pids are all processes there are.
+func pids() []int {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	var out []int
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			out = append(out, pid)
+		}
+	}
+	return out
+}
+
+// after looks when the attempt is over. inside is the group whose processes do
+// not count; parent is who may not be left with children it never had.
+func (w *world) after(token, inside string, parent int) []string {
+	var found []string
+	for pid, group := range w.h.marked(token) {
+		if inside == "" || (group != inside && !strings.HasPrefix(group, inside+"/")) {
+			found = append(found, fmt.Sprintf("process in %s", group))
+		}
+		kill(pid)
+	}
+	for name, pid := range w.watch {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if bytes.Contains(text, []byte(token)) {
+			found = append(found, name+"'s memory is overwritten")
+		}
+		if !alive(pid) {
+			found = append(found, name+" is gone")
+		}
+		_ = syscall.Kill(pid, syscall.SIGCONT)
+	}
+	for _, dir := range append(spools(), w.runDir) {
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if strings.Contains(e.Name(), token) {
+				path := filepath.Join(dir, e.Name())
+				found = append(found, path+" exists")
+				if os.Remove(path) != nil {
+					_ = os.WriteFile(path, []byte("-1"), 0) // a binary format
+				}
+			}
+		}
+	}
+	if n := w.zombies(parent); n > 0 {
+		found = append(found, fmt.Sprintf("%d zombies", n))
+	}
+	for _, dir := range []string{w.h.root, filepath.Dir(w.h.root), w.h.mount} {
+		_ = os.Remove(filepath.Join(dir, "escape-"+token))
+	}
+	slices.Sort(found)
+	return append(found, w.changed()...)
+}
+
+func kill(pid int) {
+	fd, err := os.FindProcess(pid)
+	if err != nil {
+		return
+	}
+	_ = fd.Kill() // it may have ended
+	for end := time.Now().Add(2 * time.Second); alive(pid) && time.Now().Before(end); {
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// zombies counts the dead attempts that a process hasn't waited for and that
+// were not there before; the test's own are collected.
+func (w *world) zombies(parent int) int {
+	var n int
+	for _, pid := range pids() {
+		text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		if err != nil || !bytes.Contains(text, []byte("(attempt) Z "+strconv.Itoa(parent)+" ")) || w.dead[pid] {
+			continue
+		}
+		n++
+		if w.dead[pid] = true; parent == os.Getpid() {
+			_, _ = syscall.Wait4(pid, nil, 0, nil)
+			delete(w.dead, pid)
+		}
+	}
+	return n
+}
+
+// settle gives those who answer late a moment.
+func settle(ask func() []string) []string {
+	var found []string
+	for end := time.Now().Add(time.Second); time.Now().Before(end) && len(found) == 0; {
+		found = ask()
+		time.Sleep(20 * time.Millisecond)
+	}
+	return found
+}

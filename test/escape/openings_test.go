@@ -1,0 +1,125 @@
+package escape
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/test/daemon"
+	"penstock/test/escape/task"
+)
+
+// cage is what holds a column's runs, as far as it decides what is open.
+type cage struct {
+	none     bool // the daemon says that nothing does
+	mounts   bool // a mount namespace of the launcher's: what is hidden is hidden
+	landlock bool
+	scopes   bool // Landlock domains with a scope for signals and abstract sockets
+	root     bool // the run is root
+	same     bool // the run is the daemon's own user
+}
+
+func (c *column) cage() cage {
+	escape := c.escape
+	return cage{
+		none:     strings.HasPrefix(escape, "none"),
+		mounts:   strings.HasPrefix(escape, "mount namespace"),
+		landlock: strings.Contains(escape, "landlock,") || strings.HasSuffix(escape, "landlock"),
+		scopes:   scopes(),
+		root:     c.base.Uid == 0,
+		same:     c.base.Uid == c.uid,
+	}
+}
+
+// scopes asks the kernel as the launcher does: ABI 6, with erratum 2 mended.
+func scopes() bool {
+	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 || abi < 6 {
+		return false
+	}
+	mended, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, 2)
+	return errno == 0 && mended&2 != 0
+}
+
+// openings are the ways known to lead out of this column's runs, each with the
+// reason; docs/escape-matrix.md says the same.
+func (c *column) openings() map[string]string {
+	is := c.cage()
+	known := map[string]string{
+		"TCP on the loopback":         "the network is not isolated",
+		"socket at a path of no fame": "isolation.hide names what is known, not every server",
+	}
+	add := func(when bool, why string, ways ...string) {
+		for _, way := range ways {
+			if when {
+				known[way] = why
+			}
+		}
+	}
+	add(!is.scopes || !is.landlock, "no Landlock scope for abstract sockets in this kernel", "abstract socket")
+	add(!is.scopes || !is.landlock, "no Landlock scope for signals in this kernel", "stop by a signal: a sibling", "stop by a signal: a bystander")
+	add((!is.scopes || !is.landlock) && is.same, "no Landlock scope for signals in this kernel", "stop by a signal: the daemon")
+	add(is.same, "one user may set another's limits, where it is the same", "prlimit of the daemon")
+	add(is.same, "one user's files, where the daemon's user is the run's", "raise the daemon's oom_score_adj", "write into a sibling's directory")
+	add(true, "a child may ask to be its parent's sibling, whom nobody waits for", "born as the daemon's own")
+	add(is.root, "root may open the disks", "open a block device")
+	add(!is.landlock, "without Landlock the processes of one user can trace each other",
+		"ptrace a sibling", "process_vm_writev to a sibling", "/proc/PID/mem of a sibling")
+	add(!is.landlock && !is.root, "without Landlock the processes of one user can trace each other",
+		"ptrace a bystander", "process_vm_writev to a bystander", "/proc/PID/mem of a bystander")
+	add(!is.landlock && is.root, "without Landlock root can pass through another user's process", "another user's ids, /proc/PID/root")
+	if !is.mounts {
+		for _, name := range task.SocketNames() {
+			add(true, "only root can hide: run as a unit or with user=", "socket of "+name)
+		}
+		add(true, "nothing is hidden", "user+mount namespaces: uncover what is hidden")
+	}
+	add(is.none, "no Landlock and no mount namespace: only the kill holds (and strict mode refuses to start)",
+		"/proc/BYSTANDER/root", "/proc/DAEMON/cwd", "/proc/DAEMON/fd", "/proc/DAEMON/root", "/proc/PID/mem of the daemon",
+		"io_uring opens and writes", "make a group outside and join it", "pidfd_getfd of the daemon", "process_vm_writev to the daemon",
+		"ptrace the daemon", "raise its own limits", "raise the limits of all runs", "remount read-write", "set-user-ID program",
+		"user namespace: write cgroup.procs, clone3", "user+mount namespaces: remount, unmount, bind, fresh",
+		"write cgroup.procs of a sibling", "write cgroup.procs of the daemon")
+	return known
+}
+
+// documented is a column of docs/escape-matrix.md, by way; empty when it has
+// none of that name.
+func documented(t *testing.T, column string) map[string]string {
+	t.Helper()
+	file := os.Getenv("PENSTOCK_MATRIX")
+	if file == "" {
+		file = filepath.Join(daemon.Top(t), "docs", "escape-matrix.md")
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := map[string]string{"held": "held", "**open**": "ESCAPED", "–": "n/a"}
+	at, out := -1, map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if len(cells) < 2 || !strings.HasPrefix(line, "|") {
+			at = -1
+			continue
+		}
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		if cells[0] == "way" {
+			for i, name := range cells {
+				if name == column {
+					at = i
+				}
+			}
+			continue
+		}
+		if at > 0 && at < len(cells) {
+			out[strings.Trim(cells[0], "`")] = words[cells[at]]
+		}
+	}
+	return out
+}

@@ -1,0 +1,169 @@
+package escape
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"penstock/test/daemon"
+	"penstock/test/escape/task"
+)
+
+// rootUnit makes the shipped unit root's.
+const rootUnit = "DynamicUser=no\nUser=root\nCapabilityBoundingSet=~\nSystemCallFilter=@mount\n"
+
+// unit starts the unit file we ship, with as few lines laid over it as can be.
+func (h *host) unit(t *testing.T, more string) {
+	t.Helper()
+	file := os.Getenv("PENSTOCK_UNIT")
+	if file == "" {
+		file = filepath.Join(daemon.Top(t), "systemd", "penstock.service")
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.uid = -1
+	if more != "" {
+		h.uid = 0
+	}
+	over := fmt.Sprintf("[Service]\nExecStart=\nExecStart=%s serve --config %s\nEnvironment=%s=%s\nReadWritePaths=%s\n%s",
+		filepath.Join(h.stage, "penstock"), h.settings(t, ""), task.Mark, task.Untouched, h.dir, more)
+	h.state = "/var/lib/penstock"
+	units := "/etc/systemd/system"
+	if _, err := os.Stat("/run/units"); err == nil {
+		units = "/run/units" // the User-Mode Linux lab
+	}
+	dropIn := filepath.Join(units, "penstock.service.d")
+	if err := os.MkdirAll(dropIn, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string][]byte{
+		filepath.Join(units, "penstock.service"): text, filepath.Join(dropIn, "escape.conf"): []byte(over),
+	} {
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	systemctl(t, "daemon-reload")
+	t.Cleanup(func() {
+		systemctl(t, "stop", "penstock")
+		if err := os.RemoveAll(dropIn); err != nil {
+			t.Error(err)
+		}
+	})
+	if out, err := exec.Command("systemctl", "start", "penstock").CombinedOutput(); err != nil {
+		log, _ := exec.Command("journalctl", "-u", "penstock", "--no-pager").CombinedOutput()
+		t.Fatalf("systemctl start: %v: %s\n%s", err, out, log)
+	}
+	out := systemctl(t, "show", "-p", "MainPID", "--value", "penstock")
+	if h.pid, err = strconv.Atoi(strings.TrimSpace(out)); err != nil {
+		t.Fatal(err)
+	}
+	h.uid = idOf(h.pid, "Uid:")
+}
+
+// idOf is the real user ("Uid:") or group ("Gid:") of a process; its files in
+// /proc may be root's.
+func idOf(pid int, which string) int {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == which {
+			n, _ := strconv.Atoi(f[1])
+			return n
+		}
+	}
+	return -1
+}
+
+func systemctl(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("systemctl", args...).CombinedOutput()
+	if err != nil {
+		t.Errorf("systemctl %v: %v: %s", args, err, out)
+	}
+	return string(out)
+}
+
+// startDelegated starts it as an ordinary user whom root has given a subtree.
+func startDelegated(t *testing.T, h *host) {
+	t.Helper()
+	who := number(t, otherAccount(t))
+	dir := filepath.Join(cgroupMount(t), "escape-delegated")
+	own := filepath.Join(dir, "own")
+	if err := os.MkdirAll(own, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, d := range []string{filepath.Join(own, "daemon"), own, dir} {
+			_ = os.Remove(d) // the daemon's leaf may be gone already
+		}
+	})
+	enable(t, dir)
+	give(t, own, who)
+	h.byHand(t, who, own)
+}
+
+// enable hands the controllers there are down to a group's children.
+func enable(t *testing.T, dir string) {
+	t.Helper()
+	for _, at := range []string{filepath.Dir(dir), dir} {
+		text, err := os.ReadFile(filepath.Join(at, "cgroup.controllers"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range strings.Fields(string(text)) {
+			if name != "memory" && name != "pids" && name != "cpu" && name != "io" {
+				continue
+			}
+			if err := os.WriteFile(filepath.Join(at, "cgroup.subtree_control"), []byte("+"+name), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// give makes a group a user's, as systemd's delegation does.
+func give(t *testing.T, dir string, who *syscall.Credential) {
+	t.Helper()
+	for _, name := range []string{".", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"} {
+		if err := os.Chown(filepath.Join(dir, name), int(who.Uid), int(who.Gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func number(t *testing.T, u *user.User) *syscall.Credential {
+	t.Helper()
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
+// startInSession starts it by hand as a user who has a service manager.
+func startInSession(t *testing.T, h *host) {
+	t.Helper()
+	u, err := user.Lookup("alice")
+	if err != nil {
+		t.Skip("this machine has no account alice")
+	}
+	systemctl(t, "start", "systemd-logind")
+	if out, err := exec.Command("loginctl", "enable-linger", u.Username).CombinedOutput(); err != nil {
+		t.Fatalf("loginctl: %v: %s", err, out)
+	}
+	systemctl(t, "start", "user@"+u.Uid)
+	dir := "/run/user/" + u.Uid
+	h.byHand(t, number(t, u), "", "XDG_RUNTIME_DIR="+dir, "DBUS_SESSION_BUS_ADDRESS=unix:path="+dir+"/bus")
+}
