@@ -1,20 +1,10 @@
 package cgroup
 
-import (
-	"os"
-
-	"golang.org/x/sys/unix"
-)
-
-// descend visits the group at path and all groups below it, each before those
-// below it, and calls up with its parent's descriptor and its name when all below
+// descend visits the group at and all groups below it, each before those below
+// it, closes at, and calls up with its parent's descriptor and its name when all below
 // it were visited. It holds two descriptors and no path: a run may nest groups
 // deeper than PATH_MAX can name. Groups that vanish meanwhile are skipped.
-func descend(path string, visit func(*dir) error, up func(parent int, name string) error) error {
-	at, err := openDir(path)
-	if err != nil {
-		return err
-	}
+func descend(at *dir, visit func(*dir) error, up func(parent int, name string) error) error {
 	defer func() { at.close() }()
 	type level struct {
 		name string
@@ -70,16 +60,4 @@ func enter(d *dir, visit func(*dir) error) ([]string, error) {
 		}
 	}
 	return names, nil
-}
-
-// open is openDir for a group below (or "..") by its name alone; for messages
-// it keeps the path of where the walk began.
-func (d *dir) open(name string) (*dir, error) {
-	fd, err := restarted(func() (int, error) {
-		return unix.Openat(d.fd(), name, unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-	})
-	if err != nil {
-		return nil, wrapPath("open", d.path+"/"+name, err)
-	}
-	return &dir{path: d.path, f: os.NewFile(uintptr(fd), d.path)}, nil
 }

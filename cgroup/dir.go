@@ -32,23 +32,42 @@ func (d *dir) close() error { return d.f.Close() }
 // fd is -1 once the directory is closed.
 func (d *dir) fd() int { return int(d.f.Fd()) }
 
-// with opens a file for the time of one call.
-func (d *dir) with(file string, flags int, use func(fd int) error) error {
-	path := d.path + "/" + file
+// openat gives a bare descriptor of a name in the group.
+func (d *dir) openat(name string, flags int) (int, error) {
+	path := d.path + "/" + name
 	rc, err := d.f.SyscallConn()
 	if err != nil {
-		return wrapPath("open", path, err)
+		return -1, wrapPath("open", path, err)
 	}
 	var fd int
 	var openErr error
 	err = rc.Control(func(at uintptr) {
-		fd, openErr = restarted(func() (int, error) { return unix.Openat(int(at), file, flags|unix.O_CLOEXEC, 0) })
+		openErr = mended(func() (err error) {
+			fd, err = restarted(func() (int, error) { return unix.Openat(int(at), name, flags|unix.O_CLOEXEC, 0) })
+			return err
+		}, func() error { return mendBelow(int(at), name) })
 	})
 	if err != nil {
 		openErr = os.ErrClosed
 	}
-	if openErr != nil {
-		return wrapPath("open", path, openErr)
+	return fd, wrapPath("open", path, openErr)
+}
+
+// open is openDir for a group below (or "." or "..") by its name alone; for
+// messages it keeps the path of where a walk began.
+func (d *dir) open(name string) (*dir, error) {
+	fd, err := d.openat(name, unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	if err != nil {
+		return nil, err
+	}
+	return &dir{path: d.path, f: os.NewFile(uintptr(fd), d.path)}, nil
+}
+
+// with opens a file for the time of one call.
+func (d *dir) with(file string, flags int, use func(fd int) error) error {
+	fd, err := d.openat(file, flags)
+	if err != nil {
+		return err
 	}
 	defer unix.Close(fd)
 	return use(fd)

@@ -60,7 +60,7 @@ func (r *Root) NewGroup(id string, res *specs.LinuxResources) (*Group, error) {
 
 func (r *Root) makeGroup(id string, s settings) (*Group, error) {
 	path := r.runs.path + "/" + id
-	if err := unix.Mkdir(path, 0o755); err != nil {
+	if err := mended(func() error { return unix.Mkdir(path, ourMode) }, r.mend); err != nil {
 		return nil, wrapPath("mkdir", path, err)
 	}
 	d, err := openDir(path)

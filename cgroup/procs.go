@@ -11,15 +11,28 @@ import (
 // that vanish meanwhile are skipped; a threaded group's cgroup.procs can't be
 // read, but its processes are listed in the domain above it.
 func (d *dir) procs() ([]int, error) {
-	if _, err := d.f.SyscallConn(); err != nil {
-		return nil, wrapPath("open", d.path, err)
+	at, err := d.open(".") // no path is asked for who may pass
+	if vanished(err) {
+		return nil, nil
 	}
-	return procsAt(d.path)
+	if err != nil {
+		return nil, err
+	}
+	return procsBelow(at)
 }
 
 func procsAt(path string) ([]int, error) {
+	at, err := openDir(path)
+	if err != nil {
+		return nil, err
+	}
+	return procsBelow(at)
+}
+
+// procsBelow closes at.
+func procsBelow(at *dir) ([]int, error) {
 	var pids []int
-	err := descend(path, func(d *dir) error {
+	err := descend(at, func(d *dir) error {
 		b, err := d.read("cgroup.procs")
 		if absent(err) || vanished(err) {
 			return nil

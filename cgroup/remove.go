@@ -47,8 +47,13 @@ func rmdirTree(path string) error {
 		return err
 	}
 	// Groups below it are one reason for EBUSY.
-	below := descend(path, func(*dir) error { return nil }, func(parent int, name string) error {
-		err := unix.Unlinkat(parent, name, unix.AT_REMOVEDIR)
+	at, openErr := openDir(path)
+	if openErr != nil {
+		return errors.Join(err, openErr)
+	}
+	below := descend(at, func(*dir) error { return nil }, func(parent int, name string) error {
+		err := mended(func() error { return unix.Unlinkat(parent, name, unix.AT_REMOVEDIR) },
+			func() error { return unix.Fchmod(parent, ourMode) })
 		if errors.Is(err, unix.ENOENT) {
 			return nil
 		}

@@ -25,10 +25,11 @@ func (g *Group) remove(ctx context.Context) error {
 	if g.isGone() {
 		return nil
 	}
-	if err := removeTree(ctx, g.dir.path); err != nil {
+	err := mended(func() error { return removeTree(ctx, g.dir.path) }, func() error { return mendPath(g.dir.path) })
+	if err != nil {
 		return err
 	}
-	err := g.dir.close()
+	err = g.dir.close()
 	g.root.forget(g)
 	close(g.gone)
 	return err
