@@ -9,8 +9,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +25,7 @@ const budget = 256 << 20
 // do the limits of the groups that exist sum to more than the budget, and the
 // group above them holds it as its own.
 func TestBudgetIsNeverPassed(t *testing.T) {
-	const callers, each = 8, 15
+	const callers, each, enough = 8, 15, 20 * time.Second
 	_, seed := environment(t)
 	t.Logf("seed %d", seed)
 	w := open(t, "256MiB", []string{free, "narrow0", "narrow1"})
@@ -46,10 +48,16 @@ func TestBudgetIsNeverPassed(t *testing.T) {
 		}
 	}()
 	var crew sync.WaitGroup
+	var asked atomic.Int64
+	begun := time.Now()
 	for i := range callers {
 		crew.Go(func() {
 			r := rand.New(rand.NewPCG(seed, uint64(i)))
 			for range each {
+				if time.Since(begun) > enough {
+					return
+				}
+				asked.Add(1)
 				w.random(t, r, []string{free, free, "narrow0", "narrow1"}[r.IntN(4)])
 			}
 		})
@@ -57,7 +65,7 @@ func TestBudgetIsNeverPassed(t *testing.T) {
 	crew.Wait()
 	close(stop)
 	<-watched
-	t.Logf("%d runs, %d looks, at most %.0f of %d MiB", callers*each, looks, most/(1<<20), budget>>20)
+	t.Logf("%d runs, %d looks, at most %.0f of %d MiB", asked.Load(), looks, most/(1<<20), budget>>20)
 	if most < budget/2 {
 		t.Errorf("at most %.0f MiB were handed out: the budget was never put to the test", most/(1<<20))
 	}
@@ -97,6 +105,7 @@ func (w *world) limitsNow(t *testing.T) (total float64, groups []string, ok bool
 		if !e.IsDir() || strings.HasPrefix(e.Name(), "probe_") {
 			continue
 		}
+		born := w.pids(e.Name()) // before the limit is looked at, which comes first
 		v, err := w.number("runs/" + e.Name() + "/memory.max")
 		if errors.Is(err, fs.ErrNotExist) || err != nil && strings.Contains(err.Error(), "no such device") {
 			return 0, nil, false
@@ -105,9 +114,8 @@ func (w *world) limitsNow(t *testing.T) (total float64, groups []string, ok bool
 			t.Error(err)
 		}
 		if math.IsInf(v, 1) {
-			// Between mkdir and the write nobody can be in it.
-			if procs := w.pids(e.Name()); len(procs) > 0 {
-				t.Errorf("run %s has processes %v and no memory.max", e.Name(), procs)
+			if len(born) > 0 {
+				t.Errorf("run %s has processes %v and no memory.max", e.Name(), born)
 			}
 			continue
 		}
@@ -132,25 +140,29 @@ func TestAllAtTheirCaps(t *testing.T) {
 		t.Skip("a watch holds the budget after the fact: what is passed in between can't be told beforehand")
 	}
 	before := available(t)
+	gate := filepath.Join(w.Dir, "gate")
+	fits := end{cause: "completed", text: exactly("fits\n"), survived: 1}
 	at := func(mib int, want end) []plan {
 		var plans []plan
 		for i := range runs {
-			plans = append(plans, plan{name: fmt.Sprintf("%d MiB", mib), tag: fmt.Sprintf("%d-%d", mib, i), backend: "sh", stream: i%2 == 0, extra: limits("memory_max", limit),
-				prompt: fmt.Sprintf("%s count=1000000 & sleep 4; echo fits", eat(mib)), want: want})
+			plans = append(plans, plan{name: "hungry", tag: fmt.Sprintf("%d-%d", mib, i), backend: "sh", stream: i%2 == 0, extra: limits("memory_max", limit),
+				prompt: fmt.Sprintf("%s count=1000000000 &\nwhile [ ! -e %s ]; do sleep 0.2; done; echo fits", eat(mib), gate), want: want})
 		}
 		return plans
 	}
-	fits := end{cause: "completed", text: exactly("fits\n"), survived: 1}
 	for _, step := range []struct {
 		name  string
 		plans []plan
+		stay  int // runs that fit
+		mib   int // and so much of each
 	}{
-		{"below", at(24, fits)},
-		{"at", at(30, fits)},
-		{"over", at(100, outOfMemory(""))},
-		{"mixed", append(at(24, fits)[:runs/2], at(100, outOfMemory(""))[runs/2:]...)},
+		{"below", at(24, fits), runs, 24},
+		{"at", at(30, fits), runs, 30},
+		{"over", at(100, outOfMemory("")), 0, 0},
+		{"mixed", append(at(24, fits)[:runs/2], at(100, outOfMemory(""))[runs/2:]...), runs / 2, 24},
 	} {
 		t.Run(step.name, func(t *testing.T) {
+			defer os.Remove(gate)
 			var crew sync.WaitGroup
 			for _, p := range step.plans {
 				crew.Go(func() {
@@ -162,6 +174,9 @@ func TestAllAtTheirCaps(t *testing.T) {
 			lowest, highest, done := before, 0.0, make(chan struct{})
 			go func() { crew.Wait(); close(done) }()
 			for !isClosed(done) {
+				if w.full(t, step.stay, step.mib) {
+					write(t, gate, "", 0o644)
+				}
 				used, _ := w.number("runs/memory.current")
 				lowest, highest = min(lowest, available(t)), max(highest, used)
 				if h, err := w.Health(); err != nil || h["status"] == "wedged" {
@@ -178,4 +193,19 @@ func TestAllAtTheirCaps(t *testing.T) {
 		})
 	}
 	w.nothingRuns(t)
+}
+
+// full tells that there are n runs and no others, and each holds so many MiB.
+func (w *world) full(t *testing.T, n, mib int) bool {
+	groups, err := filepath.Glob(filepath.Join(w.root, "runs/*/memory.current"))
+	if err != nil {
+		t.Error(err)
+	}
+	for _, file := range groups {
+		text, _ := os.ReadFile(file)
+		if held, err := strconv.Atoi(strings.TrimSpace(string(text))); err != nil || held < mib<<20 {
+			return false
+		}
+	}
+	return n > 0 && len(groups) == n
 }

@@ -21,6 +21,7 @@ type ledger struct {
 	lines   map[string]entry // by run id
 	later   []*attempt       // their client left before it could know what became of them
 	wrong   int
+	from    int // bytes of the log before the first of them
 }
 
 // entry is one run's line in the log.
@@ -28,10 +29,11 @@ type entry struct {
 	cause  string
 	status int // 0 is any
 	name   string
+	born   bool
 }
 
-func newLedger() *ledger {
-	return &ledger{causes: map[string]int{}, refused: map[string]int{}, scripts: map[string]int{}, lines: map[string]entry{}}
+func newLedger(w *world) *ledger {
+	return &ledger{from: len(w.Log()), causes: map[string]int{}, refused: map[string]int{}, scripts: map[string]int{}, lines: map[string]entry{}}
 }
 
 // enter takes one attempt into the accounts; one of which nobody can tell yet
@@ -64,7 +66,7 @@ func (l *ledger) post(t *testing.T, a *attempt) {
 		l.refused[a.want.cause]++
 	}
 	if a.id != "" && !a.durable { // a durable run has a line for each who asked
-		e := entry{cause: a.want.cause, name: a.name}
+		e := entry{cause: a.want.cause, name: a.name, born: born}
 		if a.answer != nil {
 			e.status = a.answer.Status
 		}
@@ -108,41 +110,45 @@ func (l *ledger) audit(t *testing.T, w *world, before map[string]float64) {
 	t.Logf("causes %v; not started %v; scripts %v", sorted(l.causes), sorted(l.refused), sorted(l.scripts))
 }
 
-// auditLog wants exactly one line for each run, with its cause.
+// auditLog wants exactly one line for each request, with its cause, one for the
+// end of each run that was started, and no complaint.
 func (l *ledger) auditLog(t *testing.T, w *world) {
-	type line struct {
-		Message, Path, Cause, Level string
-		RunID                       string `json:"run_id"`
-		Status                      int
-	}
-	seen := map[string]int{}
-	lines := bufio.NewScanner(strings.NewReader(w.Log()))
+	asked, ended := map[string]int{}, map[string]int{}
+	lines := bufio.NewScanner(strings.NewReader(w.Log()[l.from:]))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		raw := lines.Bytes()
 		var e struct {
-			line
-			Msg string `json:"msg"`
+			Msg, Level, Path, Cause, Run string
+			RunID                        string `json:"run_id"`
+			Status                       int
+			Receipt                      *struct {
+				OOMKills *float64 `json:"oom_kills"`
+			}
 		}
-		if err := json.Unmarshal(raw, &e); err != nil {
-			t.Errorf("log line %q: %v", raw, err)
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			t.Errorf("log line %q: %v", lines.Bytes(), err)
 			continue
 		}
 		if e.Level == "ERROR" || e.Level == "WARN" && e.Msg != "request" {
-			t.Errorf("the daemon complains: %s", raw)
+			t.Errorf("the daemon complains: %s", lines.Bytes())
 		}
-		want, ok := l.lines[e.RunID]
-		if e.Msg != "request" || !strings.HasSuffix(e.Path, "/chat/completions") || !ok {
-			continue
-		}
-		seen[e.RunID]++
-		if e.Cause != want.cause || want.status != 0 && e.Status != want.status {
-			t.Errorf("%s: log line with cause %q, status %d, want %q, %d", want.name, e.Cause, e.Status, want.cause, want.status)
+		switch want, ok := l.lines[e.RunID+e.Run]; {
+		case !ok:
+		case e.Msg == "run ended":
+			ended[e.Run]++
+			if e.Cause != want.cause || e.Receipt == nil || w.kernel && (e.Receipt.OOMKills == nil || (*e.Receipt.OOMKills > 0) != (want.cause == "memory_limit")) {
+				t.Errorf("%s: want %q, log line %s", want.name, want.cause, lines.Bytes())
+			}
+		case e.Msg == "request" && strings.HasSuffix(e.Path, "/chat/completions"):
+			asked[e.RunID]++
+			if e.Cause != want.cause || want.status != 0 && e.Status != want.status {
+				t.Errorf("%s: want %q, %d, log line %s", want.name, want.cause, want.status, lines.Bytes())
+			}
 		}
 	}
 	for id, want := range l.lines {
-		if seen[id] != 1 {
-			t.Errorf("%s %s: %d lines in the log, want 1", want.name, id, seen[id])
+		if asked[id] != 1 || (ended[id] == 1) != want.born || ended[id] > 1 {
+			t.Errorf("%s %s: %d lines of its request in the log, %d of its end; started: %v", want.name, id, asked[id], ended[id], want.born)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func TestThousandRuns(t *testing.T) {
 
 	w.warmUp(t, scripts)
 	before, samples, memory := w.state(t), w.metrics(), available(t)
-	book := newLedger()
+	book := newLedger(w)
 	begun := time.Now()
 	next := make(chan int)
 	var crew sync.WaitGroup
@@ -84,7 +84,7 @@ func (w *world) one(t *testing.T, book *ledger, scripts []script, seed uint64, n
 
 // warmUp lets happen what happens once: connections, buffers, pages of programs.
 func (w *world) warmUp(t *testing.T, scripts []script) {
-	book := newLedger()
+	book := newLedger(w)
 	for i := range 6 {
 		w.one(t, book, scripts[:1], 1, i, "")
 	}
