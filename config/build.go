@@ -22,8 +22,14 @@ func (b *builder) config() Config {
 			AbstractSockets: value[bool](b.layers, "isolation.abstract_sockets"),
 		},
 		Budget: Budget{
-			Memory:  value[int64](b.layers, "budget.memory"),
-			MaxRuns: int(value[int64](b.layers, "budget.max_runs")),
+			Memory:     value[int64](b.layers, "budget.memory"),
+			MaxRuns:    int(value[int64](b.layers, "budget.max_runs")),
+			Overcommit: value[bool](b.layers, "budget.overcommit"),
+		},
+		Keep: Keep{
+			Age:  value[time.Duration](b.layers, "keep.age"),
+			Runs: int(value[int64](b.layers, "keep.runs")),
+			Size: value[int64](b.layers, "keep.size"),
 		},
 		Queue: Queue{
 			MaxWaiting: int(value[int64](b.layers, "queue.max_waiting")),
@@ -41,12 +47,23 @@ func (b *builder) config() Config {
 	c.Isolation.Hide = b.hidden("isolation.hide", hideDefault(), c.StateDir)
 	c.Isolation.ReadOnly = b.hidden("isolation.read_only", readOnlyDefault(), c.StateDir)
 	b.checkBudget(c.Budget)
+	b.checkKeep(c.Keep)
 	c.Limits = b.limits("limits", c.Budget)
 	c.Tokens = b.tokens(c.TokensFile)
 	b.checkOpenToAll(c)
 	c.Clients = b.clientTable(c)
 	c.Backends = b.backendTable(c)
 	return c
+}
+
+// checkKeep: a durable run must be there when its client comes back, and a
+// bound of nothing would be the default's again.
+func (b *builder) checkKeep(k Keep) {
+	for key, none := range map[string]bool{"keep.age": k.Age <= 0, "keep.runs": k.Runs <= 0, "keep.size": k.Size <= 0} {
+		if none && !b.bad[key] {
+			b.reject(key, "", "must be more than 0")
+		}
+	}
 }
 
 func (b *builder) checkBudget(budget Budget) {

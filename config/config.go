@@ -17,6 +17,7 @@ type Config struct {
 	Isolation      Isolation
 	Budget         Budget
 	Queue          Queue
+	Keep           Keep
 	Limits         Limits
 	Translate      Translate
 	Log            Log
@@ -36,6 +37,15 @@ type Isolation struct {
 type Budget struct {
 	Memory  int64 // bytes
 	MaxRuns int   // 0 is as memory allows
+	// Overcommit reserves learned peaks in place of caps.
+	Overcommit bool
+}
+
+// Keep is what stays of finished runs.
+type Keep struct {
+	Age  time.Duration
+	Runs int
+	Size int64 // bytes of output
 }
 
 type Queue struct {

@@ -64,6 +64,7 @@ type shown struct {
 	DrainTimeout   string                  `toml:"drain_timeout"`
 	Isolation      shownIsolation          `toml:"isolation"`
 	Budget         shownBudget             `toml:"budget"`
+	Keep           shownKeep               `toml:"keep"`
 	Queue          shownQueue              `toml:"queue"`
 	Limits         shownLimits             `toml:"limits"`
 	Translate      shownTranslate          `toml:"translate"`
@@ -81,8 +82,15 @@ type shownIsolation struct {
 }
 
 type shownBudget struct {
-	Memory  string `toml:"memory"`
-	MaxRuns int    `toml:"max_runs"`
+	Memory     string `toml:"memory"`
+	MaxRuns    int    `toml:"max_runs"`
+	Overcommit bool   `toml:"overcommit"`
+}
+
+type shownKeep struct {
+	Age  string `toml:"age"`
+	Runs int    `toml:"runs"`
+	Size string `toml:"size"`
 }
 
 type shownQueue struct {

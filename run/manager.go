@@ -18,6 +18,7 @@ import (
 const (
 	defaultKeep         = time.Hour
 	defaultKeepRuns     = 1000
+	defaultKeepBytes    = 4 << 30
 	defaultKeepSessions = 30 * 24 * time.Hour
 	defaultStallAfter   = 30 * time.Second
 )
@@ -37,7 +38,7 @@ type Manager struct {
 	snapshot atomic.Pointer[Snapshot]
 	sampled  atomic.Pointer[sampled]
 	lastGone atomic.Pointer[time.Time] // when a group was last removed
-	full     chan struct{} // more finished runs than are kept; has room for one
+	full     chan struct{}             // more finished runs than are kept; has room for one
 	quit     chan struct{}
 	chores   sync.WaitGroup
 
@@ -45,6 +46,7 @@ type Manager struct {
 	ending  chan struct{} // closed with it
 	closing bool
 	runs    map[string]*Run
+	kept    int64 // bytes of output of finished runs
 }
 
 // Open takes the state directory for this daemon alone and settles what an
@@ -99,6 +101,9 @@ func (o Options) complete() Options {
 	}
 	if o.KeepRuns <= 0 {
 		o.KeepRuns = defaultKeepRuns
+	}
+	if o.KeepBytes <= 0 {
+		o.KeepBytes = defaultKeepBytes
 	}
 	if o.KeepSessions <= 0 {
 		o.KeepSessions = defaultKeepSessions
@@ -157,13 +162,14 @@ func (m *Manager) concluded(r Record, o spawn.Outcome) {
 	m.publish()
 }
 
-// finished is told when nothing is left of a run but its files.
-func (m *Manager) finished() {
+// finished is told when nothing is left of a run but its files of so many bytes.
+func (m *Manager) finished(size int64) {
 	now := time.Now()
 	m.lastGone.Store(&now)
 	m.publish()
 	m.mu.Lock()
-	many := len(m.runs) > m.o.KeepRuns
+	m.kept += size
+	many := len(m.runs) > m.o.KeepRuns || m.kept > m.o.KeepBytes
 	m.mu.Unlock()
 	if many {
 		select {

@@ -30,8 +30,8 @@ func (m *Manager) tidy() {
 	}
 }
 
-// prune forgets finished runs that are older than Keep or beyond KeepRuns,
-// oldest first, at most pruneMax. It tells how many. What can't be removed stays
+// prune forgets finished runs that are older than Keep or beyond KeepRuns
+// and KeepBytes, oldest first, at most pruneMax. It tells how many. What can't be removed stays
 // known, and is tried again later.
 func (m *Manager) prune(now time.Time) (removed int) {
 	for _, r := range m.outdated(now) {
@@ -77,22 +77,26 @@ func (m *Manager) expireOne(s Session, now time.Time) {
 // outdated takes runs out of the registry.
 func (m *Manager) outdated(now time.Time) []*Run {
 	type aged struct {
-		run *Run
-		at  time.Time
+		run  *Run
+		at   time.Time
+		size int64
 	}
 	var past []aged
+	var kept int64
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.runs {
 		if isClosed(r.done) {
 			c := r.Record()
-			past = append(past, aged{r, c.finishedAt()})
+			past = append(past, aged{r, c.finishedAt(), c.OutputBytes})
+			kept += c.OutputBytes
 		}
 	}
 	slices.SortFunc(past, func(a, b aged) int { return a.at.Compare(b.at) })
 	var old []*Run
 	for i, p := range past {
-		if len(old) == pruneMax || (len(past)-i <= m.o.KeepRuns && now.Sub(p.at) <= m.o.Keep) {
+		fits := len(past)-i <= m.o.KeepRuns && kept <= m.o.KeepBytes
+		if len(old) == pruneMax || fits && now.Sub(p.at) <= m.o.Keep {
 			break
 		}
 		if now.Before(p.run.keptUntil) {
@@ -100,6 +104,8 @@ func (m *Manager) outdated(now time.Time) []*Run {
 		}
 		delete(m.runs, p.run.id)
 		old = append(old, p.run)
+		kept -= p.size
 	}
+	m.kept = kept
 	return old
 }

@@ -30,6 +30,8 @@ type Options struct {
 	Adopted  func(Record) (gone func())
 	Keep     time.Duration // how long a finished run's record and spool stay; 0 is one hour
 	KeepRuns int           // and how many at most; 0 is 1000
+	// KeepBytes is how much output of finished runs stays at most; 0 is 4 GiB.
+	KeepBytes int64
 	// KeepSessions is how long a session stays that nobody uses; 0 is 30 days.
 	KeepSessions time.Duration
 	// StallAfter is how long without output, CPU time and I/O makes a run
@@ -132,9 +134,9 @@ type Snapshot struct {
 	// FilesInMemory is the part of Memory that is files in memory file systems,
 	// also of finished runs, in bytes; nil unknown.
 	FilesInMemory *uint64
-	Stalled   int
-	Heartbeat time.Time // last time the dispatcher made progress
-	Pressure  cgroup.Usage
+	Stalled       int
+	Heartbeat     time.Time // last time the dispatcher made progress
+	Pressure      cgroup.Usage
 }
 
 // Live is one live run in a Snapshot.

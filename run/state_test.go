@@ -151,18 +151,22 @@ func TestPrune(t *testing.T) {
 	for i := range 10 {
 		at := now.Add(-time.Duration(i) * 10 * time.Minute)
 		id := fmt.Sprint("r", i)
-		past(t, dir, id, Record{ID: id, State: Finished, Created: at, Ended: &at})
+		past(t, dir, id, Record{ID: id, State: Finished, Created: at, Ended: &at, OutputBytes: 100})
 	}
-	m := &Manager{o: Options{Keep: 45 * time.Minute, KeepRuns: 100}, log: slog.New(slog.DiscardHandler), state: &state{dir: dir}, runs: map[string]*Run{}}
+	m := &Manager{o: Options{Keep: 45 * time.Minute, KeepRuns: 100}.complete(), log: slog.New(slog.DiscardHandler), state: &state{dir: dir}, runs: map[string]*Run{}}
 	if err := m.recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := m.prune(now); n != 5 {
 		t.Errorf("%d pruned by age, want 5", n)
 	}
+	m.o.KeepBytes = 300
+	if n := m.prune(now); n != 2 {
+		t.Errorf("%d pruned by size, want 2", n)
+	}
 	m.o.KeepRuns = 2
-	if n := m.prune(now); n != 3 {
-		t.Errorf("%d pruned by number, want 3", n)
+	if n := m.prune(now); n != 1 {
+		t.Errorf("%d pruned by number, want 1", n)
 	}
 	if diff := cmp.Diff([]string{"r0", "r1"}, names(t, m.state.runs())); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)

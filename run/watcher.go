@@ -183,7 +183,7 @@ func (w *watcher) watch() {
 	case <-w.manager.quit:
 	}
 	close(w.run.done)
-	w.manager.finished()
+	w.manager.finished(w.run.Record().OutputBytes)
 }
 
 // deadline returns what takes the timer back.

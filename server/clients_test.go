@@ -1,12 +1,8 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"io"
-	"log/slog"
-	"net"
-	"strings"
 	"sync"
 	"testing"
 
@@ -47,23 +43,5 @@ func TestClientsAreKnownByWhoAsks(t *testing.T) {
 	want := map[string]admit.Client{"uid:1000": {MaxRuns: 2, Weight: 1}, "alice": {MaxRuns: 3, Reserved: 1, Weight: 7}}
 	if diff := cmp.Diff(want, gateClients(c)); diff != "" {
 		t.Errorf("parts (-want +got):\n%s", diff)
-	}
-}
-
-func TestIgnoredSettingsAreWarnedOf(t *testing.T) {
-	c := testConfig(t)
-	c.Clients = map[string]config.Client{"alice": {ReservedRuns: 1, Weight: 1}}
-	var log bytes.Buffer // Run has returned before it is read
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	err := Run(ctx, c, Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Ready: func([]net.Addr) { stop() }})
-	if err != nil {
-		if strings.Contains(err.Error(), "no cgroup v2 tree") {
-			t.Skipf("this machine has no cgroup v2 tree to make groups in: %v", err)
-		}
-		t.Fatal(err)
-	}
-	if !strings.Contains(log.String(), "key=clients.alice.reserved_runs") {
-		t.Errorf("no word of a key without effect:\n%s", log.String())
 	}
 }

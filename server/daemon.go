@@ -52,11 +52,8 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	}
 	d.gate = admit.New(admit.Options{
 		MaxRuns: c.Budget.MaxRuns, Budget: c.Budget.Memory, DefaultMemory: c.Limits.MemoryMax,
-		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait, Clients: gateClients(c),
+		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait, Clients: gateClients(c), Overcommit: c.Budget.Overcommit,
 	})
-	for _, key := range c.Inert() {
-		d.log.Warn("setting has no effect yet", "key", key)
-	}
 	d.metrics = metrics.New(metrics.Options{Version: o.Version, Commit: o.Commit, Clients: clientNames(c)})
 	if err := d.openRuns(ctx, o); err != nil {
 		return nil, err

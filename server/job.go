@@ -128,9 +128,19 @@ func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error
 	}
 	j.moveTo(0)
 	d.metrics.QueueWait(j.client, slot.Waited())
-	s.OnGone = slot.Release
+	s.OnGone = func() { d.giveBack(slot, s.ID) }
 	r, err := d.runs.Start(ctx, s)
 	return r, because(ctx, err)
+}
+
+// giveBack gives a slot on, and tells the gate what its run needed.
+func (d *daemon) giveBack(slot *admit.Slot, id string) {
+	if r, ok := d.runs.Get(id); ok {
+		if receipt := r.Record().Receipt; receipt != nil && receipt.MemoryPeakBytes != nil {
+			slot.Learn(int64(*receipt.MemoryPeakBytes))
+		}
+	}
+	slot.Release()
 }
 
 // refused counts what is answered with admission's refusal: a deadline that

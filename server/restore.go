@@ -42,6 +42,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	}
 	d.runs, err = run.Open(ctx, run.Options{
 		StateDir: c.StateDir, Lock: lock, Spawner: d.spawner, Logger: o.Logger, Observer: d.metrics,
+		Keep: c.Keep.Age, KeepRuns: c.Keep.Runs, KeepBytes: c.Keep.Size,
 		Backends: d.agents.adapter, Adopted: d.adopted,
 	})
 	if err != nil {
@@ -60,7 +61,8 @@ func (a agents) adapter(name string) (backend.Backend, bool) {
 
 // adopted gives a run of an earlier daemon the slot it holds.
 func (d *daemon) adopted(r run.Record) (gone func()) {
-	return d.gate.Adopt(admit.Ask{Client: r.Client, Backend: r.Backend, Memory: memoryOf(r.Limits)}).Release
+	slot := d.gate.Adopt(admit.Ask{Client: r.Client, Backend: r.Backend, Memory: memoryOf(r.Limits)})
+	return func() { d.giveBack(slot, r.ID) }
 }
 
 // restore makes the durable runs of an earlier daemon known by their requests,

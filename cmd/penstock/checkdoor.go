@@ -38,12 +38,3 @@ func checkTokens(c config.Config) finding {
 	}
 	return f
 }
-
-// checkInert names what was set and has no effect.
-func checkInert(c config.Config) []finding {
-	var all []finding
-	for _, key := range c.Inert() {
-		all = append(all, finding{Area: "config", Name: key, Advice: true, Detail: "has no effect yet", Remedy: "take it out"})
-	}
-	return all
-}
