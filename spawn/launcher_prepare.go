@@ -20,11 +20,12 @@ const (
 // (SYS_ADMIN), to reach or read the daemon through /proc (SYS_PTRACE; PERFMON
 // suffices for environ and maps on newer kernels, CHECKPOINT_RESTORE for
 // map_files), to reach the kernel's own memory, and to make a node of a disk
-// and write to what is on it (MKNOD).
+// and write to what is on it (MKNOD), and to be spared by the OOM killer
+// (SYS_RESOURCE: a score of -1000, which no memory.max can end).
 func withheld() []uintptr {
 	return []uintptr{
 		unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_PERFMON, unix.CAP_CHECKPOINT_RESTORE,
-		unix.CAP_BPF, unix.CAP_SYS_MODULE, unix.CAP_SYS_RAWIO, unix.CAP_MKNOD,
+		unix.CAP_BPF, unix.CAP_SYS_MODULE, unix.CAP_SYS_RAWIO, unix.CAP_MKNOD, unix.CAP_SYS_RESOURCE,
 	}
 }
 

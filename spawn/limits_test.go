@@ -89,6 +89,23 @@ func TestQuickProgramUnderACPULimit(t *testing.T) {
 	}
 }
 
+// A run that may lower its OOM score to -1000 can't be killed by its own limit: it
+// would stand at the cap, a processor busy, until its deadline, and the daemon be
+// the victim when the host is short.
+func TestNoRunIsImmuneToItsLimit(t *testing.T) {
+	s := open(t, false)
+	if s.Enforced().Memory != cgroup.Kernel {
+		t.Skip("this machine gives groups no memory controller")
+	}
+	// Only once the daemon has written the score it wants.
+	j := newJob(t, "run_immune", "until grep -q ^[1-9] /proc/$$/oom_score_adj; do sleep 0.05; done; echo -1000 >/proc/$$/oom_score_adj; tail /dev/zero; echo survived")
+	j.Limits = cgroup.Resources(cgroup.Limits{MemoryMax: 64 << 20})
+	out, o := j.run(s)
+	if v := Decide(Facts{Outcome: o, Limits: j.Limits}); v.Cause != MemoryLimit || strings.Contains(out, "survived") {
+		t.Errorf("verdict %+v, output %q", v, out)
+	}
+}
+
 func TestAGroupIsUsedOnce(t *testing.T) {
 	s := open(t, false)
 	p := newJob(t, "run_once", "exec sleep 600").mustStart(s)
