@@ -104,7 +104,7 @@ func TestOOMAt(t *testing.T) {
 // waitSignal waits with a bound: a bystander the kernel spared sleeps a minute.
 func waitSignal(t *testing.T, v *victim) unix.Signal {
 	t.Helper()
-	timer := time.AfterFunc(5*time.Second, func() { v.Process.Signal(unix.SIGTERM) })
+	timer := time.AfterFunc(30*time.Second, func() { v.Process.Signal(unix.SIGTERM) })
 	defer timer.Stop()
 	return v.signal(t)
 }

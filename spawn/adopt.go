@@ -65,7 +65,9 @@ func findLeader(g *cgroup.Group, pid int) (leader, error) {
 		return absent{}, nil
 	}
 	f, err := openPidfd(pid)
-	if errors.Is(err, unix.ESRCH) {
+	// EINVAL, of older kernels: the number still names the session that a
+	// dead leader has left.
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
 		return absent{}, nil
 	}
 	if err != nil {
