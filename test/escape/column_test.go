@@ -80,7 +80,7 @@ func (h *host) open(t *testing.T, name, suffix string, who *syscall.Credential) 
 	oblige(t, h.attempt(), "unix", "@"+abstract)
 	setuid := filepath.Join(h.stage, "setuid-"+c.name)
 	install(t, h.attempt(), setuid)
-	if err := os.Chmod(setuid, 0o4755); err != nil {
+	if err := os.Chmod(setuid, os.ModeSetuid|0o755); err != nil {
 		t.Fatal(err)
 	}
 	c.base = task.Task{

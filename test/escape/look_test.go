@@ -21,15 +21,16 @@ type world struct {
 	h       *host
 	watch   map[string]int    // processes that nobody may touch, by name
 	before  map[string]string // contents of files
-	dead    map[int]bool      // zombies that were told
-	runDir  string            // of a sibling
-	options string            // of the cgroup file system
+	began   time.Time
+	dead    map[int]bool // zombies that were told
+	runDir  string       // of a sibling
+	options string       // of the cgroup file system
 }
 
 // untouchable are figures of the host and of all runs together.
 func (w *world) untouchable() []string {
 	files := []string{
-		"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/sys/kernel/uevent_helper", task.Parameter,
+		"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/sys/kernel/uevent_helper", task.Parameter, "/proc/sys/kernel/ctrl-alt-del",
 		fmt.Sprintf("/proc/%d/oom_score_adj", w.h.pid),
 	}
 	for _, name := range []string{"memory.max", "memory.swap.max", "pids.max"} {
@@ -40,11 +41,11 @@ func (w *world) untouchable() []string {
 
 // spools are where a file is as good as a process.
 func spools() []string {
-	return []string{"/var/spool/cron/atjobs", "/var/spool/at", "/var/spool/cron/crontabs", "/var/spool/cron", "/etc/cron.d", "/proc/sys/fs/binfmt_misc"}
+	return []string{"/var/spool/cron/atjobs", "/var/spool/at", "/var/spool/cron/crontabs", "/var/spool/cron", "/etc/cron.d", "/etc/profile.d", "/proc/sys/fs/binfmt_misc"}
 }
 
 func newWorld(h *host, watch map[string]int) *world {
-	w := &world{h: h, watch: watch, before: map[string]string{}, dead: map[int]bool{}, options: cgroupOptions()}
+	w := &world{h: h, watch: watch, before: map[string]string{}, began: time.Now(), dead: map[int]bool{}, options: cgroupOptions()}
 	for _, path := range w.untouchable() {
 		if text, err := os.ReadFile(path); err == nil {
 			w.before[path] = string(text)
@@ -75,8 +76,27 @@ func (w *world) during(group string) []string {
 			found = append(found, err.Error())
 		}
 	}
+	if nice, err := unix.Getpriority(unix.PRIO_PROCESS, w.h.pid); err == nil && nice == 20-17 {
+		found = append(found, "the daemon is nice")
+		if err := unix.Setpriority(unix.PRIO_PROCESS, w.h.pid, 0); err != nil {
+			found = append(found, err.Error())
+		}
+	}
+	// Round strips the monotonic reading: the two clocks ran apart.
+	if ahead := time.Now().Round(0).Sub(w.began.Round(0)) - time.Since(w.began); ahead > time.Minute {
+		found = append(found, "the host's clock is "+ahead.Round(time.Second).String()+" ahead")
+		right := unix.NsecToTimespec(time.Now().Add(-ahead).UnixNano())
+		if err := unix.ClockSettime(unix.CLOCK_REALTIME, &right); err != nil {
+			found = append(found, err.Error())
+		}
+	}
 	text, _ := os.ReadFile(filepath.Join(group, "cgroup.procs"))
 	for _, pid := range strings.Fields(string(text)) {
+		if n, err := strconv.Atoi(pid); err == nil {
+			if attr, err := unix.SchedGetAttr(n, 0); err == nil && attr.Policy == unix.SCHED_FIFO {
+				found = append(found, "a process has a real-time priority")
+			}
+		}
 		links, _ := filepath.Glob("/proc/" + pid + "/fd/*")
 		for _, link := range links {
 			if to, _ := os.Readlink(link); to == "/proc/sysrq-trigger" {
@@ -169,6 +189,12 @@ func (w *world) after(token, inside string, parent int) []string {
 					_ = os.WriteFile(path, []byte("-1"), 0) // a binary format
 				}
 			}
+		}
+	}
+	if id, err := unix.SysvShmGet(task.Key(token), 0, 0); err == nil {
+		found = append(found, "shared memory is left")
+		if _, err := unix.SysvShmCtl(id, unix.IPC_RMID, nil); err != nil {
+			found = append(found, err.Error())
 		}
 	}
 	if n := w.zombies(parent); n > 0 {

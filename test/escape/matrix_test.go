@@ -89,7 +89,7 @@ func (c *column) forbidden(way string) string {
 	}
 	for _, name := range []string{
 		"core_pattern", "modprobe path", "uevent_helper", "binfmt_misc", "cgroup v1 release_agent", "open a block device",
-		"write a kernel parameter", "keyboard's SysRq", "at's spool", "cron's spool", "/etc/cron.d", "at command",
+		"write a kernel parameter", "keyboard's SysRq", "reboot and kexec rights", "set the host's clock", "at's spool", "cron's spool", "/etc/cron.d", "at command", "a script everybody's shells run",
 	} {
 		if way == name {
 			return "would touch this machine: tried in guests only"

@@ -62,10 +62,12 @@ func (c *column) openings() map[string]string {
 	add(!is.scopes || !is.landlock, "no Landlock scope for abstract sockets in this kernel", "abstract socket")
 	add(!is.scopes || !is.landlock, "no Landlock scope for signals in this kernel", "stop by a signal: a sibling", "stop by a signal: a bystander")
 	add((!is.scopes || !is.landlock) && is.same, "no Landlock scope for signals in this kernel", "stop by a signal: the daemon")
-	add(is.same, "one user may set another's limits, where it is the same", "prlimit of the daemon")
+	add(is.same, "one user may set another's limits, where it is the same", "prlimit of the daemon", "renice the daemon")
 	add(is.same, "one user's files, where the daemon's user is the run's", "raise the daemon's oom_score_adj", "write into a sibling's directory")
 	add(true, "a child may ask to be its parent's sibling, whom nobody waits for", "born as the daemon's own")
+	add(true, "what System V keeps belongs to no process", "System V shared memory stays")
 	add(is.root, "root may open the disks", "open a block device")
+	add(is.root, "root may write what others run later", "a script everybody's shells run")
 	add(!is.landlock, "without Landlock the processes of one user can trace each other",
 		"ptrace a sibling", "process_vm_writev to a sibling", "/proc/PID/mem of a sibling")
 	add(!is.landlock && !is.root, "without Landlock the processes of one user can trace each other",

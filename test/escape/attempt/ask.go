@@ -32,6 +32,7 @@ func askWays() map[string]func(*attempt) error {
 		"at's spool":                           func(a *attempt) error { return a.leave("/var/spool/cron/atjobs", "/var/spool/at") },
 		"cron's spool":                         func(a *attempt) error { return a.leave("/var/spool/cron/crontabs", "/var/spool/cron") },
 		"/etc/cron.d":                          func(a *attempt) error { return a.leave("/etc/cron.d") },
+		"a script everybody's shells run":      func(a *attempt) error { return a.leave("/etc/profile.d") },
 		"set-user-ID program":                  setuid,
 	}
 	for _, name := range task.SocketNames() {

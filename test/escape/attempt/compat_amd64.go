@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"runtime"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -14,9 +17,19 @@ import (
 
 func compatCall(nr, a, b, path, argv uintptr) uintptr
 
-// compatClone asks for clone3 as a 32-bit program would, whose number a filter
-// of system calls may not know.
+// compatClone tries in a process of its own, for a filter may end the thread
+// that makes such a call and leave the rest of the process waiting.
 func compatClone(a *attempt) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	t := a.Task
+	t.Way = inside + "32 bits"
+	return a.again(exec.CommandContext(ctx, a.self), t)
+}
+
+// compatBirth asks for clone3 as a 32-bit program would, whose number a filter
+// of system calls may not know.
+func compatBirth(a *attempt) error {
 	const bits = 0x40 // MAP_32BIT: such a program's pointers are short
 	low, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|bits)
 	if err != nil {

@@ -43,6 +43,7 @@ func namespaceWays() map[string]func(*attempt) error {
 		inside + "threaded": func(a *attempt) error { return a.below("cgroup.type=threaded") },
 		inside + "limits":   ownLimits,
 		inside + "sockets":  uncoverSockets,
+		inside + "32 bits":  compatBirth,
 	}
 }
 
@@ -59,15 +60,20 @@ func own(flags uintptr) *syscall.SysProcAttr {
 func (a *attempt) inside(flags uintptr, way string) error {
 	t := a.Task
 	t.Way = inside + way
+	c := exec.Command(a.self)
+	c.SysProcAttr = own(flags)
+	return a.again(c, t)
+}
+
+// again has this program try another way.
+func (a *attempt) again(c *exec.Cmd, t task.Task) error {
 	text, err := json.Marshal(t)
 	if err != nil {
 		return err
 	}
-	c := exec.Command(a.self)
 	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(text), os.Stdout, os.Stdout
-	c.SysProcAttr = own(flags)
 	if err := c.Run(); err != nil {
-		return fmt.Errorf("in its namespaces: %w", err)
+		return fmt.Errorf("in a process of its own: %w", err)
 	}
 	return nil
 }

@@ -32,6 +32,7 @@ func processWays() map[string]func(*attempt) error {
 	}
 	all["raise the daemon's oom_score_adj"] = raiseScore
 	all["prlimit of the daemon"] = limitDaemon
+	all["renice the daemon"] = renice
 	all["write into a sibling's directory"] = func(a *attempt) error {
 		return os.WriteFile(filepath.Join(a.RunDir, "escape-"+a.Token), nil, 0o600)
 	}
@@ -148,6 +149,14 @@ func limitDaemon(a *attempt) error {
 	now.Cur = 98765
 	if err := unix.Prlimit(a.Daemon, unix.RLIMIT_MSGQUEUE, &now, nil); err != nil {
 		return fmt.Errorf("prlimit: %w", err)
+	}
+	a.hold()
+	return nil
+}
+
+func renice(a *attempt) error {
+	if err := unix.Setpriority(unix.PRIO_PROCESS, a.Daemon, 17); err != nil {
+		return fmt.Errorf("setpriority: %w", err)
 	}
 	a.hold()
 	return nil

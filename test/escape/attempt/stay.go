@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"penstock/test/escape/task"
 )
@@ -12,12 +15,13 @@ import (
 // find it.
 func stayWays() map[string]func(*attempt) error {
 	return map[string]func(*attempt) error{
-		"double fork":              doubleFork,
-		"setsid":                   (*attempt).linger,
-		"daemonize, closed fds":    daemonize,
-		"chain of forks":           chain,
-		"stopped process":          stopped,
-		"born as the daemon's own": parentsChild,
+		"double fork":                  doubleFork,
+		"setsid":                       (*attempt).linger,
+		"daemonize, closed fds":        daemonize,
+		"chain of forks":               chain,
+		"stopped process":              stopped,
+		"born as the daemon's own":     parentsChild,
+		"System V shared memory stays": sharedMemory,
 	}
 }
 
@@ -51,6 +55,20 @@ func parentsChild(a *attempt) error {
 		}
 	}
 	a.hold()
+	return nil
+}
+
+// sharedMemory belongs to nobody: it stays, and is charged to all runs together.
+func sharedMemory(a *attempt) error {
+	id, err := unix.SysvShmGet(task.Key(a.Token), 1<<20, unix.IPC_CREAT|0o600)
+	if err != nil {
+		return fmt.Errorf("shmget: %w", err)
+	}
+	text, err := unix.SysvShmAttach(id, 0, 0)
+	if err != nil {
+		return fmt.Errorf("shmat: %w", err)
+	}
+	clear(text[:1])
 	return nil
 }
 

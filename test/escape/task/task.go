@@ -51,6 +51,12 @@ type Task struct {
 	ManagerOf int    // a user with a service manager; 0 is none
 }
 
+// Key is a token's key of System V.
+func Key(token string) int {
+	key, _ := strconv.ParseUint(token[:7], 16, 32)
+	return int(key) + 1
+}
+
 // Released is the file that ends a hold.
 func (t Task) Released() string { return filepath.Join(t.Dir, t.Token+".go") }
 
