@@ -24,6 +24,7 @@ type launcher struct {
 	done   chan struct{}
 	seal   seal
 	hider  hider
+	score  scoreGuard
 	escape string // Isolation.Escape
 	proof  bool   // escape names mechanisms that work
 	gap    error  // why escapeRootAlone
@@ -71,6 +72,7 @@ func (l *launcher) main(procs string, ready chan<- error) {
 		select {
 		case <-rescan.C:
 			l.hider.scan()
+			l.score.look(l.hider.log)
 		case job := <-l.jobs:
 			job()
 		case <-l.quit:

@@ -40,6 +40,9 @@ func (l *launcher) prepare(procs string) error {
 	if l.seal.noFile, err = noFileLimit(); err != nil {
 		return err
 	}
+	if l.score, err = newScoreGuard("/proc/self/oom_score_adj"); err != nil {
+		return err
+	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("prctl PR_SET_NO_NEW_PRIVS: %w", err)
 	}
