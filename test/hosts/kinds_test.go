@@ -45,6 +45,10 @@ func kinds() []kind {
 		{name: "container, others moved out", lacks: all(pure, root), wrap: container(moveOthers, "mount -t tmpfs none /run"),
 			source: "subtree", mode: "strict", holder: "kernel"},
 		{name: "bare root", lacks: all(pure, root, noSystemd), wrap: byHand, source: "subtree", mode: "strict", holder: "kernel", survives: true},
+		{name: "hybrid, systemd unit", lacks: all(hybrid, systemd(0)), wrap: unit("-pDelegate=yes"), source: "unit", mode: "available", holder: "watch"},
+		{name: "hybrid, by hand, root", lacks: all(hybrid, systemd(0)), wrap: byHand, source: "scope", mode: "available", holder: "watch", survives: true},
+		{name: "hybrid, by hand, user", lacks: all(hybrid, systemd(0), account("alice")), wrap: login, user: "alice",
+			source: "scope", mode: "available", holder: "watch", survives: true},
 		{name: "hybrid, root", lacks: all(hybrid, root, noSystemd), wrap: byHand, source: "subtree", mode: "available", holder: "watch", survives: true},
 	}
 }
