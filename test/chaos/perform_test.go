@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds one run, and each wait for a moment in it.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // attempt is one plan being carried out.
 type attempt struct {

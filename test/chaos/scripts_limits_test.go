@@ -28,7 +28,7 @@ var limitScripts = []script{
 	}},
 	{"oom-many-small", 3, kernelHeld, func(r *rand.Rand, _ *world) plan {
 		// No process is over the limit, all together are.
-		return plan{backend: "sh", prompt: "for i in 1 2 3 4 5 6; do " + eat(9) + hungry + " & done\nexec sleep 300", extra: limits("memory_max", "32MiB"), want: outOfMemory("")}
+		return plan{backend: "sh", prompt: "for i in 1 2 3 4 5 6; do " + keep(9) + " & done\nexec sleep 300", extra: limits("memory_max", "32MiB"), want: outOfMemory("")}
 	}},
 	{"oom-after-answer", 3, kernelHeld, func(r *rand.Rand, _ *world) plan {
 		// It never says that it is done.
@@ -79,8 +79,11 @@ func eat(mib int) string {
 	return fmt.Sprintf("dd if=/dev/zero of=/dev/null bs=%dM count=1 2>/dev/null", mib)
 }
 
-// hungry makes eat do it again and again, so that it is still there when others do.
-const hungry = " count=1000000"
+// keep is a command that touches so many MiB and holds them, idle: nobody reads
+// what it wants to write.
+func keep(mib int) string {
+	return fmt.Sprintf("dd if=/dev/zero bs=%dM count=1 2>/dev/null | sleep 300", mib)
+}
 
 func size(r *rand.Rand) string { return fmt.Sprintf("%dMiB", 32+r.IntN(8)) }
 

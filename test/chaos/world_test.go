@@ -77,7 +77,7 @@ max_waiting = 8
 [limits]
 memory_max = "64MiB"
 pids_max = 64
-timeout = "120s"
+timeout = "5m"
 grace = "500ms"
 %s
 %s
