@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-.PHONY: build run test unit e2e load lab bench record fuzz clean
+.PHONY: build run test test-vm unit e2e load lab escape chaos bench record fuzz clean
 
 build: ## bin/penstock: static, no cgo
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/penstock ./cmd/penstock
@@ -13,10 +13,13 @@ build: ## bin/penstock: static, no cgo
 run: build ## in the foreground on 127.0.0.1:3344
 	bin/penstock serve --banner
 
-test: ## all: unit, end to end with the real CLIs, load, the kernel lab
+test: ## all: unit, end to end with the real CLIs, load, the kernel lab, the guests
 	GO=$(GO) test/run all
 
-unit e2e load lab bench record fuzz: ## one part alone
+test-vm: ## the unit we ship in whole Debian guests (part of test where they can be built)
+	GO=$(GO) test/run vm
+
+unit e2e load lab escape chaos bench record fuzz: ## one part alone
 	GO=$(GO) test/run $@
 
 clean:
