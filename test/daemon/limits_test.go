@@ -50,7 +50,8 @@ func TestMemoryLimit(t *testing.T) {
 		if peak < 32<<20 {
 			t.Errorf("receipt %v: peak %v", a.Error.Receipt, peak)
 		}
-		if d.Enforces() && peak > 64<<20 {
+		// What a task still touches while it is being killed is charged by force.
+		if d.Enforces() && peak > 65<<20 {
 			t.Errorf("peak %v is over the limit the kernel holds", peak)
 		}
 	}
