@@ -2,6 +2,7 @@ package spawn
 
 import (
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,11 +25,18 @@ func dropInherited() error {
 	return nil
 }
 
-// dropBounding takes capabilities from everything the thread will ever start;
-// one that the kernel doesn't know is taken already.
-func dropBounding(caps ...uintptr) error {
-	for _, c := range caps {
-		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && err != unix.EINVAL {
+// limitBounding takes every capability but those kept from everything the
+// thread will ever start. The first number the kernel doesn't know is the end.
+func limitBounding(kept []uintptr) error {
+	for c := uintptr(0); c < 64; c++ {
+		if slices.Contains(kept, c) {
+			continue
+		}
+		err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
+		if err == unix.EINVAL {
+			return nil
+		}
+		if err != nil {
 			return fmt.Errorf("prctl PR_CAPBSET_DROP: capability %d: %w", c, err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,16 +17,16 @@ const (
 	escapeRootAlone = "mount namespace, seccomp (no Landlock: a run can pass through another process)"
 )
 
-// withheld are the capabilities no child of a root daemon gets: to undo the mounts
-// (SYS_ADMIN), to reach or read the daemon through /proc (SYS_PTRACE; PERFMON
-// suffices for environ and maps on newer kernels, CHECKPOINT_RESTORE for
-// map_files), to reach the kernel's own memory, and to make a node of a disk
-// and write to what is on it (MKNOD), and to be spared by the OOM killer
-// (SYS_RESOURCE: a score of -1000, which no memory.max can end).
-func withheld() []uintptr {
+// granted are the capabilities a child of a root daemon may have: what work on
+// files, ids and sockets of its own needs, as container engines grant it, less
+// MKNOD (a node of a disk is the disk). Anything else undoes the mounts, passes
+// by them (DAC_READ_SEARCH opens by handle), reaches the daemon, the kernel or
+// the clock, or has the machine boot another kernel.
+func granted() []uintptr {
 	return []uintptr{
-		unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_PERFMON, unix.CAP_CHECKPOINT_RESTORE,
-		unix.CAP_BPF, unix.CAP_SYS_MODULE, unix.CAP_SYS_RAWIO, unix.CAP_MKNOD, unix.CAP_SYS_RESOURCE,
+		unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FSETID, unix.CAP_FOWNER, unix.CAP_SETGID, unix.CAP_SETUID,
+		unix.CAP_SETFCAP, unix.CAP_SETPCAP, unix.CAP_NET_BIND_SERVICE, unix.CAP_NET_RAW, unix.CAP_SYS_CHROOT,
+		unix.CAP_KILL, unix.CAP_AUDIT_WRITE,
 	}
 }
 
@@ -50,7 +51,13 @@ func (l *launcher) prepare(procs string) error {
 		return err
 	}
 	if seccompWorks() {
-		l.seal.filter = runFilter()
+		l.seal.filter = runFilter(victims(landlockABI()))
+	}
+	if os.Geteuid() != 0 {
+		// Its files in /proc become root's: a child is the same user.
+		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+			return fmt.Errorf("prctl PR_SET_DUMPABLE: %w", err)
+		}
 	}
 	defer l.hider.scan() // before the first child
 	rootErr := l.asRoot(procs)
@@ -73,7 +80,7 @@ func (l *launcher) asRoot(procs string) error {
 		return err
 	}
 	l.hider.mounts = true
-	if err := dropBounding(withheld()...); err != nil {
+	if err := limitBounding(granted()); err != nil {
 		return err
 	}
 	l.seal.domain, l.gap = apartDomain(l.hider.AbstractSockets)

@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"os"
 	"runtime"
 	"unsafe"
 
@@ -19,15 +20,18 @@ const (
 )
 
 // callNumbers are what one ABI calls the calls whose arguments are looked at.
-type callNumbers struct{ arch, clone, prlimit uint32 }
+type callNumbers struct {
+	arch, clone, prlimit uint32
+	signals              []uint32 // kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_open: a pid comes first
+}
 
 // abis are the ABIs a process can use on this machine, its own first.
 func abis() []callNumbers {
 	switch runtime.GOARCH {
 	case "amd64":
-		return []callNumbers{{unix.AUDIT_ARCH_X86_64, 56, 302}, {unix.AUDIT_ARCH_I386, 120, 340}}
+		return []callNumbers{{unix.AUDIT_ARCH_X86_64, 56, 302, []uint32{62, 200, 234, 129, 297, 434}}, {unix.AUDIT_ARCH_I386, 120, 340, []uint32{37, 238, 270, 178, 335, 434}}}
 	case "arm64":
-		return []callNumbers{{unix.AUDIT_ARCH_AARCH64, 220, 261}, {unix.AUDIT_ARCH_ARM, 120, 369}}
+		return []callNumbers{{unix.AUDIT_ARCH_AARCH64, 220, 261, []uint32{129, 130, 131, 138, 240, 434}}, {unix.AUDIT_ARCH_ARM, 120, 369, []uint32{37, 238, 268, 178, 363, 434}}}
 	}
 	return nil
 }
@@ -62,21 +66,33 @@ func (f *filter) answer(what uint32) {
 //     to reap it.
 //   - prlimit that sets a limit of another process: nothing but the user id is
 //     asked, and the daemon may have the same.
-func runFilter() *unix.SockFprog {
+//   - signals to the victims, as kill(2) takes them: a wall against accidents
+//     (kill -1, pkill -u), for the daemon's threads have numbers, too.
+func runFilter(victims []uint32) *unix.SockFprog {
 	var f filter
 	f.load(offsetCall)
 	f.jump(unix.BPF_JEQ, unix.SYS_CLONE3, 1, 0)
 	f.jump(unix.BPF_JEQ, unix.SYS_CLONE3|x32Bit, 0, 1)
 	f.refuse(unix.ENOSYS)
 	for _, abi := range abis() {
-		f.arguments(abi)
+		f.arguments(abi, victims)
 	}
 	f.allow()
 	return &unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}
 }
 
+// victims are what a run may not signal where no Landlock scope keeps it from
+// everybody outside: the daemon, its process group, and all at once.
+func victims(landlock int) []uint32 {
+	if landlock >= scopeABI {
+		return nil
+	}
+	pid, group := os.Getpid(), unix.Getpgrp()
+	return []uint32{uint32(pid), uint32(-group), uint32(1<<32 - 1)}
+}
+
 // arguments refuses calls of one ABI by what they are given.
-func (f *filter) arguments(abi callNumbers) {
+func (f *filter) arguments(abi callNumbers, victims []uint32) {
 	var body filter
 	body.load(offsetCall)
 	body = append(body, unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: ^uint32(x32Bit)})
@@ -85,6 +101,18 @@ func (f *filter) arguments(abi callNumbers) {
 	body.jump(unix.BPF_JSET, unix.CLONE_PARENT, 0, 1)
 	body.refuse(unix.EPERM)
 	body.allow()
+	for _, call := range abi.signals {
+		if len(victims) == 0 {
+			break
+		}
+		body.jump(unix.BPF_JEQ, call, 0, uint8(len(victims)+3))
+		body.load(offsetArgs)
+		for i, victim := range victims {
+			body.jump(unix.BPF_JEQ, victim, uint8(len(victims)-i), 0)
+		}
+		body.allow()
+		body.refuse(unix.EPERM)
+	}
 	body.jump(unix.BPF_JEQ, abi.prlimit, 0, 7)
 	body.load(offsetArgs) // the pid; 0 is itself
 	body.jump(unix.BPF_JEQ, 0, 5, 0)

@@ -2,6 +2,7 @@ package spawn
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -43,6 +44,26 @@ func TestTheDaemonIsNotTouched(t *testing.T) {
 	}
 	if out, _ := newHostile(t, "run_self", "limit 0").run(s); !strings.HasPrefix(out, "DONE") {
 		t.Errorf("its own limit: %s", out)
+	}
+}
+
+// Where Landlock has no scopes the filter keeps accidents from the daemon.
+func TestFilterKeepsSignalsFromTheVictims(t *testing.T) {
+	needRoot(t)
+	victim := bystander(t)
+	l, err := openLauncher(unifiedProcs(t), Hiding{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	l.seal.filter = runFilter([]uint32{uint32(victim), uint32(1<<32 - 1)})
+	if err := l.seal.open(); err != nil { // without the domain
+		t.Fatal(err)
+	}
+	deeds := newHostile(t, "", fmt.Sprintf("signal %d", victim), "signal -1").Argv[2]
+	got := script(t, l, deeds+"sleep 600 & kill $! && wait $! 2>/dev/null; echo $?")
+	if strings.Contains(got, "DONE") || strings.Count(got, "not permitted") != 2 || !strings.HasSuffix(got, "143\n") {
+		t.Errorf("a child said: %s", got)
 	}
 }
 

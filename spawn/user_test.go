@@ -85,7 +85,7 @@ func asUser(t *testing.T) {
 	if i := s.Isolation(); len(i.Hidden) > 0 || !slices.Contains(i.Reachable, d.at("door.sock")) || !slices.Contains(i.Reachable, d.at("own/server")) {
 		t.Errorf("hidden %v, reachable %v", i.Hidden, i.Reachable)
 	}
-	out, o := newJob(t, "run_user", fmt.Sprintf("for p in %[1]s/cgroup.procs %[1]s/../cgroup.procs; do (echo $$ >$p) 2>/dev/null && echo DID; done; setsid sleep 600 & cat /proc/self/cgroup", s.root.Path())).run(s)
+	out, o := newJob(t, "run_user", fmt.Sprintf("for p in %[1]s/cgroup.procs %[1]s/../cgroup.procs; do (echo $$ >$p) 2>/dev/null && echo DID; done; (echo 987 >/proc/$PPID/oom_score_adj) 2>/dev/null && echo DID; (cat /proc/$PPID/environ) >/dev/null 2>&1 && echo DID; setsid sleep 600 & cat /proc/self/cgroup", s.root.Path())).run(s)
 	if o.Survived != 1 {
 		t.Errorf("survived %d", o.Survived)
 	}
