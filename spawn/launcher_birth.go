@@ -23,6 +23,9 @@ type seal struct {
 	noFile *syscall.Rlimit // the daemon's own, before the Go runtime raised it
 }
 
+// errSeal is a child that could not put on its seal, and so was not started.
+var errSeal = errors.New("put on the seal")
+
 // unsealed is the seal that holds nothing.
 func unsealed() seal { return seal{domain: -1} }
 
@@ -57,7 +60,7 @@ func (s *seal) bear(path string, argv []string, attr *os.ProcAttr) (*os.Process,
 
 func (f fate) err() error {
 	if f.stage == stageSeal {
-		return fmt.Errorf("put on the seal: %w", f.errno)
+		return fmt.Errorf("%w: %w", errSeal, f.errno)
 	}
 	return f.errno
 }

@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -8,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Neither a read-only mount nor Landlock is asked by CLONE_INTO_CGROUP.
@@ -64,6 +67,22 @@ func TestFilterKeepsSignalsFromTheVictims(t *testing.T) {
 	got := script(t, l, deeds+"sleep 600 & kill $! && wait $! 2>/dev/null; echo $?")
 	if strings.Contains(got, "DONE") || strings.Count(got, "not permitted") != 2 || !strings.HasSuffix(got, "143\n") {
 		t.Errorf("a child said: %s", got)
+	}
+}
+
+// A child that can't be sealed is not started at all.
+func TestUnsealableIsRefused(t *testing.T) {
+	s := open(t, false)
+	kept := s.launcher.seal
+	s.launcher.seal.filter = &unix.SockFprog{} // no program at all
+	_, err := newJob(t, "run_unsealed", "exit 0").start(s)
+	s.launcher.seal = kept
+	var refused *StartError
+	if !errors.As(err, &refused) || refused.Cause != StartFailed || !strings.Contains(err.Error(), "seal") {
+		t.Errorf("got %v", err)
+	}
+	if _, o := newJob(t, "run_sealed", "exit 0").run(s); o.Exit != exit0 {
+		t.Errorf("the next one: %+v", o.Exit)
 	}
 }
 

@@ -85,12 +85,33 @@ func (s *Spawner) provePlace(p *Process, id string) error {
 	if at := unifiedPath(string(text)); !strings.HasSuffix(at, "/"+id) {
 		return fmt.Errorf("child %d is in cgroup %q instead of %q", p.PID(), at, id)
 	}
+	if err := s.proveSeal(p.PID()); err != nil {
+		return err
+	}
 	procs, err := p.group.Procs()
 	if err != nil {
 		return err
 	}
 	if len(procs) != 1 || procs[0] != p.PID() {
 		return fmt.Errorf("group %s holds %v instead of %d", id, procs, p.PID())
+	}
+	return nil
+}
+
+// proveSeal asks the kernel whether a child wears what it can't take off.
+func (s *Spawner) proveSeal(pid int) error {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return err
+	}
+	want := []string{"NoNewPrivs:\t1\n"}
+	if s.launcher.seal.filter != nil {
+		want = append(want, "Seccomp:\t2\n")
+	}
+	for _, line := range want {
+		if !strings.Contains(string(text), line) {
+			return fmt.Errorf("child %d lacks %q in its status", pid, strings.TrimSpace(line))
+		}
 	}
 	return nil
 }

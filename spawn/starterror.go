@@ -62,6 +62,8 @@ func execFailed(c Command, r cgroup.Receipt, err error) *StartError {
 		return &StartError{Cause: cause, Err: fmt.Errorf("start %s: %s: %s: %w", c.ID, path, why, errnoOf(err))}
 	}
 	switch {
+	case errors.Is(err, errSeal):
+		return fail(StartFailed, program, "its seal (seccomp, Landlock) could not be put on: is penstock itself in many Landlock domains?")
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EACCES),
 		errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ELOOP):
 		path, why := missing(c, err)
