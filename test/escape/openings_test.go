@@ -20,6 +20,7 @@ type cage struct {
 	scopes   bool // Landlock domains with a scope for signals and abstract sockets
 	root     bool // the run is root
 	same     bool // the run is the daemon's own user
+	unit     bool // the shipped one, with a /tmp of its own
 }
 
 func (c *column) cage() cage {
@@ -31,6 +32,7 @@ func (c *column) cage() cage {
 		scopes:   scopes(),
 		root:     c.base.Uid == 0,
 		same:     c.base.Uid == c.uid,
+		unit:     strings.Contains(c.kind, " unit"),
 	}
 }
 
@@ -62,11 +64,10 @@ func (c *column) openings() map[string]string {
 	add(!is.scopes || !is.landlock, "no Landlock scope for abstract sockets in this kernel", "abstract socket")
 	add(!is.scopes || !is.landlock, "no Landlock scope for signals in this kernel", "stop by a signal: a sibling", "stop by a signal: a bystander")
 	add((!is.scopes || !is.landlock) && is.same, "no Landlock scope for signals in this kernel", "stop by a signal: the daemon")
-	add(is.same, "one user may set another's limits, where it is the same", "prlimit of the daemon", "renice the daemon")
+	add(is.same, "one user may lower the priority of what is its own", "renice the daemon")
 	add(is.same, "one user's files, where the daemon's user is the run's", "raise the daemon's oom_score_adj", "write into a sibling's directory")
-	add(true, "a child may ask to be its parent's sibling, whom nobody waits for", "born as the daemon's own")
 	add(true, "what System V keeps belongs to no process", "System V shared memory stays")
-	add(is.root, "root may open the disks", "open a block device")
+	add(is.root, "root keeps the capability", "set the host's clock", "reboot and kexec rights", "real-time scheduling")
 	add(is.root, "root may write what others run later", "a script everybody's shells run")
 	add(!is.landlock, "without Landlock the processes of one user can trace each other",
 		"ptrace a sibling", "process_vm_writev to a sibling", "/proc/PID/mem of a sibling")
@@ -75,7 +76,13 @@ func (c *column) openings() map[string]string {
 	add(!is.landlock && is.root, "without Landlock root can pass through another user's process", "another user's ids, /proc/PID/root")
 	if !is.mounts {
 		for _, name := range task.SocketNames() {
-			add(true, "only root can hide: run as a unit or with user=", "socket of "+name)
+			add(name != "tmux" || !is.unit, "only root can hide", "socket of "+name)
+		}
+		if _, err := os.Stat("/run/systemd/system"); err == nil && c.base.ManagerOf == c.base.Uid {
+			add(true, "only root can hide: the user's own service manager starts what its user asks for", "systemd-run --user",
+				"StartTransientUnit: user bus", "StartTransientUnit: user's socket", "another user's service manager")
+			delete(known, "socket of the user bus") // no listener of the test's
+			delete(known, "socket of the user's systemd")
 		}
 		add(true, "nothing is hidden", "user+mount namespaces: uncover what is hidden")
 	}

@@ -145,7 +145,14 @@ func sysrq(a *attempt) error {
 // rebootRight changes what Ctrl-Alt-Del does: who may do that may restart the
 // host and load another kernel.
 func rebootRight(*attempt) error {
-	return unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_ON)
+	now, err := os.ReadFile("/proc/sys/kernel/ctrl-alt-del")
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(string(now)) == "0" {
+		return unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_ON)
+	}
+	return unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF)
 }
 
 func setClock(a *attempt) error {

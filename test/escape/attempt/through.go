@@ -46,7 +46,7 @@ func throughFd(a *attempt) error {
 	errs := []error{errors.New("no descriptor of a group")}
 	for _, e := range entries {
 		fd, err := unix.Open(proc(a.Daemon, "fd/"+e.Name()), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != nil {
+		if err != nil || a.isOwn(fd) {
 			continue
 		}
 		if err = a.use(fd); err == nil {
@@ -56,6 +56,13 @@ func throughFd(a *attempt) error {
 		unix.Close(fd)
 	}
 	return errors.Join(errs[0], errs[len(errs)-1])
+}
+
+// isOwn tells whether a descriptor is of the group this process is in anyway.
+func (a *attempt) isOwn(fd int) bool {
+	path, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	own := a.ownGroup()
+	return err == nil && (path == own || strings.HasPrefix(path, own+"/"))
 }
 
 func stealFd(a *attempt) error {
@@ -72,6 +79,9 @@ func stealFd(a *attempt) error {
 		}
 		if err != nil {
 			return fmt.Errorf("pidfd_getfd: %w", err)
+		}
+		if a.isOwn(fd) {
+			continue
 		}
 		if last = a.use(fd); last == nil {
 			return nil
