@@ -31,6 +31,9 @@ func lookScope(ctx context.Context, here place, o Options) (prospect, error) {
 	if os.Getenv("SYSTEMD_EXEC_PID") == strconv.Itoa(os.Getpid()) {
 		return prospect{}, closed("set Delegate=yes in the unit", "a unit started us (SYSTEMD_EXEC_PID), and a scope would take us out of it")
 	}
+	if root, ok := delegatedRoot(here.own); ok && filepath.Ext(root) == ".service" {
+		return prospect{}, closed("let the unit start penstock itself: exec it in a wrapper script", "%s: a unit's group, and a scope would take us out of it", root)
+	}
 	unit := o.Name + ".scope"
 	bound, cancel := context.WithTimeout(ctx, lookBound)
 	defer cancel()

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	godbus "github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 )
 
 // scopeVariable lets a process of these tests ask for a scope.
@@ -61,6 +62,18 @@ func TestScopeIsNotForUnits(t *testing.T) {
 	_, err := lookScope(t.Context(), place{}, Options{Name: "x"})
 	if c, ok := errors.AsType[*closedError](err); !ok || c.remedy != "set Delegate=yes in the unit" {
 		t.Errorf("error %v", err)
+	}
+	t.Setenv("SYSTEMD_EXEC_PID", "1")
+	service := filepath.Join(t.TempDir(), "x.service")
+	if err := os.Mkdir(service, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setxattr(service, "user.delegate", []byte("1"), 0); err != nil {
+		t.Skip("extended attributes on the temporary directory: " + err.Error())
+	}
+	_, err = lookScope(t.Context(), place{own: service}, Options{Name: "x"})
+	if c, ok := errors.AsType[*closedError](err); !ok || !strings.Contains(c.remedy, "exec it in a wrapper script") {
+		t.Errorf("in a unit's wrapper script: error %v", err)
 	}
 }
 

@@ -34,8 +34,8 @@ func kinds() []kind {
 		{name: "systemd unit, no Delegate=", lacks: all(pure, systemd(0)), wrap: unit(), source: "subtree", mode: "strict", holder: "kernel"},
 		{name: "user's systemd unit", lacks: all(pure, systemd(0), account("alice")), wrap: userUnit("-pDelegate=yes"), user: "alice",
 			source: "unit", mode: "strict", holder: "kernel"},
-		{name: "by hand, root", lacks: all(pure, systemd(0)), wrap: byHand, source: "scope", mode: "strict", holder: "kernel", survives: true},
-		{name: "by hand, user, in a login", lacks: all(pure, systemd(0), account("alice")), wrap: login, user: "alice",
+		{name: "by hand, root", lacks: all(pure, systemd(0)), wrap: login("root"), source: "scope", mode: "strict", holder: "kernel", survives: true},
+		{name: "by hand, user, in a login", lacks: all(pure, systemd(0), account("alice")), wrap: login("alice"), user: "alice",
 			source: "scope", mode: "strict", holder: "kernel", survives: true},
 		{name: "by hand, user, no environment", lacks: all(pure, systemd(0), account("alice")), wrap: byHandOf("alice"), user: "alice",
 			source: "scope", mode: "strict", holder: "kernel", survives: true},
@@ -46,8 +46,8 @@ func kinds() []kind {
 			source: "subtree", mode: "strict", holder: "kernel"},
 		{name: "bare root", lacks: all(pure, root, noSystemd), wrap: byHand, source: "subtree", mode: "strict", holder: "kernel", survives: true},
 		{name: "hybrid, systemd unit", lacks: all(hybrid, systemd(0)), wrap: unit("-pDelegate=yes"), source: "unit", mode: "available", holder: "watch"},
-		{name: "hybrid, by hand, root", lacks: all(hybrid, systemd(0)), wrap: byHand, source: "scope", mode: "available", holder: "watch", survives: true},
-		{name: "hybrid, by hand, user", lacks: all(hybrid, systemd(0), account("alice")), wrap: login, user: "alice",
+		{name: "hybrid, by hand, root", lacks: all(hybrid, systemd(0)), wrap: login("root"), source: "scope", mode: "available", holder: "watch", survives: true},
+		{name: "hybrid, by hand, user", lacks: all(hybrid, systemd(0), account("alice")), wrap: login("alice"), user: "alice",
 			source: "scope", mode: "available", holder: "watch", survives: true},
 		{name: "hybrid, root", lacks: all(hybrid, root, noSystemd), wrap: byHand, source: "subtree", mode: "available", holder: "watch", survives: true},
 	}
@@ -136,9 +136,12 @@ func byHandOf(name string) func(*testing.T, *home, []string) *exec.Cmd {
 	}
 }
 
-func login(t *testing.T, _ *home, argv []string) *exec.Cmd {
-	linger(t, "alice")
-	return exec.Command("su", "-l", "alice", "-c", "exec "+strings.Join(argv, " "))
+// login is a session of its own, as a terminal or ssh gives.
+func login(name string) func(*testing.T, *home, []string) *exec.Cmd {
+	return func(t *testing.T, _ *home, argv []string) *exec.Cmd {
+		linger(t, name)
+		return exec.Command("su", "-l", name, "-c", "exec "+strings.Join(argv, " "))
+	}
 }
 
 func unit(properties ...string) func(*testing.T, *home, []string) *exec.Cmd {
