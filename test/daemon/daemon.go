@@ -248,9 +248,11 @@ func (d *Daemon) Groups() []string {
 func isProbe(name string) bool { return strings.HasPrefix(name, "probe_") }
 
 // Pids are the processes of one run, or of all with run "".
-func (d *Daemon) Pids(run string) []int {
+func (d *Daemon) Pids(run string) []int { return pidsIn(d.Root(), run) }
+
+func pidsIn(root, run string) []int {
 	var pids []int
-	start := filepath.Join(d.Root(), "runs", run)
+	start := filepath.Join(root, "runs", run)
 	_ = filepath.WalkDir(start, func(path string, e os.DirEntry, err error) error {
 		if err == nil && isProbe(e.Name()) {
 			return filepath.SkipDir
