@@ -40,7 +40,8 @@ func (m *Manager) adopt(d *directory, record Record, l *will, b backend.Backend)
 	if err != nil {
 		return nil, err
 	}
-	w.gone, w.spawned = sync.OnceFunc(m.o.Adopted(record)), started
+	gone := m.o.Adopted(record)
+	w.gone, w.spawned = sync.OnceFunc(func() { gone(r.Record()) }), started
 	m.log.Info("run adopted", "run", r.id, "client", record.Client, "backend", record.Backend, "age", time.Since(started).Round(time.Second))
 	r.born(w.process)
 	close(r.ready)

@@ -91,7 +91,7 @@ func (o Options) complete() Options {
 		o.Backends = func(string) (backend.Backend, bool) { return nil, false }
 	}
 	if o.Adopted == nil {
-		o.Adopted = func(Record) func() { return func() {} }
+		o.Adopted = func(Record) func(Record) { return func(Record) {} }
 	}
 	if o.Observer == nil {
 		o.Observer = unobserved{}

@@ -26,8 +26,9 @@ type Options struct {
 	// nil knows none.
 	Backends func(name string) (backend.Backend, bool)
 	// Adopted is told of each run of an earlier daemon that still lives, before
-	// Open returns; what it gives back is that run's OnGone. May be nil.
-	Adopted  func(Record) (gone func())
+	// Open returns; what it gives back is that run's OnGone, and may be called
+	// before Open returns, too. May be nil.
+	Adopted  func(Record) (gone func(Record))
 	Keep     time.Duration // how long a finished run's record and spool stay; 0 is one hour
 	KeepRuns int           // and how many at most; 0 is 1000
 	// KeepBytes is how much output of finished runs stays at most; 0 is 4 GiB.

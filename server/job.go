@@ -128,17 +128,21 @@ func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error
 	}
 	j.moveTo(0)
 	d.metrics.QueueWait(j.client, slot.Waited())
-	s.OnGone = func() { d.giveBack(slot, s.ID) }
+	s.OnGone = func() {
+		if r, ok := d.runs.Get(s.ID); ok {
+			giveBack(slot, r.Record())
+			return
+		}
+		slot.Release() // it was never started
+	}
 	r, err := d.runs.Start(ctx, s)
 	return r, because(ctx, err)
 }
 
 // giveBack gives a slot on, and tells the gate what its run needed.
-func (d *daemon) giveBack(slot *admit.Slot, id string) {
-	if r, ok := d.runs.Get(id); ok {
-		if receipt := r.Record().Receipt; receipt != nil && receipt.MemoryPeakBytes != nil {
-			slot.Learn(int64(*receipt.MemoryPeakBytes))
-		}
+func giveBack(slot *admit.Slot, r run.Record) {
+	if r.Receipt != nil && r.Receipt.MemoryPeakBytes != nil {
+		slot.Learn(int64(*r.Receipt.MemoryPeakBytes))
 	}
 	slot.Release()
 }

@@ -60,9 +60,9 @@ func (a agents) adapter(name string) (backend.Backend, bool) {
 }
 
 // adopted gives a run of an earlier daemon the slot it holds.
-func (d *daemon) adopted(r run.Record) (gone func()) {
+func (d *daemon) adopted(r run.Record) (gone func(run.Record)) {
 	slot := d.gate.Adopt(admit.Ask{Client: r.Client, Backend: r.Backend, Memory: memoryOf(r.Limits)})
-	return func() { d.giveBack(slot, r.ID) }
+	return func(last run.Record) { giveBack(slot, last) }
 }
 
 // restore makes the durable runs of an earlier daemon known by their requests,
