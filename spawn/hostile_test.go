@@ -20,7 +20,7 @@ const hostileVariable = "PENSTOCK_HOSTILE"
 func hostile(does string) int {
 	verb, argument, _ := strings.Cut(does, " ")
 	acts := map[string]func(string) error{
-		"keyring": tellKeyring, "clone3": bornInto, "connect": connect, "parent": bornToParent, "limit": setLimit, "signal": sendSignal, "trace": trace,
+		"keyring": tellKeyring, "clone3": bornInto, "connect": connect, "memory": leaveMemory, "parent": bornToParent, "limit": setLimit, "signal": sendSignal, "trace": trace,
 	}
 	if verb == "through" {
 		return passThrough(argument)
@@ -75,6 +75,12 @@ func sessionKeyring() (int, error) {
 func tellKeyring(string) error {
 	id, err := sessionKeyring()
 	fmt.Printf("keyring %d\n", id)
+	return err
+}
+
+// leaveMemory makes a System V segment, which stays when its maker has gone.
+func leaveMemory(string) error {
+	_, err := unix.SysvShmGet(unix.IPC_PRIVATE, 1<<20, unix.IPC_CREAT|0o600)
 	return err
 }
 

@@ -21,6 +21,8 @@ type seal struct {
 	domain int             // Landlock rule set, one domain per child of it; -1 is none
 	filter *unix.SockFprog // nil is none
 	noFile *syscall.Rlimit // the daemon's own, before the Go runtime raised it
+	// apart are namespaces of each child's own, as flags of clone.
+	apart uint64
 }
 
 // errSeal is a child that could not put on its seal, and so was not started.
@@ -68,7 +70,7 @@ func (f fate) err() error {
 // newborn lays out what the child needs.
 func (s *seal) newborn(path string, argv []string, attr *os.ProcAttr) (*newborn, error) {
 	b := &newborn{domain: s.domain, filter: s.filter, noFile: s.noFile}
-	b.clone = cloneArgs{flags: sharing, exitSignal: uint64(unix.SIGCHLD)}
+	b.clone = cloneArgs{flags: sharing | s.apart, exitSignal: uint64(unix.SIGCHLD)}
 	var err error
 	if b.path, err = syscall.BytePtrFromString(path); err != nil {
 		return nil, err

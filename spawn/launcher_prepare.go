@@ -83,8 +83,13 @@ func (l *launcher) asRoot(procs string) error {
 	if err := limitBounding(granted()); err != nil {
 		return err
 	}
+	// System V shared memory outlives its makers, and stays charged to all runs.
+	if _, err := os.Stat("/proc/self/ns/ipc"); err == nil {
+		l.seal.apart = unix.CLONE_NEWIPC
+	}
 	l.seal.domain, l.gap = apartDomain(l.hider.AbstractSockets)
 	if err := l.seal.probe(procs); err != nil {
+		l.seal.apart = 0
 		return errors.Join(err, l.seal.open())
 	}
 	l.escape, l.proof = escapeRoot, true

@@ -70,6 +70,29 @@ func TestFilterKeepsSignalsFromTheVictims(t *testing.T) {
 	}
 }
 
+// System V memory ends with the run that made it.
+func TestSharedMemoryEndsWithItsRun(t *testing.T) {
+	needRoot(t)
+	if _, err := os.Stat("/proc/self/ns/ipc"); err != nil {
+		t.Skipf("this kernel has no IPC namespaces: %v", err)
+	}
+	segments := func() int {
+		text, err := os.ReadFile("/proc/sysvipc/shm")
+		if err != nil {
+			t.Skipf("this kernel has no System V memory: %v", err)
+		}
+		return strings.Count(string(text), "\n")
+	}
+	before := segments()
+	out, _ := newHostile(t, "run_memory", "memory").run(open(t, false))
+	if !strings.HasPrefix(out, "DONE") {
+		t.Fatalf("no segment made: %s", out)
+	}
+	if after := segments(); after != before {
+		t.Errorf("%d segments, %d before", after, before)
+	}
+}
+
 // A child that can't be sealed is not started at all.
 func TestUnsealableIsRefused(t *testing.T) {
 	s := open(t, false)
