@@ -85,11 +85,26 @@ func (r *Root) settle(here place) error {
 	if err := freshLeaf(leaf); err != nil {
 		return err
 	}
-	r.later(step{"remove leaf", func(ctx context.Context) error { return removeOne(ctx, leaf) }})
+	stays := false
+	r.later(step{"remove leaf", func(ctx context.Context) error {
+		if stays {
+			return nil
+		}
+		return removeOne(ctx, leaf)
+	}})
 	if err := moveSelf(leaf); err != nil {
 		return err
 	}
-	r.later(step{"move back", func(context.Context) error { return moveSelf(here.own) }})
+	r.later(step{"move back", func(context.Context) error {
+		// systemd 252 keeps a group of its own below a unit that was reloaded
+		// (.control), so the controllers stay on and nobody may live beside it.
+		// It removes the whole unit when we are gone.
+		on, err := enabled(here.own)
+		if stays = err == nil && len(on) > 0 && here.own == r.path; stays {
+			return nil
+		}
+		return moveSelf(here.own)
+	}})
 	return nil
 }
 
