@@ -15,6 +15,7 @@ type Gate struct {
 	mu       sync.Mutex
 	draining bool
 	held     string // why starts are held back
+	aside    int64  // bytes of the budget that nobody may have
 	running  int
 	reserved int64          // bytes, by running slots
 	used     map[string]use // by client; who has no run is not in it
@@ -117,6 +118,16 @@ func (g *Gate) Hold(why string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.held = why
+	g.dispatch(time.Now())
+}
+
+// SetAside takes bytes out of the budget: what finished runs have left in memory
+// file systems stays charged to all runs together, and a run that is given it
+// would be killed for it. Safe for concurrent use.
+func (g *Gate) SetAside(bytes int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.aside = max(0, bytes)
 	g.dispatch(time.Now())
 }
 

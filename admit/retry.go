@@ -80,7 +80,11 @@ func (g *Gate) why(client string) string {
 	if g.held != "" {
 		return "starts are held back: " + g.held
 	}
-	return count(g.running, "run is live", "runs are live")
+	live := count(g.running, "run is live", "runs are live")
+	if g.aside > 0 {
+		live += fmt.Sprintf(", and %d MiB of the budget are held by files that finished runs left in memory file systems (/dev/shm, a tmpfs /tmp): delete them", (g.aside+mib-1)/mib)
+	}
+	return live
 }
 
 func count(n int, one, many string) string {

@@ -16,7 +16,7 @@ func (g *Gate) room(a Ask) (fits, own bool) {
 			memory += g.idleMemory(client, 0)
 		}
 	}
-	fits = (g.options.MaxRuns <= 0 || runs <= g.options.MaxRuns) && (g.options.Budget <= 0 || memory <= g.options.Budget)
+	fits = (g.options.MaxRuns <= 0 || runs <= g.options.MaxRuns) && (g.options.Budget <= 0 || memory <= g.options.Budget-g.aside)
 	return fits, own
 }
 

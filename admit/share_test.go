@@ -3,6 +3,7 @@ package admit
 import (
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -33,10 +34,23 @@ func TestSharesFollowTheWeights(t *testing.T) {
 			time.Sleep(time.Second)
 			s.Release()
 		}
+		// Whoever finds free slots owes nobody for them: all come to full ones.
+		var first []*Slot
+		for range 4 {
+			s, err := g.Acquire(t.Context(), Ask{Client: "first"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			first = append(first, s)
+		}
 		for client := range clients {
 			for range 500 {
 				gone.Go(func() { work(client) })
 			}
+		}
+		synctest.Wait()
+		for _, s := range first {
+			s.Release()
 		}
 		time.Sleep(140*time.Second - time.Millisecond)
 		g.Drain()
@@ -103,6 +117,28 @@ func TestHoldLetsOneRunAtATime(t *testing.T) {
 			t.Fatal("still held back", r.err)
 		}
 		first.slot.Release()
+		r.slot.Release()
+	})
+}
+
+// What finished runs left can't be handed out a second time.
+func TestSetAsideIsNobodys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{Budget: 100 * mib, MaxWaiting: 1, MaxWait: time.Minute})
+		g.SetAside(41 * mib)
+		waiting := ask(g, t.Context(), Ask{Memory: 60 * mib})
+		if _, ok := decided(waiting); ok {
+			t.Fatal("a run was given what is held by files of others")
+		}
+		_, err := g.Acquire(t.Context(), Ask{Memory: 60 * mib})
+		if r := refusal(t, err, QueueFull); !strings.Contains(r.Detail, "41 MiB of the budget are held by files") {
+			t.Errorf("detail %q", r.Detail)
+		}
+		g.SetAside(0)
+		r, ok := decided(waiting)
+		if !ok || r.err != nil {
+			t.Fatal("the files are gone and it still waits", r.err)
+		}
 		r.slot.Release()
 	})
 }

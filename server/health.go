@@ -90,6 +90,9 @@ func (d *daemon) degraded(f facts) []string {
 	if n := len(f.cage.Reachable); n > 0 {
 		out = append(out, fmt.Sprintf("isolation: runs can reach %d of what isolation.hide names, and have somebody else start a process for them", n))
 	}
+	if why := f.queue.Held; why != "" {
+		out = append(out, "admission: starts are held back: "+why)
+	}
 	if !f.caged() {
 		out = append(out, "isolation: self-test "+f.cage.SelfTest)
 	}

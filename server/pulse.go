@@ -31,6 +31,7 @@ func (d *daemon) pulse(ctx context.Context, beat func(Beat)) {
 		f := d.facts()
 		why := judge.Weigh(f.pressure())
 		d.gate.Hold(why)
+		d.gate.SetAside(f.leftBehind())
 		if (why == "") != (held == "") {
 			d.log.Warn("starts are held back", "on", why != "", "why", why)
 		}
@@ -48,6 +49,23 @@ func (f facts) pressure() admit.Pressure {
 		p.Available, p.Total = &available, &total
 	}
 	return p
+}
+
+// leftBehind is what finished runs hold of the budget, in bytes: files in memory
+// file systems that aren't any live run's.
+func (f facts) leftBehind() int64 {
+	s := f.live
+	if s.FilesInMemory == nil || s.Pressure.MemoryBytes == nil {
+		return 0
+	}
+	others := int64(*s.Pressure.MemoryBytes)
+	for _, r := range s.Runs {
+		if r.Memory == nil {
+			return 0 // born since the last look: nobody can tell whose it is
+		}
+		others -= int64(*r.Memory)
+	}
+	return max(0, min(others, int64(*s.FilesInMemory)))
 }
 
 func (f facts) summary() string {

@@ -11,17 +11,24 @@ import (
 
 // healthReport is the body of GET /health; null is a figure this host doesn't tell.
 type healthReport struct {
-	Status    string          `json:"status"`
-	Busy      bool            `json:"busy"`
-	Degraded  []string        `json:"degraded"`
-	Version   string          `json:"version"`
-	Uptime    float64         `json:"uptime_seconds"`
-	Daemon    daemonReport    `json:"daemon"`
-	Children  childrenReport  `json:"children"`
-	Queue     queueReport     `json:"queue"`
-	Memory    memoryReport    `json:"memory"`
-	Isolation spawn.Isolation `json:"isolation"`
-	Backends  []backendState  `json:"backends"`
+	Status    string         `json:"status"`
+	Busy      bool           `json:"busy"`
+	Degraded  []string       `json:"degraded"`
+	Version   string         `json:"version"`
+	Uptime    float64        `json:"uptime_seconds"`
+	Daemon    daemonReport   `json:"daemon"`
+	Children  childrenReport `json:"children"`
+	Queue     queueReport    `json:"queue"`
+	Memory    memoryReport   `json:"memory"`
+	Isolation isolation      `json:"isolation"`
+	Backends  []backendState `json:"backends"`
+}
+
+// isolation tells how many paths, not which: /health is open to all.
+type isolation struct {
+	spawn.Isolation
+	Hidden    int `json:"hidden"`
+	Reachable int `json:"reachable"`
 }
 
 type daemonReport struct {
@@ -67,7 +74,7 @@ func (d *daemon) report(f facts) healthReport {
 		Children:  childrenReport{Runs: len(f.live.Runs), Processes: f.live.Processes, Memory: f.live.Memory, Oldest: oldest(f), Stalled: f.live.Stalled},
 		Queue:     queueReport{Running: f.queue.Running, Max: f.queue.MaxRuns, Waiting: f.queue.Waiting, Oldest: seconds(f.queue.OldestWait)},
 		Memory:    memoryReport{Budget: f.queue.Budget, Reserved: f.queue.Reserved, Used: f.live.Memory, Available: f.self.Available, SomeAvg10: some, FullAvg10: full},
-		Isolation: f.cage, Backends: f.backends,
+		Isolation: isolation{f.cage, len(f.cage.Hidden), len(f.cage.Reachable)}, Backends: f.backends,
 	}
 }
 

@@ -132,8 +132,9 @@ type Isolation struct {
 	Escape   string          `json:"escape_proofing"` // "mount namespace, landlock, seccomp", "landlock, seccomp", what is lacking in parentheses, "none: why"
 	// Hidden are the paths that are hidden from children or read-only to them;
 	// Reachable those that should be and are not. Both sorted, never nil.
-	Hidden       []string `json:"hidden"`
-	Reachable    []string `json:"reachable"`
+	// /health tells no paths.
+	Hidden       []string `json:"-"`
+	Reachable    []string `json:"-"`
 	LeakedGroups int      `json:"leaked_groups"`
 	// RemoveRetries counts rmdir calls that had to be repeated; for metrics.
 	RemoveRetries uint64 `json:"-"`
