@@ -47,7 +47,6 @@ func kinds() map[string]func(*testing.T, *host) {
 		"user":      startDelegated,
 		"unit":      func(t *testing.T, h *host) { h.unit(t, "") },
 		"unit-root": func(t *testing.T, h *host) { h.unit(t, rootUnit) },
-		"scope":     func(t *testing.T, h *host) { h.byHand(t, nil, "") },
 		"session":   startInSession,
 	}
 }
@@ -73,8 +72,10 @@ func startHost(t *testing.T, where, kind string) *host {
 	}
 	install(t, daemon.Binary(t), filepath.Join(h.stage, "penstock"))
 	build(t, h.attempt())
+	h.sockets(t, 0) // a unit hides what is there when it starts
 	start(t, h)
 	h.ready(t)
+	h.listen(t, task.LateSocket)
 	return h
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -191,11 +192,8 @@ func (w *world) after(token, inside string, parent int) []string {
 			}
 		}
 	}
-	if id, err := unix.SysvShmGet(task.Key(token), 0, 0); err == nil {
-		found = append(found, "shared memory is left")
-		if _, err := unix.SysvShmCtl(id, unix.IPC_RMID, nil); err != nil {
-			found = append(found, err.Error())
-		}
+	for _, whose := range []int{os.Getpid(), w.h.pid} {
+		found = append(found, sharedMemory(whose, task.Key(token))...)
 	}
 	if n := w.zombies(parent); n > 0 {
 		found = append(found, fmt.Sprintf("%d zombies", n))
@@ -205,6 +203,32 @@ func (w *world) after(token, inside string, parent int) []string {
 	}
 	slices.Sort(found)
 	return append(found, w.changed()...)
+}
+
+// sharedMemory looks in the IPC namespace of a process and removes what it finds.
+func sharedMemory(pid, key int) (found []string) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		namespace, err := os.Open(fmt.Sprintf("/proc/%d/ns/ipc", pid))
+		if err == nil {
+			err = unix.Setns(int(namespace.Fd()), unix.CLONE_NEWIPC)
+			namespace.Close()
+		}
+		if err != nil {
+			found = []string{"can't look for shared memory: " + err.Error()}
+			return
+		}
+		if id, err := unix.SysvShmGet(key, 0, 0); err == nil {
+			found = []string{fmt.Sprintf("shared memory is left where process %d is", pid)}
+			if _, err := unix.SysvShmCtl(id, unix.IPC_RMID, nil); err != nil {
+				found = append(found, err.Error())
+			}
+		}
+	}()
+	<-done
+	return found
 }
 
 func kill(pid int) {

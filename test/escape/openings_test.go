@@ -63,11 +63,12 @@ func (c *column) openings() map[string]string {
 	}
 	add(!is.scopes || !is.landlock, "no Landlock scope for abstract sockets in this kernel", "abstract socket")
 	add(!is.scopes || !is.landlock, "no Landlock scope for signals in this kernel", "stop by a signal: a sibling", "stop by a signal: a bystander")
-	add((!is.scopes || !is.landlock) && is.same, "no Landlock scope for signals in this kernel", "stop by a signal: the daemon")
-	add(is.same, "one user may lower the priority of what is its own", "renice the daemon")
-	add(is.same, "one user's files, where the daemon's user is the run's", "raise the daemon's oom_score_adj", "write into a sibling's directory")
-	add(true, "what System V keeps belongs to no process", "System V shared memory stays")
-	add(is.root, "root keeps the capability", "set the host's clock", "reboot and kexec rights", "real-time scheduling")
+	add((!is.scopes || !is.landlock) && is.same, "no Landlock scope for signals in this kernel; the filter knows the daemon's pid, not its threads",
+		"stop by a signal: a thread of the daemon")
+	add(is.same && !is.root, "one user may lower the priority of what has no more capabilities than itself", "renice the daemon")
+	add(is.same, "one user's files", "write into a sibling's directory")
+	add(is.same && is.root, "the file is root's; the daemon puts it back within 2 s", "raise the daemon's oom_score_adj")
+	add(c.uid != 0, "the daemon can't give each run an IPC namespace", "System V shared memory stays")
 	add(is.root, "root may write what others run later", "a script everybody's shells run")
 	add(!is.landlock, "without Landlock the processes of one user can trace each other",
 		"ptrace a sibling", "process_vm_writev to a sibling", "/proc/PID/mem of a sibling")
@@ -76,15 +77,16 @@ func (c *column) openings() map[string]string {
 	add(!is.landlock && is.root, "without Landlock root can pass through another user's process", "another user's ids, /proc/PID/root")
 	if !is.mounts {
 		for _, name := range task.SocketNames() {
-			add(name != "tmux" || !is.unit, "only root can hide", "socket of "+name)
+			add(!is.unit, "only root can hide", "socket of "+name)
 		}
+		add(true, "only root can hide, and a unit only what is there when it starts", "socket of an engine started later")
 		if _, err := os.Stat("/run/systemd/system"); err == nil && c.base.ManagerOf == c.base.Uid {
 			add(true, "only root can hide: the user's own service manager starts what its user asks for", "systemd-run --user",
 				"StartTransientUnit: user bus", "StartTransientUnit: user's socket", "another user's service manager")
 			delete(known, "socket of the user bus") // no listener of the test's
 			delete(known, "socket of the user's systemd")
 		}
-		add(true, "nothing is hidden", "user+mount namespaces: uncover what is hidden")
+		add(!is.unit, "nothing is hidden", "user+mount namespaces: uncover what is hidden")
 	}
 	add(is.none, "no Landlock and no mount namespace: only the kill holds (and strict mode refuses to start)",
 		"/proc/BYSTANDER/root", "/proc/DAEMON/cwd", "/proc/DAEMON/fd", "/proc/DAEMON/root", "/proc/PID/mem of the daemon",

@@ -34,6 +34,7 @@ func askWays() map[string]func(*attempt) error {
 		"/etc/cron.d":                          func(a *attempt) error { return a.leave("/etc/cron.d") },
 		"a script everybody's shells run":      func(a *attempt) error { return a.leave("/etc/profile.d") },
 		"set-user-ID program":                  setuid,
+		"socket of an engine started later":    func(a *attempt) error { return a.ask("unix", task.LateSocket) },
 	}
 	for _, name := range task.SocketNames() {
 		all["socket of "+name] = func(a *attempt) error { return a.ask("unix", task.SocketPath(name, os.Getuid())) }

@@ -30,6 +30,7 @@ func processWays() map[string]func(*attempt) error {
 		all["/proc/PID/mem of "+name] = func(a *attempt) error { return a.poke(pid(a), memWrite) }
 		all["stop by a signal: "+name] = func(a *attempt) error { return a.signal(pid(a)) }
 	}
+	all["stop by a signal: a thread of the daemon"] = signalThread
 	all["raise the daemon's oom_score_adj"] = raiseScore
 	all["prlimit of the daemon"] = limitDaemon
 	all["renice the daemon"] = renice
@@ -129,6 +130,25 @@ func (a *attempt) signal(pid int) error {
 	}
 	a.hold()
 	return nil
+}
+
+// signalThread names the daemon by the number of one of its threads: a signal
+// to that stops all of it.
+func signalThread(a *attempt) error {
+	threads, err := os.ReadDir(proc(a.Daemon, "task"))
+	if err != nil {
+		return err
+	}
+	for _, thread := range threads {
+		tid, err := strconv.Atoi(thread.Name())
+		if err != nil {
+			return err
+		}
+		if tid != a.Daemon {
+			return a.signal(tid)
+		}
+	}
+	return errors.New("it has one thread only")
 }
 
 // raiseScore makes the daemon the first to be killed when memory is short.

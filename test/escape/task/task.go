@@ -21,6 +21,8 @@ const (
 	// Parameter is one of the whole host's, and ParameterChanged what it is made.
 	Parameter        = "/proc/sys/kernel/printk_ratelimit_burst"
 	ParameterChanged = "11"
+	// LateSocket appears when the daemon is up already.
+	LateSocket = "/run/buildkit/buildkitd.sock"
 )
 
 // Task is one attempt, given as JSON on stdin: everything an attacker could
