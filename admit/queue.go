@@ -53,7 +53,7 @@ func (q *queue) next(capped func(client string) bool, room func(Ask) (fits, own 
 					w.passed++
 				}
 			}
-			q.take(l)
+			q.take(l, own)
 			return head
 		}
 		skipped = append(skipped, head)
@@ -62,10 +62,14 @@ func (q *queue) next(capped func(client string) bool, room func(Ask) (fits, own 
 	return nil
 }
 
-// take removes the head of a line that had its turn: among equals it is last now.
-func (q *queue) take(l *line) {
-	q.turns.spend(l.client, l.pass)
-	l.pass = q.turns.pass(l.client)
+// take removes the head of a line that had its turn: among equals it is last now. A
+// start in a slot of the client's own is no turn: counted as one, it would put the
+// present forward to a pass nobody else has reached, where all others are equal.
+func (q *queue) take(l *line, own bool) {
+	if !own {
+		q.turns.spend(l.client, l.pass)
+		l.pass = q.turns.pass(l.client)
+	}
 	l.drop(0)
 	q.leave(l)
 	if len(l.waiters) > 0 {

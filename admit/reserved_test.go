@@ -1,0 +1,45 @@
+package admit
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A client that starts far more often than its turns would let it, in slots of
+// its own, leaves the others' shares as they are.
+func TestReservedStartsAreNoTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{MaxRuns: 3, MaxWaiting: 1000, MaxWait: time.Hour, Clients: map[string]Client{
+			"review": {Reserved: 2, Weight: 1}, "small": {Weight: 1}, "large": {Weight: 3},
+		}})
+		var mu sync.Mutex
+		var gone sync.WaitGroup
+		got := map[string]int{}
+		work := func(client string) bool {
+			s, err := g.Acquire(t.Context(), Ask{Client: client})
+			if err != nil {
+				return false // the drain
+			}
+			mu.Lock()
+			got[client]++
+			mu.Unlock()
+			time.Sleep(time.Second)
+			s.Release()
+			return true
+		}
+		for _, client := range []string{"review", "review", "small", "small", "large", "large"} {
+			gone.Go(func() {
+				for work(client) {
+				}
+			})
+		}
+		time.Sleep(100*time.Second - time.Millisecond)
+		g.Drain()
+		gone.Wait()
+		if got["review"] != 200 || got["small"]+got["large"] != 100 || got["large"] < 73 || got["large"] > 77 {
+			t.Errorf("%v: want 200 starts in the reserved slots, and the one other slot's 100 shared 1 to 3", got)
+		}
+	})
+}
