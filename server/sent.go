@@ -9,9 +9,12 @@ const sentMax = 1 << 20
 // replacement says the same again it is held back, and at the first difference
 // the stream has to end.
 type sent struct {
-	tail  []byte // the last bytes sent
-	total int    // bytes sent so far
-	valid int    // bytes of it that are the answer, as of now
+	// forgets is true until something is taken back, see stream.recall: of a hundred
+	// readers of one run nobody should keep what the spool has.
+	forgets bool
+	tail    []byte // the last bytes sent
+	total   int    // bytes sent so far
+	valid   int    // bytes of it that are the answer, as of now
 }
 
 // void keeps the first keep bytes of the answer.
@@ -41,6 +44,9 @@ func (s *sent) text(piece string) (more string, ok bool) {
 func (s *sent) whole() bool { return s.valid == s.total }
 
 func (s *sent) remember(more string) {
+	if s.forgets {
+		return
+	}
 	if len(more) >= sentMax {
 		s.tail = append(s.tail[:0], more[len(more)-sentMax:]...)
 		return

@@ -114,6 +114,7 @@ func (s *stream) follow(ctx context.Context, x *exchange, r *run.Run, owner bool
 	}
 	f := follow(ctx, r)
 	defer f.Close()
+	s.text.forgets = true
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	for {
@@ -124,6 +125,11 @@ func (s *stream) follow(ctx context.Context, x *exchange, r *run.Run, owner bool
 					return s.broken(ctx, x, r, f.err)
 				}
 				return s.finish(ctx, x, r)
+			}
+			if e.Kind == backend.Void && s.text.forgets {
+				if err := s.recall(ctx, r, e.Seq); err != nil {
+					return s.broken(ctx, x, r, err)
+				}
 			}
 			before := s.w.bytes
 			if ok, err := s.event(e); err != nil {
@@ -140,6 +146,26 @@ func (s *stream) follow(ctx context.Context, x *exchange, r *run.Run, owner bool
 			}
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+	}
+}
+
+// recall reads the text before the event that is the first to take some back; from
+// now on it is kept.
+func (s *stream) recall(ctx context.Context, r *run.Run, first uint64) error {
+	reader := r.Follow(0)
+	defer reader.Close()
+	s.text = sent{}
+	for {
+		e, err := reader.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if e.Seq >= first {
+			return nil
+		}
+		if e.Kind == backend.Text {
+			s.text.text(e.Text)
 		}
 	}
 }
