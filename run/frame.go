@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	readSize  = 64 << 10 // bytes of one read at most
+	readSize  = 16 << 10 // bytes of one read at most
 	readFirst = 4 << 10  // and of one that follows silence
 	wordMax   = 4096     // bytes of one frame of backend.Words
 )
