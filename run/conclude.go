@@ -26,9 +26,15 @@ func (w *watcher) conclude() {
 		Outcome: outcome, Terminal: w.terminal, Stderr: w.stderr(),
 		Limits: w.spec.Limits, PlainExit: w.spec.Backend.Features().PlainExit,
 	})
+	if verdict.Cause == spawn.CLIError {
+		if why := troubled(w.manager.state.dir); why != "" {
+			verdict.Message += "; it may be for want of the disk: " + why
+		}
+	}
 	record := r.conclude(outcome, verdict, w.terminal)
 	if err := r.keep(record); err != nil {
-		r.log.Error("record not saved: it is only kept in memory", "err", err)
+		r.log.Error("record not saved: it is kept in memory for now", "again_in", pruneEvery, "err", err)
+		r.unsaved.Store(true)
 	}
 	w.will.forgetPrompt()
 	if err := w.bequeath(); err != nil {

@@ -30,6 +30,7 @@ type Run struct {
 	outputs *outputs    // nil: of an earlier daemon
 	spool   os.FileInfo // of birth; nil: of an earlier daemon
 	spoiled atomic.Bool // see ErrSpoiled
+	unsaved atomic.Bool // the final record is not on disk yet
 	stall   time.Duration
 	// fingerprint is Spec.Fingerprint of a durable run.
 	fingerprint []byte

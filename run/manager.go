@@ -227,6 +227,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	err := m.End(ctx, spawn.ShuttingDown)
 	close(m.quit)
 	m.chores.Wait()
+	m.saveAgain()
 	if m.notifier != nil {
 		err = errors.Join(err, m.notifier.close())
 	}

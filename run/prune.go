@@ -21,6 +21,7 @@ func (m *Manager) tidy() {
 		for m.prune(time.Now()) == pruneMax && !isClosed(m.quit) {
 		}
 		m.expire(time.Now())
+		m.saveAgain()
 		select {
 		case <-tick.C:
 		case <-m.full:
@@ -47,6 +48,17 @@ func (m *Manager) prune(now time.Time) (removed int) {
 		m.mu.Unlock()
 	}
 	return removed
+}
+
+// saveAgain writes the final records for which there was no room: the next daemon
+// would take such a run for lost.
+func (m *Manager) saveAgain() {
+	for _, r := range m.all() {
+		if r.unsaved.Load() && r.keep(r.Record()) == nil {
+			r.unsaved.Store(false)
+			r.log.Info("record saved at last")
+		}
+	}
 }
 
 // expire forgets sessions that nobody has used for KeepSessions.

@@ -103,6 +103,7 @@ func (m *Manager) start(ctx context.Context, s Spec, gone func()) (*Run, error) 
 	} else if birth(err) == nil && ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))) {
 		err = fmt.Errorf("run %s: not started: %w", r.id, ctx.Err())
 	}
+	err = blameHost(err, r.log)
 	m.unregister(r, err)
 	return nil, err
 }
