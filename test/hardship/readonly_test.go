@@ -35,7 +35,7 @@ func TestReadOnlyDisk(t *testing.T) {
 		c.failed(t, "state directory: read-only file system", "start_failed")
 	}
 	told := map[string]string{}
-	for c, text := range map[*call]string{still: "words", spewing: strings.TrimSpace(spewed(1<<20))} {
+	for c, text := range map[*call]string{still: "words", spewing: strings.TrimSpace(spewed(1 << 20))} {
 		// ext4 may still take what a file open for writing gets, as it has no block to find for it.
 		if a := c.wait(t); a.Error == nil {
 			c.completed(t, text)
