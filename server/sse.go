@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
 	"strings"
@@ -37,15 +38,13 @@ func (s *sse) comment(text string) error {
 
 // data writes one frame with its event number; flush sends it.
 func (s *sse) data(id uint64, v any) error {
-	text, err := marshal(v)
-	if err != nil {
+	out := bytes.NewBuffer(append(strconv.AppendUint(append(s.buf[:0], "id: "...), id, 10), "\ndata: "...))
+	if err := encode(out, v); err != nil {
 		return err
 	}
-	s.buf = strconv.AppendUint(append(s.buf[:0], "id: "...), id, 10)
-	s.buf = append(s.buf, "\ndata: "...)
-	s.buf = append(s.buf, text...)
-	s.buf = append(s.buf, "\n\n"...)
-	_, err = s.w.Write(s.buf)
+	out.WriteByte('\n')
+	s.buf = out.Bytes()
+	_, err := s.w.Write(s.buf)
 	if cap(s.buf) > writePiece {
 		s.buf = nil // one large frame must not stay with the stream for its life
 	}
