@@ -12,22 +12,35 @@ import (
 // smallMax bounds what is read whole: records and sessions, in bytes.
 const smallMax = 1 << 20
 
-// openPlain opens a regular file and nothing else. Children may write beside
-// our files: a FIFO in a file's place would block for ever, a symbolic link
-// would show what is not the run's.
+// openPlain opens a regular file for reading.
 func openPlain(path string) (*os.File, os.FileInfo, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := openOurs(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, nil, err
 	}
 	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("open %s: not a regular file but %s", path, info.Mode())
-	}
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
 	return f, info, nil
+}
+
+// openOurs opens a file of one kind (os.ModeType) and nothing else. Children may
+// write beside our files: a FIFO in a file's place would block for ever, a
+// symbolic link would show what is not the run's, or have the daemon write to it.
+func openOurs(path string, flags int, kind os.FileMode) (*os.File, error) {
+	f, err := os.OpenFile(path, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Mode().Type() != kind {
+		err = fmt.Errorf("open %s: a file of another kind than ours: %s", path, info.Mode())
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // readSmall reads a regular file of at most smallMax bytes.

@@ -21,18 +21,20 @@ type said struct {
 	done int64
 }
 
-// openSaid goes on where an earlier daemon was.
+// openSaid goes on where an earlier daemon was. A child of the daemon's own
+// user may have put anything there.
 func openSaid(path string) (*said, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openOurs(path, os.O_RDWR|os.O_CREATE, 0)
 	if err != nil {
 		return nil, err
 	}
 	var b [8]byte
 	n, err := f.ReadAt(b[:], 0)
-	if err != nil && n != 0 {
-		return nil, errors.Join(fmt.Errorf("%s: %d bytes, want 8: %w", path, n, fs.ErrInvalid), f.Close())
+	done := int64(binary.LittleEndian.Uint64(b[:]))
+	if err != nil && n != 0 || done < 0 {
+		return nil, errors.Join(fmt.Errorf("%s: %x: not a number of bytes: %w", path, b[:n], fs.ErrInvalid), f.Close())
 	}
-	return &said{file: f, done: int64(binary.LittleEndian.Uint64(b[:]))}, nil
+	return &said{file: f, done: done}, nil
 }
 
 // mean notes that n bytes more are about to be said.

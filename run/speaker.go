@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +31,7 @@ type speaker struct {
 // newSpeaker needs someone to have the FIFO open for reading. What said tells
 // was said already is left out; said is the speaker's to close, also when it fails.
 func newSpeaker(path string, told *said) (*speaker, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	f, err := openOurs(path, os.O_WRONLY, os.ModeNamedPipe)
 	if err != nil {
 		told.close()
 		return nil, fmt.Errorf("speak to the CLI: %w", err)
