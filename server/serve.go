@@ -92,7 +92,7 @@ func (d *daemon) httpServer() *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ConnContext:       withPeer,
-		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelWarn),
 		// OPTIONS * must not get around the guard and the error shape.
 		DisableGeneralOptionsHandler: true,
 	}
