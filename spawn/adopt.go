@@ -20,26 +20,27 @@ type Leftover struct {
 	Limits *specs.LinuxResources
 }
 
-// keep takes the groups of leftovers; one that isn't there is no error.
-func (s *Spawner) keep(left []Leftover) error {
+// keep takes the groups of leftovers. One that can't be taken is left to be
+// swept: its limits come from a file that its own run may have written, which
+// must not keep the daemon from starting.
+func (s *Spawner) keep(left []Leftover) {
 	for _, l := range left {
 		g, err := s.root.Adopt(l.ID, l.Limits)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		switch {
+		case err == nil:
+			s.kept[l.ID] = g
+		case !errors.Is(err, fs.ErrNotExist):
+			s.log.Error("leftover run can't be kept: it is ended", "run", l.ID, "err", err)
 		}
-		if err != nil {
-			return err
-		}
-		s.kept[l.ID] = g
 	}
-	return nil
 }
 
 // Adopt claims a leftover that Open has kept: its end is seen from now on, like
 // that of a command started here, only that nobody can tell its exit status
 // (Exit.Known) where the kernel can't. leader is its first process, 0 where
 // that isn't known. Of the command only what concerns its end is used. The
-// error wraps fs.ErrNotExist when there is no such leftover.
+// error wraps fs.ErrNotExist when there is no such leftover; after any other it
+// is still there to be claimed.
 func (s *Spawner) Adopt(c Command, leader int, started time.Time) (*Process, error) {
 	s.mu.Lock()
 	g := s.kept[c.ID]
@@ -50,6 +51,9 @@ func (s *Spawner) Adopt(c Command, leader int, started time.Time) (*Process, err
 	}
 	first, err := findLeader(g, leader)
 	if err != nil {
+		s.mu.Lock()
+		s.kept[c.ID] = g
+		s.mu.Unlock()
 		return nil, fmt.Errorf("adopt %s: %w", c.ID, err)
 	}
 	p := newProcess(c, g, first, started, s.log)
