@@ -104,6 +104,7 @@ func (a *app) check(ctx context.Context, s *settings) (checkup, error) {
 		r.Findings = append(r.Findings, checkCaps(host, mode, c)...)
 		for _, name := range slices.Sorted(maps.Keys(c.Backends)) {
 			r.Findings = append(r.Findings, checkBackend(c.Backends[name]))
+			r.Findings = append(r.Findings, checkUser(c.Backends[name], c.StateDir)...)
 		}
 	}
 	r.OK = !slices.ContainsFunc(r.Findings, func(f finding) bool { return !f.OK && !f.Advice })
