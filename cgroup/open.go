@@ -25,7 +25,7 @@ func Open(ctx context.Context, o Options) (*Root, error) {
 	}
 	r, err := openBy(ctx, o, ways())
 	if err != nil {
-		return nil, fmt.Errorf("open cgroup root: %w: %w", ErrUnsupported, err)
+		return nil, fmt.Errorf("open cgroup root: %w:\n%w", ErrUnsupported, err)
 	}
 	o.Logger.Info("cgroup root", "path", r.path, "source", r.source, "memory", r.enforced.Memory, "pids", r.enforced.Pids)
 	return r, nil

@@ -158,7 +158,8 @@ func (r *Report) addControllers(here place) error {
 		} else if w.Source == "scope" && os.Geteuid() != 0 {
 			remedy = "let the user's manager have it: Delegate=cpu memory pids io in a drop-in of user@.service"
 		}
-		r.add(mode, "controller "+c, slices.Contains(w.has, c), "cgroup v2 has "+orNone(w.has)+" there", remedy)
+		ok := slices.Contains(w.has, c)
+		r.add(mode, "controller "+c, ok, yesNo(ok, "cgroup v2 has it there", "cgroup v2 has "+orNone(w.has)+" there"), remedy)
 	}
 	return nil
 }
@@ -169,7 +170,7 @@ func (r *Report) addSwap() error {
 		return err
 	}
 	areas, err := parseSwaps(bytes.NewReader(b))
-	r.add("", "swap", true, yesNo(areas == 0, "none", fmt.Sprintf("%d areas; runs can't use them", areas)), "")
+	r.add("", "swap", true, yesNo(areas == 0, "none", fmt.Sprintf("in use (%d); runs get none", areas)), "")
 	return err
 }
 

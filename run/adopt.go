@@ -42,7 +42,7 @@ func (m *Manager) adopt(d *directory, record Record, l *will, b backend.Backend)
 	}
 	gone := m.o.Adopted(record)
 	w.gone, w.spawned = sync.OnceFunc(func() { gone(r.Record()) }), started
-	m.log.Info("run adopted", "run", r.id, "client", record.Client, "backend", record.Backend, "age", time.Since(started).Round(time.Second))
+	m.log.Info("run adopted", "run", r.id, "client", record.Client, "backend", record.Backend, "age", time.Since(started).Round(time.Second).String())
 	r.born(w.process)
 	close(r.ready)
 	go w.watch()

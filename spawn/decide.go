@@ -126,7 +126,7 @@ func signalMessage(f Facts) string {
 	if crash(sig) {
 		return withStderr(fmt.Sprintf("the CLI crashed with %s", signalName(sig)), f.Stderr)
 	}
-	return withStderr(fmt.Sprintf("the CLI was killed with %s by someone outside this service", signalName(sig)), f.Stderr)
+	return withStderr(fmt.Sprintf("the CLI was killed with %s, not by penstock and not for a limit: by itself or somebody else", signalName(sig)), f.Stderr)
 }
 
 // crash tells the signals a program brings on itself.

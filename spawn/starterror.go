@@ -124,7 +124,7 @@ func missing(c Command, err error) (path, why string) {
 	case errors.Is(err, syscall.ENOENT):
 		return program, "its interpreter (the #! line, or the ELF loader) was not found"
 	case c.User != nil:
-		return program, fmt.Sprintf("may not be executed by uid %d, or %s not entered by it", c.User.Uid, orRoot(c.Dir))
+		return program, fmt.Sprintf("may not be executed by uid %d, or %s not entered by it (a directory above one of them is closed to it: see penstock check)", c.User.Uid, orRoot(c.Dir))
 	}
 	return program, "may not be executed (file mode, a directory above it, or a noexec mount)"
 }
