@@ -138,14 +138,14 @@ func TestDecide(t *testing.T) {
 		{name: "exit 145 is not (gemini: HTTP status mod 256)", exit: Exit{Known: true, Code: 145}, want: CLIError, says: []string{"status 145"}},
 
 		// Signals.
-		{name: "killed from outside", exit: sigkill, receipt: clean, want: Killed, says: []string{"SIGKILL", "outside"}},
+		{name: "killed from outside", exit: sigkill, receipt: clean, want: Killed, says: []string{"SIGKILL", "not by penstock"}},
 		{name: "terminated from outside", exit: sigterm, want: Killed, says: []string{"SIGTERM"}},
 		{name: "crash", exit: sigsegv, stderr: "core\n", want: Killed, says: []string{"crashed with SIGSEGV", "core"}},
 		{name: "killed at birth", exit: sigkill, receipt: stillborn, lived: 200 * time.Microsecond, want: Killed, says: []string{"by the kernel at birth", "200µs"}},
-		{name: "killed after it ran, noticed late", exit: sigkill, receipt: ran, lived: 90 * time.Microsecond, want: Killed, says: []string{"outside"}},
-		{name: "killed early, nobody counted", exit: sigkill, receipt: clean, lived: 90 * time.Microsecond, want: Killed, says: []string{"outside"}},
-		{name: "killed soon after birth", exit: sigkill, receipt: stillborn, lived: 2 * time.Millisecond, want: Killed, says: []string{"outside"}},
-		{name: "terminated at birth is someone's doing", exit: sigterm, lived: 2 * time.Millisecond, want: Killed, says: []string{"outside"}},
+		{name: "killed after it ran, noticed late", exit: sigkill, receipt: ran, lived: 90 * time.Microsecond, want: Killed, says: []string{"not by penstock"}},
+		{name: "killed early, nobody counted", exit: sigkill, receipt: clean, lived: 90 * time.Microsecond, want: Killed, says: []string{"not by penstock"}},
+		{name: "killed soon after birth", exit: sigkill, receipt: stillborn, lived: 2 * time.Millisecond, want: Killed, says: []string{"not by penstock"}},
+		{name: "terminated at birth is someone's doing", exit: sigterm, lived: 2 * time.Millisecond, want: Killed, says: []string{"not by penstock"}},
 		{name: "plain program killed", exit: sigkill, plain: true, want: Killed},
 
 		// Nobody could wait.
