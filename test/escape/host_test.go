@@ -43,10 +43,10 @@ func (h *host) attempt() string { return filepath.Join(h.stage, "attempt") }
 // kinds of a daemon's start; the runner names one or several in PENSTOCK_ESCAPE.
 func kinds() map[string]func(*testing.T, *host) {
 	return map[string]func(*testing.T, *host){
-		"root":      func(t *testing.T, h *host) { h.byHand(t, nil, "") },
+		"root":      func(t *testing.T, h *host) { h.byHand(t, nil, loginScope(t, 0)) },
 		"user":      startDelegated,
-		"unit":      func(t *testing.T, h *host) { h.unit(t, "") },
-		"unit-root": func(t *testing.T, h *host) { h.unit(t, rootUnit) },
+		"unit":      func(t *testing.T, h *host) { h.unit(t, false) },
+		"unit-root": func(t *testing.T, h *host) { h.unit(t, true) },
 		"session":   startInSession,
 	}
 }
@@ -233,6 +233,8 @@ func (h *host) ready(t *testing.T) {
 	var health struct {
 		Isolation struct {
 			Root   string `json:"root"`
+			Memory string `json:"memory"`
+			Pids   string `json:"pids"`
 			Escape string `json:"escape_proofing"`
 		} `json:"isolation"`
 	}
@@ -257,7 +259,9 @@ func (h *host) ready(t *testing.T) {
 		text, _ := os.ReadFile(h.log)
 		t.Fatalf("daemon is not ready: %v\n%s", err, text)
 	}
-	h.root, h.escape, h.mount = health.Isolation.Root, health.Isolation.Escape, cgroupMount(t)
+	is := health.Isolation
+	h.root, h.escape, h.mount = is.Root, is.Escape, cgroupMount(t)
+	t.Logf("%s: memory by %s, pids by %s; escape_proofing: %s; root of groups: %s", h.kind, is.Memory, is.Pids, is.Escape, is.Root)
 }
 
 func cgroupMount(t *testing.T) string {

@@ -23,7 +23,6 @@ func TestMatrix(t *testing.T) {
 	for _, kind := range strings.Fields(named) {
 		t.Run(kind, func(t *testing.T) {
 			h := startHost(t, where, kind)
-			t.Logf("%s: escape_proofing: %s; root of groups: %s", h.kind, h.escape, h.root)
 			if h.uid != 0 {
 				h.open(t, h.kind, "", &syscall.Credential{Uid: uint32(h.uid), Gid: uint32(idOf(h.pid, "Gid:"))}).judge(t)
 				return

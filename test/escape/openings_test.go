@@ -69,7 +69,7 @@ func (c *column) openings() map[string]string {
 	add(is.same, "one user's files", "write into a sibling's directory")
 	add(is.same && is.root, "the file is root's; the daemon puts it back within 2 s", "raise the daemon's oom_score_adj")
 	add(c.uid != 0, "the daemon can't give each run an IPC namespace", "System V shared memory stays")
-	add(is.root, "root may write what others run later", "a script everybody's shells run")
+	add(is.root && !is.unit, "root may write what others run later", "a script everybody's shells run")
 	add(!is.landlock, "without Landlock the processes of one user can trace each other",
 		"ptrace a sibling", "process_vm_writev to a sibling", "/proc/PID/mem of a sibling")
 	add(!is.landlock && !is.root, "without Landlock the processes of one user can trace each other",
@@ -89,9 +89,7 @@ func (c *column) openings() map[string]string {
 		add(!is.unit, "nothing is hidden", "user+mount namespaces: uncover what is hidden")
 	}
 	add(is.none, "no Landlock and no mount namespace: only the kill holds (and strict mode refuses to start)",
-		"/proc/BYSTANDER/root", "/proc/DAEMON/cwd", "/proc/DAEMON/fd", "/proc/DAEMON/root", "/proc/PID/mem of the daemon",
-		"io_uring opens and writes", "make a group outside and join it", "pidfd_getfd of the daemon", "process_vm_writev to the daemon",
-		"ptrace the daemon", "raise its own limits", "raise the limits of all runs", "remount read-write", "set-user-ID program",
+		"/proc/BYSTANDER/root", "/proc/DAEMON/cwd", "io_uring opens and writes", "make a group outside and join it", "raise its own limits", "raise the limits of all runs", "remount read-write", "set-user-ID program",
 		"user namespace: write cgroup.procs, clone3", "user+mount namespaces: remount, unmount, bind, fresh",
 		"write cgroup.procs of a sibling", "write cgroup.procs of the daemon")
 	return known

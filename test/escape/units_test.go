@@ -10,31 +10,36 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"penstock/test/daemon"
 	"penstock/test/escape/task"
 )
 
-// rootUnit makes the shipped unit root's.
-const rootUnit = "DynamicUser=no\nUser=root\nCapabilityBoundingSet=~\nSystemCallFilter=@mount\n"
-
-// unit starts the unit file we ship, with as few lines laid over it as can be.
-func (h *host) unit(t *testing.T, more string) {
+// shipped is a file of ours in systemd/.
+func shipped(t *testing.T, name string) []byte {
 	t.Helper()
-	file := os.Getenv("PENSTOCK_UNIT")
-	if file == "" {
-		file = filepath.Join(daemon.Top(t), "systemd", "penstock.service")
+	dir := os.Getenv("PENSTOCK_UNITS")
+	if dir == "" {
+		dir = filepath.Join(daemon.Top(t), "systemd")
 	}
-	text, err := os.ReadFile(file)
+	text, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return text
+}
+
+// unit starts the unit file we ship, with the drop-ins we ship and as few lines
+// laid over it as can be.
+func (h *host) unit(t *testing.T, root bool) {
+	t.Helper()
 	h.uid = -1
-	if more != "" {
+	if root {
 		h.uid = 0
 	}
-	over := fmt.Sprintf("[Service]\nExecStart=\nExecStart=%s serve --config %s\nEnvironment=%s=%s\nReadWritePaths=%s\n%s",
-		filepath.Join(h.stage, "penstock"), h.settings(t, ""), task.Mark, task.Untouched, h.dir, more)
+	over := fmt.Sprintf("[Service]\nExecStart=\nExecStart=%s serve --config %s\nEnvironment=%s=%s\nReadWritePaths=%s\n",
+		filepath.Join(h.stage, "penstock"), h.settings(t, ""), task.Mark, task.Untouched, h.dir)
 	h.state = "/var/lib/penstock"
 	units := "/etc/systemd/system"
 	if _, err := os.Stat("/run/units"); err == nil {
@@ -44,9 +49,13 @@ func (h *host) unit(t *testing.T, more string) {
 	if err := os.MkdirAll(dropIn, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for path, text := range map[string][]byte{
-		filepath.Join(units, "penstock.service"): text, filepath.Join(dropIn, "escape.conf"): []byte(over),
-	} {
+	files := map[string][]byte{
+		filepath.Join(units, "penstock.service"): shipped(t, "penstock.service"), filepath.Join(dropIn, "escape.conf"): []byte(over),
+	}
+	if root {
+		files[filepath.Join(dropIn, "root.conf")] = shipped(t, "root.conf")
+	}
+	for path, text := range files {
 		if err := os.WriteFile(path, text, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -54,6 +63,10 @@ func (h *host) unit(t *testing.T, more string) {
 	systemctl(t, "daemon-reload")
 	t.Cleanup(func() {
 		systemctl(t, "stop", "penstock")
+		if t.Failed() {
+			log, _ := exec.Command("journalctl", "-u", "penstock", "-o", "cat", "--no-pager").CombinedOutput()
+			t.Logf("daemon's log:\n%s", log)
+		}
 		if err := os.RemoveAll(dropIn); err != nil {
 			t.Error(err)
 		}
@@ -63,9 +76,11 @@ func (h *host) unit(t *testing.T, more string) {
 		t.Fatalf("systemctl start: %v: %s\n%s", err, out, log)
 	}
 	out := systemctl(t, "show", "-p", "MainPID", "--value", "penstock")
-	if h.pid, err = strconv.Atoi(strings.TrimSpace(out)); err != nil {
+	pid, err := strconv.Atoi(strings.TrimSpace(out))
+	if err != nil {
 		t.Fatal(err)
 	}
+	h.pid = pid
 	h.uid = idOf(h.pid, "Uid:")
 }
 
@@ -152,6 +167,35 @@ func number(t *testing.T, u *user.User) *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
+// loginScope is a group as systemd-logind makes one for a login; "" is that no
+// service manager is here.
+func loginScope(t *testing.T, uid int) string {
+	t.Helper()
+	if _, err := os.Stat("/run/systemd/system"); err != nil {
+		return ""
+	}
+	unit := fmt.Sprintf("session-escape%d.scope", uid)
+	shell := exec.Command("systemd-run", "--quiet", "--scope", "--unit="+unit, fmt.Sprintf("--slice=user-%d.slice", uid), "sleep", "1h")
+	if err := shell.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = shell.Process.Kill() // systemd-run becomes the sleep
+		_ = shell.Wait()         // tells the kill
+	})
+	dir := filepath.Join(cgroupMount(t), "user.slice", fmt.Sprintf("user-%d.slice", uid), unit)
+	if err := daemon.Eventually(20*time.Second, func() error {
+		text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		if err == nil && len(text) == 0 {
+			err = fmt.Errorf("%s is empty", dir)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // startInSession starts it by hand as a user who has a service manager.
 func startInSession(t *testing.T, h *host) {
 	t.Helper()
@@ -165,5 +209,6 @@ func startInSession(t *testing.T, h *host) {
 	}
 	systemctl(t, "start", "user@"+u.Uid)
 	dir := "/run/user/" + u.Uid
-	h.byHand(t, number(t, u), "", "XDG_RUNTIME_DIR="+dir, "DBUS_SESSION_BUS_ADDRESS=unix:path="+dir+"/bus")
+	who := number(t, u)
+	h.byHand(t, who, loginScope(t, int(who.Uid)), "XDG_RUNTIME_DIR="+dir, "DBUS_SESSION_BUS_ADDRESS=unix:path="+dir+"/bus")
 }
