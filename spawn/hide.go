@@ -81,9 +81,10 @@ func (h *hider) cover(hidden map[string]bool, open map[string]error) {
 			open["/proc/thread-self/mountinfo"] = err
 			return
 		}
+		left := others(mounts)
 		for _, pattern := range set.patterns {
 			for _, path := range expand(pattern) {
-				for _, shown := range append([]string{path}, aliases(path, mounts)...) {
+				for _, shown := range append([]string{path}, aliases(path, left, mounts)...) {
 					if err := set.cover(shown, mounts); err != nil {
 						open[shown] = err
 						continue

@@ -54,18 +54,29 @@ func matches(dir, component string) []string {
 	return found
 }
 
+// others are the mounts that hide nothing. Anybody can have thousands of paths
+// hidden, and each is compared with all of these.
+func others(mounts []mount) []mount {
+	return slices.DeleteFunc(slices.Clone(mounts), func(m mount) bool {
+		return m.Source == hiddenSource || m.Root == "/null" // of /dev
+	})
+}
+
 // aliases are the other paths under which mounts show what lies at a path: a
-// socket is the same one there.
-func aliases(path string, mounts []mount) []string {
+// socket is the same one there. left are the others of these mounts.
+func aliases(path string, left, mounts []mount) []string {
 	var found []string
-	for _, at := range homes(path, mounts) {
+	for _, at := range homes(path, left) {
 		inner, ok := rebase(path, at.Point, at.Root)
 		if !ok {
 			continue
 		}
-		for _, m := range mounts {
+		for _, m := range left {
+			if m.Device != at.Device {
+				continue
+			}
 			shown, ok := rebase(inner, m.Root, m.Point)
-			if m.Device == at.Device && ok && shown != path && !slices.Contains(found, shown) && shows(shown, m, mounts) {
+			if ok && shown != path && !slices.Contains(found, shown) && shows(shown, m, mounts) {
 				found = append(found, shown)
 			}
 		}
@@ -75,12 +86,12 @@ func aliases(path string, mounts []mount) []string {
 
 // homes are the mount that holds a path and the one that is mounted right
 // there, by others than us.
-func homes(path string, mounts []mount) []mount {
+func homes(path string, left []mount) []mount {
 	var out []mount
-	if at, ok := mountOf(filepath.Dir(path), mounts); ok {
+	if at, ok := mountOf(filepath.Dir(path), left); ok {
 		out = append(out, at)
 	}
-	if at, ok := mountOf(path, mounts); ok && at.Point == path && !isNull(path) {
+	if at, ok := mountOf(path, left); ok && at.Point == path && !isNull(path) {
 		out = append(out, at)
 	}
 	return out
@@ -97,10 +108,10 @@ func shows(path string, m mount, mounts []mount) bool {
 	return ok && (at.ID == m.ID || at.Point == path)
 }
 
-// mountOf is the mount a path lies in, those that hide something left out.
-func mountOf(path string, mounts []mount) (at mount, ok bool) {
-	for _, m := range mounts {
-		if m.Source != hiddenSource && (holds(m.Point, path)) && len(m.Point) >= len(at.Point) {
+// mountOf is the mount a path lies in.
+func mountOf(path string, left []mount) (at mount, ok bool) {
+	for _, m := range left {
+		if holds(m.Point, path) && len(m.Point) >= len(at.Point) {
 			at, ok = m, true
 		}
 	}
