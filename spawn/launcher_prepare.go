@@ -41,6 +41,9 @@ func (l *launcher) prepare(procs string) error {
 	if l.seal.noFile, err = noFileLimit(); err != nil {
 		return err
 	}
+	if l.seal.noFile == nil {
+		l.hider.log.Warn("children may open more files than the daemon was started with: its limit can't be found (hint: kernel.yama.ptrace_scope = 1)")
+	}
 	if l.score, err = newScoreGuard("/proc/self/oom_score_adj"); err != nil {
 		return err
 	}
