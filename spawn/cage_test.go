@@ -88,7 +88,7 @@ func TestLeaderKilledFromOutside(t *testing.T) {
 	if o.Exit != sigkill || o.Reason != "" || o.Survived != 1 {
 		t.Errorf("outcome %+v", o)
 	}
-	if v := Decide(Facts{Outcome: o}); v.Cause != Killed || !strings.Contains(v.Message, "outside") {
+	if v := Decide(Facts{Outcome: o}); v.Cause != Killed || !strings.Contains(v.Message, "not by penstock") {
 		t.Errorf("verdict %+v", v)
 	}
 	if alive(pidLines(j.output())[0]) {
