@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -78,13 +79,16 @@ func (d *directory) loadWill() (*will, error) {
 // Live lists the durable runs that an earlier daemon has not seen to their end,
 // for spawn.Options.Keep.
 func (l *Lock) Live() ([]spawn.Leftover, error) {
-	names, err := filepath.Glob(filepath.Join(l.state.runs(), "*", willName))
+	entries, err := os.ReadDir(l.state.runs())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("runs: %w", err)
 	}
 	var out []spawn.Leftover
-	for _, name := range names {
-		d := &directory{path: filepath.Dir(name)}
+	for _, e := range entries {
+		d := &directory{path: filepath.Join(l.state.runs(), e.Name())}
+		if _, err := os.Lstat(d.file(willName)); err != nil {
+			continue // not durable, or no run
+		}
 		record := d.load()
 		if checkID(record.ID) == nil && record.State != Finished {
 			out = append(out, spawn.Leftover{ID: record.ID, Limits: record.Limits})

@@ -1,0 +1,39 @@
+package run
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"penstock/spawn"
+)
+
+func TestLiveIsWhatDurableRunsAreLeft(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state [1]*") // nothing of it is a pattern
+	lock, err := Hold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	for id, state := range map[string]State{"live": Running, "over": Finished, "brief": Running} {
+		d, err := makeDirectory(filepath.Join(dir, "runs", id), nil)
+		if err == nil {
+			err = d.save(Record{ID: id, State: state})
+		}
+		if err == nil && id != "brief" {
+			err = d.saveWill(&will{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "runs", "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	left, err := lock.Live()
+	if diff := cmp.Diff([]spawn.Leftover{{ID: "live"}}, left); diff != "" || err != nil {
+		t.Errorf("%v, (-want +got):\n%s", err, diff)
+	}
+}
