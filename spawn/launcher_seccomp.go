@@ -87,8 +87,17 @@ func victims(landlock int) []uint32 {
 	if landlock >= scopeABI {
 		return nil
 	}
-	pid, group := os.Getpid(), unix.Getpgrp()
-	return []uint32{uint32(pid), uint32(-group), uint32(1<<32 - 1)}
+	return victimsOf(os.Getpid(), unix.Getpgrp())
+}
+
+// victimsOf leaves out a process group outside of the daemon's pid namespace,
+// which is 0: to a run that number is its own group.
+func victimsOf(pid, group int) []uint32 {
+	all := []uint32{uint32(pid), uint32(1<<32 - 1)}
+	if group > 0 {
+		all = append(all, uint32(-group))
+	}
+	return all
 }
 
 // arguments refuses calls of one ABI by what they are given.
