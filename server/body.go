@@ -77,6 +77,15 @@ func depth(text []byte) int {
 	return deepest
 }
 
+// notJSON tells where a text stops being JSON. One that ends too early is no
+// plain end of file to who sent it.
+func notJSON(where string, err error) error {
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return badRequest(where, "not valid JSON: %v", err)
+}
+
 // fields is a JSON object with its values still raw.
 type fields map[string]json.RawMessage
 
@@ -89,7 +98,7 @@ func parseObject(body []byte, where string) (fields, error) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	first, err := dec.Token()
 	if err != nil {
-		return nil, badRequest(where, "not valid JSON: %v", err)
+		return nil, notJSON(where, err)
 	}
 	if first != json.Delim('{') {
 		return nil, badRequest(where, "a JSON object is needed")
@@ -98,7 +107,7 @@ func parseObject(body []byte, where string) (fields, error) {
 	for dec.More() {
 		token, err := dec.Token()
 		if err != nil {
-			return nil, badRequest(where, "not valid JSON: %v", err)
+			return nil, notJSON(where, err)
 		}
 		key, ok := token.(string)
 		if !ok {
@@ -106,7 +115,7 @@ func parseObject(body []byte, where string) (fields, error) {
 		}
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {
-			return nil, badRequest(join(where, key), "not valid JSON: %v", err)
+			return nil, notJSON(join(where, key), err)
 		}
 		if _, twice := out[key]; twice {
 			return nil, badRequest(join(where, key), "%q is given twice", clip(key, 100))
@@ -114,7 +123,7 @@ func parseObject(body []byte, where string) (fields, error) {
 		out[key] = value
 	}
 	if _, err := dec.Token(); err != nil {
-		return nil, badRequest(where, "not valid JSON: %v", err)
+		return nil, notJSON(where, err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, badRequest(where, "there is something after the JSON object")

@@ -101,6 +101,13 @@ func TestBadBodies(t *testing.T) {
 	}
 }
 
+func TestCutOffBody(t *testing.T) {
+	_, err := decodeChat([]byte(`{"model":`), nil)
+	if err == nil || !strings.Contains(err.Error(), "not valid JSON: unexpected EOF") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestGoodBodies(t *testing.T) {
 	for _, row := range []struct {
 		name, body string

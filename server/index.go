@@ -1,9 +1,17 @@
 package server
 
-import "net/http"
+import (
+	"net/http"
+	"strings"
+)
 
+// index lists the routes as a client reads them, without the router's patterns.
 func (d *daemon) index(w *reply, r *http.Request) error {
-	writeJSON(w, http.StatusOK, map[string]any{"name": "penstock", "version": d.version, "routes": d.routes()})
+	routes := d.routes()
+	for i := range routes {
+		routes[i].Path = strings.ReplaceAll(routes[i].Path, ":.+}", "}")
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"name": "penstock", "version": d.version, "routes": routes})
 	return nil
 }
 

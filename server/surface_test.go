@@ -165,6 +165,13 @@ func TestModels(t *testing.T) {
 	}
 }
 
+func TestIndexHasNoPatterns(t *testing.T) {
+	s := serve(t, nil)
+	if r := s.ask("GET", "/", ""); r.status != 200 || !strings.Contains(r.body, `"/v1/sessions/{id}"`) || strings.Contains(r.body, ".+") {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestTranslateRoute(t *testing.T) {
 	s := serve(t, nil)
 	r := s.ask("POST", "/translate", `{"url":"http://127.0.0.1:8080/x?y","to":"sidecar"}`)
