@@ -2,9 +2,7 @@ package run
 
 import (
 	"encoding/binary"
-	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,45 +10,45 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A child of the daemon's own user may write there what it likes.
-func TestSaidIsNotTrusted(t *testing.T) {
-	path := filepath.Join(t.TempDir(), saidName)
-	for _, n := range []int64{-1, -1 << 63} {
-		if err := os.WriteFile(path, binary.LittleEndian.AppendUint64(nil, uint64(n)), 0o600); err != nil {
+// A CLI that an earlier daemon was talking to is told the rest, from within a
+// line too, and nothing twice.
+func TestSpeakerGoesOnWhereAnEarlierDaemonWas(t *testing.T) {
+	for _, row := range []struct {
+		said uint64 // bytes, by the earlier daemon
+		rest string
+	}{
+		{0, "one\ntwo\n"}, {2, "e\ntwo\n"}, {4, "two\n"}, {7, "\n"},
+	} {
+		fifo, log := filepath.Join(t.TempDir(), "fifo"), filepath.Join(t.TempDir(), "said")
+		if err := unix.Mkfifo(fifo, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := openSaid(path); !errors.Is(err, fs.ErrInvalid) {
-			t.Errorf("%d bytes said: %+v, %v", n, s, err)
-		}
-	}
-}
-
-func TestNothingIsWrittenThroughALink(t *testing.T) {
-	dir := t.TempDir()
-	at := func(name string) string { return filepath.Join(dir, name) }
-	if err := errors.Join(os.WriteFile(at("others"), nil, 0o600), os.Symlink("others", at(saidName)),
-		unix.Mkfifo(at("elsewhere"), 0o600), os.Symlink("elsewhere", at(stdinName))); err != nil {
-		t.Fatal(err)
-	}
-	reader, err := os.OpenFile(at("elsewhere"), os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
-	if s, err := openSaid(at(saidName)); err == nil {
-		t.Errorf("%+v", s)
-		s.close()
-	}
-	for _, path := range []string{at(stdinName), at("others")} {
-		s, err := newSpeaker(path, nil)
+		listener, err := os.OpenFile(fifo, os.O_RDWR, 0)
 		if err != nil {
-			continue
+			t.Fatal(err)
 		}
-		t.Errorf("speaks to %s", path)
-		s.say([][]byte{[]byte("hello")})
+		defer listener.Close()
+		if err := os.WriteFile(log, binary.LittleEndian.AppendUint64(nil, row.said), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		told, err := openSaid(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := newSpeaker(fifo, told)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.say([][]byte{[]byte("one"), []byte("two")}) // the machine starts anew
+		got := make([]byte, len(row.rest))
+		if _, err := io.ReadFull(listener, got); err != nil || string(got) != row.rest {
+			t.Errorf("after %d bytes the CLI was told %q, want %q: %v", row.said, got, row.rest, err)
+		}
 		s.close()
-	}
-	if got, err := io.ReadAll(reader); len(got) > 0 {
-		t.Errorf("read %q, %v", got, err)
+		next, err := openSaid(log)
+		if err != nil || next.done != int64(len("one\ntwo\n")) {
+			t.Errorf("after %d bytes the next daemon is told %+v, %v", row.said, next, err)
+		}
+		next.close()
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -221,6 +222,47 @@ func TestCancelledNeverStarts(t *testing.T) {
 	newJob(t, "run_after", "exit 0").run(s)
 	if _, err := os.Stat(mark); !errors.Is(err, os.ErrNotExist) {
 		t.Error("a cancelled command ran")
+	}
+}
+
+// lateEnd is a context that ends when a job of the launcher is beyond its reach.
+type lateEnd struct {
+	context.Context
+	asked atomic.Int32
+	ended atomic.Bool
+}
+
+func (*lateEnd) Done() <-chan struct{} { return nil }
+
+func (c *lateEnd) Err() error {
+	c.asked.Add(1)
+	if c.ended.Load() {
+		return context.Canceled
+	}
+	return nil
+}
+
+// The last look is the launcher's own, when nobody else can ask any more.
+func TestCancelledOnTheLaunchersDoorstep(t *testing.T) {
+	s := open(t, false)
+	busy, free := make(chan struct{}), make(chan struct{})
+	if err := s.launcher.do(context.Background(), func() { close(busy); <-free }); err != nil {
+		t.Fatal(err)
+	}
+	<-busy
+	late := &lateEnd{Context: context.Background()}
+	started := make(chan error, 1)
+	j := newJob(t, "run_doorstep", "exit 0")
+	go func() {
+		_, err := s.Start(late, j.Command)
+		started <- err
+	}()
+	eventually(t, "both earlier looks", func() bool { return late.asked.Load() >= 2 })
+	late.ended.Store(true)
+	close(free)
+	var refused *StartError
+	if err := <-started; !errors.As(err, &refused) || refused.Cause != Cancelled {
+		t.Errorf("got %v", err)
 	}
 }
 

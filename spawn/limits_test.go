@@ -73,6 +73,26 @@ func TestLimitNobodyHoldsIsARefusal(t *testing.T) {
 	}
 }
 
+// What can be set only after the birth, and then is not, ends what was born.
+func TestUnwrittenCPULimitIsARefusal(t *testing.T) {
+	s := open(t, false)
+	if s.Enforced().CPU != cgroup.Kernel {
+		t.Skip("this machine gives groups no cpu controller")
+	}
+	if err := os.WriteFile(filepath.Join(s.root.Path(), "runs", "cgroup.subtree_control"), []byte("-cpu"), 0); err != nil {
+		t.Fatal(err)
+	}
+	j := newJob(t, "run_unheld", "sleep 600")
+	j.Limits = cgroup.Resources(cgroup.Limits{CPUWeight: 50})
+	var refused *StartError
+	if _, err := j.start(s); !errors.As(err, &refused) || refused.Cause != StartFailed || !strings.Contains(err.Error(), "cpu.weight") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(groupDir(s, j.ID)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("group left behind: %v", err)
+	}
+}
+
 // A program that ends before its CPU limits are written has not failed for that.
 func TestQuickProgramUnderACPULimit(t *testing.T) {
 	s := open(t, false)
