@@ -83,7 +83,7 @@ func execFailed(c Command, r cgroup.Receipt, err error) *StartError {
 	case errors.Is(err, syscall.ENOSYS):
 		return fail(StartFailed, program, "clone3 is blocked by seccomp: take RestrictNamespaces= out of the unit, or allow clone3 in the container's profile")
 	case errors.Is(err, syscall.EPERM) && c.User != nil:
-		return fail(StartFailed, program, fmt.Sprintf("can't become uid %d gid %d: the daemon must be root to run a backend as another user", c.User.Uid, c.User.Gid))
+		return fail(StartFailed, program, fmt.Sprintf("can't become uid %d gid %d: the daemon must be root, with CAP_SETUID and CAP_SETGID, to run a backend as another user", c.User.Uid, c.User.Gid))
 	}
 	return fail(StartFailed, program, "could not be started")
 }
