@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,10 +24,7 @@ type target struct {
 }
 
 func openTarget(path string) (*target, error) {
-	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_NO_SYMLINKS,
-	})
+	fd, err := openNoLinks(path)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -36,6 +34,31 @@ func openTarget(path string) (*target, error) {
 		return nil, errors.Join(&os.PathError{Op: "statx", Path: path, Err: err}, unix.Close(fd))
 	}
 	return t, nil
+}
+
+// openNoLinks follows no symbolic link, whichever component it is. openat2(2)
+// could do it in one call, but filters that can't look into its struct answer
+// ENOSYS (RestrictSUIDSGID= of systemd, older container engines).
+func openNoLinks(path string) (int, error) {
+	const flags = unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	at, err := unix.Open("/", flags|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return -1, err
+	}
+	names := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+	for i, name := range names {
+		more := 0
+		if i < len(names)-1 {
+			more = unix.O_DIRECTORY // of a link: ENOTDIR
+		}
+		next, err := unix.Openat(at, name, flags|more, 0)
+		_ = unix.Close(at)
+		if err != nil {
+			return -1, err
+		}
+		at = next
+	}
+	return at, nil
 }
 
 func (t *target) close() { _ = unix.Close(t.fd) } // an O_PATH descriptor has nothing to lose
