@@ -231,7 +231,7 @@ func (c *column) run(t *testing.T, one task.Task) (found []string, said string) 
 	look := func() []string { return c.world.after(one.Token, "", c.pid) }
 	now := look()
 	if len(now)+len(found) == 0 && strings.Contains(a.Text, "done") && !stays(one.Way) {
-		now = settle(look)
+		now = settle(3*time.Second, look)
 	}
 	return append(found, now...), said + strings.TrimSpace(a.Text)
 }
@@ -319,7 +319,7 @@ func (c *column) control(t *testing.T, one task.Task) (found []string, said stri
 	look := func() []string { return c.world.after(one.Token, inside, os.Getpid()) }
 	now := look()
 	if len(now)+len(found) == 0 && strings.Contains(said, "done") {
-		now = settle(look)
+		now = settle(time.Second, look)
 	}
 	c.removeControl(t, group)
 	return append(found, now...), strings.TrimSpace(said)
@@ -328,7 +328,7 @@ func (c *column) control(t *testing.T, one task.Task) (found []string, said stri
 // stays tells whether a way is about outliving the leader, not the group.
 func stays(way string) bool {
 	switch way {
-	case "double fork", "setsid", "daemonize, closed fds", "chain of forks", "stopped process", "user+pid+net namespaces: stay as their process 1":
+	case "double fork", "setsid", "daemonize, closed fds", "chain of forks", "stopped process", "System V shared memory stays", "user+pid+net namespaces: stay as their process 1":
 		return true
 	}
 	return strings.HasSuffix(way, "group below")

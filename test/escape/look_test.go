@@ -261,9 +261,9 @@ func (w *world) zombies(parent int) int {
 }
 
 // settle gives those who answer late a moment.
-func settle(ask func() []string) []string {
+func settle(patience time.Duration, ask func() []string) []string {
 	var found []string
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end) && len(found) == 0; {
+	for end := time.Now().Add(patience); time.Now().Before(end) && len(found) == 0; {
 		found = ask()
 		time.Sleep(20 * time.Millisecond)
 	}
