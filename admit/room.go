@@ -16,7 +16,11 @@ func (g *Gate) room(a Ask) (fits, own bool) {
 			memory += g.idleMemory(client, 0)
 		}
 	}
-	fits = (g.options.MaxRuns <= 0 || runs <= g.options.MaxRuns) && (g.options.Budget <= 0 || memory <= g.options.Budget-g.aside)
+	aside := g.aside
+	if g.running == 0 {
+		aside = 0 // one may try what is left: its cap says what it may need, not what it will
+	}
+	fits = (g.options.MaxRuns <= 0 || runs <= g.options.MaxRuns) && (g.options.Budget <= 0 || memory <= g.options.Budget-aside)
 	return fits, own
 }
 

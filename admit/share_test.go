@@ -126,11 +126,16 @@ func TestSetAsideIsNobodys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{Budget: 100 * mib, MaxWaiting: 1, MaxWait: time.Minute})
 		g.SetAside(41 * mib)
-		waiting := ask(g, t.Context(), Ask{Memory: 60 * mib})
+		alone, err := g.Acquire(t.Context(), Ask{Memory: 60 * mib})
+		if err != nil {
+			t.Fatal("nothing runs, and nobody may try", err)
+		}
+		defer alone.Release()
+		waiting := ask(g, t.Context(), Ask{Memory: 30 * mib})
 		if _, ok := decided(waiting); ok {
 			t.Fatal("a run was given what is held by files of others")
 		}
-		_, err := g.Acquire(t.Context(), Ask{Memory: 60 * mib})
+		_, err = g.Acquire(t.Context(), Ask{Memory: 60 * mib})
 		if r := refusal(t, err, QueueFull); !strings.Contains(r.Detail, "41 MiB of the budget are held by files") {
 			t.Errorf("detail %q", r.Detail)
 		}

@@ -44,15 +44,17 @@ func openOurs(path string, flags int, kind os.FileMode) (*os.File, error) {
 }
 
 // readSmall reads a regular file of at most smallMax bytes.
-func readSmall(path string) ([]byte, error) {
+func readSmall(path string) ([]byte, error) { return readUpTo(path, smallMax) }
+
+func readUpTo(path string, most int64) ([]byte, error) {
 	f, _, err := openPlain(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, smallMax+1))
-	if err == nil && len(data) > smallMax {
-		err = fmt.Errorf("read %s: more than %d bytes", path, smallMax)
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("read %s: more than %d bytes", path, most)
 	}
 	return data, err
 }

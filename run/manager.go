@@ -87,6 +87,9 @@ func (o Options) complete() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.LineMax <= 0 {
+		o.LineMax = defaultLineMax
+	}
 	if o.Backends == nil {
 		o.Backends = func(string) (backend.Backend, bool) { return nil, false }
 	}

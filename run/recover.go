@@ -65,6 +65,9 @@ func (m *Manager) heir(d *directory, r Record) (*will, backend.Backend) {
 	if w == nil {
 		return nil, nil
 	}
+	// A run's own processes may have written it: it can't ask for more memory
+	// than any run may.
+	w.LineMax = min(w.LineMax, m.o.LineMax)
 	b, ok := m.o.Backends(r.Backend)
 	if !ok {
 		m.log.Warn("run of a backend that isn't configured any more", "run", r.ID, "backend", r.Backend)

@@ -25,6 +25,9 @@ type Options struct {
 	// Backends finds the adapter of a durable run that an earlier daemon left;
 	// nil knows none.
 	Backends func(name string) (backend.Backend, bool)
+	// LineMax is the longest line, in bytes, that any run of an earlier daemon
+	// may have; 0 is 16 MiB.
+	LineMax int64
 	// Adopted is told of each run of an earlier daemon that still lives, before
 	// Open returns; what it gives back is that run's OnGone, and may be called
 	// before Open returns, too. May be nil.

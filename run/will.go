@@ -16,6 +16,9 @@ import (
 // willName is kept beside the record as long as that is.
 const willName = "will.json"
 
+// willMax is room for a prompt of the largest request, each byte of it escaped.
+const willMax = 64 << 20
+
 // will is what the next daemon must know of a durable run: to see it to its
 // end, to go on talking to its CLI, and to read its output again.
 type will struct {
@@ -62,7 +65,7 @@ func (d *directory) saveWill(w *will) error { return writeJSON(d.file(willName),
 
 // loadWill is nil for a run that isn't durable.
 func (d *directory) loadWill() (*will, error) {
-	data, err := readSmall(d.file(willName))
+	data, err := readUpTo(d.file(willName), willMax)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -48,10 +48,13 @@ func (f facts) status() string {
 
 // wedged: our own dispatcher stands still, or every slot is held by a run that
 // stands still while others wait.
-func (f facts) wedged() bool {
-	if !f.live.Heartbeat.IsZero() && f.now.Sub(f.live.Heartbeat) > heartbeatMax {
-		return true
-	}
+func (f facts) wedged() bool { return f.stuck() || f.jammed() }
+
+func (f facts) stuck() bool {
+	return !f.live.Heartbeat.IsZero() && f.now.Sub(f.live.Heartbeat) > heartbeatMax
+}
+
+func (f facts) jammed() bool {
 	return f.queue.Waiting > 0 && f.queue.Running > 0 && f.live.Stalled >= f.queue.Running
 }
 

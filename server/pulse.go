@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -12,7 +13,7 @@ const pulseEvery = time.Second
 
 // Beat is how the daemon is.
 type Beat struct {
-	Wedged  bool   // see /health: the service manager should act
+	Wedged  bool   // for so long that the service manager should act
 	Summary string // one line for people
 }
 
@@ -22,6 +23,7 @@ func (d *daemon) pulse(ctx context.Context, beat func(Beat)) {
 	defer tick.Stop()
 	var judge admit.Judge
 	held := ""
+	jam := jam{patience: cmp.Or(d.config.Limits.Stall, jamMax)}
 	for {
 		select {
 		case <-ctx.Done():
@@ -37,9 +39,31 @@ func (d *daemon) pulse(ctx context.Context, beat func(Beat)) {
 		}
 		held = why
 		if beat != nil {
-			beat(Beat{Wedged: f.wedged(), Summary: f.summary()})
+			beat(Beat{Wedged: f.stuck() || jam.lasts(f.jammed(), f.now), Summary: f.summary()})
 		}
 	}
+}
+
+// jamMax is how long all slots may be held by stalled runs while others wait,
+// where stall_timeout sets no end to such runs.
+const jamMax = 5 * time.Minute
+
+// jam watches for slots that stay held by stalled runs. Runs that wait for a
+// slow model look like that, too, and end by themselves, or by stall_timeout:
+// killing all of them is only right when that hasn't helped.
+type jam struct {
+	patience time.Duration
+	since    time.Time // zero: none
+}
+
+func (j *jam) lasts(now bool, at time.Time) bool {
+	switch {
+	case !now:
+		j.since = time.Time{}
+	case j.since.IsZero():
+		j.since = at
+	}
+	return now && at.Sub(j.since) > j.patience
 }
 
 func (f facts) pressure() admit.Pressure {

@@ -43,7 +43,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	d.runs, err = run.Open(ctx, run.Options{
 		StateDir: c.StateDir, Lock: lock, Spawner: d.spawner, Logger: o.Logger, Observer: d.metrics,
 		Keep: c.Keep.Age, KeepRuns: c.Keep.Runs, KeepBytes: c.Keep.Size,
-		Backends: d.agents.adapter, Adopted: d.adopted,
+		LineMax: d.agents.lineMax(), Backends: d.agents.adapter, Adopted: d.adopted,
 	})
 	if err != nil {
 		return errors.Join(err, d.spawner.Close(context.WithoutCancel(ctx)))
@@ -57,6 +57,14 @@ func (a agents) adapter(name string) (backend.Backend, bool) {
 		return nil, false
 	}
 	return found.adapter, true
+}
+
+// lineMax is the longest line that any backend is allowed.
+func (a agents) lineMax() (most int64) {
+	for _, one := range a {
+		most = max(most, one.config.Limits.LineMax)
+	}
+	return most
 }
 
 // adopted gives a run of an earlier daemon the slot it holds.
