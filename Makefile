@@ -5,10 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-.PHONY: build run test test-vm mutants mutants: ## takes mechanisms out one by one and wants their tests to fail
-	GO=$(GO) test/mutants/run
-
-unit e2e load lab escape chaos bench record fuzz clean
+.PHONY: build run test test-vm mutants unit e2e load lab escape chaos bench record fuzz clean
 
 build: ## bin/penstock: static, no cgo
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/penstock ./cmd/penstock
@@ -24,6 +21,9 @@ test-vm: ## the unit we ship in whole Debian guests (part of test where they can
 
 unit e2e load lab escape chaos bench record fuzz: ## one part alone
 	GO=$(GO) test/run $@
+
+mutants: ## takes mechanisms out one by one and wants their tests to fail
+	GO=$(GO) test/mutants/run
 
 clean:
 	rm -rf bin test/.cache
