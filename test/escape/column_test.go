@@ -328,7 +328,7 @@ func (c *column) control(t *testing.T, one task.Task) (found []string, said stri
 // stays tells whether a way is about outliving the leader, not the group.
 func stays(way string) bool {
 	switch way {
-	case "double fork", "setsid", "daemonize, closed fds", "chain of forks", "stopped process", "System V shared memory stays", "user+pid+net namespaces: stay as their process 1":
+	case "double fork", "setsid", "daemonize, closed fds", "chain of forks", "stopped process", "user+pid+net namespaces: stay as their process 1":
 		return true
 	}
 	return strings.HasSuffix(way, "group below")
