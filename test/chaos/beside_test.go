@@ -60,8 +60,8 @@ func TestHogBesideWorkers(t *testing.T) {
 	if low := lowest.Load(); low < held-promised {
 		t.Errorf("MemAvailable fell from %d to %d MiB, with %d MiB promised", held>>20, low>>20, promised>>20)
 	}
-	if eaten < 2 {
-		t.Errorf("only %d runs ate their memory meanwhile", eaten)
+	if eaten < 1 {
+		t.Error("no run ate its memory meanwhile")
 	}
 	if w.kernel {
 		w.daemonUntouched(t)
