@@ -68,8 +68,9 @@ var limitScripts = []script{
 		return plan{backend: "lines", prompt: "( while :; do sleep 300 & done ) 2>/dev/null\n" + `echo '{"text":"answered"}'; echo '{"done":true}'`, extra: limits("pids_max", n),
 			want: end{cause: "completed", exit: -1, refused: true, text: exactly("answered")}}
 	}},
+	// The leader forks once: refused a second fork, it would end by itself.
 	{"fork-bomb-cancelled", 3, kernelHeld, func(r *rand.Rand, _ *world) plan {
-		return plan{backend: "sh", prompt: "b() { b | b & }; b 2>/dev/null\nexec sleep 300", extra: limits("pids_max", 16),
+		return plan{backend: "sh", prompt: "b() { b | b & }; (b 2>/dev/null) &\nexec sleep 300", extra: limits("pids_max", 16),
 			act: act{refused, cancel}, want: end{cause: "cancelled", signal: "SIGKILL", refused: true}}
 	}},
 }
