@@ -34,5 +34,5 @@ func (m *Manager) List(f Filter) []Record {
 }
 
 func (f Filter) takes(r Record) bool {
-	return (f.State == "" || f.State == r.State) && (f.Client == "" || f.Client == r.Client)
+	return (f.State == "" || f.State == r.State) && !(f.Unfinished && r.State == Finished) && (f.Client == "" || f.Client == r.Client)
 }

@@ -21,8 +21,24 @@ type sampled struct {
 
 // watched is what the dispatcher last saw of a live run.
 type watched struct {
+	at      time.Time
 	usage   cgroup.Usage
+	cores   *float64
 	stalled bool
+}
+
+// coresSince is how many processors were busy between two looks; nil where the
+// kernel doesn't count, or at the first look.
+func (w *watched) coresSince(last *watched) *float64 {
+	if last == nil || last.usage.CPUUsec == nil || w.usage.CPUUsec == nil || *w.usage.CPUUsec < *last.usage.CPUUsec {
+		return nil
+	}
+	took := w.at.Sub(last.at)
+	if took <= 0 {
+		return nil
+	}
+	cores := float64(*w.usage.CPUUsec-*last.usage.CPUUsec) / float64(took.Microseconds())
+	return &cores
 }
 
 // vigil is the dispatcher's memory of one live run.
@@ -76,6 +92,7 @@ func (v *vigil) look(r *Run, now time.Time) {
 	if err != nil {
 		return
 	}
+	seen := &watched{at: time.Now(), usage: usage}
 	spool, stderr, err := r.outputs.sizes()
 	if err != nil {
 		return
@@ -84,7 +101,8 @@ func (v *vigil) look(r *Run, now time.Time) {
 	if signs.io == nil && (v.shown.doubtful(signs) || v.fatal.doubtful(signs)) {
 		signs.io = v.io.at(now, r.storageIO)
 	}
-	r.watched.Store(&watched{usage: usage, stalled: v.shown.look(signs)})
+	seen.cores, seen.stalled = seen.coresSince(r.watched.Load()), v.shown.look(signs)
+	r.watched.Store(seen)
 	if v.fatal.window > 0 && v.fatal.look(signs) {
 		r.End(spawn.Stalled)
 	}
@@ -159,7 +177,8 @@ func (r *Run) live() Live {
 	c := r.Record()
 	one := Live{ID: c.ID, Backend: c.Backend, Client: c.Client, Started: c.startedAt()}
 	if w := r.watched.Load(); w != nil {
-		one.Stalled, one.Memory, one.Pids = w.stalled, w.usage.MemoryBytes, w.usage.Pids
+		one.Sampled, one.Stalled, one.Memory, one.Pids = w.at, w.stalled, w.usage.MemoryBytes, w.usage.Pids
+		one.CPUUsec, one.IOBytes, one.CPUCores = w.usage.CPUUsec, w.usage.IOBytes, w.cores
 	}
 	return one
 }

@@ -143,17 +143,21 @@ type Snapshot struct {
 	Pressure      cgroup.Usage
 }
 
-// Live is one live run in a Snapshot.
+// Live is one live run in a Snapshot; nil is unknown.
 type Live struct {
 	ID, Backend, Client string
 	Started             time.Time
+	Sampled             time.Time // of the figures below; zero before the first look
 	Stalled             bool
 	Memory, Pids        *uint64
+	CPUUsec, IOBytes    *uint64  // since the run's birth
+	CPUCores            *float64 // between the last two looks; 1 is one processor, busy
 }
 
 // Filter selects records.
 type Filter struct {
-	State  State
-	Client string
-	Limit  int
+	State      State // "" is any
+	Unfinished bool  // waiting, running and ending ones only
+	Client     string
+	Limit      int
 }

@@ -75,7 +75,7 @@ func (d *daemon) job(ctx context.Context, w *reply, q *chatRequest, j *job, arri
 	}
 	spec.ID, j.model, j.backend = j.id, spec.Model, spec.Backend.Name()
 	spec.Durable, spec.Fingerprint = j.durable, j.fingerprint[:]
-	j.limits, j.held = spec.Limits, d.spawner.Enforced()
+	j.limits, j.held, j.session = spec.Limits, d.spawner.Enforced(), spec.Session
 	ctx, j.cancel = context.WithCancelCause(ctx)
 	claimed, err := d.jobs.claim(j, d.recorded)
 	if err != nil || claimed != j {

@@ -22,6 +22,7 @@ type job struct {
 	created                    time.Time
 	limits                     *specs.LinuxResources // what its run will have
 	held                       spawn.Enforced        // and who holds them
+	session                    string
 	cancel                     context.CancelCauseFunc
 
 	mu    sync.Mutex

@@ -13,6 +13,7 @@ import (
 
 const (
 	stateQueued  run.State = "queued" // no run yet: waits for its slot
+	stateLive    run.State = "live"   // in a filter: all but finished
 	listLimit              = 100
 	listLimitMax           = 1000
 )
@@ -28,17 +29,20 @@ func (d *daemon) listRuns(w *reply, r *http.Request) error {
 		}
 		f.Client = x.client
 	}
-	all := []run.Record{}
+	all := []shownRun{}
 	if f.State == "" || f.State == stateQueued {
 		for _, j := range d.jobs.queued() {
 			if f.Client == "" || f.Client == j.client {
-				all = append(all, j.record())
+				all = append(all, j.shown())
 			}
 		}
-		slices.SortFunc(all, func(a, b run.Record) int { return b.Created.Compare(a.Created) })
+		slices.SortFunc(all, func(a, b shownRun) int { return b.Created.Compare(a.Created) })
 	}
 	if f.State != stateQueued {
-		all = append(all, d.runs.List(f)...)
+		live := d.live()
+		for _, r := range d.runs.List(f) {
+			all = append(all, show(r, live))
+		}
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": all[:min(len(all), f.Limit)]})
 	return nil
@@ -47,9 +51,12 @@ func (d *daemon) listRuns(w *reply, r *http.Request) error {
 func runFilter(r *http.Request) (run.Filter, error) {
 	query := r.URL.Query()
 	f := run.Filter{State: run.State(query.Get("state")), Client: query.Get("client"), Limit: listLimit}
-	states := []run.State{"", stateQueued, run.Waiting, run.Running, run.Ending, run.Finished}
+	states := []run.State{"", stateLive, stateQueued, run.Waiting, run.Running, run.Ending, run.Finished}
 	if !slices.Contains(states, f.State) {
-		return f, badRequest("state", "state must be one of queued, waiting, running, ending, finished")
+		return f, badRequest("state", "state must be one of live, queued, waiting, running, ending, finished")
+	}
+	if f.State == stateLive {
+		f.State, f.Unfinished = "", true
 	}
 	if v := query.Get("limit"); v != "" {
 		n, err := strconv.Atoi(v)
@@ -61,21 +68,16 @@ func runFilter(r *http.Request) (run.Filter, error) {
 	return f, nil
 }
 
-// record is what can be told of a job that has no run yet.
-func (j *job) record() run.Record {
-	return run.Record{ID: j.id, Object: "run", State: stateQueued, Client: j.client, Backend: j.backend, Model: j.model, Created: j.created, Limits: j.limits, EnforcedBy: j.held}
-}
-
 func (d *daemon) getRun(w *reply, r *http.Request) error {
 	id := mux.Vars(r)["id"]
 	w.Header().Set("X-Run-Id", headerSafe(id))
 	x := exchangeOf(r)
 	if found, err := d.ownRun(x, id); err == nil {
-		writeJSON(w, http.StatusOK, found.Record())
+		writeJSON(w, http.StatusOK, show(found.Record(), d.live()))
 		return nil
 	}
 	if j, ok := d.jobs.get(id); ok && !j.begun() && x.owns(j.client) {
-		writeJSON(w, http.StatusOK, j.record())
+		writeJSON(w, http.StatusOK, j.shown())
 		return nil
 	}
 	return runNotFound(id)
@@ -113,7 +115,7 @@ func (d *daemon) cancelRun(w *reply, r *http.Request) error {
 		x.runID = id
 		w.Header().Set("X-Run-Id", id)
 		j.cancel(errCancelled)
-		writeJSON(w, http.StatusAccepted, j.record())
+		writeJSON(w, http.StatusAccepted, j.shown())
 		return nil
 	}
 	found, err := d.ownRun(x, id)
@@ -128,7 +130,7 @@ func (d *daemon) cancelRun(w *reply, r *http.Request) error {
 	} else {
 		found.End(spawn.Cancelled)
 	}
-	writeJSON(w, status, found.Record())
+	writeJSON(w, status, show(found.Record(), d.live()))
 	return nil
 }
 
