@@ -1,0 +1,105 @@
+package grafana
+
+// overview answers, from top to bottom: is it healthy, what runs, how close to
+// the caps, who waits, and how is the daemon itself.
+func overview() Dashboard {
+	return page("penstock-overview", "Penstock / Overview",
+		"Is it healthy, what runs, how close to the caps, who waits.",
+		where(),
+		row{"Is it healthy", health()},
+		row{"What runs", running()},
+		row{"How close to the caps", caps()},
+		row{"Who waits", waiting()},
+		row{"The daemon itself", daemon()},
+	)
+}
+
+func health() []Panel {
+	return []Panel{
+		number(3, "Answers", "Daemons whose metrics Prometheus could read at the last scrape, as a part of all. Below 100 %: runbook PenstockDown.",
+			unit("percentunit").upTo(1).whole(), query{`avg(up{@} and on (job, instance) present_over_time(penstock_build_info{@}[$__range]))`, "up"}),
+		number(3, "Up for", "Since the youngest daemon was started. A short time that nobody asked for: runbook PenstockRestarting.",
+			unit("s").whole(), query{`min(time() - (process_start_time_seconds{@} and on (job, instance) penstock_build_info))`, "up for"}),
+		number(3, "Groups left", "Groups of ended runs that could not be removed yet, so their slots are not given away. Above 0: runbook PenstockGroupsLeaked.",
+			unit("short").red(1), query{`sum(penstock_groups_leaked{@})`, "leaked"}),
+		number(3, "Stalled", "Live runs without output, processor time and I/O: they wait for a model, or for ever.",
+			unit("short").yellow(1), query{`sum(penstock_runs_stalled{@})`, "stalled"}),
+		number(3, "Failed", "Part of the runs that ended in the time shown for another cause than completed, cancelled and client_gone.",
+			unit("percentunit").yellow(0.1).red(0.5), query{`sum(` + within(`penstock_runs_finished_total{@,`+failure+`}`) + `) / sum(` + within(`penstock_runs_finished_total{@}`) + `)`, "failed"}),
+		number(3, "Refused", "Requests refused at admission in the time shown: nothing was started for them.",
+			unit("short").yellow(1).whole(), query{`sum(` + within(`penstock_admission_refused_total{@}`) + `)`, "refused"}),
+		number(6, "Limits are held by", "Who enforces each limit: the kernel, or the daemon's own watch, which samples and so reacts later. Runbook PenstockLimitsNotKernelHeld.",
+			unit("short").named(), query{`max by (resource, by) (penstock_isolation_enforced{@})`, "{{resource}}: {{by}}"}),
+	}
+}
+
+func running() []Panel {
+	return []Panel{
+		graph(8, "Live runs", "Runs that are live, by backend. Each holds a slot until its group is gone.",
+			unit("short").stack(), query{`sum by (backend) (penstock_runs_active{@})`, "{{backend}}"}),
+		graph(8, "Ends, by cause", "Runs that ended in each interval, by the cause of their end. What each means is on the page Why runs end.",
+			unit("short").bar(), query{perBar("cause", `penstock_runs_finished_total{@}`), "{{cause}}"}),
+		graph(8, "Time to first output", "From the process's start to its first event: the CLI's own start and the model's first token.",
+			unit("s"), quantiles("", "", "penstock_run_time_to_first_output_seconds", "@")...),
+		graph(8, "Starts, by client", "Runs started per second, by the client that asked.",
+			unit("reqps").stack(), query{perSecond("client", `penstock_runs_started_total{@}`), "{{client}}"}),
+		graph(8, "Duration", "From a run's start until its group was gone, all backends and causes.",
+			unit("s").logarithmic(), quantiles("", "", "penstock_run_duration_seconds", "@")...),
+		graph(8, "Streams", "Event streams being written now; a stream that waits in the queue is one of them.",
+			unit("short"), query{`sum(penstock_streams_open{@})`, "open"}),
+	}
+}
+
+func caps() []Panel {
+	return []Panel{
+		graph(12, "Memory: used, reserved, budget", "What all runs use now, what their limits reserve, and the budget. A run starts only if its reservation fits below the budget.",
+			unit("bytes").bound("budget"),
+			query{`sum(penstock_cgroup_memory_bytes{@})`, "used"},
+			query{`sum(penstock_reserved_memory_bytes{@})`, "reserved"},
+			query{`sum(penstock_budget_memory_bytes{@})`, "budget"}),
+		graph(12, "Peak memory of ended runs, part of their limit", "How close runs came to memory_max. A p95 near 100 % is a limit that will kill; one below 25 % is memory nobody else could use.",
+			unit("percentunit").upTo(1), quantiles("backend", "{{backend}}", "penstock_run_memory_peak_ratio", "@")...),
+		graph(8, "Memory of live runs", "Memory of the live runs' groups, by backend.",
+			unit("bytes").stack(), query{`sum by (backend) (penstock_cgroup_memory_bytes{@})`, "{{backend}}"}),
+		graph(8, "Tasks of live runs", "Processes and threads in the live runs' groups, by backend; pids_max holds each run.",
+			unit("short").stack(), query{`sum by (backend) (penstock_cgroup_pids{@})`, "{{backend}}"}),
+		graph(8, "Pressure", "Part of the last 10 s in which some task of the runs waited for a processor or for memory. Memory pressure holds new starts back.",
+			unit("percentunit").upTo(1),
+			query{`max(penstock_cgroup_cpu_pressure_ratio{@})`, "processor"},
+			query{`max(penstock_cgroup_memory_pressure_ratio{@})`, "memory"}),
+	}
+}
+
+func waiting() []Panel {
+	return []Panel{
+		graph(8, "Waiting", "Requests that wait for a slot, by client.",
+			unit("short").stack(), query{`sum by (client) (penstock_queue_waiting{@})`, "{{client}}"}),
+		graph(8, "Time to a slot, p95", "How long admitted requests had waited, by client. Those still waiting are not in it.",
+			unit("s"), quantiles("client", "{{client}}", "penstock_queue_wait_seconds", "@")[1:]...),
+		graph(8, "Refusals", "Requests refused in each interval, by client and reason; the client was told when to come again.",
+			unit("short").bar(), query{perBar("client, reason", `penstock_admission_refused_total{@}`), "{{client}}: {{reason}}"}),
+	}
+}
+
+func daemon() []Panel {
+	return []Panel{
+		graph(6, "Memory of the daemon", "Resident memory of the daemon's own process, without its runs.",
+			unit("bytes"), query{`process_resident_memory_bytes{@} and on (job, instance) penstock_build_info`, "{{instance}}"}),
+		graph(6, "Processor time of the daemon", "Processors' worth of time that the daemon's own process takes, without its runs.",
+			unit("percentunit"), query{`rate(process_cpu_seconds_total{@}[$__rate_interval]) and on (job, instance) penstock_build_info`, "{{instance}}"}),
+		graph(6, "Replies, by status", "HTTP replies per second, by status. 424 is a run that failed after it was started, 429 a refusal.",
+			unit("reqps").stack(), query{perSecond("code", `penstock_http_requests_total{@}`), "{{code}}"}),
+		graph(6, "Cost of the cage, p95", "What a run costs beside itself: from making its group to the process in it, and from the kill to the group's removal.",
+			unit("s"),
+			query{quantiles("", "", "penstock_run_spawn_seconds", "@")[1].expr, "start"},
+			query{quantiles("", "", "penstock_run_teardown_seconds", "@")[1].expr, "end"}),
+		graph(6, "Open files of the daemon", "File descriptors of the daemon's process. Near its limit (process_max_fds) it can start nothing: runbook PenstockFewFilesLeft.",
+			unit("short"), query{`process_open_fds{@} and on (job, instance) penstock_build_info`, "{{instance}}"}),
+		graph(6, "Goroutines", "A number that only ever rises is a leak: report it, with /debug/pprof/goroutine of the admin socket.",
+			unit("short"), query{`go_goroutines{@} and on (job, instance) penstock_build_info`, "{{instance}}"}),
+		graph(6, "Time of /health, p95", "From the request to the end of its reply. It answers from memory: tens of milliseconds are a host out of processors.",
+			unit("s"), quantiles("", "", "penstock_http_request_duration_seconds", `@,route="/health"`)[1]),
+		graph(6, "Bytes streamed", "Bytes written per second to event streams, counted when a stream ends.",
+			unit("Bps"), query{`sum(rate(penstock_stream_bytes_total{@}[$__rate_interval]))`, "bytes"}),
+	}
+}
