@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -115,6 +116,20 @@ func CheckListen(address string) error {
 		return err
 	}
 	return l.Close()
+}
+
+// missing are the configured addresses that the given sockets stand in for
+// without being them.
+func missing(configured []string, given []net.Listener) []string {
+	if len(given) == 0 {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(configured), func(address string) bool {
+		if !strings.HasPrefix(address, "unix:") {
+			address = "tcp:" + address
+		}
+		return slices.Contains(names(given), address)
+	})
 }
 
 // exposed tells whether a TCP address can be reached from elsewhere.

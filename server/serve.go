@@ -52,6 +52,9 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 	if err != nil {
 		return err
 	}
+	if missed := missing(c.Listen, o.Listeners); len(missed) > 0 {
+		o.Logger.Warn("listen: the sockets from systemd win (hint: systemctl edit penstock.socket, or mask it)", "given", names(o.Listeners), "not_opened", missed)
+	}
 	d, err := open(ctx, c, o)
 	if err != nil {
 		closeAll(listeners)

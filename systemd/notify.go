@@ -2,12 +2,22 @@ package systemd
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
 // Ready says that requests are served, with a status for `systemctl status`.
 func Ready(status string) error { return notify(daemon.SdNotifyReady + "\nSTATUS=" + oneLine(status)) }
+
+// Reloading says that the configuration is read again, until Reloaded. Both
+// Type=notify and Type=notify-reload take it.
+func Reloading() error {
+	return notify(daemon.SdNotifyReloading + "\n" + strings.TrimSpace(daemon.SdNotifyMonotonicUsec()))
+}
+
+// Reloaded ends Reloading; the status stays what it was.
+func Reloaded() error { return notify(daemon.SdNotifyReady) }
 
 // Stopping says that the daemon has begun to end.
 func Stopping(status string) error {

@@ -23,6 +23,7 @@ func TestNotify(t *testing.T) {
 		"READY=1\nSTATUS=serving on x":   func() error { return Ready("serving on x") },
 		"STOPPING=1\nSTATUS=3 runs left": func() error { return Stopping("3 runs left") },
 		"STATUS=a MAINPID=1":             func() error { return Status("a\nMAINPID=1") },
+		"READY=1":                        Reloaded,
 	} {
 		if err := send(); err != nil {
 			t.Fatal(err)

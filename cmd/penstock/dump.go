@@ -13,10 +13,14 @@ func (a *app) configCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	s := addSettings(cmd)
+	check := cmd.Flags().Bool("check", false, "print nothing but what is wrong with it")
 	cmd.RunE = a.work(func(context.Context) error {
 		c, err := s.load()
 		if err != nil {
 			return a.explain(err)
+		}
+		if *check {
+			return nil
 		}
 		return c.Dump(a.stdout)
 	})

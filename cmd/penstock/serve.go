@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -53,7 +54,15 @@ func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bo
 		return fmt.Errorf("serve: %w", err)
 	}
 	reloads := reloader{settings: s, running: c, log: log, level: &level, tokens: make(chan []config.Token, 1)}
-	sig := catchSignals(ctx, log, reloads.reload)
+	var ready atomic.Bool
+	sig := catchSignals(ctx, log, func() {
+		// A manager that waits for the first READY=1 must not take this one for it.
+		if ready.Load() {
+			report(log, systemd.Reloading())
+			defer func() { report(log, systemd.Reloaded()) }()
+		}
+		reloads.reload()
+	})
 	defer sig.stop()
 	b := readBuild()
 	err = server.Run(sig.serving, c, server.Options{
@@ -61,6 +70,7 @@ func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bo
 		Beat: func(b server.Beat) { report(log, watchdog.Beat(!b.Wedged, b.Summary)) },
 		Ready: func(addrs []net.Addr) {
 			report(log, systemd.Ready(fmt.Sprintf("serving on %s", joinAddrs(addrs))))
+			ready.Store(true)
 			context.AfterFunc(sig.serving, func() { report(log, systemd.Stopping("draining")) })
 			if banner {
 				report(log, a.banner(c, b, addrs))
