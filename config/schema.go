@@ -105,20 +105,6 @@ func schema() fields {
 	return all
 }
 
-// Key is one setting of the daemon as a whole, for command line flags.
-type Key struct{ Name, Default, Help string }
-
-// Keys are the settings whose name holds no backend and no client.
-func Keys() []Key {
-	var keys []Key
-	for _, f := range schema() {
-		if !strings.Contains(f.key, wildcard) {
-			keys = append(keys, Key{Name: f.key, Default: f.def, Help: f.help})
-		}
-	}
-	return keys
-}
-
 // at finds the field of a path, as a file has it.
 func (s fields) at(path []string) (field, bool) {
 	for _, f := range s {

@@ -41,6 +41,10 @@ func (a *app) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Do all that serve does, short of serving, and report",
+		Long: "Does all that serve does, short of serving, and reports. A line is ok, note (something is less than it\n" +
+			"could be; serve starts all the same) or FAIL (it would not), with the remedy below it. It answers for\n" +
+			"the shell it is called in, its user, environment and cgroup, which are not those of a unit; beside a\n" +
+			"daemon that runs it fails, since port and state directory are taken.",
 		Args:  cobra.NoArgs,
 	}
 	s := addSettings(cmd)

@@ -53,8 +53,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "penstock",
-		Short:         "Coding agents behind one HTTP API, each run in its own cgroup",
+		Use:   "penstock",
+		Short: "Coding agents behind one HTTP API, each run in its own cgroup",
+		Long: "Penstock is a daemon that puts coding-agent command lines behind one OpenAI-compatible HTTP API. Every run is\n" +
+			"born in a cgroup of its own with hard limits on memory and processes, and is over when that group is empty.",
 		Version:       readBuild().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -68,7 +70,7 @@ func (a *app) root() *cobra.Command {
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.AddCommand(a.serveCommand(), a.checkCommand(), a.configCommand(), a.reapCommand(), a.versionCommand(), a.demoCommand())
+	root.AddCommand(a.serveCommand(), a.checkCommand(), a.configCommand(), a.reapCommand(), a.versionCommand(), a.manCommand(), a.demoCommand())
 	return root
 }
 

@@ -33,19 +33,25 @@ func addFewSettings(cmd *cobra.Command, keys ...string) *settings {
 	s := &settings{flags: map[string]string{}}
 	f := cmd.Flags()
 	f.StringVar(&s.file, "config", "", "configuration `file`; must exist")
+	var shown []config.Key
 	for _, k := range config.Keys() {
 		if !slices.Contains(keys, k.Name) {
 			continue
 		}
+		shown = append(shown, k)
 		help := k.Help
 		if k.Default != "" {
 			help += " (default " + k.Default + ")"
 		}
-		f.Var(&keyValue{key: k.Name, into: s.flags}, strings.ReplaceAll(k.Name, "_", "-"), help)
+		f.Var(&keyValue{key: k.Name, kind: k.Type, into: s.flags}, flagName(k.Name), help)
 	}
 	f.Var(&anyKey{into: s.flags}, "set", "any other setting, as `key=value`, such as backends.claude.home=private")
+	completeSettings(cmd, s, shown)
 	return s
 }
+
+// flagName is the option of a key.
+func flagName(key string) string { return strings.ReplaceAll(key, "_", "-") }
 
 // load reads the whole configuration for this host.
 func (s *settings) load() (config.Config, error) {
@@ -62,11 +68,12 @@ func (s *settings) load() (config.Config, error) {
 // keyValue is the flag of one key.
 type keyValue struct {
 	key  string
+	kind string // of the value, for the help
 	into map[string]string
 }
 
 func (v *keyValue) String() string     { return "" }
-func (v *keyValue) Type() string       { return "value" }
+func (v *keyValue) Type() string       { return v.kind }
 func (v *keyValue) Set(s string) error { v.into[v.key] = s; return nil }
 
 // anyKey is --set.
