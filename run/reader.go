@@ -19,6 +19,10 @@ var ErrNoReplay = errors.New("events of a run of an earlier daemon can't be read
 // byte; it slows neither the CLI nor another reader. Not safe for concurrent
 // use; it stays usable after its run was pruned.
 type Reader struct {
+	// OnWait, if set, is called each time Next has given all there is so far and
+	// waits for more.
+	OnWait func()
+
 	run   *Run
 	after uint64
 
@@ -90,6 +94,7 @@ func (d *Reader) more(ctx context.Context) error {
 	case ended:
 		d.parse.frames.end()
 	default:
+		d.waits()
 		select {
 		case <-grown:
 		case <-d.run.ended:
@@ -97,6 +102,12 @@ func (d *Reader) more(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (d *Reader) waits() {
+	if d.OnWait != nil {
+		d.OnWait()
+	}
 }
 
 // spoiled is the end of a reading. Who followed the live run gets io.EOF with
@@ -118,6 +129,9 @@ func (d *Reader) spoiled(ctx context.Context, err error) error {
 func (d *Reader) open(ctx context.Context) error {
 	if d.parse != nil {
 		return nil
+	}
+	if !isClosed(d.run.ready) {
+		d.waits()
 	}
 	select {
 	case <-d.run.ready:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	"penstock/backend"
 	"penstock/run"
@@ -14,6 +15,7 @@ import (
 // client makes the reader wait, and nothing pile up.
 type feed struct {
 	events chan backend.Event // closed at the end
+	caught chan struct{}      // closed when all events so far were taken
 	err    error              // valid when events is closed; nil after the last event
 	stop   context.CancelFunc
 	reader *run.Reader // the pump's own until events is closed
@@ -22,7 +24,8 @@ type feed struct {
 // follow starts a feed from the run's first event. Close must be called.
 func follow(ctx context.Context, r *run.Run) *feed {
 	ctx, stop := context.WithCancel(ctx)
-	f := &feed{events: make(chan backend.Event), stop: stop, reader: r.Follow(0)}
+	f := &feed{events: make(chan backend.Event), caught: make(chan struct{}), stop: stop, reader: r.Follow(0)}
+	f.reader.OnWait = sync.OnceFunc(func() { close(f.caught) })
 	go f.pump(ctx)
 	return f
 }

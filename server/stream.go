@@ -21,6 +21,7 @@ type stream struct {
 	base         completion
 	includeUsage bool
 	after        int64 // events up to this number were seen before; -1 is none
+	tellCaught   bool  // say when all events so far are out
 	text         sent
 	last         uint64 // number of the last event
 	usage        *backend.Usage
@@ -115,6 +116,10 @@ func (s *stream) follow(ctx context.Context, x *exchange, r *run.Run, owner bool
 	f := follow(ctx, r)
 	defer f.Close()
 	s.text.forgets = true
+	var caught <-chan struct{} // nil is never
+	if s.tellCaught {
+		caught = f.caught
+	}
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	for {
@@ -139,6 +144,11 @@ func (s *stream) follow(ctx context.Context, x *exchange, r *run.Run, owner bool
 			}
 			if s.w.bytes > before { // many events are silent to the client
 				ping.Reset(pingEvery)
+			}
+		case <-caught:
+			caught = nil
+			if err := s.comment("caught up"); err != nil {
+				return err
 			}
 		case <-ping.C:
 			if err := s.comment("ping"); err != nil {
