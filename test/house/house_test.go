@@ -22,7 +22,7 @@ var floor = map[string]int{
 	"spawn":  2, "backend": 2,
 	"run": 3, "admit": 3, "config": 3,
 	"server": 5, "systemd": 4, "metrics": 4, "metrics/grafana": 4,
-	"cmd/penstock": 6,
+	"cmd/penstock/client": 4, "cmd/penstock": 6,
 }
 
 type source struct {
