@@ -46,9 +46,14 @@ func bearer(r *http.Request, tokens []config.Token) (string, bool) {
 	return name, found == 1
 }
 
-// open to all: watchers need no token.
+// needsNoToken: watchers have none, and a page has to be there before anybody
+// can enter one. What is in them is no secret.
 func needsNoToken(path string) bool {
-	return path == "/health" || path == "/livez" || path == "/readyz"
+	switch path {
+	case "/health", "/livez", "/readyz", "/openapi.json":
+		return true
+	}
+	return false
 }
 
 // admitRequest is the door: where it comes from, then who it is.

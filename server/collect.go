@@ -84,7 +84,7 @@ func (p *padding) gather(ctx context.Context, f *feed, r *run.Run) (*outline, ru
 		}
 	}
 	if f.err != nil {
-		return nil, run.Record{}, f.err
+		return nil, run.Record{}, unreadable(f.err)
 	}
 	if err := p.wait(ctx, r.Ended()); err != nil {
 		return nil, run.Record{}, err

@@ -138,7 +138,7 @@ func (s *served) do(ctx context.Context, method, path, body string, header ...st
 		}
 		req.Header.Set(header[i], header[i+1])
 	}
-	return client.Do(req)
+	return documented(s.t, client.Transport).Do(req)
 }
 
 // result is one finished exchange.

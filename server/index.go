@@ -1,17 +1,30 @@
 package server
 
 import (
+	"bytes"
 	"net/http"
 	"strings"
+	"time"
+
+	"penstock/server/openapi"
 )
 
-// index lists the routes as a client reads them, without the router's patterns.
+// index lists the routes as a client reads them.
 func (d *daemon) index(w *reply, r *http.Request) error {
 	routes := d.routes()
 	for i := range routes {
-		routes[i].Path = strings.ReplaceAll(routes[i].Path, ":.+}", "}")
+		routes[i].Path = readable(routes[i].Path)
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"name": "penstock", "version": d.version, "routes": routes})
+	return nil
+}
+
+// readable is a path without the router's patterns.
+func readable(path string) string { return strings.ReplaceAll(path, ":.+}", "}") }
+
+func (d *daemon) document(w *reply, r *http.Request) error {
+	w.Header().Set("Content-Type", "application/json")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(openapi.Document()))
 	return nil
 }
 

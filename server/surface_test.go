@@ -253,9 +253,9 @@ func TestUnixSocket(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o660 {
 		t.Errorf("socket %v %v", info, err)
 	}
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	c := documented(t, &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", path)
-	}}}
+	}})
 	resp, err := c.Post("http://any.example/v1/chat/completions", "application/json", strings.NewReader(chatBody("upper", "x", false, "")))
 	if err != nil {
 		t.Fatal(err)
