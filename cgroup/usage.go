@@ -45,11 +45,22 @@ func (r *Root) Usage() (Usage, error) {
 // file systems (memory.stat: shmem), in bytes. It outlives a run's group, and
 // without swap nothing but the deletion of the files gives it free. Nil is unknown.
 func (r *Root) FilesInMemory() (*uint64, error) {
-	m, err := parseIn(r.runs, "memory.stat", parseFlat)
+	return r.one("memory.stat", "shmem")
+}
+
+// DyingGroups counts the removed groups that the kernel still keeps for pages
+// charged to them (cgroup.stat: nr_dying_descendants, 4.14). Nil is unknown.
+func (r *Root) DyingGroups() (*uint64, error) {
+	return r.one("cgroup.stat", "nr_dying_descendants")
+}
+
+// one reads one line of a flat keyed file of all runs together.
+func (r *Root) one(file, key string) (*uint64, error) {
+	m, err := parseIn(r.runs, file, parseFlat)
 	if absent(err) {
 		return nil, nil
 	}
-	return flat(m).get("shmem"), err
+	return flat(m).get(key), err
 }
 
 // fill takes from the watch what the kernel didn't tell.

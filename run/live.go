@@ -17,6 +17,7 @@ type sampled struct {
 	at    time.Time
 	whole cgroup.Usage
 	files *uint64 // in memory file systems
+	dying *uint64 // groups
 }
 
 // watched is what the dispatcher last saw of a live run.
@@ -141,7 +142,11 @@ func (m *Manager) sample(now time.Time) {
 	if err != nil {
 		m.log.Debug("files in memory not read", "err", err)
 	}
-	m.sampled.Store(&sampled{at: now, whole: whole, files: files})
+	dying, err := m.spawner.DyingGroups()
+	if err != nil {
+		m.log.Debug("dying groups not read", "err", err)
+	}
+	m.sampled.Store(&sampled{at: now, whole: whole, files: files, dying: dying})
 	m.publish()
 }
 
@@ -151,7 +156,7 @@ func (m *Manager) publish() {
 	last := m.sampled.Load()
 	s := Snapshot{
 		Heartbeat: last.at, Pressure: last.whole,
-		Processes: last.whole.Processes, Memory: last.whole.MemoryBytes, FilesInMemory: last.files,
+		Processes: last.whole.Processes, Memory: last.whole.MemoryBytes, FilesInMemory: last.files, DyingGroups: last.dying,
 	}
 	for _, r := range m.all() {
 		if !r.isLive() {

@@ -95,6 +95,9 @@ func (m *Manager) conclude(d *directory, r *Record, w *will, b backend.Backend) 
 		w.forgetPrompt()
 		err = errors.Join(err, d.saveWill(w))
 	}
+	if r.Started != nil {
+		m.observer.RunFinished(*r, spawn.Outcome{}) // when it ended, nobody knows
+	}
 	if err := errors.Join(err, d.removeScratch()); err != nil {
 		m.log.Warn("run of an earlier daemon not settled", "run", r.ID, "err", err)
 	}

@@ -127,6 +127,7 @@ type Record struct {
 type Observer interface {
 	RunStarted(r Record, spawn time.Duration)
 	FirstOutput(r Record, after time.Duration) // spawn to first event
+	// RunFinished has a zero Outcome for a run that ended while no daemon watched.
 	RunFinished(r Record, o spawn.Outcome)
 }
 
@@ -138,6 +139,7 @@ type Snapshot struct {
 	// FilesInMemory is the part of Memory that is files in memory file systems,
 	// also of finished runs, in bytes; nil unknown.
 	FilesInMemory *uint64
+	DyingGroups   *uint64 // removed ones that the kernel still keeps; nil unknown
 	Stalled       int
 	Heartbeat     time.Time // last time the dispatcher made progress
 	Pressure      cgroup.Usage

@@ -113,11 +113,15 @@ func TestRunsOfAnEarlierDaemon(t *testing.T) {
 	state := t.TempDir()
 	now := time.Now()
 	ended := now.Add(-time.Minute)
-	past(t, state, "live", Record{ID: "live", State: Running, Client: "c", Created: now.Add(-time.Hour)})
+	past(t, state, "live", Record{ID: "live", State: Running, Client: "c", Created: now.Add(-time.Hour), Started: &ended})
 	past(t, state, "done", Record{ID: "done", State: Finished, Cause: spawn.Completed, Created: ended, Ended: &ended})
 	past(t, state, "broken", "no record")
 	past(t, state, "renamed", Record{ID: "other", State: Finished, Ended: &ended})
-	m := open(t, func(o *Options) { o.StateDir = state })
+	told := &losses{}
+	m := open(t, func(o *Options) { o.StateDir, o.Observer = state, told })
+	if diff := cmp.Diff([]string{"live"}, told.runs); diff != "" {
+		t.Errorf("the observer was told of (-want +got):\n%s", diff)
+	}
 	for id, want := range map[string]spawn.Cause{"live": spawn.Lost, "done": spawn.Completed, "broken": spawn.Lost, "renamed": spawn.Lost} {
 		r, ok := m.Get(id)
 		if !ok {
@@ -142,6 +146,18 @@ func TestRunsOfAnEarlierDaemon(t *testing.T) {
 	}
 	if got := m.List(Filter{Client: "c", Limit: 5}); len(got) != 1 || got[0].ID != "live" {
 		t.Errorf("listed for c: %+v", got)
+	}
+}
+
+// losses are the runs an observer is told of that ended unwatched.
+type losses struct {
+	unobserved
+	runs []string
+}
+
+func (l *losses) RunFinished(r Record, o spawn.Outcome) {
+	if r.Cause == spawn.Lost && o.Started.IsZero() {
+		l.runs = append(l.runs, r.ID)
 	}
 }
 

@@ -135,6 +135,9 @@ func (s *Spawner) Usage() (cgroup.Usage, error) { return s.root.Usage() }
 // systems, in bytes; nil is unknown.
 func (s *Spawner) FilesInMemory() (*uint64, error) { return s.root.FilesInMemory() }
 
+// DyingGroups counts removed groups that the kernel still keeps; nil is unknown.
+func (s *Spawner) DyingGroups() (*uint64, error) { return s.root.DyingGroups() }
+
 // enter admits one start; every nil answer needs a leave.
 func (s *Spawner) enter() error {
 	s.mu.Lock()
