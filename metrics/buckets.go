@@ -29,20 +29,3 @@ func histogram(name, help string, buckets []float64, labels ...string) *promethe
 func counter(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 }
-
-// observe notes v with an exemplar that leads back to one run or request.
-func observe(o prometheus.Observer, v float64, label, id string) {
-	// OpenMetrics bounds an exemplar's labels to 128 characters in all.
-	if e, ok := o.(prometheus.ExemplarObserver); ok && id != "" && len(label)+len(id) <= 128 {
-		e.ObserveWithExemplar(v, prometheus.Labels{label: id})
-		return
-	}
-	o.Observe(v)
-}
-
-// add makes no series of what is unknown: a zero would be read as a figure.
-func add(c *prometheus.CounterVec, v *uint64, unit float64, labels ...string) {
-	if v != nil {
-		c.WithLabelValues(labels...).Add(float64(*v) * unit)
-	}
-}

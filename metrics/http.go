@@ -16,10 +16,10 @@ type httpMetrics struct {
 
 func newHTTPMetrics(r prometheus.Registerer) httpMetrics {
 	m := httpMetrics{
-		requests: counter("penstock_http_requests_total", "Requests answered.", "route", "method", "code"),
-		duration: histogram("penstock_http_request_duration_seconds", "From a request's headers to the end of its reply.", httpSeconds, "route", "method", "code"),
+		requests: counter("penstock_http_requests_total", "HTTP requests answered.", "route", "method", "code"),
+		duration: histogram("penstock_http_request_duration_seconds", "From an HTTP request's headers to the end of its reply, a stream's too.", httpSeconds, "route", "method", "code"),
 		open:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "penstock_streams_open", Help: "Event streams being written now."}),
-		bytes:    prometheus.NewCounter(prometheus.CounterOpts{Name: "penstock_stream_bytes_total", Help: "Bytes written to event streams that have ended."}),
+		bytes:    prometheus.NewCounter(prometheus.CounterOpts{Name: "penstock_stream_bytes_total", Help: "Bytes written to event streams."}),
 	}
 	r.MustRegister(m.requests, m.duration, m.open, m.bytes)
 	return m
@@ -30,7 +30,7 @@ func (m *Metrics) HTTPRequest(route, method string, code int, took time.Duration
 	status := strconv.Itoa(code)
 	method = knownMethod(method)
 	m.http.requests.WithLabelValues(route, method, status).Inc()
-	observe(m.http.duration.WithLabelValues(route, method, status), took.Seconds(), "request_id", id)
+	observe(m.http.duration.WithLabelValues(route, method, status), took.Seconds(), exemplar(requestID, id))
 }
 
 // knownMethod bounds the label: a client may send any word.
@@ -45,8 +45,9 @@ func knownMethod(method string) string {
 // StreamOpened counts an event stream until StreamClosed.
 func (m *Metrics) StreamOpened() { m.http.open.Inc() }
 
-// StreamClosed is told the bytes of the whole stream.
-func (m *Metrics) StreamClosed(bytes int64) {
-	m.http.open.Dec()
-	m.http.bytes.Add(float64(bytes))
-}
+// StreamWrote is told each piece of a stream, in bytes, when it is written: a
+// stream may last for an hour.
+func (m *Metrics) StreamWrote(bytes int) { m.http.bytes.Add(float64(bytes)) }
+
+// StreamClosed is the end of an event stream.
+func (m *Metrics) StreamClosed() { m.http.open.Dec() }

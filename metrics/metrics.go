@@ -5,8 +5,10 @@
 package metrics
 
 import (
+	"log/slog"
 	"net/http"
 	"runtime"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -17,12 +19,17 @@ import (
 type Options struct {
 	Version, Commit string
 	Clients         []string // names that may be a label; all others are "other"
+	Backends        []string // likewise
+	Logger          *slog.Logger
 }
 
 // Metrics is one daemon's own registry. Safe for concurrent use; no call blocks.
 type Metrics struct {
 	registry *prometheus.Registry
-	clients  clients
+	handler  http.Handler
+	now      func() time.Time
+	clients  *bound
+	backends *bound
 	runs     runMetrics
 	http     httpMetrics
 	queue    queueMetrics
@@ -30,7 +37,7 @@ type Metrics struct {
 
 // New makes the registry with everything that needs no source.
 func New(o Options) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), clients: newClients(o.Clients)}
+	m := &Metrics{registry: prometheus.NewRegistry(), now: time.Now, clients: newBound(nil), backends: newBound(o.Backends)}
 	m.runs = newRunMetrics(m.registry)
 	m.http = newHTTPMetrics(m.registry)
 	m.queue = newQueueMetrics(m.registry)
@@ -39,38 +46,48 @@ func New(o Options) *Metrics {
 	}, []string{"version", "commit", "goversion"})
 	build.WithLabelValues(o.Version, o.Commit, runtime.Version()).Set(1)
 	m.registry.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.handler = newHandler(m.registry, o.Logger)
+	m.SetClients(o.Clients)
 	return m
 }
 
-// Handler serves the text format and, where asked, OpenMetrics with exemplars.
-func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 4})
+// scrapesMax is how many scrapes are answered at once; more get 503.
+const scrapesMax = 10
+
+// newHandler answers with what can be told: one series that can't must not
+// blind the operator to all others. The failure is logged and counted.
+func newHandler(r *prometheus.Registry, log *slog.Logger) http.Handler {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{
+		EnableOpenMetrics: true, MaxRequestsInFlight: scrapesMax, Registry: r,
+		ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError),
+	})
 }
+
+// Handler serves the text format and, where asked, OpenMetrics with exemplars
+// or protobuf with native histograms.
+func (m *Metrics) Handler() http.Handler { return m.handler }
 
 // Gatherer is the registry, for tests and for embedders.
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
 // Watch adds the gauges that are read at each scrape. Called once, before the
 // first scrape.
-func (m *Metrics) Watch(s Sources) { m.registry.MustRegister(newLive(s, m.clients)) }
-
-const other = "other"
-
-// clients bounds the client label: a token's name is the operator's word, a
-// uid or anything else could be many.
-type clients map[string]bool
-
-func newClients(names []string) clients {
-	c := clients{}
-	for _, n := range names {
-		c[n] = true
-	}
-	return c
+func (m *Metrics) Watch(s Sources) {
+	m.registry.MustRegister(newLive(s, m))
+	m.runs.counted(m.backends.values(), s.Isolation())
 }
 
-func (c clients) label(client string) string {
-	if c[client] {
-		return client
+// SetClients says which clients are counted apart from now on; what was counted
+// of others stays.
+func (m *Metrics) SetClients(names []string) {
+	m.clients.set(names)
+	for _, client := range append(m.clients.values(), other) {
+		m.queue.known(client)
+		for _, backend := range m.backends.values() {
+			m.runs.started.WithLabelValues(backend, client)
+		}
 	}
-	return other
 }

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"penstock/admit"
 )
 
 type queueMetrics struct {
@@ -13,16 +15,23 @@ type queueMetrics struct {
 
 func newQueueMetrics(r prometheus.Registerer) queueMetrics {
 	m := queueMetrics{
-		wait:    histogram("penstock_queue_wait_seconds", "From asking for a slot to having it.", waitSeconds, "client"),
-		refused: counter("penstock_admission_refused_total", "Requests refused before anything was started.", "client", "reason"),
+		wait:    histogram("penstock_queue_wait_seconds", "From asking admission for a slot to having it.", waitSeconds, "client"),
+		refused: counter("penstock_admission_refused_total", "Requests that admission refused: nothing was started.", "client", "reason"),
 	}
 	r.MustRegister(m.wait, m.refused)
 	return m
 }
 
-// QueueWait notes how long an admitted request waited.
-func (m *Metrics) QueueWait(client string, waited time.Duration) {
-	m.queue.wait.WithLabelValues(m.clients.label(client)).Observe(waited.Seconds())
+// known makes a client's refusals 0, so that the first one is an increase.
+func (m queueMetrics) known(client string) {
+	for _, reason := range []admit.Reason{admit.QueueFull, admit.QueueTimeout, admit.OverBudget, admit.ShuttingDown} {
+		m.refused.WithLabelValues(client, string(reason))
+	}
+}
+
+// QueueWait notes how long an admitted request waited; run is an exemplar.
+func (m *Metrics) QueueWait(client string, waited time.Duration, run string) {
+	observe(m.queue.wait.WithLabelValues(m.clients.label(client)), waited.Seconds(), exemplar(runID, run))
 }
 
 // Refused counts a refusal; reason is one of admit's.

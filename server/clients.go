@@ -25,3 +25,10 @@ func clientNames(c config.Config) []string {
 	}
 	return out
 }
+
+// renewed tells the metrics who is counted apart from now on.
+func (d *daemon) renewed(tokens []config.Token) {
+	c := d.config
+	c.Tokens = tokens
+	d.metrics.SetClients(clientNames(c))
+}

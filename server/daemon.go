@@ -54,12 +54,12 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 		MaxRuns: c.Budget.MaxRuns, Budget: c.Budget.Memory, DefaultMemory: c.Limits.MemoryMax,
 		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait, Clients: gateClients(c), Overcommit: c.Budget.Overcommit,
 	})
-	d.metrics = metrics.New(metrics.Options{Version: o.Version, Commit: o.Commit, Clients: clientNames(c)})
+	d.metrics = metrics.New(metrics.Options{Version: o.Version, Commit: o.Commit, Clients: clientNames(c), Backends: d.agents.names(), Logger: o.Logger})
 	if err := d.openRuns(ctx, o); err != nil {
 		return nil, err
 	}
 	d.metrics.Reaped(d.spawner.Swept().Processes)
-	d.metrics.Watch(metrics.Sources{Snapshot: d.runs.Snapshot, Admission: d.gate.Stats, Isolation: d.spawner.Isolation})
+	d.metrics.Watch(metrics.Sources{Snapshot: d.runs.Snapshot, Admission: d.gate.Stats, Isolation: d.spawner.Isolation, Health: d.judge})
 	d.base, d.endBase = context.WithCancelCause(context.Background())
 	d.restore()
 	d.startBackground(o)
@@ -73,7 +73,7 @@ func (d *daemon) startBackground(o Options) {
 	d.probes = newProbes(d.agents, d.version, d.runs.ProbeVersion)
 	d.background.Go(func() { d.self.loop(ctx) })
 	d.background.Go(func() { d.probes.loop(ctx) })
-	d.background.Go(func() { d.tokens.follow(ctx, o.Tokens) })
+	d.background.Go(func() { d.tokens.follow(ctx, o.Tokens, d.renewed) })
 	d.background.Go(func() { d.pulse(ctx, o.Beat) })
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"penstock/admit"
+	"penstock/metrics"
 	"penstock/run"
 	"penstock/spawn"
 )
@@ -72,6 +73,12 @@ func (f facts) refuses() string {
 		return "no groups can be made: self-test " + f.cage.SelfTest
 	}
 	return ""
+}
+
+// judge is what /readyz and /health say, for the metrics.
+func (d *daemon) judge() metrics.Health {
+	f := d.facts()
+	return metrics.Health{Ready: f.refuses() == "", Wedged: f.wedged()}
 }
 
 // degraded says in words what works less well than configured.

@@ -128,7 +128,7 @@ func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error
 		return nil, because(ctx, err)
 	}
 	j.moveTo(0)
-	d.metrics.QueueWait(j.client, slot.Waited())
+	d.metrics.QueueWait(j.client, slot.Waited(), s.ID)
 	s.OnGone = func() {
 		if r, ok := d.runs.Get(s.ID); ok {
 			giveBack(slot, r.Record())

@@ -20,6 +20,7 @@ type reply struct {
 	status int
 	bytes  int64
 	armed  time.Time // when the deadline was last moved
+	wrote  func(int) // told each piece's bytes; may be nil
 }
 
 func newReply(w http.ResponseWriter) *reply {
@@ -48,6 +49,9 @@ func (w *reply) Write(p []byte) (int, error) {
 		n, err := w.ResponseWriter.Write(piece)
 		written += n
 		w.bytes += int64(n)
+		if w.wrote != nil {
+			w.wrote(n)
+		}
 		if err != nil || written >= len(p) {
 			return written, err
 		}

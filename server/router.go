@@ -58,7 +58,7 @@ func (d *daemon) handler() http.Handler {
 func adapt(rt route) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		x := exchangeOf(r)
-		x.route = rt.Path
+		x.route = readable(rt.Path)
 		w, ok := rw.(*reply)
 		if !ok {
 			w = newReply(rw)

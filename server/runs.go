@@ -100,8 +100,7 @@ func (d *daemon) runEvents(w *reply, r *http.Request) error {
 	if r.Method == http.MethodHead {
 		return s.open("run " + id)
 	}
-	d.metrics.StreamOpened()
-	defer func() { d.metrics.StreamClosed(w.bytes) }()
+	defer d.streaming(w)()
 	if err := s.follow(r.Context(), x, found, false); err != nil {
 		x.cause, x.err = "reader_gone", err
 	}

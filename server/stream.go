@@ -31,8 +31,7 @@ type stream struct {
 // a reply that has not begun.
 func (d *daemon) stream(w *reply, x *exchange, ctx context.Context, j *job, includeUsage bool, after int64) error {
 	s := &stream{sse: sse{w: w}, includeUsage: includeUsage, after: after}
-	d.metrics.StreamOpened()
-	defer func() { d.metrics.StreamClosed(w.bytes) }()
+	defer d.streaming(w)()
 	if err := s.await(ctx, j); err != nil {
 		return s.gone(x, j, err)
 	}
@@ -47,6 +46,16 @@ func (d *daemon) stream(w *reply, x *exchange, ctx context.Context, j *job, incl
 		return s.gone(x, j, err)
 	}
 	return nil
+}
+
+// streaming counts w as an event stream until its end.
+func (d *daemon) streaming(w *reply) (end func()) {
+	d.metrics.StreamOpened()
+	w.wrote = d.metrics.StreamWrote
+	return func() {
+		w.wrote = nil
+		d.metrics.StreamClosed()
+	}
 }
 
 // gone is a client that left or stopped reading.

@@ -20,9 +20,10 @@ func newTokens(list []config.Token) *tokens {
 
 func (t *tokens) now() []config.Token { return *t.list.Load() }
 
-// follow takes what comes until ctx ends. Whether a token is needed at all
-// stays as it was: the addresses were opened for that.
-func (t *tokens) follow(ctx context.Context, in <-chan []config.Token) {
+// follow takes what comes until ctx ends; renewed is told of it before anyone
+// gets in by it. Whether a token is needed at all stays as it was: the addresses
+// were opened for that.
+func (t *tokens) follow(ctx context.Context, in <-chan []config.Token, renewed func([]config.Token)) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -32,6 +33,7 @@ func (t *tokens) follow(ctx context.Context, in <-chan []config.Token) {
 				return
 			}
 			if len(list) > 0 && len(t.now()) > 0 {
+				renewed(list)
 				t.list.Store(&list)
 			}
 		}

@@ -44,6 +44,9 @@ func TestNewTokensTakeEffect(t *testing.T) {
 	if a, b := models("old"), models("bob's"); a != 401 || b != 200 {
 		t.Errorf("after: %d with the old token, %d with bob's", a, b)
 	}
+	if r := s.ask("GET", "/metrics", "", "Authorization", "Bearer bob's"); !strings.Contains(r.body, `penstock_queue_waiting{client="bob"} 0`) {
+		t.Error("metrics don't know bob")
+	}
 	renewed <- nil
 	// Received once it takes another one.
 	renewed <- []config.Token{token("eve", "eve's")}
@@ -60,7 +63,7 @@ func TestNoTokensOpenNothingAndNobodyIsShutOut(t *testing.T) {
 		in <- tt.come
 		close(in)
 		x := newTokens(tt.was)
-		x.follow(t.Context(), in)
+		x.follow(t.Context(), in, func([]config.Token) { t.Error("told of tokens that are not taken") })
 		if len(x.now()) != len(tt.was) {
 			t.Errorf("%d tokens became %d", len(tt.was), len(x.now()))
 		}
