@@ -39,6 +39,7 @@ func ExampleRun() {
 	}
 
 	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
 	ready, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
 		ended <- server.Run(ctx, c, server.Options{Ready: func(addrs []net.Addr) { ready <- addrs[0] }})
