@@ -1,14 +1,21 @@
 # Penstock. `make run` and `make test` need Debian 12 and Go; what else they
 # need they install themselves and say so (test/run).
 GO      ?= go
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+# Twelve digits: how many git needs depends on what else a clone holds.
+VERSION ?= $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null || echo unknown)
+COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-.PHONY: build run test test-vm mutants unit e2e load lab escape chaos bench record fuzz clean
+.PHONY: build man deb run test test-vm mutants unit e2e load lab escape chaos bench record fuzz clean
 
 build: ## bin/penstock: static, no cgo
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/penstock ./cmd/penstock
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/penstock ./cmd/penstock
+
+man: build ## bin/man: the manual, from the tree of commands and the keys of the configuration
+	bin/penstock man bin/man
+
+deb: build ## bin/penstock_*.deb: the Debian package, reproducible
+	GO=$(GO) systemd/deb/build
 
 run: build ## in the foreground on 127.0.0.1:3344
 	bin/penstock serve --banner
