@@ -62,8 +62,11 @@ func TestRunThatLocksItsGroup(t *testing.T) {
 		if err := os.WriteFile(r.runs.path+"/x", nil, 0); !errors.Is(err, fs.ErrPermission) {
 			t.Errorf("nothing is shown by this: %v", err)
 		}
-		if u, err := g.Usage(); err != nil || u.Processes != 1 {
-			t.Errorf("usage %+v, %v: the watch would be blind", u, err)
+		if u, err := g.Usage(); err != nil || u.CPUUsec == nil {
+			t.Errorf("usage %+v, %v", u, err)
+		}
+		if pids, err := g.Procs(); err != nil || len(pids) != 1 {
+			t.Errorf("processes %v, %v: the watch would be blind", pids, err)
 		}
 		if err := g.Kill(); err != nil {
 			t.Errorf("kill: %v", err)

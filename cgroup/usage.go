@@ -1,33 +1,57 @@
 package cgroup
 
-// Usage is a live reading of one group or of the whole tree; nil is unknown.
+import "errors"
+
+// Usage is a live reading of one group; nil is unknown. Somebody reads it of
+// every run each second: it costs four files.
 type Usage struct {
 	MemoryBytes *uint64 // memory.current, or the watch's last sum
-	Pids        *uint64 // tasks: pids.current, else processes counted
-	Processes   int     // entries of cgroup.procs, whole subtree
+	Pids        *uint64 // tasks: pids.current, or the watch's last sum
 	CPUUsec     *uint64 // cpu.stat: usage_usec
 	IOBytes     *uint64 // io.stat: rbytes + wbytes
+}
+
+// TreeUsage is a live reading of all runs together; nil is unknown.
+type TreeUsage struct {
+	Usage
+	Processes int // entries of cgroup.procs, whole subtree
 	// PSI "some"/"full" avg10 in percent.
 	MemorySomeAvg10, MemoryFullAvg10, CPUSomeAvg10 *float64
 }
 
 // Usage is a live reading of the group. A group that is gone is an error.
 func (g *Group) Usage() (Usage, error) {
-	u, err := readUsage(g.dir)
+	r := &readings{d: g.dir}
+	u, err := r.usage()
 	if s, ok := g.seen.last(); ok {
 		u.fill(s)
 	}
-	return u, err
+	return u, errors.Join(err, r.err())
 }
 
 // Usage reads all runs together.
-func (r *Root) Usage() (Usage, error) {
-	u, err := readUsage(r.runs)
-	if r.watch == nil {
-		return u, err
+func (r *Root) Usage() (TreeUsage, error) {
+	read := &readings{d: r.runs}
+	one, err := read.usage()
+	if err != nil {
+		return TreeUsage{}, err
 	}
-	var sum sample
-	var any bool
+	u := TreeUsage{Usage: one}
+	pids, err := r.runs.procs()
+	u.Processes = len(pids)
+	mem, cpu := read.pressure("memory.pressure"), read.pressure("cpu.pressure")
+	u.MemorySomeAvg10, u.MemoryFullAvg10, u.CPUSomeAvg10 = mem.some.percent(), mem.full.percent(), cpu.some.percent()
+	if sum, any := r.watchedSum(); any || (r.watch != nil && u.Processes == 0) {
+		u.fill(sum)
+	}
+	return u, errors.Join(err, read.err())
+}
+
+// watchedSum is what the watch last saw of all groups; any is false where it saw none.
+func (r *Root) watchedSum() (sum sample, any bool) {
+	if r.watch == nil {
+		return sum, false
+	}
 	for _, g := range r.live() {
 		if s, ok := g.seen.last(); ok {
 			sum.memory += s.memory
@@ -35,10 +59,7 @@ func (r *Root) Usage() (Usage, error) {
 			any = true
 		}
 	}
-	if any || u.Processes == 0 {
-		u.fill(sum)
-	}
-	return u, err
+	return sum, any
 }
 
 // FilesInMemory is what all runs together, also finished ones, have in memory
@@ -73,26 +94,21 @@ func (u *Usage) fill(s sample) {
 	}
 }
 
-func readUsage(d *dir) (Usage, error) {
-	if _, err := d.populated(); err != nil {
-		return Usage{}, err
-	}
-	r := &readings{d: d}
-	pids, err := d.procs()
+// usage fails where the group is gone: every group has a cpu.stat, and without
+// it the absence of the others would tell nothing.
+func (r *readings) usage() (Usage, error) {
+	stat, err := parseIn(r.d, "cpu.stat", parseFlat)
 	if err != nil {
-		r.errs = append(r.errs, err)
+		return Usage{}, err
 	}
 	u := Usage{
 		MemoryBytes: r.value("memory.current"),
 		Pids:        r.value("pids.current"),
-		Processes:   len(pids),
-		CPUUsec:     r.flat("cpu.stat").get("usage_usec"),
+		CPUUsec:     flat(stat).get("usage_usec"),
 	}
 	if io := parsed(r, "io.stat", parseIOStat); io != nil {
 		sum := io.read + io.written
 		u.IOBytes = &sum
 	}
-	mem, cpu := r.pressure("memory.pressure"), r.pressure("cpu.pressure")
-	u.MemorySomeAvg10, u.MemoryFullAvg10, u.CPUSomeAvg10 = mem.some.percent(), mem.full.percent(), cpu.some.percent()
-	return u, r.err()
+	return u, nil
 }

@@ -15,7 +15,7 @@ const sampleEvery = time.Second
 // sampled is the last reading of all groups together.
 type sampled struct {
 	at    time.Time
-	whole cgroup.Usage
+	whole cgroup.TreeUsage
 	files *uint64 // in memory file systems
 	dying *uint64 // groups
 }

@@ -56,7 +56,7 @@ func runTests(m *testing.M) int {
 }
 
 // open makes a manager that must be left without a live run, a watch or a turn.
-func open(t *testing.T, change ...func(*Options)) *Manager {
+func open(t testing.TB, change ...func(*Options)) *Manager {
 	t.Helper()
 	if spawner == nil {
 		t.Skip("this machine gives us no cgroup v2 tree to make groups in (see the top of the output)")
@@ -88,7 +88,7 @@ func open(t *testing.T, change ...func(*Options)) *Manager {
 	return m
 }
 
-type logTo struct{ t *testing.T }
+type logTo struct{ t testing.TB }
 
 func (l logTo) Write(p []byte) (int, error) {
 	l.t.Log(strings.TrimSpace(string(p)))

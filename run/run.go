@@ -142,7 +142,7 @@ type Snapshot struct {
 	DyingGroups   *uint64 // removed ones that the kernel still keeps; nil unknown
 	Stalled       int
 	Heartbeat     time.Time // last time the dispatcher made progress
-	Pressure      cgroup.Usage
+	Pressure      cgroup.TreeUsage
 }
 
 // Live is one live run in a Snapshot; nil is unknown.

@@ -129,7 +129,7 @@ func (s *Spawner) Enforced() cgroup.Enforced { return s.root.Enforced() }
 func (s *Spawner) Swept() cgroup.Swept { return s.swept }
 
 // Usage reads all runs together.
-func (s *Spawner) Usage() (cgroup.Usage, error) { return s.root.Usage() }
+func (s *Spawner) Usage() (cgroup.TreeUsage, error) { return s.root.Usage() }
 
 // FilesInMemory is what runs, also finished ones, have left in memory file
 // systems, in bytes; nil is unknown.
