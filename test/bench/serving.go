@@ -5,26 +5,19 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
 const serveConfig = `
-listen = ["%s"]
-state_dir = "%s"
 [limits]
 memory_max = "64MiB"
 [budget]
-memory = "90%%"
-max_runs = %d
+memory = "90%"
+max_runs = 200
 [queue]
 max_waiting = 1000
 [backends.trivial]
@@ -34,39 +27,16 @@ command = ["/bin/cat"]
 
 // serving measures whole HTTP requests of a trivial CLI, and the daemon's memory.
 func serving(binary string, length time.Duration) error {
-	dir, err := os.MkdirTemp("", "penstock-bench-")
+	d, err := startDaemon(binary, serveConfig)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	addr, err := freeAddress()
-	if err != nil {
-		return err
-	}
-	const streams = 200
-	file := filepath.Join(dir, "penstock.toml")
-	text := fmt.Sprintf(serveConfig, addr, filepath.Join(dir, "state"), streams)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		return err
-	}
-	cmd := exec.Command(binary, "serve", "--config", file)
-	var log bytes.Buffer
-	cmd.Stderr = &log
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	defer func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-	}()
-	url := "http://" + addr
-	if err := ready(url); err != nil {
-		return fmt.Errorf("%w: %s", err, log.String())
-	}
+	defer d.end()
 	time.Sleep(2 * time.Second) // let the start's garbage go
-	idle := resident(cmd.Process.Pid)
+	idle := d.resident()
+	const streams = 200 // max_runs above
 	fmt.Printf("daemon idle: RSS %.1f MB\n", idle/1e6)
-	open, err := perStream(url, streams, func() float64 { return resident(cmd.Process.Pid) })
+	open, err := perStream(d.url, streams, d.resident)
 	if err != nil {
 		return err
 	}
@@ -74,7 +44,7 @@ func serving(binary string, length time.Duration) error {
 	fmt.Printf("HTTP runs of a trivial CLI (exec %s)\n", "/bin/cat")
 	base := 0.0
 	for _, clients := range []int{1, 16, 64} {
-		rate, err := throughput(url, clients, length)
+		rate, err := throughput(d.url, clients, length)
 		if err != nil {
 			return err
 		}
@@ -83,21 +53,8 @@ func serving(binary string, length time.Duration) error {
 		}
 		fmt.Printf("  %2d clients: %6.0f runs/s  %.2fx of one client\n", clients, rate, rate/base)
 	}
-	fmt.Printf("daemon after the load: RSS %.1f MB\n", resident(cmd.Process.Pid)/1e6)
+	fmt.Printf("daemon after the load: RSS %.1f MB\n", d.resident()/1e6)
 	return nil
-}
-
-func ready(url string) error {
-	for range 500 {
-		if resp, err := http.Get(url + "/readyz"); err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == 200 {
-				return nil
-			}
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	return fmt.Errorf("%s/readyz: not ready after 10 s", url)
 }
 
 func ask(ctx context.Context, client *http.Client, url, body string) (*http.Response, error) {
@@ -175,21 +132,4 @@ func perStream(url string, n int, rss func() float64) (float64, error) {
 	default:
 		return rss(), nil
 	}
-}
-
-func resident(pid int) float64 {
-	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	_, rest, _ := strings.Cut(string(raw), "VmRSS:")
-	var kib float64
-	_, _ = fmt.Sscan(rest, &kib)
-	return kib * 1024
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
