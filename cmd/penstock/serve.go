@@ -18,8 +18,11 @@ import (
 
 func (a *app) serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "serve",
-		Short: "Run the daemon",
+		Use: "serve",
+		// What the unit calls it: a command line with "serve" in it is what
+		// people kill dev servers by.
+		Aliases: []string{"daemon"},
+		Short:   "Run the daemon",
 		Long: "Runs the daemon in the foreground. SIGTERM and SIGINT let live runs finish for drain_timeout and\n" +
 			"end the rest; a second one ends them at once. SIGHUP reads the configuration again: tokens and\n" +
 			"log.level take effect, what needs a restart is named in the log, and a bad file changes nothing.",
