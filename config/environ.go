@@ -7,6 +7,12 @@ import (
 
 const envPrefix = "PENSTOCK_"
 
+// ClientVariables tell the subcommands for people where the daemon is and who
+// asks. They are no settings.
+func ClientVariables() []string {
+	return []string{"PENSTOCK_URL", "PENSTOCK_TOKEN_FILE", "PENSTOCK_TOKEN"}
+}
+
 func environment(environ []string) map[string]string {
 	env := make(map[string]string, len(environ))
 	for _, e := range environ {
@@ -23,7 +29,7 @@ func (l *layers) environ(environ []string) {
 	for _, e := range slices.Sorted(slices.Values(environ)) {
 		variable, v, ok := strings.Cut(e, "=")
 		name, ours := strings.CutPrefix(variable, envPrefix)
-		if !ok || !ours {
+		if !ok || !ours || slices.Contains(ClientVariables(), variable) {
 			continue
 		}
 		at := origin{file: "environment", name: variable}
