@@ -42,16 +42,10 @@ func (d *daemon) chat(w *reply, r *http.Request) error {
 	if j == own {
 		after = -1 // a run that begins now has no events seen before: the header is of another stream
 	}
-	ctx := r.Context()
-	if j.durable {
-		var release func()
-		ctx, release = d.attached(ctx)
-		defer release()
-	}
 	if q.Stream {
-		return d.stream(w, x, ctx, j, q.IncludeUsage, after)
+		return d.stream(w, x, r.Context(), j, q.IncludeUsage, after)
 	}
-	return d.collect(w, x, ctx, j)
+	return d.collect(w, x, r.Context(), j)
 }
 
 func withRun(err error, id string) error {

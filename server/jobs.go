@@ -2,9 +2,7 @@ package server
 
 import (
 	"crypto/sha256"
-	"maps"
 	"net/http"
-	"slices"
 	"sync"
 )
 
@@ -100,12 +98,6 @@ func (s *jobs) get(id string) (*job, bool) {
 	defer s.mu.Unlock()
 	j, ok := s.byID[id]
 	return j, ok
-}
-
-func (s *jobs) all() []*job {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Collect(maps.Values(s.byID))
 }
 
 // queued are the jobs that wait for their run.

@@ -113,10 +113,7 @@ func stepByStep(b *testing.B, s *Spawner, c Command, l *laps) {
 		b.Fatal(err)
 	}
 	l.lap("cpu limits")
-	if err := (child{proc}).await(b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	if e, err := (child{proc}).reap(); err != nil || e != exit0 {
+	if e, err := (child{proc}).wait(); err != nil || e != exit0 {
 		b.Fatalf("%+v, %v", e, err)
 	}
 	l.lap("program and reap")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"penstock/backend"
+	"penstock/cgroup"
 	"penstock/config"
 )
 
@@ -31,6 +33,13 @@ func TestScript(t *testing.T) {
 			e.Setenv("XDG_CONFIG_HOME", home+"/.config")
 			e.Setenv("XDG_STATE_HOME", "")
 			return os.Mkdir(home, 0o755)
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "daemon" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			host, err := cgroup.Inspect(t.Context(), "penstock-script")
+			return host.Supports(cgroup.Available), err
 		},
 	})
 }

@@ -116,11 +116,15 @@ func (c *Client) decode(r io.Reader, into any) error {
 	return nil
 }
 
-// plainCause drops the method and the URL, which the caller tells better.
+// plainCause drops the method, the URL and the address, which the caller tells better.
 func plainCause(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
-		return u.Err
+		err = u.Err
+	}
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		err = dial.Err
 	}
 	return err
 }

@@ -22,8 +22,14 @@ type Run struct {
 	Queue *Queue `json:"queue,omitempty"` // while it is queued
 }
 
-// Queued is the state of a request that has no run yet.
-const Queued run.State = "queued"
+// States of a run; Queued is a request that has none yet.
+const (
+	Queued   run.State = "queued"
+	Waiting            = run.Waiting
+	Running            = run.Running
+	Ending             = run.Ending
+	Finished           = run.Finished
+)
 
 // Usage is what a live run used at the daemon's last look; nil is unknown.
 type Usage struct {

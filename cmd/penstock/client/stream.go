@@ -154,7 +154,11 @@ func (s *Stream) next() (Event, error) {
 	if f.id >= 0 {
 		s.last, s.tries = f.id, 0
 	}
-	return e, e.decode(f.data)
+	err = e.decode(f.data)
+	if err != nil && s.raw != nil {
+		_, _ = s.frames.next() // [DONE]: whoever wants every line gets that one, too
+	}
+	return e, err
 }
 
 // cut tells of the cut, or that it is for good.

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"penstock/cmd/penstock/client"
+	"penstock/config"
+)
+
+// door is where a subcommand for people finds the daemon, and what it shows there.
+type door struct {
+	url, tokenFile string
+	settings       *settings
+	tried          []string // addresses, once connect was called
+	from           string   // who said that the daemon is there
+}
+
+func addDoor(cmd *cobra.Command) *door {
+	d := &door{settings: &settings{flags: map[string]string{}}}
+	f := cmd.Flags()
+	f.StringVar(&d.url, "url", "", "where the daemon is, `http://HOST:PORT or unix:/PATH` (default $PENSTOCK_URL, else listen of its configuration)")
+	f.StringVar(&d.settings.file, "config", "", "configuration `file` to find the daemon by; must exist")
+	f.StringVar(&d.tokenFile, "token-file", "", "`file` with the token to show (default $PENSTOCK_TOKEN_FILE, else the token in $PENSTOCK_TOKEN)")
+	_ = cmd.MarkFlagFilename("config", "toml")
+	return d
+}
+
+// connect gives a client of the first address that answers.
+func (d *door) connect(ctx context.Context) (*client.Client, error) {
+	addresses, err := d.addresses()
+	if err != nil {
+		return nil, err
+	}
+	token, err := d.token()
+	if err != nil {
+		return nil, err
+	}
+	var last error
+	for _, address := range addresses {
+		c, err := client.New(address, token)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", d.from, err)
+		}
+		if len(addresses) == 1 {
+			return c, nil // the first question tells as well
+		}
+		if _, last = c.Health(ctx); last == nil {
+			return c, nil
+		}
+	}
+	return nil, last
+}
+
+func (d *door) addresses() ([]string, error) {
+	switch env := os.Getenv("PENSTOCK_URL"); {
+	case d.url != "":
+		d.tried, d.from = []string{d.url}, "--url"
+		return d.tried, nil
+	case env != "" && d.settings.file == "":
+		d.tried, d.from = []string{env}, "PENSTOCK_URL"
+		return d.tried, nil
+	}
+	found, err := config.ReadDoor(config.Sources{File: d.settings.file, Environ: os.Environ()})
+	if err != nil {
+		return nil, fmt.Errorf("where the daemon is: %w (--url or PENSTOCK_URL tells it, too)", err)
+	}
+	d.from = "listen of " + found.File
+	if found.File == "" {
+		d.from = "the default, for want of a configuration"
+	}
+	if os.Getenv("PENSTOCK_LISTEN") != "" {
+		d.from = "PENSTOCK_LISTEN"
+	}
+	for _, listen := range found.Listen {
+		if address := reachable(listen); address != "" {
+			d.tried = append(d.tried, address)
+		}
+	}
+	if len(d.tried) == 0 {
+		return nil, fmt.Errorf("where the daemon is: %s takes any free port (--url or PENSTOCK_URL tells which)", d.from)
+	}
+	return d.tried, nil
+}
+
+// reachable is the address to call for one that is listened on; "" where only
+// the daemon knows the port.
+func reachable(listen string) string {
+	if strings.HasPrefix(listen, "unix:") {
+		return listen
+	}
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil || port == "0" {
+		return ""
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || (err == nil && ip.IsUnspecified()) {
+		host = "127.0.0.1"
+		if ip.Is6() {
+			host = "::1"
+		}
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// token is "" where none is given: many daemons want none.
+func (d *door) token() (string, error) {
+	path := d.tokenFile
+	if path == "" {
+		path = os.Getenv("PENSTOCK_TOKEN_FILE")
+	}
+	if path == "" {
+		return os.Getenv("PENSTOCK_TOKEN"), nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("token file: %w", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" || strings.ContainsAny(token, " \t\r\n") {
+		return "", fmt.Errorf("token file: %s: want one token and nothing else", path)
+	}
+	return token, nil
+}
+
+// explain adds what an operator can do about it, and the exit code.
+func (d *door) explain(a *app, err error) error {
+	var absent *client.Unreachable
+	var told *client.Error
+	var cut *client.Cut
+	switch {
+	case errors.As(err, &cut):
+	case errors.As(err, &absent):
+		fmt.Fprintf(a.stderr, "penstock: no daemon answers at %v\n", absent)
+		if len(d.tried) > 1 {
+			fmt.Fprintf(a.stderr, "  tried %s\n", strings.Join(d.tried, ", "))
+		}
+		if d.from != "--url" {
+			fmt.Fprintf(a.stderr, "  the address is from %s; --url or PENSTOCK_URL gives another\n", d.from)
+		}
+		fmt.Fprintf(a.stderr, "  to start one: `penstock serve`, or `systemctl start penstock`; `penstock check` says what is in its way\n")
+		return exitCode(exitUnreachable)
+	case errors.As(err, &told) && told.Code == "invalid_api_key":
+		return fmt.Errorf("%w: --token-file or PENSTOCK_TOKEN_FILE gives the token to show", err)
+	}
+	return err
+}
+
+// ask wraps the work of a subcommand that speaks to the daemon.
+func (a *app) ask(d *door, do func(ctx context.Context, c *client.Client, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		a.begun = true
+		c, err := d.connect(cmd.Context())
+		if err == nil {
+			err = do(cmd.Context(), c, args)
+		}
+		if err != nil {
+			return d.explain(a, err)
+		}
+		return nil
+	}
+}

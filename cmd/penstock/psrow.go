@@ -1,0 +1,119 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"penstock/cmd/penstock/client"
+)
+
+// psRow is one run as ps shows it; nil is unknown, or no limit.
+type psRow struct {
+	id, client, model, state, colour string
+	age                              time.Duration
+	memory, pids, cpu                *float64 // cpu: processors now, of an ended run seconds in all
+	memoryMax, pidsMax, cpuMax       *float64
+	ended                            bool
+	note                             string
+}
+
+// rowsOf puts what runs first, the oldest at the top, then who waits, then who
+// has ended, the latest at the top.
+func rowsOf(runs []client.Run, now time.Time) []psRow {
+	runs = slices.Clone(runs)
+	slices.SortStableFunc(runs, func(a, b client.Run) int {
+		if c := cmp.Compare(rank(a), rank(b)); c != 0 {
+			return c
+		}
+		if a.State == client.Finished {
+			return 0
+		}
+		return a.Created.Compare(b.Created)
+	})
+	rows := make([]psRow, 0, len(runs))
+	for _, r := range runs {
+		rows = append(rows, rowOf(r, now))
+	}
+	return rows
+}
+
+func rank(r client.Run) int {
+	switch r.State {
+	case client.Queued, client.Waiting:
+		return 1
+	case client.Finished:
+		return 2
+	}
+	return 0
+}
+
+func rowOf(r client.Run, now time.Time) psRow {
+	row := psRow{id: oneLine(r.ID), client: oneLine(r.Client), model: oneLine(r.Model)}
+	memory, pids, cpu := capsOf(r)
+	row.memoryMax, row.pidsMax, row.cpuMax = float(memory), float(pids), cpu
+	row.state, row.colour = stateOf(r)
+	since := r.Created
+	if r.Started != nil {
+		since = *r.Started
+	}
+	row.age = now.Sub(since)
+	if r.State == client.Finished {
+		row.finish(r)
+		return row
+	}
+	if u := r.Usage; u != nil {
+		row.memory, row.pids, row.cpu = float(u.Memory), float(u.Pids), u.CPUCores
+	}
+	return row
+}
+
+// finish shows a run's peaks.
+func (row *psRow) finish(r client.Run) {
+	row.ended = true
+	row.age, _ = lasted(r)
+	if r.Cause != "completed" {
+		row.note = oneLine(r.Message)
+	}
+	if r.Receipt == nil {
+		return
+	}
+	row.memory, row.pids = float(r.Receipt.MemoryPeakBytes), float(r.Receipt.PidsPeak)
+	if user, system := r.Receipt.CPUUserUsec, r.Receipt.CPUSystemUsec; user != nil && system != nil {
+		cpu := float64(*user+*system) / 1e6
+		row.cpu = &cpu
+	}
+}
+
+func stateOf(r client.Run) (word, colour string) {
+	switch r.State {
+	case client.Queued:
+		if r.Queue != nil && r.Queue.For == "session" {
+			return "queued:session", dim
+		}
+		if r.Queue != nil && r.Queue.Position > 0 {
+			return fmt.Sprintf("queued#%d", r.Queue.Position), dim
+		}
+		return "queued", dim
+	case client.Running:
+		if r.Usage != nil && r.Usage.Stalled {
+			return "stalled", yellow
+		}
+		return "busy", green
+	case client.Finished:
+		if r.Cause == "completed" {
+			return "completed", ""
+		}
+		return oneLine(string(r.Cause)), red
+	}
+	return string(r.State), yellow
+}
+
+func float(n *uint64) *float64 {
+	if n == nil {
+		return nil
+	}
+	f := float64(*n)
+	return &f
+}

@@ -1,0 +1,288 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/cmd/penstock/client"
+)
+
+// statusEvery is how often the line about a silent run is drawn anew.
+const statusEvery = time.Second
+
+// asking is one call of `penstock run`.
+type asking struct {
+	app           *app
+	client        *client.Client
+	ask           client.Ask
+	json, verbose bool
+
+	begun    time.Time
+	stream   *client.Stream
+	answer   *pen // nil with --json
+	side     *pen // on standard error; nil where nothing is told
+	thinking bool
+	place    string // in the queue, as last told
+	out      outcome
+}
+
+// outcome is what --json prints.
+type outcome struct {
+	RunID     string          `json:"run_id"`
+	Model     string          `json:"model"`
+	Text      string          `json:"text"`
+	Reasoning string          `json:"reasoning,omitempty"`
+	Finish    string          `json:"finish_reason,omitempty"`
+	Usage     json.RawMessage `json:"usage,omitempty"`
+	Cost      json.RawMessage `json:"cost,omitempty"`
+	Error     *client.Error   `json:"error,omitempty"`
+	Run       *client.Run     `json:"run,omitempty"`
+}
+
+// heard is one event of the stream, or its end.
+type heard struct {
+	event client.Event
+	err   error
+}
+
+func (o *asking) run(ctx context.Context) error {
+	o.begun = time.Now()
+	o.out.Model = o.ask.Model
+	o.pens()
+	ctx, leave := context.WithCancel(ctx)
+	defer leave()
+	caught := make(chan os.Signal, 2)
+	signal.Notify(caught, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	defer signal.Stop(caught)
+	var err error
+	if o.stream, err = o.client.Chat(ctx, o.ask); err != nil {
+		return o.end(ctx, err)
+	}
+	defer o.stream.Close()
+	o.out.RunID = o.stream.RunID()
+	events := make(chan heard)
+	go listen(ctx, o.stream, events)
+	return o.attend(ctx, events, caught)
+}
+
+// pens decides who is told what, and where.
+func (o *asking) pens() {
+	if !o.json {
+		o.answer = newPen(o.app.stdout)
+	}
+	side := newPen(o.app.stderr)
+	if o.verbose || side.screen.terminal {
+		o.side = side
+	}
+	if o.side != nil && o.answer != nil && o.side.screen.terminal && o.answer.screen.terminal {
+		o.side = o.answer // one terminal: both must know of the other's lines
+	}
+	o.thinking = o.verbose
+}
+
+func listen(ctx context.Context, s *client.Stream, events chan<- heard) {
+	for {
+		e, err := s.Next()
+		select {
+		case events <- heard{e, err}:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// attend shows the run to its end.
+func (o *asking) attend(ctx context.Context, events <-chan heard, caught <-chan os.Signal) error {
+	tick := time.NewTicker(statusEvery)
+	defer tick.Stop()
+	interrupted := false
+	for {
+		select {
+		case h := <-events:
+			if h.err != nil {
+				err := o.end(ctx, h.err)
+				if interrupted {
+					return exitCode(exitInterrupted)
+				}
+				return err
+			}
+			o.take(h.event)
+			if o.answer != nil && o.answer.err != nil {
+				return o.answer.err // nobody reads the answer: leaving ends the run
+			}
+		case <-tick.C:
+			o.status(ctx)
+		case <-caught:
+			if o.ask.RunID != "" || interrupted {
+				return o.leave(interrupted)
+			}
+			interrupted = true
+			o.interrupt(ctx)
+		}
+	}
+}
+
+func (o *asking) take(e client.Event) {
+	if place, ok := strings.CutPrefix(e.Comment, "queued position="); ok {
+		o.place = "queued, position " + place
+		o.show(o.place)
+	}
+	if strings.HasPrefix(e.Comment, "run ") {
+		o.place = ""
+	}
+	o.out.Reasoning += e.Reasoning
+	if e.Finish != "" {
+		o.out.Finish = e.Finish
+	}
+	if e.Usage != nil {
+		o.out.Usage, o.out.Cost = e.Usage, e.Cost
+	}
+	if !o.thinking {
+		e.Reasoning = ""
+	}
+	if o.answer == nil {
+		o.out.Text += e.Text
+		e.Text = ""
+		if o.side != nil {
+			printEvent(o.side, o.side, e)
+		}
+		return
+	}
+	if o.side != nil && o.side != o.answer && e.Text != "" {
+		o.side.clear()
+	}
+	printEvent(o.answer, o.side, e)
+}
+
+// status draws a line about a run that says nothing just now.
+func (o *asking) status(ctx context.Context) {
+	if o.side == nil || !o.side.screen.terminal || o.side.open {
+		return
+	}
+	if o.place != "" {
+		o.show(fmt.Sprintf("%s, %s", o.place, age(time.Since(o.begun))))
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusEvery)
+	defer cancel()
+	r, err := o.client.Run(ctx, o.out.RunID)
+	switch {
+	case err != nil:
+		return // the stream tells what is wrong
+	case r.State == client.Queued:
+		o.show(fmt.Sprintf("%s, %s", wait(r.Queue), age(time.Since(o.begun))))
+	default:
+		o.show(living(r))
+	}
+}
+
+func (o *asking) show(text string) {
+	if o.side != nil {
+		o.side.show(text)
+	}
+}
+
+// interrupt cancels the run; its stream tells the end.
+func (o *asking) interrupt(ctx context.Context) {
+	o.say(markNotice, yellow, "cancelling; once more leaves at once")
+	if _, _, err := o.client.Cancel(ctx, o.out.RunID); err != nil {
+		o.say(markNotice, red, fmt.Sprintf("not cancelled: %v", err))
+	}
+}
+
+// leave goes before the end: a run that has no name ends with its connection.
+func (o *asking) leave(cancelled bool) error {
+	if o.answer != nil {
+		o.answer.endLine()
+	}
+	if !cancelled {
+		told := newPen(o.app.stderr)
+		told.line(markNotice, yellow, fmt.Sprintf("detached: run %s goes on", o.out.RunID))
+		told.write(fmt.Sprintf("  penstock logs -f %s    shows it from its beginning\n  penstock cancel %s     ends it\n", o.out.RunID, o.out.RunID))
+	}
+	return exitCode(exitInterrupted)
+}
+
+func (o *asking) say(mark, colour, text string) {
+	if o.side != nil {
+		o.side.line(mark, colour, text)
+	}
+}
+
+// end tells the end and gives the exit code; err is io.EOF for a run that completed.
+func (o *asking) end(ctx context.Context, err error) error {
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	if o.answer != nil {
+		o.answer.endLine()
+	}
+	if o.side != nil {
+		o.side.clear()
+	}
+	ended := o.ended(ctx)
+	if ended != nil && o.side != nil {
+		o.say(markEnd, causeColour(*ended), ending(*ended, spent(o.out.Usage, o.out.Cost)...)+", "+shortID(ended.ID))
+	}
+	var told *client.Error
+	if errors.As(err, &told) {
+		o.out.Error = told
+	}
+	if o.json && (o.stream != nil || told != nil) {
+		if text, jsonErr := json.MarshalIndent(o.out, "", "  "); jsonErr == nil {
+			fmt.Fprintln(o.app.stdout, string(text))
+		}
+	}
+	code := exitOf(err)
+	if code == exitOK || code == exitUnreachable && o.stream == nil {
+		return err
+	}
+	fmt.Fprintln(o.app.stderr, "penstock:", harmless(err.Error(), "\n\t"))
+	o.hint(ctx, err)
+	return exitCode(code)
+}
+
+// ended is the record, where somebody wants it and there is one.
+func (o *asking) ended(ctx context.Context) *client.Run {
+	if o.out.RunID == "" || (o.side == nil && !o.json) {
+		return nil
+	}
+	r, err := o.client.Run(ctx, o.out.RunID)
+	if err != nil {
+		return nil // it was never started
+	}
+	o.out.Run = &r
+	return &r
+}
+
+// hint says what can be done about an error.
+func (o *asking) hint(ctx context.Context, err error) {
+	var told *client.Error
+	var cut *client.Cut
+	switch {
+	case errors.As(err, &cut) && o.ask.RunID != "":
+		fmt.Fprintf(o.app.stderr, "  the run may go on: the same command attaches again\n")
+	case errors.As(err, &cut):
+		fmt.Fprintf(o.app.stderr, "  without --run-id a run ends with its connection\n")
+	case errors.As(err, &told) && told.RetryAfter > 0:
+		fmt.Fprintf(o.app.stderr, "  try again in %s\n", age(told.RetryAfter))
+	case errors.As(err, &told) && told.Code == "model_not_found":
+		if all, err := o.client.Models(ctx); err == nil {
+			fmt.Fprintf(o.app.stderr, "  models: %s\n", strings.Join(ready(all), " "))
+		}
+	case errors.As(err, &told) && told.Code == "invalid_api_key":
+		fmt.Fprintf(o.app.stderr, "  --token-file or PENSTOCK_TOKEN_FILE gives the token to show\n")
+	}
+}

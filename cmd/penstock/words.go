@@ -1,0 +1,196 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"penstock/cgroup"
+	"penstock/cmd/penstock/client"
+	"penstock/config"
+)
+
+// shortSize writes bytes in at most five columns: 512M, 1.5G.
+func shortSize(n float64) string {
+	units := "BKMGTP"
+	i := 0
+	for n >= 1000 && i < len(units)-1 {
+		n /= 1024
+		i++
+	}
+	if i > 0 && n < 9.95 {
+		return strings.TrimSuffix(strconv.FormatFloat(n, 'f', 1, 64), ".0") + units[i:i+1]
+	}
+	return strconv.FormatFloat(math.Round(n), 'f', 0, 64) + units[i:i+1]
+}
+
+// age is a time in at most six columns: 850ms, 42s, 3m12s, 5h07m, 12d4h.
+func age(d time.Duration) string {
+	switch s := int(d.Seconds()); {
+	case d < 0:
+		return "0s"
+	case d < time.Second:
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	case s < 60:
+		return fmt.Sprintf("%ds", s)
+	case s < 3600:
+		return fmt.Sprintf("%dm%02ds", s/60, s%60)
+	case s < 86400:
+		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
+	default:
+		return fmt.Sprintf("%dd%dh", s/86400, s/3600%24)
+	}
+}
+
+// capsOf are a run's limits; nil is none.
+func capsOf(r client.Run) (memory, pids *uint64, cores *float64) {
+	l := r.Limits
+	if l == nil {
+		return nil, nil, nil
+	}
+	if l.Memory != nil {
+		memory = positive(l.Memory.Limit)
+	}
+	if l.Pids != nil {
+		pids = positive(l.Pids.Limit)
+	}
+	if l.CPU != nil && l.CPU.Quota != nil && l.CPU.Period != nil && *l.CPU.Period > 0 && *l.CPU.Quota > 0 {
+		n := float64(*l.CPU.Quota) / float64(*l.CPU.Period)
+		cores = &n
+	}
+	return memory, pids, cores
+}
+
+func positive(n *int64) *uint64 {
+	if n == nil || *n <= 0 {
+		return nil
+	}
+	u := uint64(*n)
+	return &u
+}
+
+// wait says what a queued request waits for.
+func wait(q *client.Queue) string {
+	switch {
+	case q == nil:
+		return "queued"
+	case q.For == "session":
+		return "queued for its session's earlier turn"
+	case q.Position > 0:
+		return fmt.Sprintf("queued, position %d", q.Position)
+	}
+	return "queued"
+}
+
+// needs is what a receipt tells, in words.
+func needs(r *cgroup.Receipt) []string {
+	if r == nil {
+		return nil
+	}
+	var out []string
+	if r.MemoryPeakBytes != nil {
+		out = append(out, memoryOf(*r.MemoryPeakBytes, r.MemoryMaxBytes))
+	}
+	if r.PidsPeak != nil {
+		out = append(out, pidsOf(*r.PidsPeak, r.PidsMax))
+	}
+	if r.CPUUserUsec != nil && r.CPUSystemUsec != nil {
+		out = append(out, "cpu "+seconds(time.Duration(*r.CPUUserUsec+*r.CPUSystemUsec)*time.Microsecond))
+	}
+	if r.IOReadBytes != nil && r.IOWriteBytes != nil && *r.IOReadBytes+*r.IOWriteBytes > 0 {
+		out = append(out, fmt.Sprintf("io %s read, %s written", config.Size(int64(*r.IOReadBytes)), config.Size(int64(*r.IOWriteBytes))))
+	}
+	return out
+}
+
+func memoryOf(used uint64, most *uint64) string {
+	if most == nil {
+		return "memory " + config.Size(int64(used))
+	}
+	return fmt.Sprintf("memory %s of %s", config.Size(int64(used)), config.Size(int64(*most)))
+}
+
+func pidsOf(used uint64, most *uint64) string {
+	if most == nil {
+		return fmt.Sprintf("%d pids", used)
+	}
+	return fmt.Sprintf("%d of %d pids", used, *most)
+}
+
+// seconds has one decimal from one to ten.
+func seconds(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	if d < 10*time.Second {
+		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s"
+	}
+	return age(d)
+}
+
+// spent is what an answer cost, in words.
+func spent(usage, price json.RawMessage) []string {
+	var out []string
+	var u struct {
+		Prompt     *int64 `json:"prompt_tokens"`
+		Completion *int64 `json:"completion_tokens"`
+	}
+	if len(usage) > 0 && json.Unmarshal(usage, &u) == nil && u.Prompt != nil && u.Completion != nil {
+		out = append(out, fmt.Sprintf("%d + %d tokens", *u.Prompt, *u.Completion))
+	}
+	var c struct {
+		USD *float64 `json:"usd"`
+	}
+	if len(price) > 0 && json.Unmarshal(price, &c) == nil && c.USD != nil {
+		out = append(out, "$"+strconv.FormatFloat(*c.USD, 'f', 4, 64))
+	}
+	return out
+}
+
+// ending is the last line about a run: why and when it ended, and what it needed.
+func ending(r client.Run, more ...string) string {
+	first := string(r.Cause)
+	if first == "" {
+		first = string(r.State)
+	}
+	if d, ok := lasted(r); ok {
+		first += " after " + seconds(d)
+	}
+	parts := append([]string{first}, needs(r.Receipt)...)
+	return strings.Join(append(parts, more...), ", ")
+}
+
+// lasted is how long a run's processes lived.
+func lasted(r client.Run) (time.Duration, bool) {
+	if r.Started == nil || r.Ended == nil {
+		return 0, false
+	}
+	return r.Ended.Sub(*r.Started), true
+}
+
+// living is how a run is that has not ended.
+func living(r client.Run) string {
+	parts := []string{string(r.State)}
+	if r.Started != nil {
+		parts[0] += " for " + seconds(time.Since(*r.Started))
+	}
+	if u := r.Usage; u != nil {
+		if u.Stalled {
+			parts = append(parts, "stalled")
+		}
+		memory, pids, _ := capsOf(r)
+		if u.Memory != nil {
+			parts = append(parts, memoryOf(*u.Memory, memory))
+		}
+		if u.Pids != nil {
+			parts = append(parts, pidsOf(*u.Pids, pids))
+		}
+		if u.CPUCores != nil {
+			parts = append(parts, fmt.Sprintf("cpu %.1f", *u.CPUCores))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
