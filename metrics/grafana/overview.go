@@ -16,14 +16,15 @@ func overview() Dashboard {
 
 func health() []Panel {
 	return []Panel{
+		number(3, "Status", "What /health says of the worst daemon. Wedged, not ready: the runbooks of those names.",
+			unit("short").yellow(1).red(2).say(map[string]string{"0": "ready", "1": "not ready", "2": "wedged", "3": "wedged"}),
+			query{`2 * max(penstock_wedged{@}) + 1 - min(penstock_ready{@})`, "status"}),
 		number(3, "Answers", "Daemons whose metrics Prometheus could read at the last scrape, as a part of all. Below 100 %: runbook PenstockDown.",
 			unit("percentunit").upTo(1).whole(), query{`avg(up{@} and on (job, instance) present_over_time(penstock_build_info{@}[$__range]))`, "up"}),
 		number(3, "Up for", "Since the youngest daemon was started. A short time that nobody asked for: runbook PenstockRestarting.",
 			unit("s").whole(), query{`min(time() - (process_start_time_seconds{@} and on (job, instance) penstock_build_info))`, "up for"}),
 		number(3, "Groups left", "Groups of ended runs that could not be removed yet, so their slots are not given away. Above 0: runbook PenstockGroupsLeaked.",
 			unit("short").red(1), query{`sum(penstock_groups_leaked{@})`, "leaked"}),
-		number(3, "Stalled", "Live runs without output, processor time and I/O: they wait for a model, or for ever.",
-			unit("short").yellow(1), query{`sum(penstock_runs_stalled{@})`, "stalled"}),
 		number(3, "Failed", "Part of the runs that ended in the time shown for another cause than completed, cancelled and client_gone.",
 			unit("percentunit").yellow(0.1).red(0.5), query{`sum(` + within(`penstock_runs_finished_total{@,`+failure+`}`) + `) / sum(` + within(`penstock_runs_finished_total{@}`) + `)`, "failed"}),
 		number(3, "Refused", "Requests refused at admission in the time shown: nothing was started for them.",
@@ -35,8 +36,10 @@ func health() []Panel {
 
 func running() []Panel {
 	return []Panel{
-		graph(8, "Live runs", "Runs that are live, by backend. Each holds a slot until its group is gone.",
-			unit("short").stack(), query{`sum by (backend) (penstock_runs_active{@})`, "{{backend}}"}),
+		graph(8, "Live runs", "Runs that are live, by backend, and how many of them have shown no output, processor time and I/O for 30 s.",
+			unit("short").stack().bound("stalled"),
+			query{`sum by (backend) (penstock_runs_active{@})`, "{{backend}}"},
+			query{`sum(penstock_runs_stalled{@})`, "stalled"}),
 		graph(8, "Ends, by cause", "Runs that ended in each interval, by the cause of their end. What each means is on the page Why runs end.",
 			unit("short").bar(), query{perBar("cause", `penstock_runs_finished_total{@}`), "{{cause}}"}),
 		graph(8, "Time to first output", "From the process's start to its first event: the CLI's own start and the model's first token.",
@@ -52,12 +55,16 @@ func running() []Panel {
 
 func caps() []Panel {
 	return []Panel{
-		graph(12, "Memory: used, reserved, budget", "What all runs use now, what their limits reserve, and the budget. A run starts only if its reservation fits below the budget.",
+		graph(8, "Slots", "Runs that hold a slot, and how many may. A slot is free again when the run's group is gone.",
+			unit("short").bound("at most"),
+			query{`sum(penstock_reserved_runs{@})`, "taken"},
+			query{`sum(penstock_budget_runs{@})`, "at most"}),
+		graph(8, "Memory: used, reserved, budget", "What all runs use now, what their limits reserve, and the budget. A run starts only if its reservation fits below the budget.",
 			unit("bytes").bound("budget"),
-			query{`sum(penstock_cgroup_memory_bytes{@})`, "used"},
+			query{`sum(penstock_cgroup_tree_memory_bytes{@})`, "used"},
 			query{`sum(penstock_reserved_memory_bytes{@})`, "reserved"},
 			query{`sum(penstock_budget_memory_bytes{@})`, "budget"}),
-		graph(12, "Peak memory of ended runs, part of their limit", "How close runs came to memory_max. A p95 near 100 % is a limit that will kill; one below 25 % is memory nobody else could use.",
+		graph(8, "Peak memory of ended runs, part of their limit", "How close runs came to memory_max. A p95 near 100 % is a limit that will kill; one below 25 % is memory nobody else could use.",
 			unit("percentunit").upTo(1), quantiles("backend", "{{backend}}", "penstock_run_memory_peak_ratio", "@")...),
 		graph(8, "Memory of live runs", "Memory of the live runs' groups, by backend.",
 			unit("bytes").stack(), query{`sum by (backend) (penstock_cgroup_memory_bytes{@})`, "{{backend}}"}),
@@ -72,11 +79,13 @@ func caps() []Panel {
 
 func waiting() []Panel {
 	return []Panel{
-		graph(8, "Waiting", "Requests that wait for a slot, by client.",
+		graph(6, "Waiting", "Requests that wait for a slot, by client.",
 			unit("short").stack(), query{`sum by (client) (penstock_queue_waiting{@})`, "{{client}}"}),
-		graph(8, "Time to a slot, p95", "How long admitted requests had waited, by client. Those still waiting are not in it.",
+		graph(6, "Oldest wait", "How long the request that waits longest has waited. At queue.max_wait it is refused.",
+			unit("s"), query{`max by (instance) (penstock_queue_oldest_wait_seconds{@})`, "{{instance}}"}),
+		graph(6, "Time to a slot, p95", "How long admitted requests had waited, by client. Those still waiting are not in it.",
 			unit("s"), quantiles("client", "{{client}}", "penstock_queue_wait_seconds", "@")[1:]...),
-		graph(8, "Refusals", "Requests refused in each interval, by client and reason; the client was told when to come again.",
+		graph(6, "Refusals", "Requests refused in each interval, by client and reason; the client was told when to come again.",
 			unit("short").bar(), query{perBar("client, reason", `penstock_admission_refused_total{@}`), "{{client}}: {{reason}}"}),
 	}
 }
@@ -93,13 +102,15 @@ func daemon() []Panel {
 			unit("s"),
 			query{quantiles("", "", "penstock_run_spawn_seconds", "@")[1].expr, "start"},
 			query{quantiles("", "", "penstock_run_teardown_seconds", "@")[1].expr, "end"}),
-		graph(6, "Open files of the daemon", "File descriptors of the daemon's process. Near its limit (process_max_fds) it can start nothing: runbook PenstockFewFilesLeft.",
-			unit("short"), query{`process_open_fds{@} and on (job, instance) penstock_build_info`, "{{instance}}"}),
-		graph(6, "Goroutines", "A number that only ever rises is a leak: report it, with /debug/pprof/goroutine of the admin socket.",
-			unit("short"), query{`go_goroutines{@} and on (job, instance) penstock_build_info`, "{{instance}}"}),
+		graph(6, "Open files, goroutines", "Of the daemon's own process. One that only ever rises is a leak. Few files left: runbook PenstockFewFilesLeft.",
+			unit("short"),
+			query{`sum(process_open_fds{@} and on (job, instance) penstock_build_info)`, "open files"},
+			query{`sum(go_goroutines{@} and on (job, instance) penstock_build_info)`, "goroutines"}),
 		graph(6, "Time of /health, p95", "From the request to the end of its reply. It answers from memory: tens of milliseconds are a host out of processors.",
 			unit("s"), quantiles("", "", "penstock_http_request_duration_seconds", `@,route="/health"`)[1]),
-		graph(6, "Bytes streamed", "Bytes written per second to event streams, counted when a stream ends.",
+		graph(6, "Bytes streamed", "Bytes written per second to event streams.",
 			unit("Bps"), query{`sum(rate(penstock_stream_bytes_total{@}[$__rate_interval]))`, "bytes"}),
+		graph(6, "Removed groups the kernel keeps", "Groups that are removed and still held for pages charged to them. Each costs some kernel memory; they go when it is short.",
+			unit("short"), query{`sum(penstock_cgroup_tree_dying_groups{@})`, "dying"}),
 	}
 }
