@@ -18,6 +18,9 @@ func lookSubtree(_ context.Context, here place, o Options) (prospect, error) {
 	if here.mount.readOnly {
 		return prospect{}, readOnly(here)
 	}
+	if p, ok := lookInherited(here, o.Name); ok {
+		return p, nil
+	}
 	p, err := lookBelow(here, here.own, o.Name)
 	top, ok := containerRoot(here)
 	if !ok || (err == nil && p.strictly() == nil) {

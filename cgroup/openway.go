@@ -30,6 +30,9 @@ type site struct {
 	path string // the root
 	// parent is our own group where the root is made below it, else "".
 	parent string
+	// inherited is a root that this very process has made, before it executed
+	// another program or opened it once more.
+	inherited bool
 }
 
 // ways are in the order of Open.

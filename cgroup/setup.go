@@ -52,7 +52,9 @@ func setUp(ctx context.Context, here place, s site, source string, o Options) (_
 
 // makeRoot makes the subtree; one that is there was left by a daemon before us.
 func (r *Root) makeRoot(s site) error {
-	if s.parent != "" {
+	if s.inherited {
+		r.laterAsInherited(s)
+	} else if s.parent != "" {
 		err := unix.Mkdir(r.path, 0o755)
 		if errors.Is(err, unix.EEXIST) {
 			// Refuse a live one before there is anything to take back.
@@ -118,14 +120,18 @@ func (r *Root) enableAt(path string) error {
 	if len(done) == 0 {
 		return nil
 	}
-	r.later(step{"disable controllers", func(context.Context) error {
-		names, err := children(path)
-		if err != nil || slices.ContainsFunc(names, func(n string) bool { return !r.owns(path + "/" + n) }) {
+	r.later(r.disableAt(path, done))
+	return nil
+}
+
+func (r *Root) disableAt(path string, names []string) step {
+	return step{"disable controllers", func(context.Context) error {
+		groups, err := children(path)
+		if err != nil || slices.ContainsFunc(groups, func(n string) bool { return !r.owns(path + "/" + n) }) {
 			return err
 		}
-		return disable(path, done)
-	}})
-	return nil
+		return disable(path, names)
+	}}
 }
 
 func (r *Root) owns(path string) bool {

@@ -13,7 +13,8 @@ import (
 // from the first byte, which brings the watcher's machine to where the other
 // daemon's was. The error wraps fs.ErrNotExist when the run's group is gone.
 func (m *Manager) adopt(d *directory, record Record, l *will, b backend.Backend) (_ *Run, err error) {
-	record.State = Running
+	record.State, record.Durable = Running, true
+	record.Adopted++
 	r := newRun(record, m.log)
 	r.stall, r.fingerprint = l.Stall, l.Fingerprint
 	w := &watcher{run: r, manager: m, spec: l.spec(record, b), will: l, release: func() {}, gone: func() {}, adopted: true}
@@ -39,6 +40,9 @@ func (m *Manager) adopt(d *directory, record Record, l *will, b backend.Backend)
 	}, l.Leader, started)
 	if err != nil {
 		return nil, err
+	}
+	if err := d.save(record); err != nil {
+		m.log.Warn("adoption not recorded", "run", r.id, "err", err)
 	}
 	gone := m.o.Adopted(record)
 	w.gone, w.spawned = sync.OnceFunc(func() { gone(r.Record()) }), started

@@ -23,6 +23,7 @@ type Run struct {
 	stop  chan struct{} // End was called
 	ready chan struct{} // dir, replay and outputs are set, or there will be none
 	ended chan struct{}
+	left  chan struct{} // for the next daemon to adopt; ended stays open
 	done  chan struct{} // OnGone was called: nothing of it is left to wait for
 
 	dir     *directory  // nil: never got one
@@ -50,7 +51,7 @@ func newRun(r Record, log *slog.Logger) *Run {
 	return &Run{
 		id: r.ID, record: r, log: log.With("run", r.ID),
 		stop: make(chan struct{}), ready: make(chan struct{}),
-		ended: make(chan struct{}), done: make(chan struct{}),
+		ended: make(chan struct{}), left: make(chan struct{}), done: make(chan struct{}),
 	}
 }
 
@@ -82,6 +83,10 @@ func (r *Run) Record() Record {
 // Ended is closed when the verdict and the record are final: the tree is gone,
 // or was given up and reported, or was never started.
 func (r *Run) Ended() <-chan struct{} { return r.ended }
+
+// Left is closed when the run lives on without this daemon (Manager.Leave).
+// Ended then stays open.
+func (r *Run) Left() <-chan struct{} { return r.left }
 
 // Verdict is valid after Ended.
 func (r *Run) Verdict() spawn.Verdict {

@@ -130,6 +130,7 @@ func (m *Manager) register(s Spec) (*Run, error) {
 	r := newRun(Record{
 		ID: s.ID, Object: object, State: Waiting, Client: s.Client, Backend: s.Backend.Name(), Model: s.Model,
 		Session: s.Session, Created: time.Now(), Limits: s.Limits, EnforcedBy: m.enforced, Metadata: s.Metadata,
+		Durable: s.Durable,
 	}, m.log)
 	r.stall = s.Stall
 	if s.Durable {
@@ -182,6 +183,16 @@ func (m *Manager) finished(size int64) {
 	}
 }
 
+// refuse takes no more runs.
+func (m *Manager) refuse() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closing {
+		m.closing = true
+		close(m.ending)
+	}
+}
+
 // removeWait is how long the removal of a group is waited for whose run has
 // ended: with a process no signal reaches in it, that may never come.
 const removeWait = 5 * time.Second
@@ -190,19 +201,21 @@ const removeWait = 5 * time.Second
 // until their groups are gone: under ctx, and not long once all have ended. The
 // error names those that weren't.
 func (m *Manager) End(ctx context.Context, why spawn.Cause) error {
-	m.mu.Lock()
-	if !m.closing {
-		m.closing = true
-		close(m.ending)
-	}
-	m.mu.Unlock()
+	m.refuse()
 	runs := m.all()
 	for _, r := range runs {
 		r.End(why)
 	}
+	return awaitDone(ctx, runs)
+}
+
+// awaitDone waits under ctx until all have ended or were left, and then not long
+// for what is still there of them.
+func awaitDone(ctx context.Context, runs []*Run) error {
 	for _, r := range runs {
 		select {
 		case <-r.ended:
+		case <-r.left:
 		case <-ctx.Done():
 		}
 	}
@@ -227,14 +240,18 @@ func (m *Manager) End(ctx context.Context, why spawn.Cause) error {
 // Close ends what End has not, stops the manager's own work and gives the
 // state directory free. Call it once.
 func (m *Manager) Close(ctx context.Context) error {
-	err := m.End(ctx, spawn.ShuttingDown)
+	return errors.Join(m.End(ctx, spawn.ShuttingDown), m.rest(), m.state.close())
+}
+
+// rest stops the manager's own work.
+func (m *Manager) rest() error {
 	close(m.quit)
 	m.chores.Wait()
 	m.saveAgain()
-	if m.notifier != nil {
-		err = errors.Join(err, m.notifier.close())
+	if m.notifier == nil {
+		return nil
 	}
-	return errors.Join(err, m.state.close())
+	return m.notifier.close()
 }
 
 func (m *Manager) all() []*Run {

@@ -34,7 +34,7 @@ func (m *Manager) ProbeVersion(ctx context.Context, argv []string, env []string)
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	printed, err := m.capture(ctx, append(argv[:len(argv):len(argv)], "--version"), env)
+	printed, err := m.capture(ctx, "/", append(argv[:len(argv):len(argv)], "--version"), env)
 	if err != nil {
 		return "", fmt.Errorf("probe version: %s: %w", argv[0], err)
 	}
@@ -54,15 +54,31 @@ func (m *Manager) ProbeVersion(ctx context.Context, argv []string, env []string)
 	return "", fmt.Errorf("probe version: %s: printed nothing", argv[0])
 }
 
+// Try runs a program in a group of its own, where the daemon works, and gives what it prints, 4 KiB at
+// most; its exit status is 0 when there is no error. It takes up to ten seconds.
+func (m *Manager) Try(ctx context.Context, argv, env []string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	printed, err := m.capture(ctx, dir, argv, env)
+	if err != nil {
+		return "", fmt.Errorf("try %s: %w", argv[0], err)
+	}
+	return strings.TrimSpace(printed), nil
+}
+
 // capture runs a program and gives the first bytes of what it prints.
-func (m *Manager) capture(ctx context.Context, argv, env []string) (string, error) {
+func (m *Manager) capture(ctx context.Context, dir string, argv, env []string) (string, error) {
 	in, out, err := outputPipe()
 	if err != nil {
 		return "", err
 	}
 	defer in.Close()
 	p, err := m.spawner.Start(ctx, spawn.Command{
-		ID: "probe_" + ulid.Make().String(), Argv: argv, Env: env, Dir: "/", Stdout: out, Stderr: out,
+		ID: "probe_" + ulid.Make().String(), Argv: argv, Env: env, Dir: dir, Stdout: out, Stderr: out,
 		Limits: spawn.Resources(spawn.Limits{MemoryMax: probeMemory, PidsMax: probePids}),
 	})
 	out.Close()
@@ -95,6 +111,8 @@ func (m *Manager) capture(ctx context.Context, argv, env []string) (string, erro
 		return "", fmt.Errorf("no answer within %s", probeTime)
 	case o.Exit.Code > 0:
 		return "", fmt.Errorf("exit status %d: %s", o.Exit.Code, strings.TrimSpace(string(data)))
+	case o.Exit.Signal != 0 && len(data) < probeOutput:
+		return "", fmt.Errorf("ended by %s: %s", unix.SignalName(o.Exit.Signal), strings.TrimSpace(string(data)))
 	}
 	return strings.ToValidUTF8(string(data), "\uFFFD"), nil
 }

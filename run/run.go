@@ -120,6 +120,9 @@ type Record struct {
 	OutputBytes int64                 `json:"output_bytes"` // stdout and stderr
 	Survived    int                   `json:"processes_after_leader,omitempty"`
 	Metadata    json.RawMessage       `json:"metadata,omitempty"`
+	// Durable says that it outlives its daemon, and Adopted how many took it over.
+	Durable bool `json:"durable,omitempty"`
+	Adopted int  `json:"adopted,omitempty"`
 }
 
 // Observer is told of each step; metrics implements it. Calls are made from

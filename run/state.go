@@ -31,6 +31,16 @@ func Hold(dir string) (*Lock, error) {
 	return &Lock{s}, nil
 }
 
+// Inherit is Hold with the lock that Manager.Leave has left; f is the Lock's to
+// close, also when it fails.
+func Inherit(dir string, f *os.File) (*Lock, error) {
+	s, err := inheritState(dir, f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &Lock{s}, nil
+}
+
 // Close gives the directory free. After Open took the lock it is the Manager's
 // to close.
 func (l *Lock) Close() error { return l.state.close() }
@@ -47,9 +57,42 @@ func (o Options) hold() (*state, error) {
 	return o.Lock.state, nil
 }
 
-// openState makes the directory (0700), proves that it can be written and
-// takes its lock. The error names the other daemon where there is one.
+// openState also takes the lock. The error names the other daemon where there
+// is one.
 func openState(dir string) (*state, error) {
+	s, err := makeState(dir)
+	if err == nil {
+		err = s.take()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// inheritState takes a lock that f holds already.
+func inheritState(dir string, f *os.File) (*state, error) {
+	s, err := makeState(dir)
+	if err != nil {
+		return nil, err
+	}
+	named, err := os.Lstat(s.lockPath())
+	if err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	held, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	if !os.SameFile(named, held) {
+		return nil, fmt.Errorf("state directory: %s: the lock that was left to us is another directory's", dir)
+	}
+	s.lock = f
+	return s, s.hold()
+}
+
+// makeState makes the directory (0700) and proves that it can be written.
+func makeState(dir string) (*state, error) {
 	if dir == "" || !filepath.IsAbs(dir) {
 		return nil, fmt.Errorf("state directory: %q: not an absolute path (hint: set state_dir)", dir)
 	}
@@ -65,12 +108,10 @@ func openState(dir string) (*state, error) {
 	if err := probeWrite(dir); err != nil {
 		return nil, unwritable(dir, err)
 	}
-	if err := s.take(); err != nil {
-		return nil, err
-	}
 	return s, nil
 }
 
+func (s *state) lockPath() string { return filepath.Join(s.dir, "lock") }
 func (s *state) runs() string     { return filepath.Join(s.dir, "runs") }
 func (s *state) sessions() string { return filepath.Join(s.dir, "sessions") }
 
@@ -106,14 +147,21 @@ func probeWrite(dir string) error {
 // take locks the directory with flock(2): the lock goes with the process,
 // however it ends. The file tells the holder's pid.
 func (s *state) take() error {
-	path := filepath.Join(s.dir, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(s.lockPath(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return unwritable(s.dir, err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	s.lock = f
+	if err := s.hold(); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	return nil
+}
+
+func (s *state) hold() error {
+	f := s.lock
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		defer f.Close()
 		return fmt.Errorf("state directory: %s: in use by another daemon (pid %s): stop it or set another state_dir", s.dir, holder(f))
 	}
 	if err == nil {
@@ -123,9 +171,8 @@ func (s *state) take() error {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("state directory: lock %s: %w", path, err), f.Close())
+		return fmt.Errorf("state directory: lock %s: %w", s.lockPath(), err)
 	}
-	s.lock = f
 	return nil
 }
 

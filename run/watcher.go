@@ -163,6 +163,11 @@ func (w *watcher) watch() {
 	w.speaker.say(w.parse.machine.Open())
 	for {
 		grown := w.run.grown.wait()
+		if isClosed(w.run.left) {
+			deadline()
+			w.depart()
+			return
+		}
 		ended := isClosed(w.process.Ended())
 		if w.advance(ended) {
 			continue
@@ -172,6 +177,7 @@ func (w *watcher) watch() {
 		}
 		select {
 		case <-grown:
+		case <-w.run.left:
 		case <-w.process.Ended():
 		}
 	}
@@ -184,6 +190,14 @@ func (w *watcher) watch() {
 	}
 	close(w.run.done)
 	w.manager.finished(w.run.Record().OutputBytes)
+}
+
+// depart leaves a run that lives on as a killed daemon would: its will is
+// written, and said tells what its CLI was told.
+func (w *watcher) depart() {
+	w.letGo()
+	w.release()
+	close(w.run.done)
 }
 
 // deadline returns what takes the timer back.

@@ -42,10 +42,16 @@ func (d *daemon) chat(w *reply, r *http.Request) error {
 	if j == own {
 		after = -1 // a run that begins now has no events seen before: the header is of another stream
 	}
-	if q.Stream {
-		return d.stream(w, x, r.Context(), j, q.IncludeUsage, after)
+	ctx := r.Context()
+	if j.durable {
+		var release func()
+		ctx, release = d.attached(ctx)
+		defer release()
 	}
-	return d.collect(w, x, r.Context(), j)
+	if q.Stream {
+		return d.stream(w, x, ctx, j, q.IncludeUsage, after)
+	}
+	return d.collect(w, x, ctx, j)
 }
 
 func withRun(err error, id string) error {

@@ -116,7 +116,9 @@ func (p *padding) wait(ctx context.Context, what <-chan struct{}) error {
 
 // failed is a request without an answer; one that its client left ends the run.
 func (p *padding) failed(ctx context.Context, x *exchange, j *job, record run.Record, err error) error {
-	if ctx.Err() != nil {
+	if isHandedOver(ctx) {
+		err = handedOver(j.id)
+	} else if ctx.Err() != nil {
 		if !j.durable {
 			j.cancel(err)
 		}

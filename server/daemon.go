@@ -37,6 +37,9 @@ type daemon struct {
 	draining atomic.Bool
 	base     context.Context // durable jobs live in it
 	endBase  context.CancelCauseFunc
+	reading  context.Context // who reads a durable run is attached while it lasts
+	// endReading has errHandedOver.
+	endReading context.CancelCauseFunc
 	// background are the sampler, the probe and the reader of new tokens.
 	background     sync.WaitGroup
 	stopBackground context.CancelFunc
@@ -61,6 +64,7 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	d.metrics.Reaped(d.spawner.Swept().Processes)
 	d.metrics.Watch(metrics.Sources{Snapshot: d.runs.Snapshot, Admission: d.gate.Stats, Isolation: d.spawner.Isolation, Health: d.judge})
 	d.base, d.endBase = context.WithCancelCause(context.Background())
+	d.reading, d.endReading = context.WithCancelCause(context.Background())
 	d.restore()
 	d.startBackground(o)
 	return d, nil
@@ -82,6 +86,7 @@ func (d *daemon) close(ctx context.Context) error {
 	d.stopBackground()
 	d.background.Wait()
 	d.endBase(errDaemonEnds)
+	d.endReading(nil)
 	var errs []error
 	if err := d.runs.Close(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("close runs: %w", err))

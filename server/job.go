@@ -93,12 +93,17 @@ func (d *daemon) launch(ctx context.Context, j *job, s run.Spec) {
 	}
 }
 
-// attend sees a run to its end, or ends it with ctx.
+// attend sees a run to its end, or ends it with ctx, unless it is left to
+// another daemon.
 func (d *daemon) attend(ctx context.Context, r *run.Run) {
 	select {
 	case <-ctx.Done():
 		r.End(endCause(ctx))
-		<-r.Ended()
+	case <-r.Left():
+	case <-r.Ended():
+	}
+	select {
+	case <-r.Left():
 	case <-r.Ended():
 	}
 }

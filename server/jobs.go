@@ -2,7 +2,9 @@ package server
 
 import (
 	"crypto/sha256"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 )
 
@@ -98,6 +100,12 @@ func (s *jobs) get(id string) (*job, bool) {
 	defer s.mu.Unlock()
 	j, ok := s.byID[id]
 	return j, ok
+}
+
+func (s *jobs) all() []*job {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.byID))
 }
 
 // queued are the jobs that wait for their run.

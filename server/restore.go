@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"os"
 
 	"penstock/admit"
 	"penstock/backend"
@@ -15,7 +16,7 @@ import (
 func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	c := d.config
 	// Before the groups: what another daemon runs in them would be swept.
-	lock, err := run.Hold(c.StateDir)
+	lock, err := hold(c.StateDir, o.Lock)
 	if err != nil {
 		return err
 	}
@@ -49,6 +50,13 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 		return errors.Join(err, d.spawner.Close(context.WithoutCancel(ctx)))
 	}
 	return nil
+}
+
+func hold(dir string, left *os.File) (*run.Lock, error) {
+	if left == nil {
+		return run.Hold(dir)
+	}
+	return run.Inherit(dir, left)
 }
 
 func (a agents) adapter(name string) (backend.Backend, bool) {

@@ -101,7 +101,16 @@ func (d *daemon) runEvents(w *reply, r *http.Request) error {
 		return s.open("run " + id)
 	}
 	defer d.streaming(w)()
-	if err := s.follow(r.Context(), x, found, false); err != nil {
+	ctx := r.Context()
+	if found.Record().Durable {
+		var release func()
+		ctx, release = d.attached(ctx)
+		defer release()
+	}
+	if err := s.follow(ctx, x, found, false); err != nil {
+		if isHandedOver(ctx) {
+			return s.fail(x, handedOver(id))
+		}
 		x.cause, x.err = "reader_gone", err
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"penstock/config"
@@ -21,7 +22,12 @@ type Options struct {
 	Ready   func(addrs []net.Addr) // called once when requests are served
 	// Beat is called about once a second while Run serves; it must not block.
 	Beat      func(Beat)
-	Listeners []net.Listener // from systemd; they win over Config.Listen
+	Listeners []net.Listener // from systemd, or of a predecessor; they win over Config.Listen
+	// Unlink removes the paths of Listeners at the end, as of those that Run opens.
+	Unlink bool
+	Lock   *os.File // of the state directory, from Left; nil is to be taken
+	// Handover, where not nil, makes Run return *Left when it is asked for.
+	Handover *Handover
 	// Tokens brings new tokens while Run serves; nil is never. Requests that
 	// come after one was received are held to it. An empty list, and any where
 	// there were none at the start, is not taken: who may come in without a
@@ -37,7 +43,7 @@ const (
 
 // Run serves until ctx ends, then drains for c.DrainTimeout, ends every run
 // and returns nil. An error means that it could not start, could not go on
-// serving, or could not end every run.
+// serving, or could not end every run; or it is *Left, after a handover.
 func Run(ctx context.Context, c config.Config, o Options) error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -60,6 +66,7 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 		closeAll(listeners)
 		return err
 	}
+	keepPaths(o.Listeners, !o.Unlink)
 	srv := d.httpServer()
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
@@ -69,23 +76,47 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 	if o.Ready != nil {
 		o.Ready(addrs(listeners))
 	}
-	var serveErr error
 	pending := len(listeners)
-	select {
-	case <-ctx.Done():
-	case serveErr = <-failed:
+	left, serveErr := d.serve(ctx, srv, listeners, failed, o.Handover)
+	if serveErr != nil {
 		pending--
-		serveErr = fmt.Errorf("serve: %w", serveErr)
 	}
-	endErr := d.shutdown(srv, o.Force, context.Cause(ctx))
+	var endErr error
+	if left == nil {
+		endErr = d.shutdown(srv, o.Force, context.Cause(ctx))
+	}
 	for range pending {
 		<-failed // Serve returns as soon as the server is closed
+	}
+	if left != nil {
+		return left
 	}
 	err = errors.Join(serveErr, endErr)
 	if err == nil {
 		d.log.Info("stopped", "uptime", time.Since(d.begun).Round(time.Second).String())
 	}
 	return err
+}
+
+// serve waits for the reason to end: a handover that has left everything, a
+// listener that failed, or ctx.
+func (d *daemon) serve(ctx context.Context, srv *http.Server, listeners []net.Listener, failed <-chan error, h *Handover) (*Left, error) {
+	var asked <-chan struct{}
+	if h != nil {
+		asked = h.Asked
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case err := <-failed:
+			return nil, fmt.Errorf("serve: %w", err)
+		case <-asked:
+			if left := d.handOver(ctx, srv, listeners, h); left != nil {
+				return left, nil
+			}
+		}
+	}
 }
 
 func (d *daemon) httpServer() *http.Server {

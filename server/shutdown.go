@@ -21,11 +21,7 @@ const (
 // drain timeout or until force ends, ends the rest, and closes. Health and
 // streams are served until the end.
 func (d *daemon) shutdown(srv *http.Server, force context.Context, cause error) error {
-	d.log.Info("draining", "timeout", d.config.DrainTimeout.String(), "running", d.gate.Stats().Running, "cause", fmt.Sprint(cause))
-	d.draining.Store(true)
-	d.jobs.close()
-	d.gate.Drain()
-
+	d.standDown(fmt.Sprint(cause))
 	idle := make(chan struct{})
 	go func() {
 		d.jobs.live.Wait()
@@ -58,6 +54,14 @@ func (d *daemon) shutdown(srv *http.Server, force context.Context, cause error) 
 	defer cancelClose()
 	errs = append(errs, d.close(closing))
 	return errors.Join(errs...)
+}
+
+// standDown takes no more work; who waits for a slot is told.
+func (d *daemon) standDown(cause string) {
+	d.log.Info("draining", "timeout", d.config.DrainTimeout.String(), "running", d.gate.Stats().Running, "cause", cause)
+	d.draining.Store(true)
+	d.jobs.close()
+	d.gate.Drain()
 }
 
 // lastReplies lets every reply that has begun come to its end, then closes all

@@ -33,7 +33,7 @@ func (d *daemon) stream(w *reply, x *exchange, ctx context.Context, j *job, incl
 	s := &stream{sse: sse{w: w}, includeUsage: includeUsage, after: after}
 	defer d.streaming(w)()
 	if err := s.await(ctx, j); err != nil {
-		return s.gone(x, j, err)
+		return s.gone(ctx, x, j, err)
 	}
 	if j.err != nil {
 		e := notStarted(j.id, j.err)
@@ -43,7 +43,7 @@ func (d *daemon) stream(w *reply, x *exchange, ctx context.Context, j *job, incl
 		return s.fail(x, e)
 	}
 	if err := s.follow(ctx, x, j.run, !j.durable); err != nil {
-		return s.gone(x, j, err)
+		return s.gone(ctx, x, j, err)
 	}
 	return nil
 }
@@ -58,8 +58,15 @@ func (d *daemon) streaming(w *reply) (end func()) {
 	}
 }
 
-// gone is a client that left or stopped reading.
-func (s *stream) gone(x *exchange, j *job, err error) error {
+// gone is a client that left or stopped reading, or one that is to come again.
+func (s *stream) gone(ctx context.Context, x *exchange, j *job, err error) error {
+	if isHandedOver(ctx) {
+		e := handedOver(j.id)
+		if !s.w.begun() {
+			return e
+		}
+		return s.fail(x, e)
+	}
 	if !j.durable {
 		j.cancel(err)
 	}

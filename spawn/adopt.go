@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
+	"strings"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -78,10 +80,29 @@ func findLeader(g *cgroup.Group, pid int) (leader, error) {
 		return nil, err
 	}
 	pids, err := g.Procs()
-	if err == nil && slices.Contains(pids, pid) {
-		return foundling{pid, f}, nil
+	inside := err == nil && slices.Contains(pids, pid)
+	switch {
+	// Born before this process executed its successor. A zombie isn't listed in
+	// its group any more, but still says where it was (cgroups(7)).
+	case isChild(f) && (inside || wasIn(pid, g.ID())):
+		return adoptChild(pid, f)
+	case inside:
+		return &foundling{number: pid, pidfd: f}, nil
 	}
 	return absent{}, errors.Join(err, f.Close())
+}
+
+func adoptChild(pid int, pidfd *os.File) (leader, error) {
+	proc, err := os.FindProcess(pid)
+	if err = errors.Join(err, pidfd.Close()); err != nil {
+		return nil, err
+	}
+	return child{proc}, nil
+}
+
+func wasIn(pid int, id string) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	return err == nil && strings.HasSuffix(unifiedPath(string(text)), "/"+id)
 }
 
 // EndUnclaimed ends the leftovers that nobody has claimed.

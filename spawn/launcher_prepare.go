@@ -37,6 +37,11 @@ func (l *launcher) prepare(procs string) error {
 	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("close_range: mark inherited descriptors close-on-exec: %w", err)
 	}
+	// So would a mask of signals, such as a daemon has that was executed by its
+	// predecessor (Successor.Hold); a CLI deaf to SIGTERM would be killed.
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil); err != nil {
+		return fmt.Errorf("unblock signals: %w", err)
+	}
 	var err error
 	if l.seal.noFile, err = noFileLimit(); err != nil {
 		return err

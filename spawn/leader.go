@@ -1,7 +1,7 @@
 package spawn
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -17,21 +17,36 @@ type leader interface {
 	pid() int
 	// signal does nothing to one that is gone, or to a later one with its number.
 	signal(syscall.Signal) error
-	// wait returns once it is gone. Called once.
-	wait() (Exit, error)
+	// await returns once it is gone, or with ctx's error when that ends first.
+	// Called once.
+	await(ctx context.Context) error
+	// reap takes its exit status, after await: nobody else can then.
+	reap() (Exit, error)
 }
 
-// child is a leader born here.
+// child is a leader born here, in this life of the process or in the one before
+// its last execve(2).
 type child struct{ proc *os.Process }
 
 func (c child) pid() int                        { return c.proc.Pid }
 func (c child) signal(sig syscall.Signal) error { return c.proc.Signal(sig) }
 
-func (c child) wait() (Exit, error) {
-	pollErr := awaitChild(c.proc.Pid) // else a thread waits in wait4(2)
+// await leaves it a zombie.
+func (c child) await(ctx context.Context) error {
+	err := awaitChild(ctx, c.proc.Pid)
+	for err != nil && ctx.Err() == nil {
+		// No descriptor to be had: a thread waits, whatever ctx says.
+		if err = unix.Waitid(unix.P_PID, c.proc.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != unix.EINTR {
+			break
+		}
+	}
+	return err
+}
+
+func (c child) reap() (Exit, error) {
 	state, err := c.proc.Wait()
 	if err != nil {
-		return Exit{}, errors.Join(pollErr, err)
+		return Exit{}, err
 	}
 	e := Exit{Code: state.ExitCode(), Known: true}
 	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
@@ -45,26 +60,28 @@ func (c child) wait() (Exit, error) {
 type foundling struct {
 	number int
 	pidfd  *os.File // non-blocking
+	last   Exit     // after await
 }
 
-func (f foundling) pid() int { return f.number }
+func (f *foundling) pid() int { return f.number }
 
-func (f foundling) signal(sig syscall.Signal) error {
+func (f *foundling) signal(sig syscall.Signal) error {
 	return control(f.pidfd, func(fd int) error { return unix.PidfdSendSignal(fd, sig, nil, 0) })
 }
 
-func (f foundling) wait() (Exit, error) {
+// await takes the status, too: it can't be had for long.
+func (f *foundling) await(ctx context.Context) error {
 	defer f.pidfd.Close()
-	if err := awaitReadable(f.pidfd); err != nil {
-		return Exit{}, err
+	if err := awaitReadable(ctx, f.pidfd); err != nil {
+		return err
 	}
-	var e Exit
-	err := control(f.pidfd, func(fd int) error {
-		e = lastStatus(fd, f.number)
+	return control(f.pidfd, func(fd int) error {
+		f.last = lastStatus(fd, f.number)
 		return nil
 	})
-	return e, err
 }
+
+func (f *foundling) reap() (Exit, error) { return f.last, nil }
 
 // reapMax is how long init may take to reap an orphan.
 const reapMax = 100 * time.Millisecond
@@ -118,7 +135,8 @@ type absent struct{}
 
 func (absent) pid() int                    { return 0 }
 func (absent) signal(syscall.Signal) error { return os.ErrProcessDone }
-func (absent) wait() (Exit, error)         { return Exit{Code: -1}, nil }
+func (absent) await(context.Context) error { return nil }
+func (absent) reap() (Exit, error)         { return Exit{Code: -1}, nil }
 
 func control(f *os.File, do func(fd int) error) error {
 	conn, err := f.SyscallConn()
@@ -130,6 +148,13 @@ func control(f *os.File, do func(fd int) error) error {
 		return err
 	}
 	return doErr
+}
+
+// isChild tells whether this process is the one to reap it.
+func isChild(pidfd *os.File) bool {
+	return control(pidfd, func(fd int) error {
+		return unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	}) == nil
 }
 
 // openPidfd is a descriptor of a process that the runtime's poller can watch.

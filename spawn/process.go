@@ -2,6 +2,7 @@ package spawn
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -37,8 +38,11 @@ type Process struct {
 	exited chan struct{}
 	ended  chan struct{}
 	gone   chan struct{}
+	ours   context.Context // ends with Leave
+	leave  context.CancelFunc
 
 	mu      sync.Mutex
+	left    bool
 	reason  Cause
 	ending  bool
 	hurried bool
@@ -48,7 +52,9 @@ type Process struct {
 
 func newProcess(c Command, g group, l leader, began time.Time, log *slog.Logger) *Process {
 	born := time.Now()
+	ours, leave := context.WithCancel(context.Background())
 	return &Process{
+		ours: ours, leave: leave,
 		group: g, leader: l, cmd: c, log: log, bound: teardownMax,
 		asked: make(chan struct{}), hurry: make(chan struct{}),
 		exited: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{}),
@@ -66,7 +72,7 @@ func (p *Process) PID() int { return p.leader.pid() }
 func (p *Process) End(why Cause) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.isExited() {
+	if p.left || p.isExited() {
 		return
 	}
 	if !p.ending {
@@ -85,11 +91,26 @@ func (p *Process) End(why Cause) {
 func (p *Process) Finish(settle bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ending || p.isExited() {
+	if p.left || p.ending || p.isExited() {
 		return
 	}
 	p.ending, p.settle = true, settle
 	close(p.asked)
+}
+
+// Leave lets the tree live on for another Spawner to adopt: from then on nothing
+// here ends it, waits for it or takes its exit status, and Ended stays open. It
+// is false, and changes nothing, for a tree whose end has begun: that is to be
+// seen through here.
+func (p *Process) Leave() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ending || p.isExited() {
+		return false
+	}
+	p.left = true
+	p.leave()
+	return true
 }
 
 // Exited is closed when the leader is gone.
@@ -125,14 +146,19 @@ func (p *Process) isExited() bool {
 	}
 }
 
-// wait sees the leader's end: the one place that takes its exit status.
+// wait sees the leader's end: the one place that takes its exit status, and not
+// that of one that was left.
 func (p *Process) wait() {
-	exit, err := p.leader.wait()
-	if err != nil {
-		p.log.Error("leader not waited for", "run", p.cmd.ID, "err", err)
-	}
+	err := p.leader.await(p.ours)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.left {
+		return
+	}
+	exit, reapErr := p.leader.reap()
+	if err := errors.Join(err, reapErr); err != nil {
+		p.log.Error("leader not waited for", "run", p.cmd.ID, "err", err)
+	}
 	p.outcome.Exited, p.outcome.Exit = time.Now(), exit
 	close(p.exited)
 }

@@ -113,7 +113,10 @@ func stepByStep(b *testing.B, s *Spawner, c Command, l *laps) {
 		b.Fatal(err)
 	}
 	l.lap("cpu limits")
-	if e, err := (child{proc}).wait(); err != nil || e != exit0 {
+	if err := (child{proc}).await(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	if e, err := (child{proc}).reap(); err != nil || e != exit0 {
 		b.Fatalf("%+v, %v", e, err)
 	}
 	l.lap("program and reap")

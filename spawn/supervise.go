@@ -13,6 +13,8 @@ import (
 func (p *Process) supervise(abandoned <-chan struct{}) {
 	go p.wait()
 	select {
+	case <-p.ours.Done():
+		return
 	case <-p.exited:
 	case <-p.asked:
 		p.persuade()

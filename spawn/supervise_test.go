@@ -220,7 +220,7 @@ func TestALiveRunHoldsNoThread(t *testing.T) {
 }
 
 func TestWaitForALeaderThatIsNot(t *testing.T) {
-	if err := awaitChild(1 << 30); !errors.Is(err, syscall.ESRCH) && !errors.Is(err, syscall.EINVAL) {
+	if err := awaitChild(t.Context(), 1<<30); !errors.Is(err, syscall.ESRCH) && !errors.Is(err, syscall.EINVAL) {
 		t.Errorf("got %v", err)
 	}
 }

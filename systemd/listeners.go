@@ -4,27 +4,73 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/coreos/go-systemd/v22/activation"
 )
 
-// Listeners are the sockets systemd opened for us, in the order of the socket
-// unit; none is no error. It may be called once: it takes LISTEN_FDS out of
-// the environment.
-func Listeners() ([]net.Listener, error) {
-	given, err := activation.Listeners()
-	if err != nil {
-		return nil, fmt.Errorf("sockets from systemd: %w", err)
+// Names of descriptors that one daemon hands to the next (LISTEN_FDNAMES): no
+// socket unit's.
+const (
+	OwnSocket = "penstock-socket" // one that the daemon has opened itself
+	StateLock = "penstock-lock"   // of the state directory; no socket
+)
+
+// Given is what a daemon was started with: sockets in the order of the socket
+// unit, from systemd or from the daemon before it.
+type Given struct {
+	Listeners []net.Listener
+	Names     []string // of the listeners
+	Lock      *os.File // nil but after a handover
+}
+
+// Own tells that the daemon before this one has opened the sockets.
+func (g Given) Own() bool { return slices.Contains(g.Names, OwnSocket) }
+
+// Take takes the descriptors of sd_listen_fds(3); none is no error. It may be
+// called once: it takes LISTEN_FDS out of the environment.
+func Take() (Given, error) {
+	files := activation.Files(true)
+	var names []string
+	for _, f := range files {
+		names = append(names, f.Name())
 	}
-	var all []net.Listener
-	for i, l := range given {
-		if l == nil {
-			for _, open := range all {
-				err = errors.Join(err, open.Close())
-			}
-			return nil, errors.Join(fmt.Errorf("sockets from systemd: number %d is no stream socket that listens (hint: use ListenStream=)", i+1), err)
+	return GivenOf(files, names)
+}
+
+// GivenOf makes listeners of files that have those names, and closes the files.
+func GivenOf(files []*os.File, names []string) (g Given, err error) {
+	for i, f := range files {
+		if names[i] == StateLock {
+			g.Lock = f
+			continue
 		}
-		all = append(all, l)
+		l, listenErr := net.FileListener(f)
+		if listenErr != nil {
+			err = errors.Join(err, fmt.Errorf("sockets from systemd: number %d is no stream socket that listens (hint: use ListenStream=): %w", i+1, listenErr))
+		} else {
+			g.Listeners, g.Names = append(g.Listeners, l), append(g.Names, names[i])
+		}
+		err = errors.Join(err, f.Close())
 	}
-	return all, nil
+	if err == nil {
+		return g, nil
+	}
+	for _, l := range g.Listeners {
+		err = errors.Join(err, l.Close())
+	}
+	if g.Lock != nil {
+		err = errors.Join(err, g.Lock.Close())
+	}
+	return Given{}, err
+}
+
+// Environ is env with what makes Take of this very process, after execve(2),
+// find files of those names from descriptor 3 on.
+func Environ(env, names []string) []string {
+	out := slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "LISTEN_") })
+	return append(out, "LISTEN_PID="+strconv.Itoa(os.Getpid()), "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 }

@@ -52,9 +52,10 @@ func TestNotify(t *testing.T) {
 func TestListeners(t *testing.T) {
 	if os.Getenv("PENSTOCK_TEST_ACTIVATED") != "" {
 		t.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid()))
-		all, err := Listeners()
-		if err != nil || len(all) != 1 {
-			t.Fatalf("%d listeners, %v", len(all), err)
+		g, err := Take()
+		all := g.Listeners
+		if err != nil || len(all) != 1 || g.Lock != nil || g.Own() {
+			t.Fatalf("%+v, %v", g, err)
 		}
 		if _, set := os.LookupEnv("LISTEN_FDS"); set {
 			t.Error("LISTEN_FDS would be inherited")
@@ -62,8 +63,8 @@ func TestListeners(t *testing.T) {
 		os.Stdout.WriteString("address=" + all[0].Addr().String() + "\n")
 		return
 	}
-	if all, err := Listeners(); err != nil || len(all) != 0 {
-		t.Errorf("without systemd: %v, %v", all, err)
+	if g, err := Take(); err != nil || len(g.Listeners) != 0 {
+		t.Errorf("without systemd: %v, %v", g, err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -62,7 +62,7 @@ func (a *app) root() *cobra.Command {
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("a subcommand is missing: serve, run, ps, logs, cancel, check, config, reap or version")
+			return errors.New("a subcommand is missing: serve, run, ps, logs, cancel, check, config, handover, reap or version")
 		},
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
@@ -71,7 +71,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.AddCommand(a.runCommand(), a.psCommand(), a.logsCommand(), a.cancelCommand())
-	root.AddCommand(a.serveCommand(), a.checkCommand(), a.configCommand(), a.reapCommand(), a.versionCommand(), a.manCommand(), a.demoCommand())
+	root.AddCommand(a.serveCommand(), a.checkCommand(), a.configCommand(), a.handoverCommand(), a.reapCommand(), a.versionCommand(), a.manCommand(), a.demoCommand())
 	return root
 }
 

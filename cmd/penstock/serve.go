@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"runtime"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"penstock/config"
 	"penstock/server"
@@ -25,12 +27,17 @@ func (a *app) serveCommand() *cobra.Command {
 		Short:   "Run the daemon",
 		Long: "Runs the daemon in the foreground. SIGTERM and SIGINT let live runs finish for drain_timeout and\n" +
 			"end the rest; a second one ends them at once. SIGHUP reads the configuration again: tokens and\n" +
-			"log.level take effect, what needs a restart is named in the log, and a bad file changes nothing.",
+			"log.level take effect, what needs a restart is named in the log, and a bad file changes nothing.\n" +
+			"SIGUSR2 hands over to the program that is installed now, see handover.",
 		Args: cobra.NoArgs,
 	}
 	s := addSettings(cmd)
 	banner := cmd.Flags().Bool("banner", false, "say on stdout where it serves and what holds the limits (default on a terminal)")
+	estate := addDryRun(cmd)
 	cmd.RunE = a.work(func(ctx context.Context) error {
+		if cmd.Flags().Changed(dryRunFlag) {
+			return a.dryRun(s, *estate)
+		}
 		c, err := s.load()
 		if err != nil {
 			return a.explain(err)
@@ -40,10 +47,25 @@ func (a *app) serveCommand() *cobra.Command {
 	return cmd
 }
 
+// service is one daemon process, in which a server runs, or several one after
+// the other where a handover has failed.
+type service struct {
+	app      *app
+	config   config.Config
+	log      *slog.Logger
+	reloads  *reloader
+	watchdog *systemd.Watchdog
+	build    build
+	banner   bool
+	given    systemd.Given
+	retaken  bool // given is what a successor didn't get
+	stopping bool // a stop was asked for in between
+}
+
 func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bool) error {
 	var level slog.LevelVar
 	log := newLogger(a.stderr, c.Log, &level)
-	listeners, err := systemd.Listeners()
+	given, err := systemd.Take()
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
@@ -56,34 +78,77 @@ func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bo
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	reloads := reloader{settings: s, running: c, log: log, level: &level, tokens: make(chan []config.Token, 1)}
+	d := &service{
+		app: a, config: c, log: log, watchdog: watchdog, build: readBuild(), banner: banner, given: given,
+		reloads: &reloader{settings: s, running: c, log: log, level: &level, tokens: make(chan []config.Token, 1)},
+	}
+	heir, err := newSuccessor(d)
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	for {
+		sig, err := d.run(ctx, heir)
+		left, ok := errors.AsType[*server.Left](err)
+		if !ok {
+			sig.stop()
+			return err
+		}
+		if err := d.succeed(heir, sig, left); err != nil {
+			return err
+		}
+	}
+}
+
+// run serves once. The signals are the caller's to stop.
+func (d *service) run(ctx context.Context, heir *successor) (*signals, error) {
+	log := d.log
 	var ready atomic.Bool
 	sig := catchSignals(ctx, log, func() {
-		// A manager that waits for the first READY=1 must not take this one for it.
+		// A manager that waits for READY=1 must not take this one for it.
 		if ready.Load() {
 			report(log, systemd.Reloading())
 			defer func() { report(log, systemd.Reloaded()) }()
 		}
-		reloads.reload()
+		d.reloads.reload()
 	})
-	defer sig.stop()
-	b := readBuild()
-	err = server.Run(sig.serving, c, server.Options{
-		Logger: log, Version: b.Version, Commit: b.Commit, Force: sig.force, Listeners: listeners, Tokens: reloads.tokens,
-		Beat: func(b server.Beat) { report(log, watchdog.Beat(!b.Wedged, b.Summary)) },
+	if d.stopping {
+		report(log, unix.Kill(os.Getpid(), unix.SIGTERM)) // now it is heard
+	}
+	// A stop that comes before the runs of the daemon before this one are known
+	// would leave them.
+	serving, begin := sig.serving, func() {}
+	if d.given.Lock != nil {
+		later, end := context.WithCancelCause(context.WithoutCancel(ctx))
+		serving = later
+		begin = func() { context.AfterFunc(sig.serving, func() { end(context.Cause(sig.serving)) }) }
+	}
+	err := server.Run(serving, d.config, server.Options{
+		Logger: log, Version: d.build.Version, Commit: d.build.Commit, Force: sig.force, Tokens: d.reloads.tokens,
+		Listeners: d.given.Listeners, Unlink: d.given.Own(), Lock: d.given.Lock,
+		Beat: func(b server.Beat) { report(log, d.watchdog.Beat(!b.Wedged, b.Summary)) },
+		Handover: &server.Handover{Asked: sig.handover, Check: func(ctx context.Context, g server.Ground) error {
+			if err := heir.check(ctx, g); err != nil {
+				return err
+			}
+			ready.Store(false)
+			report(log, systemd.Reloading())
+			return nil
+		}},
 		Ready: func(addrs []net.Addr) {
 			report(log, systemd.Ready(fmt.Sprintf("serving on %s", joinAddrs(addrs))))
 			ready.Store(true)
-			context.AfterFunc(sig.serving, func() { report(log, systemd.Stopping("draining")) })
-			if banner {
-				report(log, a.banner(c, b, addrs))
+			context.AfterFunc(serving, func() { report(log, systemd.Stopping("draining")) })
+			d.received()
+			begin()
+			if d.banner {
+				report(log, d.app.banner(d.config, d.build, addrs))
 			}
 		},
 	})
-	if errors.Is(err, context.Canceled) && sig.serving.Err() != nil {
-		return nil // asked to stop before it had begun to serve
+	if errors.Is(err, context.Canceled) && serving.Err() != nil {
+		err = nil // asked to stop before it had begun to serve
 	}
-	return err
+	return sig, err
 }
 
 // report logs what must not stop the daemon.

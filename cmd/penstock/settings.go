@@ -16,6 +16,8 @@ import (
 type settings struct {
 	file  string
 	flags map[string]string
+	// groupMemory is the group's limit where that isn't this process's; see dryRun.
+	groupMemory *int64
 }
 
 // addSettings gives a subcommand --config, a flag for each key of the daemon
@@ -59,7 +61,9 @@ func (s *settings) load() (config.Config, error) {
 	if err != nil {
 		return config.Config{}, fmt.Errorf("read host: %w", err)
 	}
-	if limit, ok := cgroup.OwnMemoryMax(); ok {
+	if s.groupMemory != nil {
+		host.GroupMemoryBytes = *s.groupMemory
+	} else if limit, ok := cgroup.OwnMemoryMax(); ok {
 		host.GroupMemoryBytes = limit
 	}
 	return config.Load(config.Sources{File: s.file, Environ: os.Environ(), Flags: s.flags, Host: host})

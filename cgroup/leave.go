@@ -1,0 +1,23 @@
+package cgroup
+
+import "errors"
+
+// Leave closes the root and touches nothing: every group, its processes and the
+// daemon itself stay where they are, for the Open that follows.
+func (r *Root) Leave() error {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil
+	}
+	r.closed = true
+	r.mu.Unlock()
+	close(r.stop)
+	r.workers.Wait()
+	var errs []error
+	for _, g := range r.live() {
+		errs = append(errs, g.dir.close())
+	}
+	r.undo = nil
+	return errors.Join(append(errs, r.runs.close())...)
+}

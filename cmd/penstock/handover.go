@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"penstock/config"
+)
+
+// handoverLook is how often the note and the daemon are looked at.
+const handoverLook = 50 * time.Millisecond
+
+func (a *app) handoverCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "handover",
+		Short: "Have the daemon replaced by the program installed now, without ending durable runs",
+		Long: "Asks the daemon of this state directory to execute the program that is installed now where it was\n" +
+			"started from, and waits until that serves, or says why it does not. Process id and sockets stay,\n" +
+			"durable runs go on; other runs may finish within drain_timeout and are ended then. A program that\n" +
+			"can't be run, or that does not take the configuration, changes nothing.",
+		Args: cobra.NoArgs,
+	}
+	s := addFewSettings(cmd, "state_dir")
+	wait := cmd.Flags().Duration("wait", 2*time.Minute, "give up waiting after this long")
+	cmd.RunE = a.work(func(ctx context.Context) error {
+		c, err := s.load()
+		if err != nil {
+			return a.explain(err)
+		}
+		ctx, cancel := context.WithTimeout(ctx, *wait)
+		defer cancel()
+		return a.handover(ctx, c)
+	})
+	return cmd
+}
+
+func (a *app) handover(ctx context.Context, c config.Config) error {
+	pid, err := lockHolder(filepath.Join(c.StateDir, "lock"))
+	if err != nil {
+		return fmt.Errorf("handover: %w", err)
+	}
+	before, _, err := readNote(c.StateDir)
+	if err != nil {
+		return fmt.Errorf("handover: %w", err)
+	}
+	daemon, err := os.FindProcess(pid)
+	if err == nil {
+		err = daemon.Signal(unix.SIGUSR2)
+	}
+	if err != nil {
+		return fmt.Errorf("handover: daemon %d: %w", pid, err)
+	}
+	note, err := awaitNote(ctx, c.StateDir, before, daemon)
+	if err != nil {
+		return fmt.Errorf("handover: daemon %d: %w", pid, err)
+	}
+	if note.Outcome != handoverDone {
+		return fmt.Errorf("handover: %s: %s", note.Outcome, note.Message)
+	}
+	fmt.Fprintf(a.stdout, "penstock %s serves, as process %d\n", note.Version, pid)
+	return nil
+}
+
+// awaitNote waits until another note lies there.
+func awaitNote(ctx context.Context, stateDir string, before os.FileInfo, daemon *os.Process) (handoverNote, error) {
+	tick := time.NewTicker(handoverLook)
+	defer tick.Stop()
+	for {
+		info, note, err := readNote(stateDir)
+		if err != nil || info != nil && (before == nil || !os.SameFile(before, info) || !before.ModTime().Equal(info.ModTime())) {
+			return note, err
+		}
+		if err := daemon.Signal(unix.Signal(0)); err != nil {
+			return handoverNote{}, fmt.Errorf("it is gone: see its log: %w", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return handoverNote{}, fmt.Errorf("not done yet, see its log: %w", ctx.Err())
+		}
+	}
+}
+
+// noteMax is what a note may have, in bytes.
+const noteMax = 64 << 10
+
+// readNote takes no link: who may write in the state directory is not who asks.
+func readNote(stateDir string) (os.FileInfo, handoverNote, error) {
+	var n handoverNote
+	f, err := os.OpenFile(handoverPath(stateDir), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, n, nil
+	}
+	if err != nil {
+		return nil, n, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, n, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, noteMax))
+	if err == nil {
+		err = json.Unmarshal(text, &n)
+	}
+	if err != nil {
+		return nil, n, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return info, n, nil
+}

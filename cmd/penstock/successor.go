@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"penstock/cgroup"
+	"penstock/server"
+)
+
+// estate is what a daemon hands over, as the successor's program is asked about
+// it beforehand (serve --dry-run): it knows best what it takes.
+type estate struct {
+	server.Ground
+	StateDir    string   `json:"state_dir"`
+	Listen      []string `json:"listen,omitempty"` // empty where systemd gave the sockets
+	Isolation   string   `json:"isolation"`
+	GroupMemory int64    `json:"group_memory,omitempty"` // bytes: what bounds the daemon's group; 0 is nothing
+}
+
+// successor is the program that takes over: what is installed then where this
+// one was started from.
+type successor struct {
+	path   string
+	daemon *service
+}
+
+// newSuccessor finds the path while it is still this program's. The name it was
+// called by wins: a symbolic link may point elsewhere by then.
+func newSuccessor(d *service) (*successor, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find our own program: %w", err)
+	}
+	if called := os.Args[0]; filepath.IsAbs(called) {
+		a, errA := os.Stat(called)
+		b, errB := os.Stat(path)
+		if errA == nil && errB == nil && os.SameFile(a, b) {
+			path = called
+		}
+	}
+	return &successor{path: path, daemon: d}, nil
+}
+
+// check runs the successor's program without letting it take over.
+func (s *successor) check(ctx context.Context, g server.Ground) error {
+	said, err := s.ask(ctx, g)
+	if err != nil {
+		s.daemon.note(handoverNote{Outcome: handoverRefused, Message: err.Error()})
+		return err
+	}
+	s.daemon.log.Info("handover begins", "program", s.path, "is", said)
+	return nil
+}
+
+func (s *successor) ask(ctx context.Context, g server.Ground) (string, error) {
+	d := s.daemon
+	e := estate{Ground: g, StateDir: d.config.StateDir, Isolation: d.config.Isolation.Mode}
+	if len(d.given.Listeners) == 0 || d.given.Own() {
+		e.Listen = d.config.Listen
+	}
+	e.GroupMemory, _ = cgroup.OwnMemoryMax()
+	text, err := json.Marshal(e)
+	if err != nil {
+		return "", err
+	}
+	argv := append([]string{s.path}, os.Args[1:]...)
+	return g.Try(ctx, append(argv, "--"+dryRunFlag+"="+string(text)), os.Environ())
+}
+
+const dryRunFlag = "dry-run"
+
+func addDryRun(cmd *cobra.Command) *string {
+	text := cmd.Flags().String(dryRunFlag, "", "check the configuration for taking over what this `estate` says, and end")
+	if err := cmd.Flags().MarkHidden(dryRunFlag); err != nil {
+		panic(err) // the flag was added in the line above
+	}
+	return text
+}
+
+// dryRun says whether this program, with this configuration, would take over.
+func (a *app) dryRun(s *settings, text string) error {
+	var e estate
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		return fmt.Errorf("estate: %w", err)
+	}
+	s.groupMemory = &e.GroupMemory
+	c, err := s.load()
+	if err != nil {
+		return a.explain(err)
+	}
+	for _, one := range []struct{ key, was, is string }{
+		{"state_dir", e.StateDir, c.StateDir},
+		{"isolation.mode", e.Isolation, c.Isolation.Mode},
+	} {
+		if one.was != one.is {
+			return fmt.Errorf("%s: %q was %q: this needs a restart", one.key, one.is, one.was)
+		}
+	}
+	if len(e.Listen) > 0 && !slices.Equal(e.Listen, c.Listen) {
+		return fmt.Errorf("listen: %q was %q: this needs a restart", c.Listen, e.Listen)
+	}
+	if err := server.Check(c, e.Ground); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(a.stdout, readBuild())
+	return err
+}

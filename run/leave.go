@@ -1,0 +1,38 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"penstock/spawn"
+)
+
+// Leave refuses further starts, lets every durable run live on for the next
+// daemon to adopt, sees to the end of those whose end has begun, under ctx, ends
+// the others, and stops the manager's own work. The state directory stays
+// locked by the file returned, which Inherit takes. Call it instead of Close.
+func (m *Manager) Leave(ctx context.Context) (lock *os.File, left int, err error) {
+	m.refuse()
+	runs := m.all()
+	for _, r := range runs {
+		if r.leave() {
+			left++
+			continue
+		}
+		r.End(spawn.ShuttingDown)
+	}
+	err = errors.Join(awaitDone(ctx, runs), m.rest())
+	return m.state.lock, left, err
+}
+
+// leave is false for a run that is this daemon's to see to its end.
+func (r *Run) leave() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.record.Durable || r.process == nil || !r.process.Leave() {
+		return false
+	}
+	close(r.left)
+	return true
+}

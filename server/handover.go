@@ -1,0 +1,183 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"penstock/config"
+	"penstock/run"
+	"penstock/spawn"
+)
+
+// Handover lets Run make way for a successor without ending durable runs.
+type Handover struct {
+	Asked <-chan struct{}
+	// Check may refuse before anything is given up: Run then serves on.
+	Check func(context.Context, Ground) error
+}
+
+// Ground is what a successor will stand on, whatever its configuration says.
+type Ground struct {
+	Enforced spawn.Enforced `json:"enforced"`
+	Exposed  bool           `json:"exposed"` // other hosts reach it
+	// Try runs a program in a group of its own, as runs are, and gives what it
+	// printed; exit status 0 is no error.
+	Try func(ctx context.Context, argv, env []string) (string, error) `json:"-"`
+}
+
+// Check says whether Run would take c on that ground, as far as can be told
+// without touching anything.
+func Check(c config.Config, g Ground) error {
+	if g.Exposed && len(c.Tokens) == 0 {
+		return errors.New("reachable from other hosts and no tokens are configured")
+	}
+	if _, err := newAgents(c); err != nil {
+		return err
+	}
+	return capsHold(c, g.Enforced)
+}
+
+// Left is what Run returns, as an error, when it has handed over: listeners in
+// their order, which nobody accepts from now, and the state directory's lock.
+// Durable runs go on in their groups. The files are the caller's, for the
+// successor or for another Run.
+type Left struct {
+	Listeners []*os.File
+	Lock      *os.File
+	Runs      int
+}
+
+func (l *Left) Error() string { return fmt.Sprintf("handed over with %d runs", l.Runs) }
+
+// errHandedOver ends the readers of durable runs.
+var errHandedOver = errors.New("the daemon hands over")
+
+// handedOver tells a reader to attach again: its run goes on.
+func handedOver(id string) *httpError {
+	retry := true
+	return &httpError{
+		Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(spawn.ShuttingDown), RunID: id, Retry: &retry, RetryAfter: time.Second,
+		Message: "the daemon is being replaced and the run goes on: attach again with the same X-Run-Id and Last-Event-ID",
+	}
+}
+
+// attached is for who reads a durable run: it ends, with errHandedOver, when
+// the daemon hands over. Call release.
+func (d *daemon) attached(ctx context.Context) (_ context.Context, release func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	forget := context.AfterFunc(d.reading, func() { cancel(errHandedOver) })
+	return ctx, func() {
+		forget()
+		cancel(nil)
+	}
+}
+
+func isHandedOver(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errHandedOver) }
+
+// handOver leaves durable runs to a successor, or is refused and changes
+// nothing. It is nil, too, when ctx has ended before anything was left: then all
+// is to be ended.
+func (d *daemon) handOver(ctx context.Context, srv *http.Server, listeners []net.Listener, h *Handover) *Left {
+	d.log.Info("handover asked for")
+	sockets, err := duplicates(listeners)
+	if err == nil {
+		err = h.Check(ctx, d.ground(listeners))
+	}
+	if err != nil {
+		d.log.Error("handover refused: serving on", "err", err)
+		closeFiles(sockets)
+		return nil
+	}
+	d.standDown("handing over")
+	if !d.settle(ctx) {
+		closeFiles(sockets)
+		return nil
+	}
+	keepPaths(listeners, true)
+	d.endReading(errHandedOver)
+	if err := d.lastReplies(srv); err != nil {
+		d.log.Warn("last replies", "err", err)
+	}
+	bounded, cancel := context.WithTimeout(context.Background(), endBound)
+	defer cancel()
+	lock, runs, err := d.runs.Leave(bounded)
+	if err != nil {
+		d.log.Warn("not all is left in order: the successor sweeps it", "err", err)
+	}
+	d.stopBackground()
+	d.background.Wait()
+	d.endBase(errDaemonEnds)
+	if err := d.spawner.Leave(); err != nil {
+		d.log.Warn("not all is left in order", "err", err)
+	}
+	d.log.Info("handing over", "runs", runs, "uptime", time.Since(d.begun).Round(time.Second).String())
+	return &Left{Listeners: sockets, Lock: lock, Runs: runs}
+}
+
+func (d *daemon) ground(listeners []net.Listener) Ground {
+	g := Ground{Enforced: d.spawner.Enforced(), Try: d.runs.Try}
+	for _, l := range listeners {
+		g.Exposed = g.Exposed || exposed(l.Addr())
+	}
+	return g
+}
+
+// settle sees to it that no run is left but durable ones, none of them at its
+// beginning or end: who waits is refused, who runs may finish within the drain
+// timeout and is ended then. It is false when ctx ends first.
+func (d *daemon) settle(ctx context.Context) bool {
+	all := d.jobs.all()
+	for _, j := range all {
+		if !j.begun() {
+			j.cancel(errDaemonEnds)
+		}
+	}
+	drain, cancel := context.WithTimeout(ctx, d.config.DrainTimeout)
+	defer cancel()
+	if settled(drain, all) || ctx.Err() != nil {
+		return ctx.Err() == nil
+	}
+	for _, j := range all {
+		if !j.durable {
+			j.cancel(errDaemonEnds)
+		}
+	}
+	end, cancelEnd := context.WithTimeout(ctx, endBound)
+	defer cancelEnd()
+	if !settled(end, all) {
+		d.log.Warn("runs are not ended yet", "running", d.gate.Stats().Running, "bound", endBound)
+	}
+	return ctx.Err() == nil
+}
+
+func settled(ctx context.Context, all []*job) bool {
+	for _, j := range all {
+		for what := j.unsettled(); what != nil; what = j.unsettled() {
+			select {
+			case <-what:
+			case <-ctx.Done():
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// unsettled is what to wait for before the job's run can be left alone; nil is
+// nothing.
+func (j *job) unsettled() <-chan struct{} {
+	switch {
+	case j.over():
+		return nil
+	case !j.begun():
+		return j.started
+	case j.durable && j.err == nil && j.run.Record().State != run.Ending:
+		return nil
+	}
+	return j.gone
+}

@@ -1,0 +1,108 @@
+package spawn
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"penstock/cgroup"
+)
+
+// A Spawner that leaves takes nothing with it: the next one in the same process
+// has the trees as its children, and their exit statuses, also of one that
+// ended in between.
+func TestTreesThatWereLeftAreAdoptedAsChildren(t *testing.T) {
+	dir := t.TempDir()
+	before := open(t, false)
+	start := func(id, script string) *Process {
+		t.Helper()
+		p, err := before.Start(t.Context(), Command{ID: id, Argv: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=" + os.Getenv("PATH")}, Dir: "/"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	until := func(file, then string) string {
+		return "while [ ! -e " + dir + "/" + file + " ]; do sleep 0.02; done; " + then
+	}
+	later, between, asked := start("later", until("later", "exit 3")), start("between", until("between", "kill -TERM $$")), start("asked", "sleep 60")
+	ending := start("ending", "sleep 60")
+	ending.End(Cancelled)
+	if ending.Leave() {
+		t.Error("a tree whose end has begun was left")
+	}
+	awaitProcess(t, ending)
+	for _, p := range []*Process{later, between, asked} {
+		if !p.Leave() {
+			t.Fatal("a tree that lives was not left")
+		}
+		p.End(Cancelled)
+		p.Finish(false)
+	}
+	if err := before.Leave(); err != nil {
+		t.Fatal(err)
+	}
+	touch(t, dir+"/between")
+	eventually(t, "the end in between", func() bool {
+		_, ok := zombieStatus(between.PID())
+		return ok
+	})
+
+	var keep []Leftover
+	for _, p := range []*Process{later, between, asked} {
+		keep = append(keep, Leftover{ID: p.cmd.ID})
+	}
+	after, err := Open(t.Context(), Options{
+		Cgroup: cgroup.Options{Mode: mode(), Name: rootName(), Logger: slog.New(slog.DiscardHandler)}, Keep: keep,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := after.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(after.root.Path()); mode() == cgroup.Available && err == nil {
+			t.Errorf("%s is still there", after.root.Path())
+		}
+	}()
+	adopt := func(p *Process) *Process {
+		t.Helper()
+		q, err := after.Adopt(Command{ID: p.cmd.ID}, p.PID(), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if q.PID() != p.PID() {
+			t.Errorf("%s: pid %d was %d", p.cmd.ID, q.PID(), p.PID())
+		}
+		return q
+	}
+	l, b, a := adopt(later), adopt(between), adopt(asked)
+	touch(t, dir+"/later")
+	a.End(Cancelled)
+	for _, p := range []*Process{l, b, a} {
+		awaitProcess(t, p)
+		if alive(strconv.Itoa(p.PID())) {
+			t.Errorf("%s was not reaped", p.cmd.ID)
+		}
+	}
+	if e := l.Outcome().Exit; !e.Known || e.Code != 3 {
+		t.Errorf("exit %+v, want status 3", e)
+	}
+	if e := b.Outcome().Exit; !e.Known || e.Signal.String() != "terminated" {
+		t.Errorf("exit %+v, want SIGTERM", e)
+	}
+	if o := a.Outcome(); o.Reason != Cancelled || !o.Exit.Known {
+		t.Errorf("ended when asked: %+v", o)
+	}
+}
+
+func touch(t *testing.T, path string) {
+	t.Helper()
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
