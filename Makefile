@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null 
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-.PHONY: build man deb run test test-vm mutants unit e2e load lab prometheus escape chaos bench record fuzz clean
+.PHONY: build man deb run test test-vm mutants unit e2e load ui lab prometheus escape chaos bench record fuzz clean
 
 build: ## bin/penstock: static, no cgo
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/penstock ./cmd/penstock
@@ -26,7 +26,7 @@ test: ## all: unit, end to end with the real CLIs, load, the kernel lab, the gue
 test-vm: ## the unit we ship in whole Debian guests (part of test where they can be built)
 	GO=$(GO) test/run vm
 
-unit e2e load lab prometheus escape chaos bench record fuzz: ## one part alone
+unit e2e load ui lab prometheus escape chaos bench record fuzz: ## one part alone
 	GO=$(GO) test/run $@
 
 mutants: ## takes mechanisms out one by one and wants their tests to fail

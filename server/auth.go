@@ -50,10 +50,10 @@ func bearer(r *http.Request, tokens []config.Token) (string, bool) {
 // can enter one. What is in them is no secret.
 func needsNoToken(path string) bool {
 	switch path {
-	case "/health", "/livez", "/readyz", "/openapi.json":
+	case "/health", "/livez", "/readyz", "/openapi.json", "/ui":
 		return true
 	}
-	return false
+	return strings.HasPrefix(path, "/ui/")
 }
 
 // admitRequest is the door: where it comes from, then who it is.

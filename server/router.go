@@ -35,6 +35,8 @@ func (d *daemon) routes() []route {
 		{"GET", "/livez", "200 while the process answers", d.livez},
 		{"GET", "/readyz", "200 if a new request would be taken", d.readyz},
 		{"GET", "/metrics", "Prometheus text or OpenMetrics", d.scrape},
+		{"GET", "/ui", "a live page: runs, queue, why runs ended", d.page},
+		{"GET", "/ui/{file}", "what the page loads", d.page},
 		{"GET", "/openapi.json", "this surface, OpenAPI 3.1", d.document},
 		{"GET", "/", "this list", d.index},
 	}

@@ -128,7 +128,7 @@ func TestAllow(t *testing.T) {
 func TestHeadWhereverGet(t *testing.T) {
 	s := serve(t, nil)
 	id := s.chat("upper", "x", false, "").header.Get("X-Run-Id")
-	for _, path := range []string{"/", "/health", "/livez", "/readyz", "/metrics", "/v1/models", "/v1/models/upper", "/v1/runs", "/v1/runs/" + id, "/v1/runs/" + id + "/events", "/v1/sessions"} {
+	for _, path := range []string{"/", "/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/ui", "/ui/page.js", "/v1/models", "/v1/models/upper", "/v1/runs", "/v1/runs/" + id, "/v1/runs/" + id + "/events", "/v1/sessions"} {
 		head, get := s.ask("HEAD", path, ""), s.ask("GET", path, "")
 		if head.status != 200 || get.status != 200 || head.body != "" || get.body == "" {
 			t.Errorf("%s: HEAD %d %q, GET %d", path, head.status, head.body, get.status)
@@ -205,7 +205,7 @@ func TestTokens(t *testing.T) {
 	s := serve(t, func(c *config.Config) {
 		c.Tokens = []config.Token{{Name: "bot", SHA256: sha256.Sum256([]byte("s3cret"))}, {Name: "ide", SHA256: sha256.Sum256([]byte("other"))}}
 	})
-	for _, path := range []string{"/health", "/livez", "/readyz"} {
+	for _, path := range []string{"/health", "/livez", "/readyz", "/openapi.json", "/ui", "/ui/page.js"} {
 		if r := s.ask("GET", path, ""); r.status != 200 {
 			t.Errorf("%s needs a token: %d", path, r.status)
 		}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -84,7 +85,8 @@ func (d *daemon) account(x *exchange, w *reply, r *http.Request, begun time.Time
 	d.log.LogAttrs(r.Context(), level, "request", attrs...)
 }
 
-// quiet are the routes that watchers ask every few seconds.
+// quiet are the routes that watchers ask every few seconds, the live page among
+// them.
 func quiet(route string) bool {
-	return route == "/health" || route == "/livez" || route == "/readyz" || route == "/metrics"
+	return slices.Contains([]string{"/health", "/livez", "/readyz", "/metrics", "/v1/runs"}, route)
 }

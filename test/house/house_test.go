@@ -23,7 +23,7 @@ var floor = map[string]int{
 	"run": 3, "admit": 3, "config": 3,
 	"server": 5, "systemd": 4, "metrics": 4, "metrics/grafana": 4,
 	"cmd/penstock/client": 4, "cmd/penstock": 6,
-	"server/openapi": 1,
+	"server/openapi": 1, "server/ui": 1,
 }
 
 type source struct {

@@ -1,0 +1,22 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/gorilla/mux"
+
+	"penstock/server/ui"
+)
+
+// page serves the live page and its files; the figures on it come from the
+// other routes.
+func (d *daemon) page(w *reply, r *http.Request) error {
+	name := mux.Vars(r)["file"]
+	if name == "" {
+		name = ui.Page
+	}
+	if !ui.Serve(w, r, name) {
+		return notFound(w, r)
+	}
+	return nil
+}
