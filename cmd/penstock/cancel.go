@@ -20,7 +20,7 @@ func (a *app) cancelCommand() *cobra.Command {
 		Short: "End runs, and keep queued ones from starting",
 		Long: "Ends each run and all its processes, waits for that and says what became of it. A run that had ended already is\n" +
 			"no failure; one that isn't there is. RUN is a run's id, or as much of its beginning or end as no other run has.",
-		Args: cobra.MinimumNArgs(1),
+		Args: wants(1, -1, "the id of a run"),
 	}
 	d := addDoor(cmd)
 	noWait := cmd.Flags().Bool("no-wait", false, "do not wait for the end")

@@ -26,7 +26,7 @@ type door struct {
 func addDoor(cmd *cobra.Command) *door {
 	d := &door{settings: &settings{flags: map[string]string{}}}
 	f := cmd.Flags()
-	f.StringVar(&d.url, "url", "", "where the daemon is, `http://HOST:PORT or unix:/PATH` (default $PENSTOCK_URL, else listen of its configuration)")
+	f.StringVar(&d.url, "url", "", "`address` of the daemon, http://HOST:PORT or unix:/PATH (default $PENSTOCK_URL, else listen of its configuration)")
 	f.StringVar(&d.settings.file, "config", "", "configuration `file` to find the daemon by; must exist")
 	f.StringVar(&d.tokenFile, "token-file", "", "`file` with the token to show (default $PENSTOCK_TOKEN_FILE, else the token in $PENSTOCK_TOKEN)")
 	_ = cmd.MarkFlagFilename("config", "toml")
@@ -162,6 +162,16 @@ func (a *app) ask(d *door, do func(ctx context.Context, c *client.Client, args [
 		}
 		if err != nil {
 			return d.explain(a, err)
+		}
+		return nil
+	}
+}
+
+// wants bounds the number of arguments, -1 is any, and says what they are.
+func wants(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || (most >= 0 && len(args) > most) {
+			return fmt.Errorf("%s: want %s, as in: %s", cmd.Name(), what, strings.TrimSuffix(cmd.UseLine(), " [flags]"))
 		}
 		return nil
 	}

@@ -27,7 +27,7 @@ func (a *app) logsCommand() *cobra.Command {
 		Long: "Shows a run's answer from its beginning, as text; lines of thinking begin with \"~\", of the agent's own tools with\n" +
 			"\"*\", of notices with \"!\", and the end, with its cause and what the run needed, with \"=\". RUN is a run's id, or as\n" +
 			"much of its beginning or end as no other run has.",
-		Args: cobra.ExactArgs(1),
+		Args: wants(1, 1, "the id of a run"),
 	}
 	d := addDoor(cmd)
 	l := logs{app: a}

@@ -22,11 +22,17 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run MODEL [PROMPT|-]",
 		Short: "Ask a model, and show how its run goes on",
 		Long: "Asks the daemon to run MODEL, which is BACKEND or BACKEND/MODEL, with the prompt given, or with standard input.\n" +
-			"The answer goes to standard output as it comes. A terminal on standard error shows meanwhile the place in the queue, what the\n" +
-			"run uses of its limits, the agent's tools, and at the end what it needed; -v shows these anywhere, and the thinking.\n\n" +
-			"Ctrl-C cancels the run and waits for its end, a second one leaves at once. A run named by --run-id belongs to nobody's\n" +
-			"terminal: Ctrl-C only detaches, and the same command attaches again, also after the daemon was restarted.",
-		Args: cobra.RangeArgs(1, 2),
+			"The answer goes to standard output as it comes. Where standard error is a terminal it shows the place in the\n" +
+			"queue, what the run uses of its limits, the agent's tools, and at the end what it needed; -v shows these\n" +
+			"anywhere, and the thinking.\n\n" +
+			"Ctrl-C cancels the run and waits for its end; a second one leaves at once. A run named by --run-id belongs to\n" +
+			"nobody's terminal: Ctrl-C only detaches, and the same command attaches again, also after the daemon was\n" +
+			"started anew. Without it, a run ends with its connection.\n\n" +
+			"The exit status is 0 for a run that completed, 1 for one that failed, 2 for a request that is wrong, 3 when\n" +
+			"nothing was started (no slot, no program, the daemon drains), 4 at a limit on memory, pids or output, 5 when\n" +
+			"time was up or the run stalled, 6 when somebody else cancelled it, 7 when the daemon can't be reached or the\n" +
+			"connection was lost, and 130 after Ctrl-C.",
+		Args: wants(1, 2, "a model, and a prompt in one argument"),
 	}
 	d := addDoor(cmd)
 	o := &asking{app: a}
