@@ -55,7 +55,7 @@ func scraping(binary string, length time.Duration) error {
 		return err
 	}
 	if busy.active != liveRuns {
-		return fmt.Errorf("%d runs are live, not %d", busy.active, liveRuns)
+		return fmt.Errorf("%.0f runs are live, not %d", busy.active, liveRuns)
 	}
 	fmt.Printf("GET /metrics, %d times\n", scrapes)
 	idle.print(0)
@@ -72,7 +72,7 @@ func scraping(binary string, length time.Duration) error {
 type scrapeTimes struct {
 	median, high, worst time.Duration
 	bytes               int
-	active              int
+	active              float64
 }
 
 func (s scrapeTimes) print(runs int) {
@@ -82,7 +82,7 @@ func (s scrapeTimes) print(runs int) {
 }
 
 func (d *daemon) scrapes() (s scrapeTimes, err error) {
-	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
+	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	took := make([]time.Duration, scrapes)
 	var text string
@@ -96,13 +96,18 @@ func (d *daemon) scrapes() (s scrapeTimes, err error) {
 	slices.Sort(took)
 	s.median, s.high, s.worst, s.bytes = took[scrapes/2], took[scrapes*95/100], took[scrapes-1], len(text)
 	_, after, _ := strings.Cut(text, "\npenstock_runs_active{backend=\"rest\"} ")
-	value, _, _ := strings.Cut(after, "\n")
-	s.active, err = strconv.Atoi(value)
+	_, err = fmt.Sscan(after, &s.active)
 	return s, err
 }
 
+// get asks as Prometheus does: for OpenMetrics, compressed.
 func get(client *http.Client, url string) (string, error) {
-	resp, err := client.Get(url)
+	req, err := http.NewRequest("GET", url, nil)
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Accept", "application/openmetrics-text;version=1.0.0")
+	resp, err := client.Do(req)
 	if err != nil {
 		return "", err
 	}
