@@ -1,0 +1,37 @@
+package openapi
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+	"testing"
+)
+
+// Main runs a package's tests with these transports held against the document:
+// what is not as documented fails the run, each finding shown once.
+func Main(m *testing.M, transports ...*http.RoundTripper) int {
+	d, err := New()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	var mu sync.Mutex
+	found := map[string]bool{}
+	report := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		found[err.Error()] = true
+	}
+	for _, t := range transports {
+		*t = d.Transport(*t, report)
+	}
+	code := m.Run()
+	mu.Lock()
+	defer mu.Unlock()
+	for finding := range found {
+		fmt.Printf("--- FAIL: undocumented: %s\n", finding)
+		code = 1
+	}
+	return code
+}
