@@ -16,6 +16,7 @@ func (b *builder) clientTable(c Config) map[string]Client {
 			MaxRuns:      int(value[int64](b.layers, prefix+"max_runs")),
 			ReservedRuns: int(value[int64](b.layers, prefix+"reserved_runs")),
 			Weight:       int(value[int64](b.layers, prefix+"weight")),
+			Operator:     value[bool](b.layers, prefix+"operator"),
 		}
 		b.checkClient(name, prefix, client, c)
 		table[name] = client

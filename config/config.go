@@ -83,6 +83,7 @@ type Client struct {
 	MaxRuns      int
 	ReservedRuns int
 	Weight       int
+	Operator     bool // may see and cancel every client's runs
 }
 
 // Backend is one configured backend, resolved as far as this host allows.

@@ -109,9 +109,10 @@ type shownLog struct {
 }
 
 type shownClient struct {
-	MaxRuns      int `toml:"max_runs"`
-	ReservedRuns int `toml:"reserved_runs"`
-	Weight       int `toml:"weight"`
+	MaxRuns      int  `toml:"max_runs"`
+	ReservedRuns int  `toml:"reserved_runs"`
+	Weight       int  `toml:"weight"`
+	Operator     bool `toml:"operator"`
 }
 
 type shownLimits struct {

@@ -84,6 +84,7 @@ func schema() fields {
 		field{key: "clients.*.max_runs", kind: count, def: "0", help: "runs at once of this client; 0 is no limit of its own"},
 		field{key: "clients.*.reserved_runs", kind: count, def: "0", help: "slots, with memory for them, that nobody else may use"},
 		field{key: "clients.*.weight", kind: count, def: "1", help: "turns against other clients, 1..100"},
+		field{key: "clients.*.operator", kind: truth, def: "false", help: "may see and cancel every client's runs"},
 		field{key: "backends.*.kind", kind: text, help: "which adapter: " + strings.Join(Kinds(), " ")},
 		field{key: "backends.*.command", kind: words, help: "program and arguments"},
 		field{key: "backends.*.default_model", kind: text, help: "model when a request names none"},

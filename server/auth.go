@@ -65,6 +65,6 @@ func (d *daemon) admitRequest(x *exchange, r *http.Request) error {
 	if err != nil && !needsNoToken(r.URL.Path) {
 		return err
 	}
-	x.client, x.operator = client, operator
+	x.client, x.operator = client, operator || d.operators[client]
 	return nil
 }

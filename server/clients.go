@@ -14,6 +14,15 @@ func gateClients(c config.Config) map[string]admit.Client {
 	return out
 }
 
+// operators are the clients that may see and end others' runs.
+func operators(c config.Config) map[string]bool {
+	out := map[string]bool{}
+	for name, client := range c.Clients {
+		out[config.ClientID(name)] = client.Operator
+	}
+	return out
+}
+
 // clientNames are those that metrics count apart.
 func clientNames(c config.Config) []string {
 	out := []string{anonymous}

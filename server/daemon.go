@@ -19,20 +19,21 @@ import (
 // daemon is everything one Run needs; nothing of it is global, so that another
 // program can embed it.
 type daemon struct {
-	config  config.Config
-	version string
-	log     *slog.Logger
-	begun   time.Time
-	guard   guard
-	tokens  *tokens
-	agents  agents
-	gate    *admit.Gate
-	spawner *spawn.Spawner
-	runs    *run.Manager
-	metrics *metrics.Metrics
-	jobs    *jobs
-	probes  *probes
-	self    *selfSampler
+	config    config.Config
+	version   string
+	log       *slog.Logger
+	begun     time.Time
+	guard     guard
+	tokens    *tokens
+	operators map[string]bool // clients that are, beside those that identify tells
+	agents    agents
+	gate      *admit.Gate
+	spawner   *spawn.Spawner
+	runs      *run.Manager
+	metrics   *metrics.Metrics
+	jobs      *jobs
+	probes    *probes
+	self      *selfSampler
 
 	draining atomic.Bool
 	base     context.Context // durable jobs live in it
@@ -48,7 +49,7 @@ type daemon struct {
 // open builds the lower floors from the configuration, bottom up. On error it
 // takes down again what it has built.
 func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
-	d := &daemon{config: c, version: o.Version, log: o.Logger, begun: time.Now(), guard: newGuard(c), tokens: newTokens(c.Tokens), jobs: newJobs()}
+	d := &daemon{config: c, version: o.Version, log: o.Logger, begun: time.Now(), guard: newGuard(c), tokens: newTokens(c.Tokens), operators: operators(c), jobs: newJobs()}
 	var err error
 	if d.agents, err = newAgents(c); err != nil {
 		return nil, err

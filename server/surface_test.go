@@ -203,7 +203,10 @@ func TestHealth(t *testing.T) {
 
 func TestTokens(t *testing.T) {
 	s := serve(t, func(c *config.Config) {
-		c.Tokens = []config.Token{{Name: "bot", SHA256: sha256.Sum256([]byte("s3cret"))}, {Name: "ide", SHA256: sha256.Sum256([]byte("other"))}}
+		c.Tokens = []config.Token{
+			{Name: "bot", SHA256: sha256.Sum256([]byte("s3cret"))}, {Name: "ide", SHA256: sha256.Sum256([]byte("other"))}, {Name: "ops", SHA256: sha256.Sum256([]byte("all"))},
+		}
+		c.Clients = map[string]config.Client{"ops": {Weight: 1, Operator: true}, "ide": {Weight: 1}}
 	})
 	for _, path := range []string{"/health", "/livez", "/readyz", "/openapi.json", "/ui", "/ui/page.js"} {
 		if r := s.ask("GET", path, ""); r.status != 200 {
@@ -215,7 +218,7 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s without a token: %+v", path, r)
 		}
 	}
-	bot, ide := []string{"Authorization", "Bearer s3cret"}, []string{"Authorization", "Bearer other"}
+	bot, ide, ops := []string{"Authorization", "Bearer s3cret"}, []string{"Authorization", "Bearer other"}, []string{"Authorization", "Bearer all"}
 	r := s.chat("upper", "x", false, "", bot...)
 	if r.text != "X" {
 		t.Fatalf("%+v", r)
@@ -229,6 +232,12 @@ func TestTokens(t *testing.T) {
 	}
 	if r := s.ask("POST", "/v1/runs/"+id+"/cancel", "", ide...); r.status != 404 {
 		t.Errorf("another client's run: %+v", r)
+	}
+	if r := s.ask("GET", "/v1/runs", "", ide...); strings.Contains(r.body, id) {
+		t.Errorf("another client's run is listed: %+v", r)
+	}
+	if list, events := s.ask("GET", "/v1/runs", "", ops...), s.ask("GET", "/v1/runs/"+id+"/events", "", ops...); !strings.Contains(list.body, id) || events.text != "X" {
+		t.Errorf("the operator sees %+v and %+v", list, events)
 	}
 	if body := s.ask("GET", "/metrics", "", bot...).body; !strings.Contains(body, `penstock_runs_finished_total{backend="upper",cause="completed",client="bot"} 1`) || strings.Contains(body, "s3cret") {
 		t.Error("metrics don't know the client")
