@@ -45,7 +45,7 @@ func (a *app) checkCommand() *cobra.Command {
 			"could be; serve starts all the same) or FAIL (it would not), with the remedy below it. It answers for\n" +
 			"the shell it is called in, its user, environment and cgroup, which are not those of a unit; beside a\n" +
 			"daemon that runs it fails, since port and state directory are taken.",
-		Args:  cobra.NoArgs,
+		Args: cobra.NoArgs,
 	}
 	s := addSettings(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print the report as JSON")

@@ -57,7 +57,11 @@ func (m manual) command(cmd *cobra.Command) manPage {
 		r.section("EXAMPLES")
 		r.example(cmd.Example)
 	}
-	exitStatus.write(r)
+	if cmd.Flags().Lookup("url") != nil {
+		clientExitStatus.write(r)
+	} else {
+		exitStatus.write(r)
+	}
 	m.seeAlso(r, cmd)
 	return manPage{pageName(cmd), commandSection, r.String()}
 }
@@ -77,6 +81,10 @@ func (m manual) open(cmd *cobra.Command) *roff {
 		called += " " + placeholder("COMMAND")
 	}
 	r.lines(called + ` [\fIOPTION\fR]...`)
+	for _, alias := range cmd.Aliases {
+		r.line(".br")
+		r.lines(literal(m.root.Name()+" "+alias) + ` [\fIOPTION\fR]...`)
+	}
 	r.section("DESCRIPTION")
 	about := cmd.Long
 	if about == "" {
@@ -121,6 +129,7 @@ func (m manual) options(r *roff, cmd *cobra.Command) {
 
 func optionItem(r *roff, f *pflag.Flag) {
 	value, usage := pflag.UnquoteUsage(f)
+	value = strings.TrimSuffix(value, "Array") // it may be given again
 	term := literal("--" + f.Name)
 	if f.Shorthand != "" {
 		term = literal("-"+f.Shorthand) + ", " + term

@@ -10,6 +10,7 @@ func newPage(name, section, date, source string) *roff {
 	r.macro(".TH", strings.ToUpper(name), section, date, source, "Penstock")
 	r.line(".nh") // a hyphen at a line's end would not be part of the name
 	r.line(".ad l")
+	r.line(".ss 12 0") // no wider blank between sentences
 	return r
 }
 
