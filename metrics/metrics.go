@@ -48,6 +48,7 @@ func New(o Options) *Metrics {
 	m.registry.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = newHandler(m.registry, o.Logger)
 	m.SetClients(o.Clients)
+	m.runs.canFail(m.backends.values())
 	return m
 }
 

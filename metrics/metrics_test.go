@@ -71,6 +71,7 @@ func exercised() *Metrics {
 	o.Receipt.CPUUserUsec, o.Receipt.CPUSystemUsec, o.Receipt.OOMKills, o.Receipt.PidsRefused = number(2500000), number(500000), number(1), number(9)
 	o.Receipt.IOReadBytes, o.Receipt.IOWriteBytes = number(10), number(20)
 	m.RunFinished(r, o)
+	m.StartFailed("sh", spawn.CLIMissing)
 	m.Reaped(2)
 	m.HTTPRequest("/health", "GET", 200, time.Millisecond, "req_1")
 	m.HTTPRequest("unmatched", "BREW", 405, time.Millisecond, "req_2")
@@ -115,6 +116,8 @@ func TestValues(t *testing.T) {
 		`penstock_run_memory_peak_ratio_sum{backend="claude"} 0.5`,
 		`penstock_run_duration_seconds_sum{backend="claude",cause="memory_limit"} 3`,
 		`penstock_runs_finished_total{backend="claude",cause="memory_limit",client="bot"} 1`,
+		`penstock_run_starts_failed_total{backend="sh",cause="cli_missing"} 1`,
+		`penstock_run_starts_failed_total{backend="idle",cause="start_failed"} 0`,
 		`penstock_queue_waiting{client="bot"} 2`,
 		`penstock_queue_waiting{client="other"} 2`,
 		`penstock_queue_waiting{client="anonymous"} 0`,

@@ -11,6 +11,7 @@ import (
 
 type runMetrics struct {
 	started, finished *prometheus.CounterVec
+	failed            *prometheus.CounterVec
 	duration, first   *prometheus.HistogramVec
 	spawn, teardown   *prometheus.HistogramVec
 	reaped            *prometheus.CounterVec
@@ -20,6 +21,7 @@ type runMetrics struct {
 func newRunMetrics(r prometheus.Registerer) runMetrics {
 	m := runMetrics{
 		started:        counter("penstock_runs_started_total", "Runs whose process was started.", "backend", "client"),
+		failed:         counter("penstock_run_starts_failed_total", "Runs that were to be started and could not be, by the cause.", "backend", "cause"),
 		finished:       counter("penstock_runs_finished_total", "Runs that were started and have ended, by the cause of their end.", "backend", "client", "cause"),
 		duration:       histogram("penstock_run_duration_seconds", "From a run's start to the end of its last process.", runSeconds, "backend", "cause"),
 		first:          histogram("penstock_run_time_to_first_output_seconds", "From spawn to the first event of the command line agent.", firstSeconds, "backend"),
@@ -30,7 +32,7 @@ func newRunMetrics(r prometheus.Registerer) runMetrics {
 	}
 	m.reaped.WithLabelValues("boot")
 	m.reaped.WithLabelValues("run_end")
-	r.MustRegister(m.started, m.finished, m.duration, m.first, m.spawn, m.teardown, m.reaped)
+	r.MustRegister(m.started, m.failed, m.finished, m.duration, m.first, m.spawn, m.teardown, m.reaped)
 	return m
 }
 
@@ -45,6 +47,14 @@ func (m *Metrics) RunStarted(r run.Record, spawn time.Duration) {
 	observe(m.runs.spawn.WithLabelValues(), spawn.Seconds(), exemplar(runID, r.ID))
 }
 
+// canFail makes failures to start 0: the first one must be an increase.
+func (m runMetrics) canFail(backends []string) {
+	for _, backend := range backends {
+		m.failed.WithLabelValues(backend, string(spawn.CLIMissing))
+		m.failed.WithLabelValues(backend, string(spawn.StartFailed))
+	}
+}
+
 // canEnd makes a started run's possible ends 0: the first of a kind must be an
 // increase, and for all clients of all backends they would be too many.
 func (m runMetrics) canEnd(backend, client string) {
@@ -54,6 +64,11 @@ func (m runMetrics) canEnd(backend, client string) {
 	} {
 		m.finished.WithLabelValues(backend, client, string(cause))
 	}
+}
+
+// StartFailed counts a run that could not be started, which is no start and no end.
+func (m *Metrics) StartFailed(backend string, cause spawn.Cause) {
+	m.runs.failed.WithLabelValues(m.backends.label(backend), string(cause)).Inc()
 }
 
 // FirstOutput implements run.Observer.

@@ -104,6 +104,7 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 		return run.Spec{}, err
 	}
 	if why := a.missing(); why != "" {
+		d.metrics.StartFailed(a.config.Name, spawn.CLIMissing)
 		return run.Spec{}, cliMissing("", why)
 	}
 	limits, err := q.Limits.lower(a.config.Limits)

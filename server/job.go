@@ -142,6 +142,9 @@ func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error
 		slot.Release() // it was never started
 	}
 	r, err := d.runs.Start(ctx, s)
+	if failed, ok := errors.AsType[*spawn.StartError](err); ok {
+		d.metrics.StartFailed(j.backend, failed.Cause)
+	}
 	return r, because(ctx, err)
 }
 

@@ -3,8 +3,12 @@ package server
 import (
 	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"penstock/config"
 )
 
 func TestRoutesAreCountedByTheirTemplate(t *testing.T) {
@@ -95,5 +99,28 @@ func TestHealthIsAMetric(t *testing.T) {
 		if !strings.Contains(body, "\n"+want) {
 			t.Errorf("no %s", want)
 		}
+	}
+}
+
+// A stream that has begun was answered with 200: only this tells.
+func TestFailedStartsAreCounted(t *testing.T) {
+	s := serve(t, func(c *config.Config) {
+		gone := filepath.Join(t.TempDir(), "gone")
+		if err := os.WriteFile(gone, []byte("\x00no program"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		c.Backends["gone"] = config.Backend{Name: "gone", Kind: "exec", Command: []string{gone}, Configured: true, Limits: limitsOf()}
+	})
+	const absent, gone = `penstock_run_starts_failed_total{backend="absent",cause="cli_missing"}`, `penstock_run_starts_failed_total{backend="gone",cause="cli_missing"}`
+	if body := s.ask("GET", "/metrics", "").body; !strings.Contains(body, absent+" 0\n") || !strings.Contains(body, gone+" 0\n") {
+		t.Error("the first failure will be no increase")
+	}
+	for _, backend := range []string{"absent", "gone"} {
+		if r := s.chat(backend, "x", true, ""); r.code() != "cli_missing" {
+			t.Errorf("%+v", r)
+		}
+	}
+	if a, g := s.metric(absent), s.metric(gone); a != 1 || g != 1 {
+		t.Errorf("%v and %v are counted, one each has failed", a, g)
 	}
 }
