@@ -35,12 +35,12 @@ func psTestRows(t *testing.T) []psRow {
 func TestPsOnATerminal(t *testing.T) {
 	for columns, want := range map[int]string{
 		150: `
-RUN                             CLIENT    MODEL        STATE            TIME  MEMORY          PIDS        CPU           WHY
-run_01M84PXX4REJMB9X8546PCY0GA  ci        demo         stalled         4m00s       1G              -/64        -
-run_01M84PXX4REJMB9X8546PCY0G9  日本語    demo         busy               1s  ██░░ 128M/256M  ████ 60/64  ███░ 1.1/1.5
-run_01M84PXX4REJMB9X8546PCY0G8  ci        demo         queued:session     6s       -               -           -
-night�[2J日本                   uid:1000  claude/opus  queued#3           5s       -               -           -
-run_01M84PXX4REJMB9X8546PCY0G7  ci        demo         memory_limit    2m12s  ████ 256M/256M  █░░░ 7/64        2.0s     memory limit of 256 MiB reach…
+RUN            CLIENT    MODEL        STATE            TIME  MEMORY            PIDS          CPU             WHY
+46PCY0GA       ci        demo         stalled         4m00s         1G                -/64          -
+46PCY0G9       日本語    demo         busy               1s  ███░░░ 128M/256M  ██████ 60/64  ████░░ 1.1/1.5
+46PCY0G8       ci        demo         queued:session     6s         -                 -             -
+night�[2J日本  uid:1000  claude/opus  queued#3           5s         -                 -             -
+46PCY0G7       ci        demo         memory_limit    2m12s  ██████ 256M/256M  █░░░░░ 7/64          2.0s     memory limit of 256 MiB reached (peak)
 `,
 		80: `
 RUN       CLIENT  MODEL       STATE            TIME  MEMORY     PIDS   CPU

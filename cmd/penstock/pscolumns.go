@@ -8,7 +8,7 @@ import (
 const (
 	barMin, barMax = 4, 12
 	noteMin        = 16
-	noteKept       = 40 // is not given to bars
+	noteKept       = 40 // is not given to bars and long ids
 	gap            = 2  // columns between two fields
 )
 
@@ -40,8 +40,12 @@ func fit(table []*column, room int) ([]*column, int) {
 	for _, c := range table {
 		c.measure(false)
 	}
+	kept := 0
+	if slices.ContainsFunc(table, func(c *column) bool { return c.rest }) {
+		kept = noteKept
+	}
 	bar := barMin
-	if over(table, bar, room) > 0 {
+	if over(table, bar, room) > -kept {
 		for _, c := range table {
 			c.measure(true)
 		}
@@ -63,10 +67,6 @@ func fit(table []*column, room int) ([]*column, int) {
 	}
 	for _, c := range table { // what went may have left more room than was missing
 		c.width += min(max(0, -over(table, bar, room)), c.need-c.width)
-	}
-	kept := 0
-	if slices.ContainsFunc(table, func(c *column) bool { return c.rest }) {
-		kept = noteKept
 	}
 	for bar > 0 && bar < barMax && over(table, bar+1, room) <= -kept {
 		bar++
