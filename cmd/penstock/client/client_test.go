@@ -51,7 +51,7 @@ func TestFind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"run_01AAA": "run_01AAA", "run_01B": "run_01BAA", "baa": "run_01BAA", "night": "nightly-7", "-7": "nightly-7"} {
+	for name, want := range map[string]string{"run_01AAA": "run_01AAA", "run_01B": "run_01BAA", "baa": "run_01BAA", "night": "nightly-7", "y-7": "nightly-7"} {
 		if r, err := c.Find(t.Context(), name); err != nil || r.ID != want {
 			t.Errorf("%s: %s, %v", name, r.ID, err)
 		}
@@ -59,7 +59,10 @@ func TestFind(t *testing.T) {
 	if r, err := c.Run(t.Context(), "nightly-7"); err != nil || *r.Usage.Pids != 4 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	_, err = c.Find(t.Context(), "AA")
+	if r, err := c.Find(t.Context(), "-7"); err == nil {
+		t.Errorf("two characters found %s", r.ID)
+	}
+	_, err = c.Find(t.Context(), "run_01")
 	if many := new(Ambiguous); !errors.As(err, &many) || !strings.Contains(err.Error(), "run_01AAA") || !strings.Contains(err.Error(), "run_01BAA") {
 		t.Errorf("ambiguous: %v", err)
 	}

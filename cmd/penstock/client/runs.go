@@ -104,12 +104,15 @@ func (c *Client) Ended(ctx context.Context, id string) (Run, error) {
 	return c.Run(ctx, id)
 }
 
+// partMin is how long a part of an id must be: a slip of the finger cancels nothing.
+const partMin = 3
+
 // Find gives the run of an id, or of the beginning or end of one where that is
 // no other's. Its error lists the runs that it could be.
 func (c *Client) Find(ctx context.Context, name string) (Run, error) {
 	r, err := c.Run(ctx, name)
 	var told *Error
-	if err == nil || !errors.As(err, &told) || told.Code != "run_not_found" {
+	if err == nil || !errors.As(err, &told) || told.Code != "run_not_found" || len(name) < partMin {
 		return r, err
 	}
 	all, listErr := c.Runs(ctx, Filter{Limit: 1000})
