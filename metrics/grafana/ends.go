@@ -17,7 +17,7 @@ func endShares() []Panel {
 	ended := within(`penstock_runs_finished_total{` + ofBoth + `}`)
 	return []Panel{
 		shares(8, "By cause", "Each cause's part of the runs that ended. completed: the CLI said so; cli_error: its own error or exit status; killed: a signal nobody accounts for; lost: nobody watched.",
-			unit("short").whole(), query{`sum by (cause) (` + ended + `)`, "{{cause}}"}),
+			unit("short").whole().byCause(), query{`sum by (cause) (` + ended + `)`, "{{cause}}"}),
 		matrix(8, "Backend and cause", "Runs that ended, by backend and cause: tells whether it is one agent or all.",
 			unit("short").whole(), "backend", "cause", query{`sum by (backend, cause) (` + ended + `)`, ""}),
 		matrix(8, "Client and cause", "Runs that ended, by client and cause: tells whether it is one caller or all.",
@@ -27,13 +27,13 @@ func endShares() []Panel {
 
 func endGraphs() []Panel {
 	of := func(title, description, cause string) Panel {
-		return graph(8, title, description, unit("short").bar(),
-			query{perBar("backend, cause", `penstock_runs_finished_total{`+ofBoth+`,cause=~"`+cause+`"}`), "{{backend}}: {{cause}}"})
+		return graph(8, title, description, unit("cpm").bar(),
+			query{perMinute("backend, cause", `penstock_runs_finished_total{`+ofBoth+`,cause=~"`+cause+`"}`), "{{backend}}: {{cause}}"})
 	}
 	return []Panel{
-		graph(16, "Ends, by cause", "Runs that ended in each interval.",
-			unit("short").bar(), query{perBar("cause", `penstock_runs_finished_total{`+ofBoth+`}`), "{{cause}}"}),
-		graph(8, "Failed", "Part of the runs that ended in each interval for another cause than completed, cancelled and client_gone.",
+		graph(16, "Ends, by cause", "Runs that ended per minute.",
+			unit("cpm").bar().byCause(), query{perMinute("cause", `penstock_runs_finished_total{`+ofBoth+`}`), "{{cause}}"}),
+		graph(8, "Failed", "Part of the runs that ended for another cause than completed, cancelled and client_gone.",
 			unit("percentunit").upTo(1), query{`sum(rate(penstock_runs_finished_total{` + ofBoth + `,` + failure + `}[$__rate_interval])) / sum(rate(penstock_runs_finished_total{` + ofBoth + `}[$__rate_interval]))`, "failed"}),
 		of("A limit was reached", "memory_limit, pids_limit, output_limit: the run needed more than its cap. Runbook PenstockRunsOutOfMemory.", "memory_limit|pids_limit|output_limit"),
 		of("It took too long", "timeout is the deadline; stalled is no output, processor time and I/O for stall_timeout.", "timeout|stalled"),
@@ -46,10 +46,10 @@ func endGraphs() []Panel {
 
 func endRest() []Panel {
 	return []Panel{
-		graph(8, "Processes that had to be ended", "run_end: still there when their leader had gone. boot: left by an earlier daemon that was killed.",
-			unit("short").bar(), query{perBar("reason", `penstock_processes_reaped_total{@}`), "{{reason}}"}),
-		graph(8, "Refused, by reason", "queue_full and queue_timeout: too few slots. over_budget: a limit above the budget. shutting_down: the daemon drains.",
-			unit("short").bar(), query{perBar("reason", `penstock_admission_refused_total{@,client=~"$client"}`), "{{reason}}"}),
+		graph(8, "Processes that had to be ended", "Per minute. run_end: still there when their leader had gone. boot: left by an earlier daemon that was killed.",
+			unit("cpm").bar(), query{perMinute("reason", `penstock_processes_reaped_total{@}`), "{{reason}}"}),
+		graph(8, "Refused, by reason", "Per minute. queue_full and queue_timeout: too few slots. over_budget: a limit above the budget. shutting_down: the daemon drains.",
+			unit("cpm").bar(), query{perMinute("reason", `penstock_admission_refused_total{@,client=~"$client"}`), "{{reason}}"}),
 		graph(8, "Replies to chat completions", "Per second, by status. 424: failed after the start; 429, 503: refused; 4xx else: a request that is wrong.",
 			unit("reqps").stack(), query{perSecond("code", `penstock_http_requests_total{@,route="/v1/chat/completions"}`), "{{code}}"}),
 	}

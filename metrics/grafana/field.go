@@ -20,6 +20,18 @@ type field struct {
 	byName   bool // the figure is the series' name, not its value
 	logAxis  bool
 	dashed   []string // series that are a bound, not a use
+	causes   bool     // the series are causes, each with its own colour
+}
+
+// causeColours are the same on all pages: green is well, blue was wanted, red is
+// a limit, orange took too long, purple is the provider, yellow the agent.
+var causeColours = []struct{ cause, colour string }{
+	{"completed", "green"},
+	{"cancelled", "blue"}, {"client_gone", "light-blue"}, {"shutting_down", "dark-blue"},
+	{"memory_limit", "red"}, {"pids_limit", "dark-red"}, {"output_limit", "light-red"},
+	{"timeout", "orange"}, {"stalled", "dark-orange"},
+	{"provider_auth", "purple"}, {"provider_rate_limit", "light-purple"}, {"provider_error", "dark-purple"},
+	{"cli_error", "yellow"}, {"killed", "dark-yellow"}, {"lost", "light-yellow"},
 }
 
 // unit is a field in Grafana's unit.
@@ -44,6 +56,8 @@ func (f field) named() field { f.byName = true; return f }
 func (f field) whole() field { none := 0; f.decimals = &none; return f }
 
 func (f field) bound(series ...string) field { f.dashed = series; return f }
+
+func (f field) byCause() field { f.causes = true; return f }
 
 func (f field) colorMode() string {
 	if f.warn == nil && f.bad == nil {
@@ -110,9 +124,18 @@ func (f field) drawing() map[string]any {
 	return d
 }
 
-// overrides draws a bound as a dashed line that nothing is stacked on.
+// overrides gives causes their colours, and draws a bound as a dashed line that
+// nothing is stacked on.
 func (f field) overrides() []any {
 	all := []any{}
+	if f.causes {
+		for _, c := range causeColours {
+			all = append(all, map[string]any{
+				"matcher":    map[string]any{"id": "byName", "options": c.cause},
+				"properties": []any{map[string]any{"id": "color", "value": map[string]any{"mode": "fixed", "fixedColor": c.colour}}},
+			})
+		}
+	}
 	for _, series := range f.dashed {
 		all = append(all, map[string]any{
 			"matcher": map[string]any{"id": "byName", "options": series},

@@ -40,8 +40,8 @@ func running() []Panel {
 			unit("short").stack().bound("stalled"),
 			query{`sum by (backend) (penstock_runs_active{@})`, "{{backend}}"},
 			query{`sum(penstock_runs_stalled{@})`, "stalled"}),
-		graph(8, "Ends, by cause", "Runs that ended in each interval, by the cause of their end. What each means is on the page Why runs end.",
-			unit("short").bar(), query{perBar("cause", `penstock_runs_finished_total{@}`), "{{cause}}"}),
+		graph(8, "Ends, by cause", "Runs that ended per minute, by the cause of their end. What each means is on the page Why runs end.",
+			unit("cpm").bar().byCause(), query{perMinute("cause", `penstock_runs_finished_total{@}`), "{{cause}}"}),
 		graph(8, "Time to first output", "From the process's start to its first event: the CLI's own start and the model's first token.",
 			unit("s"), quantiles("", "", "penstock_run_time_to_first_output_seconds", "@")...),
 		graph(8, "Starts, by client", "Runs started per second, by the client that asked.",
@@ -85,8 +85,8 @@ func waiting() []Panel {
 			unit("s"), query{`max by (instance) (penstock_queue_oldest_wait_seconds{@})`, "{{instance}}"}),
 		graph(6, "Time to a slot, p95", "How long admitted requests had waited, by client. Those still waiting are not in it.",
 			unit("s"), quantiles("client", "{{client}}", "penstock_queue_wait_seconds", "@")[1:]...),
-		graph(6, "Refusals", "Requests refused in each interval, by client and reason; the client was told when to come again.",
-			unit("short").bar(), query{perBar("client, reason", `penstock_admission_refused_total{@}`), "{{client}}: {{reason}}"}),
+		graph(6, "Refusals", "Requests refused per minute, by client and reason; the client was told when to come again.",
+			unit("cpm").bar(), query{perMinute("client, reason", `penstock_admission_refused_total{@}`), "{{client}}: {{reason}}"}),
 	}
 }
 

@@ -10,9 +10,9 @@ func perSecond(by, counter string) string {
 	return fmt.Sprintf(`sum by (%s) (rate(%s[$__rate_interval]))`, by, counter)
 }
 
-// perBar is what a counter grew by in each bar's interval.
-func perBar(by, counter string) string {
-	return fmt.Sprintf(`sum by (%s) (increase(%s[$__rate_interval]))`, by, counter)
+// perMinute is the rate of what happens a few times an hour, summed by labels.
+func perMinute(by, counter string) string {
+	return fmt.Sprintf(`60 * sum by (%s) (rate(%s[$__rate_interval]))`, by, counter)
 }
 
 // within is what a counter grew by in the time shown. A series that is younger

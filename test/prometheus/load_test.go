@@ -55,6 +55,7 @@ type habit struct {
 	limits                map[string]any
 	leave                 bool // hangs up at the first word
 	cancel                bool // uses the cancel route then
+	whole                 bool // wants one object, not a stream
 }
 
 // habits end in every way a daemon's day has.
@@ -68,7 +69,7 @@ func habits() []habit {
 		{client: "people", model: "demo", prompt: "one /delay 200ms two three four five six", cancel: true},
 		{client: "ci", model: "demo", prompt: "/alloc 300MiB /sleep 20", limits: map[string]any{"memory_max": "48MiB"}},
 		{client: "ci", model: "demo", prompt: "/fork 60 /sleep 20", limits: map[string]any{"pids_max": 20}},
-		{client: "ci", model: "demo", prompt: "/stderr broken /exit 3"},
+		{client: "ci", model: "demo", prompt: "/stderr broken /exit 3", whole: true},
 		{client: "ci", model: "demo", prompt: "half an answer /kill"},
 		{client: "ci", model: "clock", prompt: "until the deadline"},
 		{client: "ci", model: "silent", prompt: "until somebody notices"},
@@ -83,7 +84,7 @@ func load(ctx context.Context, t *testing.T, d *daemon.Daemon) *sync.WaitGroup {
 		all.Go(func() {
 			for ctx.Err() == nil {
 				h.once(ctx, d)
-				pause(ctx, 150*time.Millisecond) // who was refused does not come again at once
+				pause(ctx, 600*time.Millisecond) // who was refused does not come again at once
 			}
 		})
 	}
@@ -107,7 +108,7 @@ func pause(ctx context.Context, d time.Duration) {
 func (h habit) once(ctx context.Context, d *daemon.Daemon) {
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
-	extra := map[string]any{"stream": true}
+	extra := map[string]any{"stream": !h.whole}
 	if h.limits != nil {
 		extra["limits"] = h.limits
 	}

@@ -117,10 +117,11 @@ func filled(expr string, values map[string]string) string {
 	return expr
 }
 
-// windowed puts Grafana's own two windows in: what is shown, and four scrapes.
-func windowed(expr string, from, to time.Time) string {
+// windowed puts Grafana's own two windows in: what is shown, and what a rate
+// looks back, which is four scrapes and at least a step.
+func windowed(expr string, from, to time.Time, step time.Duration) string {
 	return strings.NewReplacer(
-		"$__rate_interval", fmt.Sprintf("%.0fs", (4*scrapeInterval).Seconds()),
+		"$__rate_interval", fmt.Sprintf("%.0fs", max(4*scrapeInterval, step+scrapeInterval).Seconds()),
 		"$__range", fmt.Sprintf("%.0fs", to.Sub(from).Seconds()),
 	).Replace(expr)
 }

@@ -2,10 +2,8 @@ package prometheus
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -100,12 +98,13 @@ func unanswered(s *server, open []question, from, to time.Time) ([]question, err
 	for _, q := range open {
 		ask := s.instant
 		if !q.instant {
-			ask = func(expr string) ([]series, error) { return s.over(expr, from, to) }
+			ask = func(expr string) ([]series, error) { return s.over(expr, from, to, scrapeInterval) }
 		}
-		found, err := ask(windowed(q.expr, from, to))
+		expr := windowed(q.expr, from, to, scrapeInterval)
+		found, err := ask(expr)
 		if err != nil || !told(found, q.zero) {
 			left = append(left, q)
-			fmt.Fprintf(&words, "\n%s: %s: %d series, none tells anything (%v)", q.where, windowed(q.expr, from, to), len(found), err)
+			fmt.Fprintf(&words, "\n%s: %s: %d series, none tells anything (%v)", q.where, expr, len(found), err)
 		}
 	}
 	if len(left) == 0 {
@@ -202,42 +201,4 @@ func exemplars(t *testing.T, s *server, from time.Time) {
 		}
 	}
 	t.Errorf("no exemplar with a run's id: %v", found)
-}
-
-// record writes what every panel shows to $PENSTOCK_PANELS, for `draw`; the load
-// goes on for $PENSTOCK_WINDOW before.
-func record(t *testing.T, s *server, instance string, from time.Time) {
-	t.Helper()
-	file := os.Getenv("PENSTOCK_PANELS")
-	if file == "" {
-		return
-	}
-	if window, err := time.ParseDuration(os.Getenv("PENSTOCK_WINDOW")); err == nil {
-		pause(context.Background(), time.Until(from.Add(window)))
-	}
-	to := time.Now()
-	all := pages(t)
-	for i := range all {
-		values, err := all[i].chosen(s, instance)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for j := range all[i].Panels {
-			p := &all[i].Panels[j]
-			for _, q := range p.Targets {
-				found, err := s.over(windowed(filled(q.Expr, values), from, to), from, to)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, one := range found {
-					p.Shown = append(p.Shown, shown{one.name(q.LegendFormat), one.Labels, one.Points})
-				}
-			}
-		}
-	}
-	text, err := json.Marshal(all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, file, string(text))
 }

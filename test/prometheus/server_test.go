@@ -157,12 +157,12 @@ func (s *server) instant(expr string) ([]series, error) {
 	return found.Result, err
 }
 
-// over asks for each scrape interval of a time.
-func (s *server) over(expr string, from, to time.Time) ([]series, error) {
+// over asks for each step of a time.
+func (s *server) over(expr string, from, to time.Time, step time.Duration) ([]series, error) {
 	var found struct{ Result []series }
 	second := func(t time.Time) string { return fmt.Sprintf("%.3f", float64(t.UnixMilli())/1000) }
 	err := s.get("query_range", url.Values{
-		"query": {expr}, "start": {second(from)}, "end": {second(to)}, "step": {fmt.Sprint(scrapeInterval.Seconds())},
+		"query": {expr}, "start": {second(from)}, "end": {second(to)}, "step": {fmt.Sprint(step.Seconds())},
 	}, &found)
 	return found.Result, err
 }
