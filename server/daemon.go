@@ -35,10 +35,12 @@ type daemon struct {
 	probes    *probes
 	self      *selfSampler
 
-	draining atomic.Bool
-	base     context.Context // durable jobs live in it
-	endBase  context.CancelCauseFunc
-	reading  context.Context // who reads a durable run is attached while it lasts
+	connections connections
+	accepting   sync.WaitGroup // one per listener
+	draining    atomic.Bool
+	base        context.Context // durable jobs live in it
+	endBase     context.CancelCauseFunc
+	reading     context.Context // who reads a durable run is attached while it lasts
 	// endReading has errHandedOver.
 	endReading context.CancelCauseFunc
 	// background are the sampler, the probe and the reader of new tokens.

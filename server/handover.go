@@ -100,7 +100,7 @@ func (d *daemon) handOver(ctx context.Context, srv *http.Server, listeners []net
 	}
 	keepPaths(listeners, true)
 	d.endReading(errHandedOver)
-	if err := d.lastReplies(srv); err != nil {
+	if err := d.lastReplies(srv, listeners); err != nil {
 		d.log.Warn("last replies", "err", err)
 	}
 	bounded, cancel := context.WithTimeout(context.Background(), endBound)

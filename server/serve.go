@@ -70,26 +70,23 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 	srv := d.httpServer()
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { failed <- srv.Serve(l) }()
+		d.accepting.Go(func() { failed <- srv.Serve(l) })
 	}
 	d.log.Info("serving", "addresses", names(listeners), "version", o.Version)
 	if o.Ready != nil {
 		o.Ready(addrs(listeners))
 	}
-	pending := len(listeners)
 	left, serveErr := d.serve(ctx, srv, listeners, failed, o.Handover)
+	if left != nil {
+		return left
+	}
+	pending := len(listeners)
 	if serveErr != nil {
 		pending--
 	}
-	var endErr error
-	if left == nil {
-		endErr = d.shutdown(srv, o.Force, context.Cause(ctx))
-	}
+	endErr := d.shutdown(srv, listeners, o.Force, context.Cause(ctx))
 	for range pending {
 		<-failed // Serve returns as soon as the server is closed
-	}
-	if left != nil {
-		return left
 	}
 	err = errors.Join(serveErr, endErr)
 	if err == nil {
@@ -126,6 +123,7 @@ func (d *daemon) httpServer() *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ConnContext:       withPeer,
+		ConnState:         d.connections.track,
 		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelWarn),
 		// OPTIONS * must not get around the guard and the error shape.
 		DisableGeneralOptionsHandler: true,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -20,7 +21,7 @@ const (
 // shutdown takes no new work, tells who waits, lets what runs finish for the
 // drain timeout or until force ends, ends the rest, and closes. Health and
 // streams are served until the end.
-func (d *daemon) shutdown(srv *http.Server, force context.Context, cause error) error {
+func (d *daemon) shutdown(srv *http.Server, listeners []net.Listener, force context.Context, cause error) error {
 	d.standDown(fmt.Sprint(cause))
 	idle := make(chan struct{})
 	go func() {
@@ -49,7 +50,7 @@ func (d *daemon) shutdown(srv *http.Server, force context.Context, cause error) 
 		errs = append(errs, fmt.Errorf("end runs: %d still held after %v", d.gate.Stats().Running, endBound))
 	}
 	d.log.Info("runs ended", "running", running, "still_held", d.gate.Stats().Running, "seconds", seconds(time.Since(begun)))
-	errs = append(errs, d.lastReplies(srv))
+	errs = append(errs, d.lastReplies(srv, listeners))
 	closing, cancelClose := context.WithTimeout(context.Background(), endBound)
 	defer cancelClose()
 	errs = append(errs, d.close(closing))
@@ -64,11 +65,15 @@ func (d *daemon) standDown(cause string) {
 	d.gate.Drain()
 }
 
-// lastReplies lets every reply that has begun come to its end, then closes all
-// connections.
-func (d *daemon) lastReplies(srv *http.Server) error {
+// lastReplies accepts nobody any more, answers who was accepted, lets every
+// reply come to its end, then closes all connections.
+func (d *daemon) lastReplies(srv *http.Server, listeners []net.Listener) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 	defer cancel()
+	closeAll(listeners)
+	d.accepting.Wait()
+	srv.SetKeepAlivesEnabled(false)
+	d.connections.await(ctx)
 	err := srv.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		d.log.Warn("clients did not take their last bytes in time", "bound", lastWords)

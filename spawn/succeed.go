@@ -23,17 +23,14 @@ type Successor struct {
 	Env  []string
 	// Files are its descriptors 3 and up; beside them it has stdio only.
 	Files []*os.File
-	// Hold are signals that wait until the successor takes them, which it has
-	// to do before anything else can.
+	// Hold are signals that wait until the successor takes them. A Go program
+	// lets none wait that would end it.
 	Hold []syscall.Signal
-	// Pending are some of Hold that came already.
-	Pending []syscall.Signal
 }
 
 // Exec replaces this process by its successor (execve(2)): the pid, the group
 // and the children stay. It returns only when that failed, and nothing has
-// changed then. The caller is to see to it that no other thread takes a signal
-// of Hold at the last moment.
+// changed then.
 func (s Successor) Exec() error {
 	failed := make(chan error, 1)
 	go s.execApart(failed)
@@ -57,15 +54,9 @@ func (s Successor) execApart(failed chan<- error) {
 }
 
 func (s Successor) exec() error {
-	held := SignalSet(s.Hold)
+	held := signalSet(s.Hold)
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &held, nil); err != nil {
 		return fmt.Errorf("block signals: %w", err)
-	}
-	for _, sig := range s.Pending {
-		// To this thread, blocked: it waits there until after the execve.
-		if err := unix.Tgkill(unix.Getpid(), unix.Gettid(), sig); err != nil {
-			return fmt.Errorf("pass %s on: %w", sig, err)
-		}
 	}
 	if err := unix.Unshare(unix.CLONE_FILES); err != nil {
 		return fmt.Errorf("unshare descriptors: %w", err)
@@ -89,8 +80,8 @@ func (s Successor) exec() error {
 	return err
 }
 
-// SignalSet is signals as the kernel takes them (sigsetops(3)).
-func SignalSet(signals []syscall.Signal) (set unix.Sigset_t) {
+// signalSet is signals as the kernel takes them (sigsetops(3)).
+func signalSet(signals []syscall.Signal) (set unix.Sigset_t) {
 	const bits = 8 * int(unsafe.Sizeof(set.Val[0]))
 	for _, sig := range signals {
 		n := int(sig) - 1

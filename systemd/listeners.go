@@ -30,6 +30,13 @@ type Given struct {
 // Own tells that the daemon before this one has opened the sockets.
 func (g Given) Own() bool { return slices.Contains(g.Names, OwnSocket) }
 
+// IsHeir tells, before Take, that the process was executed by the daemon that it
+// is to succeed.
+func IsHeir() bool {
+	return slices.Contains(strings.Split(os.Getenv("LISTEN_FDNAMES"), ":"), StateLock) &&
+		os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid())
+}
+
 // Take takes the descriptors of sd_listen_fds(3); none is no error. It may be
 // called once: it takes LISTEN_FDS out of the environment.
 func Take() (Given, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 )
@@ -23,6 +24,8 @@ type app struct {
 	// begun is set when a subcommand's own work starts: an error before that
 	// is one of usage.
 	begun bool
+	// caught are signals since the first moment, see caughtEarly.
+	caught chan os.Signal
 }
 
 // exitCode ends the program with a code that has been explained already.
@@ -32,7 +35,7 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit status %d", int(e)) 
 
 // run is the whole program as a function; it returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, caught: caughtEarly()}
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)

@@ -103,7 +103,12 @@ func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bo
 func (d *service) run(ctx context.Context, heir *successor) (*signals, error) {
 	log := d.log
 	var ready atomic.Bool
-	sig := catchSignals(ctx, log, func() {
+	caught := d.app.caught
+	d.app.caught = nil
+	if caught == nil {
+		caught = catch()
+	}
+	sig := followSignals(ctx, caught, log, func() {
 		// A manager that waits for READY=1 must not take this one for it.
 		if ready.Load() {
 			report(log, systemd.Reloading())

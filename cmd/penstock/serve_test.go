@@ -231,8 +231,7 @@ func TestReapAfterACrash(t *testing.T) {
 
 func TestSignals(t *testing.T) {
 	hups := make(chan struct{}, 1)
-	s := catchSignals(t.Context(), slog.New(slog.DiscardHandler), func() { hups <- struct{}{} })
-	defer s.stop()
+	s := followSignals(t.Context(), catch(), slog.New(slog.DiscardHandler), func() { hups <- struct{}{} })
 	send := func(sig syscall.Signal) {
 		if err := syscall.Kill(os.Getpid(), sig); err != nil {
 			t.Fatal(err)
@@ -243,11 +242,17 @@ func TestSignals(t *testing.T) {
 	if s.serving.Err() != nil {
 		t.Fatal("SIGHUP ends serving")
 	}
+	send(syscall.SIGUSR2)
+	<-s.handover
 	send(syscall.SIGTERM)
 	<-s.serving.Done()
+	send(syscall.SIGUSR2) // too late: nobody is to take it
 	if s.force.Err() != nil {
 		t.Fatal("the first signal forces")
 	}
 	send(syscall.SIGINT)
 	<-s.force.Done()
+	if !s.end() || len(s.handover) > 0 {
+		t.Error("a stop and a handover")
+	}
 }

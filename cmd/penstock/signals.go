@@ -7,11 +7,10 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
-	"penstock/spawn"
+	"penstock/systemd"
 )
 
 // signals turns the first request to stop into the end of serving, the second
@@ -33,16 +32,14 @@ func handled() []syscall.Signal {
 	return []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR2}
 }
 
-func catchSignals(ctx context.Context, log *slog.Logger, hangUp func()) *signals {
+// followSignals takes a channel that catch gave.
+func followSignals(ctx context.Context, caught chan os.Signal, log *slog.Logger, hangUp func()) *signals {
 	s := &signals{
 		log: log, hangUp: hangUp, handover: make(chan struct{}, 1),
-		caught: make(chan os.Signal, 4), ended: make(chan struct{}), done: make(chan struct{}),
+		caught: caught, ended: make(chan struct{}), done: make(chan struct{}),
 	}
 	s.serving, s.stopServing = context.WithCancelCause(ctx)
 	s.force, s.stopForce = context.WithCancel(context.WithoutCancel(ctx))
-	for _, sig := range handled() {
-		signal.Notify(s.caught, sig)
-	}
 	go s.follow()
 	return s
 }
@@ -102,11 +99,19 @@ func (s *signals) end() (stopping bool) {
 	}
 }
 
-// blockHandled makes the handled signals wait, in all threads, or takes that
-// back: the handlers of a process that executes its successor are gone a moment
-// before the successor has its own. Programs with cgo can't; there a signal can
-// be lost in the last microseconds.
-func blockHandled(how int) {
-	set := spawn.SignalSet(handled())
-	_, _, _ = syscall.AllThreadsSyscall6(unix.SYS_RT_SIGPROCMASK, uintptr(how), uintptr(unsafe.Pointer(&set)), 0, 8, 0, 0)
+// caughtEarly is for the first line of a successor: a SIGTERM that finds no
+// handler yet ends it as a crash does. Nil for any other program.
+func caughtEarly() chan os.Signal {
+	if !systemd.IsHeir() {
+		return nil
+	}
+	return catch()
+}
+
+func catch() chan os.Signal {
+	caught := make(chan os.Signal, 4)
+	for _, sig := range handled() {
+		signal.Notify(caught, sig)
+	}
+	return caught
 }

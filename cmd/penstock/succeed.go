@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"syscall"
 	"time"
 
@@ -12,6 +14,9 @@ import (
 	"penstock/spawn"
 	"penstock/systemd"
 )
+
+// errStopped is why a successor isn't needed any more.
+var errStopped = errors.New("a stop came in between")
 
 // succeed executes the successor in this process's place. Where that fails,
 // although it was tried out before, this program takes everything up again: nil
@@ -25,16 +30,17 @@ func (d *service) succeed(heir *successor, sig *signals, left *server.Left) erro
 	}
 	files, names := append(left.Listeners, left.Lock), append(names[:len(names):len(names)], systemd.StateLock)
 
-	blockHandled(unix.SIG_BLOCK)
-	var pending []syscall.Signal
-	if d.stopping = sig.end(); d.stopping {
-		pending = append(pending, unix.SIGTERM)
+	err := errStopped
+	if d.stopping = sig.end(); !d.stopping {
+		// Go leaves these ignored until somebody wants them. A SIGTERM from now on
+		// until then ends the process, and its runs are as after a crash.
+		signal.Ignore(unix.SIGHUP, unix.SIGINT)
+		err = spawn.Successor{
+			Path: heir.path, Argv: os.Args, Env: systemd.Environ(os.Environ(), names), Files: files,
+			Hold: []syscall.Signal{unix.SIGUSR2},
+		}.Exec()
 	}
-	err := spawn.Successor{
-		Path: heir.path, Argv: os.Args, Env: systemd.Environ(os.Environ(), names), Files: files,
-		Hold: handled(), Pending: pending,
-	}.Exec()
-	d.log.Error("the successor can't be executed: serving on without it", "err", err)
+	d.log.Error("the successor was not executed: serving on without it", "err", err)
 	d.note(handoverNote{Outcome: handoverFailed, Message: err.Error()})
 	given, err := systemd.GivenOf(files, names)
 	if err != nil {

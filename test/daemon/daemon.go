@@ -27,6 +27,7 @@ type Options struct {
 	Env    map[string]string // beside PATH and HOME
 	Home   string            // "" is a fresh one
 	Bare   bool              // Config may set listen and state_dir itself
+	Binary string            // "" is Binary(tb)
 }
 
 // Daemon is one running penstock.
@@ -133,7 +134,11 @@ func Launch(tb testing.TB, o Options) *Daemon {
 		URL: fmt.Sprintf("http://127.0.0.1:%d", port), Dir: dir, Home: home,
 		tb: tb, log: new(lockedBuffer), exited: make(chan struct{}),
 	}
-	d.Cmd = exec.Command(Binary(tb), "serve", "--config", file)
+	binary := o.Binary
+	if binary == "" {
+		binary = Binary(tb)
+	}
+	d.Cmd = exec.Command(binary, "serve", "--config", file)
 	d.Cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LANG=C.UTF-8"}
 	for k, v := range o.Env {
 		d.Cmd.Env = append(d.Cmd.Env, k+"="+v)

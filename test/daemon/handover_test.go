@@ -1,0 +1,532 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// handoverMax is how long a handover may take on a machine with much to do.
+const handoverMax = 90 * time.Second
+
+// handoverConfig leaves nobody time to finish.
+const handoverConfig = `
+drain_timeout = "1s"
+[limits]
+memory_max = "64MiB"
+[budget]
+memory = "100%"
+max_runs = 24
+`
+
+// said counts the log lines of one message.
+func (d *Daemon) said(msg string) int { return strings.Count(d.Log(), `"msg":"`+msg+`"`) }
+
+func (d *Daemon) awaitSaid(msg string, times int) {
+	d.tb.Helper()
+	if err := Eventually(handoverMax, func() error {
+		select {
+		case <-d.exited:
+			return nil
+		default:
+		}
+		if d.said(msg) < times {
+			return fmt.Errorf("not %q yet", msg)
+		}
+		return nil
+	}); err != nil || d.said(msg) < times {
+		d.tb.Fatalf("%v\n%s", err, d.Log())
+	}
+}
+
+// handOver has the daemon execute its program anew.
+func (d *Daemon) handOver() {
+	d.tb.Helper()
+	done := d.said("handed over")
+	d.signal(syscall.SIGUSR2)
+	d.awaitSaid("handed over", done+1)
+}
+
+func (d *Daemon) signal(sig syscall.Signal) {
+	d.tb.Helper()
+	if err := d.Cmd.Process.Signal(sig); err != nil {
+		d.tb.Fatal(err)
+	}
+}
+
+// status is a field of /proc/PID/status.
+func (d *Daemon) status(field string) string {
+	d.tb.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.Cmd.Process.Pid))
+	if err != nil {
+		d.tb.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^` + field + `:\s+(\S+)`).FindSubmatch(text)
+	if m == nil {
+		d.tb.Fatalf("no %s in the status", field)
+	}
+	return string(m[1])
+}
+
+// background starts a durable run that lasts, and waits until it is there.
+func (d *Daemon) background(id string) (pid int) {
+	d.tb.Helper()
+	ctx, leave := context.WithCancel(context.Background())
+	defer leave()
+	go func() {
+		_, _ = d.Durable(ctx, id, "", Body("demo", "/sleep 600", map[string]any{"stream": true}), nil)
+	}()
+	if err := Eventually(handoverMax, func() error {
+		if len(d.Pids(id)) == 0 {
+			return errors.New("not started")
+		}
+		return nil
+	}); err != nil {
+		d.tb.Fatal(err)
+	}
+	return d.Pids(id)[0]
+}
+
+func (d *Daemon) wantAlive(id string, pid int) {
+	d.tb.Helper()
+	if at := d.Pids(id); !slices.Contains(at, pid) {
+		d.tb.Errorf("%s: process %d is lost: %v\n%s", id, pid, at, d.Log())
+	}
+}
+
+// visitor asks for /health all the time, each time over a new connection, until
+// the function it gives is called, which says how often and what went wrong.
+func (d *Daemon) visitor() (leave func() (visits int, err error)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	done := make(chan struct{})
+	var visits int
+	var failed error
+	go func() {
+		defer close(done)
+		pause := time.NewTicker(2 * time.Millisecond)
+		defer pause.Stop()
+		for ; ctx.Err() == nil && failed == nil; <-pause.C {
+			resp, err := client.Get(d.URL + "/health")
+			if err != nil {
+				failed = err
+				return
+			}
+			_, failed = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			visits++
+		}
+	}()
+	return func() (int, error) {
+		cancel()
+		<-done
+		return visits, failed
+	}
+}
+
+// The daemon is replaced under 20 durable streams: every client gets the rest
+// of its stream, each event once, exit statuses are known, and nobody who comes
+// meanwhile is refused.
+func TestHandover(t *testing.T) {
+	streams, rounds := 20, 20
+	if os.Getenv("PENSTOCK_LAB") == "1" {
+		streams, rounds = 8, 40 // one slow processor: none may end before the last has begun
+	}
+	d := Start(t, Options{Config: handoverConfig})
+	words := strings.Repeat("one two three four five ", rounds)
+	body := func(i int) map[string]any {
+		prompt := "/delay 60ms /daemonize " + words
+		if i%5 == 0 {
+			prompt += "/exit 3"
+		}
+		return Body("demo", prompt, map[string]any{"stream": true})
+	}
+	name := func(i int) string { return fmt.Sprint("durable-", i) }
+	before := map[string]string{}
+	for _, field := range []string{"NoNewPrivs", "Seccomp", "CapEff", "Uid", "SigIgn"} {
+		before[field] = d.status(field)
+	}
+
+	first := make([]*Answer, streams)
+	seen := make(chan struct{}, streams)
+	var clients sync.WaitGroup
+	for i := range streams {
+		clients.Go(func() {
+			once := sync.OnceFunc(func() { seen <- struct{}{} })
+			a, err := d.Durable(context.Background(), name(i), "", body(i), func(a *Answer) {
+				if a.Deltas > i%7 {
+					once()
+				}
+			})
+			if err != nil {
+				t.Errorf("%s: %v", name(i), err)
+			}
+			first[i] = a
+		})
+	}
+	for range streams {
+		select {
+		case <-seen:
+		case <-time.After(handoverMax):
+			t.Fatal("not all streams began")
+		}
+	}
+	pids := make([][]int, streams)
+	for i := range streams {
+		pids[i] = d.Pids(name(i))
+	}
+	leave := d.visitor()
+	d.handOver()
+	for i, old := range pids {
+		if _, r, _ := d.Get("/v1/runs/" + name(i)); r["state"] == "finished" {
+			t.Logf("%s: had finished", name(i))
+			continue
+		}
+		for _, pid := range old {
+			if at := d.Pids(name(i)); len(at) > 0 && !slices.Contains(at, pid) {
+				t.Errorf("%s: process %d is lost", name(i), pid)
+			}
+		}
+	}
+	clients.Wait()
+	adopted := 0
+	for i, a := range first {
+		if a == nil || !a.Done || a.Code() != "shutting_down" && a.Code() != "cli_error" && a.Finish == "" {
+			t.Fatalf("%s: cut off without a word: %+v", name(i), a)
+		}
+		clients.Go(func() { rest(t, d, name(i), body(i), a, strings.TrimSpace(words)) })
+	}
+	clients.Wait()
+	for i := range streams {
+		_, r, err := d.Get("/v1/runs/" + name(i))
+		if err != nil || r["durable"] != true {
+			t.Errorf("%s: %v %v", name(i), err, r)
+		}
+		if r["adopted"] == 1.0 {
+			adopted++
+		}
+		want := 0.0
+		if i%5 == 0 {
+			want = 3
+		}
+		// A demo that has said its last word may be ended before it exits.
+		if got, known := r["exit_code"]; known && got != want || i%5 == 0 && !known {
+			t.Errorf("%s: exit code %v, want %v: %v", name(i), got, want, r)
+		}
+	}
+	if adopted == 0 {
+		t.Error("no run lived through the handover: it shows nothing")
+	}
+	visits, err := leave()
+	if err != nil || visits == 0 {
+		t.Errorf("who came meanwhile, %d times: %v", visits, err)
+	}
+	t.Logf("%d of %d runs adopted, %d visits", adopted, streams, visits)
+	for field, was := range before {
+		if is := d.status(field); is != was {
+			t.Errorf("%s is %s, was %s", field, is, was)
+		}
+	}
+	if err := d.WaitEmpty(handoverMax); err != nil {
+		t.Error(err)
+	}
+}
+
+// rest reads what a client has not had yet, and holds the whole to be whole.
+func rest(t *testing.T, d *Daemon, id string, body map[string]any, a *Answer, want string) {
+	last := ""
+	if len(a.IDs) > 0 {
+		last = a.IDs[len(a.IDs)-1]
+	}
+	rest, err := d.Durable(context.Background(), id, last, body, nil)
+	if err != nil {
+		t.Errorf("%s: %v", id, err)
+		return
+	}
+	fails := strings.Contains(fmt.Sprint(body), "/exit 3")
+	if !rest.Done || fails && rest.Code() != "cli_error" || !fails && rest.Finish != "stop" && a.Finish != "stop" {
+		t.Errorf("%s: the rest ends as %+v", id, rest)
+	}
+	if got := strings.TrimSpace(a.Text + rest.Text); got != want {
+		t.Errorf("%s: %q after event %s and %q make no whole", id, rest.Text, last, a.Text)
+	}
+	ids := slices.Concat(a.IDs, rest.IDs)
+	if slices.Sort(ids); len(slices.Compact(slices.Clone(ids))) != len(ids) {
+		t.Errorf("%s: an event came twice: %v", id, ids)
+	}
+}
+
+// copied is a program of the test's own, to be replaced and broken.
+func copied(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(Binary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "penstock")
+	if err := os.WriteFile(path, text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// replace puts another file in a path's place, as a package manager does.
+func replace(t *testing.T, path, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What the successor would not survive is refused, and nothing changes.
+func TestHandoverRefused(t *testing.T) {
+	program := copied(t)
+	d := Start(t, Options{Config: handoverConfig, Binary: program})
+	file := filepath.Join(d.Dir, "penstock.toml")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := d.background("stays")
+	attached := make(chan *Answer, 1)
+	go func() {
+		a, _ := d.Durable(t.Context(), "stays", "", Body("demo", "/sleep 600", map[string]any{"stream": true}), nil)
+		attached <- a
+	}()
+	refused := 0
+	for _, c := range []struct {
+		name, why string
+		set       func()
+	}{
+		{"not TOML", "penstock.toml", func() { replace(t, file, string(good)+"\nnonsense", 0o600) }},
+		{"unknown key", "no_such_key", func() { replace(t, file, "no_such_key = 1\n"+string(good), 0o600) }},
+		{"another state directory", "state_dir", func() {
+			replace(t, file, strings.Replace(string(good), "state_dir = \""+d.Dir, "state_dir = \""+d.Dir+"/other", 1), 0o600)
+		}},
+		{"another address", "listen", func() { replace(t, file, strings.Replace(string(good), "127.0.0.1:", "127.0.0.2:", 1), 0o600) }},
+		{"no program", "no such file", func() { replace(t, file, string(good), 0o600); os.Remove(program) }},
+		{"not executable", "permission denied", func() { replace(t, program, string(binary), 0o644) }},
+		{"not a program", "exec format error", func() { replace(t, program, "\x7fELF and nothing else", 0o755) }},
+		{"a program that fails", "exit status 7", func() { replace(t, program, "#!/bin/sh\nexit 7\n", 0o755) }},
+	} {
+		c.set()
+		d.signal(syscall.SIGUSR2)
+		refused++
+		d.awaitSaid("handover refused: serving on", refused)
+		log := d.Log()
+		if line := log[strings.LastIndex(log, "handover refused"):]; !strings.Contains(line, c.why) {
+			t.Errorf("%s: %q is not in %s", c.name, c.why, line)
+		}
+		note, err := os.ReadFile(filepath.Join(d.Dir, "state", "handover.json"))
+		if err != nil || !strings.Contains(string(note), `"refused"`) {
+			t.Errorf("%s: %s %v", c.name, note, err)
+		}
+		d.wantAlive("stays", pid)
+	}
+	select {
+	case a := <-attached:
+		t.Errorf("a reader was sent away: %+v", a)
+	default:
+	}
+	if d.said("draining") > 0 {
+		t.Error("work was refused before the successor was tried")
+	}
+	replace(t, program, string(binary), 0o755) // it is the demo backend's, too
+	a, err := d.Chat(t.Context(), Body("demo", "still here", map[string]any{"stream": true}), nil)
+	if err != nil || strings.TrimSpace(a.Text) != "still here" {
+		t.Errorf("%v %+v", err, a)
+	}
+	d.handOver()
+	d.wantAlive("stays", pid)
+	if a := <-attached; a == nil || a.Code() != "shutting_down" || !a.Done {
+		t.Errorf("the reader was told %+v", a)
+	}
+}
+
+// A successor that is there when it is tried out and gone when it is its turn.
+func TestHandoverToNobody(t *testing.T) {
+	program := copied(t)
+	d := Start(t, Options{Config: strings.Replace(handoverConfig, "1s", "60s", 1), Binary: program})
+	binary, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := d.background("stays")
+	held, end := context.WithCancel(t.Context())
+	defer end()
+	go func() {
+		_, _ = d.Chat(held, Body("demo", "/sleep 600", map[string]any{"stream": true}), nil)
+	}()
+	if err := Eventually(handoverMax, func() error {
+		if len(d.Groups()) < 2 {
+			return errors.New("one run")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	d.signal(syscall.SIGUSR2)
+	d.awaitSaid("draining", 1)
+	if err := os.Remove(program); err != nil {
+		t.Fatal(err)
+	}
+	end() // nothing keeps it any more
+	d.awaitSaid("the successor was not executed: serving on without it", 1)
+	d.awaitSaid("serving", 2)
+	d.wantAlive("stays", pid)
+	if err := Eventually(handoverMax, func() error {
+		_, r, err := d.Get("/v1/runs/stays")
+		if err != nil || r["state"] != "running" || r["adopted"] != 1.0 {
+			return fmt.Errorf("%v %v", r, err)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	replace(t, program, string(binary), 0o755)
+	if a, err := d.Chat(t.Context(), Body("demo", "still here", nil), nil); err != nil || strings.TrimSpace(a.Text) != "still here" {
+		t.Errorf("%v %+v", err, a)
+	}
+	d.handOver()
+	d.wantAlive("stays", pid)
+	if r, err := Post(d.URL+"/v1/runs/stays/cancel", ""); err != nil || r.StatusCode != http.StatusAccepted {
+		t.Errorf("cancel: %v %+v", err, r)
+	}
+}
+
+// Who runs for a connection's sake may finish; who waits is told to come again.
+func TestHandoverDrains(t *testing.T) {
+	d := Start(t, Options{Config: strings.NewReplacer("max_runs = 24", "max_runs = 1", "1s", "60s").Replace(handoverConfig)})
+	answers := make(chan *Answer, 2)
+	ask := func(prompt string, stream bool) {
+		a, err := d.Chat(t.Context(), Body("demo", prompt, map[string]any{"stream": stream}), nil)
+		if err != nil {
+			t.Error(err)
+		}
+		answers <- a
+	}
+	go ask("/sleep 6 finished", true)
+	await := func(key string) {
+		t.Helper()
+		if err := Eventually(handoverMax, func() error {
+			if q, _ := mustHealth(t, d)["queue"].(map[string]any); q[key] != 1.0 {
+				return fmt.Errorf("queue %v", q)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await("running")
+	go ask("never", false)
+	await("waiting")
+	d.handOver()
+	for range 2 {
+		switch a := <-answers; {
+		case a.Status == http.StatusServiceUnavailable:
+			if a.Code() != "shutting_down" || a.Header.Get("X-Should-Retry") != "true" || a.Header.Get("Retry-After") == "" {
+				t.Errorf("who waited: %+v", a)
+			}
+		case a.Finish != "stop" || strings.TrimSpace(a.Text) != "finished":
+			t.Errorf("who ran: %+v", a)
+		}
+	}
+	if a, err := d.Chat(t.Context(), Body("demo", "again", nil), nil); err != nil || a.Finish != "stop" {
+		t.Errorf("%v %+v", err, a)
+	}
+}
+
+// A stop wins whenever it comes. In the few milliseconds that a program has no
+// handlers of its own yet, SIGTERM ends it as a crash would: then the next one
+// finds the run.
+func TestStopDuringHandover(t *testing.T) {
+	for i := range 10 {
+		after := time.Duration(i*i) * time.Millisecond // to 81 ms: a handover takes about 50
+		d := Start(t, Options{Config: handoverConfig})
+		pid := d.background("ends")
+		d.signal(syscall.SIGUSR2)
+		<-time.After(after)
+		d.signal(syscall.SIGTERM)
+		select {
+		case <-d.Exited():
+		case <-time.After(handoverMax):
+			t.Fatalf("stopped %v after: the daemon is still there\n%s", after, d.Log())
+		}
+		killed := d.Cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled()
+		t.Logf("stopped %v after: %v, %d handovers", after, d.Cmd.ProcessState, d.said("handed over"))
+		switch {
+		case killed && d.said("handing over") > 0:
+			again := d.Restart(t)
+			again.wantAlive("ends", pid)
+			again.Stop()
+		case d.err != nil:
+			t.Errorf("stopped %v after: %v\n%s", after, d.err, d.Log())
+		}
+		if err := syscall.Kill(pid, 0); err == nil {
+			t.Errorf("stopped %v after: process %d is left\n%s", after, pid, d.Log())
+		}
+	}
+}
+
+// Handover after handover, each asked for twice, costs nothing that stays.
+func TestHandoversInARow(t *testing.T) {
+	d := Start(t, Options{Config: handoverConfig})
+	pids := map[string]int{}
+	for i := range 3 {
+		id := fmt.Sprint("stays-", i)
+		pids[id] = d.background(id)
+	}
+	type cost struct{ fds, threads, rss int }
+	look := func() (c cost) {
+		fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", d.Cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.fds = len(fds)
+		c.threads, _ = strconv.Atoi(d.status("Threads"))
+		c.rss, _ = strconv.Atoi(d.status("VmRSS"))
+		return c
+	}
+	var costs []cost
+	for range 5 {
+		done := d.said("handed over")
+		d.signal(syscall.SIGUSR2)
+		d.signal(syscall.SIGUSR2)
+		d.awaitSaid("handed over", done+1)
+		// The second one may have come too late to be one with the first.
+		if a, err := d.Chat(t.Context(), Body("demo", "hello", nil), nil); err != nil || a.Finish != "stop" && a.Code() != "shutting_down" {
+			t.Errorf("%v %+v", err, a)
+		}
+		for id, pid := range pids {
+			d.wantAlive(id, pid)
+		}
+		if err := d.waitReady(handoverMax); err != nil {
+			t.Fatal(err)
+		}
+		costs = append(costs, look())
+	}
+	t.Logf("%+v", costs)
+	first, last := costs[0], costs[len(costs)-1]
+	if last.fds > first.fds+8 || last.threads > first.threads+8 || last.rss > 2*first.rss+16<<10 {
+		t.Errorf("after the first %+v, after the last %+v", first, last)
+	}
+}
