@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -53,10 +54,24 @@ func lockHolder(path string) (pid int, err error) {
 		return 0, err
 	}
 	defer status.Close()
-	if uid, err := parseUID(status); err != nil || uid != uint64(file.Uid) {
-		return 0, errors.Join(fmt.Errorf("state directory: %s: its owner is user %d, and process %d is user %d's", path, file.Uid, pid, uid), err)
+	owner := ownerFor(pid, path, file)
+	if uid, err := parseUID(status); err != nil || uid != uint64(owner) {
+		return 0, errors.Join(fmt.Errorf("state directory: %s: its owner is user %d, and process %d is user %d's", path, owner, pid, uid), err)
 	}
 	return pid, nil
+}
+
+// ownerFor is a file's owner as a process sees it: from systemd 257 on the
+// directory of a dynamic user is an idmapped mount (mount_setattr(2)), and
+// nobody's outside of the unit. Where that can't be looked at, or is another
+// file, the owner is the one that is seen here.
+func ownerFor(pid int, path string, file unix.Stat_t) uint32 {
+	var inside unix.Stat_t
+	err := unix.Lstat(filepath.Join("/proc", strconv.Itoa(pid), "root", path), &inside)
+	if err != nil || inside.Ino != file.Ino || inside.Dev != file.Dev {
+		return file.Uid
+	}
+	return inside.Uid
 }
 
 // parseLocks looks for a lock of flock(2) in /proc/locks (proc_locks(5)):
