@@ -53,15 +53,10 @@ func (m *jsonlMachine) Line(line []byte) ([]Event, [][]byte) {
 	if !decode(line, &l) {
 		return []Event{strayLine(line)}, nil
 	}
-	events := m.events(l)
-	if end, ok := l.terminal(); ok {
-		m.ended = true
-		events = append(events, end)
-	}
-	return events, nil
+	return m.events(&l), nil
 }
 
-func (m *jsonlMachine) events(l jsonlLine) []Event {
+func (m *jsonlMachine) events(l *jsonlLine) []Event {
 	var out []Event
 	if l.Session != "" {
 		out = append(out, Event{Kind: Session, Session: l.Session})
@@ -90,11 +85,15 @@ func (m *jsonlMachine) events(l jsonlLine) []Event {
 			CachedTokens: u.Cached, ReasoningTokens: u.Reasoning, CostUSD: u.CostUSD,
 		}})
 	}
+	if end, ok := l.terminal(); ok {
+		m.ended = true
+		out = append(out, end)
+	}
 	return out
 }
 
 // terminal is the line's last word, an error before a done.
-func (l jsonlLine) terminal() (Event, bool) {
+func (l *jsonlLine) terminal() (Event, bool) {
 	if len(l.Error) > 0 && string(l.Error) != "null" && string(l.Error) != "false" {
 		var e struct {
 			Message string `json:"message"`

@@ -8,11 +8,7 @@ import (
 	"penstock/backend"
 )
 
-const (
-	readSize  = 16 << 10 // bytes of one read at most
-	readFirst = 4 << 10  // and of one that follows silence
-	wordMax   = 4096     // bytes of one frame of backend.Words
-)
+const wordMax = 4096 // bytes of one frame of backend.Words
 
 // frames cuts a byte stream as an adapter wants it. The cuts depend on the
 // bytes alone, never on how they were read, which makes an event's number its
@@ -20,44 +16,31 @@ const (
 type frames struct {
 	framing backend.Framing
 	lineMax int64
+	shared  *buffers // nil: its buffers are its own
 
 	buf   []byte
 	off   int    // where the next frame begins
 	scan  int    // what is known to hold no cut
-	want  int    // bytes of the next read; 0 is readFirst
 	word  []byte // the frame under way (Words), with U+FFFD for invalid bytes
 	ended bool
 	over  bool // a line over lineMax was met: nothing more comes out
 }
 
-// fill reads once, at most readSize bytes, from r. How much it asks for follows
-// what comes: most streams are silent for most of their life.
+// fill reads once from r, into what room there is. Most streams are silent for
+// most of their life: one that finds nothing holds no more than the rest of a
+// frame.
 func (f *frames) fill(r io.Reader) (int, error) {
 	f.compact()
-	f.want = max(f.want, readFirst)
-	if free := cap(f.buf) - len(f.buf); free < f.want {
-		grown := make([]byte, len(f.buf), max(2*cap(f.buf), len(f.buf)+f.want))
-		copy(grown, f.buf)
-		f.buf = grown
+	held := len(f.buf)
+	if cap(f.buf)-held < bufferSize/4 {
+		f.move(max(bufferSize, 2*held))
 	}
-	end := len(f.buf)
-	n, err := r.Read(f.buf[end : end+f.want])
-	f.buf = f.buf[:end+n]
-	switch n {
-	case f.want:
-		f.want = min(2*f.want, readSize)
-	case 0:
-		f.want = readFirst
-		f.shrink()
+	n, err := r.Read(f.buf[held:cap(f.buf)])
+	f.buf = f.buf[:held+n]
+	if n == 0 {
+		f.move(held)
 	}
 	return n, err
-}
-
-// shrink lets a buffer go that is far larger than the rest it holds.
-func (f *frames) shrink() {
-	if cap(f.buf) > 4*readFirst && len(f.buf) < readFirst {
-		f.buf = append([]byte(nil), f.buf...)
-	}
 }
 
 // compact drops what was taken, and a buffer that one long line has grown.
@@ -66,14 +49,21 @@ func (f *frames) compact() {
 		f.buf, f.off, f.scan = nil, 0, 0
 		return
 	}
-	rest := f.buf[f.off:]
-	if cap(f.buf) > 4*readSize && len(rest) < readSize {
-		f.buf = append(make([]byte, 0, 2*readSize), rest...)
-	} else if f.off > 0 {
-		f.buf = append(f.buf[:0], rest...)
+	if f.off > 0 {
+		f.buf = append(f.buf[:0], f.buf[f.off:]...)
 	}
 	f.scan -= f.off
 	f.off = 0
+	if cap(f.buf) > 2*bufferSize && len(f.buf) < bufferSize/2 {
+		f.move(bufferSize)
+	}
+}
+
+// move changes to a buffer of that size.
+func (f *frames) move(size int) {
+	to := append(f.shared.get(size), f.buf...)
+	f.shared.put(f.buf)
+	f.buf = to
 }
 
 // end says that no byte follows: an unterminated rest becomes a frame.

@@ -81,7 +81,7 @@ func TestFrames(t *testing.T) {
 func TestFramesLetLongLinesGo(t *testing.T) {
 	in := append(bytes.Repeat([]byte("x"), 8<<20), []byte("\nshort\n")...)
 	f := frame(backend.Lines, 16<<20)
-	r := &chunks{rest: in, sizes: func() int { return readSize }}
+	r := &chunks{rest: in, sizes: func() int { return bufferSize }}
 	var lengths []int
 	for len(r.rest) > 0 {
 		if _, err := f.fill(r); err != nil {
@@ -97,7 +97,7 @@ func TestFramesLetLongLinesGo(t *testing.T) {
 	if _, err := f.fill(r); err != nil {
 		t.Fatal(err)
 	}
-	if cap(f.buf) > 4*readSize {
+	if cap(f.buf) > 4*bufferSize {
 		t.Errorf("buffer still holds %d bytes after an 8 MiB line", cap(f.buf))
 	}
 }
@@ -108,7 +108,7 @@ func replayed(framing backend.Framing, text []byte, sizes func() int) []backend.
 	if framing == backend.Words {
 		m = &words{}
 	}
-	p := newParse(framing, 1000, m)
+	p := newParse(framing, 1000, m, nil)
 	in := &chunks{rest: text, sizes: sizes}
 	var all []backend.Event
 	for {
@@ -158,7 +158,7 @@ func FuzzWords(f *testing.F) {
 	f.Add([]byte("a bc\nd"), byte(1))
 	f.Add([]byte("\xe2\x82\xac \xff"), byte(2))
 	f.Fuzz(func(t *testing.T, text []byte, size byte) {
-		whole, _ := cut(backend.Words, 0, text, func() int { return readSize })
+		whole, _ := cut(backend.Words, 0, text, func() int { return bufferSize })
 		pieces, _ := cut(backend.Words, 0, text, func() int { return int(size) })
 		if diff := cmp.Diff(whole, pieces); diff != "" {
 			t.Fatal(diff)

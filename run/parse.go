@@ -16,8 +16,8 @@ type parse struct {
 	closed  bool
 }
 
-func newParse(f backend.Framing, lineMax int64, m backend.Machine) *parse {
-	return &parse{frames: frames{framing: f, lineMax: lineMax}, machine: m}
+func newParse(f backend.Framing, lineMax int64, m backend.Machine, shared *buffers) *parse {
+	return &parse{frames: frames{framing: f, lineMax: lineMax, shared: shared}, machine: m}
 }
 
 // step takes one frame; false means that more bytes are needed. Events may be

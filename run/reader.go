@@ -19,10 +19,6 @@ var ErrNoReplay = errors.New("events of a run of an earlier daemon can't be read
 // byte; it slows neither the CLI nor another reader. Not safe for concurrent
 // use; it stays usable after its run was pruned.
 type Reader struct {
-	// OnWait, if set, is called each time Next has given all there is so far and
-	// waits for more.
-	OnWait func()
-
 	run   *Run
 	after uint64
 
@@ -44,41 +40,79 @@ func (r *Run) Follow(after uint64) *Reader {
 // Next waits for the next event. It returns io.EOF after the last event of an
 // ended run, when Verdict is valid; ctx's error when ctx ends first.
 func (d *Reader) Next(ctx context.Context) (backend.Event, error) {
-	for {
-		for len(d.pending) > 0 {
-			e := d.pending[0]
-			d.pending = d.pending[1:]
-			if e.Seq > d.after {
-				return e, nil
-			}
+	for ctx.Err() == nil {
+		e, more, err := d.Try()
+		if err != nil || e.Kind != 0 {
+			return e, err
 		}
-		if d.err != nil {
-			return backend.Event{}, d.err
+		select {
+		case <-more:
+		case <-ctx.Done():
 		}
-		if err := ctx.Err(); err != nil {
-			return backend.Event{}, err
-		}
-		if err := d.open(ctx); err != nil {
-			return backend.Event{}, err
-		}
-		d.err = d.more(ctx)
 	}
+	return backend.Event{}, ctx.Err()
 }
 
-// more parses one frame, or reads, or waits for growth.
-func (d *Reader) more(ctx context.Context) error {
-	events, _, ok := d.parse.step()
-	if ok {
-		d.pending = events
-		return nil
+// tryReads bounds how much output without an event one Try goes through.
+const tryReads = 16
+
+// Try is Next for who waits for other things too: an event of Kind 0 means that
+// there is none yet. more is closed as soon as another Try is of use, which may
+// be at once.
+func (d *Reader) Try() (e backend.Event, more <-chan struct{}, err error) {
+	for range tryReads {
+		for d.err == nil && d.parse != nil {
+			if e, ok := d.take(); ok {
+				return e, d.run.ready, nil // ready is closed: files were opened
+			}
+			if !d.step() {
+				break
+			}
+		}
+		if d.err == nil {
+			more, d.err = d.read()
+		}
+		if d.err != nil || more != nil {
+			return backend.Event{}, more, d.err
+		}
 	}
-	if d.parse.closed {
-		return io.EOF
+	return backend.Event{}, d.run.ready, nil
+}
+
+// take gives the next of the events that were parsed and are new to the reader.
+func (d *Reader) take() (backend.Event, bool) {
+	for i, e := range d.pending {
+		if e.Seq > d.after {
+			d.pending = d.pending[i+1:]
+			if len(d.pending) == 0 {
+				d.pending = nil // with the words of those before
+			}
+			return e, true
+		}
+	}
+	d.pending = nil
+	return backend.Event{}, false
+}
+
+// step parses one frame; false where there is none.
+func (d *Reader) step() (ok bool) {
+	d.pending, _, ok = d.parse.step()
+	if !ok && d.parse.closed {
+		d.err = io.EOF
+	}
+	return ok
+}
+
+// read reads once; where there is nothing to be read yet, more is closed when
+// there is.
+func (d *Reader) read() (more <-chan struct{}, err error) {
+	if more, err := d.open(); more != nil || err != nil {
+		return more, err
 	}
 	grown := d.run.grown.wait()
-	ended := isClosed(d.run.ended)
+	ended := isClosed(d.run.ended) // which makes grown beat too
 	if d.run.spoiled.Load() {
-		return d.spoiled(ctx, fmt.Errorf("read spool of %s: %w", d.run.id, ErrSpoiled))
+		return d.spoiled(fmt.Errorf("read spool of %s: %w", d.run.id, ErrSpoiled))
 	}
 	if ended {
 		d.spool.limit = d.run.finalSize()
@@ -86,80 +120,59 @@ func (d *Reader) more(ctx context.Context) error {
 	n, err := d.parse.frames.fill(&d.spool)
 	switch {
 	case errors.Is(err, ErrSpoiled):
-		d.run.spoil()
-		return d.spoiled(ctx, fmt.Errorf("read spool of %s: %w", d.run.id, err))
+		return d.spoiled(fmt.Errorf("read spool of %s: %w", d.run.id, err))
 	case err != nil:
-		return fmt.Errorf("read spool of %s: %w", d.run.id, err)
+		return nil, fmt.Errorf("read spool of %s: %w", d.run.id, err)
 	case n > 0:
 	case ended:
 		d.parse.frames.end()
 	default:
-		d.waits()
-		select {
-		case <-grown:
-		case <-d.run.ended:
-		case <-ctx.Done():
-		}
+		return grown, nil
 	}
-	return nil
-}
-
-func (d *Reader) waits() {
-	if d.OnWait != nil {
-		d.OnWait()
-	}
+	return nil, nil
 }
 
 // spoiled is the end of a reading. Who followed the live run gets io.EOF with
 // the verdict that says why; who comes later, or has a verdict that doesn't, err.
-func (d *Reader) spoiled(ctx context.Context, err error) error {
+func (d *Reader) spoiled(err error) (more <-chan struct{}, _ error) {
 	d.run.spoil()
-	select {
-	case <-d.run.ended:
-		if d.live && d.run.Verdict().Cause != spawn.Completed {
-			return io.EOF
-		}
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
+	if !isClosed(d.run.ended) {
+		return d.run.ended, nil
 	}
+	if d.live && d.run.Verdict().Cause != spawn.Completed {
+		return nil, io.EOF
+	}
+	return nil, err
 }
 
-// open waits until the run has its files; a run that never got any has no events.
-func (d *Reader) open(ctx context.Context) error {
+// open takes the run's files as soon as it has them, which more tells; a run
+// that never got any has no events.
+func (d *Reader) open() (more <-chan struct{}, err error) {
 	if d.parse != nil {
-		return nil
-	}
-	if !isClosed(d.run.ready) {
-		d.waits()
-	}
-	select {
-	case <-d.run.ready:
-	case <-ctx.Done():
-		return ctx.Err()
+		return nil, nil
 	}
 	d.live = d.live || !isClosed(d.run.ended)
+	if !isClosed(d.run.ready) {
+		return d.run.ready, nil
+	}
 	replay := d.run.replay
 	if replay == nil && d.run.dir == nil {
-		d.err = io.EOF
-		return d.err
+		return nil, io.EOF
 	}
 	if replay == nil {
-		d.err = fmt.Errorf("run %s: %w", d.run.id, ErrNoReplay)
-		return d.err
+		return nil, fmt.Errorf("run %s: %w", d.run.id, ErrNoReplay)
 	}
 	f, err := d.run.openSpool()
 	if err != nil {
 		if errors.Is(err, ErrSpoiled) {
-			return d.spoiled(ctx, err)
+			return d.spoiled(err)
 		}
-		d.err = err
-		return d.err
+		return nil, err
 	}
 	d.file = f
 	d.spool = spoolFile{file: f, limit: -1, most: replay.outputMax}
 	d.begin()
-	return nil
+	return nil, nil
 }
 
 // Rewind makes Next begin anew with the first event after the Seq it was made
@@ -193,6 +206,7 @@ type replay struct {
 	backend            backend.Backend
 	request            backend.Request // without prompt and system text: many finished runs are kept
 	lineMax, outputMax int64
+	buffers            buffers
 }
 
 func newReplay(b backend.Backend, l *will) *replay {
@@ -202,5 +216,5 @@ func newReplay(b backend.Backend, l *will) *replay {
 }
 
 func (p *replay) parse() *parse {
-	return newParse(p.backend.Framing(), p.lineMax, p.backend.Machine(p.request))
+	return newParse(p.backend.Framing(), p.lineMax, p.backend.Machine(p.request), &p.buffers)
 }

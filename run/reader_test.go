@@ -57,9 +57,35 @@ func TestRewind(t *testing.T) {
 	}
 }
 
+// Output without an event doesn't keep a stream from its pings.
+func TestTryComesBack(t *testing.T) {
+	m := open(t)
+	r := start(t, m, script(`head -c 1000000 /dev/zero | tr '\0' '\n'; echo "2 x"; echo "d stop"`))
+	verdict(t, r, spawn.Completed)
+	d := r.Follow(0)
+	defer d.Close()
+	silent := 0
+	for {
+		e, more, err := d.Try()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind != 0 {
+			break
+		}
+		if !isClosed(more) {
+			t.Fatal("it waits for an ended run")
+		}
+		silent++
+	}
+	if most := 1000000 / bufferSize; silent < 2 || silent > most {
+		t.Errorf("came back %d times, want 2 to %d", silent, most)
+	}
+}
+
 // A stream that waits holds next to nothing, also after it has read a lot.
 func TestFramesThatWaitAreSmall(t *testing.T) {
-	for _, size := range []int{0, 10, readFirst, 1 << 20} {
+	for _, size := range []int{0, 10, bufferSize, 1 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			f := frame(backend.Lines, 2<<20)
 			rest := size
@@ -79,7 +105,7 @@ func TestFramesThatWaitAreSmall(t *testing.T) {
 				}
 				_, taken = f.next()
 			}
-			if cap(f.buf) > 4*readFirst {
+			if cap(f.buf) > 0 {
 				t.Errorf("holds %d bytes", cap(f.buf))
 			}
 		})

@@ -48,9 +48,9 @@ func (w *watcher) open(d *directory) (err error) {
 		}
 	}
 	w.spool = spoolFile{file: w.outputs.spool, limit: -1, most: w.spec.OutputMax}
-	w.parse = newParse(w.spec.Backend.Framing(), w.spec.LineMax, w.spec.Backend.Machine(w.will.Request))
 	w.session = w.will.Session
 	w.run.dir, w.run.outputs, w.run.replay = d, w.outputs, newReplay(w.spec.Backend, w.will)
+	w.parse = newParse(w.spec.Backend.Framing(), w.spec.LineMax, w.spec.Backend.Machine(w.will.Request), &w.run.replay.buffers)
 	w.run.spool, err = w.outputs.spool.Stat()
 	return err
 }

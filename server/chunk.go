@@ -90,6 +90,13 @@ func newCompletion(object string, r run.Record) completion {
 	return completion{ID: "chatcmpl-" + r.ID, Object: object, Created: r.Created.Unix(), Model: r.Model, Choices: []choice{}}
 }
 
+// newChunk is newCompletion for a stream. By pointer: a record and an answer on
+// the stack of each stream would double it, for as long as it lasts.
+func newChunk(r *run.Run) *completion {
+	c := newCompletion("chat.completion.chunk", r.Record())
+	return &c
+}
+
 // finishReason is OpenAI's word for a completed run.
 func finishReason(r run.Record) string {
 	if r.Finish == "length" {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -46,30 +47,57 @@ func (d *daemon) collect(w *reply, x *exchange, ctx context.Context, j *job) err
 	if j.err != nil {
 		return p.failed(ctx, x, j, run.Record{}, notStarted(j.id, j.err))
 	}
-	f := follow(ctx, j.run)
-	defer f.Close()
-	known, record, err := p.gather(ctx, f, j.run)
+	events := j.run.Follow(0)
+	defer events.Close()
+	known, record, err := p.gather(ctx, events, j.run)
 	if err != nil {
 		return p.failed(ctx, x, j, record, err)
 	}
 	x.cause = string(spawn.Completed)
 	w.Header().Set("Content-Type", "application/json")
-	again := func(each func(backend.Event) error) error { return f.again(ctx, each) }
+	var unread error
+	again := func(each func(backend.Event) error) (err error) {
+		unread, err = reread(ctx, events, each)
+		return err
+	}
 	if err := (&whole{w: w, outline: known, record: record, again: again}).write(); err != nil {
-		return cutShort(w, x, j, f, err)
+		return cutShort(w, x, j, unread, err)
 	}
 	return nil
 }
 
+// reread gives every event of an ended run once more. each's error ends it;
+// unread is the reader's own.
+func reread(ctx context.Context, events *run.Reader, each func(backend.Event) error) (unread, err error) {
+	events.Rewind()
+	for {
+		e, err := events.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil, nil
+		}
+		if err != nil {
+			return err, err
+		}
+		if err := each(e); err != nil {
+			return nil, err
+		}
+	}
+}
+
 // gather waits for the run and all its events.
-func (p *padding) gather(ctx context.Context, f *feed, r *run.Run) (*outline, run.Record, error) {
+func (p *padding) gather(ctx context.Context, events *run.Reader, r *run.Run) (*outline, run.Record, error) {
 	known, ended := &outline{}, r.Ended()
-	for more := true; more; {
+	for {
+		e, more, err := events.Try()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, run.Record{}, unreadable(err)
+		}
+		known.add(e)
 		select {
-		case e, open := <-f.events:
-			if more = open; more {
-				known.add(e)
-			}
+		case <-more:
 		case <-ended:
 			if v := r.Verdict(); v.Cause != spawn.Completed {
 				return nil, r.Record(), runFailed(v, r.Record()) // nobody will be shown what it said
@@ -82,9 +110,6 @@ func (p *padding) gather(ctx context.Context, f *feed, r *run.Run) (*outline, ru
 		case <-ctx.Done():
 			return nil, run.Record{}, ctx.Err()
 		}
-	}
-	if f.err != nil {
-		return nil, run.Record{}, unreadable(f.err)
 	}
 	if err := p.wait(ctx, r.Ended()); err != nil {
 		return nil, run.Record{}, err
@@ -128,13 +153,14 @@ func (p *padding) failed(ctx context.Context, x *exchange, j *job, record run.Re
 }
 
 // cutShort is an answer that broke off on its way: what is out must not look
-// like a whole one, and there is no status left to say so with.
-func cutShort(w *reply, x *exchange, j *job, f *feed, err error) error {
+// like a whole one, and there is no status left to say so with. unread is why
+// the run's output could not be read.
+func cutShort(w *reply, x *exchange, j *job, unread, err error) error {
 	if !w.begun() {
 		return err
 	}
 	e := clientGone(j.id)
-	if f.err != nil && !errors.Is(f.err, context.Canceled) {
+	if unread != nil && !errors.Is(unread, context.Canceled) {
 		e = internal(err)
 		w.status = e.Status // for the log line
 	}

@@ -82,7 +82,7 @@ func TestCutShort(t *testing.T) {
 			srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 				w := newReply(rw)
 				_, err := io.WriteString(w, strings.Repeat(" ", 10000)+`{"half":"`)
-				ended <- errors.Join(err, cutShort(w, x, newJob("run_1", "c", false), &feed{err: row.read}, row.cause))
+				ended <- errors.Join(err, cutShort(w, x, newJob("run_1", "c", false), row.read, row.cause))
 			}))
 			defer srv.Close()
 			ctx, cancel := context.WithTimeout(t.Context(), patience)

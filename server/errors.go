@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"strconv"
@@ -133,15 +134,15 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 // marshal is JSON without HTML escaping and without the final newline.
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
-	if err := encode(&b, v); err != nil {
+	if err := newEncoder(&b).Encode(v); err != nil {
 		return nil, err
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// encode appends JSON without HTML escaping, and a newline.
-func encode(b *bytes.Buffer, v any) error {
-	enc := json.NewEncoder(b)
+// newEncoder writes JSON without HTML escaping, a newline after each value.
+func newEncoder(w io.Writer) *json.Encoder {
+	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	return enc
 }

@@ -29,7 +29,7 @@ func (s *stream) finish(ctx context.Context, x *exchange, r *run.Run) error {
 	}
 	x.cause = string(v.Cause)
 	reason := finishReason(record)
-	end := s.base
+	end := *s.base
 	end.Choices = []choice{{Delta: &delta{}, Finish: &reason}}
 	end.Metadata = record.Metadata
 	if int64(s.last+1) != s.after { // a number past the end is no reason to keep the end back
@@ -38,7 +38,7 @@ func (s *stream) finish(ctx context.Context, x *exchange, r *run.Run) error {
 		}
 	}
 	if s.includeUsage {
-		account := s.base
+		account := *s.base
 		account.Usage, account.Cost = usageOf(s.usage)
 		account.Receipt = record.Receipt
 		if err := s.data(s.last+2, account); err != nil {

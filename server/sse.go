@@ -1,18 +1,22 @@
 package server
 
 import (
-	"bytes"
+	"encoding/json"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
 )
 
 // sse writes server-sent events (WHATWG HTML, 9.2). Keep-alives are comments:
-// stock SDKs turn any named event into a bogus chunk.
+// stock SDKs turn any named event into a bogus chunk. It keeps nothing of what
+// it has written.
 type sse struct {
-	w   *reply
-	buf []byte
+	w    *reply
+	json *json.Encoder
 }
+
+func newSSE(w *reply) sse { return sse{w: w, json: newEncoder(w)} }
 
 // open sends the headers and a first comment at once, so that a proxy sees a
 // living reply however long the queue is.
@@ -27,10 +31,8 @@ func (s *sse) open(first string) error {
 
 // comment is seen by no SDK. A line break would end it early.
 func (s *sse) comment(text string) error {
-	s.buf = append(s.buf[:0], ": "...)
-	s.buf = append(s.buf, strings.NewReplacer("\n", " ", "\r", " ").Replace(text)...)
-	s.buf = append(s.buf, "\n\n"...)
-	if _, err := s.w.Write(s.buf); err != nil {
+	line := strings.NewReplacer("\n", " ", "\r", " ").Replace(text)
+	if _, err := io.WriteString(s.w, ": "+line+"\n\n"); err != nil {
 		return err
 	}
 	return s.flush()
@@ -38,16 +40,13 @@ func (s *sse) comment(text string) error {
 
 // data writes one frame with its event number; flush sends it.
 func (s *sse) data(id uint64, v any) error {
-	out := bytes.NewBuffer(append(strconv.AppendUint(append(s.buf[:0], "id: "...), id, 10), "\ndata: "...))
-	if err := encode(out, v); err != nil {
+	if _, err := io.WriteString(s.w, "id: "+strconv.FormatUint(id, 10)+"\ndata: "); err != nil {
 		return err
 	}
-	out.WriteByte('\n')
-	s.buf = out.Bytes()
-	_, err := s.w.Write(s.buf)
-	if cap(s.buf) > writePiece {
-		s.buf = nil // one large frame must not stay with the stream for its life
+	if err := s.json.Encode(v); err != nil {
+		return err
 	}
+	_, err := io.WriteString(s.w, "\n")
 	return err
 }
 
@@ -57,13 +56,13 @@ func (s *sse) failure(e *httpError) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.w.Write([]byte("data: " + string(text) + "\n\n"))
+	_, err = io.WriteString(s.w, "data: "+string(text)+"\n\n")
 	return err
 }
 
 // done ends the stream; nothing may follow: some clients append it to the text.
 func (s *sse) done() error {
-	if _, err := s.w.Write([]byte("data: [DONE]\n\n")); err != nil {
+	if _, err := io.WriteString(s.w, "data: [DONE]\n\n"); err != nil {
 		return err
 	}
 	return s.flush()

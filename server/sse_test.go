@@ -16,7 +16,8 @@ import (
 func TestStreamGolden(t *testing.T) {
 	rec := httptest.NewRecorder()
 	record := run.Record{ID: "run_1", Model: "claude/opus", Created: time.Unix(1700000000, 0)}
-	s := &stream{sse: sse{w: newReply(rec)}, base: newCompletion("chat.completion.chunk", record), after: -1}
+	base := newCompletion("chat.completion.chunk", record)
+	s := &stream{sse: newSSE(newReply(rec)), base: &base, after: -1}
 	if err := s.say(queued(3)); err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,7 @@ func TestStreamGolden(t *testing.T) {
 // A client that comes back gets what follows, and the same words again if not.
 func TestStreamResumes(t *testing.T) {
 	rec := httptest.NewRecorder()
-	s := &stream{sse: sse{w: newReply(rec)}, base: completion{Choices: []choice{}}, after: 2}
+	s := &stream{sse: newSSE(newReply(rec)), base: &completion{Choices: []choice{}}, after: 2}
 	if err := s.first(); err != nil {
 		t.Fatal(err)
 	}

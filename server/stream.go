@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"io"
 	"time"
 
 	"penstock/backend"
@@ -18,19 +20,20 @@ const (
 // stream writes one reader's view of a run.
 type stream struct {
 	sse
-	base         completion
+	base         *completion // what all chunks of the run have in common
 	includeUsage bool
 	after        int64 // events up to this number were seen before; -1 is none
 	tellCaught   bool  // say when all events so far are out
 	text         sent
 	last         uint64 // number of the last event
 	usage        *backend.Usage
+	ping         *time.Ticker // of follow
 }
 
 // stream serves a chat request as server-sent events; its errors are those of
 // a reply that has not begun.
 func (d *daemon) stream(w *reply, x *exchange, ctx context.Context, j *job, includeUsage bool, after int64) error {
-	s := &stream{sse: sse{w: w}, includeUsage: includeUsage, after: after}
+	s := &stream{sse: newSSE(w), includeUsage: includeUsage, after: after}
 	defer d.streaming(w)()
 	if err := s.await(ctx, j); err != nil {
 		return s.gone(ctx, x, j, err)
@@ -122,51 +125,26 @@ func (s *stream) say(text string) error {
 // follow writes the run's events to its end. owner tells that this reader's
 // run may be ended when its answer can't be told any more.
 func (s *stream) follow(ctx context.Context, x *exchange, r *run.Run, owner bool) error {
-	s.base = newCompletion("chat.completion.chunk", r.Record())
+	s.base = newChunk(r)
 	if err := s.say("run " + r.ID()); err != nil {
 		return err
 	}
 	if err := s.first(); err != nil {
 		return err
 	}
-	f := follow(ctx, r)
-	defer f.Close()
+	events := r.Follow(0)
+	defer events.Close()
 	s.text.forgets = true
-	var caught <-chan struct{} // nil is never
-	if s.tellCaught {
-		caught = f.caught
-	}
-	ping := time.NewTicker(pingEvery)
-	defer ping.Stop()
+	s.ping = time.NewTicker(pingEvery)
+	defer s.ping.Stop()
 	for {
+		more, err := s.next(ctx, x, events, r, owner)
+		if more == nil || err != nil {
+			return err
+		}
 		select {
-		case e, more := <-f.events:
-			if !more {
-				if f.err != nil {
-					return s.broken(ctx, x, r, f.err)
-				}
-				return s.finish(ctx, x, r)
-			}
-			if e.Kind == backend.Void && s.text.forgets {
-				if err := s.recall(ctx, r, e.Seq); err != nil {
-					return s.broken(ctx, x, r, err)
-				}
-			}
-			before := s.w.bytes
-			if ok, err := s.event(e); err != nil {
-				return err
-			} else if !ok {
-				return s.contradicted(x, r, owner)
-			}
-			if s.w.bytes > before { // many events are silent to the client
-				ping.Reset(pingEvery)
-			}
-		case <-caught:
-			caught = nil
-			if err := s.comment("caught up"); err != nil {
-				return err
-			}
-		case <-ping.C:
+		case <-more:
+		case <-s.ping.C:
 			if err := s.comment("ping"); err != nil {
 				return err
 			}
@@ -174,6 +152,43 @@ func (s *stream) follow(ctx context.Context, x *exchange, r *run.Run, owner bool
 			return ctx.Err()
 		}
 	}
+}
+
+// next writes one event, where there is one; more tells when there may be
+// another, and is nil after the stream's end.
+func (s *stream) next(ctx context.Context, x *exchange, events *run.Reader, r *run.Run, owner bool) (more <-chan struct{}, err error) {
+	e, more, err := events.Try()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, s.finish(ctx, x, r)
+	case err != nil:
+		return nil, s.broken(ctx, x, r, err)
+	case e.Kind == 0:
+		return more, s.pause(more)
+	case e.Kind == backend.Void && s.text.forgets:
+		if err := s.recall(ctx, r, e.Seq); err != nil {
+			return nil, s.broken(ctx, x, r, err)
+		}
+	}
+	before := s.w.bytes
+	if ok, err := s.event(e); err != nil {
+		return nil, err
+	} else if !ok {
+		return nil, s.contradicted(x, r, owner)
+	}
+	if s.w.bytes > before { // many events are silent to the client
+		s.ping.Reset(pingEvery)
+	}
+	return more, nil
+}
+
+// pause sends what was written: what came together goes out together.
+func (s *stream) pause(more <-chan struct{}) error {
+	if s.tellCaught && !isClosed(more) {
+		s.tellCaught = false
+		return s.comment("caught up")
+	}
+	return s.flush()
 }
 
 // recall reads the text before the event that is the first to take some back; from
@@ -244,14 +259,11 @@ func (s *stream) event(e backend.Event) (ok bool, err error) {
 	default:
 		return true, nil // session, done, failed: the run's verdict tells
 	}
-	if err != nil {
-		return true, err
-	}
-	return true, s.flush()
+	return true, err
 }
 
 func (s *stream) chunk(id uint64, d delta) error {
-	c := s.base
+	c := *s.base
 	c.Choices = []choice{{Delta: &d}}
 	return s.data(id, c)
 }

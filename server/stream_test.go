@@ -140,7 +140,7 @@ func TestPaddingNotNeeded(t *testing.T) {
 func TestAwaitPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := httptest.NewRecorder()
-		s := &stream{sse: sse{w: newReply(rec)}}
+		s := &stream{sse: newSSE(newReply(rec))}
 		j := newJob("run_1", "c", false)
 		time.AfterFunc(time.Second, func() { j.moveTo(2) })
 		time.AfterFunc(2*time.Second, func() { j.moveTo(1) })
