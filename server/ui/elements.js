@@ -28,9 +28,7 @@ export function fill(bar, value, of, also = null, judged = true) {
 export function gauge(name) {
   const g = make("span", "gauge");
   const bar = make("span", "bar");
-  bar.setAttribute("role", "meter");
-  bar.setAttribute("aria-label", name);
-  bar.setAttribute("aria-valuemin", "0");
+  bar.dataset.name = name;
   const words = make("span");
   words.append(make("b"), make("em"));
   g.append(words, bar);
@@ -42,9 +40,11 @@ export function setGauge(g, value, of, show, judged = true) {
   const text = value == null ? "–" : show(value);
   say(words.firstElementChild, text);
   say(words.lastElementChild, of > 0 ? show(of) : "no cap");
-  bar.setAttribute("aria-valuemax", String(of > 0 ? of : 0));
-  bar.setAttribute("aria-valuenow", String(value ?? 0));
-  bar.setAttribute("aria-valuetext", of > 0 ? `${text} of ${show(of)}` : text);
+  // Without a cap it is decoration: the words beside it say all there is.
+  const aria = of > 0
+    ? { role: "meter", "aria-label": bar.dataset.name, "aria-valuemin": 0, "aria-valuemax": of, "aria-valuenow": value ?? 0, "aria-valuetext": `${text} of ${show(of)}` }
+    : { role: null, "aria-label": null, "aria-valuemin": null, "aria-valuemax": null, "aria-valuenow": null, "aria-valuetext": null };
+  for (const [name, v] of Object.entries(aria)) v == null ? bar.removeAttribute(name) : bar.setAttribute(name, v);
   fill(bar, value, of, null, judged);
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // Main runs a package's tests with these transports held against the document:
-// what is not as documented fails the run, each finding shown once.
+// what is not as documented is shown when it is found, once, and fails the run.
 func Main(m *testing.M, transports ...*http.RoundTripper) int {
 	d, err := New()
 	if err != nil {
@@ -21,7 +21,10 @@ func Main(m *testing.M, transports ...*http.RoundTripper) int {
 	report := func(err error) {
 		mu.Lock()
 		defer mu.Unlock()
-		found[err.Error()] = true
+		if !found[err.Error()] {
+			found[err.Error()] = true
+			fmt.Printf("--- FAIL: undocumented: %s\n", err)
+		}
 	}
 	for _, t := range transports {
 		*t = d.Transport(*t, report)
@@ -29,9 +32,8 @@ func Main(m *testing.M, transports ...*http.RoundTripper) int {
 	code := m.Run()
 	mu.Lock()
 	defer mu.Unlock()
-	for finding := range found {
-		fmt.Printf("--- FAIL: undocumented: %s\n", finding)
-		code = 1
+	if len(found) > 0 {
+		return 1
 	}
 	return code
 }
