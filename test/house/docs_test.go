@@ -1,0 +1,89 @@
+package house
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var (
+	mdLink    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	mdHeading = regexp.MustCompile(`(?m)^#+ +(.+)$`)
+	mdFence   = regexp.MustCompile("(?ms)^```.*?^```")
+	notAnchor = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// Every link of README and handbook leads to a file that is there, and to a
+// heading of it; every page of the handbook can be reached from its index.
+func TestDocsLinks(t *testing.T) {
+	root := filepath.Join("..", "..")
+	pages := []string{filepath.Join(root, "README.md")}
+	for _, pattern := range []string{"docs/*.md", "docs/*/*.md"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, found...)
+	}
+	index := filepath.Join(root, "docs", "README.md")
+	linked := map[string][]string{}
+	for _, page := range pages {
+		for _, link := range links(t, page) {
+			path, anchor, _ := strings.Cut(link, "#")
+			target := page
+			if path != "" {
+				target = filepath.Join(filepath.Dir(page), path)
+			}
+			linked[page] = append(linked[page], target)
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s: %s: %v", page, link, err)
+			} else if anchor != "" && !slices.Contains(anchors(t, target), anchor) {
+				t.Errorf("%s: %s has no heading #%s", page, target, anchor)
+			}
+		}
+	}
+	for _, page := range pages[1:] {
+		if page != index && filepath.Dir(page) == filepath.Dir(index) && !slices.Contains(linked[index], page) {
+			t.Errorf("%s is not in %s", page, index)
+		}
+	}
+}
+
+// links of a page that stay in the repository; code blocks hold none.
+func links(t *testing.T, page string) []string {
+	t.Helper()
+	var all []string
+	for _, m := range mdLink.FindAllStringSubmatch(prose(t, page), -1) {
+		if !strings.Contains(m[1], "://") && !strings.HasPrefix(m[1], "mailto:") {
+			all = append(all, m[1])
+		}
+	}
+	return all
+}
+
+// anchors are a page's headings as GitHub names them, and the ids it sets itself.
+func anchors(t *testing.T, page string) []string {
+	t.Helper()
+	text := prose(t, page)
+	var all []string
+	for _, m := range mdHeading.FindAllStringSubmatch(text, -1) {
+		name := notAnchor.ReplaceAllString(strings.ToLower(m[1]), "")
+		all = append(all, strings.ReplaceAll(strings.TrimSpace(name), " ", "-"))
+	}
+	for _, m := range regexp.MustCompile(`(?:id|name)="([^"]+)"`).FindAllStringSubmatch(text, -1) {
+		all = append(all, m[1])
+	}
+	return all
+}
+
+func prose(t *testing.T, page string) string {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mdFence.ReplaceAllString(string(text), "")
+}
