@@ -12,31 +12,34 @@ import (
 	"penstock/test/daemon"
 )
 
-// started is a daemon with little room: two clients with tokens, four slots, and a
-// backend for each way to end that a prompt of the demo can't show.
+// started is a daemon with little room: two clients compete for five slots and
+// more come than may wait; two slots are kept for one whose runs take long. A
+// backend is there for each end that a prompt of the demo can't show.
 func started(t *testing.T) *daemon.Daemon {
 	t.Helper()
 	tokens := filepath.Join(t.TempDir(), "tokens")
-	write(t, tokens, "ci:"+secret("ci")+"\npeople:"+secret("people")+"\nprometheus:"+secret("prometheus")+"\n")
+	write(t, tokens, "ci:"+secret("ci")+"\npeople:"+secret("people")+"\nnight:"+secret("night")+"\nprometheus:"+secret("prometheus")+"\n")
 	return daemon.Start(t, daemon.Options{Config: fmt.Sprintf(`
 tokens_file = %q
 drain_timeout = "1s"
 [log]
 level = "error"
 [budget]
-memory = "512MiB"
-max_runs = 5
+memory = "672MiB"
+max_runs = 7
 [limits]
 memory_max = "96MiB"
 [queue]
-max_waiting = 3
+max_waiting = 2
 max_wait = "8s"
 [clients.people]
 weight = 3
+[clients.night]
+reserved_runs = 2
 [backends.clock]
 kind = "exec"
 command = ["/bin/sh", "-c", "while :; do echo tick; sleep 0.2; done"]
-limits = { timeout = "4s" }
+limits = { timeout = "6s" }
 [backends.silent]
 kind = "exec"
 command = ["/bin/sleep", "600"]
@@ -62,6 +65,9 @@ type habit struct {
 func habits() []habit {
 	return []habit{
 		{client: "people", model: "demo", prompt: "some words /delay 100ms that come one by one and then /sleep 1 end"},
+		{client: "people", model: "demo", prompt: "/delay 300ms a crowd of people"},
+		{client: "people", model: "demo", prompt: "/delay 300ms more than may wait"},
+		{client: "people", model: "demo", prompt: "/delay 300ms so some are refused"},
 		{client: "people", model: "demo", prompt: "/daemonize leaves a child behind /cpu 300ms"},
 		{client: "people", model: "demo", prompt: "/alloc 40MiB /sleep 2 near its limit"},
 		{client: "people", model: "writer", prompt: "and now the disk"},
@@ -71,8 +77,8 @@ func habits() []habit {
 		{client: "ci", model: "demo", prompt: "/fork 60 /sleep 20", limits: map[string]any{"pids_max": 20}},
 		{client: "ci", model: "demo", prompt: "/stderr broken /exit 3", whole: true},
 		{client: "ci", model: "demo", prompt: "half an answer /kill"},
-		{client: "ci", model: "clock", prompt: "until the deadline"},
-		{client: "ci", model: "silent", prompt: "until somebody notices"},
+		{client: "night", model: "clock", prompt: "until the deadline"},
+		{client: "night", model: "silent", prompt: "until somebody notices"},
 	}
 }
 

@@ -121,7 +121,7 @@ func filled(expr string, values map[string]string) string {
 // looks back, which is four scrapes and at least a step.
 func windowed(expr string, from, to time.Time, step time.Duration) string {
 	return strings.NewReplacer(
-		"$__rate_interval", fmt.Sprintf("%.0fs", max(4*scrapeInterval, step+scrapeInterval).Seconds()),
+		"$__rate_interval", fmt.Sprintf("%.0fs", max(4*scrapeInterval(), step+scrapeInterval()).Seconds()),
 		"$__range", fmt.Sprintf("%.0fs", to.Sub(from).Seconds()),
 	).Replace(expr)
 }

@@ -43,7 +43,7 @@ func TestEveryPanelAndRuleHasData(t *testing.T) {
 	open := questions(t, s, target, d.Enforces())
 	asked := len(open)
 	if err := daemon.Eventually(bound, func() error {
-		pause(ctx, scrapeInterval)
+		pause(ctx, scrapeInterval())
 		left, err := unanswered(s, open, begun, time.Now())
 		open = left
 		return err
@@ -98,9 +98,9 @@ func unanswered(s *server, open []question, from, to time.Time) ([]question, err
 	for _, q := range open {
 		ask := s.instant
 		if !q.instant {
-			ask = func(expr string) ([]series, error) { return s.over(expr, from, to, scrapeInterval) }
+			ask = func(expr string) ([]series, error) { return s.over(expr, from, to, scrapeInterval()) }
 		}
-		expr := windowed(q.expr, from, to, scrapeInterval)
+		expr := windowed(q.expr, from, to, scrapeInterval())
 		found, err := ask(expr)
 		if err != nil || !told(found, q.zero) {
 			left = append(left, q)

@@ -20,7 +20,7 @@ func record(t *testing.T, s *server, instance string, from time.Time) {
 		pause(context.Background(), time.Until(from.Add(window)))
 	}
 	to := time.Now()
-	step := max(scrapeInterval, to.Sub(from)/100).Round(scrapeInterval)
+	step := max(scrapeInterval(), to.Sub(from)/100).Round(scrapeInterval())
 	all := pages(t)
 	for i := range all {
 		values, err := all[i].chosen(s, instance)
