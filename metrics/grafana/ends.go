@@ -46,11 +46,13 @@ func endGraphs() []Panel {
 
 func endRest() []Panel {
 	return []Panel{
-		graph(8, "Processes that had to be ended", "Per minute. run_end: still there when their leader had gone. boot: left by an earlier daemon that was killed.",
+		graph(6, "Processes that had to be ended", "Per minute. run_end: still there when their leader had gone. boot: left by an earlier daemon that was killed.",
 			unit("cpm").bar(), query{perMinute("reason", `penstock_processes_reaped_total{@}`), "{{reason}}"}),
-		graph(8, "Refused, by reason", "Per minute. queue_full and queue_timeout: too few slots. over_budget: a limit above the budget. shutting_down: the daemon drains.",
+		graph(6, "Refused, by reason", "Per minute. queue_full and queue_timeout: too few slots. over_budget: a limit above the budget. shutting_down: the daemon drains.",
 			unit("cpm").bar(), query{perMinute("reason", `penstock_admission_refused_total{@,client=~"$client"}`), "{{reason}}"}),
-		graph(8, "Replies to chat completions", "Per second, by status. 424: failed after the start; 429, 503: refused; 4xx else: a request that is wrong.",
+		graph(6, "Starts that failed", "Per minute, of runs that never began. cli_missing: the program is gone. start_failed: the host or the cage refused. Runbook PenstockRunsNotStarting.",
+			unit("cpm").bar(), query{perMinute("backend, cause", `penstock_run_starts_failed_total{`+ofBackend+`}`), "{{backend}}: {{cause}}"}),
+		graph(6, "Replies to chat completions", "Per second, by status. 424: failed after the start; 429, 503: refused; 4xx else: a request that is wrong.",
 			unit("reqps").stack(), query{perSecond("code", `penstock_http_requests_total{@,route="/v1/chat/completions"}`), "{{code}}"}),
 	}
 }

@@ -44,6 +44,9 @@ limits = { timeout = "6s" }
 kind = "exec"
 command = ["/bin/sleep", "600"]
 limits = { stall_timeout = "34s" }
+[backends.gone]
+kind = "exec"
+command = ["/nowhere/agent"]
 [backends.writer]
 kind = "exec"
 command = ["/bin/sh", "-c", "dd if=/dev/zero of=$TMPDIR/file bs=1M count=4 conv=fsync 2>/dev/null; cat"]
@@ -77,6 +80,7 @@ func habits() []habit {
 		{client: "ci", model: "demo", prompt: "/fork 60 /sleep 20", limits: map[string]any{"pids_max": 20}},
 		{client: "ci", model: "demo", prompt: "/stderr broken /exit 3", whole: true},
 		{client: "ci", model: "demo", prompt: "half an answer /kill"},
+		{client: "ci", model: "gone", prompt: "to nobody"},
 		{client: "night", model: "clock", prompt: "until the deadline"},
 		{client: "night", model: "silent", prompt: "until somebody notices"},
 	}

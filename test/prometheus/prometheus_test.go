@@ -149,7 +149,7 @@ func rules(t *testing.T, s *server) []rule {
 // what this load is: some must be up, and what did not happen must not.
 func alertsOf(t *testing.T, s *server, kernel bool) {
 	t.Helper()
-	up := map[string]bool{"PenstockRunsOutOfMemory": true, "PenstockRunsOutOfTasks": true, "PenstockRequestsRefused": true}
+	up := map[string]bool{"PenstockRunsOutOfMemory": true, "PenstockRunsOutOfTasks": true, "PenstockRunsNotStarting": true, "PenstockRequestsRefused": true}
 	if !kernel {
 		up["PenstockLimitsNotKernelHeld"] = true
 	}
