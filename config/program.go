@@ -98,6 +98,8 @@ func executable(path string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("not found: %s%w", path, hidden{fs.ErrNotExist})
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s: uid %d may not enter %s: %w", path, os.Geteuid(), closedDir(path), cause(err))
 	case err != nil:
 		return fmt.Errorf("%s: %w", path, cause(err))
 	case info.IsDir():
@@ -108,6 +110,18 @@ func executable(path string) error {
 		return fmt.Errorf("%s is not executable", path)
 	}
 	return nil
+}
+
+// closedDir is the topmost directory on the way to path that can't be searched.
+func closedDir(path string) string {
+	dir := filepath.Dir(path)
+	for {
+		above := filepath.Dir(dir)
+		if _, err := os.Stat(dir); err == nil || above == dir {
+			return dir
+		}
+		dir = above
+	}
 }
 
 // hidden keeps an error for errors.Is, out of the text.

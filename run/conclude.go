@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"time"
 
@@ -43,7 +44,11 @@ func (w *watcher) conclude() {
 	w.letGo()
 	w.release()
 	w.manager.concluded(record, outcome)
-	r.log.Info("run ended", record.told(outcome)...)
+	level := slog.LevelDebug // the line of its request tells
+	if record.Durable || record.Cause == spawn.ClientGone {
+		level = slog.LevelInfo
+	}
+	r.log.Log(context.Background(), level, "run ended", record.told(outcome)...)
 	close(r.ended)
 	r.grown.beat()
 	if outcome.Err != nil || outcome.Leaked {
@@ -51,8 +56,8 @@ func (w *watcher) conclude() {
 	}
 }
 
-// told is the one log line of a run: a durable one may end with no request left
-// to be logged.
+// told is what the log has of a run's end, at info of one that may end with no
+// request left to be logged.
 func (r Record) told(o spawn.Outcome) []any {
 	told := []any{"client", r.Client, "backend", r.Backend, "model", r.Model, "cause", string(r.Cause)}
 	if r.Started != nil && r.Ended != nil {

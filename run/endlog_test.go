@@ -16,7 +16,9 @@ import (
 // who held its limits.
 func TestEndIsLogged(t *testing.T) {
 	var lines lockedLines
-	m := open(t, func(o *Options) { o.Logger = slog.New(slog.NewJSONHandler(&lines, nil)) })
+	m := open(t, func(o *Options) {
+		o.Logger = slog.New(slog.NewJSONHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
 	s := script("echo 'd stop'; exit 0")
 	s.ID = "run_logged"
 	r := start(t, m, s)

@@ -29,7 +29,8 @@ func runFailed(v spawn.Verdict, r run.Record) *httpError {
 	}
 }
 
-// notStarted is the reply for a request whose run never began.
+// notStarted is the reply for a request whose run never began. It names no run:
+// there is no record of one.
 func notStarted(id string, err error) *httpError {
 	var refused *admit.Refused
 	var start *spawn.StartError
@@ -37,44 +38,37 @@ func notStarted(id string, err error) *httpError {
 	var session *run.SessionError
 	switch {
 	case errors.Is(err, spawn.ErrName):
-		e := badRequest("X-Run-Id", "X-Run-Id %q is the name of a kernel file: choose another", clip(id, 128))
-		e.RunID = id
-		return e
+		return badRequest("X-Run-Id", "X-Run-Id %q is the name of a kernel file: choose another", clip(id, 128))
 	case errors.As(err, &refused):
-		return admissionRefused(id, refused)
+		return admissionRefused(refused)
 	case errors.As(err, &plain):
-		plain.RunID = id
 		return plain
 	case errors.As(err, &start):
-		return startFailed(id, start)
+		return startFailed(start)
 	case errors.As(err, &session):
-		e := badRequest("session_id", "%s", session.Error())
-		e.RunID = id
-		return e
+		return badRequest("session_id", "%s", session.Error())
 	case errors.Is(err, run.ErrExists):
 		return conflict(id)
 	case errors.Is(err, errCancelled):
 		no := false
-		return &httpError{Status: http.StatusFailedDependency, Kind: "run_error", Code: string(spawn.Cancelled), Message: "cancelled before it was started", RunID: id, Retry: &no}
+		return &httpError{Status: http.StatusFailedDependency, Kind: "run_error", Code: string(spawn.Cancelled), Message: "cancelled before it was started", Retry: &no}
 	case errors.Is(err, errDaemonEnds):
-		return shuttingDown(id)
+		return shuttingDown()
 	case errors.Is(err, context.DeadlineExceeded):
-		return admissionRefused(id, &admit.Refused{Reason: admit.QueueTimeout, Detail: "the request's deadline passed before its run could start"})
+		return admissionRefused(&admit.Refused{Reason: admit.QueueTimeout, Detail: "the request's deadline passed before its run could start"})
 	case errors.Is(err, context.Canceled):
-		return clientGone(id)
+		return clientGone()
 	}
-	e := internal(err)
-	e.RunID = id
-	return e
+	return internal(err)
 }
 
 // clientGone is never read by anybody; it gives the log line its cause.
-func clientGone(id string) *httpError {
-	return &httpError{Status: 499, Kind: "run_error", Code: string(spawn.ClientGone), Message: "the client went away", RunID: id}
+func clientGone() *httpError {
+	return &httpError{Status: 499, Kind: "run_error", Code: string(spawn.ClientGone), Message: "the client went away"}
 }
 
-func admissionRefused(id string, r *admit.Refused) *httpError {
-	e := &httpError{Kind: "capacity_error", Code: string(r.Reason), Message: r.Detail, RunID: id, Refused: true, RetryAfter: r.RetryAfter}
+func admissionRefused(r *admit.Refused) *httpError {
+	e := &httpError{Kind: "capacity_error", Code: string(r.Reason), Message: r.Detail, Refused: true, RetryAfter: r.RetryAfter}
 	retry := true
 	switch r.Reason {
 	case admit.QueueFull, admit.QueueTimeout:
@@ -95,34 +89,34 @@ func admissionRefused(id string, r *admit.Refused) *httpError {
 }
 
 // shuttingDown refuses a new request while the daemon drains.
-func shuttingDown(id string) *httpError {
-	return admissionRefused(id, &admit.Refused{Reason: admit.ShuttingDown, Detail: "the daemon is shutting down: nothing was started"})
+func shuttingDown() *httpError {
+	return admissionRefused(&admit.Refused{Reason: admit.ShuttingDown, Detail: "the daemon is shutting down: nothing was started"})
 }
 
 // startFailed tells apart what the host lacks or can't hold (503) from what was
 // tried (424).
-func startFailed(id string, s *spawn.StartError) *httpError {
+func startFailed(s *spawn.StartError) *httpError {
 	switch s.Cause {
 	case spawn.CLIMissing:
-		return cliMissing(id, s.Error())
+		return cliMissing(s.Error())
 	case spawn.ShuttingDown:
-		return shuttingDown(id)
+		return shuttingDown()
 	case spawn.StartFailed:
-		return hostFailed(id, s)
+		return hostFailed(s)
 	}
 	no := false
-	return &httpError{Status: http.StatusFailedDependency, Kind: "run_error", Code: string(s.Cause), Message: s.Error(), RunID: id, Receipt: s.Receipt, Retry: &no, err: s.Err}
+	return &httpError{Status: http.StatusFailedDependency, Kind: "run_error", Code: string(s.Cause), Message: s.Error(), Receipt: s.Receipt, Retry: &no, err: s.Err}
 }
 
 // hostFailed is a group, a limit or a birth that the host refused: nothing ran,
 // so a retry does no harm, and no other status says that it is not the request's
 // fault.
-func hostFailed(id string, s *spawn.StartError) *httpError {
-	return &httpError{Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(s.Cause), Message: s.Error(), RunID: id, Receipt: s.Receipt, err: s.Err}
+func hostFailed(s *spawn.StartError) *httpError {
+	return &httpError{Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(s.Cause), Message: s.Error(), Receipt: s.Receipt, err: s.Err}
 }
 
 // cliMissing is not worth a retry: the operator has to install something.
-func cliMissing(id, why string) *httpError {
+func cliMissing(why string) *httpError {
 	no := false
-	return &httpError{Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(spawn.CLIMissing), Message: why, RunID: id, Retry: &no}
+	return &httpError{Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(spawn.CLIMissing), Message: why, Retry: &no}
 }

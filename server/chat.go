@@ -20,7 +20,6 @@ func (d *daemon) chat(w *reply, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	x.runID = id
 	w.Header().Set("X-Run-Id", id)
 	after, err := lastEventID(r)
 	if err != nil {
@@ -37,9 +36,10 @@ func (d *daemon) chat(w *reply, r *http.Request) error {
 	own := newJob(id, x.client, durable)
 	j, err := d.job(r.Context(), w, q, own, arrived)
 	if err != nil {
-		return withRun(err, id)
+		return err
 	}
-	if j == own {
+	x.runID, x.job, x.own = id, j, j == own
+	if x.own {
 		after = -1 // a run that begins now has no events seen before: the header is of another stream
 	}
 	ctx := r.Context()
@@ -52,12 +52,6 @@ func (d *daemon) chat(w *reply, r *http.Request) error {
 		return d.stream(w, x, ctx, j, q.IncludeUsage, after)
 	}
 	return d.collect(w, x, ctx, j)
-}
-
-func withRun(err error, id string) error {
-	e := asHTTPError(err)
-	e.RunID = id
-	return e
 }
 
 // job launches j for the request, or finds the one that has its run id already.
@@ -105,7 +99,7 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 	}
 	if why := a.missing(); why != "" {
 		d.metrics.StartFailed(a.config.Name, spawn.CLIMissing)
-		return run.Spec{}, cliMissing("", why)
+		return run.Spec{}, cliMissing(why)
 	}
 	limits, err := q.Limits.lower(a.config.Limits)
 	if err != nil {

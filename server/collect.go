@@ -93,7 +93,9 @@ func (p *padding) gather(ctx context.Context, events *run.Reader, r *run.Run) (*
 			break
 		}
 		if err != nil {
-			return nil, run.Record{}, unreadable(err)
+			e := unreadable(err)
+			e.RunID = r.ID()
+			return nil, run.Record{}, e
 		}
 		known.add(e)
 		select {
@@ -147,7 +149,7 @@ func (p *padding) failed(ctx context.Context, x *exchange, j *job, record run.Re
 		if !j.durable {
 			j.cancel(err)
 		}
-		err = clientGone(j.id)
+		err = clientGone()
 	}
 	return p.fail(x, record, err)
 }
@@ -159,7 +161,7 @@ func cutShort(w *reply, x *exchange, j *job, unread, err error) error {
 	if !w.begun() {
 		return err
 	}
-	e := clientGone(j.id)
+	e := clientGone()
 	if unread != nil && !errors.Is(unread, context.Canceled) {
 		e = internal(err)
 		w.status = e.Status // for the log line
@@ -186,7 +188,7 @@ func (p *padding) fail(x *exchange, record run.Record, err error) error {
 	c.Error = &body
 	c.Choices = []choice{{Message: &answerMessage{Role: roleAssistant}, Finish: &reason}}
 	if record.ID == "" {
-		c.ID, c.Created = "chatcmpl-"+e.RunID, time.Now().Unix()
+		c.ID, c.Created = "chatcmpl-"+x.runID, time.Now().Unix()
 	}
 	text, err := marshal(c)
 	if err != nil {

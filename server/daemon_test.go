@@ -26,6 +26,7 @@ const patience = 20 * time.Second
 
 // served is a real daemon in this process.
 type served struct {
+	log   logLines // all from info on
 	t     *testing.T
 	url   string
 	stop  context.CancelFunc
@@ -79,7 +80,9 @@ func serve(t *testing.T, change func(*config.Config)) *served {
 	ready := make(chan net.Addr, 1)
 	go func() {
 		s.err <- Run(ctx, c, Options{
-			Logger: slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn})), Version: "test", Force: force,
+			Logger: slog.New(slog.NewMultiHandler(
+				slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn}), slog.NewJSONHandler(&s.log, nil),
+			)), Version: "test", Force: force,
 			Ready: func(a []net.Addr) { ready <- a[0] },
 		})
 	}()

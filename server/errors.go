@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"penstock/spawn"
@@ -31,11 +32,15 @@ type httpError struct {
 	err        error         // for the log only
 }
 
+// Error is for the log, which has the code apart.
 func (e *httpError) Error() string {
-	if e.err != nil {
-		return fmt.Sprintf("%s: %s: %v", e.Code, e.Message, e.err)
+	switch {
+	case e.err == nil:
+		return e.Message
+	case e.Code == "internal_error" || strings.Contains(e.err.Error(), e.Message):
+		return e.err.Error()
 	}
-	return e.Code + ": " + e.Message
+	return e.Message + ": " + e.err.Error()
 }
 
 func (e *httpError) Unwrap() error { return e.err }

@@ -16,6 +16,8 @@ type exchange struct {
 	client    string
 	operator  bool // may see into and end other clients' runs
 	runID     string
+	job       *job   // of a chat request that was let in
+	own       bool   // job is this request's, not an earlier one's
 	cause     string // why it ended: a cause, an error's code, or ""
 	err       error  // for the log; nil when it went well
 }

@@ -29,7 +29,8 @@ type job struct {
 	place int           // in the client's queue, from 1; 0 not queued
 	moved chan struct{} // closed when place changes
 
-	started chan struct{} // closed when run or err is set
+	started chan struct{} // closed when waited, and run or err, are set
+	waited  time.Duration // from arrival to its slot, or to its refusal
 	run     *run.Run
 	err     error
 	gone    chan struct{} // closed when launch has returned
@@ -119,12 +120,14 @@ func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error
 	if s.Session != "" {
 		turn, err := d.runs.Turn(ctx, j.client, s.Session)
 		if err != nil {
+			j.waited = time.Since(j.created)
 			d.refused(j, err)
 			return nil, because(ctx, err)
 		}
 		s.Turn = turn
 	}
 	slot, err := d.gate.Acquire(ctx, admit.Ask{Client: j.client, Backend: j.backend, Memory: memoryOf(s.Limits), Deadline: s.Deadline, Moved: j.moveTo})
+	j.waited = time.Since(j.created)
 	if err != nil {
 		d.refused(j, err)
 		if s.Turn != nil {

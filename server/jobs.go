@@ -30,7 +30,7 @@ func (s *jobs) claim(j *job, known func(id string) bool) (*job, error) {
 		return old, err
 	}
 	if s.closed {
-		return nil, shuttingDown(j.id)
+		return nil, shuttingDown()
 	}
 	if j.durable && known(j.id) {
 		return nil, conflict(j.id)

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -111,7 +113,10 @@ func (d *daemon) runEvents(w *reply, r *http.Request) error {
 		if isHandedOver(ctx) {
 			return s.fail(x, handedOver(id))
 		}
-		x.cause, x.err = "reader_gone", err
+		x.cause = "reader_gone"
+		if !errors.Is(err, context.Canceled) {
+			x.err = err
+		}
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ func (s *stream) gone(ctx context.Context, x *exchange, j *job, err error) error
 	if !j.durable {
 		j.cancel(err)
 	}
-	e := clientGone(j.id)
+	e := clientGone()
 	e.err = err
 	x.cause, x.err = e.Code, e
 	return nil

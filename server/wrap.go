@@ -2,10 +2,8 @@ package server
 
 import (
 	"fmt"
-	"log/slog"
 	"net/http"
 	"runtime/debug"
-	"slices"
 	"time"
 )
 
@@ -53,40 +51,4 @@ func fail(x *exchange, w *reply, err error) {
 	if !w.begun() {
 		writeError(w, e)
 	}
-}
-
-// account writes the one log line of a request and counts it.
-func (d *daemon) account(x *exchange, w *reply, r *http.Request, begun time.Time) {
-	took := time.Since(begun)
-	d.metrics.HTTPRequest(x.route, r.Method, w.status, took, x.requestID)
-	level := slog.LevelInfo
-	switch {
-	case quiet(x.route):
-		level = slog.LevelDebug
-	case w.status >= 500:
-		level = slog.LevelWarn
-	}
-	if !d.log.Enabled(r.Context(), level) {
-		return
-	}
-	attrs := []slog.Attr{
-		slog.String("request_id", x.requestID), slog.String("method", r.Method), slog.String("path", r.URL.Path),
-		slog.Int("status", w.status), slog.Int64("bytes", w.bytes), slog.Float64("seconds", took.Seconds()), slog.String("client", x.client),
-	}
-	if x.runID != "" {
-		attrs = append(attrs, slog.String("run_id", x.runID))
-	}
-	if x.cause != "" {
-		attrs = append(attrs, slog.String("cause", x.cause))
-	}
-	if x.err != nil && (w.status >= 500 || x.cause == "internal_error") { // of a stream that had begun, the status is 200
-		attrs = append(attrs, slog.String("error", x.err.Error()))
-	}
-	d.log.LogAttrs(r.Context(), level, "request", attrs...)
-}
-
-// quiet are the routes that watchers ask every few seconds, the live page among
-// them.
-func quiet(route string) bool {
-	return slices.Contains([]string{"/health", "/livez", "/readyz", "/metrics", "/v1/runs"}, route)
 }

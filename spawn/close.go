@@ -51,10 +51,12 @@ func (s *Spawner) account(ended int) error {
 		return fmt.Errorf("close spawner: %w", err)
 	}
 	level := slog.LevelInfo
+	told := []any{"ended_last", ended, "groups_left", len(groups), "processes_left", len(pids)}
 	if len(groups)+len(pids) > 0 {
 		level = slog.LevelError
+		told = append(told, "groups", groups, "pids", pids)
 	}
-	s.log.Log(context.Background(), level, "cage closed", "ended_last", ended, "groups_left", len(groups), "processes_left", len(pids), "groups", groups, "pids", pids)
+	s.log.Log(context.Background(), level, "cage closed", told...)
 	return nil
 }
 

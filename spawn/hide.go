@@ -62,10 +62,19 @@ func (h *hider) scan() {
 	was := h.reachable
 	h.hidden, h.reachable = slices.Sorted(maps.Keys(hidden)), slices.Sorted(maps.Keys(open))
 	h.mu.Unlock()
-	for path, err := range open {
-		if h.mounts && !slices.Contains(was, path) {
-			h.log.Warn("children can reach what isolation.hide names", "path", path, "err", err)
-		}
+	if h.mounts {
+		h.warn(was, open)
+	}
+}
+
+// toldMax is how many paths one line names.
+const toldMax = 20
+
+// warn tells, in one line, of what is reachable and was not before.
+func (h *hider) warn(was []string, open map[string]error) {
+	opened := slices.DeleteFunc(slices.Sorted(maps.Keys(open)), func(path string) bool { return slices.Contains(was, path) })
+	if len(opened) > 0 {
+		h.log.Warn("children can reach what isolation.hide names", "count", len(opened), "paths", opened[:min(len(opened), toldMax)], "err", open[opened[0]])
 	}
 }
 

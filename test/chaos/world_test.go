@@ -70,6 +70,7 @@ tokens_file = %q
 drain_timeout = "1s"
 [log]
 format = "json"
+level = "debug"
 [budget]
 memory = %q
 [queue]
