@@ -18,9 +18,6 @@ import (
 	"time"
 )
 
-// handoverMax is how long a handover may take on a machine with much to do.
-const handoverMax = 90 * time.Second
-
 // handoverConfig leaves nobody time to finish.
 const handoverConfig = `
 drain_timeout = "1s"
@@ -30,41 +27,6 @@ memory_max = "64MiB"
 memory = "100%"
 max_runs = 24
 `
-
-// said counts the log lines of one message.
-func (d *Daemon) said(msg string) int { return strings.Count(d.Log(), `"msg":"`+msg+`"`) }
-
-func (d *Daemon) awaitSaid(msg string, times int) {
-	d.tb.Helper()
-	if err := Eventually(handoverMax, func() error {
-		select {
-		case <-d.exited:
-			return nil
-		default:
-		}
-		if d.said(msg) < times {
-			return fmt.Errorf("not %q yet", msg)
-		}
-		return nil
-	}); err != nil || d.said(msg) < times {
-		d.tb.Fatalf("%v\n%s", err, d.Log())
-	}
-}
-
-// handOver has the daemon execute its program anew.
-func (d *Daemon) handOver() {
-	d.tb.Helper()
-	done := d.said("handed over")
-	d.signal(syscall.SIGUSR2)
-	d.awaitSaid("handed over", done+1)
-}
-
-func (d *Daemon) signal(sig syscall.Signal) {
-	d.tb.Helper()
-	if err := d.Cmd.Process.Signal(sig); err != nil {
-		d.tb.Fatal(err)
-	}
-}
 
 // status is a field of /proc/PID/status.
 func (d *Daemon) status(field string) string {
@@ -188,7 +150,7 @@ func TestHandover(t *testing.T) {
 		pids[i] = d.Pids(name(i))
 	}
 	leave := d.visitor()
-	d.handOver()
+	d.HandOver()
 	for i, old := range pids {
 		if _, r, _ := d.Get("/v1/runs/" + name(i)); r["state"] == "finished" {
 			t.Logf("%s: had finished", name(i))
@@ -355,7 +317,7 @@ func TestHandoverRefused(t *testing.T) {
 	if err != nil || strings.TrimSpace(a.Text) != "still here" {
 		t.Errorf("%v %+v", err, a)
 	}
-	d.handOver()
+	d.HandOver()
 	d.wantAlive("stays", pid)
 	if a := <-attached; a == nil || a.Code() != "shutting_down" || !a.Done {
 		t.Errorf("the reader was told %+v", a)
@@ -406,7 +368,7 @@ func TestHandoverToNobody(t *testing.T) {
 	if a, err := d.Chat(t.Context(), Body("demo", "still here", nil), nil); err != nil || strings.TrimSpace(a.Text) != "still here" {
 		t.Errorf("%v %+v", err, a)
 	}
-	d.handOver()
+	d.HandOver()
 	d.wantAlive("stays", pid)
 	if r, err := Post(d.URL+"/v1/runs/stays/cancel", ""); err != nil || r.StatusCode != http.StatusAccepted {
 		t.Errorf("cancel: %v %+v", err, r)
@@ -439,7 +401,7 @@ func TestHandoverDrains(t *testing.T) {
 	await("running")
 	go ask("never", false)
 	await("waiting")
-	d.handOver()
+	d.HandOver()
 	for range 2 {
 		switch a := <-answers; {
 		case a.Status == http.StatusServiceUnavailable:

@@ -24,6 +24,23 @@ func moments(cli string) []time.Duration {
 // The daemon is killed while a real CLI answers: the next one goes on with it,
 // conversational or not.
 func TestDurableRunSurvivesTheDaemon(t *testing.T) {
+	survives(t, func(t *testing.T, w *world) {
+		dead := w.Exited()
+		if err := w.Cmd.Process.Signal(syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+		<-dead
+	}, func(t *testing.T, w *world) { w.Daemon = w.Restart(t) })
+}
+
+// So it does when the daemon is replaced.
+func TestDurableRunSurvivesAHandover(t *testing.T) {
+	survives(t, func(_ *testing.T, w *world) { w.HandOver() }, func(*testing.T, *world) {})
+}
+
+// survives cuts each run off at its moments, has the next daemon start, and wants
+// the whole answer.
+func survives(t *testing.T, cut, next func(*testing.T, *world)) {
 	const words = 20
 	for _, cli := range six() {
 		t.Run(cli, func(t *testing.T) {
@@ -31,12 +48,12 @@ func TestDurableRunSurvivesTheDaemon(t *testing.T) {
 			body := daemon.Body(cli, fmt.Sprintf("SCN=long N=%d DELAY=80 please", words), map[string]any{"stream": true})
 			for i, after := range moments(cli) {
 				id := fmt.Sprintf("durable-%s-%d", cli, i)
-				dead := w.Exited()
+				dead := make(chan struct{})
 				die := func() {
-					if err := w.Cmd.Process.Signal(syscall.SIGKILL); err != nil {
-						t.Error(err)
-					}
-					<-dead
+					go func() { // the reply goes on meanwhile
+						defer close(dead)
+						cut(t, w)
+					}()
 				}
 				if after > 0 {
 					time.AfterFunc(after, die)
@@ -47,7 +64,7 @@ func TestDurableRunSurvivesTheDaemon(t *testing.T) {
 					}
 				})
 				<-dead
-				w.Daemon = w.Restart(t)
+				next(t, w)
 				if a == nil {
 					a = &daemon.Answer{} // not even headers
 				}
@@ -57,18 +74,18 @@ func TestDurableRunSurvivesTheDaemon(t *testing.T) {
 				}
 				rest, err := w.Durable(bounded(t, long), id, last, body, nil)
 				if err != nil || rest.Error != nil || rest.Finish != "stop" || !rest.Done {
-					t.Errorf("killed after %v: %v %+v %+v", after, err, rest.Error, rest)
+					t.Errorf("cut off after %v: %v %+v %+v", after, err, rest.Error, rest)
 					continue
 				}
 				whole := a.Text + rest.Text
 				for n := range words {
 					if tok := fmt.Sprintf("tok%d ", n); strings.Count(whole+" ", tok) != 1 {
-						t.Errorf("killed after %v: %q has %q not once", after, whole, tok)
+						t.Errorf("cut off after %v: %q has %q not once", after, whole, tok)
 						break
 					}
 				}
 				if err := w.WaitEmpty(2 * time.Second); err != nil {
-					t.Errorf("killed after %v: %v", after, err)
+					t.Errorf("cut off after %v: %v", after, err)
 				}
 			}
 		})
