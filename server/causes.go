@@ -115,6 +115,15 @@ func hostFailed(s *spawn.StartError) *httpError {
 	return &httpError{Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(s.Cause), Message: s.Error(), Receipt: s.Receipt, err: s.Err}
 }
 
+// noDescriptors refuses a request on a connection of the reserve.
+func noDescriptors() *httpError {
+	retry := true
+	return &httpError{
+		Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(spawn.StartFailed), Retry: &retry, RetryAfter: time.Second,
+		Message: "too many open files: the daemon has no file descriptor for this connection (hint: raise LimitNOFILE= of the unit, or have fewer clients)",
+	}
+}
+
 // cliMissing is not worth a retry: the operator has to install something.
 func cliMissing(why string) *httpError {
 	no := false

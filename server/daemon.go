@@ -37,6 +37,7 @@ type daemon struct {
 
 	connections connections
 	accepting   sync.WaitGroup // one per listener
+	reserve     *reserve
 	draining    atomic.Bool
 	base        context.Context // durable jobs live in it
 	endBase     context.CancelCauseFunc

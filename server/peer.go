@@ -15,11 +15,15 @@ type peer struct {
 	uid   uint32     // unix(7) SO_PEERCRED; only with known
 	known bool       // uid could be read
 	local netip.Addr // TCP: the address that was connected to
+	short bool       // on a descriptor of the reserve
 }
 
 // withPeer is http.Server.ConnContext: asked once for each connection.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
 	var p peer
+	if reserved, ok := c.(*shortConn); ok {
+		p.short, c = true, reserved.Conn
+	}
 	switch conn := c.(type) {
 	case *net.UnixConn:
 		p.unix = true

@@ -67,10 +67,12 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 		return err
 	}
 	keepPaths(o.Listeners, !o.Unlink)
+	d.reserve = newReserve(d.log)
+	defer d.reserve.close()
 	srv := d.httpServer()
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
-		d.accepting.Go(func() { failed <- srv.Serve(l) })
+		d.accepting.Go(func() { failed <- srv.Serve(&reserved{l, d.reserve}) })
 	}
 	d.log.Info("serving", "addresses", names(listeners), "version", o.Version)
 	if o.Ready != nil {

@@ -15,6 +15,9 @@ func (d *daemon) wrap(next http.Handler) http.Handler {
 		x := &exchange{requestID: requestID(r), route: "unmatched"}
 		w := newReply(rw)
 		w.Header().Set("X-Request-Id", x.requestID)
+		if peerOf(r.Context()).short {
+			w.Header().Set("Connection", "close")
+		}
 		defer d.account(x, w, r, begun)
 		defer recoverInto(x, w)
 		if err := d.admitRequest(x, r); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -100,6 +101,44 @@ func TestFewDescriptorsForMany(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
+}
+
+// Not one descriptor is left, and some of those kept back are held by clients
+// that say nothing: who asks for health on a new connection is told, others are
+// refused, and the log says once what to do.
+func TestNoDescriptorForAConnection(t *testing.T) {
+	d := start(t, "", "")
+	http.DefaultClient.CloseIdleConnections()
+	one := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	limit(t, d, 0)
+	for range 3 {
+		mute, err := net.Dial("tcp", strings.TrimPrefix(d.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer mute.Close()
+	}
+	for range 10 {
+		for _, path := range []string{"/health", "/livez", "/readyz"} {
+			resp, err := one.Get(d.URL + path)
+			if err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				t.Errorf("%s: status %d", path, resp.StatusCode)
+			}
+		}
+		keep := &keeper{d: d, client: one}
+		if code, message, err := keep.chat("word"); err != nil || code != "start_failed" || !strings.Contains(message, "LimitNOFILE") {
+			t.Errorf("chat: %q %q %v", code, message, err)
+		}
+	}
+	lift(t, d)
+	if n := strings.Count(d.Log(), "no file descriptor is left"); n != 1 {
+		t.Errorf("%d warnings:\n%s", n, d.Log())
+	}
+	recovered(t, d)
 }
 
 // limit lets the daemon open so many files more, whatever their numbers.

@@ -1,0 +1,158 @@
+package server
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	reserveSize = 4               // descriptors
+	shortFor    = 5 * time.Second // what a connection on a reserved one may take in all
+	shortEvery  = time.Minute     // between two warnings
+	pollFor     = 100 * time.Millisecond
+)
+
+// reserve keeps a few descriptors back for the day there are none: then
+// connections are accepted on those, a few at a time, and get a short reply,
+// health among them. Without it nobody is answered, and a daemon that is short
+// of files looks dead.
+type reserve struct {
+	log  *slog.Logger
+	back chan struct{} // a short connection was closed; has room for one
+
+	mu     sync.Mutex
+	spare  []*os.File
+	closed bool
+	warned time.Time
+}
+
+func newReserve(log *slog.Logger) *reserve {
+	r := &reserve{log: log, back: make(chan struct{}, 1)}
+	r.fill()
+	return r
+}
+
+// fill takes back what was given out; false while descriptors are short.
+func (r *reserve) fill() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.spare) < reserveSize && !r.closed {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			return false
+		}
+		r.spare = append(r.spare, f)
+	}
+	return true
+}
+
+// give lets one go; false when all are out.
+func (r *reserve) give() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := len(r.spare) - 1
+	if last < 0 {
+		return false
+	}
+	_ = r.spare[last].Close() // of /dev/null
+	r.spare = r.spare[:last]
+	return true
+}
+
+func (r *reserve) close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	for r.give() {
+	}
+}
+
+func (r *reserve) warn() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := time.Now(); now.Sub(r.warned) >= shortEvery {
+		r.warned = now
+		var l unix.Rlimit
+		_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &l) // a figure for the message
+		r.log.Warn("no file descriptor is left: requests are refused, health is answered from a reserve (hint: raise LimitNOFILE= of the unit, or have fewer clients)", "limit", l.Cur)
+	}
+}
+
+// reserved is a listener with a reserve.
+type reserved struct {
+	net.Listener
+	reserve *reserve
+}
+
+func (l *reserved) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		switch {
+		case err == nil && l.reserve.fill():
+			return c, nil
+		case err == nil:
+			l.reserve.warn()
+			return newShortConn(c, l.reserve), nil
+		case !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE):
+			return nil, err
+		}
+		l.reserve.warn()
+		// The kernel says so also when nobody is at the door: what is given up for
+		// nobody somebody else would take.
+		if l.knocked() && !l.reserve.give() {
+			select {
+			case <-l.reserve.back:
+			case <-time.After(pollFor):
+			}
+		}
+	}
+}
+
+// knocked waits for a client, not for long; true where that can't be seen.
+func (l *reserved) knocked() (yes bool) {
+	socket, ok := l.Listener.(syscall.Conn)
+	if !ok {
+		return true
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return true
+	}
+	err = raw.Control(func(fd uintptr) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(pollFor.Milliseconds()))
+		yes = n > 0 || err != nil && !errors.Is(err, unix.EINTR)
+	})
+	return yes || err != nil
+}
+
+// shortConn is on a reserved descriptor. Its deadline stands, whatever is set.
+type shortConn struct {
+	net.Conn
+	reserve *reserve
+}
+
+func newShortConn(c net.Conn, r *reserve) *shortConn {
+	_ = c.SetDeadline(time.Now().Add(shortFor)) // fails only on a closed one
+	return &shortConn{c, r}
+}
+
+func (c *shortConn) SetDeadline(time.Time) error      { return nil }
+func (c *shortConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *shortConn) SetWriteDeadline(time.Time) error { return nil }
+
+func (c *shortConn) Close() error {
+	err := c.Conn.Close()
+	c.reserve.fill()
+	select {
+	case c.reserve.back <- struct{}{}:
+	default:
+	}
+	return err
+}
