@@ -239,3 +239,31 @@ func TestAdaptersFiles(t *testing.T) {
 		}
 	}
 }
+
+// A lock that is left stays held while it changes hands, and opens no other
+// directory.
+func TestLockIsInherited(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	held, err := Hold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Inherit(other, held.state.lock); err == nil {
+		t.Error("a lock opens another directory")
+	}
+	// Inherit has closed it: nobody holds the directory any more.
+	held, err = Hold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Inherit(dir, held.state.lock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Hold(dir); err == nil {
+		t.Error("another daemon takes an inherited directory")
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+}

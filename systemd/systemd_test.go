@@ -1,10 +1,12 @@
 package systemd
 
 import (
+	"errors"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -95,5 +97,33 @@ func TestListeners(t *testing.T) {
 	out, err = cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "number 1 is no stream socket") {
 		t.Errorf("a pipe as a socket: %v: %s", err, out)
+	}
+}
+
+func TestGivenIsHandedOn(t *testing.T) {
+	env := Environ([]string{"A=b", "LISTEN_FDS=7", "LISTEN_PIDFDID=1"}, []string{OwnSocket, StateLock})
+	want := []string{"A=b", "LISTEN_PID=" + strconv.Itoa(os.Getpid()), "LISTEN_FDS=2", "LISTEN_FDNAMES=" + OwnSocket + ":" + StateLock}
+	if !slices.Equal(env, want) {
+		t.Errorf("%q, want %q", env, want)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	socket, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.CreateTemp(t.TempDir(), "lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := GivenOf([]*os.File{socket, lock}, []string{OwnSocket, StateLock})
+	if err != nil || !g.Own() || g.Lock != lock || len(g.Listeners) != 1 || g.Listeners[0].Addr().String() != l.Addr().String() {
+		t.Fatalf("%+v, %v", g, err)
+	}
+	if err := errors.Join(g.Listeners[0].Close(), lock.Close()); err != nil {
+		t.Error(err)
 	}
 }
