@@ -94,14 +94,14 @@ func load(ctx context.Context, t *testing.T, d *daemon.Daemon) *sync.WaitGroup {
 		all.Go(func() {
 			for ctx.Err() == nil {
 				h.once(ctx, d)
-				pause(ctx, 600*time.Millisecond) // who was refused does not come again at once
+				pause(ctx, rest()) // who was refused does not come again at once
 			}
 		})
 	}
 	all.Go(func() {
 		for ctx.Err() == nil {
 			_, _ = d.Health()
-			pause(ctx, 100*time.Millisecond)
+			pause(ctx, rest())
 		}
 	})
 	return &all

@@ -17,15 +17,6 @@ import (
 	"penstock/test/daemon"
 )
 
-// scrapeInterval is short, so that the load need not last. An emulated machine
-// may take longer for a scrape, which then would be given up.
-func scrapeInterval() time.Duration {
-	if os.Getenv("PENSTOCK_LAB") != "" {
-		return 5 * time.Second
-	}
-	return time.Second
-}
-
 // server is a Prometheus of this test's own, on the loopback interface.
 type server struct {
 	url string
@@ -79,7 +70,7 @@ scrape_configs:
 		_ = cmd.Wait()
 		_ = log.Close()
 	})
-	if err := daemon.Eventually(2*time.Minute, func() error {
+	if err := daemon.Eventually(bound(), func() error {
 		found, err := s.instant(`up{job="penstock"} == 1`)
 		if err == nil && len(found) == 0 {
 			err = fmt.Errorf("%s is not up", target)
