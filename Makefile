@@ -20,7 +20,7 @@ deb: build ## bin/penstock_*.deb: the Debian package, reproducible
 run: build ## in the foreground on 127.0.0.1:3344
 	bin/penstock serve --banner
 
-test: ## all: unit, end to end with the real CLIs, load, the kernel lab, the guests
+test: ## all: unit, package, dashboards, live page, end to end with the real CLIs, load, the kernel lab, the guests
 	GO=$(GO) test/run all
 
 test-vm: ## the unit we ship in whole Debian guests (part of test where they can be built)
