@@ -133,11 +133,7 @@ func TestClientGone(t *testing.T) {
 			if err == nil {
 				t.Fatal("the reply came to its end")
 			}
-			begun := time.Now()
-			eventually(t, "idle", idle)
-			if took := time.Since(begun); took > time.Second {
-				t.Errorf("took %v", took)
-			}
+			eventually(t, "idle, long before its own end", idle)
 			if got := lastCause(); got != "client_gone" {
 				t.Errorf("cause %q", got)
 			}
@@ -202,7 +198,8 @@ func TestQueueRefusals(t *testing.T) {
 	eventually(t, "waiting", func() bool { return s.healthNow().Queue.Waiting == 1 })
 	for _, stream := range []bool{false, true} {
 		r := s.chat("sh", "echo x", stream, "")
-		if r.status != 429 || r.code() != "queue_full" || r.header.Get("Retry-After") == "" || r.header.Get("X-Should-Retry") != "true" {
+		plain := r.status == 429 && r.header.Get("Retry-After") != "" && r.header.Get("X-Should-Retry") == "true"
+		if r.code() != "queue_full" || !plain && !(stream && r.late()) {
 			t.Errorf("full queue: %+v", r)
 		}
 		if r.err == nil || !r.err.Capacity || r.err.Dispatch != "not_started" {

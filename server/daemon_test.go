@@ -252,6 +252,10 @@ func (r result) code() string {
 	return r.err.Code
 }
 
+// late is a refusal of a stream that took longer than openAfter: its headers
+// were out, so it is a frame.
+func (r result) late() bool { return r.status == 200 && r.err != nil && r.done }
+
 // chatBody is a request with one user message and further fields.
 func chatBody(model, prompt string, stream bool, more string) string {
 	text, _ := json.Marshal(prompt)

@@ -56,9 +56,10 @@ func TestTreeEndsWhenAsked(t *testing.T) {
 	for _, soft := range []bool{false, true} {
 		t.Run(fmt.Sprintf("soft %v", soft), func(t *testing.T) {
 			s := open(t, false)
-			j := newJob(t, "run_asked", daemonize+`trap "" TERM; while :; do sleep 0.05; done`)
+			j := newJob(t, "run_asked", daemonize+`trap "" TERM; echo deaf; while :; do sleep 0.05; done`)
 			j.SoftEnd, j.Grace = soft, 100*time.Millisecond
 			p := j.mustStart(s)
+			j.says("deaf") // before it a SIGTERM would do
 			eventually(t, "children", func() bool { return len(pidLines(j.output())) == 2 })
 			p.End(Timeout)
 			awaitProcess(t, p)

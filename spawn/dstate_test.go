@@ -68,13 +68,9 @@ func TestCloseBesideAProcessNoSignalReaches(t *testing.T) {
 	d := disk.New(t)
 	s := open(t, false)
 	p := stuck(t, s, d, "run_stuck")
-	begun := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	err := s.Close(ctx)
-	if took := time.Since(begun); took > 25*time.Second {
-		t.Errorf("close took %s", took)
-	}
+	err := s.Close(ctx) // which is before the thaw
 	if !errors.Is(err, cgroup.ErrBusy) || !strings.Contains(err.Error(), "run_stuck") || !strings.Contains(err.Error(), fmt.Sprint(p.PID())) {
 		t.Errorf("close: %v: want the run and its process named", err)
 	}
