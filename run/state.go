@@ -61,16 +61,20 @@ func (o Options) hold() (*state, error) {
 // is one.
 func openState(dir string) (*state, error) {
 	s, err := makeState(dir)
-	if err == nil {
-		err = s.take()
-	}
 	if err != nil {
+		return nil, err
+	}
+	if err := probeWrite(dir); err != nil {
+		return nil, unwritable(dir, err)
+	}
+	if err := s.take(); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// inheritState takes a lock that f holds already.
+// inheritState takes a lock that f holds already. A full disk is no reason to
+// refuse it: the runs that came with it would be ended.
 func inheritState(dir string, f *os.File) (*state, error) {
 	s, err := makeState(dir)
 	if err != nil {
@@ -91,7 +95,7 @@ func inheritState(dir string, f *os.File) (*state, error) {
 	return s, s.hold()
 }
 
-// makeState makes the directory (0700) and proves that it can be written.
+// makeState makes the directory (0700).
 func makeState(dir string) (*state, error) {
 	if dir == "" || !filepath.IsAbs(dir) {
 		return nil, fmt.Errorf("state directory: %q: not an absolute path (hint: set state_dir)", dir)
@@ -104,9 +108,6 @@ func makeState(dir string) (*state, error) {
 	}
 	if err := closeToOthers(dir); err != nil {
 		return nil, err
-	}
-	if err := probeWrite(dir); err != nil {
-		return nil, unwritable(dir, err)
 	}
 	return s, nil
 }
@@ -164,11 +165,11 @@ func (s *state) hold() error {
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return fmt.Errorf("state directory: %s: in use by another daemon (pid %s): stop it or set another state_dir", s.dir, holder(f))
 	}
-	if err == nil {
+	if pid := strconv.Itoa(os.Getpid()); err == nil && holder(f) != pid {
 		err = f.Truncate(0)
-	}
-	if err == nil {
-		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+		if err == nil {
+			_, err = f.WriteAt([]byte(pid+"\n"), 0)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("state directory: lock %s: %w", s.lockPath(), err)

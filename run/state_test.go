@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"penstock/backend"
 	"penstock/spawn"
@@ -39,6 +40,46 @@ func TestStateDirectoryIsForOneDaemon(t *testing.T) {
 	defer again.close()
 	if diff := cmp.Diff([]string{"lock", "runs", "sessions"}, names(t, dir)); diff != "" {
 		t.Errorf("left by the probe (-want +got):\n%s", diff)
+	}
+}
+
+// What a daemon hands over is taken on a full disk, too, where no daemon starts.
+func TestInheritOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("none", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("a small file system can't be mounted here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	before, err := Hold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.OpenFile(before.state.lockPath(), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "fill"), make([]byte, 1<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	if err := before.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Hold(dir); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("a daemon that starts: %v", err)
+	}
+	after, err := Inherit(dir, left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := holder(left); got != fmt.Sprint(os.Getpid()) {
+		t.Errorf("the lock says %q", got)
+	}
+	if err := after.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
