@@ -36,7 +36,7 @@ type Client struct {
 func New(address, token string) (*Client, error) {
 	c := &Client{address: address, token: token}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext}
-	c.http = &http.Client{Transport: transport}
+	c.http = &http.Client{Transport: transport, CheckRedirect: stay}
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		path = "/" + strings.TrimLeft(path, "/") // also unix:///run/...
 		c.base = "http://penstock"
@@ -67,7 +67,11 @@ type request struct {
 	header       http.Header
 }
 
-// send gives a reply of status below 400; any other is an *Error, and a daemon
+// stay follows no redirection: a daemon sends none, and the token and the prompt
+// would go with it.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// send gives a reply of status below 300; any other is an *Error, and a daemon
 // that isn't there *Unreachable. The caller closes the reply's body.
 func (c *Client) send(ctx context.Context, q request) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, q.method, c.base+q.path, bytes.NewReader(q.body))
@@ -90,7 +94,7 @@ func (c *Client) send(ctx context.Context, q request) (*http.Response, error) {
 		}
 		return nil, &Unreachable{Address: c.address, Err: plainCause(err)}
 	}
-	if resp.StatusCode < http.StatusBadRequest {
+	if resp.StatusCode < http.StatusMultipleChoices {
 		return resp, nil
 	}
 	defer resp.Body.Close()

@@ -98,6 +98,31 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+// The token and the prompt go to nobody but who was named.
+func TestNoRedirection(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t.Errorf("%s %s with %q", r.Method, r.URL, r.Header.Get("Authorization"))
+	}))
+	defer other.Close()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL+r.URL.Path, http.StatusTemporaryRedirect)
+	}))
+	defer s.Close()
+	c, err := New(s.URL, "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Chat(t.Context(), Ask{Model: "demo", Prompt: "x"}); err == nil || !strings.Contains(err.Error(), "307") {
+		t.Errorf("chat: %v", err)
+	}
+	if _, err := c.Runs(t.Context(), Filter{}); err == nil || !strings.Contains(err.Error(), "307") {
+		t.Errorf("runs: %v", err)
+	}
+	if _, err := c.Health(t.Context()); err == nil {
+		t.Error("health was taken from a redirection")
+	}
+}
+
 func TestWhoAnswers(t *testing.T) {
 	for _, address := range []string{"", "ftp://x", "http://", "unix", "http://x?y"} {
 		if c, err := New(address, ""); err == nil && address != "unix" {

@@ -15,6 +15,7 @@ import (
 // frame of a stream.
 type Error struct {
 	Status     int             `json:"-"` // 0 in a stream
+	Type       string          `json:"type"`
 	Code       string          `json:"code"`
 	Message    string          `json:"message"`
 	Param      string          `json:"param,omitempty"`
@@ -30,6 +31,10 @@ func (e *Error) Error() string {
 	}
 	return fmt.Sprintf("%s (%s)", e.Message, e.Code)
 }
+
+// goesOn tells, of a stream's last frame, that the run outlives the daemon that
+// says so: a run that was ended has a run_error.
+func (e *Error) goesOn() bool { return e.Code == "shutting_down" && e.Type == "server_error" }
 
 // Unreachable is a daemon that can't be spoken to.
 type Unreachable struct {
@@ -59,7 +64,7 @@ func (e *Cut) Error() string {
 
 func (e *Cut) Unwrap() error { return e.Err }
 
-// refusal decodes a reply of status 400 and above. What isn't ours, such as a
+// refusal decodes a reply of status 300 and above. What isn't ours, such as a
 // proxy's, is told by its status alone.
 func refusal(resp *http.Response) *Error {
 	var reply struct{ Error *Error }

@@ -155,6 +155,9 @@ func (s *Stream) next() (Event, error) {
 		s.last, s.tries = f.id, 0
 	}
 	err = e.decode(f.data)
+	if told := new(Error); s.again && errors.As(err, &told) && told.goesOn() {
+		return s.cut(err)
+	}
 	if err != nil && s.raw != nil {
 		_, _ = s.frames.next() // [DONE]: whoever wants every line gets that one, too
 	}

@@ -138,6 +138,28 @@ func TestReattach(t *testing.T) {
 	})
 }
 
+// A daemon that makes way says that the run goes on; one that stops says that it
+// ended the run.
+func TestHandedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		frame := "data: {\"error\":{\"message\":\"replaced\",\"type\":\"%s\",\"code\":\"shutting_down\"}}\n\n" + done
+		text, _, r, err := play(t, true, say(1, "a")+fmt.Sprintf(frame, "server_error"), say(2, "b")+finish+done)
+		if text != "ab" || !errors.Is(err, io.EOF) {
+			t.Errorf("%q, %v", text, err)
+		}
+		if diff := cmp.Diff([]string{"", "1"}, r.after); diff != "" {
+			t.Errorf("Last-Event-ID (-want +got):\n%s", diff)
+		}
+		var told *Error
+		if _, _, r, err = play(t, true, say(1, "a")+fmt.Sprintf(frame, "run_error")); !errors.As(err, &told) || len(r.after) != 1 {
+			t.Errorf("ended: %v, %d requests", err, len(r.after))
+		}
+		if _, _, r, err = play(t, false, say(1, "a")+fmt.Sprintf(frame, "server_error")); !errors.As(err, &told) || len(r.after) != 1 {
+			t.Errorf("not durable: %v, %d requests", err, len(r.after))
+		}
+	})
+}
+
 func TestReattachIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, _, r, err := play(t, true, say(1, "a"), "")
