@@ -15,8 +15,9 @@ import (
 // The files below are bare descriptors: they never block, so the runtime's
 // poller has nothing to do for them, and a run opens a dozen.
 type dir struct {
-	path string
-	f    *os.File
+	path   string
+	f      *os.File
+	killer *os.File // cgroup.kill, see keepKill; may be nil
 }
 
 func openDir(path string) (*dir, error) {
@@ -27,7 +28,12 @@ func openDir(path string) (*dir, error) {
 	return &dir{path: path, f: os.NewFile(uintptr(fd), path)}, nil
 }
 
-func (d *dir) close() error { return d.f.Close() }
+func (d *dir) close() error {
+	if d.killer != nil {
+		d.killer.Close()
+	}
+	return d.f.Close()
+}
 
 // fd is -1 once the directory is closed.
 func (d *dir) fd() int { return int(d.f.Fd()) }

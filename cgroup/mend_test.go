@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -94,5 +95,38 @@ func TestRunThatLocksItsGroup(t *testing.T) {
 	})
 	if s := v.signal(t); s != unix.SIGKILL {
 		t.Errorf("victim ended by %v, want SIGKILL", s)
+	}
+}
+
+// A run that takes the permissions of its cgroup.kill away without a pause is
+// killed at once.
+func TestRunThatLocksItsGroupInALoop(t *testing.T) {
+	r := openRoot(t)
+	g := newGroup(t, r, "loop", nil)
+	v := born(t, g.FD(), "sleep").ready(t)
+	stop := make(chan struct{})
+	var loop sync.WaitGroup
+	loop.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = unix.Chmod(g.dir.path+"/cgroup.kill", 0)
+			}
+		}
+	})
+	defer loop.Wait()
+	defer close(stop)
+	asOwner(t, r.path, func() {
+		for range 30000 {
+			if err := g.Kill(); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	if s := v.signal(t); s != unix.SIGKILL {
+		t.Errorf("ended by %v", s)
 	}
 }

@@ -74,6 +74,7 @@ func (r *Root) makeGroup(id string, s settings) (*Group, error) {
 }
 
 func (r *Root) newGroup(id string, d *dir, s settings) *Group {
+	d.keepKill()
 	g := &Group{id: id, root: r, dir: d, settings: s, gone: make(chan struct{})}
 	if r.enforced.Memory == Kernel {
 		g.budgetOOMs = r.budgetOOMs()
