@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 
@@ -34,4 +35,18 @@ func (r *Root) Adopt(id string, res *specs.LinuxResources) (*Group, error) {
 	g := r.newGroup(id, d, s)
 	r.keep(g)
 	return g, nil
+}
+
+// MemoryMax is the cap that the kernel holds on the group, in bytes; it is not
+// ok where the kernel holds none, or can't be asked.
+func (g *Group) MemoryMax() (n int64, ok bool) {
+	if g.root.enforced.Memory != Kernel {
+		return 0, false
+	}
+	b, err := g.dir.read("memory.max")
+	if err != nil {
+		return 0, false
+	}
+	v, err := parseValue(bytes.NewReader(b))
+	return int64(v), err == nil && v != unlimited
 }

@@ -42,6 +42,31 @@ func TestOOMEndsTheWholeGroup(t *testing.T) {
 	}
 }
 
+// An adopted group tells its cap as the kernel has it, whatever was written
+// down of it.
+func TestAdoptedGroupTellsItsCap(t *testing.T) {
+	r := kernelRoot(t)
+	const limit = 48 << 20
+	left := newGroup(t, r, "left", Resources(Limits{MemoryMax: limit}))
+	free := newGroup(t, r, "free", nil)
+	if n, ok := free.MemoryMax(); ok {
+		t.Errorf("no cap reads as %d", n)
+	}
+	r.forget(left)
+	g, err := r.Adopt("left", Resources(Limits{MemoryMax: 4 * limit}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, ok := g.MemoryMax(); !ok || n != limit {
+		t.Errorf("cap %d (%v), want %d", n, ok, limit)
+	}
+	end(t, g)
+	end(t, free)
+	if err := left.dir.close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Whose memory had run out is told from the kernel's counters of each level.
 func TestOOMIsToldByItsLevel(t *testing.T) {
 	const budget = 96 << 20

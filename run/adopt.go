@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"penstock/backend"
 	"penstock/spawn"
 )
@@ -41,6 +43,10 @@ func (m *Manager) adopt(d *directory, record Record, l *will, b backend.Backend)
 	if err != nil {
 		return nil, err
 	}
+	if most, ok := w.process.MemoryMax(); ok {
+		record.Limits = withMemory(record.Limits, most)
+		r.limit(record.Limits)
+	}
 	if err := d.save(record); err != nil {
 		m.log.Warn("adoption not recorded", "run", r.id, "err", err)
 	}
@@ -51,4 +57,27 @@ func (m *Manager) adopt(d *directory, record Record, l *will, b backend.Backend)
 	close(r.ready)
 	go w.watch()
 	return r, nil
+}
+
+// withMemory is what a run's record says of its limits, with the memory cap that
+// is really held: the record is a file that the run itself may have written, and
+// its reservation is made of it.
+func withMemory(l *specs.LinuxResources, most int64) *specs.LinuxResources {
+	var all specs.LinuxResources
+	if l != nil {
+		all = *l
+	}
+	var memory specs.LinuxMemory
+	if all.Memory != nil {
+		memory = *all.Memory
+	}
+	memory.Limit = &most
+	all.Memory = &memory
+	return &all
+}
+
+func (r *Run) limit(l *specs.LinuxResources) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.record.Limits = l
 }

@@ -18,6 +18,7 @@ type group interface {
 	Kill() error
 	WaitEmpty(context.Context) error
 	Usage() (cgroup.Usage, error)
+	MemoryMax() (int64, bool)
 	StorageIO() (uint64, error)
 	Receipt() (cgroup.Receipt, error)
 	Remove(context.Context) error
@@ -132,6 +133,10 @@ func (p *Process) Outcome() Outcome {
 
 // Usage reads the group live; it fails once the group is removed.
 func (p *Process) Usage() (cgroup.Usage, error) { return p.group.Usage() }
+
+// MemoryMax is the memory cap that the kernel holds on it, in bytes; not ok
+// where it holds none.
+func (p *Process) MemoryMax() (n int64, ok bool) { return p.group.MemoryMax() }
 
 // StorageIO sums what its live processes have moved to and from storage, in
 // bytes, for where Usage doesn't tell; see cgroup.Group.
