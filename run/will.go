@@ -93,9 +93,14 @@ func (l *Lock) Live() ([]spawn.Leftover, error) {
 			continue // not durable, or no run
 		}
 		record := d.load()
-		if checkID(record.ID) == nil && record.State != Finished {
-			out = append(out, spawn.Leftover{ID: record.ID, Limits: record.Limits})
+		if checkID(record.ID) != nil || record.State == Finished {
+			continue
 		}
+		left := spawn.Leftover{ID: record.ID, Limits: record.Limits}
+		if w, err := d.loadWill(); err == nil && w != nil {
+			left.Leader = w.Leader
+		}
+		out = append(out, left)
 	}
 	return out, nil
 }

@@ -23,7 +23,7 @@ func TestLiveIsWhatDurableRunsAreLeft(t *testing.T) {
 			err = d.save(Record{ID: id, State: state})
 		}
 		if err == nil && id != "brief" {
-			err = d.saveWill(&will{})
+			err = d.saveWill(&will{Leader: 7})
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -33,7 +33,7 @@ func TestLiveIsWhatDurableRunsAreLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	left, err := lock.Live()
-	if diff := cmp.Diff([]spawn.Leftover{{ID: "live"}}, left); diff != "" || err != nil {
+	if diff := cmp.Diff([]spawn.Leftover{{ID: "live", Leader: 7}}, left); diff != "" || err != nil {
 		t.Errorf("%v, (-want +got):\n%s", err, diff)
 	}
 }

@@ -20,6 +20,13 @@ import (
 type Leftover struct {
 	ID     string
 	Limits *specs.LinuxResources
+	Leader int // pid of its first process; 0 is unknown
+}
+
+// keptGroup is a leftover's group until it is claimed.
+type keptGroup struct {
+	*cgroup.Group
+	leader int
 }
 
 // keep takes the groups of leftovers. One that can't be taken is left to be
@@ -30,7 +37,7 @@ func (s *Spawner) keep(left []Leftover) {
 		g, err := s.root.Adopt(l.ID, l.Limits)
 		switch {
 		case err == nil:
-			s.kept[l.ID] = g
+			s.kept[l.ID] = keptGroup{g, l.Leader}
 		case !errors.Is(err, fs.ErrNotExist):
 			s.log.Error("leftover run can't be kept: it is ended", "run", l.ID, "err", err)
 		}
@@ -45,20 +52,20 @@ func (s *Spawner) keep(left []Leftover) {
 // is still there to be claimed.
 func (s *Spawner) Adopt(c Command, leader int, started time.Time) (*Process, error) {
 	s.mu.Lock()
-	g := s.kept[c.ID]
+	g, ok := s.kept[c.ID]
 	delete(s.kept, c.ID)
 	s.mu.Unlock()
-	if g == nil {
+	if !ok {
 		return nil, fmt.Errorf("adopt %s: no group of that name was left: %w", c.ID, fs.ErrNotExist)
 	}
-	first, err := findLeader(g, leader)
+	first, err := findLeader(g.Group, leader)
 	if err != nil {
 		s.mu.Lock()
 		s.kept[c.ID] = g
 		s.mu.Unlock()
 		return nil, fmt.Errorf("adopt %s: %w", c.ID, err)
 	}
-	p := newProcess(c, g, first, started, s.log)
+	p := newProcess(c, g.Group, first, started, s.log)
 	p.outcome.Started, p.outcome.Spawn = started, 0
 	s.adopt(p)
 	return p, nil
@@ -109,11 +116,17 @@ func wasIn(pid int, id string) bool {
 func (s *Spawner) EndUnclaimed() {
 	s.mu.Lock()
 	left := s.kept
-	s.kept = map[string]*cgroup.Group{}
+	s.kept = map[string]keptGroup{}
 	s.mu.Unlock()
 	for id, g := range left {
 		s.log.Warn("leftover run that nobody claims is ended", "run", id)
-		p := newProcess(Command{ID: id}, g, absent{}, time.Now(), s.log)
+		first, err := findLeader(g.Group, g.leader)
+		if err != nil {
+			s.log.Warn("its first process is not waited for", "run", id, "err", err)
+			first = absent{}
+		}
+		p := newProcess(Command{ID: id}, g.Group, first, time.Now(), s.log)
 		s.adopt(p)
+		p.Finish(false)
 	}
 }

@@ -2,11 +2,13 @@ package spawn
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
-	"strconv"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"penstock/cgroup"
 )
@@ -85,7 +87,7 @@ func TestTreesThatWereLeftAreAdoptedAsChildren(t *testing.T) {
 	a.End(Cancelled)
 	for _, p := range []*Process{l, b, a} {
 		awaitProcess(t, p)
-		if alive(strconv.Itoa(p.PID())) {
+		if !reaped(p.PID()) {
 			t.Errorf("%s was not reaped", p.cmd.ID)
 		}
 	}
@@ -99,6 +101,39 @@ func TestTreesThatWereLeftAreAdoptedAsChildren(t *testing.T) {
 		t.Errorf("ended when asked: %+v", o)
 	}
 }
+
+// What nobody wants of what was left is ended, and leaves no zombie: it is this
+// process's child.
+func TestTreesThatWereLeftAndNobodyClaimsAreReaped(t *testing.T) {
+	before := open(t, false)
+	p, err := before.Start(t.Context(), Command{ID: "unwanted", Argv: []string{"/bin/sh", "-c", "sleep 600"}, Env: []string{"PATH=" + os.Getenv("PATH")}, Dir: "/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !p.Leave() {
+		t.Fatal("not left")
+	}
+	if err := before.Leave(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := Open(t.Context(), Options{
+		Cgroup: cgroup.Options{Mode: mode(), Name: rootName(), Logger: slog.New(slog.DiscardHandler)},
+		Keep:   []Leftover{{ID: "unwanted", Leader: p.PID()}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := after.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	after.EndUnclaimed()
+	eventually(t, "the end of what nobody claims", func() bool { return reaped(p.PID()) })
+}
+
+// reaped is false for a zombie, too.
+func reaped(pid int) bool { return errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
 
 func touch(t *testing.T, path string) {
 	t.Helper()

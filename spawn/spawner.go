@@ -35,9 +35,9 @@ type Spawner struct {
 	mu      sync.Mutex
 	closing bool
 	live    map[*Process]struct{}
-	kept    map[string]*cgroup.Group // leftovers to be claimed
-	starts  sync.WaitGroup           // under way
-	watches sync.WaitGroup           // supervisors
+	kept    map[string]keptGroup // leftovers to be claimed
+	starts  sync.WaitGroup       // under way
+	watches sync.WaitGroup       // supervisors
 }
 
 // Open takes the cgroup root, clears what an earlier daemon left below it,
@@ -56,7 +56,7 @@ func Open(ctx context.Context, o Options) (*Spawner, error) {
 	s := &Spawner{
 		root: root, log: log, mode: o.Cgroup.Mode, selfTest: "off", startMax: startMax, overdueMax: teardownMax,
 		identities: newIdentities(user.LookupGroup),
-		closed:     make(chan struct{}), live: map[*Process]struct{}{}, kept: map[string]*cgroup.Group{},
+		closed:     make(chan struct{}), live: map[*Process]struct{}{}, kept: map[string]keptGroup{},
 	}
 	if err := s.prepare(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
