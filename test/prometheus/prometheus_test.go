@@ -143,9 +143,6 @@ func alertsOf(t *testing.T, s *server, kernel bool) {
 		up["PenstockLimitsNotKernelHeld"] = true
 	}
 	silent := []string{"PenstockDown", "PenstockRestarting", "PenstockNotReady", "PenstockGroupsLeaked", "PenstockFewFilesLeft"}
-	if kernel {
-		silent = append(silent, "PenstockLimitsNotKernelHeld")
-	}
 	if err := daemon.Eventually(bound(), func() error {
 		state := map[string]string{}
 		for _, r := range rules(t, s) {
@@ -155,9 +152,14 @@ func alertsOf(t *testing.T, s *server, kernel bool) {
 			state[r.Name] = r.State
 		}
 		for _, name := range silent {
-			if state[name] != "inactive" {
+			// Pending is one look that was late: a scrape has no longer than the
+			// interval, which is short here.
+			if state[name] != "inactive" && state[name] != "pending" {
 				t.Errorf("%s is %q, and nothing of the kind happened", name, state[name])
 			}
+		}
+		if name := "PenstockLimitsNotKernelHeld"; kernel && state[name] != "inactive" {
+			t.Errorf("%s is %q where the kernel holds them", name, state[name])
 		}
 		for name := range up {
 			if state[name] == "inactive" || state[name] == "" {
