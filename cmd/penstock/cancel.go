@@ -33,11 +33,11 @@ func (a *app) cancelCommand() *cobra.Command {
 				return err // it is the same for the others
 			}
 			if err != nil {
-				fmt.Fprintf(a.stderr, "penstock: %v\n", d.explain(a, err))
+				fmt.Fprintln(a.stderr, "penstock:", harmless(d.explain(a, err).Error(), "\n\t"))
 				failed = true
 				continue
 			}
-			fmt.Fprintln(a.stdout, said)
+			fmt.Fprintln(a.stdout, oneLine(said))
 		}
 		if failed {
 			return exitCode(exitFailed)

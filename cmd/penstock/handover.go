@@ -67,7 +67,7 @@ func (a *app) handover(ctx context.Context, c config.Config) error {
 	if note.Outcome != handoverDone {
 		return fmt.Errorf("handover: %s: %s", note.Outcome, note.Message)
 	}
-	fmt.Fprintf(a.stdout, "penstock %s serves, as process %d\n", note.Version, pid)
+	fmt.Fprintf(a.stdout, "penstock %s serves, as process %d\n", oneLine(note.Version), pid)
 	return nil
 }
 
@@ -94,10 +94,9 @@ func awaitNote(ctx context.Context, stateDir string, before os.FileInfo, daemon 
 // noteMax is what a note may have, in bytes.
 const noteMax = 64 << 10
 
-// readNote takes no link: who may write in the state directory is not who asks.
 func readNote(stateDir string) (os.FileInfo, handoverNote, error) {
 	var n handoverNote
-	f, err := os.OpenFile(handoverPath(stateDir), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := openPlain(handoverPath(stateDir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, n, nil
 	}
@@ -117,4 +116,21 @@ func readNote(stateDir string) (os.FileInfo, handoverNote, error) {
 		return nil, n, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	return info, n, nil
+}
+
+// openPlain takes no link, and nothing that lets a reader wait: who may write in
+// the state directory is not who asks.
+func openPlain(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: not a regular file", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }

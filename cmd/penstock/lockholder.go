@@ -21,7 +21,7 @@ var errNobody = errors.New("no daemon is running on it")
 // tells could be anything, for runs of the same user can write it: the process
 // must be that user's, and hold the lock as the kernel sees it.
 func lockHolder(path string) (pid int, err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := openPlain(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, fmt.Errorf("state directory: %s: %w", path, errNobody)
 	}

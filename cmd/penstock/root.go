@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case errors.As(err, &code):
 		return int(code)
 	}
-	fmt.Fprintln(stderr, "penstock:", err)
+	fmt.Fprintln(stderr, "penstock:", harmless(err.Error(), "\n\t")) // a CLI's words may be in it
 	if !a.begun {
 		fmt.Fprintln(stderr, "Try 'penstock --help'.")
 		return exitUsage
