@@ -33,6 +33,22 @@ const (
 // moments, one of them nearly standing still: the daemon stays as large as it
 // is, the CLI ends when it would alone, and all others have every byte in time.
 func TestHundredReaders(t *testing.T) {
+	// A machine with other work can keep readers from coming in time, and the
+	// collector from its turn; a daemon that holds too much does so in each round.
+	var err error
+	for range 3 {
+		if err = readTogether(t); err == nil || t.Failed() {
+			return
+		}
+		t.Log(err)
+	}
+	t.Error(err)
+}
+
+// readTogether is one round, with a daemon of its own. An error is what may be
+// the machine's fault.
+func readTogether(t *testing.T) error {
+	t.Helper()
 	pieces := 12 // of 128 KiB, each a quarter of a second
 	if os.Getenv("PENSTOCK_LONG") != "" {
 		pieces = 64
@@ -41,6 +57,7 @@ func TestHundredReaders(t *testing.T) {
 	body := daemon.Body("demo", strings.Repeat("/spew 128KiB /sleep 250ms ", pieces)+"end", map[string]any{
 		"stream": true, "stream_options": map[string]any{"include_usage": true},
 	})
+	defer d.Stop()
 	// One reader alone, twice: the second has what is made once behind it.
 	var lone reading
 	for _, id := range []string{"lone-1", "lone-2"} {
@@ -103,19 +120,18 @@ func TestHundredReaders(t *testing.T) {
 	t.Logf("RSS %.1f MiB before, %.1f MiB at most: grown by %.1f MiB", before/(1<<20), float64(peak)/(1<<20), growth/(1<<20))
 	t.Logf("the run took %v alone, %v with %d readers; a reader had its last byte %v after the run's end alone, the last of them %v", alone, together, crowd+1, lone.after, last)
 	t.Logf("the slow one had %d bytes", slow.stop())
-	if attached <= crowd {
-		t.Errorf("only %d readers were attached at once", attached)
-	}
-	if growth > growthMax {
-		t.Errorf("RSS grew by %.1f MB", growth/1e6)
-	}
+	switch {
+	case attached <= crowd:
+		return fmt.Errorf("only %d readers were attached at once", attached)
+	case growth > growthMax:
+		return fmt.Errorf("RSS grew by %.1f MB", growth/1e6)
 	// A CLI that waits for the slow reader would end in weeks; a busy machine is slower too.
-	if together > 2*alone+5*time.Second {
-		t.Errorf("the run took %v, alone %v", together, alone)
+	case together > 2*alone+5*time.Second:
+		return fmt.Errorf("the run took %v, alone %v", together, alone)
+	case last > 20*time.Second+10*lone.after:
+		return fmt.Errorf("a reader had its last byte %v after the run's end", last)
 	}
-	if last > 20*time.Second+10*lone.after {
-		t.Errorf("a reader had its last byte %v after the run's end", last)
-	}
+	return nil
 }
 
 // reading is what one reader saw.
