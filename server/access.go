@@ -19,13 +19,7 @@ const (
 func (d *daemon) account(x *exchange, w *reply, r *http.Request, begun time.Time) {
 	took := time.Since(begun)
 	d.metrics.HTTPRequest(x.route, r.Method, w.status, took, x.requestID)
-	level := slog.LevelInfo
-	switch {
-	case quiet(x.route) && (w.status < 400 || w.status >= 500): // not ready is no news each second
-		level = slog.LevelDebug
-	case w.status >= 500:
-		level = slog.LevelWarn
-	}
+	level := levelOf(x.route, w.status)
 	if !d.log.Enabled(r.Context(), level) {
 		return
 	}
@@ -41,6 +35,16 @@ func (d *daemon) account(x *exchange, w *reply, r *http.Request, begun time.Time
 	}
 	attrs = append(attrs, x.job.told(x.own)...)
 	d.log.LogAttrs(r.Context(), level, "request", append(attrs, x.outcome()...)...)
+}
+
+func levelOf(route string, status int) slog.Level {
+	switch {
+	case quiet(route) && (status < 400 || status == http.StatusServiceUnavailable): // not ready is no news each second
+		return slog.LevelDebug
+	case status >= 500:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
 }
 
 // quiet are the routes that watchers ask every few seconds, the live page among
