@@ -245,16 +245,12 @@ func TestEventsComeWhileTheRunLives(t *testing.T) {
 
 func TestBackgroundChildHoldsStdout(t *testing.T) {
 	m := open(t)
-	r := start(t, m, script(`setsid sleep 300 & echo "t said"; echo "d stop"; exit 0`, func(s *Spec) { s.Backend = agent{settle: true}; s.Grace = 10 * time.Second }))
-	began := time.Now()
+	r := start(t, m, script(`setsid sleep 300 & echo "t said"; echo "d stop"; exit 0`, func(s *Spec) { s.Backend = agent{settle: true}; s.Grace = time.Hour })) // the child may not hold the end up for so long
 	verdict(t, r, spawn.Completed)
 	if got := text(events(t, r.Follow(0))); got != "said" {
 		t.Errorf("text %q", got)
 	}
 	wait(t, "removal", r.done)
-	if took := time.Since(began); took > 9*time.Second {
-		t.Errorf("the leftover child held the end up for %s", took)
-	}
 }
 
 func TestConversation(t *testing.T) {

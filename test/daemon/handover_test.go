@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -231,16 +232,19 @@ func rest(t *testing.T, d *Daemon, id string, body map[string]any, a *Answer, wa
 
 // Who runs for a connection's sake may finish; who waits is told to come again.
 func TestHandoverDrains(t *testing.T) {
-	d := Start(t, Options{Config: strings.NewReplacer("max_runs = 24", "max_runs = 1", "1s", "60s").Replace(handoverConfig)})
+	gate := filepath.Join(t.TempDir(), "gate")
+	d := Start(t, Options{Config: strings.NewReplacer("max_runs = 24", "max_runs = 1", "1s", "10m").Replace(handoverConfig) +
+		fmt.Sprintf("[backends.gated]\nkind = \"exec\"\ncommand = [\"/bin/sh\", \"-c\", \"until [ -e %s ]; do sleep 0.1; done; echo finished\"]\n", gate)})
 	answers := make(chan *Answer, 2)
-	ask := func(prompt string, stream bool) {
-		a, err := d.Chat(t.Context(), Body("demo", prompt, map[string]any{"stream": stream}), nil)
+	ask := func(model, prompt string, stream bool) {
+		a, err := d.Chat(t.Context(), Body(model, prompt, map[string]any{"stream": stream}), nil)
 		if err != nil {
 			t.Error(err)
+			a = new(Answer)
 		}
 		answers <- a
 	}
-	go ask("/sleep 6 finished", true)
+	go ask("gated", "go", true)
 	await := func(key string) {
 		t.Helper()
 		if err := Eventually(handoverMax, func() error {
@@ -253,19 +257,20 @@ func TestHandoverDrains(t *testing.T) {
 		}
 	}
 	await("running")
-	go ask("never", false)
+	go ask("demo", "never", false)
 	await("waiting")
-	d.HandOver()
-	for range 2 {
-		switch a := <-answers; {
-		case a.Status == http.StatusServiceUnavailable:
-			if a.Code() != "shutting_down" || a.Header.Get("X-Should-Retry") != "true" || a.Header.Get("Retry-After") == "" {
-				t.Errorf("who waited: %+v", a)
-			}
-		case a.Finish != "stop" || strings.TrimSpace(a.Text) != "finished":
-			t.Errorf("who ran: %+v", a)
-		}
+	done := d.said("handed over")
+	d.signal(syscall.SIGUSR2)
+	if a := <-answers; a.Status != http.StatusServiceUnavailable || a.Code() != "shutting_down" || a.Header.Get("X-Should-Retry") != "true" || a.Header.Get("Retry-After") == "" {
+		t.Errorf("who waited: %+v", a)
 	}
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if a := <-answers; a.Finish != "stop" || strings.TrimSpace(a.Text) != "finished" {
+		t.Errorf("who ran: %+v", a)
+	}
+	d.awaitSaid("handed over", done+1)
 	if a, err := d.Chat(t.Context(), Body("demo", "again", nil), nil); err != nil || a.Finish != "stop" {
 		t.Errorf("%v %+v", err, a)
 	}
