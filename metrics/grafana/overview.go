@@ -26,7 +26,7 @@ func health() []Panel {
 		number(3, "Groups left", "Groups of ended runs that could not be removed yet, so their slots are not given away. Above 0: runbook PenstockGroupsLeaked.",
 			unit("short").red(1), query{`sum(penstock_groups_leaked{@})`, "leaked"}),
 		number(3, "Failed", "Part of the runs that ended in the time shown for another cause than completed, cancelled and client_gone.",
-			unit("percentunit").yellow(0.1).red(0.5), query{`sum(` + within(`penstock_runs_finished_total{@,`+failure+`}`) + `) / sum(` + within(`penstock_runs_finished_total{@}`) + `)`, "failed"}),
+			unit("percentunit").yellow(0.1).red(0.5), query{`sum(` + within(`penstock_runs_finished_total{@,`+failure+`}`) + `) / (sum(` + within(`penstock_runs_finished_total{@}`) + `) > 0)`, "failed"}),
 		number(3, "Refused", "Requests refused at admission in the time shown: nothing was started for them.",
 			unit("short").yellow(1).whole(), query{`sum(` + within(`penstock_admission_refused_total{@}`) + `)`, "refused"}),
 		number(6, "Limits are held by", "Who enforces each limit: the kernel, or the daemon's own watch, which samples and so reacts later. Runbook PenstockLimitsNotKernelHeld.",
