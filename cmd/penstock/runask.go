@@ -67,11 +67,15 @@ func (o *asking) run(ctx context.Context) error {
 	if o.stream, err = o.client.Chat(ctx, o.ask); err != nil {
 		return o.end(ctx, err)
 	}
-	defer o.stream.Close()
 	o.out.RunID = o.stream.RunID()
 	events := make(chan heard)
 	go listen(ctx, o.stream, events)
-	return o.attend(ctx, events, caught)
+	err = o.attend(ctx, events, caught)
+	leave()
+	for range events { // the stream is the listener's until it has ended
+	}
+	o.stream.Close()
+	return err
 }
 
 // pens decides who is told what, and where.
@@ -89,7 +93,10 @@ func (o *asking) pens() {
 	o.thinking = o.verbose
 }
 
+// listen closes events when it is done with the stream, which is soon after ctx
+// has ended.
 func listen(ctx context.Context, s *client.Stream, events chan<- heard) {
+	defer close(events)
 	for {
 		e, err := s.Next()
 		select {
@@ -110,7 +117,10 @@ func (o *asking) attend(ctx context.Context, events <-chan heard, caught <-chan 
 	interrupted := false
 	for {
 		select {
-		case h := <-events:
+		case h, more := <-events:
+			if !more {
+				return o.end(ctx, context.Cause(ctx))
+			}
 			if h.err != nil {
 				err := o.end(ctx, h.err)
 				if interrupted {
