@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -80,11 +81,19 @@ func inheritState(dir string, f *os.File) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	named, err := os.Lstat(s.lockPath())
+	held, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	held, err := f.Stat()
+	if is, ok := held.Sys().(*syscall.Stat_t); ok && is.Nlink == 0 {
+		// Somebody has removed it as a stale one, and it says nothing any more:
+		// who holds the file that has the name now holds the directory.
+		if err := s.take(); err != nil {
+			return nil, err
+		}
+		return s, f.Close()
+	}
+	named, err := os.Lstat(s.lockPath())
 	if err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}

@@ -83,6 +83,39 @@ func TestInheritOnAFullDisk(t *testing.T) {
 	}
 }
 
+// Who takes a lock file away for a stale one has not ended the daemon's runs.
+func TestInheritWithoutTheName(t *testing.T) {
+	dir := t.TempDir()
+	before, err := Hold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := before.state.lockPath()
+	left := func() *os.File {
+		t.Helper()
+		f, err := os.OpenFile(fmt.Sprint("/proc/self/fd/", before.state.lock.Fd()), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	first, second := left(), left()
+	if err := errors.Join(before.Close(), os.Remove(path)); err != nil {
+		t.Fatal(err)
+	}
+	after, err := Inherit(dir, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer after.Close()
+	if _, err := Hold(dir); err == nil {
+		t.Error("the directory is not held")
+	}
+	if _, err := Inherit(dir, second); err == nil || !strings.Contains(err.Error(), "in use by another daemon") {
+		t.Errorf("it was inherited from somebody who holds it: %v", err)
+	}
+}
+
 func TestStateDirectoryThatCannotBe(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
