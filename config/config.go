@@ -110,4 +110,5 @@ type Backend struct {
 type Token struct {
 	Name   string
 	SHA256 [32]byte // of the token
+	Plain  bool     // the file has the token itself, for whoever can read it
 }

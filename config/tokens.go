@@ -128,7 +128,7 @@ func parseToken(line string) (Token, int, *fault) {
 	if secret == "" || strings.Trim(secret, " ") != secret || strings.ContainsAny(secret, " \t") {
 		return Token{}, col, faultf("openssl rand -hex 32 makes a good one", "a token has no blanks and is not empty")
 	}
-	return Token{Name: name, SHA256: sha256.Sum256([]byte(secret))}, 0, nil
+	return Token{Name: name, SHA256: sha256.Sum256([]byte(secret)), Plain: true}, 0, nil
 }
 
 // checkTokenName keeps a token from passing for a client known in another way.

@@ -55,9 +55,11 @@ func TestParseTokens(t *testing.T) {
 			}
 		})
 	}
-	tokens, _ := parseTokens("f", []byte("a:secret-a\n"))
-	if len(tokens) != 1 || tokens[0].SHA256 != sum {
-		t.Errorf("a plain token is not kept as its SHA-256")
+	for text, plain := range map[string]bool{"a:secret-a\n": true, "a:sha256:" + hash: false} {
+		tokens, _ := parseTokens("f", []byte(text))
+		if diff := cmp.Diff([]Token{{Name: "a", SHA256: sum, Plain: plain}}, tokens); diff != "" {
+			t.Error(diff)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +36,11 @@ func checkTokens(c config.Config) finding {
 	f := finding{Area: "tokens", Name: "tokens_file", OK: true, Detail: "none: every local user may come in"}
 	if c.TokensFile != "" {
 		f.Detail = fmt.Sprintf("%s: %s", c.TokensFile, count(len(c.Tokens), "token", "tokens"))
+	}
+	if slices.ContainsFunc(c.Tokens, func(t config.Token) bool { return t.Plain }) {
+		f.OK, f.Advice = false, true
+		f.Detail += ", not all of them hashed: an agent that runs as the daemon's user can read the others"
+		f.Remedy = "write name:sha256:<hex of the token's SHA-256>"
 	}
 	return f
 }
