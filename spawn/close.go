@@ -13,18 +13,11 @@ import (
 // lasts, at once afterwards), stops the launcher and leaves the cgroup tree as
 // it was found. An error names what could not be ended. Later calls do nothing.
 func (s *Spawner) Close(ctx context.Context) error {
-	s.mu.Lock()
-	again := s.closing
-	s.closing = true
-	s.mu.Unlock()
-	if again {
+	first, err := s.refuse()
+	if !first {
 		return nil
 	}
-	var errs []error
-	if !quiet(&s.starts, startMax+teardownMax) {
-		errs = append(errs, errors.New("close spawner: a start is still under way"))
-	}
-	s.stopDoubts()
+	errs := []error{err}
 	ended, err := s.endAll(ctx)
 	errs = append(errs, err)
 	if s.launcher != nil {
@@ -42,6 +35,23 @@ func (s *Spawner) Close(ctx context.Context) error {
 		errs = append(errs, s.null.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// refuse takes no further starts and waits, within a bound, for those under way;
+// first is true for the first caller only.
+func (s *Spawner) refuse() (first bool, err error) {
+	s.mu.Lock()
+	first = !s.closing
+	s.closing = true
+	s.mu.Unlock()
+	if !first {
+		return false, nil
+	}
+	if !quiet(&s.starts, startMax+teardownMax) {
+		err = errors.New("close spawner: a start is still under way")
+	}
+	s.stopDoubts()
+	return true, err
 }
 
 // account is the last word on the cage: what the kernel still has of it.

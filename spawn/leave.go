@@ -10,19 +10,11 @@ import (
 // live else was given up, and is the next one's to sweep. Call it instead of
 // Close, which then does nothing.
 func (s *Spawner) Leave() error {
-	s.mu.Lock()
-	again := s.closing
-	s.closing = true
-	s.mu.Unlock()
-	if again {
+	first, err := s.refuse()
+	if !first {
 		return nil
 	}
-	var errs []error
-	if !quiet(&s.starts, startMax+teardownMax) {
-		errs = append(errs, errors.New("a start is still under way"))
-	}
-	s.stopDoubts()
-	errs = append(errs, s.launcher.close(), s.root.Leave())
+	errs := []error{err, s.launcher.close(), s.root.Leave()}
 	close(s.closed)
 	if !quiet(&s.watches, teardownMax) {
 		errs = append(errs, errors.New("a teardown is still under way"))
