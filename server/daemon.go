@@ -44,6 +44,8 @@ type daemon struct {
 	reading     context.Context // who reads a durable run is attached while it lasts
 	// endReading has errHandedOver.
 	endReading context.CancelCauseFunc
+	waiting    context.Context // jobs may wait for a turn and a slot while it lasts
+	endWaiting context.CancelFunc
 	// background are the sampler, the probe and the reader of new tokens.
 	background     sync.WaitGroup
 	stopBackground context.CancelFunc
@@ -69,6 +71,7 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	d.metrics.Watch(metrics.Sources{Snapshot: d.runs.Snapshot, Admission: d.gate.Stats, Isolation: d.spawner.Isolation, Health: d.judge})
 	d.base, d.endBase = context.WithCancelCause(context.Background())
 	d.reading, d.endReading = context.WithCancelCause(context.Background())
+	d.waiting, d.endWaiting = context.WithCancel(context.Background())
 	d.restore()
 	d.startBackground(o)
 	return d, nil
@@ -91,6 +94,7 @@ func (d *daemon) close(ctx context.Context) error {
 	d.background.Wait()
 	d.endBase(errDaemonEnds)
 	d.endReading(nil)
+	d.endWaiting()
 	var errs []error
 	if err := d.runs.Close(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("close runs: %w", err))

@@ -132,11 +132,7 @@ func (d *daemon) ground(listeners []net.Listener) Ground {
 // timeout and is ended then. It is false when ctx ends first.
 func (d *daemon) settle(ctx context.Context) bool {
 	all := d.jobs.all()
-	for _, j := range all {
-		if !j.begun() {
-			j.cancel(errDaemonEnds)
-		}
-	}
+	d.endWaiting()
 	drain, cancel := context.WithTimeout(ctx, d.config.DrainTimeout)
 	defer cancel()
 	if settled(drain, all) || ctx.Err() != nil {

@@ -110,30 +110,34 @@ func (d *daemon) attend(ctx context.Context, r *run.Run) {
 }
 
 // start takes the session's turn, then a slot: who waits for his own earlier
-// turn must not hold what another could run in.
+// turn must not hold what another could run in. A handover ends the waiting; who
+// has his slot is born.
 func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error) {
 	if !s.Deadline.IsZero() {
 		var stop context.CancelFunc
 		ctx, stop = context.WithDeadline(ctx, s.Deadline)
 		defer stop()
 	}
+	waiting, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	defer context.AfterFunc(d.waiting, func() { giveUp(errDaemonEnds) })()
 	if s.Session != "" {
-		turn, err := d.runs.Turn(ctx, j.client, s.Session)
+		turn, err := d.runs.Turn(waiting, j.client, s.Session)
 		if err != nil {
 			j.waited = time.Since(j.created)
 			d.refused(j, err)
-			return nil, because(ctx, err)
+			return nil, because(waiting, err)
 		}
 		s.Turn = turn
 	}
-	slot, err := d.gate.Acquire(ctx, admit.Ask{Client: j.client, Backend: j.backend, Memory: memoryOf(s.Limits), Deadline: s.Deadline, Moved: j.moveTo})
+	slot, err := d.gate.Acquire(waiting, admit.Ask{Client: j.client, Backend: j.backend, Memory: memoryOf(s.Limits), Deadline: s.Deadline, Moved: j.moveTo})
 	j.waited = time.Since(j.created)
 	if err != nil {
 		d.refused(j, err)
 		if s.Turn != nil {
 			s.Turn.Release()
 		}
-		return nil, because(ctx, err)
+		return nil, because(waiting, err)
 	}
 	j.moveTo(0)
 	d.metrics.QueueWait(j.client, slot.Waited(), s.ID)
