@@ -55,6 +55,8 @@ func (d *daemon) collect(w *reply, x *exchange, ctx context.Context, j *job) err
 	}
 	x.cause = string(spawn.Completed)
 	w.Header().Set("Content-Type", "application/json")
+	// All is there: a handover need not cut it short.
+	ctx = context.WithoutCancel(ctx)
 	var unread error
 	again := func(each func(backend.Event) error) (err error) {
 		unread, err = reread(ctx, events, each)

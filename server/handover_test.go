@@ -2,7 +2,11 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,5 +29,42 @@ func TestSettleLetsTheUnbornBegin(t *testing.T) {
 	}()
 	if !d.settle(t.Context()) {
 		t.Error("it was not waited for")
+	}
+}
+
+// handingOver is a client whose answer is on its way when the handover begins.
+type handingOver struct {
+	*httptest.ResponseRecorder
+	begin func()
+}
+
+func (w handingOver) Write(p []byte) (int, error) {
+	w.begin()
+	return w.ResponseRecorder.Write(p)
+}
+
+func TestHandoverCutsNoAnswerShort(t *testing.T) {
+	d, err := open(t.Context(), testConfig(t), Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := d.close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	r := httptest.NewRequest("POST", "/v1/chat/completions", strings.NewReader(chatBody("sh", "yes word | head -n 50000", false, "")))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-Run-Id", "whole")
+	w := handingOver{httptest.NewRecorder(), func() { d.endReading(errHandedOver) }}
+	x := &exchange{client: anonymous}
+	if err := d.chat(newReply(w), withExchange(r, x)); err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Choices []struct{ Message struct{ Content string } }
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || x.err != nil || len(got.Choices) != 1 || len(got.Choices[0].Message.Content) != 50000*len("word\n") {
+		t.Errorf("%d bytes of an answer: %v, %v", w.Body.Len(), err, x.err)
 	}
 }
