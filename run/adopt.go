@@ -47,7 +47,8 @@ func (m *Manager) adopt(d *directory, record Record, l *will, b backend.Backend)
 		record.Limits = withMemory(record.Limits, most)
 		r.limit(record.Limits)
 	}
-	if err := d.save(record); err != nil {
+	// One that has ended by now has had its directory tidied meanwhile.
+	if err := d.save(record); err != nil && !isClosed(w.process.Exited()) {
 		m.log.Warn("adoption not recorded", "run", r.id, "err", err)
 	}
 	gone := m.o.Adopted(record)

@@ -138,7 +138,8 @@ func (w *watcher) begin(ctx context.Context, std stdio, p plan) error {
 	}
 	w.process = process
 	w.will.Leader = process.PID()
-	if err := w.bequeath(); err != nil {
+	// One that has ended by now has had its directory tidied meanwhile.
+	if err := w.bequeath(); err != nil && !isClosed(process.Exited()) {
 		r.log.Error("a later daemon won't know the leader", "err", err)
 	}
 	w.remember("")
