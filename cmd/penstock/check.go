@@ -29,6 +29,7 @@ type finding struct {
 // checkup is the whole report.
 type checkup struct {
 	OK       bool      `json:"ok"`
+	Running  bool      `json:"running"` // a daemon has the state directory
 	Version  string    `json:"version"`
 	Findings []finding `json:"findings"`
 	// Ways are the places the root of groups may come from, in the order of serve.
@@ -88,7 +89,9 @@ func (a *app) check(ctx context.Context, s *settings) (checkup, error) {
 		}
 		r.Findings = append(r.Findings, finding{Area: "config", Name: "file", OK: true, Detail: from})
 		r.Findings = append(r.Findings, checkListen(c.Listen)...)
-		r.Findings = append(r.Findings, checkState(c.StateDir), checkTokens(c))
+		state, running := checkState(c.StateDir)
+		r.Running = running
+		r.Findings = append(r.Findings, state, checkTokens(c))
 	}
 	mode := cgroup.Mode(c.Isolation.Mode)
 	host, hostErr := cgroup.Inspect(ctx, c.GroupName())
@@ -96,7 +99,7 @@ func (a *app) check(ctx context.Context, s *settings) (checkup, error) {
 		return r, hostErr
 	}
 	r.Findings = append(r.Findings, checkHost(host, mode)...)
-	r.Findings = append(r.Findings, checkRoot(host, mode)...)
+	r.Findings = append(r.Findings, checkRoot(host, mode, r.Running)...)
 	for _, w := range host.Ways {
 		r.Ways = append(r.Ways, w.In(mode))
 	}
@@ -104,7 +107,11 @@ func (a *app) check(ctx context.Context, s *settings) (checkup, error) {
 		r.Enforced = chosen.Enforced
 	}
 	if err == nil {
-		r.Findings = append(r.Findings, checkIsolation(host, mode), checkSelfTest(host, c.Isolation.SelfTest))
+		if _, open := host.Chosen(mode); r.Running && !open {
+			r.Findings = append(r.Findings, checkHeld(mode))
+		} else {
+			r.Findings = append(r.Findings, checkIsolation(host, mode), checkSelfTest(host, c.Isolation.SelfTest))
+		}
 		r.Findings = append(r.Findings, checkCaps(host, mode, c)...)
 		for _, name := range slices.Sorted(maps.Keys(c.Backends)) {
 			r.Findings = append(r.Findings, checkBackend(c.Backends[name]))

@@ -84,27 +84,33 @@ func TestCheckRoot(t *testing.T) {
 	whole.Ways[1] = cgroup.Way{Source: "scope", OK: true, Detail: "groups in z.scope", Enforced: &cgroup.Enforced{
 		Memory: cgroup.Kernel, Pids: cgroup.Kernel, Kill: cgroup.Kernel,
 	}}
+	held := hybrid()
+	held.Ways[2] = cgroup.Way{Source: "subtree", Detail: "/x/y/daemon: another daemon holds it"}
 	unit := finding{Area: "root", Name: "unit", Advice: true, Detail: "/x: not delegated to us", Remedy: "set Delegate=yes in the unit"}
 	noScope := finding{Area: "root", Name: "scope", Advice: true, Detail: "no system manager here", Remedy: "run under systemd"}
 	failed := func(f finding) finding { f.Advice = false; return f }
 	for _, tt := range []struct {
-		name string
-		host cgroup.Report
-		mode cgroup.Mode
-		want []finding
+		name    string
+		host    cgroup.Report
+		mode    cgroup.Mode
+		running bool
+		want    []finding
 	}{
-		{"watched", hybrid(), cgroup.Available, []finding{
+		{"watched", hybrid(), cgroup.Available, false, []finding{
 			unit, noScope, {Area: "root", Name: "subtree", OK: true, Detail: "serve would make its groups in /x/y"},
 		}},
-		{"strict", hybrid(), cgroup.Strict, []finding{failed(unit), failed(noScope), {Area: "root", Name: "subtree",
+		{"strict", hybrid(), cgroup.Strict, false, []finding{failed(unit), failed(noScope), {Area: "root", Name: "subtree",
 			Detail: "groups in /x/y: the kernel can't hold memory and pids, cgroup v2 has none there",
 			Remedy: "run as a unit with Delegate=yes, on a kernel booted with cgroup v2 only: systemd.unified_cgroup_hierarchy=1, or set isolation.mode = \"available\""}}},
-		{"the kernel goes first", whole, cgroup.Available, []finding{
+		{"the kernel goes first", whole, cgroup.Available, false, []finding{
 			unit, {Area: "root", Name: "scope", OK: true, Detail: "serve would make its groups in z.scope"},
 			{Area: "root", Name: "subtree", OK: true, Detail: "open too: groups in /x/y"},
 		}},
+		{"a daemon has it", held, cgroup.Available, true, []finding{
+			unit, noScope, {Area: "root", Name: "subtree", Advice: true, Detail: "/x/y/daemon: another daemon holds it"},
+		}},
 	} {
-		if diff := cmp.Diff(tt.want, checkRoot(tt.host, tt.mode)); diff != "" {
+		if diff := cmp.Diff(tt.want, checkRoot(tt.host, tt.mode, tt.running)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}

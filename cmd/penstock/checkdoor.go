@@ -20,7 +20,8 @@ func checkListen(addresses []string) []finding {
 		err := server.CheckListen(address)
 		switch {
 		case errors.Is(err, unix.EADDRINUSE):
-			f.OK, f.Detail, f.Remedy = false, "another process has this port", "stop it, or change listen"
+			f.OK, f.Detail, f.Remedy = false, "another process has this port",
+				"stop it, or change listen; a daemon that is meant to be there answers for itself: penstock ps"
 		case err != nil:
 			f.OK = false
 			f.Detail = strings.TrimPrefix(strings.TrimPrefix(err.Error(), "listen: "), address+": ")

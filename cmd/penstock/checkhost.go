@@ -18,13 +18,14 @@ func checkHost(host cgroup.Report, mode cgroup.Mode) []finding {
 }
 
 // checkRoot tells of each way to a root of groups: the one that serve would
-// take, those that are open too, and why the others are closed.
-func checkRoot(host cgroup.Report, mode cgroup.Mode) []finding {
+// take, those that are open too, and why the others are closed. None has to be
+// open where a daemon runs: that one may have it.
+func checkRoot(host cgroup.Report, mode cgroup.Mode, running bool) []finding {
 	chosen, open := host.Chosen(mode)
 	var all []finding
 	for _, w := range host.Ways {
 		w = w.In(mode)
-		f := finding{Area: "root", Name: w.Source, OK: w.OK, Advice: !w.OK && open, Detail: w.Detail, Remedy: w.Remedy}
+		f := finding{Area: "root", Name: w.Source, OK: w.OK, Advice: !w.OK && (open || running), Detail: w.Detail, Remedy: w.Remedy}
 		switch {
 		case w.OK && w.Source == chosen.Source:
 			f.Detail = "serve would make its " + w.Detail
@@ -49,6 +50,13 @@ func checkIsolation(host cgroup.Report, mode cgroup.Mode) finding {
 		f.Remedy = "mend what is missing above"
 	}
 	return f
+}
+
+// checkHeld stands for the outlook on isolation where the daemon that runs has
+// the only place for groups.
+func checkHeld(mode cgroup.Mode) finding {
+	return finding{Area: "isolation", Name: string(mode), Advice: true,
+		Detail: "the daemon that runs has the place for groups: who holds what for it is in its /health"}
 }
 
 // checkSelfTest is an outlook: the test itself makes groups and runs children,

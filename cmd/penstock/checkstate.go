@@ -10,9 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkState says whether the state directory can be used, and leaves nothing there.
-func checkState(dir string) finding {
-	f := finding{Area: "state", Name: "state_dir", OK: true, Detail: dir}
+// checkState says whether the state directory can be used, and whether a daemon
+// does so. It leaves nothing there.
+func checkState(dir string) (f finding, running bool) {
+	f = finding{Area: "state", Name: "state_dir", OK: true, Detail: dir}
 	there, err := nearest(dir)
 	if err == nil {
 		err = tryWrite(there)
@@ -21,22 +22,23 @@ func checkState(dir string) finding {
 		f.OK = false
 		f.Detail = fmt.Sprintf("%s: not writable: %s", dir, err)
 		f.Remedy = "set state_dir to a directory of the daemon's own"
-		return f
+		return f, false
 	}
 	if there != dir {
 		f.Detail += " (will be made)"
-		return f
+		return f, false
 	}
 	release, err := lockState(dir)
 	switch {
 	case errors.Is(err, errAlive):
+		running = true
 		f.OK, f.Detail, f.Remedy = false, err.Error(), "stop it, or set state_dir to another one"
 	case err != nil:
 		f.OK, f.Detail = false, err.Error()
 	default:
 		release()
 	}
-	return f
+	return f, running
 }
 
 // tryWrite makes a directory and removes it: permission bits don't tell of

@@ -34,7 +34,10 @@ func (r checkup) print(w io.Writer) error {
 		return err
 	}
 	verdict := "ready to serve"
-	if !r.OK {
+	switch {
+	case r.Running:
+		verdict = "not ready to serve: a daemon is running already, and penstock ps shows what it does"
+	case !r.OK:
 		verdict = "not ready to serve"
 	}
 	_, err := fmt.Fprintln(w, verdict)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -63,11 +64,12 @@ func (a *app) root() *cobra.Command {
 		Version:       readBuild().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("a subcommand is missing: serve, run, ps, logs, cancel, check, config, handover, reap or version")
 		},
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
+		SuggestionsMinimumDistance: 2,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetIn(a.stdin)
@@ -84,4 +86,16 @@ func (a *app) work(do func(context.Context) error) func(*cobra.Command, []string
 		a.begun = true
 		return do(cmd.Context())
 	}
+}
+
+// knownCommand refuses a word that is no subcommand, and names those it is close to.
+func knownCommand(root *cobra.Command, args []string) error {
+	err := cobra.NoArgs(root, args)
+	if err == nil {
+		return nil
+	}
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("%w: did you mean %s?", err, strings.Join(near, " or "))
+	}
+	return err
 }
