@@ -83,7 +83,7 @@ func (s *Spawner) prepare(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("launcher: %w", err)
 	}
 	if _, reachable := s.launcher.hider.state(); len(reachable) > 0 {
-		s.log.Warn("children can ask others to start a process for them: run penstock as root with user = ..., or as the shipped unit", "reachable", reachable)
+		s.log.Warn("runs can have others start a process for them, outside of their groups: to close these, run penstock as root with user = ..., or as the shipped unit", "reachable", reachable)
 	}
 	if !s.launcher.proof {
 		if s.mode == cgroup.Strict {
