@@ -70,6 +70,9 @@ func listenUnix(path string) (net.Listener, error) {
 	}
 	// Between bind and chmod the umask rules; connecting needs write permission.
 	l, err := net.Listen("unix", path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("listen: unix:%s: no directory %s: make it or change listen: %w", path, filepath.Dir(path), err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listen: unix:%s: %w", path, err)
 	}

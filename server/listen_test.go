@@ -3,6 +3,7 @@ package server
 import (
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,5 +32,13 @@ func TestSocketsThatStandInForOthersAreTold(t *testing.T) {
 		if diff := cmp.Diff(row.want, missing(row.configured, row.given)); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", row.configured, diff)
 		}
+	}
+}
+
+func TestSocketWithoutItsDirectorySaysWhichIsMissing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "none")
+	_, err := listenOne("unix:" + dir + "/s")
+	if err == nil || !strings.Contains(err.Error(), "no directory "+dir+": make it or change listen") {
+		t.Errorf("%v", err)
 	}
 }
