@@ -151,6 +151,28 @@ func TestOneRemedyIsToldOnce(t *testing.T) {
 	}
 }
 
+func TestCheckBesideADaemonSaysWhomToAsk(t *testing.T) {
+	taken := finding{Area: "listen", Name: "127.0.0.1:1", Detail: portTaken}
+	for _, tt := range []struct {
+		report checkup
+		want   string
+	}{
+		{checkup{Findings: []finding{taken}}, "not ready to serve: the port is taken"},
+		{checkup{Running: true, Findings: []finding{taken}}, "not ready to serve: a daemon is running already"},
+		{checkup{Findings: []finding{{Area: "listen", Detail: "permission denied"}}}, "not ready to serve\n"},
+		{checkup{OK: true}, "ready to serve\n"},
+	} {
+		var out bytes.Buffer
+		if err := tt.report.print(&out); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.SplitAfter(out.String(), "\n")
+		if verdict := lines[len(lines)-2]; !strings.HasPrefix(verdict, tt.want) {
+			t.Errorf("%+v: %q, want %q", tt.report, verdict, tt.want)
+		}
+	}
+}
+
 func TestCheckSelfTest(t *testing.T) {
 	if f := checkSelfTest(hybrid(), true); !f.OK {
 		t.Errorf("%+v", f)

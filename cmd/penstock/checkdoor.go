@@ -12,6 +12,10 @@ import (
 	"penstock/server"
 )
 
+// portTaken is said of a port that somebody listens on: this daemon's unit, as
+// likely as not. Nobody is asked: a call would start a unit that has a socket.
+const portTaken = "another process has this port"
+
 // checkListen opens and closes each address, as serve would.
 func checkListen(addresses []string) []finding {
 	var all []finding
@@ -20,7 +24,7 @@ func checkListen(addresses []string) []finding {
 		err := server.CheckListen(address)
 		switch {
 		case errors.Is(err, unix.EADDRINUSE):
-			f.OK, f.Detail, f.Remedy = false, "another process has this port",
+			f.OK, f.Detail, f.Remedy = false, portTaken,
 				"stop it, or change listen; a daemon that is meant to be there answers for itself: penstock ps"
 		case err != nil:
 			f.OK = false

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -37,6 +38,8 @@ func (r checkup) print(w io.Writer) error {
 	switch {
 	case r.Running:
 		verdict = "not ready to serve: a daemon is running already, and penstock ps shows what it does"
+	case slices.ContainsFunc(r.Findings, func(f finding) bool { return f.Detail == portTaken }):
+		verdict = "not ready to serve: the port is taken; by the unit, say, and then all is well: penstock ps and systemctl status penstock ask it"
 	case !r.OK:
 		verdict = "not ready to serve"
 	}
