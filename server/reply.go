@@ -10,6 +10,10 @@ const (
 	// reader is fine as long as it reads: at worst writePiece bytes in this time.
 	writeStall = 30 * time.Second
 	writePiece = 32 << 10
+	// armPiece is how much may be written between two looks at the clock: small
+	// beside net/http's buffer, for a call on a host without a vDSO can take longer
+	// than all else that a short event needs.
+	armPiece = 1 << 10
 )
 
 // reply counts what is written and gives every write a deadline of its own; a
@@ -20,6 +24,7 @@ type reply struct {
 	status int
 	bytes  int64
 	armed  time.Time // when the deadline was last moved
+	loose  int       // bytes since the last look at the clock
 	wrote  func(int) // told each piece's bytes; may be nil
 }
 
@@ -45,7 +50,9 @@ func (w *reply) Write(p []byte) (int, error) {
 	written := 0
 	for {
 		piece := p[written:min(len(p), written+writePiece)]
-		w.arm()
+		if w.loose += len(piece); w.loose >= armPiece {
+			w.arm()
+		}
 		n, err := w.ResponseWriter.Write(piece)
 		written += n
 		w.bytes += int64(n)
@@ -66,6 +73,7 @@ func (w *reply) FlushError() error {
 
 // arm moves the write deadline, at most once a second: each move costs a timer.
 func (w *reply) arm() {
+	w.loose = 0
 	if now := time.Now(); now.Sub(w.armed) > time.Second {
 		w.armed = now
 		// Refused only by test recorders, which never block.

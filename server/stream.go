@@ -28,6 +28,7 @@ type stream struct {
 	last         uint64 // number of the last event
 	usage        *backend.Usage
 	ping         *time.Ticker // of follow
+	heard        int64        // bytes written when ping was last put off
 }
 
 // stream serves a chat request as server-sent events; its errors are those of
@@ -170,20 +171,20 @@ func (s *stream) next(ctx context.Context, x *exchange, events *run.Reader, r *r
 			return nil, s.broken(ctx, x, r, err)
 		}
 	}
-	before := s.w.bytes
 	if ok, err := s.event(e); err != nil {
 		return nil, err
 	} else if !ok {
 		return nil, s.contradicted(x, r, owner)
-	}
-	if s.w.bytes > before { // many events are silent to the client
-		s.ping.Reset(pingEvery)
 	}
 	return more, nil
 }
 
 // pause sends what was written: what came together goes out together.
 func (s *stream) pause(more <-chan struct{}) error {
+	if s.w.bytes > s.heard { // many events are silent to the client
+		s.heard = s.w.bytes
+		s.ping.Reset(pingEvery)
+	}
 	if s.tellCaught && !isClosed(more) {
 		s.tellCaught = false
 		return s.comment("caught up")

@@ -18,8 +18,9 @@ type ledger struct {
 	causes  map[string]int // of runs that were started
 	refused map[string]int // of those that were not
 	scripts map[string]int
-	lines   map[string]entry // by run id
-	later   []*attempt       // their client left before it could know what became of them
+	lines   map[string]entry  // by run id
+	runs    map[string]string // by request id: a request that made no run has no other in the log
+	later   []*attempt        // their client left before it could know what became of them
 	wrong   int
 	from    int // bytes of the log before the first of them
 }
@@ -33,7 +34,7 @@ type entry struct {
 }
 
 func newLedger(w *world) *ledger {
-	return &ledger{from: len(w.Log()), causes: map[string]int{}, refused: map[string]int{}, scripts: map[string]int{}, lines: map[string]entry{}}
+	return &ledger{from: len(w.Log()), causes: map[string]int{}, refused: map[string]int{}, scripts: map[string]int{}, lines: map[string]entry{}, runs: map[string]string{}}
 }
 
 // enter takes one attempt into the accounts; one of which nobody can tell yet
@@ -69,6 +70,7 @@ func (l *ledger) post(t *testing.T, a *attempt) {
 		e := entry{cause: a.want.cause, name: a.name, born: born}
 		if a.answer != nil {
 			e.status = a.answer.Status
+			l.runs[a.answer.Header.Get("X-Request-Id")] = a.id
 		}
 		l.lines[a.id] = e
 	}
@@ -118,10 +120,11 @@ func (l *ledger) auditLog(t *testing.T, w *world) {
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var e struct {
-			Msg, Level, Path, Cause, Run string
-			RunID                        string `json:"run_id"`
-			Status                       int
-			Receipt                      *struct {
+			Msg, Level, Path, Cause, Code, Run string
+			RunID                              string `json:"run_id"`
+			RequestID                          string `json:"request_id"`
+			Status                             int
+			Receipt                            *struct {
 				OOMKills *float64 `json:"oom_kills"`
 			}
 		}
@@ -132,7 +135,11 @@ func (l *ledger) auditLog(t *testing.T, w *world) {
 		if e.Level == "ERROR" || e.Level == "WARN" && e.Msg != "request" {
 			t.Errorf("the daemon complains: %s", lines.Bytes())
 		}
-		switch want, ok := l.lines[e.RunID+e.Run]; {
+		id, cause := e.RunID+e.Run, e.Cause+e.Code
+		if id == "" {
+			id = l.runs[e.RequestID]
+		}
+		switch want, ok := l.lines[id]; {
 		case !ok:
 		case e.Msg == "run ended":
 			ended[e.Run]++
@@ -140,8 +147,8 @@ func (l *ledger) auditLog(t *testing.T, w *world) {
 				t.Errorf("%s: want %q, log line %s", want.name, want.cause, lines.Bytes())
 			}
 		case e.Msg == "request" && strings.HasSuffix(e.Path, "/chat/completions"):
-			asked[e.RunID]++
-			if e.Cause != want.cause || want.status != 0 && e.Status != want.status {
+			asked[id]++
+			if cause != want.cause || want.status != 0 && e.Status != want.status {
 				t.Errorf("%s: want %q, %d, log line %s", want.name, want.cause, want.status, lines.Bytes())
 			}
 		}

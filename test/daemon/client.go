@@ -43,6 +43,8 @@ type Answer struct {
 	Comments  []string
 	Frames    []string // raw data frames
 	IDs       []string // of the events, in order
+
+	text *strings.Builder // of Text: a hundred thousand deltas must not be copied a hundred thousand times
 }
 
 type chunk struct {
@@ -149,12 +151,12 @@ func Read(req *http.Request, on func(a *Answer)) (*Answer, error) {
 		}
 		if len(a.Text) > before {
 			a.Deltas++
+			now := time.Now()
 			if a.First == 0 {
-				a.First = time.Since(begun)
-				last = time.Now()
+				a.First, last = now.Sub(begun), now
 			}
-			a.Spread += time.Since(last)
-			last = time.Now()
+			a.Spread += now.Sub(last)
+			last = now
 			if on != nil {
 				on(a)
 			}
@@ -168,7 +170,13 @@ func (a *Answer) add(data []byte) error {
 		return fmt.Errorf("frame %q: %w", data, err)
 	}
 	for _, choice := range c.Choices {
-		a.Text += choice.Delta.Content + choice.Message.Content
+		if more := choice.Delta.Content + choice.Message.Content; more != "" {
+			if a.text == nil {
+				a.text = new(strings.Builder)
+			}
+			a.text.WriteString(more)
+			a.Text = a.text.String()
+		}
 		a.Reasoning += choice.Delta.Reasoning + choice.Message.Reasoning
 		if choice.Finish != "" {
 			a.Finish, a.Finished = choice.Finish, time.Now()
