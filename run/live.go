@@ -151,8 +151,11 @@ func (m *Manager) sample(now time.Time) {
 }
 
 // publish builds the snapshot from memory; it is also called when a run starts
-// or ends, so that the snapshot lists it at once.
+// or ends, so that the snapshot lists it at once. One builds at a time: a slower
+// one would put what it saw before over what a faster one saw after it.
 func (m *Manager) publish() {
+	m.publishing.Lock()
+	defer m.publishing.Unlock()
 	last := m.sampled.Load()
 	s := Snapshot{
 		Heartbeat: last.at, Pressure: last.whole,
@@ -170,7 +173,7 @@ func (m *Manager) publish() {
 	}
 	if len(s.Runs) == 0 && m.spawner.Isolation().LeakedGroups == 0 {
 		s.Processes = 0 // all groups are gone
-		if at := m.lastGone.Load(); at != nil && !last.at.After(*at) {
+		if !last.at.After(m.lastGone) {
 			s.Memory, s.FilesInMemory = nil, nil // of before: what is left now the next look tells
 		}
 	}

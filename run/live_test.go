@@ -19,3 +19,37 @@ func TestSnapshotIsMemory(t *testing.T) {
 		t.Errorf("%d looks for 1000 snapshots in %s", looks, time.Since(begun))
 	}
 }
+
+// Of two that build a snapshot at once the slower one would show again what has
+// ended meanwhile: the second waits, and then sees what the first could not.
+func TestSnapshotIsNeverStale(t *testing.T) {
+	m := open(t)
+	r := newRun(Record{ID: "r", State: Running}, m.log)
+	m.mu.Lock()
+	m.runs[r.id] = r
+	m.mu.Unlock()
+	t.Cleanup(func() {
+		m.mu.Lock()
+		delete(m.runs, r.id)
+		m.mu.Unlock()
+	})
+	m.publishing.Lock() // as one that is building has it
+	shown := make(chan struct{})
+	go func() {
+		defer close(shown)
+		m.publish()
+	}()
+	select {
+	case <-shown:
+		t.Error("a snapshot was built and shown while another was being built")
+	case <-time.After(100 * time.Millisecond): // it waits; where it never comes to run, the test proves less
+	}
+	r.mu.Lock()
+	r.record.State = Finished
+	r.mu.Unlock()
+	m.publishing.Unlock()
+	wait(t, "snapshot", shown)
+	if n := len(m.Snapshot().Runs); n != 0 {
+		t.Errorf("%d runs live, all have ended", n)
+	}
+}

@@ -37,10 +37,12 @@ type Manager struct {
 
 	snapshot atomic.Pointer[Snapshot]
 	sampled  atomic.Pointer[sampled]
-	lastGone atomic.Pointer[time.Time] // when a group was last removed
-	full     chan struct{}             // more finished runs than are kept; has room for one
+	full     chan struct{} // more finished runs than are kept; has room for one
 	quit     chan struct{}
 	chores   sync.WaitGroup
+
+	publishing sync.Mutex // from reading what a snapshot is made of to its being shown
+	lastGone   time.Time  // when a group was last removed; publishing's
 
 	mu      sync.Mutex
 	ending  chan struct{} // closed with it
@@ -168,8 +170,9 @@ func (m *Manager) concluded(r Record, o spawn.Outcome) {
 
 // finished is told when nothing is left of a run but its files of so many bytes.
 func (m *Manager) finished(size int64) {
-	now := time.Now()
-	m.lastGone.Store(&now)
+	m.publishing.Lock()
+	m.lastGone = time.Now()
+	m.publishing.Unlock()
 	m.publish()
 	m.mu.Lock()
 	m.kept += size
