@@ -175,7 +175,7 @@ func TestReceiptIsComplete(t *testing.T) {
 	born(t, g.FD(), "alloc", "20").ready(t)
 	rec := end(t, g)
 	for name, v := range map[string]*uint64{
-		"memory peak": rec.MemoryPeakBytes, "memory max": rec.MemoryMaxBytes, "oom": rec.OOMEvents,
+		"memory high events": rec.MemoryHighEvents, "memory max events": rec.MemoryMaxEvents, "memory peak": rec.MemoryPeakBytes, "memory max": rec.MemoryMaxBytes, "oom": rec.OOMEvents,
 		"oom kills": rec.OOMKills, "oom group kills": rec.OOMGroupKills, "pids peak": rec.PidsPeak,
 		"pids max": rec.PidsMax, "pids refused": rec.PidsRefused, "cpu user": rec.CPUUserUsec,
 		"cpu system": rec.CPUSystemUsec, "cpu throttled": rec.CPUThrottledUsec,
@@ -193,6 +193,43 @@ func TestReceiptIsComplete(t *testing.T) {
 	}
 	if _, err := os.Stat("/proc/pressure/memory"); err != nil && rec.MemoryPressureUsec != nil {
 		t.Errorf("pressure %d on a kernel without it", *rec.MemoryPressureUsec)
+	}
+}
+
+// A run that is slowed at memory.high, or that reads more than fits, says so.
+func TestMemoryEventsAreCounted(t *testing.T) {
+	r := kernelRoot(t)
+	for _, tt := range []struct {
+		name   string
+		limits Limits
+		of     func(Receipt, Usage) [2]*uint64
+	}{
+		{"high", Limits{MemoryMax: 256 << 20, MemoryHigh: 32 << 20}, func(r Receipt, u Usage) [2]*uint64 {
+			return [2]*uint64{r.MemoryHighEvents, u.MemoryHighEvents}
+		}},
+		{"max", Limits{MemoryMax: 32 << 20}, func(r Receipt, u Usage) [2]*uint64 {
+			return [2]*uint64{r.MemoryMaxEvents, u.MemoryMaxEvents}
+		}},
+	} {
+		g := newGroup(t, r, tt.name, Resources(tt.limits))
+		c := born(t, g.FD(), "alloc", "64")
+		if tt.name == "high" {
+			for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+				if u, err := g.Usage(); err == nil && positive(u.MemoryHighEvents) {
+					break
+				}
+			}
+		} else {
+			waitSignal(t, c) // killed: it can't have so much
+		}
+		u, err := g.Usage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec := end(t, g)
+		if got := tt.of(rec, u); !positive(got[0]) || !positive(got[1]) {
+			t.Errorf("%s: receipt %v, usage %v: want events", tt.name, got[0], got[1])
+		}
 	}
 }
 

@@ -5,9 +5,14 @@ package cgroup
 type Receipt struct {
 	MemoryPeakBytes *uint64 `json:"memory_peak_bytes,omitempty"` // memory.peak (5.19); an estimate where Estimated has "memory"
 	MemoryMaxBytes  *uint64 `json:"memory_max_bytes,omitempty"`  // the limit in force
-	OOMEvents       *uint64 `json:"oom_events,omitempty"`        // memory.events.local: oom
-	OOMKills        *uint64 `json:"oom_kills,omitempty"`         // memory.events: oom_kill
-	OOMGroupKills   *uint64 `json:"oom_group_kills,omitempty"`   // memory.events.local: oom_group_kill (5.17)
+	// MemoryHighEvents and MemoryMaxEvents are memory.events: high and max, how
+	// often it was over memory.high and throttled for it, and how often it was
+	// about to pass memory.max.
+	MemoryHighEvents *uint64 `json:"memory_high_events,omitempty"`
+	MemoryMaxEvents  *uint64 `json:"memory_max_events,omitempty"`
+	OOMEvents        *uint64 `json:"oom_events,omitempty"`      // memory.events.local: oom
+	OOMKills         *uint64 `json:"oom_kills,omitempty"`       // memory.events: oom_kill
+	OOMGroupKills    *uint64 `json:"oom_group_kills,omitempty"` // memory.events.local: oom_group_kill (5.17)
 	// OOMAt says whose memory had run out when the kernel killed, "" when it
 	// didn't or doesn't tell.
 	OOMAt            OOMAt   `json:"oom_at,omitempty"`
@@ -87,6 +92,7 @@ func (rec *Receipt) memory(r *readings) {
 	}
 	rec.MemoryPeakBytes = r.value("memory.peak")
 	rec.MemoryMaxBytes = r.limit("memory.max")
+	rec.MemoryHighEvents, rec.MemoryMaxEvents = all.get("high"), all.get("max")
 	rec.OOMEvents = local.get("oom")
 	rec.OOMGroupKills = local.get("oom_group_kill")
 	// A victim in a group the run made below its own counts only in the

@@ -17,6 +17,8 @@ func (r Receipt) LogValue() slog.Value {
 	}
 	figure("memory_peak_bytes", r.MemoryPeakBytes)
 	figure("memory_max_bytes", r.MemoryMaxBytes)
+	figure("memory_high_events", r.MemoryHighEvents)
+	figure("memory_max_events", r.MemoryMaxEvents)
 	figure("oom_events", r.OOMEvents)
 	figure("oom_kills", r.OOMKills)
 	figure("oom_group_kills", r.OOMGroupKills)

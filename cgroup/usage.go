@@ -3,12 +3,14 @@ package cgroup
 import "errors"
 
 // Usage is a live reading of one group; nil is unknown. Somebody reads it of
-// every run each second: it costs four files.
+// every run each second: it costs five files.
 type Usage struct {
 	MemoryBytes *uint64 // memory.current, or the watch's last sum
 	Pids        *uint64 // tasks: pids.current, or the watch's last sum
 	CPUUsec     *uint64 // cpu.stat: usage_usec
 	IOBytes     *uint64 // io.stat: rbytes + wbytes
+	// MemoryHighEvents and MemoryMaxEvents are memory.events: high and max.
+	MemoryHighEvents, MemoryMaxEvents *uint64
 }
 
 // TreeUsage is a live reading of all runs together; nil is unknown.
@@ -110,5 +112,7 @@ func (r *readings) usage() (Usage, error) {
 		sum := io.read + io.written
 		u.IOBytes = &sum
 	}
+	events := r.flat("memory.events")
+	u.MemoryHighEvents, u.MemoryMaxEvents = events.get("high"), events.get("max")
 	return u, nil
 }

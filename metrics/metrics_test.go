@@ -69,6 +69,7 @@ func exercised() *Metrics {
 	o := spawn.Outcome{Started: begun, Teardown: time.Millisecond, Survived: 4}
 	o.Receipt.MemoryPeakBytes, o.Receipt.MemoryMaxBytes, o.Receipt.PidsPeak = number(64<<20), number(128<<20), number(7)
 	o.Receipt.CPUUserUsec, o.Receipt.CPUSystemUsec, o.Receipt.OOMKills, o.Receipt.PidsRefused = number(2500000), number(500000), number(1), number(9)
+	o.Receipt.MemoryPressureUsec = number(250000)
 	o.Receipt.IOReadBytes, o.Receipt.IOWriteBytes = number(10), number(20)
 	m.RunFinished(r, o)
 	m.StartFailed("sh", spawn.CLIMissing)

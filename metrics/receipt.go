@@ -10,7 +10,7 @@ import (
 type receiptMetrics struct {
 	memory, memoryRatio, pids *prometheus.HistogramVec
 	cpu, io                   *prometheus.CounterVec
-	oom, refused              *prometheus.CounterVec
+	oom, refused, waited      *prometheus.CounterVec
 }
 
 func newReceiptMetrics(r prometheus.Registerer) receiptMetrics {
@@ -22,8 +22,9 @@ func newReceiptMetrics(r prometheus.Registerer) receiptMetrics {
 		io:          counter("penstock_run_io_bytes_total", "Bytes finished runs read from and wrote to block devices (io.stat).", "backend", "op"),
 		oom:         counter("penstock_runs_oom_kills_total", "Kills for want of memory in finished runs (memory.events: oom_kill; the kernel counts its first victim twice when it kills the whole group).", "backend"),
 		refused:     counter("penstock_runs_pids_refused_total", "Forks of finished runs that the kernel refused (pids.events: max).", "backend"),
+		waited:      counter("penstock_run_memory_pressure_seconds_total", "Time in which some task of a finished run waited for memory (memory.pressure: some total).", "backend"),
 	}
-	r.MustRegister(m.memory, m.memoryRatio, m.pids, m.cpu, m.io, m.oom, m.refused)
+	r.MustRegister(m.waited, m.memory, m.memoryRatio, m.pids, m.cpu, m.io, m.oom, m.refused)
 	return m
 }
 
@@ -67,4 +68,5 @@ func (m receiptMetrics) used(backend string, from prometheus.Labels, r spawn.Rec
 	add(m.io, r.IOWriteBytes, 1, backend, "write")
 	add(m.oom, r.OOMKills, 1, backend)
 	add(m.refused, r.PidsRefused, 1, backend)
+	add(m.waited, r.MemoryPressureUsec, microsecond, backend)
 }

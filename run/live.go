@@ -187,6 +187,7 @@ func (r *Run) live() Live {
 	if w := r.watched.Load(); w != nil {
 		one.Sampled, one.Stalled, one.Memory, one.Pids = w.at, w.stalled, w.usage.MemoryBytes, w.usage.Pids
 		one.CPUUsec, one.IOBytes, one.CPUCores = w.usage.CPUUsec, w.usage.IOBytes, w.cores
+		one.MemoryHighEvents, one.MemoryMaxEvents = w.usage.MemoryHighEvents, w.usage.MemoryMaxEvents
 	}
 	return one
 }

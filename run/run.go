@@ -157,6 +157,8 @@ type Live struct {
 	Memory, Pids        *uint64
 	CPUUsec, IOBytes    *uint64  // since the run's birth
 	CPUCores            *float64 // between the last two looks; 1 is one processor, busy
+	// MemoryHighEvents and MemoryMaxEvents are since the run's birth.
+	MemoryHighEvents, MemoryMaxEvents *uint64
 }
 
 // Filter selects records.

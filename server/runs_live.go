@@ -24,6 +24,9 @@ type liveUsage struct {
 	CPUCores *float64  `json:"cpu_cores,omitempty"` // over the last second
 	CPUUsec  *uint64   `json:"cpu_usec,omitempty"`  // in all
 	IOBytes  *uint64   `json:"io_bytes,omitempty"`  // in all
+	// MemoryHighEvents and MemoryMaxEvents are as in the receipt.
+	MemoryHighEvents *uint64 `json:"memory_high_events,omitempty"`
+	MemoryMaxEvents  *uint64 `json:"memory_max_events,omitempty"`
 }
 
 // queuePlace is where a request stands that has no run yet.
@@ -47,7 +50,10 @@ func show(r run.Record, live map[string]run.Live) shownRun {
 	if !ok || one.Sampled.IsZero() || r.State == run.Finished {
 		return shownRun{Record: r}
 	}
-	u := &liveUsage{Sampled: one.Sampled, Stalled: one.Stalled, Memory: one.Memory, Pids: one.Pids, CPUUsec: one.CPUUsec, IOBytes: one.IOBytes}
+	u := &liveUsage{
+		Sampled: one.Sampled, Stalled: one.Stalled, Memory: one.Memory, Pids: one.Pids, CPUUsec: one.CPUUsec, IOBytes: one.IOBytes,
+		MemoryHighEvents: one.MemoryHighEvents, MemoryMaxEvents: one.MemoryMaxEvents,
+	}
 	if one.CPUCores != nil {
 		cores := math.Round(*one.CPUCores*1000) / 1000
 		u.CPUCores = &cores

@@ -44,6 +44,12 @@ var (
 	budget    = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(2), OOMAt: cgroup.OOMRuns, MemoryMaxBytes: num(512 << 20)}
 	service   = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(2), OOMAt: cgroup.OOMHost, MemoryMaxBytes: num(512 << 20)}
 	pidsUp    = cgroup.Receipt{PidsRefused: num(4), PidsMax: num(64), PidsPeak: num(30)}
+	thrashed  = cgroup.Receipt{MemoryPressureUsec: num(410_000), MemoryHighEvents: num(0), MemoryMaxEvents: num(733), MemoryMaxBytes: num(512 << 20), MemoryPeakBytes: num(512 << 20)}
+	throttled = cgroup.Receipt{MemoryPressureUsec: num(900_000), MemoryHighEvents: num(51), MemoryMaxEvents: num(3)}
+	shortUp   = cgroup.Receipt{MemoryPressureUsec: num(1_100_000), MemoryHighEvents: num(0), MemoryMaxEvents: num(0), MemoryPeakBytes: num(300 << 20)}
+	pressed   = cgroup.Receipt{MemoryPressureUsec: num(200_000), MemoryMaxEvents: num(9000)}
+	noPSI     = cgroup.Receipt{MemoryHighEvents: num(40), MemoryMaxEvents: num(0)}
+	noPSIIdle = cgroup.Receipt{MemoryHighEvents: num(2), MemoryMaxEvents: num(5)}
 	both      = cgroup.Receipt{OOMKills: num(1), OOMEvents: num(1), PidsRefused: num(1)}
 )
 
@@ -62,6 +68,7 @@ func TestDecide(t *testing.T) {
 		stderr   string
 		want     Cause
 		says     []string // parts of the message
+		not      string   // no part of it; "" is anything
 	}{
 		// Our own reason comes first, whatever else is there.
 		{name: "deadline", reason: Timeout, exit: sigkill, want: Timeout, says: []string{"deadline", "1s", "timeout_ms"}},
@@ -79,6 +86,22 @@ func TestDecide(t *testing.T) {
 		{name: "reason memory uses the figures", reason: MemoryLimit, exit: sigkill, receipt: watchMem, limits: asked, want: MemoryLimit, says: []string{"256 MiB", "600 MiB"}},
 		{name: "reason pids uses the figures", reason: PidsLimit, exit: sigkill, limits: asked, want: PidsLimit, says: []string{"48"}},
 		{name: "a reason without a text of its own", reason: Lost, exit: sigkill, want: Lost, says: []string{"lost"}},
+
+		// Memory that took its life is told instead of more time.
+		{name: "deadline of a run that thrashed", reason: Timeout, exit: sigkill, receipt: thrashed, want: Timeout,
+			says: []string{"deadline", "waited for memory for 410ms of that (41 %)", "733 times at its memory limit of 512 MiB (peak 512 MiB)", "larger memory_max"}, not: "longer timeout"},
+		{name: "deadline of a run that was throttled", reason: Timeout, exit: sigkill, receipt: throttled, want: Timeout,
+			says: []string{"(90 %)", "slowed 51 times at its memory_high", "raise memory_high"}, not: "longer timeout"},
+		{name: "deadline of a run that was throttled from above", reason: Timeout, exit: sigkill, receipt: shortUp, want: Timeout,
+			says: []string{"(100 %)", "below its own limits (peak 300 MiB)", "MemoryHigh="}, not: "longer timeout"},
+		{name: "deadline of a run that waited little for memory", reason: Timeout, exit: sigkill, receipt: pressed, want: Timeout, says: []string{"longer timeout_ms"}, not: "memory"},
+		{name: "deadline, throttled, no PSI", reason: Timeout, exit: sigkill, receipt: noPSI, want: Timeout, says: []string{"held up for want of memory", "slowed 40 times"}, not: "longer timeout"},
+		{name: "deadline, few events, no PSI", reason: Timeout, exit: sigkill, receipt: noPSIIdle, want: Timeout, says: []string{"longer timeout_ms"}, not: "memory"},
+		{name: "stalled for want of memory", reason: Stalled, exit: sigkill, receipt: thrashed, want: Stalled, says: []string{"no output", "(41 %)", "larger memory_max"}},
+		{name: "the client lost patience with a run that thrashed", reason: ClientGone, exit: sigkill, receipt: thrashed, want: ClientGone, says: []string{"client had gone", "(41 %)"}},
+		{name: "the CLI gave up for want of memory", exit: exit1, receipt: thrashed, stderr: "timed out\n", want: CLIError, says: []string{"status 1", "timed out", "(41 %)", "larger memory_max"}},
+		{name: "the CLI said it gave up", exit: exit1, receipt: thrashed, terminal: ownError, want: CLIError, says: []string{"tool broke", "(41 %)"}},
+		{name: "done in spite of it", exit: exit0, receipt: thrashed, terminal: done, want: Completed, not: "memory"},
 
 		// The kernel's evidence about memory.
 		{name: "OOM kill", exit: sigkill, receipt: oom, want: MemoryLimit, says: []string{"memory limit of 512 MiB reached (peak 512 MiB)", "memory_max"}},
@@ -173,6 +196,9 @@ func TestDecide(t *testing.T) {
 				if !strings.Contains(got.Message, part) {
 					t.Errorf("message %q lacks %q", got.Message, part)
 				}
+			}
+			if tt.not != "" && strings.Contains(got.Message, tt.not) {
+				t.Errorf("message %q says %q", got.Message, tt.not)
 			}
 			if tt.exit.Code == 145 && strings.Contains(got.Message, "shell") {
 				t.Errorf("message %q takes a status for a signal", got.Message)

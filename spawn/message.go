@@ -27,15 +27,19 @@ func reasonMessage(f Facts) string {
 	}
 	switch why := f.Outcome.Reason; why {
 	case Timeout:
-		return fmt.Sprintf("the run was ended%s because its deadline had passed: ask for a longer timeout_ms or for less work", lived)
+		text := fmt.Sprintf("the run was ended%s because its deadline had passed", lived)
+		if _, _, slow := memoryWait(f); slow { // more time would go the same way
+			return withMemoryWait(text, f)
+		}
+		return text + ": ask for a longer timeout_ms or for less work"
 	case Stalled:
-		return fmt.Sprintf("the run was ended%s because it had shown no output, no CPU time and no I/O for the stall timeout", lived)
+		return withMemoryWait(fmt.Sprintf("the run was ended%s because it had shown no output, no CPU time and no I/O for the stall timeout", lived), f)
 	case OutputLimit:
 		return fmt.Sprintf("the run was ended%s because its output passed the cap: raise output_max or line_max, or ask for less output", lived)
 	case Cancelled:
-		return fmt.Sprintf("the run was cancelled%s", lived)
+		return withMemoryWait(fmt.Sprintf("the run was cancelled%s", lived), f)
 	case ClientGone:
-		return fmt.Sprintf("the run was ended%s because its client had gone", lived)
+		return withMemoryWait(fmt.Sprintf("the run was ended%s because its client had gone", lived), f)
 	case ShuttingDown:
 		return fmt.Sprintf("the run was ended%s because the service is shutting down: try again later", lived)
 	case MemoryLimit:
@@ -123,9 +127,9 @@ func pidsFigure(r cgroup.Receipt, l *specs.LinuxResources) string {
 
 func failureMessage(f Facts) string {
 	if m := oneLine(f.Terminal.Message); m != "" {
-		return m
+		return withMemoryWait(m, f)
 	}
-	return withStderr(fmt.Sprintf("the CLI said it failed (%s) and gave no message", f.Terminal.Failure), f.Stderr)
+	return withMemoryWait(withStderr(fmt.Sprintf("the CLI said it failed (%s) and gave no message", f.Terminal.Failure), f.Stderr), f)
 }
 
 func completedMessage(finish string) string {
@@ -143,7 +147,7 @@ func statusMessage(f Facts) string {
 	case sig == syscall.SIGKILL, sig == syscall.SIGTERM, crash(sig):
 		text += fmt.Sprintf(" (a shell's way to say %s)", signalName(sig))
 	}
-	return withStderr(text, f.Stderr)
+	return withMemoryWait(withStderr(text, f.Stderr), f)
 }
 
 // withStderr adds the last lines of stderr, where there are any.
