@@ -20,7 +20,10 @@ var (
 // heading of it; every page of the handbook can be reached from its index.
 func TestDocsLinks(t *testing.T) {
 	root := filepath.Join("..", "..")
-	pages := []string{filepath.Join(root, "README.md")}
+	pages := []string{
+		filepath.Join(root, "README.md"), filepath.Join(root, "CONTRIBUTING.md"),
+		filepath.Join(root, "SECURITY.md"), filepath.Join(root, "RELEASING.md"),
+	}
 	for _, pattern := range []string{"docs/*.md", "docs/*/*.md"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
@@ -45,7 +48,7 @@ func TestDocsLinks(t *testing.T) {
 			}
 		}
 	}
-	for _, page := range pages[1:] {
+	for _, page := range pages {
 		if page != index && filepath.Dir(page) == filepath.Dir(index) && !slices.Contains(linked[index], page) {
 			t.Errorf("%s is not in %s", page, index)
 		}
