@@ -105,7 +105,7 @@ func (x *exchange) outcome() []slog.Attr {
 	if ok && e.Param != "" {
 		attrs = append(attrs, slog.String("param", e.Param))
 	}
-	if x.err != nil && !(ok && e.Kind == "run_error") {
+	if x.err != nil && !(ok && e.Kind == kindRun) {
 		attrs = append(attrs, slog.String("error", clip(x.err.Error(), errorMax)))
 	}
 	return attrs

@@ -18,15 +18,32 @@ const drainRetry = 10 * time.Second
 // errCancelled is the cause of a job's context when the cancel route ended it.
 var errCancelled = errors.New("cancelled by request")
 
-// runFailed is the reply for a run that was started and did not complete.
-// Always 424: stock SDKs retry 408, 409, 429 and 5xx by themselves, and an
+const kindRun = "run_error"
+
+// runError is the reply for what failed after its run was let in. Always 400:
+// every other status is repeated by some stock client (SDKs repeat 408, 409, 429
+// and 5xx, LangChain JS also 424, aider whatever LiteLLM has no class for), and an
 // agent that has acted must not be run again without the caller's word.
-func runFailed(v spawn.Verdict, r run.Record) *httpError {
+func runError(code, message string, r run.Record) *httpError {
 	no := false
-	return &httpError{
-		Status: http.StatusFailedDependency, Kind: "run_error", Code: string(v.Cause), Message: v.Message,
-		RunID: r.ID, Receipt: r.Receipt, Retry: &no,
+	return &httpError{Status: http.StatusBadRequest, Kind: kindRun, Code: code, Message: message, RunID: r.ID, Receipt: r.Receipt, Retry: &no}
+}
+
+// runFailed is the reply for a run that was started and did not complete.
+func runFailed(v spawn.Verdict, r run.Record) *httpError {
+	return runError(string(v.Cause), v.Message, r)
+}
+
+// afterStart is a failure of our own that came when the run had been started: told
+// as any other end of a run, for a 5xx would be repeated.
+func afterStart(err error, r run.Record) *httpError {
+	e := asHTTPError(err)
+	if e.Status < http.StatusInternalServerError {
+		return e
 	}
+	told := runError(e.Code, e.Message, r)
+	told.err = e.err
+	return told
 }
 
 // notStarted is the reply for a request whose run never began. It names no run:
@@ -50,8 +67,7 @@ func notStarted(id string, err error) *httpError {
 	case errors.Is(err, run.ErrExists):
 		return conflict(id)
 	case errors.Is(err, errCancelled):
-		no := false
-		return &httpError{Status: http.StatusFailedDependency, Kind: "run_error", Code: string(spawn.Cancelled), Message: "cancelled before it was started", Retry: &no}
+		return runError(string(spawn.Cancelled), "cancelled before it was started", run.Record{})
 	case errors.Is(err, errDaemonEnds):
 		return shuttingDown()
 	case errors.Is(err, context.DeadlineExceeded):
@@ -64,7 +80,7 @@ func notStarted(id string, err error) *httpError {
 
 // clientGone is never read by anybody; it gives the log line its cause.
 func clientGone() *httpError {
-	return &httpError{Status: 499, Kind: "run_error", Code: string(spawn.ClientGone), Message: "the client went away"}
+	return &httpError{Status: 499, Kind: kindRun, Code: string(spawn.ClientGone), Message: "the client went away"}
 }
 
 func admissionRefused(r *admit.Refused) *httpError {
@@ -94,7 +110,7 @@ func shuttingDown() *httpError {
 }
 
 // startFailed tells apart what the host lacks or can't hold (503) from what was
-// tried (424).
+// tried (400).
 func startFailed(s *spawn.StartError) *httpError {
 	switch s.Cause {
 	case spawn.CLIMissing:
@@ -104,8 +120,9 @@ func startFailed(s *spawn.StartError) *httpError {
 	case spawn.StartFailed:
 		return hostFailed(s)
 	}
-	no := false
-	return &httpError{Status: http.StatusFailedDependency, Kind: "run_error", Code: string(s.Cause), Message: s.Error(), Receipt: s.Receipt, Retry: &no, err: s.Err}
+	e := runError(string(s.Cause), s.Error(), run.Record{Receipt: s.Receipt})
+	e.err = s.Err
+	return e
 }
 
 // hostFailed is a group, a limit or a birth that the host refused: nothing ran,

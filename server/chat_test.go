@@ -86,7 +86,7 @@ func TestFailures(t *testing.T) {
 				if !strings.Contains(r.err.Message, row.message) || r.err.RunID != r.header.Get("X-Run-Id") || r.err.Receipt == nil {
 					t.Errorf("error %+v", r.err)
 				}
-				if !stream && (r.status != 424 || r.header.Get("X-Should-Retry") != "false") {
+				if !stream && (r.status != 400 || r.err.Type != "run_error" || r.header.Get("X-Should-Retry") != "false") {
 					t.Errorf("status %d, x-should-retry %q", r.status, r.header.Get("X-Should-Retry"))
 				}
 			})

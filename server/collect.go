@@ -95,9 +95,7 @@ func (p *padding) gather(ctx context.Context, events *run.Reader, r *run.Run) (*
 			break
 		}
 		if err != nil {
-			e := unreadable(err)
-			e.RunID = r.ID()
-			return nil, run.Record{}, e
+			return nil, run.Record{}, unreadable(err)
 		}
 		known.add(e)
 		select {
@@ -152,6 +150,8 @@ func (p *padding) failed(ctx context.Context, x *exchange, j *job, record run.Re
 			j.cancel(err)
 		}
 		err = clientGone()
+	} else if j.begun() && j.run != nil {
+		err = afterStart(err, j.run.Record())
 	}
 	return p.fail(x, record, err)
 }
@@ -161,7 +161,7 @@ func (p *padding) failed(ctx context.Context, x *exchange, j *job, record run.Re
 // the run's output could not be read.
 func cutShort(w *reply, x *exchange, j *job, unread, err error) error {
 	if !w.begun() {
-		return err
+		return afterStart(err, j.run.Record())
 	}
 	e := clientGone()
 	if unread != nil && !errors.Is(unread, context.Canceled) {

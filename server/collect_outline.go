@@ -1,8 +1,6 @@
 package server
 
 import (
-	"net/http"
-
 	"penstock/backend"
 	"penstock/run"
 )
@@ -110,9 +108,5 @@ func (s *sieve) text(piece string, pass func(string) error) error {
 
 // tornAnswer is a run that took back more than can be followed.
 func tornAnswer(record run.Record) *httpError {
-	no := false
-	return &httpError{
-		Status: http.StatusFailedDependency, Kind: "run_error", Code: "text_voided", RunID: record.ID, Receipt: record.Receipt, Retry: &no,
-		Message: "the command line agent took back parts of its answer more often than can be followed",
-	}
+	return runError("text_voided", "the command line agent took back parts of its answer more often than can be followed", record)
 }

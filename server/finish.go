@@ -90,7 +90,7 @@ func (s *stream) broken(ctx context.Context, x *exchange, r *run.Run, cause erro
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	e := unreadable(cause)
+	e := afterStart(unreadable(cause), r.Record())
 	e.RunID = r.ID()
 	return s.fail(x, e)
 }
@@ -106,9 +106,5 @@ func unreadable(cause error) *httpError {
 }
 
 func textVoided(record run.Record) *httpError {
-	no := false
-	return &httpError{
-		Status: http.StatusFailedDependency, Kind: "run_error", Code: "text_voided", RunID: record.ID, Receipt: record.Receipt, Retry: &no,
-		Message: "the command line agent took back text that had been sent and answered anew: ask again without stream",
-	}
+	return runError("text_voided", "the command line agent took back text that had been sent and answered anew: ask again without stream", record)
 }

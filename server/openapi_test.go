@@ -132,8 +132,12 @@ func literalCodes(t *testing.T) (out []string) {
 		var value ast.Expr
 		switch n := n.(type) {
 		case *ast.CallExpr:
-			if f, ok := n.Fun.(*ast.Ident); ok && f.Name == "refusal" {
+			f, ok := n.Fun.(*ast.Ident)
+			switch {
+			case ok && f.Name == "refusal":
 				value = n.Args[1]
+			case ok && f.Name == "runError":
+				value = n.Args[0]
 			}
 		case *ast.KeyValueExpr:
 			if key, ok := n.Key.(*ast.Ident); ok && key.Name == "Code" {

@@ -44,7 +44,7 @@ func TestRunsAreTheirClientsOwn(t *testing.T) {
 	alice, bob := map[string]string{"Authorization": "Bearer a"}, map[string]string{"Authorization": "Bearer b"}
 	alice["X-Run-Id"] = "hers"
 	body := `{"model":"sh","messages":[{"role":"user","content":"echo alices-word >&2; exit 3"}],"session_id":"alices-word"}`
-	if status, reply := s.send("POST", "/v1/chat/completions", body, alice); status != 424 {
+	if status, reply := s.send("POST", "/v1/chat/completions", body, alice); status != 400 {
 		t.Fatalf("status %d: %s", status, reply)
 	}
 	delete(alice, "X-Run-Id")

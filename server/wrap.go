@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"runtime/debug"
 	"time"
+
+	"penstock/run"
 )
 
 // wrap goes around the router, not inside it: gorilla/mux runs its middleware
@@ -38,7 +40,11 @@ func recoverInto(x *exchange, w *reply) {
 	x.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 	x.cause = "internal_error"
 	if !w.begun() {
-		writeError(w, internal(x.err))
+		e := internal(x.err)
+		if x.job != nil { // its run may be alive already
+			e = afterStart(e, run.Record{ID: x.runID})
+		}
+		writeError(w, e)
 		return
 	}
 	w.status = http.StatusInternalServerError // for the log line

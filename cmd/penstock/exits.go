@@ -39,7 +39,7 @@ func exitOf(err error) int {
 	case "queue_full", "queue_timeout", "shutting_down", "start_failed", "cli_missing":
 		return exitRefused
 	}
-	if told.Status >= 400 && told.Status < 500 && told.Status != 424 {
+	if told.Status >= 400 && told.Status < 500 && told.Type != "run_error" {
 		return exitUsage // the request itself is wrong
 	}
 	return exitFailed

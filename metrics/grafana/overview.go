@@ -96,7 +96,7 @@ func daemon() []Panel {
 			unit("bytes"), query{`process_resident_memory_bytes{@} and on (job, instance) penstock_build_info`, "{{instance}}"}),
 		graph(6, "Processor time of the daemon", "Processors' worth of time that the daemon's own process takes, without its runs.",
 			unit("percentunit"), query{`rate(process_cpu_seconds_total{@}[$__rate_interval]) and on (job, instance) penstock_build_info`, "{{instance}}"}),
-		graph(6, "Replies, by status", "HTTP replies per second, by status. 424 is a run that failed after it was started, 429 a refusal.",
+		graph(6, "Replies, by status", "HTTP replies per second, by status. 400 is a run that failed after it was started or a request that is wrong, 429 a refusal.",
 			unit("reqps").stack(), query{perSecond("code", `penstock_http_requests_total{@}`), "{{code}}"}),
 		graph(6, "Cost of the cage, p95", "What a run costs beside itself: from making its group to the process in it, and from the kill to the group's removal.",
 			unit("s"),

@@ -46,7 +46,7 @@ var endedScripts = []script{
 		return plan{backend: "sh", durable: true, prompt: "exec sleep 300", act: act{listed, cancel}, want: end{cause: "cancelled", either: true, exit: -1}}
 	}},
 	{"cancel-queued", 3, nothing, func(r *rand.Rand, _ *world) plan {
-		return plan{backend: "sh", prompt: "echo never", queued: true, act: act{waiting, cancel}, want: end{cause: "cancelled", unborn: true, status: 424}}
+		return plan{backend: "sh", prompt: "echo never", queued: true, act: act{waiting, cancel}, want: end{cause: "cancelled", unborn: true, status: 400}}
 	}},
 	{"deadline-running", 6, nothing, func(r *rand.Rand, _ *world) plan {
 		return plan{backend: "sh", prompt: hold(r), extra: map[string]any{"timeout_ms": 3000 + r.IntN(2000)}, want: end{cause: "timeout", signal: "SIGKILL", text: matching("^(ready\n)?$")}}

@@ -116,7 +116,7 @@ func (a *attempt) status(born bool) int {
 	case a.want.cause == "completed":
 		return http.StatusOK
 	case born || a.want.status == 0:
-		return http.StatusFailedDependency
+		return http.StatusBadRequest
 	}
 	return a.want.status
 }

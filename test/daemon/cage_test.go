@@ -85,8 +85,8 @@ func TestFailureIsNeverSuccess(t *testing.T) {
 				if stream && !a.Done {
 					t.Error("no [DONE]")
 				}
-				if !stream && (a.Status != 424 || a.Header.Get("x-should-retry") != "false") {
-					t.Errorf("status %d, x-should-retry %q: want 424, false", a.Status, a.Header.Get("x-should-retry"))
+				if !stream && (a.Status != 400 || a.Header.Get("x-should-retry") != "false") {
+					t.Errorf("status %d, x-should-retry %q: want 400, false", a.Status, a.Header.Get("x-should-retry"))
 				}
 			})
 		}
@@ -211,7 +211,7 @@ func TestDeadlineAndCancel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.Code() != "timeout" || a.Status != 424 {
+	if a.Code() != "timeout" || a.Status != 400 {
 		t.Errorf("deadline: status %d code %q", a.Status, a.Code())
 	}
 	if err := d.WaitEmpty(time.Second); err != nil {

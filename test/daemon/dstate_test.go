@@ -49,8 +49,8 @@ command = ["/bin/sh", "-c", "cat >/dev/null; echo up; echo x >%s/file; echo wrot
 
 	frozen.Freeze()
 	a := ask(1500, false)
-	if a.Code() != "timeout" || a.Status != http.StatusFailedDependency || a.Error.Receipt == nil {
-		t.Errorf("status %d, error %+v, want 424 timeout with a receipt", a.Status, a.Error)
+	if a.Code() != "timeout" || a.Status != http.StatusBadRequest || a.Error.Receipt == nil {
+		t.Errorf("status %d, error %+v, want 400 timeout with a receipt", a.Status, a.Error)
 	}
 	if err := Eventually(2*time.Second, func() error { return leaked(1) }); err != nil {
 		t.Error(err)

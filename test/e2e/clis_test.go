@@ -105,7 +105,7 @@ func TestModelErrors(t *testing.T) {
 				if a.Code() != code || a.Finish != "" {
 					t.Errorf("code %q finish %q text %q error %+v: want %s", a.Code(), a.Finish, a.Text, a.Error, code)
 				}
-				if a.Status != 200 && a.Status != 424 {
+				if a.Status != 200 && a.Status != 400 {
 					t.Errorf("status %d", a.Status)
 				}
 				t.Logf("%v: %+v", time.Since(begun).Round(time.Millisecond), a.Error)

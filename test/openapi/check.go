@@ -71,11 +71,13 @@ func (d *Document) ReplyCodes() (out []string) {
 	responses, _ := d.look("/components/responses")
 	for name := range responses {
 		schema := "/components/responses/" + name + "/content/application~1json/schema"
-		code, _ := d.look(schema + "/properties/error/properties/code")
-		words, _ := code["enum"].([]any)
-		for _, one := range words {
-			if word, ok := one.(string); ok {
-				out = append(out, word)
+		for _, branch := range []string{"", "/then", "/else"} {
+			code, _ := d.look(schema + "/properties/error" + branch + "/properties/code")
+			words, _ := code["enum"].([]any)
+			for _, one := range words {
+				if word, ok := one.(string); ok {
+					out = append(out, word)
+				}
 			}
 		}
 	}

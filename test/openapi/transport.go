@@ -40,7 +40,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			t.report(fmt.Errorf("openapi.json: %s %s, %d: %w", r.Method, r.URL.Path, resp.StatusCode, err))
 		}
 	}
-	if taken(resp.StatusCode) {
+	if taken(resp) {
 		tell(t.document.checkRequest(r, sent))
 	}
 	body, err := t.document.checkHead(r, resp)
@@ -52,12 +52,14 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // taken tells whether the daemon found nothing wrong with the request itself.
-func taken(status int) bool {
-	switch status {
-	case http.StatusFailedDependency, http.StatusTooManyRequests, http.StatusServiceUnavailable:
+func taken(resp *http.Response) bool {
+	switch resp.StatusCode {
+	case http.StatusBadRequest: // X-Should-Retry is of a run that failed
+		return resp.Header.Get("X-Should-Retry") != ""
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return true
 	}
-	return status < 300
+	return resp.StatusCode < 300
 }
 
 // watched shows a body to its check as it is read.
