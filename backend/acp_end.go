@@ -4,12 +4,12 @@ package backend
 // the turn's last model call, not of the turn (1.18.33).
 type acpResult struct {
 	StopReason string `json:"stopReason"`
-	Usage      *struct {
-		Input  int64  `json:"inputTokens"` // cached ones not included
-		Output int64  `json:"outputTokens"`
-		Read   *int64 `json:"cachedReadTokens"`
-		Write  int64  `json:"cachedWriteTokens"`
-		Think  *int64 `json:"thoughtTokens"`
+	Usage      struct {
+		Input  count `json:"inputTokens"` // cached ones not included
+		Output count `json:"outputTokens"`
+		Read   count `json:"cachedReadTokens"`
+		Write  count `json:"cachedWriteTokens"`
+		Think  count `json:"thoughtTokens"`
 	} `json:"usage"`
 }
 
@@ -74,20 +74,9 @@ func (m *acpMachine) settle(last Event) {
 // usage reports what the result tells, and says when that is not the whole turn.
 func (m *acpMachine) usage(result acpResult) {
 	u := result.Usage
-	if u == nil {
-		return
-	}
-	usage := &Usage{
-		PromptTokens:     u.Input + u.Write,
-		CompletionTokens: u.Output,
-		CachedTokens:     u.Read,
-		ReasoningTokens:  u.Think,
-	}
-	if u.Read != nil {
-		usage.PromptTokens += *u.Read
-	}
-	m.emit(Event{Kind: UsageReport, Usage: usage})
-	if m.tools.used {
+	report := tokens{prompt: u.Input.with(u.Read, u.Write), completion: u.Output, cached: u.Read, reasoning: u.Think}.report(nil)
+	m.emit(report...)
+	if len(report) > 0 && m.tools.used {
 		m.emit(Event{Kind: Notice, Text: "usage: the agent tells the tokens of the turn's last model call only"})
 	}
 }

@@ -38,7 +38,9 @@ type acpAgent struct {
 
 func newACPMachine(profile acpProfile, r Request, permissions string) *acpMachine {
 	m := &acpMachine{profile: profile, request: r, permissions: permissions}
-	m.tally.known = r.Session == "" // a new session has no tokens yet
+	if r.Session == "" {
+		m.tally.anew()
+	}
 	m.rpc.call("initialize", map[string]any{
 		"protocolVersion": 1,
 		"clientInfo":      map[string]any{"name": "penstock", "title": "Penstock", "version": "1"},

@@ -122,13 +122,13 @@ func TestACPUsage(t *testing.T) {
 		kind, scenario string
 		want           *Usage
 	}{
-		{"kimi", "text", &Usage{PromptTokens: 120, CompletionTokens: 12}},
-		{"kimi", "tool", &Usage{PromptTokens: 240, CompletionTokens: 24}},
-		{"kimi", "resume", &Usage{PromptTokens: 120, CompletionTokens: 12}},
+		{"kimi", "text", &Usage{PromptTokens: number[int64](120), CompletionTokens: number[int64](12)}},
+		{"kimi", "tool", &Usage{PromptTokens: number[int64](240), CompletionTokens: number[int64](24)}},
+		{"kimi", "resume", &Usage{PromptTokens: number[int64](120), CompletionTokens: number[int64](12)}},
 		{"kimi", "mid", nil},
 		{"kimi", "e401", nil},
-		{"opencode", "text", &Usage{PromptTokens: 120, CompletionTokens: 12, CachedTokens: number[int64](20)}},
-		{"opencode", "tool", &Usage{PromptTokens: 120, CompletionTokens: 12, CachedTokens: number[int64](20)}},
+		{"opencode", "text", &Usage{PromptTokens: number[int64](120), CompletionTokens: number[int64](12), CachedTokens: number[int64](20)}},
+		{"opencode", "tool", &Usage{PromptTokens: number[int64](120), CompletionTokens: number[int64](12), CachedTokens: number[int64](20)}},
 		{"opencode", "e401", nil},
 	} {
 		got := listen(t, replay(t, row.kind, row.scenario, requestOf(t, row.kind, row.scenario))).Usage

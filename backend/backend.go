@@ -96,15 +96,6 @@ type Tool struct {
 // ToolTextMax bounds Tool.Input and Tool.Output, in bytes.
 const ToolTextMax = 16 << 10
 
-// Usage in OpenAI's words. Nil fields are ones the CLI doesn't report.
-type Usage struct {
-	PromptTokens     int64 // cached ones included
-	CompletionTokens int64
-	CachedTokens     *int64
-	ReasoningTokens  *int64
-	CostUSD          *float64 // as the CLI reports it
-}
-
 // Failure is the CLI's own word that it failed.
 type Failure struct {
 	Code    string // "cli_error", "provider_auth", "provider_rate_limit", "provider_error"

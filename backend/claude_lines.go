@@ -63,23 +63,23 @@ type claudeRetry struct {
 // claudeResult is the last line. A provider's error has subtype "success": only
 // is_error tells.
 type claudeResult struct {
-	IsError        bool         `json:"is_error"`
-	Result         string       `json:"result"`
-	Errors         []string     `json:"errors"`
-	StopReason     string       `json:"stop_reason"`
-	TerminalReason string       `json:"terminal_reason"`
-	APIErrorStatus *int         `json:"api_error_status"`
-	TotalCostUSD   *float64     `json:"total_cost_usd"`
-	Usage          *claudeUsage `json:"usage"`
+	IsError        bool        `json:"is_error"`
+	Result         string      `json:"result"`
+	Errors         []string    `json:"errors"`
+	StopReason     string      `json:"stop_reason"`
+	TerminalReason string      `json:"terminal_reason"`
+	APIErrorStatus *int        `json:"api_error_status"`
+	TotalCostUSD   *float64    `json:"total_cost_usd"`
+	Usage          claudeUsage `json:"usage"`
 }
 
 type claudeUsage struct {
-	Input         int64 `json:"input_tokens"` // without cached ones
-	CacheRead     int64 `json:"cache_read_input_tokens"`
-	CacheCreation int64 `json:"cache_creation_input_tokens"`
-	Output        int64 `json:"output_tokens"`
-	Details       *struct {
-		Thinking *int64 `json:"thinking_tokens"`
+	Input         count `json:"input_tokens"` // without cached ones
+	CacheRead     count `json:"cache_read_input_tokens"`
+	CacheCreation count `json:"cache_creation_input_tokens"`
+	Output        count `json:"output_tokens"`
+	Details       struct {
+		Thinking count `json:"thinking_tokens"`
 	} `json:"output_tokens_details"`
 }
 
@@ -92,20 +92,11 @@ func (m claudeMessage) blocks() []claudeBlock {
 	return blocks
 }
 
-// event is the usage in OpenAI's words.
-func (r claudeResult) event() (Event, bool) {
+// report is the usage in OpenAI's words.
+func (r claudeResult) report() []Event {
 	u := r.Usage
-	if u == nil || *u == (claudeUsage{Details: u.Details}) {
-		return Event{}, false
-	}
-	usage := &Usage{
-		PromptTokens:     u.Input + u.CacheRead + u.CacheCreation,
-		CompletionTokens: u.Output,
-		CachedTokens:     &u.CacheRead,
-		CostUSD:          r.TotalCostUSD,
-	}
-	if u.Details != nil {
-		usage.ReasoningTokens = u.Details.Thinking
-	}
-	return Event{Kind: UsageReport, Usage: usage}, true
+	return tokens{
+		prompt: u.Input.with(u.CacheRead, u.CacheCreation), completion: u.Output,
+		cached: u.CacheRead, reasoning: u.Details.Thinking,
+	}.report(r.TotalCostUSD)
 }

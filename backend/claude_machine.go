@@ -167,10 +167,7 @@ func (m *claudeMachine) toolResults(l claudeLine) []Event {
 }
 
 func (m *claudeMachine) result(l claudeLine) []Event {
-	var events []Event
-	if usage, ok := l.claudeResult.event(); ok {
-		events = append(events, usage)
-	}
+	events := l.claudeResult.report()
 	if l.IsError {
 		return append(events, Event{Kind: Failed, Failure: l.failure()})
 	}

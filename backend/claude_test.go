@@ -109,7 +109,7 @@ func TestClaudeTools(t *testing.T) {
 
 func TestClaudeUsage(t *testing.T) {
 	s := claudeSays(t, `{"type":"result","is_error":false,"total_cost_usd":0.25,"usage":{"input_tokens":10,"cache_read_input_tokens":20,"cache_creation_input_tokens":30,"output_tokens":5,"output_tokens_details":{"thinking_tokens":2}}}`)
-	want := &Usage{PromptTokens: 60, CompletionTokens: 5, CachedTokens: number(int64(20)), ReasoningTokens: number(int64(2)), CostUSD: number(0.25)}
+	want := &Usage{PromptTokens: number[int64](60), CompletionTokens: number[int64](5), CachedTokens: number(int64(20)), ReasoningTokens: number(int64(2)), CostUSD: number(0.25)}
 	if diff := cmp.Diff(want, s.Usage); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

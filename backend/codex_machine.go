@@ -124,6 +124,9 @@ func (m *codexMachine) opened(method string, answer rpcMessage) {
 	}
 	m.thread = result.Thread.ID
 	m.emit(Event{Kind: Session, Session: m.thread})
+	if m.request.Session == "" {
+		m.usage.anew(m.thread)
+	}
 	params := map[string]any{
 		"threadId": m.thread,
 		"input":    []any{map[string]any{"type": "text", "text": m.request.Prompt, "text_elements": []any{}}},

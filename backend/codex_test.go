@@ -86,7 +86,7 @@ func TestCodexDeltasThinkingAndTools(t *testing.T) {
 func TestCodexUsageIsOfThisTurn(t *testing.T) {
 	for scenario, calls := range map[string]int64{"text": 1, "tool": 2, "resume": 1, "void": 1} {
 		u := listen(t, replay(t, "codex", scenario, Request{})).Usage
-		if u == nil || u.PromptTokens != 120*calls || u.CompletionTokens != 12*calls || *u.CachedTokens != 20*calls {
+		if u == nil || *u.PromptTokens != 120*calls || *u.CompletionTokens != 12*calls || *u.CachedTokens != 20*calls {
 			t.Errorf("%s: usage %+v, want %d calls", scenario, u, calls)
 		}
 	}
@@ -147,7 +147,7 @@ func TestCodexTurns(t *testing.T) {
 			if s.Text != row.text || s.ended() != row.ended || !slices.Equal(s.Voids, row.voids) {
 				t.Errorf("text %q, voids %v, ended %s; want %q, %v, %s", s.Text, s.Voids, s.ended(), row.text, row.voids, row.ended)
 			}
-			if got := s.Usage; row.prompt != 0 && (got == nil || got.PromptTokens != row.prompt) || row.prompt == 0 && got != nil {
+			if got := s.Usage; row.prompt != 0 && (got == nil || *got.PromptTokens != row.prompt) || row.prompt == 0 && got != nil {
 				t.Errorf("usage %+v, want %d prompt tokens", got, row.prompt)
 			}
 		})

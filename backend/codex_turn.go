@@ -149,17 +149,21 @@ func (t *codexText) completed(item, text string) []Event {
 
 // codexTokens are the counts of one model call, or of all of a thread's.
 type codexTokens struct {
-	Input     int64 `json:"inputTokens"` // cached ones included
-	Cached    int64 `json:"cachedInputTokens"`
-	Output    int64 `json:"outputTokens"`
-	Reasoning int64 `json:"reasoningOutputTokens"`
+	Input     count `json:"inputTokens"` // cached ones included
+	Cached    count `json:"cachedInputTokens"`
+	Output    count `json:"outputTokens"`
+	Reasoning count `json:"reasoningOutputTokens"`
+}
+
+func (t codexTokens) minus(before codexTokens) codexTokens {
+	return codexTokens{t.Input.minus(before.Input), t.Cached.minus(before.Cached), t.Output.minus(before.Output), t.Reasoning.minus(before.Reasoning)}
 }
 
 // codexUsage sums the model calls of this turn. The same call may be told again
 // (with new rate limits): then the thread's total has not moved.
 type codexUsage struct {
-	totals map[string]codexTokens // by thread
-	sum    codexTokens
+	totals                           map[string]codexTokens // by thread
+	input, cached, output, reasoning total
 }
 
 // codexThreadsMax bounds the threads whose totals are remembered.
@@ -167,8 +171,13 @@ const codexThreadsMax = 256
 
 func (u *codexUsage) update(p codexParams) []Event {
 	last, total := p.TokenUsage.Last, p.TokenUsage.Total
-	if total == u.totals[p.ThreadID] {
+	before, seen := u.totals[p.ThreadID]
+	if total == before {
 		return nil
+	}
+	// Of a call that was cut short only the total tells (0.169.0).
+	if seen && !last.Input.some() && !last.Output.some() {
+		last = total.minus(before)
 	}
 	if u.totals == nil {
 		u.totals = map[string]codexTokens{}
@@ -176,15 +185,15 @@ func (u *codexUsage) update(p codexParams) []Event {
 	if _, known := u.totals[p.ThreadID]; known || len(u.totals) < codexThreadsMax {
 		u.totals[p.ThreadID] = total
 	}
-	u.sum.Input += last.Input
-	u.sum.Cached += last.Cached
-	u.sum.Output += last.Output
-	u.sum.Reasoning += last.Reasoning
-	sum := u.sum
-	return []Event{{Kind: UsageReport, Usage: &Usage{
-		PromptTokens:     sum.Input,
-		CompletionTokens: sum.Output,
-		CachedTokens:     &sum.Cached,
-		ReasoningTokens:  &sum.Reasoning,
-	}}}
+	u.input.add(last.Input)
+	u.cached.add(last.Cached)
+	u.output.add(last.Output)
+	u.reasoning.add(last.Reasoning)
+	return tokens{u.input.sum, u.output.sum, u.cached.sum, u.reasoning.sum}.report(nil)
+}
+
+// anew says that a thread has just been started: its total is nothing yet.
+func (u *codexUsage) anew(thread string) {
+	zero := count{state: known}
+	u.totals = map[string]codexTokens{thread: {zero, zero, zero, zero}}
 }

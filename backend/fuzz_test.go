@@ -32,6 +32,7 @@ func fuzz(f *testing.F, kind string) {
 			t.Fatalf("two replays differ:\n%+v\n%+v", events, again)
 		}
 		s := listen(t, events)
+		checkUsage(t, s.Usage)
 		for _, tool := range s.Tools {
 			if len(tool.Input) > ToolTextMax || len(tool.Output) > ToolTextMax {
 				t.Errorf("tool %s: %d bytes in, %d out", tool.Name, len(tool.Input), len(tool.Output))

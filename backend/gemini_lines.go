@@ -22,23 +22,16 @@ type geminiLine struct {
 		Type    string `json:"type"`
 		Message string `json:"message"`
 	} `json:"error"`
-	Stats *geminiStats `json:"stats"`
+	Stats struct {
+		Input  count `json:"input_tokens"` // cached ones included
+		Output count `json:"output_tokens"`
+		Cached count `json:"cached"`
+	} `json:"stats"`
 }
 
-type geminiStats struct {
-	Input  int64 `json:"input_tokens"` // cached ones included
-	Output int64 `json:"output_tokens"`
-	Cached int64 `json:"cached"`
-}
-
-// event is the usage of the run; none when no model call came to an end.
-func (s *geminiStats) event() []Event {
-	if s == nil || *s == (geminiStats{}) {
-		return nil
-	}
-	return []Event{{Kind: UsageReport, Usage: &Usage{
-		PromptTokens: s.Input, CompletionTokens: s.Output, CachedTokens: &s.Cached,
-	}}}
+// report is the usage of the run.
+func (l geminiLine) report() []Event {
+	return tokens{prompt: l.Stats.Input, completion: l.Stats.Output, cached: l.Stats.Cached}.report(nil)
 }
 
 // tool is a step of the CLI's own tools.

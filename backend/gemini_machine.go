@@ -50,7 +50,7 @@ func (m *geminiMachine) line(l geminiLine) []Event {
 		return []Event{{Kind: Notice, Text: bound(l.Message, noticeMax)}}
 	case "result":
 		m.ended = true
-		return append(l.Stats.event(), m.result(l))
+		return append(l.report(), m.result(l))
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func TestGeminiToolSteps(t *testing.T) {
 func TestGeminiUsage(t *testing.T) {
 	for scenario, calls := range map[string]int64{"text": 1, "tool": 2, "resume": 1, "void": 2} {
 		u := listen(t, replay(t, "gemini", scenario, Request{})).Usage
-		want := &Usage{PromptTokens: 120 * calls, CompletionTokens: 12 * calls, CachedTokens: number(20 * calls)}
+		want := &Usage{PromptTokens: number[int64](120 * calls), CompletionTokens: number[int64](12 * calls), CachedTokens: number(20 * calls)}
 		if diff := cmp.Diff(want, u); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", scenario, diff)
 		}

@@ -23,17 +23,21 @@ type jsonlLine struct {
 	Text      string          `json:"text"`
 	Tool      *Tool           `json:"tool"`
 	Notice    string          `json:"notice"`
-	Usage     *jsonlUsage     `json:"usage"`
+	Usage     jsonlUsage      `json:"usage"`
 	Error     json.RawMessage `json:"error"`
 	Done      json.RawMessage `json:"done"`
 }
 
 type jsonlUsage struct {
-	Prompt     int64    `json:"prompt_tokens"`
-	Completion int64    `json:"completion_tokens"`
-	Cached     *int64   `json:"cached_tokens"`
-	Reasoning  *int64   `json:"reasoning_tokens"`
+	Prompt     count    `json:"prompt_tokens"`
+	Completion count    `json:"completion_tokens"`
+	Cached     count    `json:"cached_tokens"`
+	Reasoning  count    `json:"reasoning_tokens"`
 	CostUSD    *float64 `json:"cost_usd"`
+}
+
+func (u jsonlUsage) words() Usage {
+	return tokens{u.Prompt, u.Completion, u.Cached, u.Reasoning}.words(u.CostUSD)
 }
 
 // jsonlMachine parses our own protocol. sent is the answer's length so far.
@@ -79,11 +83,9 @@ func (m *jsonlMachine) events(l *jsonlLine) []Event {
 	if l.Notice != "" {
 		out = append(out, Event{Kind: Notice, Text: bound(l.Notice, noticeMax)})
 	}
-	if u := l.Usage; u != nil {
-		out = append(out, Event{Kind: UsageReport, Usage: &Usage{
-			PromptTokens: u.Prompt, CompletionTokens: u.Completion,
-			CachedTokens: u.Cached, ReasoningTokens: u.Reasoning, CostUSD: u.CostUSD,
-		}})
+	// Here the program is believed when it says that nothing was used.
+	if u := l.Usage.words(); u != (Usage{}) {
+		out = append(out, Event{Kind: UsageReport, Usage: &u})
 	}
 	if end, ok := l.terminal(); ok {
 		m.ended = true

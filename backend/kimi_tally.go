@@ -1,9 +1,6 @@
 package backend
 
-import (
-	"regexp"
-	"strconv"
-)
+import "regexp"
 
 // kimiTally follows the session's token total, as kimi's /usage command tells it
 // (2.1.0: no model call, some 10 ms, not part of the conversation). It gives
@@ -25,10 +22,18 @@ type kimiTally struct {
 
 type kimiTotal struct {
 	calls         bool
-	input, output int64
+	input, output count
 }
 
 var kimiUsage = regexp.MustCompile(`^Context: [^\n]*\nSession total: (?:no LLM calls yet|(\d+) input, (\d+) output)$`)
+
+// kimiNothing is the total of a session without a model call.
+var kimiNothing = kimiTotal{input: count{state: known}, output: count{state: known}}
+
+// anew says that the session is a new one: it has no tokens yet.
+func (t *kimiTally) anew() {
+	t.known, t.before, t.last, t.now = true, kimiNothing, kimiNothing, kimiNothing
+}
 
 // takes is true for the text that answers /usage.
 func (t *kimiTally) takes(u acpUpdate) bool {
@@ -40,11 +45,9 @@ func (t *kimiTally) takes(u acpUpdate) bool {
 		return false
 	}
 	t.told = true
-	t.now = kimiTotal{}
+	t.now = kimiNothing
 	if found[1] != "" {
-		t.now.calls = true
-		t.now.input, _ = strconv.ParseInt(found[1], 10, 64)
-		t.now.output, _ = strconv.ParseInt(found[2], 10, 64)
+		t.now = kimiTotal{true, countOf(found[1]), countOf(found[2])}
 	}
 	return true
 }
@@ -95,14 +98,9 @@ func (m *acpMachine) tallied(done Event) {
 		m.settle(done)
 		return
 	}
-	if spent := t.now.input - t.before.input; spent > 0 {
-		m.emit(Event{Kind: UsageReport, Usage: &Usage{
-			PromptTokens:     spent,
-			CompletionTokens: t.now.output - t.before.output,
-		}})
-	}
+	m.emit(tokens{prompt: t.now.input.minus(t.before.input), completion: t.now.output.minus(t.before.output)}.report(nil)...)
 	// A provider that tells no tokens leaves the total at zero: no evidence.
-	if !m.calls.told && t.now == t.last && (!t.now.calls || t.now.input > 0) {
+	if !m.calls.told && t.now == t.last && (!t.now.calls || t.now.input.some()) {
 		done = Event{Kind: Failed, Failure: providerFailure(0, "the model call failed: kimi tells the reason in its log only "+
 			"(sessions/*/"+bound(m.session, noticeMax)+"/logs/kimi-code.log in its data directory)")}
 	}

@@ -33,35 +33,42 @@ type piMessage struct {
 }
 
 type piUsage struct {
-	Input      int64  `json:"input"` // without cached ones
-	Output     int64  `json:"output"`
-	CacheRead  int64  `json:"cacheRead"`
-	CacheWrite int64  `json:"cacheWrite"`
-	Reasoning  *int64 `json:"reasoning"`
-	Cost       *struct {
-		Total float64 `json:"total"`
+	Input      count `json:"input"` // without cached ones
+	Output     count `json:"output"`
+	CacheRead  count `json:"cacheRead"`
+	CacheWrite count `json:"cacheWrite"`
+	Reasoning  count `json:"reasoning"`
+	Cost       struct {
+		Total *float64 `json:"total"`
 	} `json:"cost"`
 }
 
+// piTotals are the figures of all model calls of the run.
+type piTotals struct {
+	prompt, completion, cached, reasoning total
+	cost                                  *float64
+	unpriced                              bool // a call told no price
+}
+
 // add counts one more call of the model in.
-func (u *Usage) add(p piUsage) {
-	u.PromptTokens += p.Input + p.CacheRead + p.CacheWrite
-	u.CompletionTokens += p.Output
-	u.CachedTokens = sum(u.CachedTokens, &p.CacheRead)
-	u.ReasoningTokens = sum(u.ReasoningTokens, p.Reasoning)
-	if p.Cost != nil {
-		u.CostUSD = sum(u.CostUSD, &p.Cost.Total)
+func (t *piTotals) add(u piUsage) {
+	t.prompt.add(u.Input.with(u.CacheRead, u.CacheWrite))
+	t.completion.add(u.Output)
+	t.cached.add(u.CacheRead)
+	t.reasoning.add(u.Reasoning)
+	cost := price(u.Cost.Total)
+	t.unpriced = t.unpriced || cost == nil
+	switch {
+	case t.unpriced:
+		t.cost = nil
+	case t.cost == nil:
+		t.cost = cost
+	default:
+		sum := *t.cost + *cost
+		t.cost = &sum
 	}
 }
 
-// sum of figures that may be absent; absent when both are.
-func sum[N int64 | float64](a, b *N) *N {
-	if a == nil || b == nil {
-		if a == nil {
-			return b
-		}
-		return a
-	}
-	total := *a + *b
-	return &total
+func (t piTotals) report() []Event {
+	return tokens{t.prompt.sum, t.completion.sum, t.cached.sum, t.reasoning.sum}.report(t.cost)
 }

@@ -11,7 +11,7 @@ type piMachine struct {
 	answer  answer
 	start   int // answer text before the current message
 	last    piMessage
-	usage   Usage
+	usage   piTotals
 	session string // named, not yet on disk
 	ended   bool
 }
@@ -74,12 +74,11 @@ func (m *piMachine) messageEnd(message piMessage) []Event {
 	}
 	m.last = message
 	events := m.saved()
-	if message.Usage == nil || message.StopReason == "error" && message.Usage.Output == 0 {
+	if message.Usage == nil || message.StopReason == "error" && !message.Usage.Output.some() {
 		return events // pi doesn't know what a broken call used
 	}
 	m.usage.add(*message.Usage)
-	report := m.usage
-	return append(events, Event{Kind: UsageReport, Usage: &report})
+	return append(events, m.usage.report()...)
 }
 
 // saved tells the session's id once: pi names it at the start, but writes it to

@@ -117,7 +117,7 @@ func TestUsageInOpenAIsWords(t *testing.T) {
 			t.Errorf("%s %s: no usage", row.kind, row.scenario)
 			continue
 		}
-		if u.PromptTokens != 120*row.calls || u.CompletionTokens != 12*row.calls || u.CachedTokens == nil || *u.CachedTokens != 20*row.calls || u.CostUSD == nil {
+		if *u.PromptTokens != 120*row.calls || *u.CompletionTokens != 12*row.calls || u.CachedTokens == nil || *u.CachedTokens != 20*row.calls || u.CostUSD == nil {
 			t.Errorf("%s %s: usage %+v, want %d calls", row.kind, row.scenario, *u, row.calls)
 		}
 	}

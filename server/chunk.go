@@ -71,17 +71,22 @@ func usageOf(u *backend.Usage) (*usage, *cost) {
 	if u == nil {
 		return nil, nil
 	}
-	out := &usage{Prompt: u.PromptTokens, Completion: u.CompletionTokens, Total: u.PromptTokens + u.CompletionTokens}
+	var price *cost
+	if u.CostUSD != nil {
+		price = &cost{USD: *u.CostUSD, Provenance: "cli"}
+	}
+	// Clients add the two up: one alone is no usage.
+	if u.PromptTokens == nil || u.CompletionTokens == nil {
+		return nil, price
+	}
+	out := &usage{Prompt: *u.PromptTokens, Completion: *u.CompletionTokens, Total: *u.PromptTokens + *u.CompletionTokens}
 	if u.CachedTokens != nil {
 		out.PromptMore = &promptDetails{Cached: *u.CachedTokens}
 	}
 	if u.ReasoningTokens != nil {
 		out.AnswerMore = &completionDetails{Reasoning: *u.ReasoningTokens}
 	}
-	if u.CostUSD == nil {
-		return out, nil
-	}
-	return out, &cost{USD: *u.CostUSD, Provenance: "cli"}
+	return out, price
 }
 
 // newCompletion is the frame of every answer of one run: the same in each

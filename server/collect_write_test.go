@@ -58,17 +58,21 @@ func TestWholeGolden(t *testing.T) {
 			{Kind: backend.Text, Text: "a <b> & \"c\"\n\u2028"},
 			{Kind: backend.ToolUse, Tool: &backend.Tool{ID: "t", Name: "Bash", Status: "started", Input: "<{}>"}},
 			{Kind: backend.Text, Text: "wrong"},
-			{Kind: backend.UsageReport, Usage: &backend.Usage{PromptTokens: 1}},
+			{Kind: backend.UsageReport, Usage: &backend.Usage{PromptTokens: number(1)}},
 			{Kind: backend.Void, Keep: 15},
 			{Kind: backend.Reasoning, Text: "<so>"},
 			{Kind: backend.ToolUse, Tool: &backend.Tool{ID: "t", Name: "Bash", Status: "completed"}},
 			{Kind: backend.Notice, Text: "retry"},
 			{Kind: backend.Text, Text: "right"},
-			{Kind: backend.UsageReport, Usage: &backend.Usage{PromptTokens: 3, CompletionTokens: 4, CachedTokens: &cached, CostUSD: &cost}},
+			{Kind: backend.UsageReport, Usage: &backend.Usage{PromptTokens: number(3), CompletionTokens: number(4), CachedTokens: &cached, CostUSD: &cost}},
 			{Kind: backend.Done, Finish: "length"},
 		}, `"content":"a <b> & \"c\"\n\u2028right","reasoning_content":"hm <so>",` +
 			`"x_tool":[{"id":"t","name":"Bash","status":"started","input":"<{}>"},{"id":"t","name":"Bash","status":"completed"}]},"finish_reason":"length"}],` +
 			`"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"prompt_tokens_details":{"cached_tokens":2}},"x_cost":{"usd":0.25,"provenance":"cli"},`},
+		{"half of the usage is none", []backend.Event{
+			{Kind: backend.Text, Text: "x"},
+			{Kind: backend.UsageReport, Usage: &backend.Usage{CompletionTokens: number(4), CostUSD: &cost}},
+		}, `"content":"x"},"finish_reason":"length"}],"x_cost":{"usd":0.25,"provenance":"cli"},`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if diff := cmp.Diff(begin+row.want+receipt, wholeOf(t, record, row.events)); diff != "" {

@@ -31,7 +31,7 @@ func TestStreamGolden(t *testing.T) {
 		{Seq: 3, Kind: backend.Text, Text: "a <b> & \"c\"\n\u2028"},
 		{Seq: 4, Kind: backend.ToolUse, Tool: &backend.Tool{ID: "t", Name: "Bash", Status: "started", Input: "{}"}},
 		{Seq: 5, Kind: backend.Notice, Text: "retry\nnow"},
-		{Seq: 6, Kind: backend.UsageReport, Usage: &backend.Usage{PromptTokens: 3, CompletionTokens: 4, ReasoningTokens: &reasoned}},
+		{Seq: 6, Kind: backend.UsageReport, Usage: &backend.Usage{PromptTokens: number(3), CompletionTokens: number(4), ReasoningTokens: &reasoned}},
 		{Seq: 7, Kind: backend.Done, Finish: "stop"},
 	} {
 		if ok, err := s.event(e); !ok || err != nil {
@@ -80,3 +80,5 @@ func TestStreamResumes(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
+
+func number(n int64) *int64 { return &n }

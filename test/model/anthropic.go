@@ -77,7 +77,7 @@ func (anthropic) message(c conversation, content []any, stop any) map[string]any
 }
 
 func (p anthropic) whole(c conversation, a reply) any {
-	content, stop := []any{}, "end_turn"
+	content, stop := []any{}, a.ending.word("end_turn", "max_tokens", "refusal")
 	if a.thought != "" {
 		content = append(content, map[string]any{"type": "thinking", "thinking": a.thought, "signature": "c2ln"})
 	}
@@ -167,8 +167,11 @@ func (w *anthropicWire) call(name, args string) {
 	w.stop = "tool_use"
 }
 
-func (w *anthropicWire) finish() {
+func (w *anthropicWire) finish(how ending) {
 	w.end()
+	if how != atItsEnd {
+		w.stop = how.word("", "max_tokens", "refusal")
+	}
 	w.event("message_delta", map[string]any{"usage": anthropicUsage(),
 		"delta": map[string]any{"stop_reason": w.stop, "stop_sequence": nil}})
 	w.event("message_stop", map[string]any{})

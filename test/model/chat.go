@@ -62,7 +62,7 @@ func chatCall(name, args string) []any {
 
 func (chat) whole(c conversation, a reply) any {
 	message := map[string]any{"role": "assistant", "content": a.text}
-	finish := "stop"
+	finish := a.ending.word("stop", "length", "content_filter")
 	if a.thought != "" {
 		message["reasoning_content"] = a.thought
 	}
@@ -127,7 +127,10 @@ func (w *chatWire) call(name, args string) {
 	w.reason = "tool_calls"
 }
 
-func (w *chatWire) finish() {
+func (w *chatWire) finish(how ending) {
+	if how != atItsEnd {
+		w.reason = how.word("", "length", "content_filter")
+	}
 	w.chunk([]any{map[string]any{"index": 0, "delta": map[string]any{}, "finish_reason": w.reason}}, nil)
 	if w.usage {
 		w.chunk([]any{}, chatUsage())

@@ -12,6 +12,11 @@
 //	              result is in the conversation, answer "tool-said: <first line>"
 //	SCN=think     N reasoning deltas, then as text
 //	SCN=empty     a complete answer without content
+//	SCN=cut       as text, but the provider ended it at the token limit
+//	SCN=refusal   N deltas (default none), and the provider refused for safety; of
+//	              Gemini no deltas is a prompt that was blocked
+//	SCN=halves    as text, with "\U0001F600" after the counted deltas, half of its
+//	              surrogate pair in one delta and half in the next
 //	SCN=hang      N deltas if N is given, then silence until the client leaves
 //	SCN=mid       N deltas, then the protocol's in-stream error
 //	SCN=abrupt    N deltas, then a TCP reset

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -39,6 +40,9 @@ func (e *events) write(head string, data any) {
 	if err != nil {
 		e.err = err
 		return
+	}
+	for half, escape := range map[string]string{highHalf: `\ud83d`, lowHalf: `\ude00`} {
+		body = bytes.ReplaceAll(body, []byte(half), []byte(escape))
 	}
 	_, e.err = fmt.Fprintf(e.w, "%sdata: %s\n\n", head, body)
 	e.flush()

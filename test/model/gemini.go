@@ -94,7 +94,7 @@ func (p gemini) whole(c conversation, a reply) any {
 	if a.callName != "" {
 		parts = append(parts, geminiCall(a.callName, a.callArgs))
 	}
-	return p.chunk(c, "STOP", parts...)
+	return p.chunk(c, a.ending.word("STOP", "MAX_TOKENS", "SAFETY"), parts...)
 }
 
 func (gemini) failure(status int, message string) any {
@@ -115,18 +115,28 @@ func (gemini) breakBy() string { return "event" }
 func (gemini) stream(out *events, c conversation) wire { return &geminiWire{out: out, c: c} }
 
 type geminiWire struct {
-	out *events
-	c   conversation
+	out  *events
+	c    conversation
+	said bool
 }
 
-func (w *geminiWire) part(part any)      { w.out.data(gemini{}.chunk(w.c, "", part)) }
+func (w *geminiWire) part(part any) {
+	w.said = true
+	w.out.data(gemini{}.chunk(w.c, "", part))
+}
+
 func (w *geminiWire) think(delta string) { w.part(geminiThought(delta)) }
 func (w *geminiWire) text(delta string)  { w.part(geminiText(delta)) }
 
 func (w *geminiWire) call(name, args string) { w.part(geminiCall(name, args)) }
 
-func (w *geminiWire) finish() {
-	w.out.data(gemini{}.chunk(w.c, "STOP", geminiText("")))
+func (w *geminiWire) finish(how ending) {
+	if how == refused && !w.said {
+		w.out.data(map[string]any{"promptFeedback": map[string]any{"blockReason": "SAFETY"}, "modelVersion": w.c.model,
+			"usageMetadata": map[string]any{"promptTokenCount": inputTokens, "totalTokenCount": inputTokens}})
+		return
+	}
+	w.out.data(gemini{}.chunk(w.c, how.word("STOP", "MAX_TOKENS", "SAFETY"), geminiText("")))
 }
 
 func (w *geminiWire) fail(_ int, message string) {

@@ -30,7 +30,7 @@ type wire interface {
 	think(delta string)
 	text(delta string)
 	call(name, args string)
-	finish()
+	finish(ending)
 	fail(status int, message string)
 }
 

@@ -29,7 +29,39 @@ type reply struct {
 	text     string
 	callName string // with callArgs: a call of the shell tool, no text
 	callArgs string
+	ending   ending
 }
+
+// ending is why the model stopped.
+type ending int
+
+const (
+	atItsEnd ending = iota
+	atLimit         // the token limit cut it
+	refused         // for safety
+)
+
+// word is a provider's word for an ending.
+func (e ending) word(natural, limit, refusal string) string {
+	return [...]string{natural, limit, refusal}[e]
+}
+
+func (s script) ending() ending {
+	switch s.scenario {
+	case "cut":
+		return atLimit
+	case "refusal":
+		return refused
+	}
+	return atItsEnd
+}
+
+// The halves of a surrogate pair, as events.write puts them on the wire: JSON can
+// say them one by one, Go's strings can't.
+const (
+	highHalf = "\uE83D"
+	lowHalf  = "\uEE00"
+)
 
 // player plays one script on one connection.
 type player struct {
@@ -91,9 +123,15 @@ func (p *player) once() Outcome {
 }
 
 func (p *player) reply() reply {
-	var a reply
+	a := reply{ending: p.sc.ending()}
 	switch p.sc.scenario {
 	case "empty":
+		return a
+	case "refusal":
+		a.text = p.counted("tok")
+		return a
+	case "halves":
+		a.text = p.counted("tok") + "\U0001F600" + p.sc.text
 		return a
 	case "tool":
 		if a.callName, a.callArgs = p.shellCall(); a.callName != "" {
@@ -120,7 +158,7 @@ func (p *player) streamed() Outcome {
 	if o := p.script(wire); o != Complete {
 		return o
 	}
-	wire.finish()
+	wire.finish(p.sc.ending())
 	if out.err != nil {
 		return Gone
 	}
@@ -154,6 +192,11 @@ func (p *player) script(wire wire) Outcome {
 		return Broken
 	case "abrupt":
 		return p.reset()
+	case "refusal":
+		return Complete
+	case "halves":
+		wire.text(highHalf)
+		wire.text(lowHalf)
 	}
 	wire.text(p.sc.text)
 	return Complete

@@ -96,7 +96,16 @@ func (responses) whole(c conversation, a reply) any {
 	if a.callName != "" {
 		output = append(output, callItem(newID("fc_"), a.callName, a.callArgs))
 	}
-	return withUsage(response(newID("resp_"), c.model, "completed", output))
+	return a.ending.mark(withUsage(response(newID("resp_"), c.model, "completed", output)))
+}
+
+// mark makes a response one that came to an end before its own.
+func (e ending) mark(response map[string]any) map[string]any {
+	if e != atItsEnd {
+		response["status"] = "incomplete"
+		response["incomplete_details"] = map[string]any{"reason": e.word("", "max_output_tokens", "content_filter")}
+	}
+	return response
 }
 
 func (responses) failure(status int, message string) any { return chat{}.failure(status, message) }

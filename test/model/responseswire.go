@@ -98,10 +98,10 @@ func (w *responsesWire) end() {
 	w.kind, w.sofar = "", ""
 }
 
-func (w *responsesWire) finish() {
+func (w *responsesWire) finish(how ending) {
 	w.end()
-	w.event("response.completed", map[string]any{
-		"response": withUsage(response(w.id, w.model, "completed", w.output))})
+	w.event("response."+how.word("completed", "incomplete", "incomplete"), map[string]any{
+		"response": how.mark(withUsage(response(w.id, w.model, "completed", w.output)))})
 }
 
 func (w *responsesWire) fail(_ int, message string) {

@@ -21,7 +21,7 @@ type script struct {
 
 var (
 	marker       = regexp.MustCompile(`SCN=[a-z]|(?:CMD|SAY|REMEMBER)\{\{|\bRECALL\b`)
-	scenarioMark = regexp.MustCompile(`\bSCN=(text|long|tool|think|empty|hang|mid|abrupt|void|e\d{3})\b`)
+	scenarioMark = regexp.MustCompile(`\bSCN=(text|long|tool|think|empty|cut|refusal|halves|hang|mid|abrupt|void|e\d{3})\b`)
 	deltasMark   = regexp.MustCompile(`\bN=(\d+)`)
 	delayMark    = regexp.MustCompile(`\bDELAY=(\d+)`)
 	breakMark    = regexp.MustCompile(`\bBREAK=(reset|event)\b`)
@@ -43,8 +43,11 @@ func scriptFor(c conversation) script {
 	if m := lastMatch(scenarioMark, last); m != "" {
 		s.scenario = m
 	}
-	if s.scenario == "long" {
+	switch s.scenario {
+	case "long":
 		s.deltas, s.delay = 200, 50*time.Millisecond
+	case "refusal":
+		s.deltas = 0
 	}
 	if n, err := strconv.Atoi(lastMatch(deltasMark, last)); err == nil {
 		s.deltas, s.counted = n, true
