@@ -46,6 +46,9 @@ type Options struct {
 	Name string
 	// Budget is memory.max of the group that holds all runs, in bytes; 0 is none.
 	Budget int64
+	// Origin is what the daemon before this one in the same process has left, see
+	// Root.Leave; nil is nothing.
+	Origin *Origin
 	Logger *slog.Logger
 }
 

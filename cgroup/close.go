@@ -11,33 +11,21 @@ import (
 // closeBound is how long Close tries where ctx sets no deadline.
 const closeBound = 10 * time.Second
 
-// step is one change of the tree that can be taken back.
-type step struct {
-	name string
-	back func(context.Context) error
-}
-
-func (r *Root) later(s step) { r.undo = append(r.undo, s) }
-
-// takeBack undoes what setUp did, last first; a step that fails doesn't keep
-// the others from being tried.
-func (r *Root) takeBack(ctx context.Context) error {
-	var errs []error
-	for _, s := range slices.Backward(r.undo) {
-		bounded, cancel := context.WithTimeout(ctx, removeBound)
-		if err := s.back(bounded); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", s.name, err))
-		}
-		cancel()
-	}
-	r.undo = nil
-	return errors.Join(errs...)
-}
-
 // Close ends every run that is still there, moves the daemon back to the group
 // it came from and removes what Open made. It is bounded by ctx (10 s where ctx
 // sets nothing) and names what is left.
 func (r *Root) Close(ctx context.Context) error {
+	return r.shut(ctx, func(*Group) bool { return true })
+}
+
+// Abandon is Close for a start that comes to nothing: of the runs it ends only
+// those whose groups were made here. What an earlier daemon left, adopted or
+// not, stays as it was, with all it stands on.
+func (r *Root) Abandon(ctx context.Context) error {
+	return r.shut(ctx, func(g *Group) bool { return g.made })
+}
+
+func (r *Root) shut(ctx context.Context, ends func(*Group) bool) error {
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
@@ -51,15 +39,98 @@ func (r *Root) Close(ctx context.Context) error {
 	// The janitors go first, so that only one hand works on a group.
 	close(r.stop)
 	r.workers.Wait()
-	err := r.endAll(ctx, r.live())
+	var end []*Group
+	var errs []error
+	for _, g := range r.live() {
+		if ends(g) {
+			end = append(end, g)
+		} else {
+			errs = append(errs, g.dir.close())
+		}
+	}
+	errs = append(errs, r.endAll(ctx, end))
 	// Undoing gets its own bound: a group that can't be emptied must not keep
 	// the daemon in a group it can leave.
 	undo, cancelUndo := context.WithTimeout(context.WithoutCancel(ctx), closeBound)
 	defer cancelUndo()
-	if err = errors.Join(err, r.takeBack(undo)); err != nil {
+	if err := errors.Join(append(errs, r.takeBack(undo))...); err != nil {
 		return fmt.Errorf("close cgroup root %s: %w", r.path, err)
 	}
 	return nil
+}
+
+// takeBack undoes what setUp did, last first; a step that fails doesn't keep
+// the others from being tried. What groups that live on stand on stays.
+func (r *Root) takeBack(ctx context.Context) error {
+	var errs []error
+	try := func(name string, back func(context.Context) error) {
+		bounded, cancel := context.WithTimeout(ctx, removeBound)
+		defer cancel()
+		if err := back(bounded); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	lives := r.livesOn()
+	if r.runs != nil {
+		if lives && r.budgetBefore != "" {
+			try("restore budget", func(context.Context) error { return r.runs.write("memory.max", r.budgetBefore) })
+		} else if !lives {
+			try("remove runs", func(ctx context.Context) error { return removeTree(ctx, r.runs.path) })
+		}
+		errs = append(errs, r.runs.close())
+	}
+	o := r.origin
+	for _, s := range slices.Backward(o.Enabled) {
+		if !lives {
+			try("disable controllers", func(context.Context) error { return r.disableAt(s) })
+		}
+	}
+	stays := false
+	if o.Leaf {
+		stays = mustStay(o.Own)
+		if !stays {
+			try("move back", func(context.Context) error { return moveSelf(o.Own) })
+			try("remove leaf", func(ctx context.Context) error { return removeOne(ctx, r.path+"/"+daemonLeaf) })
+		}
+	}
+	if o.Made && !lives && !stays {
+		try("remove root", func(ctx context.Context) error { return removeOne(ctx, r.path) })
+	}
+	r.origin = Origin{}
+	return errors.Join(errs...)
+}
+
+// livesOn tells whether a run of an earlier daemon lives on after Abandon.
+// Where that can't be seen it does.
+func (r *Root) livesOn() bool {
+	left, err := children(r.path + "/" + runsDir)
+	if err != nil {
+		return !vanished(err)
+	}
+	return slices.ContainsFunc(left, func(id string) bool { return !r.isMade(id) })
+}
+
+// disableAt takes controllers back only when no group beside ours could have
+// come to rely on them.
+func (r *Root) disableAt(s switched) error {
+	groups, err := children(s.Path)
+	if err != nil || slices.ContainsFunc(groups, func(n string) bool { return !r.owns(s.Path + "/" + n) }) {
+		return err
+	}
+	return disable(s.Path, s.Controllers)
+}
+
+func (r *Root) owns(path string) bool {
+	return path == r.path || path == r.path+"/"+daemonLeaf || path == r.path+"/"+runsDir
+}
+
+// mustStay tells whether the group the daemon came from can't hold it any more:
+// its controllers are on, for a run that lives on, or for another's group
+// (systemd 252 keeps .control below a unit that was reloaded). What is ours then
+// goes with the group itself.
+func mustStay(path string) bool {
+	on, err := enabled(path)
+	return err == nil && len(on) > 0 && !isReal(path)
 }
 
 // endAll kills groups together, then waits for and removes each.

@@ -13,6 +13,7 @@ type Group struct {
 	root     *Root
 	dir      *dir
 	settings settings
+	made     bool     // here, not by an earlier daemon
 	seen     observed // what the watch saw
 	// budgetOOMs is Root.budgetOOMs of when the group was made.
 	budgetOOMs *uint64

@@ -1,9 +1,54 @@
 package cgroup
 
 import (
-	"context"
 	"path/filepath"
 )
+
+// Origin is what making a root has changed: what Close takes back. A daemon
+// that makes way for a successor in the same process passes it on (Root.Leave,
+// Options.Origin), for nothing in the tree tells it.
+type Origin struct {
+	Root string `json:"root"`
+	Made bool   `json:"made,omitempty"` // its directory
+	Own  string `json:"own"`            // where the daemon was before
+	Leaf bool   `json:"leaf,omitempty"` // the daemon has moved into a leaf made for it
+	// Enabled are controllers that were switched on, in this order.
+	Enabled []switched `json:"enabled,omitempty"`
+}
+
+// switched are controllers that the groups below a path got.
+type switched struct {
+	Path        string   `json:"path"`
+	Controllers []string `json:"controllers"`
+}
+
+// originOf is where a root begins: what the daemon before this one in the same
+// process has left, or, where that didn't say, what can be told from the tree.
+func originOf(here place, s site, left *Origin) Origin {
+	switch {
+	case left != nil && left.Root == s.path && here.own == s.path+"/"+daemonLeaf:
+		return *left
+	case s.inherited:
+		return derived(s)
+	}
+	return Origin{Root: s.path, Own: here.own}
+}
+
+// derived is for a daemon of an earlier version, which left no Origin. A group
+// that held us had no controllers on for its children before; whether the real
+// root had can't be told.
+func derived(s site) Origin {
+	o := Origin{Root: s.path, Made: true, Own: s.parent, Leaf: true}
+	if isReal(s.parent) {
+		return o
+	}
+	for _, path := range []string{s.parent, s.path} {
+		if on, err := enabled(path); err == nil && len(on) > 0 {
+			o.Enabled = append(o.Enabled, switched{path, on})
+		}
+	}
+	return o
+}
 
 // lookInherited offers the root in whose leaf we live alone: we made it below
 // the group we came from, and left it (Root.Leave) for ourselves.
@@ -22,34 +67,4 @@ func lookInherited(here place, name string) (prospect, bool) {
 	}
 	s := site{path: root, parent: filepath.Dir(root), inherited: true}
 	return prospect{plan: "groups in " + root + ", which we have made before", has: has, take: at(here, s)}, true
-}
-
-// laterAsInherited takes back what was done when the root was made: out of it,
-// into the group above, where that may hold us.
-func (r *Root) laterAsInherited(s site) {
-	leaf, stays := r.path+"/"+daemonLeaf, false
-	remove := func(path string) func(context.Context) error {
-		return func(ctx context.Context) error {
-			if stays {
-				return nil
-			}
-			return removeOne(ctx, path)
-		}
-	}
-	r.later(step{"remove root", remove(r.path)})
-	r.later(step{"remove leaf", remove(leaf)})
-	r.later(step{"move back", func(context.Context) error {
-		on, err := enabled(s.parent)
-		if stays = err == nil && len(on) > 0 && !isReal(s.parent); stays {
-			return nil
-		}
-		return moveSelf(s.parent)
-	}})
-	if isReal(s.parent) {
-		return
-	}
-	// A group that held us had none on for its children before.
-	if on, err := enabled(s.parent); err == nil {
-		r.later(r.disableAt(s.parent, on))
-	}
 }

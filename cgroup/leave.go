@@ -3,12 +3,13 @@ package cgroup
 import "errors"
 
 // Leave closes the root and touches nothing: every group, its processes and the
-// daemon itself stay where they are, for the Open that follows.
-func (r *Root) Leave() error {
+// daemon itself stay where they are, for the Open that follows, which is to be
+// given the Origin.
+func (r *Root) Leave() (Origin, error) {
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
-		return nil
+		return Origin{}, nil
 	}
 	r.closed = true
 	r.mu.Unlock()
@@ -18,6 +19,5 @@ func (r *Root) Leave() error {
 	for _, g := range r.live() {
 		errs = append(errs, g.dir.close())
 	}
-	r.undo = nil
-	return errors.Join(append(errs, r.runs.close())...)
+	return r.origin, errors.Join(append(errs, r.runs.close())...)
 }

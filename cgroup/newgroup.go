@@ -70,7 +70,9 @@ func (r *Root) makeGroup(id string, s settings) (*Group, error) {
 	if err := s.apply(d, r.enforced); err != nil {
 		return nil, errors.Join(err, d.close(), rmdir(path))
 	}
-	return r.newGroup(id, d, s), nil
+	g := r.newGroup(id, d, s)
+	g.made = true
+	return g, nil
 }
 
 func (r *Root) newGroup(id string, d *dir, s settings) *Group {

@@ -209,6 +209,53 @@ func TestUnitRoot(t *testing.T) {
 	}
 }
 
+// A daemon that was handed its root takes back what the one before it did: in
+// its own subtree, and where a service manager gave the group.
+func TestHandedOverRootLeavesTheTreeAsItWas(t *testing.T) {
+	if have, err := controllers(writablePlace(t).own); err == nil && len(missing(needed, have)) == 0 {
+		if err := enableForTest(t); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, how := range []string{"again", "again, told nothing"} {
+		t.Run(how, func(t *testing.T) {
+			base := handMade(t)
+			v, o, stdin := daemonIn(t, base.fd(), uniqueName(), how)
+			if o.Err != "" || o.Self != o.Path+"/daemon" {
+				t.Fatalf("%+v", o)
+			}
+			stdin.Close()
+			if err := v.Wait(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+			left, err := children(base.path)
+			if err != nil || len(left) > 0 {
+				t.Errorf("left: %v, %v", left, err)
+			}
+			if on, err := enabled(base.path); err != nil || len(on) > 0 {
+				t.Errorf("controllers that are still on: %v, %v", on, err)
+			}
+		})
+	}
+	t.Run("unit", func(t *testing.T) {
+		unit := handMade(t)
+		if err := unix.Setxattr(unit.path, "user.delegate", []byte("1"), 0); err != nil {
+			lacks(t, "extended attributes on cgroup2: "+err.Error())
+		}
+		v, o, stdin := daemonIn(t, unit.fd(), "ignored", "again")
+		if o.Err != "" || o.Self != unit.path+"/daemon" {
+			t.Fatalf("%+v", o)
+		}
+		stdin.Close()
+		if err := v.Wait(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		if left, err := children(unit.path); err != nil || len(left) > 0 {
+			t.Errorf("left: %v, %v", left, err)
+		}
+	})
+}
+
 // A second daemon with the same name is refused with the first one's pid, and
 // the first loses nothing.
 func TestSecondDaemonIsRefused(t *testing.T) {
@@ -228,8 +275,8 @@ func TestSecondDaemonIsRefused(t *testing.T) {
 		t.Errorf("error %v, want ErrBusy with pid %d", err, first.Process.Pid)
 	}
 	r := &Root{path: one.Path}
-	if err := r.makeRoot(site{path: one.Path, parent: base.path}); !errors.Is(err, ErrBusy) || len(r.undo) > 0 {
-		t.Errorf("second daemon: error %v with %d steps to take back, want ErrBusy with none", err, len(r.undo))
+	if err := r.makeRoot(site{path: one.Path, parent: base.path}); !errors.Is(err, ErrBusy) || r.origin.Made {
+		t.Errorf("second daemon: error %v and %+v to take back, want ErrBusy and nothing", err, r.origin)
 	}
 	if _, err := os.Stat(one.Path + "/runs"); err != nil {
 		t.Errorf("the first daemon lost its runs: %v", err)

@@ -23,8 +23,10 @@ type Root struct {
 	countsIO bool // the groups below have the io controller
 	log      *slog.Logger
 	runs     *dir
-	undo     []step // what Close takes back, last first
-	watch    *watch // nil where the kernel holds every limit
+	origin   Origin // what Close takes back
+	// budgetBefore is memory.max of runs as Open found it; "" where there is none.
+	budgetBefore string
+	watch        *watch // nil where the kernel holds every limit
 
 	stop    chan struct{} // closed by Close: ends the janitors
 	workers sync.WaitGroup
@@ -112,6 +114,14 @@ func (r *Root) live() []*Group {
 		}
 	}
 	return all
+}
+
+// isMade tells whether a group that is there was made here.
+func (r *Root) isMade(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	g := r.groups[id]
+	return g != nil && g.made
 }
 
 func (r *Root) forget(g *Group) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,15 +14,16 @@ import (
 // runsDir is the group that holds all runs and carries the budget.
 const runsDir = "runs"
 
-// setUp makes a site into a root, or takes back all it did.
+// setUp makes a site into a root, or takes back all it did. origin is what the
+// daemon before this one has left to it, nil is nothing.
 func setUp(ctx context.Context, here place, s site, source string, o Options) (_ *Root, err error) {
 	r := &Root{
-		path: s.path, source: source, mode: o.Mode, budget: o.Budget, log: o.Logger,
+		path: s.path, source: source, mode: o.Mode, budget: o.Budget, log: o.Logger, origin: originOf(here, s, o.Origin),
 		stop: make(chan struct{}), groups: map[string]*Group{}, leaked: map[*Group]struct{}{},
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, r.takeBack(context.WithoutCancel(ctx)))
+			err = errors.Join(err, r.Abandon(context.WithoutCancel(ctx)))
 		}
 	}()
 	if err := r.makeRoot(s); err != nil {
@@ -52,9 +54,7 @@ func setUp(ctx context.Context, here place, s site, source string, o Options) (_
 
 // makeRoot makes the subtree; one that is there was left by a daemon before us.
 func (r *Root) makeRoot(s site) error {
-	if s.inherited {
-		r.laterAsInherited(s)
-	} else if s.parent != "" {
+	if s.parent != "" && !r.origin.Made {
 		err := unix.Mkdir(r.path, 0o755)
 		if errors.Is(err, unix.EEXIST) {
 			// Refuse a live one before there is anything to take back.
@@ -65,7 +65,7 @@ func (r *Root) makeRoot(s site) error {
 		if err != nil {
 			return err
 		}
-		r.later(step{"remove root", func(ctx context.Context) error { return removeOne(ctx, r.path) }})
+		r.origin.Made = true
 	}
 	if err := unix.Access(r.path+"/cgroup.procs", unix.W_OK); err != nil {
 		return fmt.Errorf("%w: the group isn't ours: set User= and Delegate=yes in the same unit", wrapPath("access", r.path+"/cgroup.procs", err))
@@ -78,7 +78,7 @@ func (r *Root) makeRoot(s site) error {
 	return checkKill(d)
 }
 
-// settle moves the daemon into its leaf unless it was started there.
+// settle moves the daemon into its leaf unless it is there.
 func (r *Root) settle(here place) error {
 	leaf := r.path + "/" + daemonLeaf
 	if here.own == leaf {
@@ -87,55 +87,17 @@ func (r *Root) settle(here place) error {
 	if err := freshLeaf(leaf); err != nil {
 		return err
 	}
-	stays := false
-	r.later(step{"remove leaf", func(ctx context.Context) error {
-		if stays {
-			return nil
-		}
-		return removeOne(ctx, leaf)
-	}})
-	if err := moveSelf(leaf); err != nil {
-		return err
-	}
-	r.later(step{"move back", func(context.Context) error {
-		// systemd 252 keeps a group of its own below a unit that was reloaded
-		// (.control), so the controllers stay on and nobody may live beside it.
-		// It removes the whole unit when we are gone.
-		on, err := enabled(here.own)
-		if stays = err == nil && len(on) > 0 && here.own == r.path; stays {
-			return nil
-		}
-		return moveSelf(here.own)
-	}})
-	return nil
+	r.origin.Leaf = true
+	return moveSelf(leaf)
 }
 
-// enableAt switches controllers on below path. They are taken back only when no
-// group beside ours could have come to rely on them.
+// enableAt switches controllers on below path.
 func (r *Root) enableAt(path string) error {
 	done, err := enable(path)
-	if err != nil {
-		return err
+	if err == nil && len(done) > 0 {
+		r.origin.Enabled = append(r.origin.Enabled, switched{path, done})
 	}
-	if len(done) == 0 {
-		return nil
-	}
-	r.later(r.disableAt(path, done))
-	return nil
-}
-
-func (r *Root) disableAt(path string, names []string) step {
-	return step{"disable controllers", func(context.Context) error {
-		groups, err := children(path)
-		if err != nil || slices.ContainsFunc(groups, func(n string) bool { return !r.owns(path + "/" + n) }) {
-			return err
-		}
-		return disable(path, names)
-	}}
-}
-
-func (r *Root) owns(path string) bool {
-	return path == r.path || path == r.path+"/"+daemonLeaf || path == r.path+"/"+runsDir
+	return err
 }
 
 // makeRuns makes the group of all runs with the budget as its own limit. No
@@ -150,9 +112,6 @@ func (r *Root) makeRuns() error {
 		return err
 	}
 	r.runs = d
-	r.later(step{"remove runs", func(ctx context.Context) error {
-		return errors.Join(removeTree(ctx, path), d.close())
-	}})
 	have, err := controllers(path)
 	if err != nil {
 		return err
@@ -162,6 +121,11 @@ func (r *Root) makeRuns() error {
 		if r.budget > 0 {
 			budget = memory("memory.max", r.budget)
 		}
+		before, err := d.read(budget.file)
+		if err != nil {
+			return err
+		}
+		r.budgetBefore = strings.TrimSpace(string(before))
 		if err := errors.Join(d.setSwap(0), d.set(budget)); err != nil {
 			return err
 		}

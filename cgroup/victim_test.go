@@ -84,6 +84,9 @@ func playDaemon(args []string) int {
 	ctx := context.Background()
 	var o opened
 	r, err := Open(ctx, Options{Mode: Available, Name: args[0]})
+	if err == nil && len(args) > 1 && strings.HasPrefix(args[1], "again") {
+		r, err = openAgain(ctx, r, args)
+	}
 	if err != nil {
 		o.Err = err.Error()
 	} else {
@@ -116,6 +119,20 @@ func playDaemon(args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// openAgain is what a daemon's successor in the same process does, told what was
+// done before it or not.
+func openAgain(ctx context.Context, r *Root, args []string) (*Root, error) {
+	o := Options{Mode: Available, Name: args[0]}
+	left, err := r.Leave()
+	if err != nil {
+		return nil, err
+	}
+	if args[1] == "again" {
+		o.Origin = &left
+	}
+	return Open(ctx, o)
 }
 
 func ready() { fmt.Println("ready") }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"penstock/spawn"
 )
@@ -13,6 +14,22 @@ import (
 // the others, and stops the manager's own work. The state directory stays
 // locked by the file returned, which Inherit takes. Call it instead of Close.
 func (m *Manager) Leave(ctx context.Context) (lock *os.File, left int, err error) {
+	left, err = m.leave(ctx)
+	return m.state.lock, left, err
+}
+
+// abandon is for an Open that fails: what it has adopted lives on.
+func (m *Manager) abandon(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, abandonMax)
+	defer cancel()
+	_, err := m.leave(bounded)
+	return errors.Join(err, m.state.close())
+}
+
+// abandonMax bounds how long an Open that fails waits for runs that are just ending.
+const abandonMax = 10 * time.Second
+
+func (m *Manager) leave(ctx context.Context) (left int, err error) {
 	m.refuse()
 	runs := m.all()
 	for _, r := range runs {
@@ -22,8 +39,7 @@ func (m *Manager) Leave(ctx context.Context) (lock *os.File, left int, err error
 		}
 		r.End(spawn.ShuttingDown)
 	}
-	err = errors.Join(awaitDone(ctx, runs), m.rest())
-	return m.state.lock, left, err
+	return left, errors.Join(awaitDone(ctx, runs), m.rest())
 }
 
 // leave is false for a run that is this daemon's to see to its end.

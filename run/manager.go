@@ -53,7 +53,8 @@ type Manager struct {
 
 // Open takes the state directory for this daemon alone and settles what an
 // earlier one has left there. The Spawner stays the caller's: it is to be
-// closed after the Manager. When it fails, a Lock it was given is closed too.
+// closed after the Manager, or, when Open fails, to be abandoned: what an earlier
+// daemon left lives on then. A Lock it was given is closed then, too.
 func Open(ctx context.Context, o Options) (*Manager, error) {
 	o = o.complete()
 	st, err := o.hold()
@@ -76,7 +77,7 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 	}
 	m.sample(time.Now())
 	if err := m.recover(ctx); err != nil {
-		return nil, errors.Join(err, m.Close(context.WithoutCancel(ctx)))
+		return nil, errors.Join(err, m.abandon(context.WithoutCancel(ctx)))
 	}
 	m.o.Spawner.EndUnclaimed()
 	m.publish()

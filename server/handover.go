@@ -49,6 +49,7 @@ func Check(c config.Config, g Ground) error {
 type Left struct {
 	Listeners []*os.File
 	Lock      *os.File
+	Origin    spawn.Origin
 	Runs      int
 }
 
@@ -112,11 +113,12 @@ func (d *daemon) handOver(ctx context.Context, srv *http.Server, listeners []net
 	d.stopBackground()
 	d.background.Wait()
 	d.endBase(errDaemonEnds)
-	if err := d.spawner.Leave(); err != nil {
+	origin, err := d.spawner.Leave()
+	if err != nil {
 		d.log.Warn("not all is left in order", "err", err)
 	}
 	d.log.Info("handing over", "runs", runs, "uptime", time.Since(d.begun).Round(time.Second).String())
-	return &Left{Listeners: sockets, Lock: lock, Runs: runs}
+	return &Left{Listeners: sockets, Lock: lock, Origin: origin, Runs: runs}
 }
 
 func (d *daemon) ground(listeners []net.Listener) Ground {

@@ -12,7 +12,7 @@ import (
 )
 
 // openRuns opens the groups and the runs in them, those of an earlier daemon
-// included.
+// included. When it fails, these live on as they were.
 func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	c := d.config
 	// Before the groups: what another daemon runs in them would be swept.
@@ -26,7 +26,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	}
 	d.spawner, err = spawn.Open(ctx, spawn.Options{
 		Cgroup: spawn.GroupOptions{
-			Mode: spawn.Mode(c.Isolation.Mode), Name: c.GroupName(), Budget: c.Budget.Memory, Logger: o.Logger,
+			Mode: spawn.Mode(c.Isolation.Mode), Name: c.GroupName(), Budget: c.Budget.Memory, Origin: o.Origin, Logger: o.Logger,
 		},
 		SelfTest: c.Isolation.SelfTest,
 		Keep:     keep,
@@ -39,7 +39,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 		return errors.Join(err, lock.Close())
 	}
 	if err := capsHold(c, d.spawner.Enforced()); err != nil {
-		return errors.Join(err, d.spawner.Close(context.WithoutCancel(ctx)), lock.Close())
+		return errors.Join(err, d.spawner.Abandon(context.WithoutCancel(ctx)), lock.Close())
 	}
 	d.runs, err = run.Open(ctx, run.Options{
 		StateDir: c.StateDir, Lock: lock, Spawner: d.spawner, Logger: o.Logger, Observer: d.metrics,
@@ -47,7 +47,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 		LineMax: d.agents.lineMax(), Backends: d.agents.adapter, Adopted: d.adopted,
 	})
 	if err != nil {
-		return errors.Join(err, d.spawner.Close(context.WithoutCancel(ctx)))
+		return errors.Join(err, d.spawner.Abandon(context.WithoutCancel(ctx)))
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"penstock/config"
+	"penstock/spawn"
 )
 
 // Options of Run beside the configuration.
@@ -25,7 +26,8 @@ type Options struct {
 	Listeners []net.Listener // from systemd, or of a predecessor; they win over Config.Listen
 	// Unlink removes the paths of Listeners at the end, as of those that Run opens.
 	Unlink bool
-	Lock   *os.File // of the state directory, from Left; nil is to be taken
+	Lock   *os.File      // of the state directory, from Left; nil is to be taken
+	Origin *spawn.Origin // of the groups, from Left; nil where nothing was left
 	// Handover, where not nil, makes Run return *Left when it is asked for.
 	Handover *Handover
 	// Tokens brings new tokens while Run serves; nil is never. Requests that

@@ -66,7 +66,7 @@ func (s *Spawner) Adopt(c Command, leader int, started time.Time) (*Process, err
 		return nil, fmt.Errorf("adopt %s: %w", c.ID, err)
 	}
 	p := newProcess(c, g.Group, first, started, s.log)
-	p.outcome.Started, p.outcome.Spawn = started, 0
+	p.outcome.Started, p.outcome.Spawn, p.adopted = started, 0, true
 	s.adopt(p)
 	return p, nil
 }

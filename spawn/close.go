@@ -12,7 +12,9 @@ import (
 // Close refuses further starts, ends every live tree (grace included while ctx
 // lasts, at once afterwards), stops the launcher and leaves the cgroup tree as
 // it was found. An error names what could not be ended. Later calls do nothing.
-func (s *Spawner) Close(ctx context.Context) error {
+func (s *Spawner) Close(ctx context.Context) error { return s.shut(ctx, s.root.Close, s.account) }
+
+func (s *Spawner) shut(ctx context.Context, closeRoot func(context.Context) error, account func(ended int) error) error {
 	first, err := s.refuse()
 	if !first {
 		return nil
@@ -25,8 +27,8 @@ func (s *Spawner) Close(ctx context.Context) error {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownMax)
 	defer cancel()
-	errs = append(errs, s.root.Close(last))
-	errs = append(errs, s.account(ended))
+	errs = append(errs, closeRoot(last))
+	errs = append(errs, account(ended))
 	close(s.closed)
 	if !quiet(&s.watches, teardownMax) {
 		errs = append(errs, errors.New("close spawner: a teardown is still under way"))

@@ -44,7 +44,7 @@ func TestTreesThatWereLeftAreAdoptedAsChildren(t *testing.T) {
 		p.End(Cancelled)
 		p.Finish(false)
 	}
-	if err := before.Leave(); err != nil {
+	if _, err := before.Leave(); err != nil {
 		t.Fatal(err)
 	}
 	touch(t, dir+"/between")
@@ -113,7 +113,7 @@ func TestTreesThatWereLeftAndNobodyClaimsAreReaped(t *testing.T) {
 	if !p.Leave() {
 		t.Fatal("not left")
 	}
-	if err := before.Leave(); err != nil {
+	if _, err := before.Leave(); err != nil {
 		t.Fatal(err)
 	}
 	after, err := Open(t.Context(), Options{

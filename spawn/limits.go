@@ -13,6 +13,7 @@ type (
 	GroupOptions = cgroup.Options
 	Receipt      = cgroup.Receipt
 	Enforced     = cgroup.Enforced
+	Origin       = cgroup.Origin
 )
 
 // Resources is the OCI form of l, as carried in a Command.

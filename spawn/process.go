@@ -33,6 +33,8 @@ type Process struct {
 	cmd    Command
 	log    *slog.Logger
 	bound  time.Duration // of each wait of the teardown
+	// adopted is a tree that an earlier daemon has started.
+	adopted bool
 
 	asked  chan struct{} // the daemon wants it to end
 	hurry  chan struct{} // ... and won't wait for it to exit by itself

@@ -42,8 +42,8 @@ type Spawner struct {
 
 // Open takes the cgroup root, clears what an earlier daemon left below it,
 // prepares the launcher thread and, where asked, proves the whole path with a
-// real child. Every failure is a refusal and leaves nothing behind; in strict
-// mode so is a launcher whose children could write to cgroups.
+// real child. Every failure is a refusal and leaves nothing of its own behind;
+// in strict mode so is a launcher whose children could write to cgroups.
 func Open(ctx context.Context, o Options) (*Spawner, error) {
 	log := o.Logger
 	if log == nil {
@@ -59,7 +59,7 @@ func Open(ctx context.Context, o Options) (*Spawner, error) {
 		closed:     make(chan struct{}), live: map[*Process]struct{}{}, kept: map[string]keptGroup{},
 	}
 	if err := s.prepare(ctx, o); err != nil {
-		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+		return nil, errors.Join(err, s.Abandon(context.WithoutCancel(ctx)))
 	}
 	return s, nil
 }

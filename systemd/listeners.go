@@ -19,12 +19,17 @@ const (
 	StateLock = "penstock-lock"   // of the state directory; no socket
 )
 
+// wordVariable has what a daemon tells the next beside its descriptors. It begins
+// like those of sd_listen_fds(3), so that it is taken out with them.
+const wordVariable = "LISTEN_PENSTOCK_WORD"
+
 // Given is what a daemon was started with: sockets in the order of the socket
 // unit, from systemd or from the daemon before it.
 type Given struct {
 	Listeners []net.Listener
 	Names     []string // of the listeners
 	Lock      *os.File // nil but after a handover
+	Word      string   // what the daemon before this one says; "" is nothing
 }
 
 // Own tells that the daemon before this one has opened the sockets.
@@ -40,12 +45,17 @@ func IsHeir() bool {
 // Take takes the descriptors of sd_listen_fds(3); none is no error. It may be
 // called once: it takes LISTEN_FDS out of the environment.
 func Take() (Given, error) {
+	heir := IsHeir()
 	files := activation.Files(true)
 	var names []string
 	for _, f := range files {
 		names = append(names, f.Name())
 	}
-	return GivenOf(files, names)
+	g, err := GivenOf(files, names)
+	if heir {
+		g.Word = os.Getenv(wordVariable)
+	}
+	return g, errors.Join(err, os.Unsetenv(wordVariable))
 }
 
 // GivenOf makes listeners of files that have those names, and closes the files.
@@ -76,8 +86,8 @@ func GivenOf(files []*os.File, names []string) (g Given, err error) {
 }
 
 // Environ is env with what makes Take of this very process, after execve(2),
-// find files of those names from descriptor 3 on.
-func Environ(env, names []string) []string {
+// find files of those names from descriptor 3 on, and word.
+func Environ(env, names []string, word string) []string {
 	out := slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "LISTEN_") })
-	return append(out, "LISTEN_PID="+strconv.Itoa(os.Getpid()), "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
+	return append(out, "LISTEN_PID="+strconv.Itoa(os.Getpid()), "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"), wordVariable+"="+word)
 }

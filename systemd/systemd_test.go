@@ -101,8 +101,8 @@ func TestListeners(t *testing.T) {
 }
 
 func TestGivenIsHandedOn(t *testing.T) {
-	env := Environ([]string{"A=b", "LISTEN_FDS=7", "LISTEN_PIDFDID=1"}, []string{OwnSocket, StateLock})
-	want := []string{"A=b", "LISTEN_PID=" + strconv.Itoa(os.Getpid()), "LISTEN_FDS=2", "LISTEN_FDNAMES=" + OwnSocket + ":" + StateLock}
+	env := Environ([]string{"A=b", "LISTEN_FDS=7", "LISTEN_PIDFDID=1"}, []string{OwnSocket, StateLock}, "a word")
+	want := []string{"A=b", "LISTEN_PID=" + strconv.Itoa(os.Getpid()), "LISTEN_FDS=2", "LISTEN_FDNAMES=" + OwnSocket + ":" + StateLock, "LISTEN_PENSTOCK_WORD=a word"}
 	if !slices.Equal(env, want) {
 		t.Errorf("%q, want %q", env, want)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"penstock/config"
 	"penstock/server"
+	"penstock/spawn"
 	"penstock/systemd"
 )
 
@@ -64,6 +65,7 @@ type service struct {
 	build    build
 	banner   bool
 	given    systemd.Given
+	origin   *spawn.Origin
 	retaken  bool // given is what a successor didn't get
 	stopping bool // a stop was asked for in between
 }
@@ -75,6 +77,8 @@ func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bo
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
+	origin, err := originIn(given.Word)
+	report(log, err)
 	// Go's vfork keeps its processor until the child's exec: with a single one
 	// a child that is slow to be born stops the whole daemon.
 	if runtime.GOMAXPROCS(0) < 2 {
@@ -88,7 +92,7 @@ func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bo
 		return fmt.Errorf("serve: %w", err)
 	}
 	d := &service{
-		app: a, config: c, log: log, watchdog: watchdog, build: readBuild(), banner: banner, given: given,
+		app: a, config: c, log: log, watchdog: watchdog, build: readBuild(), banner: banner, given: given, origin: origin,
 		reloads: &reloader{settings: s, running: c, log: log, level: &level, tokens: make(chan []config.Token, 1)},
 	}
 	heir, err := newSuccessor(d)
@@ -138,7 +142,7 @@ func (d *service) run(ctx context.Context, heir *successor) (*signals, error) {
 	}
 	err := server.Run(serving, d.config, server.Options{
 		Logger: log, Version: d.build.Version, Commit: d.build.Commit, Force: sig.force, Tokens: d.reloads.tokens,
-		Listeners: d.given.Listeners, Unlink: d.given.Own(), Lock: d.given.Lock,
+		Listeners: d.given.Listeners, Unlink: d.given.Own(), Lock: d.given.Lock, Origin: d.origin,
 		Beat: func(b server.Beat) { report(log, d.watchdog.Beat(!b.Wedged, b.Summary)) },
 		Handover: &server.Handover{Asked: sig.handover, Check: func(ctx context.Context, g server.Ground) error {
 			if err := heir.check(ctx, g); err != nil {

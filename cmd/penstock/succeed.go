@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -35,10 +36,7 @@ func (d *service) succeed(heir *successor, sig *signals, left *server.Left) erro
 		// Go leaves these ignored until somebody wants them. A SIGTERM from now on
 		// until then ends the process, and its runs are as after a crash.
 		signal.Ignore(unix.SIGHUP, unix.SIGINT)
-		err = spawn.Successor{
-			Path: heir.path, Argv: os.Args, Env: systemd.Environ(os.Environ(), names), Files: files,
-			Hold: []syscall.Signal{unix.SIGUSR2},
-		}.Exec()
+		err = execute(heir.path, files, names, left.Origin)
 	}
 	d.log.Error("the successor was not executed: serving on without it", "err", err)
 	d.note(handoverNote{Outcome: handoverFailed, Message: err.Error()})
@@ -46,9 +44,34 @@ func (d *service) succeed(heir *successor, sig *signals, left *server.Left) erro
 	if err != nil {
 		return fmt.Errorf("take up again what was to be handed over: %w", err)
 	}
-	d.given, d.retaken = given, true
+	d.given, d.origin, d.retaken = given, &left.Origin, true
 	d.config.Tokens, d.config.Log = d.reloads.running.Tokens, d.reloads.running.Log
 	return nil
+}
+
+// execute returns only when it failed.
+func execute(path string, files []*os.File, names []string, origin spawn.Origin) error {
+	word, err := json.Marshal(origin)
+	if err != nil {
+		return err
+	}
+	return spawn.Successor{
+		Path: path, Argv: os.Args, Env: systemd.Environ(os.Environ(), names, string(word)), Files: files,
+		Hold: []syscall.Signal{unix.SIGUSR2},
+	}.Exec()
+}
+
+// originIn reads what execute has told; nil where a daemon of an earlier version
+// told nothing.
+func originIn(word string) (*spawn.Origin, error) {
+	if word == "" {
+		return nil, nil
+	}
+	o := new(spawn.Origin)
+	if err := json.Unmarshal([]byte(word), o); err != nil {
+		return nil, fmt.Errorf("what the daemon before this one says of its groups: %q: %w", word, err)
+	}
+	return o, nil
 }
 
 // received is told when a daemon that was handed everything serves it.

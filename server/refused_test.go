@@ -1,0 +1,167 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/config"
+	"penstock/run"
+	"penstock/spawn"
+)
+
+// leftBy is a daemon that has made way with durable runs still live, of
+// the script given each; their leaders are beside it.
+func leftBy(t *testing.T, c config.Config, script string, ids ...string) (*Left, spawn.Enforced, map[string]int) {
+	t.Helper()
+	d, err := open(t.Context(), c, Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		if strings.Contains(err.Error(), "no cgroup v2 tree") {
+			t.Skipf("this machine has no cgroup v2 tree to make groups in: %v", err)
+		}
+		t.Fatal(err)
+	}
+	leaders := map[string]int{}
+	for _, id := range ids {
+		asked, leave := context.WithCancel(t.Context())
+		answered := make(chan struct{})
+		pidFile := filepath.Join(t.TempDir(), "pid")
+		go func() {
+			defer close(answered)
+			r := httptest.NewRequest("POST", "/v1/chat/completions", strings.NewReader(chatBody("sh", "echo $$ >"+pidFile+"; "+script, false, ""))).WithContext(asked)
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("X-Run-Id", id)
+			_ = d.chat(newReply(httptest.NewRecorder()), withExchange(r, &exchange{client: anonymous}))
+		}()
+		eventually(t, id+" is born", func() bool {
+			text, err := os.ReadFile(pidFile)
+			leaders[id], _ = strconv.Atoi(strings.TrimSpace(string(text)))
+			return err == nil && leaders[id] > 0
+		})
+		leave()
+		<-answered
+	}
+	left := d.handOver(t.Context(), d.httpServer(), nil, &Handover{Check: func(context.Context, Ground) error { return nil }})
+	if left == nil || left.Runs != len(ids) {
+		t.Fatalf("left %+v", left)
+	}
+	return left, d.spawner.Enforced(), leaders
+}
+
+func lives(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(text), ") Z ")
+}
+
+// tripwire calls cut when a message is logged.
+type tripwire struct {
+	slog.Handler
+	message string
+	cut     func()
+}
+
+func (h tripwire) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == h.message {
+		h.cut()
+	}
+	return nil
+}
+
+func (tripwire) Enabled(context.Context, slog.Level) bool { return true }
+
+// A start that comes to nothing, whatever for, ends no run that it didn't start.
+func TestRefusedStartLeavesRuns(t *testing.T) {
+	c := testConfig(t)
+	left, held, leaders := leftBy(t, c, "exec sleep 600", "one", "two")
+	lock, origin := left.Lock, &left.Origin
+	defer func() {
+		if t.Failed() { // nothing of it may stay
+			for _, pid := range leaders {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+		}
+	}()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	cpu := held.CPU != ""
+	for _, row := range []struct {
+		name, stopAt, why string
+		change            func(*config.Config)
+		never             bool // this host can hold it
+	}{
+		{name: "a stop when the groups are known", stopAt: "cgroup root"},
+		{name: "a self-test that fails", stopAt: "cgroup root", why: "self-test", change: func(c *config.Config) { c.Isolation.SelfTest = true }},
+		{name: "a stop among the adoptions", stopAt: "run adopted"},
+		{name: "a limit that can't be held", why: "cpu_max", never: cpu, change: func(c *config.Config) {
+			b := c.Backends["sh"]
+			b.Limits.CPUMax = 1
+			c.Backends["sh"] = b
+		}},
+		{name: "strict isolation", why: "strict", never: held.Memory == kernelHolds, change: func(c *config.Config) { c.Isolation.Mode = "strict" }},
+		{name: "no such user", why: "nobody-of-this-name", change: func(c *config.Config) {
+			b := c.Backends["sh"]
+			b.User = "nobody-of-this-name"
+			c.Backends["sh"] = b
+		}},
+		{name: "no such kind", why: "kind", change: func(c *config.Config) { c.Backends["x"] = config.Backend{Name: "x", Kind: "no-such"} }},
+		{name: "a port that is taken", why: "listen", change: func(c *config.Config) { c.Listen = []string{taken.Addr().String()} }},
+		{name: "no tokens", why: "tokens", change: func(c *config.Config) { c.Listen = []string{"0.0.0.0:0"} }},
+	} {
+		if row.never {
+			t.Logf("%s: this host holds it", row.name)
+			continue
+		}
+		t.Run(row.name, func(t *testing.T) {
+			c := c
+			c.Backends = maps.Clone(c.Backends)
+			if row.change != nil {
+				row.change(&c)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			err := Run(ctx, c, Options{Logger: slog.New(tripwire{Handler: slog.DiscardHandler, message: row.stopAt, cut: stop}), Lock: lock, Origin: origin, Ready: func([]net.Addr) {
+				t.Error("it serves")
+				stop()
+			}})
+			lock = nil // closed by now
+			if err == nil || !strings.Contains(err.Error(), row.why) {
+				t.Errorf("error %v, want one with %q", err, row.why)
+			}
+			for id, pid := range leaders {
+				if !lives(pid) {
+					t.Errorf("%s was ended", id)
+				}
+			}
+		})
+	}
+	d, err := open(t.Context(), c, Options{Logger: slog.New(slog.DiscardHandler), Origin: origin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, pid := range leaders {
+		if r, ok := d.runs.Get(id); !ok || r.Record().State != run.Running || !lives(pid) {
+			t.Errorf("%s is not adopted", id)
+		}
+	}
+	if err := d.close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for id, pid := range leaders {
+		if lives(pid) {
+			t.Errorf("%s lives on", id)
+		}
+	}
+}
