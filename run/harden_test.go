@@ -255,15 +255,32 @@ func TestRememberedCwdIsChecked(t *testing.T) {
 	refused := errors.New("outside of workspace_roots")
 	var asked string
 	_, err := m.Start(t.Context(), script("echo 'd stop'", inSession("s", func(s *Spec) {
-		s.CheckCwd = func(cwd string) error { asked = cwd; return refused }
+		s.OpenCwd = func(cwd string) (*os.File, error) { asked = cwd; return nil, refused }
 	})))
 	if !errors.Is(err, refused) || asked != cwd {
 		t.Errorf("asked %q, got %v", asked, err)
 	}
 	verdict(t, start(t, m, script("echo 's x'; echo 'd stop'", inSession("own"))), spawn.Completed)
 	verdict(t, start(t, m, script("echo 'd stop'", inSession("own", func(s *Spec) {
-		s.CheckCwd = func(string) error { return refused }
+		s.OpenCwd = func(string) (*os.File, error) { return nil, refused }
 	}))), spawn.Completed)
+}
+
+// A run of the daemon's own user can put a link in the place of its session's
+// directory; the next turn doesn't follow it.
+func TestOwnDirectoryIsNoLink(t *testing.T) {
+	m := open(t)
+	out := t.TempDir()
+	swap := script(`echo "s x"; cd ..; mv work was; ln -s "$OUT" work; echo "d stop"`, inSession("s", func(s *Spec) {
+		s.Env = append(s.Env, "OUT="+out)
+	}))
+	verdict(t, start(t, m, swap), spawn.Completed)
+	if _, err := m.Start(t.Context(), script("touch here; echo 'd stop'", inSession("s"))); !errors.Is(err, spawn.ErrMoved) {
+		t.Errorf("started: %v", err)
+	}
+	if left := names(t, out); len(left) != 0 {
+		t.Errorf("it worked where the link leads: %q", left)
+	}
 }
 
 func TestGivesLinksNotWhatTheyPointTo(t *testing.T) {

@@ -7,14 +7,76 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/spawn"
 )
 
 // place is where a run works: both are absolute; an empty home leaves HOME as
 // the environment has it.
 type place struct {
 	cwd, home string
-	made      string // the session's directory, when it was made for this run
+	held      *os.File // cwd, open from its check on; nil was not checked
+	made      string   // the session's directory, when it was made for this run
+}
+
+// OpenDir opens a directory to be held (O_PATH: not to be read). Its Name is
+// where it lies, with every link followed.
+func OpenDir(path string) (*os.File, error) {
+	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{Flags: holdFlags})
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	real, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), real), nil
+}
+
+const holdFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+
+// openBelow opens a directory of our own below another, through no link: a run
+// of the daemon's user may have put one in its place.
+func openBelow(dir, path string) (*os.File, error) {
+	name, err := filepath.Rel(dir, path)
+	if err != nil {
+		return nil, err
+	}
+	from, err := unix.Open(dir, holdFlags, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	fd, err := unix.Openat2(from, name, &unix.OpenHow{Flags: holdFlags, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS})
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.EXDEV) {
+		err = fmt.Errorf("%w: %w", spawn.ErrMoved, err)
+	}
+	if closeErr := unix.Close(from); err != nil || closeErr != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: errors.Join(err, closeErr)}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// open asks whether a run may work in a directory that is not our own.
+func (s Spec) open(cwd string) (*os.File, error) {
+	if s.OpenCwd == nil {
+		return nil, nil
+	}
+	f, err := s.OpenCwd(cwd)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: cwd %q: %w", s.ID, cwd, err)
+	}
+	return f, nil
+}
+
+// close lets go of what was held for the birth.
+func (p place) close() {
+	if p.held != nil {
+		p.held.Close()
+	}
 }
 
 // remove takes back what was made for a run that was never started.
@@ -33,9 +95,14 @@ func (d *directory) ownPlace(s Spec) (p place, err error) {
 	p.cwd = s.Cwd
 	if p.cwd == "" {
 		p.cwd = d.file(workName)
-		if err := d.mkdir(workName); err != nil {
-			return p, err
+		if err = d.mkdir(workName); err == nil {
+			p.held, err = openBelow(filepath.Dir(d.path), p.cwd)
 		}
+	} else {
+		p.held, err = s.open(p.cwd)
+	}
+	if err != nil {
+		return p, err
 	}
 	if s.Home == private {
 		p.home = d.file(homeName)
@@ -64,12 +131,15 @@ func (s *sessions) place(spec Spec, known Session) (p place, err error) {
 	if resumes && known.Home != "" {
 		p.home = known.Home
 	}
-	if resumes && spec.CheckCwd != nil && filepath.Dir(p.cwd) != base {
-		if err := spec.CheckCwd(p.cwd); err != nil {
-			return p, fmt.Errorf("session %q: cwd %q: %w", spec.Session, p.cwd, err)
+	own := filepath.Dir(p.cwd) == base
+	if !own {
+		if p.held, err = spec.open(p.cwd); err != nil {
+			return p, err
 		}
 	}
-	p.made, err = s.make(base, p, spec)
+	if p.made, err = s.make(base, p, spec); err == nil && own {
+		p.held, err = openBelow(s.dir, p.cwd)
+	}
 	return p, err
 }
 

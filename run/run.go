@@ -6,6 +6,7 @@ package run
 import (
 	"encoding/json"
 	"log/slog"
+	"os"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -58,9 +59,11 @@ type Spec struct {
 	HomeSeed string          // directory copied into a private HOME
 	Session  string          // the caller's name for the conversation; "" is none
 	Turn     *Turn           // of Session, see Manager.Turn; nil makes Start wait for it
-	// CheckCwd, when set, is asked about a directory that the session remembers
-	// and that is not of the session's own, before anything is made.
-	CheckCwd  func(cwd string) error
+	// OpenCwd opens a directory that the client named or the session remembers,
+	// or says why no run may work in it (any more). It is asked right before the
+	// birth, and the run starts in what it opened or not at all; a nil file is a
+	// directory that may be what it will. When nil, any may.
+	OpenCwd   func(cwd string) (*os.File, error)
 	Limits    *specs.LinuxResources
 	Deadline  time.Time // zero is none
 	Grace     time.Duration

@@ -151,6 +151,7 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 	w := &watcher{run: r, manager: m, spec: s, release: release, gone: gone}
 	var p plan
 	defer func() {
+		p.at.close()
 		if err != nil {
 			w.letGo()
 			r.dir, r.replay = nil, nil

@@ -128,7 +128,7 @@ func (w *watcher) begin(ctx context.Context, std stdio, p plan) error {
 	}
 	w.spawned = time.Now()
 	process, err := w.manager.spawner.Start(ctx, spawn.Command{
-		ID: s.ID, Argv: slices.Concat(s.Argv, p.command.Argv), Env: p.env, Dir: p.at.cwd,
+		ID: s.ID, Argv: slices.Concat(s.Argv, p.command.Argv), Env: p.env, Dir: p.at.cwd, Held: p.at.held,
 		Stdin: std.stdin, Stdout: std.stdout, Stderr: std.stderr,
 		Limits: s.Limits, User: s.User.credential(), SoftEnd: p.command.SoftEnd, Grace: s.Grace,
 		BeforeRemove: w.tidy,

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -135,9 +136,11 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 		Limits: spawn.Resources(caps(limits)), Deadline: deadline(arrived, q.Timeout, limits),
 		Grace: limits.Grace, Stall: limits.Stall, OutputMax: limits.OutputMax, LineMax: limits.LineMax,
 		Metadata: q.Metadata,
-		CheckCwd: func(cwd string) error {
-			_, err := resolveCwd(cwd, d.config.WorkspaceRoots)
-			return err
+		OpenCwd: func(cwd string) (*os.File, error) {
+			if q.Cwd == "" && cwd == a.config.Cwd {
+				return nil, nil // the operator's word, whatever the roots are
+			}
+			return openCwd(cwd, d.config.WorkspaceRoots)
 		},
 	}, nil
 }

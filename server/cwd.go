@@ -1,15 +1,19 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+
+	"penstock/run"
 )
 
-// resolveCwd follows every link and then asks whether the place is inside a
-// workspace root; a link that leads out is outside. Outside of the roots the
-// answer does not tell whether anything is there.
+// resolveCwd tells at the door where cwd lies and refuses what is outside of the
+// workspace roots. That is for the client's sake: what counts is what the path
+// means at the birth, see openCwd.
 func resolveCwd(cwd string, roots []string) (string, error) {
 	if cwd == "" {
 		return "", nil
@@ -17,20 +21,50 @@ func resolveCwd(cwd string, roots []string) (string, error) {
 	if !filepath.IsAbs(cwd) || strings.ContainsRune(cwd, 0) {
 		return "", badRequest("cwd", "cwd must be an absolute path")
 	}
-	resolved, err := filepath.EvalSymlinks(filepath.Clean(cwd))
+	dir, err := openInside(filepath.Clean(cwd), roots)
 	if err != nil {
-		if inside(filepath.Clean(cwd), roots) {
-			return "", badRequest("cwd", "cwd %q does not exist or can't be read", clip(cwd, 200))
-		}
-		return "", outside(cwd)
+		return "", err
 	}
-	if !inside(resolved, roots) {
-		return "", outside(cwd)
+	defer dir.Close()
+	return dir.Name(), nil
+}
+
+// openCwd opens a directory for the birth: one that was resolved before, by the
+// request or by an earlier turn of its session. It must still be where it was
+// then, and inside today's roots.
+func openCwd(cwd string, roots []string) (*os.File, error) {
+	dir, err := openInside(cwd, roots)
+	if err != nil {
+		return nil, err
 	}
-	if info, err := os.Stat(resolved); err != nil || !info.IsDir() {
-		return "", badRequest("cwd", "cwd %q is not a directory", clip(cwd, 200))
+	if dir.Name() != cwd {
+		dir.Close()
+		return nil, moved()
 	}
-	return resolved, nil
+	return dir, nil
+}
+
+// openInside follows every link, opens what is there, and asks whether that is
+// inside a workspace root; a link that leads out is outside. Outside of the roots
+// the answer does not tell whether anything is there.
+func openInside(cwd string, roots []string) (*os.File, error) {
+	dir, err := run.OpenDir(cwd)
+	switch {
+	case err == nil && inside(dir.Name(), roots):
+		return dir, nil
+	case err == nil:
+		dir.Close()
+		return nil, outside(cwd)
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return nil, noDescriptors()
+	}
+	if resolved, linkErr := filepath.EvalSymlinks(cwd); linkErr == nil && !inside(resolved, roots) || !inside(cwd, roots) {
+		return nil, outside(cwd)
+	}
+	if errors.Is(err, syscall.ENOTDIR) {
+		return nil, badRequest("cwd", "cwd %q is not a directory", clip(cwd, 200))
+	}
+	return nil, badRequest("cwd", "cwd %q does not exist or can't be read", clip(cwd, 200))
 }
 
 // inside compares with the roots as written and as they resolve now.
@@ -52,6 +86,13 @@ func below(path, root string) bool {
 
 func outside(cwd string) error {
 	e := refusal(http.StatusForbidden, "cwd_not_allowed", "cwd %q is outside of workspace_roots", clip(cwd, 200))
+	e.Param = "cwd"
+	return e
+}
+
+// moved refuses a cwd that isn't the directory any more that was asked for.
+func moved() *httpError {
+	e := refusal(http.StatusForbidden, "cwd_not_allowed", "cwd has been moved or replaced since it was asked for: nothing was started")
 	e.Param = "cwd"
 	return e
 }

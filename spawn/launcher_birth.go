@@ -43,28 +43,54 @@ func (s *seal) open() error {
 
 // bear starts a program as os.StartProcess does, sealed; of attr.Sys it knows
 // Credential, UseCgroupFD and CgroupFD, and every child gets a session of its
-// own. To be called on the launcher thread.
-func (s *seal) bear(path string, argv []string, attr *os.ProcAttr) (*os.Process, error) {
+// own; it starts in held, where that is not nil, or not at all. To be called on
+// the launcher thread.
+func (s *seal) bear(path string, argv []string, attr *os.ProcAttr, held *heldDir) (*os.Process, error) {
 	b, err := s.newborn(path, argv, attr)
 	if err != nil {
 		return nil, err
 	}
+	b.held = held
 	pid, f, err := b.deliver(attr.Files)
 	runtime.KeepAlive(argv)
 	if err != nil {
 		return nil, &os.PathError{Op: "fork/exec", Path: path, Err: err}
 	}
 	if f.stage != stageNone {
-		return nil, &os.PathError{Op: "fork/exec", Path: path, Err: f.err()}
+		return nil, &os.PathError{Op: "fork/exec", Path: path, Err: f.err(b.held != nil)}
 	}
 	return os.FindProcess(pid)
 }
 
-func (f fate) err() error {
-	if f.stage == stageSeal {
+// err is why the child does not execute; held tells that it had to start in a
+// directory that was checked.
+func (f fate) err(held bool) error {
+	switch {
+	case f.stage == stageSeal:
 		return fmt.Errorf("%w: %w", errSeal, f.errno)
+	case held && (f.stage == stageHeld && f.errno == syscall.ESTALE ||
+		f.stage == stageDirectory && (f.errno == syscall.ENOENT || f.errno == syscall.ENOTDIR || f.errno == syscall.ELOOP)):
+		return fmt.Errorf("%w: %w", ErrMoved, f.errno)
 	}
 	return f.errno
+}
+
+// heldDir is what a child needs to know its working directory again.
+type heldDir struct {
+	dot       [2]byte // "."
+	want, got unix.Statx_t
+}
+
+// hold looks at the directory that f holds open; nil for none.
+func hold(f *os.File) (*heldDir, error) {
+	if f == nil {
+		return nil, nil
+	}
+	h := &heldDir{dot: [2]byte{'.'}}
+	if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_INO, &h.want); err != nil {
+		return nil, os.NewSyscallError("statx", err)
+	}
+	return h, nil
 }
 
 // newborn lays out what the child needs.

@@ -32,6 +32,7 @@ const (
 	stageSession
 	stageIdentity
 	stageDirectory
+	stageHeld
 	stageFiles
 	stageSeal
 	stageExec
@@ -50,6 +51,7 @@ type fate struct {
 type newborn struct {
 	clone      cloneArgs
 	path, dir  *byte // dir nil is the daemon's own
+	held       *heldDir
 	argv, envv **byte
 	files      [3]uintptr
 	report     uintptr // write end of a close-on-exec pipe
@@ -113,6 +115,19 @@ func (b *newborn) fork() (pid, errno uintptr) {
 	b.fate.stage = stageDirectory
 	if b.dir != nil {
 		if _, _, err = syscall.RawSyscall(unix.SYS_CHDIR, uintptr(unsafe.Pointer(b.dir)), 0, 0); err != 0 {
+			goto failed
+		}
+	}
+
+	// Not by the descriptor that is held: it belongs to the mount namespace of
+	// the daemon, where nothing is hidden from who goes up from there.
+	b.fate.stage = stageHeld
+	if b.held != nil {
+		if _, _, err = syscall.RawSyscall6(unix.SYS_STATX, atCwd, uintptr(unsafe.Pointer(&b.held.dot)), 0, unix.STATX_INO, uintptr(unsafe.Pointer(&b.held.got)), 0); err != 0 {
+			goto failed
+		}
+		if b.held.got.Ino != b.held.want.Ino || b.held.got.Dev_major != b.held.want.Dev_major || b.held.got.Dev_minor != b.held.want.Dev_minor {
+			err = syscall.ESTALE
 			goto failed
 		}
 	}

@@ -28,7 +28,7 @@ func (s *seal) probe(procs string) error {
 	case err != nil:
 		return fmt.Errorf("probe the seal: %w", err)
 	case f.stage != stageProbe:
-		return fmt.Errorf("probe the seal: %w", f.err())
+		return fmt.Errorf("probe the seal: %w", f.err(false))
 	case f.errno == 0:
 		return fmt.Errorf("open %s: still writable for a child", procs)
 	case f.errno != unix.EROFS && f.errno != unix.EACCES:

@@ -46,7 +46,7 @@ func script(t *testing.T, l *launcher, text string) string {
 	answer := make(chan birth, 1)
 	err = l.do(t.Context(), func() {
 		p, err := l.seal.bear("/bin/sh", []string{"sh", "-c", text}, &os.ProcAttr{
-			Env: []string{"PATH=" + os.Getenv("PATH")}, Files: []*os.File{out, out, out}})
+			Env: []string{"PATH=" + os.Getenv("PATH")}, Files: []*os.File{out, out, out}}, nil)
 		answer <- birth{p, err}
 	})
 	if err != nil {

@@ -56,10 +56,14 @@ type Options struct {
 
 // Command is one process tree to be born.
 type Command struct {
-	ID     string   // run id; the group's name
-	Argv   []string // Argv[0] is an absolute path
-	Env    []string // complete: nothing of the daemon's own is added
-	Dir    string
+	ID   string   // run id; the group's name
+	Argv []string // Argv[0] is an absolute path
+	Env  []string // complete: nothing of the daemon's own is added
+	Dir  string
+	// Held is the directory that Dir was when it was checked, open: the child
+	// starts in that one or not at all, see ErrMoved. nil takes what Dir is at
+	// the birth.
+	Held   *os.File
 	Stdin  *os.File // nil is /dev/null; the caller keeps and closes its files
 	Stdout *os.File
 	Stderr *os.File

@@ -81,13 +81,17 @@ func (s *Spawner) bear(ctx context.Context, c Command, g *cgroup.Group) (*os.Pro
 		s.log.Warn("runs don't get groups that lead out of the cage; a primary group stays, choose another", "uid", c.User.Uid, "groups", news)
 	}
 	attr := attributes(c, g.FD(), s.null)
+	held, err := hold(c.Held)
+	if err != nil {
+		return nil, s.unborn(c, g, err)
+	}
 	answer := make(chan birth, 1)
-	err := s.launcher.do(ctx, func() {
+	err = s.launcher.do(ctx, func() {
 		if ctx.Err() != nil {
 			answer <- birth{err: context.Cause(ctx)}
 			return
 		}
-		proc, err := s.launcher.seal.bear(c.Argv[0], c.Argv, attr)
+		proc, err := s.launcher.seal.bear(c.Argv[0], c.Argv, attr, held)
 		answer <- birth{proc, err}
 	})
 	if err != nil {

@@ -14,6 +14,10 @@ import (
 // ErrName is wrapped by the StartError of a run whose ID no group can have.
 var ErrName = cgroup.ErrName
 
+// ErrMoved is wrapped by the StartError of a run whose Dir was another directory
+// at its birth than Command.Held.
+var ErrMoved = errors.New("its working directory has been moved or replaced since it was checked")
+
 // StartError is why nothing was started; Cause is start_failed, cli_missing,
 // memory_limit, pids_limit, cli_error or shutting_down, and cancelled or timeout
 // when the context ended first.
@@ -62,6 +66,8 @@ func execFailed(c Command, r cgroup.Receipt, err error) *StartError {
 		return &StartError{Cause: cause, Err: fmt.Errorf("start %s: %s: %s: %w", c.ID, path, why, errnoOf(err))}
 	}
 	switch {
+	case errors.Is(err, ErrMoved):
+		return &StartError{Cause: StartFailed, Err: fmt.Errorf("start %s: %s: %w", c.ID, c.Dir, ErrMoved)}
 	case errors.Is(err, errSeal):
 		return fail(StartFailed, program, "its seal (seccomp, Landlock) could not be put on: is penstock itself in many Landlock domains?")
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EACCES),
