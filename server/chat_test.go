@@ -73,7 +73,7 @@ func TestFailures(t *testing.T) {
 		{"sh", "echo some text; exit 3", "", "cli_error", "3"},
 		{"sh", "kill -9 $$", "", "killed", ""},
 		{"sh", "echo some text; kill -9 $$", "", "killed", ""},
-		{"sh", "sleep 30", `,"timeout_ms":300`, "timeout", ""},
+		{"sh", "sleep 300", `,"timeout_ms":300`, "timeout", ""},
 		{"sh", "head -c 9000000 /dev/zero", "", "output_limit", ""},
 		{"lines", `echo '{"text":"a"}'; echo '{"error":"broken"}'`, "", "cli_error", "broken"},
 	} {
@@ -125,7 +125,7 @@ func TestClientGone(t *testing.T) {
 				eventually(t, "running", func() bool { return strings.Contains(s.ask("GET", "/v1/runs?state=running", "").body, `"id"`) })
 				cancel()
 			}()
-			resp, err := s.do(ctx, "POST", "/v1/chat/completions", chatBody("sh", "echo a; sleep 30", stream, ""))
+			resp, err := s.do(ctx, "POST", "/v1/chat/completions", chatBody("sh", "echo a; sleep 300", stream, ""))
 			if err == nil {
 				_, err = read(resp, nil)
 				resp.Body.Close()
@@ -144,12 +144,12 @@ func TestClientGone(t *testing.T) {
 		held := make(chan struct{})
 		go func() {
 			defer close(held)
-			if resp, err := s.do(hold, "POST", "/v1/chat/completions", chatBody("sh", "sleep 30", false, "")); err == nil {
+			if resp, err := s.do(hold, "POST", "/v1/chat/completions", chatBody("sh", "sleep 300", false, "")); err == nil {
 				resp.Body.Close()
 			}
 		}()
 		eventually(t, "running", func() bool { return s.healthNow().Queue.Running == 1 })
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // long before the holder's end
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		resp, err := s.do(ctx, "POST", "/v1/chat/completions", chatBody("sh", "echo never", true, ""))
 		if err != nil {
@@ -177,7 +177,7 @@ func TestQueueRefusals(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{}, 2)
 	background := func() {
-		if resp, err := s.do(ctx, "POST", "/v1/chat/completions", chatBody("sh", "sleep 30", false, "")); err == nil {
+		if resp, err := s.do(ctx, "POST", "/v1/chat/completions", chatBody("sh", "sleep 300", false, "")); err == nil {
 			_, _ = io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
 		}
@@ -229,7 +229,7 @@ func TestOverBudget(t *testing.T) {
 func TestCancel(t *testing.T) {
 	s := serve(t, func(c *config.Config) { c.Budget.MaxRuns = 1 })
 	cancelled := 0
-	resp, err := s.do(context.Background(), "POST", "/v1/chat/completions", chatBody("sh", "echo a; sleep 30", true, ""))
+	resp, err := s.do(context.Background(), "POST", "/v1/chat/completions", chatBody("sh", "echo a; sleep 300", true, ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestCancel(t *testing.T) {
 
 func TestCancelQueued(t *testing.T) {
 	s := serve(t, func(c *config.Config) { c.Budget.MaxRuns = 1 })
-	hold, err := s.do(context.Background(), "POST", "/v1/chat/completions", chatBody("sh", "sleep 30", true, ""), "X-Run-Id", "holder")
+	hold, err := s.do(context.Background(), "POST", "/v1/chat/completions", chatBody("sh", "sleep 300", true, ""), "X-Run-Id", "holder")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func TestClientsOwnCapIsHeld(t *testing.T) {
 	var ended sync.WaitGroup
 	for range 2 {
 		ended.Go(func() {
-			if resp, err := s.do(ctx, "POST", "/v1/chat/completions", chatBody("sh", "sleep 30", false, "")); err == nil {
+			if resp, err := s.do(ctx, "POST", "/v1/chat/completions", chatBody("sh", "sleep 300", false, "")); err == nil {
 				_, _ = io.Copy(io.Discard, resp.Body)
 				resp.Body.Close()
 			}

@@ -20,28 +20,36 @@ func (s *stream) finish(ctx context.Context, x *exchange, r *run.Run) error {
 	if err := s.verdict(ctx, r); err != nil {
 		return err
 	}
-	v, record := r.Verdict(), r.Record()
+	return s.end(x, r.Verdict(), r.Record())
+}
+
+// end writes what follows the last event of a run that went so.
+func (s *stream) end(x *exchange, v spawn.Verdict, record run.Record) error {
 	if v.Cause != spawn.Completed {
 		return s.fail(x, runFailed(v, record))
 	}
 	if !s.text.whole() {
 		return s.fail(x, textVoided(record))
 	}
+	if err := s.send(); err != nil {
+		return err
+	}
 	x.cause = string(v.Cause)
 	reason := finishReason(record)
 	end := *s.base
 	end.Choices = []choice{{Delta: &delta{}, Finish: &reason}}
 	end.Metadata = record.Metadata
-	if int64(s.last+1) != s.after { // a number past the end is no reason to keep the end back
-		if err := s.data(s.last+1, end); err != nil {
+	ended, accounted := int64(s.last+1), int64(s.last+2)
+	if s.after != ended && s.after != accounted { // a number past the end is no reason to keep the end back
+		if err := s.data(ended, end); err != nil {
 			return err
 		}
 	}
-	if s.includeUsage {
+	if s.includeUsage && s.after != accounted {
 		account := *s.base
 		account.Usage, account.Cost = usageOf(s.usage)
 		account.Receipt = record.Receipt
-		if err := s.data(s.last+2, account); err != nil {
+		if err := s.data(accounted, account); err != nil {
 			return err
 		}
 	}
@@ -50,6 +58,15 @@ func (s *stream) finish(ctx context.Context, x *exchange, r *run.Run) error {
 
 // verdict pings until the tree is gone: only then is anything known for sure.
 func (s *stream) verdict(ctx context.Context, r *run.Run) error {
+	if isClosed(r.Ended()) {
+		return nil
+	}
+	if err := s.send(); err != nil {
+		return err
+	}
+	if err := s.flush(); err != nil {
+		return err
+	}
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	for {
@@ -70,6 +87,9 @@ func (s *stream) verdict(ctx context.Context, r *run.Run) error {
 // read it makes no difference.
 func (s *stream) fail(x *exchange, e *httpError) error {
 	x.cause, x.err = e.Code, e
+	if err := s.send(); err != nil {
+		return err
+	}
 	if err := s.failure(e); err != nil {
 		return err
 	}
@@ -78,6 +98,12 @@ func (s *stream) fail(x *exchange, e *httpError) error {
 
 // contradicted is the CLI saying something else than what is out already.
 func (s *stream) contradicted(x *exchange, r *run.Run, owner bool) error {
+	if err := s.send(); err != nil {
+		return err
+	}
+	if err := s.flush(); err != nil {
+		return err
+	}
 	if owner {
 		r.End(spawn.CLIError)
 		<-r.Ended()

@@ -98,7 +98,7 @@ func (d *daemon) runEvents(w *reply, r *http.Request) error {
 	}
 	x.runID = id
 	w.Header().Set("X-Run-Id", id)
-	s := &stream{sse: newSSE(w), includeUsage: true, after: after, tellCaught: true}
+	s := &stream{sse: newSSE(w, true), includeUsage: true, after: after, tellCaught: true}
 	if r.Method == http.MethodHead {
 		return s.open("run " + id)
 	}

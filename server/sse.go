@@ -8,22 +8,33 @@ import (
 	"strings"
 )
 
+// noID is an event without a number.
+const noID = -1
+
 // sse writes server-sent events (WHATWG HTML, 9.2). Keep-alives are comments:
 // stock SDKs turn any named event into a bogus chunk. It keeps nothing of what
 // it has written.
+//
+// Only a stream that can be resumed has ids. The decoders of openai-python and
+// httpx-sse never forget an id, and after one take each blank line for the end of an
+// event, also where it is only that of a comment: there comments have none of their
+// own. On all other streams they have, for readers that split at blank lines.
 type sse struct {
-	w    *reply
-	json *json.Encoder
+	w         *reply
+	json      *json.Encoder
+	resumable bool
 }
 
-func newSSE(w *reply) sse { return sse{w: w, json: newEncoder(w)} }
+func newSSE(w *reply, resumable bool) sse {
+	return sse{w: w, json: newEncoder(w), resumable: resumable}
+}
 
 // open sends the headers and a first comment at once, so that a proxy sees a
 // living reply however long the queue is.
 func (s *sse) open(first string) error {
 	h := s.w.Header()
 	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
+	h.Set("Cache-Control", "no-store, no-transform") // a proxy that compresses holds events back
 	h.Set("X-Accel-Buffering", "no")
 	s.w.WriteHeader(http.StatusOK)
 	return s.comment(first)
@@ -31,22 +42,30 @@ func (s *sse) open(first string) error {
 
 // comment is seen by no SDK. A line break would end it early.
 func (s *sse) comment(text string) error {
-	line := strings.NewReplacer("\n", " ", "\r", " ").Replace(text)
-	if _, err := io.WriteString(s.w, ": "+line+"\n\n"); err != nil {
+	line := ": " + strings.NewReplacer("\n", " ", "\r", " ").Replace(text) + "\n"
+	if !s.resumable {
+		line += "\n"
+	}
+	if _, err := io.WriteString(s.w, line); err != nil {
 		return err
 	}
 	return s.flush()
 }
 
-// data writes one frame with its event number; flush sends it.
-func (s *sse) data(id uint64, v any) error {
-	if _, err := io.WriteString(s.w, "id: "+strconv.FormatUint(id, 10)+"\ndata: "); err != nil {
+// data writes one frame, its number last: some readers want an event to begin with
+// its data. flush sends it.
+func (s *sse) data(id int64, v any) error {
+	if _, err := io.WriteString(s.w, "data: "); err != nil {
 		return err
 	}
 	if err := s.json.Encode(v); err != nil {
 		return err
 	}
-	_, err := io.WriteString(s.w, "\n")
+	end := "\n"
+	if s.resumable && id != noID {
+		end = "id: " + strconv.FormatInt(id, 10) + "\n\n"
+	}
+	_, err := io.WriteString(s.w, end)
 	return err
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -14,10 +15,15 @@ import (
 
 // The wire, byte for byte.
 func TestStreamGolden(t *testing.T) {
+	t.Run("owned", func(t *testing.T) { testStreamGolden(t, false) })
+	t.Run("resumable", func(t *testing.T) { testStreamGolden(t, true) })
+}
+
+func testStreamGolden(t *testing.T, resumable bool) {
 	rec := httptest.NewRecorder()
 	record := run.Record{ID: "run_1", Model: "claude/opus", Created: time.Unix(1700000000, 0)}
 	base := newCompletion("chat.completion.chunk", record)
-	s := &stream{sse: newSSE(newReply(rec)), base: &base, after: -1}
+	s := &stream{sse: newSSE(newReply(rec), resumable), base: &base, after: -1}
 	if err := s.say(queued(3)); err != nil {
 		t.Fatal(err)
 	}
@@ -42,18 +48,22 @@ func TestStreamGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	const frame = `{"id":"chatcmpl-run_1","object":"chat.completion.chunk","created":1700000000,"model":"claude/opus","choices":[{"index":0,"delta":`
-	want := ": queued position=3\n\n" +
-		"id: 0\ndata: " + frame + `{"role":"assistant","content":""},"finish_reason":null}]}` + "\n\n" +
-		"id: 2\ndata: " + frame + `{"reasoning_content":"hm"},"finish_reason":null}]}` + "\n\n" +
-		"id: 3\ndata: " + frame + `{"content":"a <b> & \"c\"\n\u2028"},"finish_reason":null}]}` + "\n\n" +
-		"id: 4\ndata: " + frame + `{"x_tool":{"id":"t","name":"Bash","status":"started","input":"{}"}},"finish_reason":null}]}` + "\n\n" +
-		": notice: retry now\n\n" +
+	id, comment := func(int) string { return "\n" }, func(text string) string { return ": " + text + "\n\n" }
+	if resumable {
+		id, comment = func(n int) string { return fmt.Sprintf("id: %d\n\n", n) }, func(text string) string { return ": " + text + "\n" }
+	}
+	want := comment("queued position=3") +
+		"data: " + frame + `{"role":"assistant","content":""},"finish_reason":null}]}` + "\n" + id(0) +
+		"data: " + frame + `{"reasoning_content":"hm"},"finish_reason":null}]}` + "\n" + id(2) +
+		"data: " + frame + `{"content":"a <b> & \"c\"\n\u2028"},"finish_reason":null}]}` + "\n" + id(3) +
+		"data: " + frame + `{"x_tool":{"id":"t","name":"Bash","status":"started","input":"{}"}},"finish_reason":null}]}` + "\n" + id(4) +
+		comment("notice: retry now") +
 		`data: {"error":{"message":"killed by signal 9","type":"run_error","code":"killed","param":null,"run_id":"run_1"}}` + "\n\n" +
 		"data: [DONE]\n\n"
 	if diff := cmp.Diff(want, rec.Body.String()); diff != "" {
 		t.Errorf("stream (-want +got)\n%s", diff)
 	}
-	for name, want := range map[string]string{"Content-Type": "text/event-stream", "X-Accel-Buffering": "no", "Cache-Control": "no-store"} {
+	for name, want := range map[string]string{"Content-Type": "text/event-stream", "X-Accel-Buffering": "no", "Cache-Control": "no-store, no-transform"} {
 		if got := rec.Header().Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
@@ -66,7 +76,7 @@ func TestStreamGolden(t *testing.T) {
 // A client that comes back gets what follows, and the same words again if not.
 func TestStreamResumes(t *testing.T) {
 	rec := httptest.NewRecorder()
-	s := &stream{sse: newSSE(newReply(rec)), base: &completion{Choices: []choice{}}, after: 2}
+	s := &stream{sse: newSSE(newReply(rec), true), base: &completion{Choices: []choice{}}, after: 2}
 	if err := s.first(); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +85,10 @@ func TestStreamResumes(t *testing.T) {
 			t.Fatal(ok, err)
 		}
 	}
-	want := `id: 3` + "\n" + `data: {"id":"","object":"","created":0,"model":"","choices":[{"index":0,"delta":{"content":"three"},"finish_reason":null}]}` + "\n\n"
+	if err := s.send(); err != nil {
+		t.Fatal(err)
+	}
+	want := `data: {"id":"","object":"","created":0,"model":"","choices":[{"index":0,"delta":{"content":"three"},"finish_reason":null}]}` + "\nid: 3\n\n"
 	if diff := cmp.Diff(want, rec.Body.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

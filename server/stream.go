@@ -25,6 +25,7 @@ type stream struct {
 	after        int64 // events up to this number were seen before; -1 is none
 	tellCaught   bool  // say when all events so far are out
 	text         sent
+	unsent       unsent
 	last         uint64 // number of the last event
 	usage        *backend.Usage
 	ping         *time.Ticker // of follow
@@ -34,7 +35,7 @@ type stream struct {
 // stream serves a chat request as server-sent events; its errors are those of
 // a reply that has not begun.
 func (d *daemon) stream(w *reply, x *exchange, ctx context.Context, j *job, includeUsage bool, after int64) error {
-	s := &stream{sse: newSSE(w), includeUsage: includeUsage, after: after}
+	s := &stream{sse: newSSE(w, j.durable), includeUsage: includeUsage, after: after}
 	defer d.streaming(w)()
 	if err := s.await(ctx, j); err != nil {
 		return s.gone(ctx, x, j, err)
@@ -181,6 +182,9 @@ func (s *stream) next(ctx context.Context, x *exchange, events *run.Reader, r *r
 
 // pause sends what was written: what came together goes out together.
 func (s *stream) pause(more <-chan struct{}) error {
+	if err := s.send(); err != nil {
+		return err
+	}
 	if s.w.bytes > s.heard { // many events are silent to the client
 		s.heard = s.w.bytes
 		s.ping.Reset(pingEvery)
@@ -235,7 +239,7 @@ func (s *stream) event(e backend.Event) (ok bool, err error) {
 		if !ok || old || more == "" {
 			return ok, nil
 		}
-		err = s.chunk(e.Seq, delta{Content: &more})
+		err = s.delta(e.Kind, more, e.Seq)
 	case backend.Void:
 		s.text.void(e.Keep)
 		return true, nil
@@ -246,24 +250,28 @@ func (s *stream) event(e backend.Event) (ok bool, err error) {
 		if old || e.Text == "" {
 			return true, nil
 		}
-		err = s.chunk(e.Seq, delta{Reasoning: e.Text})
+		err = s.delta(e.Kind, e.Text, e.Seq)
 	case backend.ToolUse:
 		if old || e.Tool == nil {
 			return true, nil
 		}
-		err = s.chunk(e.Seq, delta{Tool: e.Tool})
+		if err = s.send(); err == nil {
+			err = s.chunk(int64(e.Seq), delta{Tool: lineTool(e.Tool)})
+		}
 	case backend.Notice:
 		if old {
 			return true, nil
 		}
-		return true, s.comment("notice: " + clip(e.Text, 500))
+		if err = s.send(); err == nil {
+			err = s.comment("notice: " + clip(e.Text, 500))
+		}
 	default:
 		return true, nil // session, done, failed: the run's verdict tells
 	}
 	return true, err
 }
 
-func (s *stream) chunk(id uint64, d delta) error {
+func (s *stream) chunk(id int64, d delta) error {
 	c := *s.base
 	c.Choices = []choice{{Delta: &d}}
 	return s.data(id, c)

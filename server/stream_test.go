@@ -25,7 +25,7 @@ func TestVoid(t *testing.T) {
 		name, script, streamed, whole, code string
 	}{
 		{"the same again", lines(`{"text":"hello "}`, `{"void":0}`, `{"text":"hello "}`, `{"text":"you"}`, `{"done":true}`), "hello you", "hello you", ""},
-		{"other words", lines(`{"text":"hello "}`, `{"void":0}`, `{"text":"good day"}`, `{"done":true}`) + "; sleep 30", "hello ", "good day", "text_voided"},
+		{"other words", lines(`{"text":"hello "}`, `{"void":0}`, `{"text":"good day"}`, `{"done":true}`) + "; sleep 300", "hello ", "good day", "text_voided"},
 		{"fewer words", lines(`{"text":"hello you"}`, `{"void":5}`, `{"done":true}`), "hello you", "hello", "text_voided"},
 		{"a failure is told as such", lines(`{"text":"hello"}`, `{"void":0}`, `{"error":"broken"}`), "hello", "", "cli_error"},
 	} {
@@ -34,7 +34,7 @@ func TestVoid(t *testing.T) {
 			if r.text != row.streamed || r.code() != row.code || !r.done || (row.code == "") != (r.finish == "stop") {
 				t.Errorf("stream %+v", r)
 			}
-			r = s.chat("lines", strings.ReplaceAll(row.script, "; sleep 30", ""), false, "")
+			r = s.chat("lines", strings.ReplaceAll(row.script, "; sleep 300", ""), false, "")
 			if r.text != row.whole || (r.finish == "stop") != (r.status == 200) {
 				t.Errorf("whole %+v", r)
 			}
@@ -140,7 +140,7 @@ func TestPaddingNotNeeded(t *testing.T) {
 func TestAwaitPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := httptest.NewRecorder()
-		s := &stream{sse: newSSE(newReply(rec))}
+		s := &stream{sse: newSSE(newReply(rec), false)}
 		j := newJob("run_1", "c", false)
 		time.AfterFunc(time.Second, func() { j.moveTo(2) })
 		time.AfterFunc(2*time.Second, func() { j.moveTo(1) })

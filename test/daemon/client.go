@@ -120,6 +120,7 @@ func Read(req *http.Request, on func(a *Answer)) (*Answer, error) {
 	}
 	lines := bufio.NewReaderSize(resp.Body, 1<<20)
 	var last time.Time
+	var event struct{ id, data string }
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil {
@@ -133,12 +134,22 @@ func Read(req *http.Request, on func(a *Answer)) (*Answer, error) {
 			a.Comments = append(a.Comments, strings.TrimSpace(line[1:]))
 			continue
 		}
-		if id, ok := strings.CutPrefix(line, "id: "); ok {
-			a.IDs = append(a.IDs, id)
-		}
-		data, ok := strings.CutPrefix(line, "data: ")
-		if !ok {
+		// An event counts when its blank line is there, as for every decoder.
+		if line != "" {
+			if id, ok := strings.CutPrefix(line, "id: "); ok {
+				event.id = id
+			} else if data, ok := strings.CutPrefix(line, "data: "); ok {
+				event.data = data
+			}
 			continue
+		}
+		id, data := event.id, event.data
+		event.id, event.data = "", ""
+		if data == "" {
+			continue
+		}
+		if id != "" {
+			a.IDs = append(a.IDs, id)
 		}
 		a.Frames = append(a.Frames, data)
 		if data == "[DONE]" {

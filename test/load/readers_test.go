@@ -136,7 +136,7 @@ func readTogether(t *testing.T) error {
 
 // reading is what one reader saw.
 type reading struct {
-	bytes    int64 // of its data frames
+	bytes    int64 // of its text
 	sum      [sha256.Size]byte
 	after    time.Duration // the run's end to the last byte
 	attached bool          // before that end
@@ -171,24 +171,26 @@ func read(d *daemon.Daemon, req *http.Request, id string) (r reading) {
 	lines := bufio.NewReaderSize(resp.Body, 32<<10)
 	sum := sha256.New()
 	var tail []byte
-	comment := false
 	for {
 		line, err := lines.ReadSlice('\n')
-		if comment = comment || bytes.HasPrefix(line, []byte(":")); !comment {
-			sum.Write(line)
-			r.bytes += int64(len(line))
-			if len(line) > 1 {
-				tail = append(tail[:0], line...)
-			}
-		}
-		if err == nil {
-			comment = comment && len(line) > 1 // to the empty line
-		}
 		if err == io.EOF {
 			break
 		}
-		if err != nil && err != bufio.ErrBufferFull {
+		if err != nil {
 			return reading{err: err}
+		}
+		data, ok := bytes.CutPrefix(line, []byte("data: "))
+		if !ok {
+			continue
+		}
+		tail = append(tail[:0], line...)
+		var chunk struct {
+			Choices []struct{ Delta struct{ Content string } }
+		}
+		// How it is cut into chunks is each reader's own.
+		if json.Unmarshal(data, &chunk) == nil && len(chunk.Choices) > 0 {
+			io.WriteString(sum, chunk.Choices[0].Delta.Content)
+			r.bytes += int64(len(chunk.Choices[0].Delta.Content))
 		}
 	}
 	at := time.Now()

@@ -6,6 +6,9 @@ import (
 	"fmt"
 )
 
+// lineMax is what the document promises of a line.
+const lineMax = 32 << 10
+
 // streamCheck holds each event of a stream against a schema, and the stream to
 // its end: no stream just stops.
 type streamCheck struct {
@@ -16,22 +19,24 @@ type streamCheck struct {
 }
 
 func (c *streamCheck) add(piece []byte) error {
-	c.held = append(c.held, piece...)
 	for {
-		line, rest, whole := bytes.Cut(c.held, []byte("\n"))
+		line, rest, whole := bytes.Cut(piece, []byte("\n"))
+		c.held = append(c.held, line...) // looked through once, however long the line
 		if !whole {
 			return nil
 		}
-		if err := c.line(line); err != nil {
+		if err := c.line(c.held); err != nil {
 			return err
 		}
-		c.held = append(c.held[:0], rest...)
+		c.held, piece = c.held[:0], rest
 	}
 }
 
 func (c *streamCheck) line(line []byte) error {
 	data, isData := bytes.CutPrefix(line, []byte("data: "))
 	switch {
+	case len(line) >= lineMax:
+		return fmt.Errorf("a line of %d bytes", len(line))
 	case len(line) == 0, line[0] == ':', bytes.HasPrefix(line, []byte("id: ")):
 		return nil
 	case !isData:

@@ -51,6 +51,9 @@ func (f *frames) next() (frame, error) {
 		value = bytes.TrimPrefix(value, []byte(" "))
 		switch string(name) {
 		case "":
+			if data != nil {
+				continue // one inside an event is none of its own
+			}
 			return frame{id: -1, comment: string(value)}, nil
 		case "data":
 			data = append(data, bytes.Clone(value))

@@ -25,7 +25,7 @@ const (
 
 // Event is one thing a stream told.
 type Event struct {
-	ID      int64  // -1 without one
+	ID      int64  // -1 without one, as a piece of a long event that is not its last
 	Comment string // a comment: "queued position=3", "ping", "caught up"
 	Again   int    // the stream was cut, and is attached to for the so many'th time
 	Raw     []byte // the frame's JSON
@@ -50,14 +50,20 @@ type Stream struct {
 	again  bool // may be attached again after a cut
 	raw    io.Writer
 
-	id     string
-	last   int64 // number of the last event; -1 before any
-	tries  int
-	frames *frames
-	stop   func() // ends the present connection
-	idle   *time.Timer
-	err    error // sticky
+	id   string
+	last int64 // number of the last event; -1 before any
+	// loose is what was told after the last number: a stream that is attached again
+	// brings it again, and skip is how much of that is still to come.
+	loose, skip heard
+	tries       int
+	frames      *frames
+	stop        func() // ends the present connection
+	idle        *time.Timer
+	err         error // sticky
 }
+
+// heard counts bytes of an answer.
+type heard struct{ text, reasoning int }
 
 // open attaches for the first time: an error is final.
 func (c *Client) open(ctx context.Context, ask request, after int64, again bool) (*Stream, error) {
@@ -105,6 +111,8 @@ func (s *Stream) attach() error {
 	}
 	s.stop = func() { s.idle.Stop(); cancel(nil); resp.Body.Close() }
 	s.frames = newFrames(resp.Body, s.raw)
+	s.skip = heard{s.loose.text + s.skip.text, s.loose.reasoning + s.skip.reasoning}
+	s.loose = heard{}
 	if id := resp.Header.Get("X-Run-Id"); id != "" {
 		s.id = id
 	}
@@ -151,10 +159,12 @@ func (s *Stream) next() (Event, error) {
 		return Event{ID: -1}, io.EOF
 	}
 	e := Event{ID: f.id, Raw: f.data}
+	err = e.decode(f.data)
+	s.once(&e)
 	if f.id >= 0 {
 		s.last, s.tries = f.id, 0
+		s.loose, s.skip = heard{}, heard{}
 	}
-	err = e.decode(f.data)
 	if told := new(Error); s.again && errors.As(err, &told) && told.goesOn() {
 		return s.cut(err)
 	}
@@ -162,6 +172,16 @@ func (s *Stream) next() (Event, error) {
 		_, _ = s.frames.next() // [DONE]: whoever wants every line gets that one, too
 	}
 	return e, err
+}
+
+// once takes out of e what was told before the stream was cut.
+func (s *Stream) once(e *Event) {
+	s.loose.text += len(e.Text)
+	s.loose.reasoning += len(e.Reasoning)
+	text, reasoning := min(s.skip.text, len(e.Text)), min(s.skip.reasoning, len(e.Reasoning))
+	e.Text, e.Reasoning = e.Text[text:], e.Reasoning[reasoning:]
+	s.skip.text -= text
+	s.skip.reasoning -= reasoning
 }
 
 // cut tells of the cut, or that it is for good.

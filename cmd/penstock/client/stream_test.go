@@ -42,11 +42,16 @@ func (r *replies) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func say(id int, text string) string {
-	return fmt.Sprintf("id: %d\ndata: {\"choices\":[{\"delta\":{\"content\":%q}}]}\n\n", id, text)
+	return strings.TrimSuffix(piece(text), "\n") + fmt.Sprintf("id: %d\n\n", id)
+}
+
+// piece is a part of an event that more parts follow.
+func piece(text string) string {
+	return fmt.Sprintf("data: {\"choices\":[{\"delta\":{\"content\":%q}}]}\n\n", text)
 }
 
 const (
-	finish = "id: 9\ndata: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+	finish = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\nid: 9\n\n"
 	done   = "data: [DONE]\n\n"
 	failed = "data: {\"error\":{\"message\":\"no memory\",\"code\":\"memory_limit\",\"run_id\":\"run_x\",\"receipt\":{\"memory_peak_bytes\":7}}}\n\n" + done
 )
@@ -86,8 +91,8 @@ func play(t *testing.T, durable bool, texts ...string) (text string, comments []
 
 func TestStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		text, comments, _, err := play(t, false, ": queued position=2\n\n: ping\r\n\r\n"+say(1, "grüß ")+say(2, "dich")+": notice: slow\n\n"+finish+done)
-		if text != "grüß dich" || !errors.Is(err, io.EOF) || len(comments) != 3 || comments[0] != "queued position=2" {
+		text, comments, _, err := play(t, false, ": queued position=2\n\n: ping\r\n\r\n: ping\n"+say(1, "grüß ")+say(2, "dich")+": notice: slow\n\n"+finish+done)
+		if text != "grüß dich" || !errors.Is(err, io.EOF) || len(comments) != 4 || comments[0] != "queued position=2" {
 			t.Errorf("%q, %q, %v", text, comments, err)
 		}
 		long := strings.Repeat("x", 1<<20)
@@ -111,7 +116,7 @@ func TestErrorFrame(t *testing.T) {
 func TestCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, text := range map[string]string{
-			"between frames": say(1, "so far"), "inside a frame": say(1, "so far") + "id: 2\ndata: {\"cho", "after the finish": say(1, "so far") + finish,
+			"between frames": say(1, "so far"), "inside a frame": say(1, "so far") + "data: {\"cho", "after the finish": say(1, "so far") + finish,
 			"silence": say(1, "so far") + "...",
 		} {
 			said, _, r, err := play(t, false, text)
@@ -133,6 +138,19 @@ func TestReattach(t *testing.T) {
 			t.Errorf("%q, %v", text, err)
 		}
 		if diff := cmp.Diff([]string{"", "2", "2", "2", "3"}, r.after); diff != "" {
+			t.Errorf("Last-Event-ID (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// What was told of an event that was cut is not told again, however it is cut then.
+func TestReattachInsideAnEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text, _, r, err := play(t, true, say(1, "a")+piece("bc")+piece("d"), piece("b"), piece("bcde")+say(2, "fg")+say(3, "h")+finish+done)
+		if text != "abcdefgh" || !errors.Is(err, io.EOF) {
+			t.Errorf("%q, %v", text, err)
+		}
+		if diff := cmp.Diff([]string{"", "1", "1"}, r.after); diff != "" {
 			t.Errorf("Last-Event-ID (-want +got):\n%s", diff)
 		}
 	})

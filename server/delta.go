@@ -1,0 +1,112 @@
+package server
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"penstock/backend"
+)
+
+const (
+	// pieceMax bounds the text of one chunk, in bytes as JSON: with its frame a line
+	// stays below the 32 KiB that every known line reader takes.
+	pieceMax = 29 << 10
+	// shareMax is how much of it neighbours may make together: each stream holds
+	// that, and the frame is small beside it.
+	shareMax = 4 << 10
+)
+
+// unsent collects neighbouring deltas of one kind until they are sent as one chunk.
+type unsent struct {
+	kind backend.Kind
+	text strings.Builder
+	size int    // of text as JSON
+	last uint64 // number of the last event in it
+}
+
+func (u *unsent) add(kind backend.Kind, text string, size int, seq uint64) {
+	u.kind, u.last = kind, seq
+	u.size += size
+	u.text.WriteString(text)
+}
+
+// jsonSize is how many bytes text has inside a JSON string, as newEncoder writes
+// it, of which at most limit are counted: fits is the length of the longest prefix
+// within them that ends with a code point, and size is that prefix's.
+func jsonSize(text string, limit int) (fits, size int) {
+	for fits < len(text) {
+		cost, width := 1, 1
+		switch c := text[fits]; {
+		case c == '"', c == '\\', c == '\n', c == '\r', c == '\t', c == '\b', c == '\f':
+			cost = 2
+		case c < 0x20:
+			cost = len(`\u0000`)
+		case c >= utf8.RuneSelf:
+			var r rune
+			r, width = utf8.DecodeRuneInString(text[fits:])
+			cost = width
+			if r == '\u2028' || r == '\u2029' || (r == utf8.RuneError && width == 1) {
+				cost = len(`\u2028`)
+			}
+		}
+		if size+cost > limit {
+			break
+		}
+		fits += width
+		size += cost
+	}
+	return fits, size
+}
+
+// delta takes the text of one event. Small ones wait for their neighbours, until
+// pause; a large one is cut. A chunk that ends with the end of an event has that
+// event's number, any other has none: what a stream that resumes after a number
+// brings is exactly what follows the chunk that had it.
+func (s *stream) delta(kind backend.Kind, text string, seq uint64) error {
+	fits, size := jsonSize(text, pieceMax)
+	if s.unsent.kind != kind || s.unsent.size+size > shareMax {
+		if err := s.send(); err != nil {
+			return err
+		}
+	}
+	for fits < len(text) {
+		if err := s.chunk(noID, deltaOf(kind, text[:fits])); err != nil {
+			return err
+		}
+		text = text[fits:]
+		fits, size = jsonSize(text, pieceMax)
+	}
+	if size > shareMax {
+		return s.chunk(int64(seq), deltaOf(kind, text))
+	}
+	s.unsent.add(kind, text, size, seq)
+	return nil
+}
+
+// send writes what waits for its neighbours.
+func (s *stream) send() error {
+	if s.unsent.kind == 0 {
+		return nil
+	}
+	u := s.unsent
+	s.unsent = unsent{}
+	return s.chunk(int64(u.last), deltaOf(u.kind, u.text.String()))
+}
+
+func deltaOf(kind backend.Kind, text string) delta {
+	if kind == backend.Reasoning {
+		return delta{Reasoning: text}
+	}
+	return delta{Content: &text}
+}
+
+// lineTool is t for a stream: its texts are cut so that both fit into one line.
+func lineTool(t *backend.Tool) *backend.Tool {
+	short := *t
+	for _, text := range []*string{&short.Input, &short.Output} {
+		if fits, _ := jsonSize(*text, pieceMax/2); fits < len(*text) {
+			*text = (*text)[:fits] + "…"
+		}
+	}
+	return &short
+}
