@@ -52,10 +52,12 @@ func memoryEvidence(f Facts) (Verdict, bool) {
 	return Verdict{MemoryLimit, memoryMessage(f)}, true
 }
 
-// pidsEvidence: a refused fork only matters when the CLI then failed.
+// pidsEvidence: a refused fork only matters when the CLI then failed, and an
+// end that was not seen is no failure.
 func pidsEvidence(f Facts) (Verdict, bool) {
 	r := f.Outcome.Receipt
-	if r.Exceeded != "pids" && (!above0(r.PidsRefused) || succeeded(f)) {
+	unseen := !f.Outcome.Exit.Known && f.Terminal == nil
+	if r.Exceeded != "pids" && (!above0(r.PidsRefused) || succeeded(f) || unseen) {
 		return Verdict{}, false
 	}
 	return Verdict{PidsLimit, pidsMessage(f)}, true

@@ -132,6 +132,8 @@ func TestDecide(t *testing.T) {
 		{name: "fork refused, plain program exits 0", exit: exit0, receipt: pids, plain: true, want: Completed},
 		{name: "fork refused, exit 0 without a last word", exit: exit0, receipt: pids, want: PidsLimit},
 		{name: "own watch on the budget", exit: sigkill, receipt: watchAll, terminal: done, want: MemoryLimit, says: []string{"all runs together", "budget", "biggest (peak 600 MiB)"}},
+		{name: "fork refused, end unseen", exit: Exit{Code: -1}, receipt: pids, want: Lost},
+		{name: "fork refused, end unseen, plain program", exit: Exit{Code: -1}, receipt: pids, plain: true, want: Lost},
 		{name: "own watch on pids", exit: sigkill, receipt: watchPid, limits: asked, terminal: done, want: PidsLimit, says: []string{"of 48", "peak 70"}},
 
 		// The CLI's own last word.

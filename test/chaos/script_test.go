@@ -71,6 +71,7 @@ type end struct {
 	refused  bool           // forks, by the kernel
 	full     bool           // memory near the limit, without a kill
 	survived int            // processes at least, after the leader
+	certain  bool           // also where no daemon saw it end: it has a last word, or needs one to end it
 }
 
 func exactly(text string) *regexp.Regexp {

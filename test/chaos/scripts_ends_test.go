@@ -49,7 +49,7 @@ var endedScripts = []script{
 		return plan{backend: "sh", prompt: "echo never", queued: true, act: act{waiting, cancel}, want: end{cause: "cancelled", unborn: true, status: 400}}
 	}},
 	{"deadline-running", 6, nothing, func(r *rand.Rand, _ *world) plan {
-		return plan{backend: "sh", prompt: hold(r), extra: map[string]any{"timeout_ms": 3000 + r.IntN(2000)}, want: end{cause: "timeout", signal: "SIGKILL", text: matching("^(ready\n)?$")}}
+		return plan{backend: "sh", prompt: hold(r), extra: map[string]any{"timeout_ms": 3000 + r.IntN(2000)}, want: end{cause: "timeout", signal: "SIGKILL", text: matching("^(ready\n)?$"), certain: true}}
 	}},
 	{"deadline-demo", 2, nothing, func(r *rand.Rand, _ *world) plan {
 		return plan{backend: "demo", prompt: "/daemonize /ignoreterm /sleep 300", extra: map[string]any{"timeout_ms": 4000}, want: end{cause: "timeout", signal: "SIGKILL"}}
@@ -59,7 +59,7 @@ var endedScripts = []script{
 			want: end{cause: "queue_timeout", unborn: true, status: 429}}
 	}},
 	{"stalled", 3, nothing, func(r *rand.Rand, _ *world) plan {
-		return plan{backend: "still", prompt: hold(r), want: end{cause: "stalled", signal: "SIGKILL", text: exactly("ready\n")}}
+		return plan{backend: "still", prompt: hold(r), want: end{cause: "stalled", signal: "SIGKILL", text: exactly("ready\n"), certain: true}}
 	}},
 	{"busy-not-stalled", 1, nothing, func(r *rand.Rand, _ *world) plan {
 		return plan{backend: "busy", prompt: "/cpu 4 done", want: end{cause: "completed", exit: -1, text: exactly("done ")}}

@@ -19,7 +19,7 @@ var plainScripts = []script{
 	{"words-jsonl", 8, nothing, func(r *rand.Rand, _ *world) plan {
 		text := words(r, 1+r.IntN(20))
 		return plan{backend: "lines", prompt: fmt.Sprintf(`echo '{"text":"%s"}'; echo '{"done":true}'`, text),
-			want: end{cause: "completed", exit: -1, text: exactly(text)}}
+			want: end{cause: "completed", exit: -1, text: exactly(text), certain: true}}
 	}},
 	{"family", 10, nothing, func(r *rand.Rand, _ *world) plan {
 		children, n := family(r)
@@ -36,7 +36,7 @@ var plainScripts = []script{
 	{"done-but-stays", 4, nothing, func(r *rand.Rand, _ *world) plan {
 		children, _ := family(r)
 		return plan{backend: "lines", prompt: children + `echo '{"text":"all"}'; echo '{"done":true}'; exec sleep 300`,
-			want: end{cause: "completed", exit: -1, text: exactly("all")}}
+			want: end{cause: "completed", exit: -1, text: exactly("all"), certain: true}}
 	}},
 	{"exit-status", 8, nothing, func(r *rand.Rand, _ *world) plan {
 		n, sorrow := 1+r.IntN(120), words(r, 1)
@@ -50,7 +50,7 @@ var plainScripts = []script{
 	{"own-error", 3, nothing, func(r *rand.Rand, _ *world) plan {
 		sorrow := words(r, 2)
 		return plan{backend: "lines", prompt: fmt.Sprintf(`echo '{"error":"%s"}'; exec sleep 300`, sorrow),
-			want: end{cause: "cli_error", exit: -1, says: []string{sorrow}}}
+			want: end{cause: "cli_error", exit: -1, says: []string{sorrow}, certain: true}}
 	}},
 	{"own-signal", 3, nothing, func(r *rand.Rand, _ *world) plan {
 		name := []string{"KILL", "TERM", "SEGV", "ABRT"}[r.IntN(4)]
@@ -66,7 +66,7 @@ var plainScripts = []script{
 	{"output-cap", 5, nothing, func(r *rand.Rand, _ *world) plan {
 		word := []string{"", strings.Repeat("y", 3000)}[r.IntN(2)]
 		where := []string{"", " >&2"}[r.IntN(2)]
-		return plan{backend: "tight", prompt: "yes " + word + where, want: end{cause: "output_limit", exit: -1}}
+		return plan{backend: "tight", prompt: "yes " + word + where, want: end{cause: "output_limit", exit: -1, certain: true}}
 	}},
 	{"output-cap-leader-gone", 3, nothing, func(r *rand.Rand, _ *world) plan {
 		return plan{backend: "tight", prompt: "head -c 300000 /dev/zero | tr '\\0' x", want: end{cause: "output_limit", exit: -1}}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"penstock/test/daemon"
 )
@@ -18,11 +19,12 @@ import (
 // world is one daemon and all that is known of it from outside.
 type world struct {
 	*daemon.Daemon
-	tb     testing.TB
-	root   string // of its groups
-	mark   string // in the environment of every child
-	kernel bool   // holds the limits; else our watch does
-	disk   string // a directory on a file system whose pages can be reclaimed; "" where there is none
+	tb      testing.TB
+	root    string // of its groups
+	mark    string // in the environment of every child
+	kernel  bool   // holds the limits; else our watch does
+	patient bool   // a daemon that can't be asked is soon there again
+	disk    string // a directory on a file system whose pages can be reclaimed; "" where there is none
 }
 
 // free is the client without a cap of its own.
@@ -119,6 +121,15 @@ func (w *world) request(ctx context.Context, client string, body map[string]any)
 
 // ask sends a request without a body and decodes the reply into v, unless v is nil.
 func (w *world) ask(method, path, client string, v any) (status int, err error) {
+	status, err = w.askOnce(method, path, client, v)
+	for end := time.Now().Add(patience / 2); err != nil && w.patient && time.Now().Before(end); {
+		time.Sleep(100 * time.Millisecond)
+		status, err = w.askOnce(method, path, client, v)
+	}
+	return status, err
+}
+
+func (w *world) askOnce(method, path, client string, v any) (status int, err error) {
 	req, err := http.NewRequest(method, w.URL+path, nil)
 	if err != nil {
 		return 0, err
