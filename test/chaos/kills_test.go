@@ -239,18 +239,21 @@ func (k *kills) judge(a *attempt, before int64) (fault string, err error) {
 	if err == nil {
 		return "", nil
 	}
+	r, missing := k.find(a)
+	if missing != nil && a.want.either {
+		return "", nil // it left before it was started
+	}
 	if k.count.Load() == before {
 		return wrong, err
 	}
 	if a.failed != nil {
 		return wrong, a.failed
 	}
-	r, missing := k.find(a)
 	if missing == nil && a.id == "" {
 		a.id = r.ID
 	}
 	if missing != nil {
-		if a.want.either || a.want.unborn {
+		if a.want.unborn {
 			return "", nil
 		}
 		if a.durable {

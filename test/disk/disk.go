@@ -1,7 +1,8 @@
-// Package disk gives a test a file system of its own that it can freeze
-// (FIFREEZE, linux/fs.h): whoever then writes to it sleeps uninterruptibly, in
-// state D, where no signal reaches it. It needs to be root over a machine that
-// may be broken, so it is for the labs.
+// Package disk gives a test a file system of its own: one that it can freeze
+// (FIFREEZE, linux/fs.h), after which a writer sleeps uninterruptibly, in state
+// D, where no signal reaches it; and one on a device that forgets in a power cut
+// what was not flushed. It needs to be root over a machine that may be broken,
+// so it is for the labs.
 package disk
 
 import (
@@ -95,7 +96,7 @@ func (d *Disk) control(request uint) error {
 
 // attach puts the image behind a free loop device (loop(4)).
 func attach(image string) (device string, release func(), err error) {
-	dev, err := devices()
+	dev, err := devices("loop", "loop-control")
 	if err != nil {
 		return "", nil, err
 	}
@@ -127,31 +128,31 @@ func attach(image string) (device string, release func(), err error) {
 	}, nil
 }
 
-// devices is where the kernel makes device files: the lab in UML has the host's
-// /dev, which is not its own.
-func devices() (string, error) {
-	for _, load := range []func() error{func() error { return nil }, loadLoop} {
+// devices is where the kernel makes device files, among them the one given, once
+// the module is there: the lab in UML has the host's /dev, which is not its own.
+func devices(module, file string) (string, error) {
+	for _, load := range []func() error{func() error { return nil }, func() error { return loadModule(module) }} {
 		if err := load(); err != nil {
 			return "", err
 		}
 		for _, dir := range []string{"/run/dev", "/dev"} {
-			if _, err := os.Stat(dir + "/loop-control"); err == nil {
+			if _, err := os.Stat(filepath.Join(dir, file)); err == nil {
 				return dir, nil
 			}
 		}
 	}
-	return "", errors.New("no loop-control")
+	return "", fmt.Errorf("no %s", file)
 }
 
-// loadLoop inserts the module by hand where modprobe doesn't find it.
-func loadLoop() error {
+// loadModule inserts a block driver's module by hand where modprobe doesn't find it.
+func loadModule(name string) error {
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err != nil {
 		return err
 	}
 	release := unix.ByteSliceToString(uts.Release[:])
 	for _, top := range []string{"/usr/lib/uml/modules", "/lib/modules"} {
-		found, err := filepath.Glob(filepath.Join(top, release, "kernel/drivers/block/loop.ko"))
+		found, err := filepath.Glob(filepath.Join(top, release, "kernel/drivers/block", name+".ko"))
 		if err != nil || len(found) == 0 {
 			continue
 		}
@@ -162,9 +163,9 @@ func loadLoop() error {
 		defer f.Close()
 		return unix.FinitModule(int(f.Fd()), "", 0)
 	}
-	out, err := exec.Command("modprobe", "loop").CombinedOutput()
+	out, err := exec.Command("modprobe", name).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("modprobe loop: %w: %s", err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("modprobe %s: %w: %s", name, err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }
