@@ -40,10 +40,17 @@ func (r *Root) Adopt(id string, res *specs.LinuxResources) (*Group, error) {
 // MemoryMax is the cap that the kernel holds on the group, in bytes; it is not
 // ok where the kernel holds none, or can't be asked.
 func (g *Group) MemoryMax() (n int64, ok bool) {
-	if g.root.enforced.Memory != Kernel {
+	return g.held("memory.max", g.root.enforced.Memory)
+}
+
+// PidsMax is the same of the processes it may have.
+func (g *Group) PidsMax() (n int64, ok bool) { return g.held("pids.max", g.root.enforced.Pids) }
+
+func (g *Group) held(file string, by Enforcer) (n int64, ok bool) {
+	if by != Kernel {
 		return 0, false
 	}
-	b, err := g.dir.read("memory.max")
+	b, err := g.dir.read(file)
 	if err != nil {
 		return 0, false
 	}

@@ -2,6 +2,8 @@ package run
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -15,6 +17,10 @@ import (
 // from the first byte, which brings the watcher's machine to where the other
 // daemon's was. The error wraps fs.ErrNotExist when the run's group is gone.
 func (m *Manager) adopt(d *directory, record Record, l *will, b backend.Backend) (_ *Run, err error) {
+	if err := d.loadWords(l); err != nil {
+		return nil, fmt.Errorf("what its CLI may still have to be told: %v", err)
+	}
+	d.flush = (*os.File).Sync
 	record.State, record.Durable = Running, true
 	record.Adopted++
 	r := newRun(record, m.log)
@@ -45,8 +51,12 @@ func (m *Manager) adopt(d *directory, record Record, l *will, b backend.Backend)
 	}
 	if most, ok := w.process.MemoryMax(); ok {
 		record.Limits = withMemory(record.Limits, most)
-		r.limit(record.Limits)
 	}
+	if most, ok := w.process.PidsMax(); ok {
+		record.Limits = withPids(record.Limits, most)
+	}
+	r.limit(record.Limits)
+	w.spec.Limits = record.Limits
 	// One that has ended by now has had its directory tidied meanwhile.
 	if err := d.save(record); err != nil && !isClosed(w.process.Exited()) {
 		m.log.Warn("adoption not recorded", "run", r.id, "err", err)
@@ -55,19 +65,19 @@ func (m *Manager) adopt(d *directory, record Record, l *will, b backend.Backend)
 	w.gone, w.spawned = sync.OnceFunc(func() { gone(r.Record()) }), started
 	m.log.Info("run adopted", "run", r.id, "client", record.Client, "backend", record.Backend, "age", time.Since(started).Round(time.Second).String())
 	r.born(w.process)
+	if !w.outputs.are(l.Spool, l.Stderr) {
+		w.fail(replacedHint)
+		r.finish(false)
+	}
 	close(r.ready)
 	go w.watch()
 	return r, nil
 }
 
-// withMemory is what a run's record says of its limits, with the memory cap that
-// is really held: the record is a file that the run itself may have written, and
-// its reservation is made of it.
+// withMemory is what a run's record says of its limits, with another memory cap:
+// its reservation is made of that.
 func withMemory(l *specs.LinuxResources, most int64) *specs.LinuxResources {
-	var all specs.LinuxResources
-	if l != nil {
-		all = *l
-	}
+	all := copyOf(l)
 	var memory specs.LinuxMemory
 	if all.Memory != nil {
 		memory = *all.Memory
@@ -75,6 +85,35 @@ func withMemory(l *specs.LinuxResources, most int64) *specs.LinuxResources {
 	memory.Limit = &most
 	all.Memory = &memory
 	return &all
+}
+
+func withPids(l *specs.LinuxResources, most int64) *specs.LinuxResources {
+	all := copyOf(l)
+	all.Pids = &specs.LinuxPids{Limit: &most}
+	return &all
+}
+
+func copyOf(l *specs.LinuxResources) specs.LinuxResources {
+	if l == nil {
+		return specs.LinuxResources{}
+	}
+	return *l
+}
+
+// memoryOf is a run's memory cap in bytes; 0 is none.
+func memoryOf(l *specs.LinuxResources) int64 {
+	if l == nil || l.Memory == nil || l.Memory.Limit == nil {
+		return 0
+	}
+	return *l.Memory.Limit
+}
+
+// pidsOf is how many processes a run may have; 0 is no cap.
+func pidsOf(l *specs.LinuxResources) int64 {
+	if l == nil || l.Pids == nil || l.Pids.Limit == nil {
+		return 0
+	}
+	return *l.Pids.Limit
 }
 
 func (r *Run) limit(l *specs.LinuxResources) {

@@ -3,9 +3,7 @@ package run
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,13 +31,16 @@ func (w *watcher) conclude() {
 		}
 	}
 	record := r.conclude(outcome, verdict, w.terminal)
-	if err := r.keep(record); err != nil {
+	// The record last: with it the run is over for the next daemon, too.
+	w.will.forgetPrompt()
+	final := r.finalSize()
+	w.will.Final = &final
+	if err := w.bequeath(); err != nil {
+		r.log.Warn("checkpoint not saved", "err", err)
+	}
+	if err := r.dir.save(record); err != nil {
 		r.log.Error("record not saved: it is kept in memory for now", "again_in", pruneEvery, "err", err)
 		r.unsaved.Store(true)
-	}
-	w.will.forgetPrompt()
-	if err := w.bequeath(); err != nil {
-		r.log.Warn("will not saved", "err", err)
 	}
 	w.letGo()
 	w.release()
@@ -71,19 +72,6 @@ func (r Record) told(o spawn.Outcome) []any {
 	}
 	return append(told, "output_bytes", r.OutputBytes, "processes_after_leader", r.Survived,
 		"spawn_seconds", o.Spawn.Seconds(), "teardown_seconds", o.Teardown.Seconds(), "leaked", o.Leaked, "receipt", *r.Receipt)
-}
-
-// keep saves the final record, also when the child has removed its directory.
-func (r *Run) keep(record Record) error {
-	err := r.dir.save(record)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	r.log.Error("the run has removed its own directory: only its record is kept", "dir", r.dir.path)
-	if err := os.Mkdir(r.dir.path, 0o700); err != nil {
-		return err
-	}
-	return r.dir.save(record)
 }
 
 func (w *watcher) stderr() string {

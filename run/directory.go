@@ -11,12 +11,12 @@ import (
 	"slices"
 
 	"penstock/backend"
+	"penstock/internal/atomicfile"
 )
 
-// Names in a run's directory. All but the record, the will and the two outputs
-// are scratch and go when the run ends.
+// Names in a run's directory. All but the two outputs are scratch and go when the
+// run ends.
 const (
-	recordName = "run.json"
 	promptName = "prompt"
 	stdinName  = "stdin"
 	spoolName  = "spool"
@@ -24,6 +24,16 @@ const (
 	tmpName    = "tmp"
 	workName   = "work"
 	homeName   = "home"
+)
+
+// Names in a run's place in the store.
+const (
+	recordName = "run.json"
+	willName   = "checkpoint.json"
+	// The words of a conversation, as bytes: in the checkpoint a byte may take six.
+	wordsName  = "prompt"
+	systemName = "system"
+	saidName   = "said"
 )
 
 var idForm = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
@@ -35,31 +45,70 @@ func checkID(id string) error {
 	return nil
 }
 
-// directory is one run's place on disk. The run's user, where there is one,
+// directory is one run's place on disk: its own, and what the daemon keeps of it
+// in the store. The run's user, where there is one,
 // owns tmp, work, home and the adapter's files, never the directory itself: it
 // must not be able to put its own record or spool in place of ours.
 type directory struct {
-	path string
-	user *User
+	path  string
+	user  *User
+	kept  []string           // in the store; the first is read
+	flush atomicfile.Flusher // nil of a run that isn't durable
 }
 
-// makeDirectory fails with fs.ErrExist wrapped when the name is taken.
-func makeDirectory(path string, u *User) (d *directory, err error) {
+func (s *state) directory(id string) *directory {
+	return &directory{path: filepath.Join(s.runs(), id), kept: s.store.of("runs", id)}
+}
+
+// make fails with fs.ErrExist wrapped when the name is taken, and leaves nothing.
+func (d *directory) make(u *User) (err error) {
+	if err := os.Mkdir(d.kept[0], 0o700); err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	d.user = u
 	mode := os.FileMode(0o700)
 	if u != nil {
 		mode = 0o711
 	}
-	if err := os.Mkdir(path, mode); err != nil {
-		return nil, fmt.Errorf("run directory: %w", err)
+	for _, p := range d.kept[1:] {
+		if err == nil {
+			err = os.MkdirAll(p, 0o700)
+		}
 	}
-	d = &directory{path: path, user: u}
+	if err == nil {
+		err = os.Mkdir(d.path, mode)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("run directory: %w", err), d.unkeep())
+	}
 	if err := d.mkdir(tmpName); err != nil {
-		return nil, errors.Join(err, d.remove())
+		return errors.Join(err, d.remove())
 	}
-	return d, nil
+	return nil
 }
 
+// file is a path in the run's own directory, where its processes may write.
 func (d *directory) file(name string) string { return filepath.Join(d.path, name) }
+
+// inStore is the path of what the daemon believes.
+func (d *directory) inStore(name string) string { return filepath.Join(d.kept[0], name) }
+
+func (d *directory) inStores(name string) (out []string) {
+	for _, p := range d.kept {
+		out = append(out, filepath.Join(p, name))
+	}
+	return out
+}
+
+// settle gets the names of the run's directory, and of those it lies in, onto the
+// disk: what they hold is there already.
+func (d *directory) settle() error {
+	dirs := []string{d.path, filepath.Dir(d.path)}
+	for _, p := range d.kept {
+		dirs = append(dirs, filepath.Dir(p))
+	}
+	return d.flush.Dirs(dirs...)
+}
 
 func (d *directory) mkdir(name string) error {
 	p := d.file(name)
@@ -141,22 +190,30 @@ func parents(root *os.Root, dir string, made *[]string) error {
 	return nil
 }
 
-// removeScratch deletes all but the record, the will and the outputs. A directory that
-// the child has removed is no error.
+// removeScratch deletes all but the outputs, and in the store what only a live run
+// needs. A directory that the child has removed is no error.
 func (d *directory) removeScratch() error {
+	var errs []error
+	for _, name := range []string{wordsName, systemName, saidName} {
+		for _, p := range d.inStores(name) {
+			if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, err)
+			}
+		}
+	}
 	root, err := d.root()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return errors.Join(errs...)
 	}
 	if err != nil {
-		return fmt.Errorf("run directory: %w", err)
+		return errors.Join(append(errs, fmt.Errorf("run directory: %w", err))...)
 	}
 	defer root.Close()
 	entries, err := entriesOf(root, ".")
-	errs := []error{err}
+	errs = append(errs, err)
 	for _, e := range entries {
 		switch e.Name() {
-		case recordName, willName, spoolName, stderrName:
+		case spoolName, stderrName:
 		default:
 			errs = append(errs, removeAll(root, e.Name()))
 		}
@@ -183,4 +240,18 @@ func (d *directory) root() (*os.Root, error) {
 	return root, nil
 }
 
-func (d *directory) remove() error { return removeTree(d.path) }
+// remove takes the record last: what has none is no run.
+func (d *directory) remove() error {
+	if err := removeTree(d.path); err != nil {
+		return err
+	}
+	return d.unkeep()
+}
+
+func (d *directory) unkeep() error {
+	var errs []error
+	for _, p := range d.kept {
+		errs = append(errs, removeTree(p))
+	}
+	return errors.Join(errs...)
+}

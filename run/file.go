@@ -1,12 +1,15 @@
 package run
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/internal/atomicfile"
 )
 
 // smallMax bounds what is read whole: records and sessions, in bytes.
@@ -57,4 +60,21 @@ func readUpTo(path string, most int64) ([]byte, error) {
 		err = fmt.Errorf("read %s: more than %d bytes", path, most)
 	}
 	return data, err
+}
+
+// writeJSON replaces files that are read by readUpTo with the same bound.
+func writeJSON(paths []string, v any, most int, flush atomicfile.Flusher) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", paths[0], err)
+	}
+	if len(data) >= most {
+		return fmt.Errorf("write %s: %d bytes: more than the %d that would be read", paths[0], len(data), most)
+	}
+	for _, p := range paths {
+		if err := atomicfile.Replace(p, append(data, '\n'), flush); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -287,11 +287,8 @@ func TestGivesLinksNotWhatTheyPointTo(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: only root may give files away")
 	}
-	dir, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
-	d, err := makeDirectory(filepath.Join(dir, "r"), &User{Name: "guest", UID: 54321, GID: 54322})
-	if err != nil {
-		t.Fatal(err)
-	}
+	out := filepath.Join(t.TempDir(), "out")
+	d := newDirectory(t, &User{Name: "guest", UID: 54321, GID: 54322})
 	if err := errors.Join(os.WriteFile(out, nil, 0o600), os.Mkdir(d.file(homeName), 0o700),
 		os.Mkdir(d.file("home/sub"), 0o700), os.Symlink(out, d.file("home/sub/link"))); err != nil {
 		t.Fatal(err)
@@ -339,10 +336,7 @@ func TestWithin(t *testing.T) {
 
 // A record as large as a client's metadata may be must be read again.
 func TestRecordsFitWhatIsRead(t *testing.T) {
-	d, err := makeDirectory(filepath.Join(t.TempDir(), "r"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := newDirectory(t, nil)
 	big, err := json.Marshal(string(make([]byte, 100<<10)))
 	if err != nil {
 		t.Fatal(err)
@@ -350,7 +344,7 @@ func TestRecordsFitWhatIsRead(t *testing.T) {
 	if err := d.save(Record{ID: "r", State: Finished, Metadata: big}); err != nil {
 		t.Fatal(err)
 	}
-	if got := d.load(); got.State != Finished || got.Cause != "" {
+	if got, _ := d.load(); got.State != Finished || got.Cause != "" {
 		t.Errorf("loaded as %s %s (%s)", got.State, got.Cause, got.Message)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -198,6 +199,29 @@ func (o *outputs) sizes() (spool, stderr int64, err error) {
 		return 0, 0, err
 	}
 	return a.Size(), b.Size(), nil
+}
+
+// are tells whether these are the files of those inodes; 0 is unknown, and any.
+func (o *outputs) are(spool, stderr uint64) bool {
+	return isInode(o.spool, spool) && isInode(o.stderr, stderr)
+}
+
+func isInode(f *os.File, n uint64) bool {
+	is, ok := inodeOf(f)
+	return n == 0 || ok && is == n
+}
+
+// inodeOf is not ok of a file that can't be asked.
+func inodeOf(f *os.File) (n uint64, ok bool) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, false
+	}
+	is, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return is.Ino, true
 }
 
 // letGo writes the outputs back and drops their pages: pages charged to the

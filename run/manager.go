@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -66,7 +68,7 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 		enforced: o.Spawner.Enforced(), full: make(chan struct{}, 1), quit: make(chan struct{}), ending: make(chan struct{}),
 		runs: map[string]*Run{},
 	}
-	m.sessions, err = openSessions(st.sessions(), func(path string, err error) {
+	m.sessions, err = openSessions(st, func(path string, err error) {
 		m.log.Warn("session ignored", "file", path, "err", err)
 	})
 	if err != nil {
@@ -90,8 +92,11 @@ func (o Options) complete() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.LineMax <= 0 {
-		o.LineMax = defaultLineMax
+	if o.Bounds == nil {
+		o.Bounds = func(string) Bounds { return Bounds{Grace: math.MaxInt64, LineMax: defaultLineMax} }
+	}
+	if o.flush == nil {
+		o.flush = (*os.File).Sync
 	}
 	if o.Backends == nil {
 		o.Backends = func(string) (backend.Backend, bool) { return nil, false }

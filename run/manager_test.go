@@ -44,19 +44,19 @@ func TestRunToItsEnd(t *testing.T) {
 	if gone.Load() != 1 {
 		t.Errorf("OnGone came %d times", gone.Load())
 	}
-	if diff := cmp.Diff([]string{"run.json", "spool", "stderr"}, names(t, dir)); diff != "" {
+	if diff := cmp.Diff([]string{"spool", "stderr"}, names(t, dir)); diff != "" {
 		t.Errorf("left in the run's directory (-want +got):\n%s", diff)
 	}
 	c := r.Record()
 	if c.Exit == nil || *c.Exit != 0 || c.Finish != "stop" || c.OutputBytes == 0 || c.Receipt == nil || c.Started == nil || c.Exited == nil || string(c.Metadata) != `{"k":1}` {
 		t.Errorf("record: %+v", c)
 	}
-	onDisk, err := readRecord(filepath.Join(dir, recordName))
+	onDisk, err := readRecord(r.dir.inStore(recordName))
 	if err != nil || onDisk.State != Finished || onDisk.Cause != spawn.Completed {
 		t.Errorf("record on disk: %+v, %v", onDisk, err)
 	}
-	for name, mode := range map[string]os.FileMode{"": 0o700, "run.json": 0o600, "spool": 0o600, "stderr": 0o600} {
-		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != mode {
+	for name, mode := range map[string]os.FileMode{dir: 0o700, r.dir.inStore(recordName): 0o600, r.dir.file("spool"): 0o600, r.dir.file("stderr"): 0o600} {
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("mode of %q: %v, %v", name, info.Mode(), err)
 		}
 	}
@@ -308,7 +308,7 @@ func TestManyAtOnceLeaveNothing(t *testing.T) {
 		t.Errorf("%d descriptors before, %d after", before, after)
 	}
 	for _, c := range m.List(Filter{}) {
-		if diff := cmp.Diff([]string{"run.json", "spool", "stderr"}, names(t, m.dirOf(c.ID))); diff != "" {
+		if diff := cmp.Diff([]string{"spool", "stderr"}, names(t, m.dirOf(c.ID))); diff != "" {
 			t.Fatalf("left (-want +got):\n%s", diff)
 		}
 	}

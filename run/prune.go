@@ -54,7 +54,7 @@ func (m *Manager) prune(now time.Time) (removed int) {
 // would take such a run for lost.
 func (m *Manager) saveAgain() {
 	for _, r := range m.all() {
-		if r.unsaved.Load() && r.keep(r.Record()) == nil {
+		if r.unsaved.Load() && r.dir.save(r.Record()) == nil {
 			r.unsaved.Store(false)
 			r.log.Info("record saved at last")
 		}

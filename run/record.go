@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -11,46 +12,56 @@ import (
 	"penstock/spawn"
 )
 
-// writeJSON replaces a file whole or not at all.
-func writeJSON(path string, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = f.Write(append(data, '\n'))
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
-	}
-	return nil
+func (d *directory) save(r Record) error {
+	return writeJSON(d.inStores(recordName), r, smallMax, d.flush)
 }
 
-func (d *directory) save(r Record) error { return writeJSON(d.file(recordName), r) }
+// errNeverStarted is of a directory without a record and without a checkpoint:
+// both are written before a birth.
+var errNeverStarted = errors.New("it was never started")
 
-// load reads a record of an earlier daemon; what can't be read becomes a lost
-// run of that name, so that nothing on disk stays unseen.
-func (d *directory) load() Record {
-	r, err := readRecord(d.file(recordName))
+// recalled is what an earlier daemon has kept of a run.
+type recalled struct {
+	record  Record
+	will    *will // nil of a run that isn't durable
+	rebuilt bool  // the record is the checkpoint's
+}
+
+// recall reads what an earlier daemon has kept of a run. A whole checkpoint gives
+// the record that a torn one was; what can't be read at all becomes a lost run of
+// that name, so that nothing on disk stays unseen. The error is errNeverStarted,
+// or one of the checkpoint's.
+func (d *directory) recall() (found recalled, err error) {
+	var recordErr error
+	found.will, err = d.loadWill()
+	found.record, recordErr = d.load()
+	switch {
+	case recordErr == nil:
+	case found.will != nil && found.will.Record.ID == filepath.Base(d.path):
+		found.record, found.rebuilt = found.will.Record, true
+	case errors.Is(recordErr, fs.ErrNotExist) && !isPassing(err):
+		return found, errNeverStarted
+	}
+	return found, err
+}
+
+// load reads a record; where that fails it is one of a lost run.
+func (d *directory) load() (Record, error) {
+	r, err := readRecord(d.inStore(recordName))
 	id := filepath.Base(d.path)
 	if err == nil && r.ID != id {
 		err = fmt.Errorf("it is of run %q", r.ID)
 	}
 	if err == nil {
-		return r
+		return r, nil
 	}
 	at := time.Now()
-	if info, statErr := os.Stat(d.path); statErr == nil {
+	if info, statErr := os.Stat(d.kept[0]); statErr == nil {
 		at = info.ModTime()
 	}
 	r = Record{ID: id, Object: object, Created: at}
 	r.lose("the run's record can't be read: "+err.Error(), at)
-	return r
+	return r, err
 }
 
 func readRecord(path string) (r Record, err error) {

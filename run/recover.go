@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"penstock/backend"
@@ -16,30 +18,47 @@ import (
 // recover settles the run directories of an earlier daemon. What lives of them
 // are the durable runs whose groups the spawner has kept; it has swept the others.
 func (m *Manager) recover(ctx context.Context) error {
-	entries, err := os.ReadDir(m.state.runs())
-	if err != nil {
-		return fmt.Errorf("runs: %w", err)
+	ids := map[string]bool{}
+	for _, dir := range []string{m.state.store.runs(), m.state.runs()} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return fmt.Errorf("runs: %w", err)
+		}
+		for _, e := range entries {
+			if !e.IsDir() || checkID(e.Name()) != nil {
+				m.log.Warn("not a run: ignored", "path", filepath.Join(dir, e.Name()))
+				continue
+			}
+			ids[e.Name()] = true
+		}
 	}
-	for _, e := range entries {
+	for _, id := range slices.Sorted(maps.Keys(ids)) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !e.IsDir() || checkID(e.Name()) != nil {
-			m.log.Warn("not a run: ignored", "path", filepath.Join(m.state.runs(), e.Name()))
+		r := m.leftover(m.state.directory(id))
+		if r == nil {
 			continue
 		}
-		r := m.leftover(&directory{path: m.dirOf(e.Name())})
 		m.mu.Lock()
-		m.runs[e.Name()] = r
+		m.runs[id] = r
 		m.mu.Unlock()
 	}
 	return nil
 }
 
-// leftover is where a run of an earlier daemon gets its place in this one.
+// leftover is where a run of an earlier daemon gets its place in this one; nil is
+// that there was none.
 func (m *Manager) leftover(d *directory) *Run {
-	record := d.load()
-	w, b := m.heir(d, record)
+	found, err := d.recall()
+	if errors.Is(err, errNeverStarted) {
+		return m.neverStarted(d)
+	}
+	record := found.record
+	if err != nil {
+		m.log.Warn("checkpoint not readable: the run's events are lost", "run", record.ID, "err", err)
+	}
+	w, b := m.heir(&record, found.will)
 	if record.State == Finished && record.Ended != nil {
 		return m.past(d, record, w, b)
 	}
@@ -50,24 +69,29 @@ func (m *Manager) leftover(d *directory) *Run {
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			m.log.Error("run not adopted: it is ended", "run", record.ID, "err", err)
+		} else if found.rebuilt && w.Leader == 0 {
+			return m.neverStarted(d)
 		}
 	}
 	m.conclude(d, &record, w, b)
 	return m.past(d, record, w, b)
 }
 
-// heir gives what is needed to read a run's output, or nil.
-func (m *Manager) heir(d *directory, r Record) (*will, backend.Backend) {
-	w, err := d.loadWill()
-	if err != nil {
-		m.log.Warn("will not readable: the run's events are lost", "run", r.ID, "err", err)
+// neverStarted forgets what an earlier daemon was about to start: the same request
+// may come again.
+func (m *Manager) neverStarted(d *directory) *Run {
+	if err := d.remove(); err != nil {
+		m.log.Warn("run that was never started is not removed", "run", filepath.Base(d.path), "err", err)
 	}
+	return nil
+}
+
+// heir gives what is needed to read a run's output, or nil.
+func (m *Manager) heir(r *Record, w *will) (*will, backend.Backend) {
 	if w == nil {
 		return nil, nil
 	}
-	// A run's own processes may have written it: it can't ask for more memory
-	// than any run may.
-	w.LineMax = min(w.LineMax, m.o.LineMax)
+	m.o.Bounds(r.Backend).hold(r, w, time.Now())
 	b, ok := m.o.Backends(r.Backend)
 	if !ok {
 		m.log.Warn("run of a backend that isn't configured any more", "run", r.ID, "backend", r.Backend)
@@ -90,11 +114,13 @@ func (m *Manager) conclude(d *directory, r *Record, w *will, b backend.Backend) 
 	}
 	now := time.Now()
 	r.State, r.Cause, r.Message, r.Ended = Finished, verdict.Cause, verdict.Message, &now
-	err := d.save(*r)
+	var err error
 	if w != nil {
+		d.flush = (*os.File).Sync
 		w.forgetPrompt()
-		err = errors.Join(err, d.saveWill(w))
+		err = d.saveWill(w)
 	}
+	err = errors.Join(err, d.save(*r))
 	if r.Started != nil {
 		m.observer.RunFinished(*r, spawn.Outcome{}) // when it ended, nobody knows
 	}
@@ -114,6 +140,10 @@ func (m *Manager) lastWord(d *directory, w *will, b backend.Backend) *spawn.Term
 		return nil
 	}
 	defer f.Close()
+	if !isInode(f, w.Spool) {
+		m.log.Warn("output is not what the run was born with", "run", filepath.Base(d.path))
+		return nil
+	}
 	p := newReplay(b, w).parse()
 	p.machine.Open()
 	spool := spoolFile{file: f, limit: info.Size(), most: w.OutputMax}
@@ -144,12 +174,21 @@ func (m *Manager) past(d *directory, r Record, w *will, b backend.Backend) *Run 
 	if w == nil {
 		return p
 	}
-	info, err := os.Lstat(d.file(spoolName))
+	p.replay, p.fingerprint = newReplay(b, w), w.Fingerprint
+	f, info, err := openPlain(d.file(spoolName))
 	if err != nil {
 		m.log.Warn("output not readable", "run", r.ID, "err", err)
+		p.spoiled.Store(true)
 		return p
 	}
+	defer f.Close()
 	p.spool, p.final = info, info.Size()
-	p.replay, p.fingerprint = newReplay(b, w), w.Fingerprint
+	if w.Final != nil {
+		p.final = *w.Final
+	}
+	if !isInode(f, w.Spool) || info.Size() < p.final {
+		m.log.Warn("output is not what the run has left", "run", r.ID)
+		p.spoiled.Store(true)
+	}
 	return p
 }

@@ -13,6 +13,7 @@ import (
 
 	"penstock/backend"
 	"penstock/cgroup"
+	"penstock/internal/atomicfile"
 	"penstock/spawn"
 )
 
@@ -26,9 +27,12 @@ type Options struct {
 	// Backends finds the adapter of a durable run that an earlier daemon left;
 	// nil knows none.
 	Backends func(name string) (backend.Backend, bool)
-	// LineMax is the longest line, in bytes, that any run of an earlier daemon
-	// may have; 0 is 16 MiB.
-	LineMax int64
+	// Bounds are the widest figures that an earlier daemon's run of a backend may
+	// have, also of one that isn't configured any more; nil bounds the longest line
+	// to 16 MiB.
+	Bounds func(backend string) Bounds
+	// NotDurable says why durable runs are refused; nil where they are not.
+	NotDurable error
 	// Adopted is told of each run of an earlier daemon that still lives, before
 	// Open returns; what it gives back is that run's OnGone, and may be called
 	// before Open returns, too. May be nil.
@@ -42,6 +46,8 @@ type Options struct {
 	// StallAfter is how long without output, CPU time and I/O makes a run
 	// stalled in the Snapshot; 0 is 30 s.
 	StallAfter time.Duration
+
+	flush atomicfile.Flusher // of durable runs; nil is os.File.Sync
 }
 
 // Spec is one run to start.

@@ -8,9 +8,6 @@ import (
 	"os"
 )
 
-// saidName is scratch: it goes when the run ends.
-const saidName = "said"
-
 // said keeps on disk how much a CLI was told, so that the next daemon neither
 // repeats a request nor leaves one out. What was meant is noted before each
 // write and what was done after it: a daemon killed in between was killed on
@@ -21,10 +18,14 @@ type said struct {
 	done int64
 }
 
-// openSaid goes on where an earlier daemon was. A child of the daemon's own
-// user may have put anything there.
-func openSaid(path string) (*said, error) {
-	f, err := openOurs(path, os.O_RDWR|os.O_CREATE, 0)
+// openSaid goes on where an earlier daemon was, or begins. Where it is to be there
+// and is not, nothing is known of what was told.
+func openSaid(path string, begin bool) (*said, error) {
+	flags := os.O_RDWR
+	if begin {
+		flags |= os.O_CREATE
+	}
+	f, err := openOurs(path, flags, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ func TestSpeakerGoesOnWhereAnEarlierDaemonWas(t *testing.T) {
 		if err := os.WriteFile(log, binary.LittleEndian.AppendUint64(nil, row.said), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		told, err := openSaid(log)
+		told, err := openSaid(log, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +45,7 @@ func TestSpeakerGoesOnWhereAnEarlierDaemonWas(t *testing.T) {
 			t.Errorf("after %d bytes the CLI was told %q, want %q: %v", row.said, got, row.rest, err)
 		}
 		s.close()
-		next, err := openSaid(log)
+		next, err := openSaid(log, true)
 		if err != nil || next.done != int64(len("one\ntwo\n")) {
 			t.Errorf("after %d bytes the next daemon is told %+v, %v", row.said, next, err)
 		}

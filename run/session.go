@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"penstock/internal/atomicfile"
 )
 
 // Session is one conversation a client has named. The CLI finds it again only
@@ -47,7 +49,8 @@ func (e *SessionError) Error() string {
 
 // sessions are kept in memory and written through, one file each.
 type sessions struct {
-	dir string
+	dir   string   // of their working directories and HOMEs
+	files []string // of what is known of them: in the store
 
 	mu    sync.Mutex
 	known map[string]Session // by key
@@ -60,18 +63,18 @@ func sessionKey(client, session string) string {
 }
 
 // openSessions loads what is there; warn is told of files that can't be used.
-func openSessions(dir string, warn func(path string, err error)) (*sessions, error) {
-	entries, err := os.ReadDir(dir)
+func openSessions(st *state, warn func(path string, err error)) (*sessions, error) {
+	s := &sessions{dir: st.sessions(), files: st.store.of("sessions"), known: map[string]Session{}}
+	entries, err := os.ReadDir(s.files[0])
 	if err != nil {
 		return nil, fmt.Errorf("sessions: %w", err)
 	}
-	s := &sessions{dir: dir, known: map[string]Session{}}
 	for _, e := range entries {
 		key, ok := strings.CutSuffix(e.Name(), ".json")
 		if !ok {
 			continue
 		}
-		path := filepath.Join(dir, e.Name())
+		path := filepath.Join(s.files[0], e.Name())
 		one, err := readSession(path)
 		if err == nil && sessionKey(one.Client, one.Session) != key {
 			err = errors.New("name and content differ")
@@ -101,12 +104,12 @@ func (s *sessions) get(key string) (Session, bool) {
 }
 
 // put writes the session at once: a run may be killed at any moment and its
-// conversation must still be found.
-func (s *sessions) put(one Session) error {
+// conversation must still be found. flush is its run's.
+func (s *sessions) put(one Session, flush atomicfile.Flusher) error {
 	key := sessionKey(one.Client, one.Session)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := writeJSON(s.path(key)+".json", one); err != nil {
+	if err := writeJSON(s.records(key), one, smallMax, flush); err != nil {
 		return fmt.Errorf("session %q: %w", one.Session, err)
 	}
 	s.known[key] = one
@@ -114,6 +117,14 @@ func (s *sessions) put(one Session) error {
 }
 
 func (s *sessions) path(key string) string { return filepath.Join(s.dir, key) }
+
+// records are the places of what is known of a session.
+func (s *sessions) records(key string) (out []string) {
+	for _, dir := range s.files {
+		out = append(out, filepath.Join(dir, key+".json"))
+	}
+	return out
+}
 
 // list is newest first; an empty client is everyone.
 func (s *sessions) list(client string) []Session {
@@ -148,8 +159,10 @@ func (s *sessions) drop(key string) error {
 	if _, ok := s.known[key]; !ok {
 		return ErrNoSession
 	}
-	if err := os.Remove(s.path(key) + ".json"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	for _, path := range s.records(key) {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	delete(s.known, key)
 	return nil

@@ -43,7 +43,7 @@ func TestSessionOutlivesAKilledFirstTurn(t *testing.T) {
 			t.Fatal("session not known while its first turn lives")
 		}
 	}
-	onDisk, err := openSessions(m.state.sessions(), func(path string, err error) { t.Error(path, err) })
+	onDisk, err := openSessions(m.state, func(path string, err error) { t.Error(path, err) })
 	if err != nil || len(onDisk.known) != 1 {
 		t.Fatalf("on disk while the turn lives: %v, %v", onDisk, err)
 	}

@@ -62,7 +62,7 @@ func TestChildThatSpoilsItsOutput(t *testing.T) {
 			if e, err := again.Next(ctx); !errors.Is(err, ErrSpoiled) {
 				t.Errorf("replay: %+v, %v", e, err)
 			}
-			onDisk, err := readRecord(r.dir.file(recordName))
+			onDisk, err := readRecord(r.dir.inStore(recordName))
 			if err != nil || onDisk.State != Finished || onDisk.Cause != spawn.CLIError {
 				t.Errorf("record on disk: %+v, %v", onDisk, err)
 			}

@@ -24,12 +24,16 @@ const (
 // ErrExists is wrapped when a run of that id is known already.
 var ErrExists = errors.New("a run of this id exists")
 
+// ErrNotDurable is wrapped when this daemon can't keep its runs from what it must
+// believe later of a durable one.
+var ErrNotDurable = errors.New("no durable runs on this host")
+
 // Start starts one run. With Spec.Session and no Spec.Turn it first waits for
 // the session's turn, under ctx and the deadline: an error that wraps ctx's then
 // says that nothing was started. A Turn given is Start's to release from the
 // call on, also when it fails. After that the run is on its own: only End, its limits
 // and the manager's end end it. A failed start leaves nothing behind.
-// Errors: *spawn.StartError, *SessionError, ErrExists, ctx's own.
+// Errors: *spawn.StartError, *SessionError, ErrExists, ErrNotDurable, ctx's own.
 func (m *Manager) Start(ctx context.Context, s Spec) (*Run, error) {
 	gone := sync.OnceFunc(func() {
 		if s.OnGone != nil {
@@ -73,6 +77,9 @@ func (m *Manager) afterBirth(err error, gone func()) {
 func (m *Manager) start(ctx context.Context, s Spec, gone func()) (*Run, error) {
 	if err := s.complete(); err != nil {
 		return nil, err
+	}
+	if s.Durable && m.o.NotDurable != nil {
+		return nil, fmt.Errorf("run %s: %w: %w", s.ID, ErrNotDurable, m.o.NotDurable)
 	}
 	r, err := m.register(s)
 	if err != nil {
@@ -141,11 +148,13 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 			return err
 		}
 	}
-	dir, err := makeDirectory(m.dirOf(s.ID), s.User)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("run %s: %w", s.ID, ErrExists)
+	dir := m.state.directory(s.ID)
+	if s.Durable {
+		dir.flush = m.o.flush
 	}
-	if err != nil {
+	if err := dir.make(s.User); errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("run %s: %w", s.ID, ErrExists)
+	} else if err != nil {
 		return err
 	}
 	w := &watcher{run: r, manager: m, spec: s, release: release, gone: gone}

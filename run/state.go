@@ -14,8 +14,9 @@ import (
 
 // state is the daemon's state directory, held by one daemon at a time.
 type state struct {
-	dir  string
-	lock *os.File
+	dir   string
+	lock  *os.File
+	store store
 }
 
 // Lock is a state directory held for this daemon alone.
@@ -71,6 +72,9 @@ func openState(dir string) (*state, error) {
 	if err := s.take(); err != nil {
 		return nil, err
 	}
+	if err := s.openStore(); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
 	return s, nil
 }
 
@@ -91,6 +95,9 @@ func inheritState(dir string, f *os.File) (*state, error) {
 		if err := s.take(); err != nil {
 			return nil, err
 		}
+		if err := s.openStore(); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
 		return s, f.Close()
 	}
 	named, err := os.Lstat(s.lockPath())
@@ -101,7 +108,10 @@ func inheritState(dir string, f *os.File) (*state, error) {
 		return nil, fmt.Errorf("state directory: %s: the lock that was left to us is another directory's", dir)
 	}
 	s.lock = f
-	return s, s.hold()
+	if err := s.hold(); err != nil {
+		return nil, err
+	}
+	return s, s.openStore()
 }
 
 // makeState makes the directory (0700).

@@ -38,7 +38,7 @@ func TestStateDirectoryIsForOneDaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.close()
-	if diff := cmp.Diff([]string{"lock", "runs", "sessions"}, names(t, dir)); diff != "" {
+	if diff := cmp.Diff([]string{"lock", "runs", "sessions", "store"}, names(t, dir)); diff != "" {
 		t.Errorf("left by the probe (-want +got):\n%s", diff)
 	}
 }
@@ -165,7 +165,7 @@ func TestOpenTakesALockOver(t *testing.T) {
 	}
 }
 
-// past puts a run of an earlier daemon on disk.
+// past puts a run on disk as the version before left it.
 func past(t *testing.T, state, id string, r any) {
 	t.Helper()
 	dir := filepath.Join(state, "runs", id)
@@ -181,6 +181,25 @@ func past(t *testing.T, state, id string, r any) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// newDirectory is a run's, in a state directory of its own.
+func newDirectory(t *testing.T, u *User) *directory {
+	t.Helper()
+	s, err := openState(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	d := s.directory("r")
+	if err := d.make(u); err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 func TestRunsOfAnEarlierDaemon(t *testing.T) {
@@ -208,11 +227,11 @@ func TestRunsOfAnEarlierDaemon(t *testing.T) {
 		}
 		r.End(spawn.Cancelled)
 	}
-	onDisk, err := readRecord(filepath.Join(state, "runs", "live", recordName))
+	onDisk, err := readRecord(m.state.directory("live").inStore(recordName))
 	if err != nil || onDisk.State != Finished || onDisk.Cause != spawn.Lost {
 		t.Errorf("lost run on disk: %+v, %v", onDisk, err)
 	}
-	if diff := cmp.Diff([]string{"run.json", "spool"}, names(t, filepath.Join(state, "runs", "live"))); diff != "" {
+	if diff := cmp.Diff([]string{"spool"}, names(t, filepath.Join(state, "runs", "live"))); diff != "" {
 		t.Errorf("lost run's scratch (-want +got):\n%s", diff)
 	}
 	if _, err := m.Start(t.Context(), script("echo 'd stop'", func(s *Spec) { s.ID = "done" })); !errors.Is(err, ErrExists) {
@@ -243,7 +262,12 @@ func TestPrune(t *testing.T) {
 		id := fmt.Sprint("r", i)
 		past(t, dir, id, Record{ID: id, State: Finished, Created: at, Ended: &at, OutputBytes: 100})
 	}
-	m := &Manager{o: Options{Keep: 45 * time.Minute, KeepRuns: 100}.complete(), log: slog.New(slog.DiscardHandler), state: &state{dir: dir}, runs: map[string]*Run{}}
+	st, err := openState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.close()
+	m := &Manager{o: Options{Keep: 45 * time.Minute, KeepRuns: 100}.complete(), log: slog.New(slog.DiscardHandler), state: st, runs: map[string]*Run{}}
 	if err := m.recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -288,10 +312,7 @@ func TestKeepsFewRuns(t *testing.T) {
 }
 
 func TestAdaptersFiles(t *testing.T) {
-	d, err := makeDirectory(filepath.Join(t.TempDir(), "r"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := newDirectory(t, nil)
 	if err := d.write([]backend.File{{Name: "a/b/c", Data: []byte("1")}, {Name: "a/d", Data: []byte("2")}}); err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func TestBlameHost(t *testing.T) {
 // not take its run for lost.
 func TestRecordIsSavedLater(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "r")
-	d := &directory{path: dir}
+	d := &directory{path: dir, kept: []string{dir}}
 	r := pastRun(d, Record{ID: "r", State: Finished, Cause: spawn.CLIError}, slog.New(slog.DiscardHandler))
 	r.unsaved.Store(true)
 	m := &Manager{runs: map[string]*Run{"r": r}}
@@ -55,11 +55,11 @@ func TestRecordIsSavedLater(t *testing.T) {
 	if m.saveAgain(); !r.unsaved.Load() {
 		t.Fatal("told as saved where it can't be")
 	}
-	if err := os.Remove(blocked); err != nil {
+	if err := errors.Join(os.Remove(blocked), os.Mkdir(blocked, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	m.saveAgain()
-	if got := d.load(); r.unsaved.Load() || got.Cause != spawn.CLIError {
+	if got, _ := d.load(); r.unsaved.Load() || got.Cause != spawn.CLIError {
 		t.Errorf("the record on disk: %+v", got)
 	}
 }

@@ -48,6 +48,10 @@ func (w *watcher) open(d *directory) (err error) {
 		}
 	}
 	w.spool = spoolFile{file: w.outputs.spool, limit: -1, most: w.spec.OutputMax}
+	if w.spec.Durable && !w.adopted {
+		w.will.Spool, _ = inodeOf(w.outputs.spool)
+		w.will.Stderr, _ = inodeOf(w.outputs.stderr)
+	}
 	w.session = w.will.Session
 	w.run.dir, w.run.outputs, w.run.replay = d, w.outputs, newReplay(w.spec.Backend, w.will)
 	w.parse = newParse(w.spec.Backend.Framing(), w.spec.LineMax, w.spec.Backend.Machine(w.will.Request), &w.run.replay.buffers)
@@ -58,7 +62,7 @@ func (w *watcher) open(d *directory) (err error) {
 func (w *watcher) openSpeaker(d *directory) (err error) {
 	var told *said
 	if w.spec.Durable {
-		if told, err = openSaid(d.file(saidName)); err != nil {
+		if told, err = openSaid(d.inStore(saidName), !w.adopted); err != nil {
 			return err
 		}
 	}
@@ -120,10 +124,15 @@ func (w *watcher) begin(ctx context.Context, std stdio, p plan) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	record := r.starting(time.Now(), p.session.CLISession)
+	w.will.Record = record
 	if err := w.bequeath(); err != nil {
 		return err
 	}
-	if err := r.dir.save(r.starting(time.Now(), p.session.CLISession)); err != nil {
+	if err := r.dir.save(record); err != nil {
+		return err
+	}
+	if err := r.dir.settle(); err != nil {
 		return err
 	}
 	w.spawned = time.Now()
@@ -137,11 +146,6 @@ func (w *watcher) begin(ctx context.Context, std stdio, p plan) error {
 		return err
 	}
 	w.process = process
-	w.will.Leader = process.PID()
-	// One that has ended by now has had its directory tidied meanwhile.
-	if err := w.bequeath(); err != nil && !isClosed(process.Exited()) {
-		r.log.Error("a later daemon won't know the leader", "err", err)
-	}
 	w.remember("")
 	r.born(process)
 	close(r.ready)
@@ -158,9 +162,23 @@ func (w *watcher) bequeath() error {
 	return w.run.dir.saveWill(w.will)
 }
 
+// noteLeader tells the next daemon who the first process is. One that doesn't hear
+// of it asks the group.
+func (w *watcher) noteLeader() {
+	pid := w.process.PID()
+	if pid == 0 || pid == w.will.Leader {
+		return
+	}
+	w.will.Leader = pid
+	if err := w.bequeath(); err != nil {
+		w.run.log.Warn("the leader is not noted: a later daemon asks its group", "err", err)
+	}
+}
+
 // watch follows the run from its birth to the removal of its group.
 func (w *watcher) watch() {
 	deadline := w.deadline()
+	w.noteLeader()
 	w.speaker.say(w.parse.machine.Open())
 	for {
 		grown := w.run.grown.wait()
@@ -330,7 +348,7 @@ func (w *watcher) remember(cliSession string) {
 		w.session.CLISession = cliSession
 	}
 	w.session.Updated = time.Now()
-	if err := w.manager.sessions.put(w.session); err != nil {
+	if err := w.manager.sessions.put(w.session, w.run.dir.flush); err != nil {
 		w.run.log.Error("session not remembered: its next turn starts anew", "err", err)
 	}
 }

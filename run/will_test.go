@@ -18,7 +18,8 @@ func TestLiveIsWhatDurableRunsAreLeft(t *testing.T) {
 	}
 	defer lock.Close()
 	for id, state := range map[string]State{"live": Running, "over": Finished, "brief": Running} {
-		d, err := makeDirectory(filepath.Join(dir, "runs", id), nil)
+		d := lock.state.directory(id)
+		err := d.make(nil)
 		if err == nil {
 			err = d.save(Record{ID: id, State: state})
 		}
@@ -32,7 +33,7 @@ func TestLiveIsWhatDurableRunsAreLeft(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "runs", "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	left, err := lock.Live()
+	left, err := lock.Live(func(string) Bounds { return Bounds{} })
 	if diff := cmp.Diff([]spawn.Leftover{{ID: "live", Leader: 7}}, left); diff != "" || err != nil {
 		t.Errorf("%v, (-want +got):\n%s", err, diff)
 	}

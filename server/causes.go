@@ -68,6 +68,8 @@ func notStarted(id string, err error) *httpError {
 		return badRequest("session_id", "%s", session.Error())
 	case errors.Is(err, run.ErrExists):
 		return conflict(id)
+	case errors.Is(err, run.ErrNotDurable):
+		return noDurable()
 	case errors.Is(err, errCancelled):
 		return runError(string(spawn.Cancelled), "cancelled before it was started", run.Record{})
 	case errors.Is(err, errDaemonEnds):
@@ -78,6 +80,15 @@ func notStarted(id string, err error) *httpError {
 		return clientGone()
 	}
 	return internal(err)
+}
+
+// noDurable refuses an X-Run-Id where the daemon's records of a run aren't safe from
+// runs: it holds for every request, so that a retry is of no use.
+func noDurable() *httpError {
+	return &httpError{
+		Status: http.StatusBadRequest, Kind: "invalid_request_error", Code: "not_durable", Param: "X-Run-Id",
+		Message: "no durable runs on this host: the daemon can't keep its records of them from other runs; ask without X-Run-Id (hint for the operator: penstock check)",
+	}
 }
 
 // clientGone is never read by anybody; it gives the log line its cause.

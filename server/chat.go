@@ -65,6 +65,9 @@ func (d *daemon) job(ctx context.Context, w *reply, q *chatRequest, j *job, arri
 		if old, err := d.jobs.find(j); old != nil || err != nil {
 			return old, err
 		}
+		if d.notDurable != nil {
+			return nil, noDurable()
+		}
 		ctx = d.base
 	}
 	spec, err := d.prepare(q, j.client, arrived)

@@ -32,8 +32,10 @@ type daemon struct {
 	runs      *run.Manager
 	metrics   *metrics.Metrics
 	jobs      *jobs
-	probes    *probes
-	self      *selfSampler
+	// notDurable is why durable runs are refused; nil where they are not.
+	notDurable error
+	probes     *probes
+	self       *selfSampler
 
 	connections connections
 	accepting   sync.WaitGroup // one per listener

@@ -94,6 +94,9 @@ func (d *daemon) degraded(f facts) []string {
 			out = append(out, fmt.Sprintf("backend %s: does not tell its version", b.Name))
 		}
 	}
+	if d.notDurable != nil {
+		out = append(out, "isolation: durable runs are refused: runs could write to the daemon's records of them")
+	}
 	if n := f.cage.LeakedGroups; n > 0 {
 		out = append(out, fmt.Sprintf("isolation: %d leaked groups", n))
 	}

@@ -20,7 +20,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	keep, err := lock.Live()
+	keep, err := lock.Live(d.bounds)
 	if err != nil {
 		return errors.Join(err, lock.Close())
 	}
@@ -30,6 +30,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 		},
 		SelfTest: c.Isolation.SelfTest,
 		Keep:     keep,
+		Protect:  lock.Protect(),
 		Hide: spawn.Hiding{
 			Paths: c.Isolation.Hide, ReadOnly: c.Isolation.ReadOnly, Users: d.agents.users(), AbstractSockets: c.Isolation.AbstractSockets,
 		},
@@ -41,10 +42,13 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	if err := capsHold(c, d.spawner.Enforced()); err != nil {
 		return errors.Join(err, d.spawner.Abandon(context.WithoutCancel(ctx)), lock.Close())
 	}
+	if d.notDurable = d.agents.unwalled(d.spawner.Isolation()); d.notDurable != nil {
+		o.Logger.Warn("durable runs are refused: runs could write to what the daemon believes of them (hint: a state_dir that lies directly in / or whose parent directories aren't writable, XDG_RUNTIME_DIR set, or a daemon as root)", "err", d.notDurable)
+	}
 	d.runs, err = run.Open(ctx, run.Options{
 		StateDir: c.StateDir, Lock: lock, Spawner: d.spawner, Logger: o.Logger, Observer: d.metrics,
 		Keep: c.Keep.Age, KeepRuns: c.Keep.Runs, KeepBytes: c.Keep.Size,
-		LineMax: d.agents.lineMax(), Backends: d.agents.adapter, Adopted: d.adopted,
+		Bounds: d.bounds, NotDurable: d.notDurable, Backends: d.agents.adapter, Adopted: d.adopted,
 	})
 	if err != nil {
 		return errors.Join(err, d.spawner.Abandon(context.WithoutCancel(ctx)))
@@ -67,12 +71,31 @@ func (a agents) adapter(name string) (backend.Backend, bool) {
 	return found.adapter, true
 }
 
-// lineMax is the longest line that any backend is allowed.
-func (a agents) lineMax() (most int64) {
-	for _, one := range a {
-		most = max(most, one.config.Limits.LineMax)
+// bounds are a backend's limits as they are now, for runs of an earlier daemon; of
+// one that isn't configured any more the general ones.
+func (d *daemon) bounds(name string) run.Bounds {
+	l := d.config.Limits
+	if a, ok := d.agents[name]; ok {
+		l = a.config.Limits
 	}
-	return most
+	return run.Bounds{
+		Limits:  spawn.Resources(spawn.Limits{MemoryMax: l.MemoryMax, PidsMax: l.PidsMax}),
+		Timeout: l.Timeout, Grace: l.Grace, Stall: l.Stall, OutputMax: l.OutputMax, LineMax: l.LineMax,
+	}
+}
+
+// unwalled says why runs can write to what the daemon believes of durable ones;
+// nil where nothing can: there is a wall, or all are other users.
+func (a agents) unwalled(is spawn.Isolation) error {
+	if is.Store != spawn.NoWall {
+		return nil
+	}
+	for _, one := range a {
+		if one.user == nil || int(one.user.UID) == os.Geteuid() {
+			return is.StoreOpen
+		}
+	}
+	return nil
 }
 
 // adopted gives a run of an earlier daemon the slot it holds.

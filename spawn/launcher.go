@@ -24,6 +24,7 @@ type launcher struct {
 	done   chan struct{}
 	seal   seal
 	hider  hider
+	guard  guard
 	score  scoreGuard
 	escape string // Isolation.Escape
 	proof  bool   // escape names mechanisms that work
@@ -33,10 +34,11 @@ type launcher struct {
 // openLauncher starts the thread and prepares it. procs is a cgroup.procs file
 // which must be out of its reach afterwards; an error is only about what holds
 // in every mode, a missing escape-proofing is told in l.escape.
-func openLauncher(procs string, h Hiding, log *slog.Logger) (*launcher, error) {
+func openLauncher(procs string, h Hiding, protect []string, log *slog.Logger) (*launcher, error) {
 	l := &launcher{
 		jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}),
 		seal: unsealed(), hider: hider{Hiding: h, log: log},
+		guard: guard{paths: protect, log: log},
 	}
 	ready := make(chan error, 1)
 	go l.main(procs, ready)
@@ -72,6 +74,7 @@ func (l *launcher) main(procs string, ready chan<- error) {
 		select {
 		case <-rescan.C:
 			l.hider.scan()
+			l.guard.again()
 			l.score.look(l.hider.log)
 		case job := <-l.jobs:
 			job()

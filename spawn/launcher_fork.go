@@ -44,6 +44,7 @@ type fate struct {
 	stage  stage
 	errno  syscall.Errno
 	second syscall.Errno // stageProbe only: of clone3
+	third  syscall.Errno // stageProbe only: of making the file probeStore
 }
 
 // newborn is everything the child needs between clone3 and execve, laid out
@@ -61,6 +62,7 @@ type newborn struct {
 	domain     int // Landlock rule set; -1 is none
 	filter     *unix.SockFprog
 	probe      *byte // a cgroup.procs file the child must not be able to open
+	probeStore *byte // a file the child must not be able to make; may be nil
 	fate       fate
 }
 
@@ -162,6 +164,12 @@ func (b *newborn) fork() (pid, errno uintptr) {
 	if b.probe != nil {
 		b.fate.stage = stageProbe
 		_, _, b.fate.second = syscall.RawSyscall(unix.SYS_CLONE3, 0, 0, 0)
+		if b.probeStore != nil {
+			if got, _, err = syscall.RawSyscall6(unix.SYS_OPENAT, atCwd, uintptr(unsafe.Pointer(b.probeStore)), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600, 0, 0); err == 0 {
+				_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, got, 0, 0)
+			}
+			b.fate.third = err
+		}
 		if got, _, err = syscall.RawSyscall6(unix.SYS_OPENAT, atCwd, uintptr(unsafe.Pointer(b.probe)), unix.O_WRONLY|unix.O_CLOEXEC, 0, 0, 0); err == 0 {
 			_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, got, 0, 0)
 		}

@@ -3,6 +3,7 @@ package spawn
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,16 +58,16 @@ func scopes(abi int, abstract bool) uint64 {
 // where the kernel has these.
 func apartDomain(abstract bool) (fd int, err error) {
 	if landlockABI() < scopeABI {
-		return writesDomain(abstract)
+		return writesDomain(abstract, nil)
 	}
 	return createRuleset(unix.LandlockRulesetAttr{Scoped: scopes(scopeABI, abstract)})
 }
 
 // writesDomain makes a rule set that also allows writing everywhere but below
-// the cgroup mounts. It needs no privilege. The price: mount(2) is refused
-// inside such a domain, so a CLI that brings a bubblewrap sandbox can't start
-// it.
-func writesDomain(abstract bool) (fd int, err error) {
+// the cgroup mounts and the paths to protect, which are to fit (guard.fits). It
+// needs no privilege. The price: mount(2) is refused inside such a domain, so a
+// CLI that brings a bubblewrap sandbox can't start it.
+func writesDomain(abstract bool, protect []string) (fd int, err error) {
 	abi := landlockABI()
 	switch {
 	case abi == 0:
@@ -86,6 +87,9 @@ func writesDomain(abstract bool) (fd int, err error) {
 	}
 	if len(points) == 0 {
 		return -1, errors.New("landlock: no cgroup mount in mountinfo")
+	}
+	for _, path := range protect {
+		points = append(append(points, path), aliases(path, others(mounts), mounts)...)
 	}
 	rules, err := newRuleset(abi, scopes(abi, abstract))
 	if err != nil {
@@ -129,9 +133,13 @@ func createRuleset(attr unix.LandlockRulesetAttr) (fd int, err error) {
 
 // allowAround grants writing below every entry of dir except the points, whose
 // parents it descends into. What is made later beside such a parent's entries
-// (a new directory in /) is not granted.
+// (a new directory in /) is not granted; nor is, where such a parent can be
+// passed but not listed, what lies beside the way.
 func (r *ruleset) allowAround(dir string, points []string) error {
 	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return r.allowOnTheWay(dir, points)
+	}
 	if err != nil {
 		return fmt.Errorf("landlock: %w", err)
 	}
@@ -148,6 +156,23 @@ func (r *ruleset) allowAround(dir string, points []string) error {
 			if err := r.allow(path, e.IsDir()); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// allowOnTheWay goes on towards the points through a directory that can't be listed.
+func (r *ruleset) allowOnTheWay(dir string, points []string) error {
+	seen := map[string]bool{}
+	for _, p := range points {
+		below, ok := strings.CutPrefix(p, dir+"/")
+		name, _, further := strings.Cut(below, "/")
+		if !ok || !further || seen[name] {
+			continue
+		}
+		seen[name] = true
+		if err := r.allowAround(filepath.Join(dir, name), points); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -88,6 +88,7 @@ func (l *launcher) asRoot(procs string) error {
 		return err
 	}
 	l.hider.mounts = true
+	covered := l.guard.cover()
 	if err := limitBounding(granted()); err != nil {
 		return err
 	}
@@ -96,10 +97,12 @@ func (l *launcher) asRoot(procs string) error {
 		l.seal.apart = unix.CLONE_NEWIPC
 	}
 	l.seal.domain, l.gap = apartDomain(l.hider.AbstractSockets)
-	if err := l.seal.probe(procs); err != nil {
+	open, err := l.seal.probe(procs, l.guard.probe())
+	if err != nil {
 		l.seal.apart = 0
 		return errors.Join(err, l.seal.open())
 	}
+	l.guard.judge("mount namespace", covered, open)
 	l.escape, l.proof = escapeRoot, true
 	if l.gap != nil {
 		l.escape = escapeRootAlone
@@ -109,12 +112,21 @@ func (l *launcher) asRoot(procs string) error {
 
 // asUser is for who may not have a mount namespace.
 func (l *launcher) asUser(procs string) (err error) {
-	if l.seal.domain, err = writesDomain(l.hider.AbstractSockets); err != nil {
+	closed := l.guard.fits()
+	var protect []string
+	if closed == nil {
+		protect = l.guard.paths
+	}
+	if l.seal.domain, err = writesDomain(l.hider.AbstractSockets, protect); err != nil {
+		l.guard.judge("", err, nil)
 		return err
 	}
-	if err := l.seal.probe(procs); err != nil {
+	open, err := l.seal.probe(procs, l.guard.probe())
+	if err != nil {
+		l.guard.judge("", err, nil)
 		return err
 	}
+	l.guard.judge("landlock", closed, open)
 	l.escape, l.proof, l.gap = escapeUser, true, nil
 	return nil
 }

@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -9,32 +10,41 @@ import (
 )
 
 // probe lets a child put on the seal and try, instead of executing, to open
-// procs for writing and to call clone3. Opening writes nothing.
-func (s *seal) probe(procs string) error {
+// procs for writing, to call clone3 and, where store names a file, to make that:
+// open says that it could. Opening writes nothing.
+func (s *seal) probe(procs, store string) (open, err error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer null.Close()
 	b, err := s.newborn("/", nil, &os.ProcAttr{})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if b.probe, err = syscall.BytePtrFromString(procs); err != nil {
-		return err
+		return nil, err
+	}
+	if store != "" {
+		if b.probeStore, err = syscall.BytePtrFromString(store); err != nil {
+			return nil, err
+		}
 	}
 	_, f, err := b.deliver([]*os.File{null, null, null})
 	switch {
 	case err != nil:
-		return fmt.Errorf("probe the seal: %w", err)
+		return nil, fmt.Errorf("probe the seal: %w", err)
 	case f.stage != stageProbe:
-		return fmt.Errorf("probe the seal: %w", f.err(false))
+		return nil, fmt.Errorf("probe the seal: %w", f.err(false))
 	case f.errno == 0:
-		return fmt.Errorf("open %s: still writable for a child", procs)
+		return nil, fmt.Errorf("open %s: still writable for a child", procs)
 	case f.errno != unix.EROFS && f.errno != unix.EACCES:
-		return &os.PathError{Op: "probe: open", Path: procs, Err: f.errno}
+		return nil, &os.PathError{Op: "probe: open", Path: procs, Err: f.errno}
 	case f.second != unix.ENOSYS:
-		return fmt.Errorf("clone3: a child could be born into another group (answer %d instead of ENOSYS: is seccomp in this kernel?)", f.second)
+		return nil, fmt.Errorf("clone3: a child could be born into another group (answer %d instead of ENOSYS: is seccomp in this kernel?)", f.second)
 	}
-	return nil
+	if store != "" && f.third == 0 {
+		open = errors.Join(fmt.Errorf("%s: a child could make it", store), os.Remove(store))
+	}
+	return open, nil
 }

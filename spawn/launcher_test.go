@@ -84,7 +84,7 @@ func rootEscape() string {
 func TestLauncherSealsTheCgroupTree(t *testing.T) {
 	needRoot(t)
 	procs := unifiedProcs(t)
-	l, err := openLauncher(procs, Hiding{}, slog.New(slog.DiscardHandler))
+	l, err := openLauncher(procs, Hiding{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestLauncherThreadIsItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := openLauncher(unifiedProcs(t), Hiding{}, slog.New(slog.DiscardHandler))
+	l, err := openLauncher(unifiedProcs(t), Hiding{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestLauncherThreadIsItsOwn(t *testing.T) {
 
 func TestLauncherChildrenAreStripped(t *testing.T) {
 	needRoot(t)
-	l, err := openLauncher(unifiedProcs(t), Hiding{}, slog.New(slog.DiscardHandler))
+	l, err := openLauncher(unifiedProcs(t), Hiding{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestUserSeal(t *testing.T) {
 	if os.Geteuid() == 0 && !writable(procs) {
 		t.Fatal("the tree is sealed already: nothing to prove")
 	}
-	domain, err := writesDomain(false)
+	domain, err := writesDomain(false, nil)
 	if landlockABI() < 2 {
 		if err == nil || !strings.Contains(err.Error(), "landlock") {
 			t.Fatalf("without Landlock: %v", err)
@@ -240,7 +240,7 @@ func TestUserSeal(t *testing.T) {
 	}
 	defer l.close()
 	proved := make(chan error, 1)
-	if err := l.do(t.Context(), func() { proved <- l.seal.probe(procs) }); err != nil {
+	if err := l.do(t.Context(), func() { _, err := l.seal.probe(procs, ""); proved <- err }); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-proved; err != nil {
@@ -266,15 +266,15 @@ func TestProbeTellsWhatIsOpen(t *testing.T) {
 	needRoot(t)
 	procs := unifiedProcs(t)
 	bare := unsealed()
-	if err := bare.probe(procs); err == nil || !strings.Contains(err.Error(), "still writable") {
+	if _, err := bare.probe(procs, ""); err == nil || !strings.Contains(err.Error(), "still writable") {
 		t.Errorf("without a seal: %v", err)
 	}
-	if err := bare.probe("/proc/sys/nothing/here"); !errors.Is(err, unix.ENOENT) {
+	if _, err := bare.probe("/proc/sys/nothing/here", ""); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("a file that isn't there: %v", err)
 	}
 	half := seal{domain: -1}
 	half.filter = runFilter(nil)
-	if err := half.probe("/proc/self/nothing"); !errors.Is(err, unix.ENOENT) {
+	if _, err := half.probe("/proc/self/nothing", ""); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("root needs no no_new_privs for a filter: %v", err)
 	}
 }

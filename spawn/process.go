@@ -19,6 +19,7 @@ type group interface {
 	WaitEmpty(context.Context) error
 	Usage() (cgroup.Usage, error)
 	MemoryMax() (int64, bool)
+	PidsMax() (int64, bool)
 	StorageIO() (uint64, error)
 	Receipt() (cgroup.Receipt, error)
 	Remove(context.Context) error
@@ -139,6 +140,9 @@ func (p *Process) Usage() (cgroup.Usage, error) { return p.group.Usage() }
 // MemoryMax is the memory cap that the kernel holds on it, in bytes; not ok
 // where it holds none.
 func (p *Process) MemoryMax() (n int64, ok bool) { return p.group.MemoryMax() }
+
+// PidsMax is the same of its processes.
+func (p *Process) PidsMax() (n int64, ok bool) { return p.group.PidsMax() }
 
 // StorageIO sums what its live processes have moved to and from storage, in
 // bytes, for where Usage doesn't tell; see cgroup.Group.

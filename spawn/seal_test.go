@@ -54,7 +54,7 @@ func TestTheDaemonIsNotTouched(t *testing.T) {
 func TestFilterKeepsSignalsFromTheVictims(t *testing.T) {
 	needRoot(t)
 	victim := bystander(t)
-	l, err := openLauncher(unifiedProcs(t), Hiding{}, slog.New(slog.DiscardHandler))
+	l, err := openLauncher(unifiedProcs(t), Hiding{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,9 +49,13 @@ type Options struct {
 	SelfTest bool
 	// Keep are runs of an earlier daemon whose groups Open leaves alone, to be
 	// claimed with Adopt; the others are ended.
-	Keep   []Leftover
-	Hide   Hiding
-	Logger *slog.Logger
+	Keep []Leftover
+	Hide Hiding
+	// Protect are files and directories, by absolute paths without links, that
+	// no child may write to, or below, or put anything in place of: what the
+	// daemon believes later. Isolation.Store tells what keeps children out.
+	Protect []string
+	Logger  *slog.Logger
 }
 
 // Command is one process tree to be born.
@@ -131,9 +135,13 @@ type Isolation struct {
 	Memory   cgroup.Enforcer `json:"memory"`
 	Pids     cgroup.Enforcer `json:"pids"`
 	Kill     cgroup.Enforcer `json:"kill"`
-	CPU      cgroup.Enforcer `json:"cpu,omitempty"`   // empty: cpu_max and cpu_weight can't be held
-	SelfTest string          `json:"self_test"`       // "passed", "off", or "failed: ..."
-	Escape   string          `json:"escape_proofing"` // "mount namespace, landlock, seccomp", "landlock, seccomp", what is lacking in parentheses, "none: why"
+	CPU      cgroup.Enforcer `json:"cpu,omitempty"` // empty: cpu_max and cpu_weight can't be held
+	SelfTest string          `json:"self_test"`     // "passed", "off", or "failed: ..."
+	// Store is what keeps runs from writing to Options.Protect: "mount namespace",
+	// "landlock", or "none", which StoreOpen explains.
+	Store     string `json:"record_store"`
+	StoreOpen error  `json:"-"`
+	Escape    string `json:"escape_proofing"` // "mount namespace, landlock, seccomp", "landlock, seccomp", what is lacking in parentheses, "none: why"
 	// Hidden are the paths that are hidden from children or read-only to them;
 	// Reachable those that should be and are not. Both sorted, never nil.
 	// /health tells no paths.

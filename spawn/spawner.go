@@ -79,7 +79,7 @@ func (s *Spawner) prepare(ctx context.Context, o Options) (err error) {
 		s.log.Warn("an earlier daemon left groups behind",
 			"removed", s.swept.Groups, "processes", s.swept.Processes, "still_there", s.swept.Left)
 	}
-	if s.launcher, err = openLauncher(filepath.Join(s.root.Path(), "cgroup.procs"), o.Hide, s.log); err != nil {
+	if s.launcher, err = openLauncher(filepath.Join(s.root.Path(), "cgroup.procs"), o.Hide, o.Protect, s.log); err != nil {
 		return fmt.Errorf("launcher: %w", err)
 	}
 	if _, reachable := s.launcher.hider.state(); len(reachable) > 0 {
@@ -116,7 +116,7 @@ func (s *Spawner) Isolation() Isolation {
 	return Isolation{
 		Mode: s.mode, Root: s.root.Path(),
 		Memory: e.Memory, Pids: e.Pids, Kill: e.Kill, CPU: e.CPU,
-		SelfTest: tested, Escape: s.launcher.escape,
+		SelfTest: tested, Escape: s.launcher.escape, Store: s.launcher.guard.wall, StoreOpen: s.launcher.guard.open,
 		Hidden: hidden, Reachable: reachable,
 		LeakedGroups: s.root.Leaked(), RemoveRetries: s.root.RemoveRetries(),
 	}

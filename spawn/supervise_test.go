@@ -54,6 +54,7 @@ func (g *fakeGroup) Populated() (bool, error)         { return g.populated, nil 
 func (g *fakeGroup) Usage() (cgroup.Usage, error)     { return cgroup.Usage{}, nil }
 func (g *fakeGroup) StorageIO() (uint64, error)       { return 0, nil }
 func (g *fakeGroup) MemoryMax() (int64, bool)         { return 0, false }
+func (g *fakeGroup) PidsMax() (int64, bool)           { return 0, false }
 func (g *fakeGroup) Receipt() (cgroup.Receipt, error) { g.note("receipt"); return clean, nil }
 func (g *fakeGroup) Gone() <-chan struct{}            { return g.gone }
 func (g *fakeGroup) Kill() error                      { g.note("kill"); return g.kill() }

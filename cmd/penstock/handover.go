@@ -49,9 +49,12 @@ func (a *app) handover(ctx context.Context, c config.Config) error {
 	if err != nil {
 		return fmt.Errorf("handover: %w", err)
 	}
-	before, _, err := readNote(c.StateDir)
-	if err != nil {
-		return fmt.Errorf("handover: %w", err)
+	paths := notePaths(c.StateDir)
+	before := make([]os.FileInfo, len(paths))
+	for i, path := range paths {
+		if before[i], _, err = readNote(path); err != nil {
+			return fmt.Errorf("handover: %w", err)
+		}
 	}
 	daemon, err := os.FindProcess(pid)
 	if err == nil {
@@ -60,7 +63,7 @@ func (a *app) handover(ctx context.Context, c config.Config) error {
 	if err != nil {
 		return fmt.Errorf("handover: daemon %d: %w", pid, err)
 	}
-	note, err := awaitNote(ctx, c.StateDir, before, daemon)
+	note, err := awaitNote(ctx, paths, before, daemon)
 	if err != nil {
 		return fmt.Errorf("handover: daemon %d: %w", pid, err)
 	}
@@ -71,14 +74,16 @@ func (a *app) handover(ctx context.Context, c config.Config) error {
 	return nil
 }
 
-// awaitNote waits until another note lies there.
-func awaitNote(ctx context.Context, stateDir string, before os.FileInfo, daemon *os.Process) (handoverNote, error) {
+// awaitNote waits until another note lies at one of the paths.
+func awaitNote(ctx context.Context, paths []string, before []os.FileInfo, daemon *os.Process) (handoverNote, error) {
 	tick := time.NewTicker(handoverLook)
 	defer tick.Stop()
 	for {
-		info, note, err := readNote(stateDir)
-		if err != nil || info != nil && (before == nil || !os.SameFile(before, info) || !before.ModTime().Equal(info.ModTime())) {
-			return note, err
+		for i, path := range paths {
+			info, note, err := readNote(path)
+			if err != nil || info != nil && (before[i] == nil || !os.SameFile(before[i], info) || !before[i].ModTime().Equal(info.ModTime())) {
+				return note, err
+			}
 		}
 		if err := daemon.Signal(unix.Signal(0)); err != nil {
 			return handoverNote{}, fmt.Errorf("it is gone: see its log: %w", err)
@@ -94,9 +99,9 @@ func awaitNote(ctx context.Context, stateDir string, before os.FileInfo, daemon 
 // noteMax is what a note may have, in bytes.
 const noteMax = 64 << 10
 
-func readNote(stateDir string) (os.FileInfo, handoverNote, error) {
+func readNote(path string) (os.FileInfo, handoverNote, error) {
 	var n handoverNote
-	f, err := openPlain(handoverPath(stateDir))
+	f, err := openPlain(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, n, nil
 	}

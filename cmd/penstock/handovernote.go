@@ -2,11 +2,12 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
+
+	"penstock/internal/atomicfile"
+	runs "penstock/run"
 )
 
 // Outcomes of a handover.
@@ -16,7 +17,8 @@ const (
 	handoverFailed  = "failed"  // what didn't finish was ended; the daemon has begun anew by itself, or has ended
 )
 
-// handoverNote is how the last handover went, as <state_dir>/handover.json.
+// handoverNote is how the last handover went, as handover.json in the store of the
+// state directory.
 type handoverNote struct {
 	Outcome string    `json:"outcome"`
 	Version string    `json:"version"` // of who writes it
@@ -24,7 +26,17 @@ type handoverNote struct {
 	At      time.Time `json:"at"`
 }
 
-func handoverPath(stateDir string) string { return filepath.Join(stateDir, "handover.json") }
+const handoverFile = "handover.json"
+
+// notePaths are where a note may appear. A daemon of the version before has no
+// store, and writes a refusal where its runs may write, too.
+func notePaths(stateDir string) []string {
+	paths := []string{filepath.Join(runs.StorePlaces(stateDir)[0], handoverFile)}
+	if !runs.HasStore(stateDir) {
+		paths = append(paths, filepath.Join(stateDir, handoverFile))
+	}
+	return paths
+}
 
 // write replaces the note whole.
 func (n handoverNote) write(stateDir string) error {
@@ -32,16 +44,10 @@ func (n handoverNote) write(stateDir string) error {
 	if err != nil {
 		return fmt.Errorf("note of the handover: %w", err)
 	}
-	f, err := os.CreateTemp(stateDir, ".new-*")
-	if err != nil {
-		return fmt.Errorf("note of the handover: %w", err)
-	}
-	_, err = f.Write(append(text, '\n'))
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), handoverPath(stateDir))
-	}
-	if err != nil {
-		return fmt.Errorf("note of the handover: %w", errors.Join(err, os.Remove(f.Name())))
+	for _, place := range runs.StorePlaces(stateDir) {
+		if err := atomicfile.Replace(filepath.Join(place, handoverFile), append(text, '\n'), nil); err != nil {
+			return fmt.Errorf("note of the handover: %w", err)
+		}
 	}
 	return nil
 }

@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"penstock/cgroup"
+	runs "penstock/run"
 	"penstock/server"
 )
 
@@ -71,7 +73,23 @@ func (s *successor) ask(ctx context.Context, g server.Ground) (string, error) {
 		return "", err
 	}
 	argv := append([]string{s.path}, os.Args[1:]...)
-	return g.Try(ctx, append(argv, "--"+dryRunFlag+"="+string(text)), os.Environ())
+	said, err := g.Try(ctx, append(argv, "--"+dryRunFlag+"="+string(text)), os.Environ())
+	if err != nil {
+		return "", err
+	}
+	return knowsFormat(said)
+}
+
+// formatLine ends what a successor says that knows our state directory's layout.
+var formatLine = fmt.Sprintf("state format %d", runs.Format)
+
+// knowsFormat refuses a program that would not find what we leave to it.
+func knowsFormat(said string) (version string, err error) {
+	version, ok := strings.CutSuffix(strings.TrimSpace(said), "\n"+formatLine)
+	if !ok {
+		return "", fmt.Errorf("%s: an earlier version, which doesn't know state format %d and would end all durable runs (hint: restart, when none is left)", version, runs.Format)
+	}
+	return version, nil
 }
 
 const dryRunFlag = "dry-run"
@@ -109,6 +127,6 @@ func (a *app) dryRun(s *settings, text string) error {
 	if err := server.Check(c, e.Ground); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(a.stdout, readBuild())
+	_, err = fmt.Fprintf(a.stdout, "%s\n%s\n", readBuild(), formatLine)
 	return err
 }

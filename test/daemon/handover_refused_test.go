@@ -70,6 +70,7 @@ func TestHandoverRefused(t *testing.T) {
 		{"no program", "no such file", func() { replace(t, file, string(good), 0o600); os.Remove(program) }},
 		{"not executable", "permission denied", func() { replace(t, program, string(binary), 0o644) }},
 		{"not a program", "exec format error", func() { replace(t, program, "\x7fELF and nothing else", 0o755) }},
+		{"an earlier version", "state format", func() { replace(t, program, "#!/bin/sh\necho penstock 0.9\n", 0o755) }},
 		{"a program that fails", "exit status 7", func() { replace(t, program, "#!/bin/sh\nexit 7\n", 0o755) }},
 	} {
 		c.set()
@@ -80,7 +81,7 @@ func TestHandoverRefused(t *testing.T) {
 		if line := log[strings.LastIndex(log, "handover refused"):]; !strings.Contains(line, c.why) {
 			t.Errorf("%s: %q is not in %s", c.name, c.why, line)
 		}
-		note, err := os.ReadFile(filepath.Join(d.Dir, "state", "handover.json"))
+		note, err := os.ReadFile(filepath.Join(d.Dir, "state", "store", "handover.json"))
 		if err != nil || !strings.Contains(string(note), `"refused"`) {
 			t.Errorf("%s: %s %v", c.name, note, err)
 		}

@@ -1,0 +1,54 @@
+// Package atomicfile replaces files whole or not at all.
+package atomicfile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Flusher gets what a file or a directory holds onto the disk, as os.File.Sync
+// does; nil leaves the time of that to the kernel.
+type Flusher func(*os.File) error
+
+// Dirs flushes the names in directories.
+func (f Flusher) Dirs(paths ...string) error {
+	if f == nil {
+		return nil
+	}
+	for _, p := range paths {
+		d, err := os.Open(p)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f(d), d.Close()); err != nil {
+			return fmt.Errorf("flush %s: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// Replace replaces a file whole or not at all, with a Flusher also across a loss
+// of power: its content is on the disk before it gets the name, and the name
+// before Replace returns. The file's mode is 0600.
+func Replace(path string, data []byte, flush Flusher) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = f.Write(data)
+	if err == nil && flush != nil {
+		err = flush(f)
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
+	}
+	if err := flush.Dirs(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}

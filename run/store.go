@@ -1,0 +1,152 @@
+package run
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"penstock/internal/atomicfile"
+	"penstock/spawn"
+)
+
+// store is where the daemon keeps what it believes later: records, checkpoints,
+// sessions, how much a CLI was told. Runs can't write there (see Lock.Protect);
+// what lies in a run's own directory is the run's word. A daemon that can't keep
+// its runs out of its state directory has its store in the user's runtime
+// directory, which a reboot empties, and writes a copy into the state directory
+// for the time after that.
+type store struct {
+	places []string // the first is read; the second, where there is one, is the copy
+}
+
+const (
+	storeName = "store"
+	// formatName is the file that says that what an earlier daemon left was
+	// taken over, and from then on only the store is believed.
+	formatName = "format"
+	format     = "2\n"
+)
+
+// Format is the number of the state directory's layout. A program that doesn't
+// know it can't take over from one that does.
+const Format = 2
+
+// StorePlaces are the store of a state directory, and its copy where there is one.
+func StorePlaces(stateDir string) []string { return storeOf(stateDir).places }
+
+// HasStore tells whether a daemon that has one was ever on this state directory.
+func HasStore(stateDir string) bool {
+	_, err := os.Lstat(filepath.Join(StorePlaces(stateDir)[0], formatName))
+	return err == nil
+}
+
+func storeOf(stateDir string) store {
+	inside := filepath.Join(stateDir, storeName)
+	if os.Geteuid() == 0 || spawn.Protectable(resolved(stateDir)) == nil {
+		return store{[]string{inside}}
+	}
+	if dir := runtimeDir(); dir != "" {
+		sum := sha256.Sum256([]byte(resolved(stateDir)))
+		return store{[]string{filepath.Join(dir, "penstock-"+hex.EncodeToString(sum[:8])), inside}}
+	}
+	return store{[]string{inside}}
+}
+
+// resolved is the path without links; one that isn't there yet stays as it is.
+func resolved(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
+}
+
+// runtimeDir is $XDG_RUNTIME_DIR where it is the user's alone and runs can be
+// kept out of a directory in it; else "".
+func runtimeDir() string {
+	dir := os.Getenv("XDG_RUNTIME_DIR")
+	if !filepath.IsAbs(dir) {
+		return ""
+	}
+	dir = resolved(filepath.Clean(dir))
+	info, err := os.Stat(dir)
+	if err != nil || !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
+		return ""
+	}
+	if is, ok := info.Sys().(*syscall.Stat_t); !ok || int(is.Uid) != os.Geteuid() || spawn.Protectable(dir) != nil {
+		return ""
+	}
+	return dir
+}
+
+// of are the places of one file or directory.
+func (s store) of(names ...string) []string {
+	var out []string
+	for _, p := range s.places {
+		out = append(out, filepath.Join(append([]string{p}, names...)...))
+	}
+	return out
+}
+
+func (s store) runs() string     { return filepath.Join(s.places[0], "runs") }
+func (s store) sessions() string { return filepath.Join(s.places[0], "sessions") }
+
+// Protect are the paths that runs must not write to, for spawn.Options.Protect.
+func (l *Lock) Protect() []string {
+	s := l.state
+	out := []string{resolved(s.store.places[0])}
+	if len(s.store.places) == 1 {
+		out = append(out, resolved(s.lockPath()))
+	}
+	return out
+}
+
+// openStore makes the store, and the first time takes over what an earlier
+// daemon has left. The lock is held.
+func (s *state) openStore() error {
+	s.store = storeOf(s.dir)
+	fresh, err := s.store.isFresh()
+	if err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	for _, name := range []string{"runs", "sessions"} {
+		for _, p := range s.store.of(name) {
+			if err := os.MkdirAll(p, 0o700); err != nil {
+				return unwritable(s.dir, err)
+			}
+		}
+	}
+	if !fresh {
+		return nil
+	}
+	if err := s.takeOver(); err != nil {
+		return fmt.Errorf("state directory: %s: take over what an earlier daemon has left: %w", s.dir, err)
+	}
+	for _, p := range s.store.of(formatName) {
+		if err := atomicfile.Replace(p, []byte(format), (*os.File).Sync); err != nil {
+			return unwritable(s.dir, err)
+		}
+	}
+	if err := s.forgetLegacy(); err != nil {
+		return unwritable(s.dir, err)
+	}
+	return nil
+}
+
+func (s store) isFresh() (bool, error) {
+	text, err := readSmall(filepath.Join(s.places[0], formatName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return true, nil
+	case err != nil:
+		return false, err
+	case string(text) != format:
+		return false, fmt.Errorf("%s: format %q: not known here (hint: it is a later version's)", s.places[0], strings.TrimSpace(string(text)))
+	}
+	return false, nil
+}

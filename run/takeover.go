@@ -1,0 +1,154 @@
+package run
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/internal/atomicfile"
+)
+
+// legacyWill is the checkpoint as the version before left it in a run's own
+// directory, beside run.json and said. Runs could write them: they are read once,
+// and Bounds hold for them as for every checkpoint.
+const legacyWill = "will.json"
+
+// takeOver fills a store that is new with what the copy has, or where there is
+// none, with what the version before has left.
+func (s *state) takeOver() error {
+	if len(s.store.places) > 1 {
+		if _, err := os.Lstat(filepath.Join(s.store.places[1], formatName)); err == nil {
+			return s.takeCopy(s.store.places[1])
+		}
+	}
+	return s.takeLegacy()
+}
+
+// takeCopy is for the time after a reboot: none of its runs lives.
+func (s *state) takeCopy(from string) error {
+	entries, err := os.ReadDir(filepath.Join(from, "runs"))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.IsDir() || checkID(e.Name()) != nil {
+			continue
+		}
+		old := &directory{path: filepath.Join(s.runs(), e.Name()), kept: []string{filepath.Join(from, "runs", e.Name())}}
+		found, err := old.recall()
+		if errors.Is(err, errNeverStarted) {
+			continue
+		}
+		if found.will != nil {
+			found.will.Past = true
+		}
+		if err := s.takeRun(e.Name(), found.record, found.will); err != nil {
+			return err
+		}
+	}
+	return s.takeSessions(filepath.Join(from, "sessions"))
+}
+
+func (s *state) takeLegacy() error {
+	entries, err := os.ReadDir(s.runs())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.IsDir() || checkID(e.Name()) != nil {
+			continue
+		}
+		if err := s.takeLegacyRun(e.Name()); err != nil {
+			return err
+		}
+	}
+	return s.takeSessions(s.sessions())
+}
+
+func (s *state) takeLegacyRun(id string) error {
+	path := filepath.Join(s.runs(), id)
+	old := &directory{path: path, kept: []string{path}}
+	record, err := old.load()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // never started: recover removes it
+	}
+	var w *will
+	if data, err := readUpTo(old.file(legacyWill), willMax); err == nil {
+		if w = new(will); json.Unmarshal(data, w) != nil {
+			w = nil
+		}
+	}
+	if err := s.takeRun(id, record, w); err != nil || w == nil || !w.Talks {
+		return err
+	}
+	told, err := openSaid(old.file(saidName), false)
+	if err != nil {
+		return nil // it is not adopted then: what its CLI was told is not known
+	}
+	defer told.close()
+	return atomicfile.Replace(s.directory(id).inStore(saidName), binary.LittleEndian.AppendUint64(nil, uint64(told.done)), (*os.File).Sync)
+}
+
+// forgetLegacy removes what takeLegacy has read; nothing reads it any more.
+func (s *state) forgetLegacy() error {
+	var errs []error
+	for _, pattern := range []string{filepath.Join("runs", "*", recordName), filepath.Join("runs", "*", legacyWill), filepath.Join("runs", "*", saidName), filepath.Join("sessions", "*.json")} {
+		names, err := fs.Glob(os.DirFS(s.dir), pattern)
+		errs = append(errs, err)
+		for _, name := range names {
+			if err := os.Remove(filepath.Join(s.dir, name)); err != nil && !errors.Is(err, unix.EISDIR) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// takeRun writes one run into the store.
+func (s *state) takeRun(id string, r Record, w *will) error {
+	d := s.directory(id)
+	d.flush = (*os.File).Sync
+	for _, p := range d.kept {
+		if err := os.MkdirAll(p, 0o700); err != nil {
+			return err
+		}
+	}
+	if w != nil {
+		w.Record = r
+		if err := d.saveWill(w); err != nil {
+			return err
+		}
+	}
+	return d.save(r)
+}
+
+func (s *state) takeSessions(from string) error {
+	entries, err := os.ReadDir(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".json") {
+			continue
+		}
+		data, err := readSmall(filepath.Join(from, e.Name()))
+		if err != nil {
+			continue // what can't be read is no session
+		}
+		for _, to := range s.store.of("sessions", e.Name()) {
+			if err := atomicfile.Replace(to, data, (*os.File).Sync); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

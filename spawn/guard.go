@@ -1,0 +1,100 @@
+package spawn
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// guard keeps children from writing to Options.Protect. All is for the launcher
+// thread but wall and open, which are final once that is prepared.
+type guard struct {
+	paths  []string
+	log    *slog.Logger
+	wall   string // Isolation.Store
+	open   error  // and StoreOpen
+	mounts bool   // it covers in a mount namespace of the launcher's
+}
+
+// NoWall is Isolation.Store where nothing keeps children out.
+const NoWall = "none"
+
+// Protectable says why runs of a daemon that can't mount can't be kept from
+// writing to what lies in dir; nil where they can. A Landlock domain grants
+// rights below directories and takes none away: the entries of all directories
+// above dir are granted one by one, so that runs make no new ones in these. That
+// must take nothing from them that they had.
+func Protectable(dir string) error {
+	if abi := landlockABI(); abi < 2 {
+		return fmt.Errorf("landlock: ABI %d: 2 or newer is needed (Linux 5.19)", abi)
+	}
+	for at := filepath.Dir(dir); at != "/"; at = filepath.Dir(at) { // in / they make none in any case: the cgroup mounts lie there
+		if unix.Faccessat(unix.AT_FDCWD, at, unix.W_OK, unix.AT_EACCESS) == nil {
+			return fmt.Errorf("landlock: %s: runs of our own user work there, and could make nothing new in it", at)
+		}
+	}
+	return nil
+}
+
+// fits tells whether all paths can be protected by Landlock.
+func (g *guard) fits() error {
+	var errs []error
+	for _, path := range g.paths {
+		errs = append(errs, Protectable(filepath.Dir(path)))
+	}
+	return errors.Join(errs...)
+}
+
+// cover hides the paths in the launcher's mount namespace, wherever the file
+// system shows them.
+func (g *guard) cover() error {
+	g.mounts = true
+	var errs []error
+	for _, path := range g.paths {
+		mounts, err := threadMounts()
+		if err != nil {
+			return err
+		}
+		for _, shown := range append([]string{path}, aliases(path, others(mounts), mounts)...) {
+			errs = append(errs, coverPath(shown, mounts))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// again covers what the host has mounted since.
+func (g *guard) again() {
+	if !g.mounts {
+		return
+	}
+	if err := g.cover(); err != nil {
+		g.log.Error("runs could write to the daemon's own records", "err", err)
+	}
+}
+
+// probe is a file that no child may be able to make; "" is that nothing is to be
+// protected.
+func (g *guard) probe() string {
+	for _, path := range g.paths {
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			return filepath.Join(path, fmt.Sprintf(".probe-%d", os.Getpid()))
+		}
+	}
+	return ""
+}
+
+// judge says what the wall is: built is why it could not be built, open what a
+// child has shown.
+func (g *guard) judge(wall string, built, open error) {
+	g.wall, g.open = wall, errors.Join(built, open)
+	if len(g.paths) == 0 {
+		g.open = errors.New("nothing is to be protected")
+	}
+	if g.open != nil {
+		g.wall = NoWall
+	}
+}
