@@ -122,8 +122,13 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 	features := a.adapter.Features()
 	if q.Effort != "" && !features.Effort {
 		q.ignore("effort", "reasoning_effort")
-	} else if err := a.effort(q.Effort); err != nil {
-		return run.Spec{}, err
+	} else if q.Effort != "" {
+		if q.Effort, err = a.effortWord(q.Effort); err != nil {
+			return run.Spec{}, err
+		}
+		if q.Effort == "" {
+			q.ignore("effort", "reasoning_effort")
+		}
 	}
 	system, prompt, err := flatten(q.Messages, q.Session != "" && features.Resume && d.resumes(client, q.Session))
 	if err != nil {

@@ -46,7 +46,11 @@ var badBodies = []struct {
 	{"no content", `{"model":"claude","messages":[{"role":"user"}]}`, "messages[0].content", 400},
 	{"content number", `{"model":"claude","messages":[{"role":"user","content":3}]}`, "messages[0].content", 400},
 	{"content object", `{"model":"claude","messages":[{"role":"user","content":{}}]}`, "messages[0].content", 400},
-	{"image part", `{"model":"claude","messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"x"}}]}]}`, "messages[0].content[1]", 400},
+	{"refusal by the user", `{"model":"claude","messages":[{"role":"user","content":[{"type":"refusal"}]},{"role":"assistant","content":[{"type":"refusal"}]}]}`, "messages[1].content[0].refusal", 400},
+	{"name number", `{"model":"claude","messages":[{"role":"user","name":3,"content":"hi"}]}`, "messages[0].name", 400},
+	{"call string", `{"model":"claude","messages":[{"role":"assistant","tool_calls":["f"]}]}`, "messages[0].tool_calls[0]", 400},
+	{"call name number", `{"model":"claude","messages":[{"role":"assistant","tool_calls":[{"type":"custom","custom":{"name":1}}]}]}`, "messages[0].tool_calls[0].custom.name", 400},
+	{"legacy call string", `{"model":"claude","messages":[{"role":"assistant","function_call":"f"}]}`, "messages[0].function_call", 400},
 	{"part without text", `{"model":"claude","messages":[{"role":"user","content":[{"type":"text"}]}]}`, "messages[0].content[0].text", 400},
 	{"part text number", `{"model":"claude","messages":[{"role":"user","content":[{"type":"text","text":4}]}]}`, "messages[0].content[0].text", 400},
 	{"stream string", `{` + hello + `,"stream":"yes"}`, "stream", 400},
@@ -140,9 +144,8 @@ func TestDecodeValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	call := toolCall{ID: "c1"}
-	call.Function.Name, call.Function.Arguments = "f", "{}"
-	want := []message{{Role: "system", Text: "rule"}, {Role: "user", Text: "ab"}, {Role: "assistant", ToolCalls: []toolCall{call}}, {Role: "tool", Text: "r", ToolID: "c1"}}
+	call := toolCall{ID: "c1", Name: "f", Arguments: "{}"}
+	want := []message{{Role: "system", Text: "rule"}, {Role: "user", Text: "a\nb"}, {Role: "assistant", ToolCalls: []toolCall{call}}, {Role: "tool", Text: "r", ToolID: "c1"}}
 	if diff := cmp.Diff(want, q.Messages); diff != "" {
 		t.Errorf("messages (-want +got)\n%s", diff)
 	}

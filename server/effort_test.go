@@ -61,3 +61,22 @@ func TestMissingProgramComesWithAHint(t *testing.T) {
 		t.Errorf("%d %s, want %q", r.status, r.body, want)
 	}
 }
+
+func TestEffortNone(t *testing.T) {
+	c := config.Config{Backends: map[string]config.Backend{}}
+	for _, kind := range []string{"claude", "codex", "pi"} {
+		c.Backends[kind] = config.Backend{Name: kind, Kind: kind, Command: []string{"/bin/true"}, Permissions: "bypass"}
+	}
+	all, err := newAgents(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"claude": "", "codex": "none", "pi": "off"} {
+		if got, err := all[name].effortWord(effortNone); got != want || err != nil {
+			t.Errorf("%s: %q %v, want %q", name, got, err, want)
+		}
+		if _, err := all[name].effortWord("huge"); err == nil {
+			t.Errorf("%s takes effort huge", name)
+		}
+	}
+}

@@ -18,7 +18,7 @@ import "strings"
 //	text
 //	</message>
 //
-// An assistant's tool calls are lines <call id="call_1" name="f">arguments</call>
+// A message whose author has a name has it as name="...". An assistant's tool calls are lines <call id="call_1" name="f">arguments</call>
 // inside its message. "</message" and "</call" inside a text are written with a
 // backslash before the slash, so that a text can't end its own message.
 //
@@ -29,6 +29,8 @@ func flatten(messages []message, resumed bool) (system, prompt string, err error
 	var spoken []message
 	for _, m := range messages {
 		switch {
+		case m.Role == roleSystem && m.Lacking != nil:
+			return "", "", m.Lacking
 		case m.Role == roleSystem:
 			systems = append(systems, m.Text)
 		case m.Role == roleAssistant && resumed:
@@ -40,6 +42,11 @@ func flatten(messages []message, resumed bool) (system, prompt string, err error
 	system = strings.Join(systems, "\n\n")
 	if len(spoken) == 0 {
 		return "", "", badRequest("messages", "nothing follows the last assistant message: there is nothing to say to the resumed session")
+	}
+	for _, m := range spoken {
+		if m.Lacking != nil {
+			return "", "", m.Lacking
+		}
 	}
 	if len(spoken) == 1 && spoken[0].Role == roleUser {
 		return system, spoken[0].Text, nil
@@ -54,6 +61,9 @@ func flatten(messages []message, resumed bool) (system, prompt string, err error
 
 func writeMessage(b *strings.Builder, m message) {
 	b.WriteString("\n<message role=\"" + m.Role + "\"")
+	if m.Name != "" {
+		b.WriteString(" name=\"" + attribute(m.Name) + "\"")
+	}
 	if m.ToolID != "" {
 		b.WriteString(" id=\"" + attribute(m.ToolID) + "\"")
 	}
@@ -62,7 +72,11 @@ func writeMessage(b *strings.Builder, m message) {
 		b.WriteString(inner(m.Text) + "\n")
 	}
 	for _, c := range m.ToolCalls {
-		b.WriteString("<call id=\"" + attribute(c.ID) + "\" name=\"" + attribute(c.Function.Name) + "\">" + inner(c.Function.Arguments) + "</call>\n")
+		b.WriteString("<call")
+		if c.ID != "" {
+			b.WriteString(" id=\"" + attribute(c.ID) + "\"")
+		}
+		b.WriteString(" name=\"" + attribute(c.Name) + "\">" + inner(c.Arguments) + "</call>\n")
 	}
 	b.WriteString("</message>\n")
 }

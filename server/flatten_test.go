@@ -1,10 +1,12 @@
 package server
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestFlatten(t *testing.T) {
-	call := toolCall{ID: "c\"1"}
-	call.Function.Name, call.Function.Arguments = "look", `{"a":1}`
+	call := toolCall{ID: "c\"1", Name: "look", Arguments: `{"a":1}`}
 	user := func(s string) message { return message{Role: roleUser, Text: s} }
 	assistant := func(s string) message { return message{Role: roleAssistant, Text: s} }
 	system := func(s string) message { return message{Role: roleSystem, Text: s} }
@@ -35,6 +37,48 @@ func TestFlatten(t *testing.T) {
 			system, prompt, err := flatten(row.in, row.resumed)
 			if (err != nil) != row.fails || system != row.system || prompt != row.prompt {
 				t.Errorf("got %q %q %v", system, prompt, err)
+			}
+		})
+	}
+}
+
+// Histories as stock clients send them, each with what reaches the CLI.
+func TestHistories(t *testing.T) {
+	const image = `{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}`
+	for _, row := range []struct {
+		name, messages string
+		resumed        bool
+		want           string // a part of the prompt; of the error after "!"
+	}{
+		{"parts have a break between them", `{"role":"user","content":[{"type":"text","text":"look at"},{"type":"text","text":"this\n"},{"type":"text","text":""},{"type":"text","text":"now"}]}`, false, "look at\nthis\nnow"},
+		{"arguments as an object", `{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":{"a": [1, "x"]}}}]},{"role":"user","content":"u"}`, false, `<call id="1" name="f">{"a":[1,"x"]}</call>`},
+		{"arguments null", `{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"f","arguments":null}}]},{"role":"user","content":"u"}`, false, `<call id="1" name="f"></call>`},
+		{"custom call", `{"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"custom","custom":{"name":"patch","input":"*** a"}}]},{"role":"user","content":"u"}`, false, `<call id="1" name="patch">*** a</call>`},
+		{"legacy call", `{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}},{"role":"function","name":"f","content":"r"}`, false, "<call name=\"f\">{}</call>\n</message>\n\n<message role=\"tool\" name=\"f\">\nr\n"},
+		{"tool content null", `{"role":"user","content":"u"},{"role":"tool","tool_call_id":"1","content":null}`, false, "<message role=\"tool\" id=\"1\">\n\n</message>"},
+		{"tool without content", `{"role":"user","content":"u"},{"role":"tool","tool_call_id":"1"}`, false, "<message role=\"tool\" id=\"1\">"},
+		{"empty assistant", `{"role":"user","content":"u"},{"role":"assistant"},{"role":"user","content":"v"}`, false, "<message role=\"assistant\">\n\n</message>"},
+		{"names", `{"role":"user","name":"Ann \"A\"","content":"u"},{"role":"user","name":"Bo","content":"v"}`, false, "<message role=\"user\" name=\"Ann 'A'\">\nu\n</message>\n\n<message role=\"user\" name=\"Bo\">"},
+		{"one user with a name", `{"role":"user","name":"Ann","content":"u"}`, false, "u"},
+		{"refusal part", `{"role":"assistant","content":[{"type":"refusal","refusal":"I won't"}]},{"role":"user","content":"u"}`, false, "I won't"},
+		{"refusal", `{"role":"assistant","content":null,"refusal":"I won't"},{"role":"user","content":"u"}`, false, "I won't"},
+		{"thinking", `{"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"s"},{"type":"text","text":"a"}]},{"role":"user","content":"u"}`, false, "<message role=\"assistant\">\na\n</message>"},
+		{"image in the last turn", `{"role":"user","content":[{"type":"text","text":"a"},` + image + `]}`, false, "!messages[0].content[1]"},
+		{"image in an earlier turn of a new session", `{"role":"user","content":[` + image + `]},{"role":"assistant","content":"a"},{"role":"user","content":"u"}`, false, "!messages[0].content[0]"},
+		{"image in an earlier turn of a resumed one", `{"role":"user","content":[` + image + `]},{"role":"assistant","content":[{"type":"audio"}]},{"role":"user","content":"u"}`, true, "u"},
+		{"image in the last turn of a resumed one", `{"role":"user","content":"u"},{"role":"assistant","content":"a"},{"role":"user","content":[` + image + `]}`, true, "!messages[2].content[0]"},
+		{"image in system text", `{"role":"system","content":[` + image + `]},{"role":"assistant","content":"a"},{"role":"user","content":"u"}`, true, "!messages[0].content[0]"},
+		{"thinking of a user", `{"role":"user","content":[{"type":"thinking","thinking":"hm"}]}`, false, "!messages[0].content[0]"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			q, err := decodeChat([]byte(`{"model":"m","messages":[`+row.messages+`]}`), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, prompt, err := flatten(q.Messages, row.resumed)
+			param, fails := strings.CutPrefix(row.want, "!")
+			if fails && (err == nil || asHTTPError(err).Status != 400 || asHTTPError(err).Param != param) || !fails && (err != nil || !strings.Contains(prompt, row.want)) {
+				t.Errorf("%q, %v; want %q", prompt, err, row.want)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -59,7 +60,10 @@ func (d *Document) checkRequest(r *http.Request, body []byte) error {
 	if found, _ := d.look(schema); found == nil {
 		return nil // a body that nobody reads
 	}
-	return d.holdJSON(request, schema, body)
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+		return nil // not JSON as it is sent
+	}
+	return d.holdJSON(request, schema, bytes.TrimPrefix(body, []byte("\ufeff")))
 }
 
 func (d *Document) checkParameter(p parameter, value string) error {
