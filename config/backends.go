@@ -30,6 +30,7 @@ func (b *builder) backend(name string, c Config) Backend {
 		Kind:         b.kindOf(name),
 		DefaultModel: value[string](b.layers, prefix+"default_model"),
 		Models:       value[[]string](b.layers, prefix+"models"),
+		Aliases:      value[[]string](b.layers, prefix+"aliases"),
 		Env:          b.envNames(prefix + "env"),
 		SetEnv:       b.setEnv(prefix + "set_env."),
 		ExtraArgs:    value[[]string](b.layers, prefix+"extra_args"),
@@ -82,6 +83,32 @@ func checkBackendName(name string) *fault {
 		return faultf("small letters, digits, dash and underscore, at most 64", "%q can't be a backend's name", name)
 	}
 	return nil
+}
+
+// checkAliases: a name stands for one backend. What may be one is wider than a
+// backend's name, for clients that know only the names of models.
+func (b *builder) checkAliases(table map[string]Backend) {
+	taken := map[string]string{}
+	for name := range table {
+		taken[name] = name
+	}
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		key := "backends." + name + ".aliases"
+		for _, alias := range table[name].Aliases {
+			owner, clash := taken[alias]
+			why, reserved := reservedNames()[alias]
+			switch {
+			case reserved:
+				b.reject(key, "choose another name", "%q is reserved: %s", alias, why)
+			case clash:
+				b.reject(key, "choose another name", "%q is a name of backend %s", alias, owner)
+			case !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$`).MatchString(alias):
+				b.reject(key, "letters, digits and . _ : -, at most 64", "%q can't be a name", alias)
+			default:
+				taken[alias] = name
+			}
+		}
+	}
 }
 
 // envNames takes NAME and PREFIX_*: what is passed on is named, never valued.

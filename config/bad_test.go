@@ -133,6 +133,16 @@ func TestBadFile(t *testing.T) {
 		{"every interface", "listen = \":3344\"", []string{`1:10: listen: ":3344" can be reached from other machines, and there are no tokens (set tokens_file, or listen on 127.0.0.1)`}},
 		{"host with scheme", "allowed_hosts = [\"http://x\"]", []string{`1:1: allowed_hosts: "http://x" is not a host name (a bare name, without scheme and port)`}},
 
+		{"every origin", "allowed_origins = \"*\"", []string{`1:19: allowed_origins: "*" is every web page (write each origin: whoever makes a page could use the agents otherwise)`}},
+		{"every web origin", "allowed_origins = [\"https://*\"]", []string{`1:1: allowed_origins: "https://*" is every web page (write each origin: whoever makes a page could use the agents otherwise)`}},
+		{"origin with path", "allowed_origins = [\"https://x/\"]", []string{`1:1: allowed_origins: "https://x/" is not an origin (write "https://chat.example.net", "app://obsidian.md", "vscode-webview://*" or "null")`}},
+		{"origin without scheme", "allowed_origins = [\"chat.example\"]", []string{`1:1: allowed_origins: "chat.example" is not an origin (write "https://chat.example.net", "app://obsidian.md", "vscode-webview://*" or "null")`}},
+		{"alias is a backend", "[backends.codex]\naliases = [\"claude\"]", []string{`2:1: backends.codex.aliases: "claude" is a name of backend claude (choose another name)`}},
+		{"alias is its own name", "[backends.codex]\naliases = [\"codex\"]", []string{`2:1: backends.codex.aliases: "codex" is a name of backend codex (choose another name)`}},
+		{"alias of two", "[backends.claude]\naliases = [\"x\"]\n[backends.codex]\naliases = [\"x\"]", []string{`4:1: backends.codex.aliases: "x" is a name of backend claude (choose another name)`}},
+		{"alias reserved", "[backends.codex]\naliases = [\"bridge\"]", []string{`2:1: backends.codex.aliases: "bridge" is reserved: a leading "bridge/" of a model is dropped (choose another name)`}},
+		{"alias with a slash", "[backends.codex]\naliases = [\"a/b\"]", []string{`2:1: backends.codex.aliases: "a/b" can't be a name (letters, digits and . _ : -, at most 64)`}},
+
 		{"hide: relative", "[isolation]\nhide = [\"run/x\"]", []string{`2:1: isolation.hide: "run/x" is not absolute (write an absolute path, or "default" for all of the default's)`}},
 		{"hide: not clean", "[isolation]\nhide = [\"/run//x/\"]", []string{`2:1: isolation.hide: "/run//x/" is not clean (write /run/x)`}},
 		{"hide: bad wildcard", "[isolation]\nhide = [\"/run/[x\"]", []string{`2:1: isolation.hide: "/run/[x": a [ without its ]`}},

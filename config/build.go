@@ -14,8 +14,10 @@ func (b *builder) config() Config {
 		StateDir:       b.stateDir(),
 		TokensFile:     b.tokensFile(),
 		AllowedHosts:   b.hosts("allowed_hosts"),
+		AllowedOrigins: b.origins("allowed_origins"),
 		WorkspaceRoots: b.workspaceRoots(),
 		DrainTimeout:   value[time.Duration](b.layers, "drain_timeout"),
+		FirstByteAfter: value[time.Duration](b.layers, "first_byte_after"),
 		Isolation: Isolation{
 			Mode:            value[string](b.layers, "isolation.mode"),
 			SelfTest:        value[bool](b.layers, "isolation.self_test"),
@@ -53,6 +55,7 @@ func (b *builder) config() Config {
 	b.checkOpenToAll(c)
 	c.Clients = b.clientTable(c)
 	c.Backends = b.backendTable(c)
+	b.checkAliases(c.Backends)
 	return c
 }
 

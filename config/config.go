@@ -12,8 +12,10 @@ type Config struct {
 	StateDir       string
 	TokensFile     string
 	AllowedHosts   []string
+	AllowedOrigins []string // "app://obsidian.md", "vscode-webview://*", "null"
 	WorkspaceRoots []string
 	DrainTimeout   time.Duration
+	FirstByteAfter time.Duration // 0 is never
 	Isolation      Isolation
 	Budget         Budget
 	Queue          Queue
@@ -94,6 +96,7 @@ type Backend struct {
 	Missing      string   // why the program can't be run; "" when it can
 	DefaultModel string
 	Models       []string
+	Aliases      []string // more names of the backend in a request's model
 	Env          []string
 	SetEnv       map[string]string
 	ExtraArgs    []string

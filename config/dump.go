@@ -60,8 +60,10 @@ type shown struct {
 	StateDir       string                  `toml:"state_dir"`
 	TokensFile     string                  `toml:"tokens_file"`
 	AllowedHosts   []string                `toml:"allowed_hosts"`
+	AllowedOrigins []string                `toml:"allowed_origins"`
 	WorkspaceRoots []string                `toml:"workspace_roots"`
 	DrainTimeout   string                  `toml:"drain_timeout"`
+	FirstByteAfter string                  `toml:"first_byte_after"`
 	Isolation      shownIsolation          `toml:"isolation"`
 	Budget         shownBudget             `toml:"budget"`
 	Keep           shownKeep               `toml:"keep"`
@@ -134,6 +136,7 @@ type shownBackend struct {
 	Command      []string          `toml:"command,omitempty"`
 	DefaultModel string            `toml:"default_model,omitempty"`
 	Models       []string          `toml:"models,omitempty"`
+	Aliases      []string          `toml:"aliases,omitempty"`
 	Env          []string          `toml:"env,omitempty"`
 	SetEnv       map[string]string `toml:"set_env,omitempty"`
 	ExtraArgs    []string          `toml:"extra_args,omitempty"`

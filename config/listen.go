@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,6 +94,35 @@ func (b *builder) hosts(key string) []string {
 		out = append(out, h)
 	}
 	return out
+}
+
+// origins takes what browsers and desktop apps write into Origin.
+func (b *builder) origins(key string) []string {
+	var out []string
+	for _, o := range value[[]string](b.layers, key) {
+		if f := checkOrigin(o); f != nil {
+			b.reject(key, f.hint, "%s", f.message)
+			continue
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+func checkOrigin(o string) *fault {
+	if o == "null" {
+		return nil
+	}
+	scheme, host, ok := strings.Cut(o, "://")
+	web := scheme == "http" || scheme == "https"
+	switch {
+	case o == "*" || web && strings.Contains(host, "*"):
+		return faultf("write each origin: whoever makes a page could use the agents otherwise", "%q is every web page", o)
+	case !ok || o != strings.ToLower(o) || !regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`).MatchString(scheme),
+		!regexp.MustCompile(`^(\*|[a-z0-9._-]*|\[[0-9a-f:.]+\])(:[0-9]+)?$`).MatchString(host), web && host == "":
+		return faultf(`write "https://chat.example.net", "app://obsidian.md", "vscode-webview://*" or "null"`, "%q is not an origin", o)
+	}
+	return nil
 }
 
 func (b *builder) hostName(key string) string {

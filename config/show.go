@@ -5,17 +5,17 @@ package config
 func (c Config) shown() shown {
 	s := shown{
 		Listen: c.Listen, StateDir: c.StateDir, TokensFile: c.TokensFile,
-		AllowedHosts: present(c.AllowedHosts), WorkspaceRoots: present(c.WorkspaceRoots),
-		DrainTimeout: formatDuration(c.DrainTimeout),
-		Isolation:    shownIsolation(c.Isolation),
-		Budget:       shownBudget{Memory: formatSize(c.Budget.Memory), MaxRuns: c.Budget.MaxRuns, Overcommit: c.Budget.Overcommit},
-		Keep:         shownKeep{Age: formatDuration(c.Keep.Age), Runs: c.Keep.Runs, Size: formatSize(c.Keep.Size)},
-		Queue:        shownQueue{MaxWaiting: c.Queue.MaxWaiting, MaxWait: formatDuration(c.Queue.MaxWait)},
-		Limits:       showLimits(c.Limits),
-		Translate:    shownTranslate{SidecarHost: c.Translate.SidecarHost, Aliases: present(c.Translate.Aliases)},
-		Log:          shownLog(c.Log),
-		Clients:      map[string]shownClient{},
-		Backends:     map[string]shownBackend{},
+		AllowedHosts: present(c.AllowedHosts), AllowedOrigins: present(c.AllowedOrigins), WorkspaceRoots: present(c.WorkspaceRoots),
+		DrainTimeout: formatDuration(c.DrainTimeout), FirstByteAfter: formatDuration(c.FirstByteAfter),
+		Isolation: shownIsolation(c.Isolation),
+		Budget:    shownBudget{Memory: formatSize(c.Budget.Memory), MaxRuns: c.Budget.MaxRuns, Overcommit: c.Budget.Overcommit},
+		Keep:      shownKeep{Age: formatDuration(c.Keep.Age), Runs: c.Keep.Runs, Size: formatSize(c.Keep.Size)},
+		Queue:     shownQueue{MaxWaiting: c.Queue.MaxWaiting, MaxWait: formatDuration(c.Queue.MaxWait)},
+		Limits:    showLimits(c.Limits),
+		Translate: shownTranslate{SidecarHost: c.Translate.SidecarHost, Aliases: present(c.Translate.Aliases)},
+		Log:       shownLog(c.Log),
+		Clients:   map[string]shownClient{},
+		Backends:  map[string]shownBackend{},
 	}
 	s.Isolation.Hide, s.Isolation.ReadOnly = present(c.Isolation.Hide), present(c.Isolation.ReadOnly)
 	for name, client := range c.Clients {
@@ -44,7 +44,7 @@ func showLimits(l Limits) shownLimits {
 
 func showBackend(b Backend) shownBackend {
 	s := shownBackend{
-		Kind: b.Kind, Command: b.Command, DefaultModel: b.DefaultModel, Models: b.Models,
+		Kind: b.Kind, Command: b.Command, DefaultModel: b.DefaultModel, Models: b.Models, Aliases: b.Aliases,
 		Env: b.Env, ExtraArgs: b.ExtraArgs, Permissions: b.Permissions,
 		Home: b.Home, HomeSeed: b.HomeSeed, Cwd: b.Cwd, User: b.User, Limits: showLimits(b.Limits),
 	}

@@ -107,18 +107,29 @@ func (a agents) names() []string {
 	return out
 }
 
-// aliases are other names of backends, for clients that know them so.
-var aliases = map[string]string{"claude-code": "claude", "kimi-code": "kimi"}
+// knownAs are other names of backends, for clients that know them so.
+var knownAs = map[string]string{"claude-code": "claude", "kimi-code": "kimi"}
+
+// find takes a backend's name or one of its aliases.
+func (a agents) find(name string) (*agent, bool) {
+	if found, ok := a[name]; ok {
+		return found, true
+	}
+	for _, one := range a {
+		if slices.Contains(one.config.Aliases, name) {
+			return one, true
+		}
+	}
+	found, ok := a[knownAs[name]]
+	return found, ok
+}
 
 // resolve splits <backend>[/<model>]; model is "" where the CLI is to use its
 // own default.
 func (a agents) resolve(id string) (*agent, string, error) {
 	rest := strings.TrimPrefix(id, "bridge/")
 	name, model, named := strings.Cut(rest, "/")
-	if to, ok := aliases[name]; ok && a[name] == nil {
-		name = to
-	}
-	found, ok := a[name]
+	found, ok := a.find(name)
 	if !ok {
 		return nil, "", modelNotFound(id, "no backend %q: known are %s", clip(name, 60), strings.Join(a.names(), ", "))
 	}

@@ -12,22 +12,32 @@ import (
 	"penstock/spawn"
 )
 
-const (
-	// Stock clients give up after 301 s of silence; a reply that takes long
-	// starts with its headers and then spaces, which JSON allows in front.
-	padAfter = 60 * time.Second
-	padEvery = 15 * time.Second
-)
+// padEvery is how long a reply that has begun may be silent: nginx gives up after
+// 60 s, stock clients after 301 s.
+const padEvery = 15 * time.Second
 
-// padding keeps a reply alive that takes long.
+// padding keeps a reply alive that takes long: it starts with its headers and then
+// spaces, which JSON allows in front.
 type padding struct {
 	w     *reply
 	timer *time.Timer
 }
 
+// newPadding pads from after on; 0 is never.
+func newPadding(w *reply, after time.Duration) *padding {
+	p := &padding{w: w, timer: time.NewTimer(after)}
+	if after == 0 {
+		p.timer.Stop()
+	}
+	return p
+}
+
 func (p *padding) pad() error {
 	if !p.w.begun() {
-		p.w.Header().Set("Content-Type", "application/json")
+		h := p.w.Header()
+		h.Set("Content-Type", "application/json")
+		h.Set("Cache-Control", noTransform)
+		h.Set("X-Accel-Buffering", "no")
 		p.w.WriteHeader(http.StatusOK)
 	}
 	p.timer.Reset(padEvery)
@@ -39,7 +49,7 @@ func (p *padding) pad() error {
 
 // collect serves a chat request as one object.
 func (d *daemon) collect(w *reply, x *exchange, ctx context.Context, j *job) error {
-	p := &padding{w: w, timer: time.NewTimer(padAfter)}
+	p := newPadding(w, d.config.FirstByteAfter)
 	defer p.timer.Stop()
 	if err := p.wait(ctx, j.started); err != nil {
 		return p.failed(ctx, x, j, run.Record{}, err)

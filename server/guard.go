@@ -16,11 +16,12 @@ import (
 // send requests to localhost, but it can't choose Host or Origin freely, nor
 // send JSON without the server's word.
 type guard struct {
-	names []string // host names and addresses allowed in Host, lower case, without port
+	names   []string // host names and addresses allowed in Host, lower case, without port
+	origins []string // allowed in Origin beside the daemon's own; "scheme://*" is any host
 }
 
 func newGuard(c config.Config) guard {
-	g := guard{names: []string{"localhost"}}
+	g := guard{names: []string{"localhost"}, origins: c.AllowedOrigins}
 	for _, h := range c.AllowedHosts {
 		g.names = append(g.names, hostOnly(h))
 	}
@@ -40,8 +41,8 @@ func (g guard) check(r *http.Request) error {
 		if !g.allows(r.Host, p.local) {
 			return refusal(http.StatusForbidden, "host_not_allowed", "host %q is not allowed here: add it to allowed_hosts", clip(r.Host, 100))
 		}
-		if !g.sameOrigin(r) {
-			return refusal(http.StatusForbidden, "origin_not_allowed", "origin %q is not allowed here", clip(r.Header.Get("Origin"), 100))
+		if !sameOrigin(r) && !g.allowsOrigin(r.Header.Get("Origin")) {
+			return refusal(http.StatusForbidden, "origin_not_allowed", "origin %q is not allowed here: add it to allowed_origins, if what it stands for may run agents", clip(r.Header.Get("Origin"), 100))
 		}
 	}
 	if r.Method == http.MethodPost && r.ContentLength != 0 && !isJSON(r.Header.Get("Content-Type")) {
@@ -70,7 +71,10 @@ func (g guard) allows(hostport string, local netip.Addr) bool {
 	return addr.IsLoopback() || (local.IsValid() && addr == local.Unmap())
 }
 
-func (g guard) sameOrigin(r *http.Request) bool {
+// sameOrigin compares Origin with Host. A proxy may have dropped Host's port
+// (nginx's $host does): then the names have to be the same, and a browser that says
+// how the two relate has to say the same.
+func sameOrigin(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
 		return len(r.Header.Values("Origin")) == 0
@@ -79,7 +83,54 @@ func (g guard) sameOrigin(r *http.Request) bool {
 	if err != nil || u.Host == "" {
 		return false // "null" too: a sandboxed frame or a file
 	}
-	return strings.EqualFold(u.Host, r.Host)
+	if strings.EqualFold(u.Host, r.Host) {
+		return true
+	}
+	relation := r.Header.Get("Sec-Fetch-Site")
+	return (relation == "" || relation == "same-origin") && withoutPort(r.Host) && hostOnly(u.Host) == hostOnly(r.Host)
+}
+
+func withoutPort(host string) bool {
+	return !strings.Contains(host[strings.LastIndexByte(host, ']')+1:], ":")
+}
+
+// allowsOrigin takes what allowed_origins names.
+func (g guard) allowsOrigin(origin string) bool {
+	return origin != "" && slices.ContainsFunc(g.origins, func(allowed string) bool {
+		if scheme, any := strings.CutSuffix(allowed, "*"); any {
+			return strings.HasPrefix(strings.ToLower(origin), scheme)
+		}
+		return strings.EqualFold(origin, allowed)
+	})
+}
+
+// share lets a page of an allowed origin read the reply (Fetch, CORS protocol).
+func (g guard) share(h http.Header, r *http.Request) {
+	if len(g.origins) == 0 {
+		return
+	}
+	h.Add("Vary", "Origin")
+	if origin := r.Header.Get("Origin"); g.allowsOrigin(origin) {
+		h.Set("Access-Control-Allow-Origin", origin)
+		h.Set("Access-Control-Expose-Headers", "X-Run-Id, X-Request-Id, X-Penstock-Ignored, X-Should-Retry, Retry-After")
+	}
+}
+
+// preflight answers a browser that asks, without a token, whether it may send a
+// request of an allowed origin; answered is false for any other request.
+func (g guard) preflight(w http.ResponseWriter, r *http.Request) (answered bool) {
+	method := r.Header.Get("Access-Control-Request-Method")
+	if r.Method != http.MethodOptions || method == "" || !g.allowsOrigin(r.Header.Get("Origin")) || g.check(r) != nil {
+		return false
+	}
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET, POST, DELETE")
+	if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
+		h.Set("Access-Control-Allow-Headers", asked) // SDKs send dozens of their own
+	}
+	h.Set("Access-Control-Max-Age", "600")
+	w.WriteHeader(http.StatusNoContent)
+	return true
 }
 
 // hostOnly is the host of a Host header, lower case, without port and brackets.

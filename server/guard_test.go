@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
@@ -13,7 +14,8 @@ import (
 )
 
 func TestGuard(t *testing.T) {
-	g := newGuard(config.Config{Listen: []string{"127.0.0.1:3344", "agents.lan:80", "unix:/run/x:1"}, AllowedHosts: []string{"box.example", "Other.Example:443"}})
+	g := newGuard(config.Config{Listen: []string{"127.0.0.1:3344", "agents.lan:80", "unix:/run/x:1"}, AllowedHosts: []string{"box.example", "Other.Example:443"},
+		AllowedOrigins: []string{"app://obsidian.md", "vscode-webview://*", "https://chat.example:8443", "null"}})
 	for _, row := range []struct {
 		method, host, origin, contentType, body string
 		unix                                    bool
@@ -37,7 +39,19 @@ func TestGuard(t *testing.T) {
 		{"GET", "localhost:3344", "http://localhost:3344", "", "", false, 0},
 		{"GET", "localhost:3344", "http://localhost:8080", "", "", false, 403},
 		{"GET", "localhost:3344", "http://evil.example", "", "", false, 403},
-		{"GET", "localhost:3344", "null", "", "", false, 403},
+		{"GET", "localhost:3344", "null", "", "", false, 0},
+		{"GET", "localhost:3344", "app://obsidian.md", "", "", false, 0},
+		{"GET", "localhost:3344", "app://other.md", "", "", false, 403},
+		{"GET", "localhost:3344", "app://obsidian.md.evil", "", "", false, 403},
+		{"GET", "localhost:3344", "vscode-webview://1ab2-c3", "", "", false, 0},
+		{"GET", "localhost:3344", "vscode-webview-x://1ab2", "", "", false, 403},
+		{"GET", "localhost:3344", "https://chat.example:8443", "", "", false, 0},
+		{"GET", "localhost:3344", "https://chat.example", "", "", false, 403},
+		{"GET", "evil.example", "app://obsidian.md", "", "", false, 403},
+		{"GET", "box.example", "https://box.example:8443", "", "", false, 0}, // a proxy dropped the port
+		{"GET", "box.example", "https://other.example:8443", "", "", false, 403},
+		{"GET", "box.example:80", "https://box.example:8443", "", "", false, 403},
+		{"GET", "[::1]", "http://[::1]:8080", "", "", false, 0},
 		{"GET", "localhost:3344", "file://", "", "", false, 403},
 		{"POST", "localhost", "", "application/json", "{}", false, 0},
 		{"POST", "localhost", "", "application/json; charset=utf-8", "{}", false, 0},
@@ -68,6 +82,75 @@ func TestGuard(t *testing.T) {
 		if got != row.want {
 			t.Errorf("%+v: %d (%v)", row, got, err)
 		}
+	}
+}
+
+// Where Host has no port a browser's word on how it relates to Origin counts.
+func TestGuardAsksTheBrowser(t *testing.T) {
+	for relation, want := range map[string]bool{"same-origin": true, "same-site": false, "cross-site": false, "none": false} {
+		r := httptest.NewRequest("GET", "http://box.example/", nil)
+		r.Header.Set("Origin", "https://box.example:8443")
+		r.Header.Set("Sec-Fetch-Site", relation)
+		if got := sameOrigin(r); got != want {
+			t.Errorf("%s: %v", relation, got)
+		}
+	}
+}
+
+// An app of an allowed origin may ask before it sends, without a token, and read
+// what it is told; any other gets no word of it.
+func TestAllowedOrigins(t *testing.T) {
+	s := serve(t, func(c *config.Config) {
+		c.AllowedOrigins = []string{"app://obsidian.md"}
+		c.Tokens = []config.Token{{Name: "app", SHA256: sha256.Sum256([]byte("a"))}}
+	})
+	ask := func(method, origin, token string, ask bool) *http.Response {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, s.url+"/v1/models", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Origin", origin)
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		if ask {
+			r.Header.Set("Access-Control-Request-Method", "GET")
+			r.Header.Set("Access-Control-Request-Headers", "authorization,x-stainless-os")
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp
+	}
+	for _, row := range []struct {
+		method, origin, token string
+		ask                   bool
+		status                int
+		shared                bool
+	}{
+		{"OPTIONS", "app://obsidian.md", "", true, 204, true},
+		{"OPTIONS", "https://evil.example", "", true, 403, false},
+		{"OPTIONS", "null", "", true, 403, false},
+		{"OPTIONS", "app://obsidian.md", "", false, 401, true}, // asks for nothing
+		{"GET", "app://obsidian.md", "a", false, 200, true},
+		{"GET", "app://obsidian.md", "", false, 401, true},
+		{"GET", "https://evil.example", "a", false, 403, false},
+	} {
+		resp := ask(row.method, row.origin, row.token, row.ask)
+		h := resp.Header
+		shared := h.Get("Access-Control-Allow-Origin") == row.origin && h.Get("Vary") == "Origin"
+		if resp.StatusCode != row.status || shared != row.shared || !row.shared && h.Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%+v: %d %v", row, resp.StatusCode, h)
+		}
+		if row.status == 204 && (h.Get("Access-Control-Allow-Headers") != "authorization,x-stainless-os" || h.Get("Access-Control-Allow-Methods") == "") {
+			t.Errorf("%+v: %v", row, h)
+		}
+	}
+	if h := serve(t, nil).ask("GET", "/v1/models", "").header; h.Get("Vary") != "" || h.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("nothing is allowed: %v", h)
 	}
 }
 

@@ -19,11 +19,14 @@ func (d *daemon) models() []model {
 	out := []model{}
 	for _, name := range d.agents.names() {
 		a := d.agents[name]
-		one := model{ID: name, Object: "model", Created: d.begun.Unix(), OwnedBy: "penstock", Ready: a.config.Missing == ""}
-		out = append(out, one)
-		for _, m := range a.config.Models {
-			one.ID = name + "/" + m
+		one := model{Object: "model", Created: d.begun.Unix(), OwnedBy: "penstock", Ready: a.config.Missing == ""}
+		for _, known := range append([]string{name}, a.config.Aliases...) {
+			one.ID = known
 			out = append(out, one)
+			for _, m := range a.config.Models {
+				one.ID = known + "/" + m
+				out = append(out, one)
+			}
 		}
 	}
 	return out

@@ -16,7 +16,7 @@ func (d *daemon) page(w *reply, r *http.Request) error {
 		name = ui.Page
 	}
 	if !ui.Serve(w, r, name) {
-		return notFound(w, r)
+		return noRoute(r.URL.Path, "GET / lists them")
 	}
 	return nil
 }

@@ -2,7 +2,7 @@ package server
 
 import (
 	"net/http"
-	"slices"
+	"path"
 	"strings"
 
 	"github.com/gorilla/mux"
@@ -52,7 +52,7 @@ func (d *daemon) handler() http.Handler {
 		}
 		m.Handle(rt.Path, adapt(rt)).Methods(methods...)
 	}
-	m.NotFoundHandler = adapt(route{Path: "unmatched", serve: notFound})
+	m.NotFoundHandler = adapt(route{Path: "unmatched", serve: func(w *reply, r *http.Request) error { return notFound(m, r) }})
 	m.MethodNotAllowedHandler = adapt(route{Path: "unmatched", serve: func(w *reply, r *http.Request) error { return methodNotAllowed(m, r) }})
 	return d.wrap(m)
 }
@@ -71,24 +71,65 @@ func adapt(rt route) http.Handler {
 	})
 }
 
-func notFound(w *reply, r *http.Request) error {
-	return refusal(http.StatusNotFound, "not_found", "no such route: %s: GET / lists them", clip(r.URL.Path, 200))
+// notFound says what was probably meant.
+func notFound(m *mux.Router, r *http.Request) error {
+	asked := path.Clean("/" + r.URL.Path)
+	below := "/v1" + asked
+	if i := strings.LastIndex(asked, "/v1/"); i >= 0 {
+		below = asked[i:]
+	}
+	if hint := otherAPI(below); hint != "" {
+		return noRoute(r.URL.Path, hint)
+	}
+	for _, meant := range []string{asked, below} {
+		if meant == r.URL.Path || len(taken(m, r, meant)) == 0 {
+			continue
+		}
+		hint := "did you mean " + clip(meant, 200) + "?"
+		if strings.HasPrefix(meant, "/v1/") {
+			hint += " (hint: a client's base URL ends in /v1, once and without a slash after it)"
+		}
+		return noRoute(r.URL.Path, hint)
+	}
+	return noRoute(r.URL.Path, "GET / lists them")
+}
+
+func noRoute(asked, hint string) *httpError {
+	return refusal(http.StatusNotFound, "not_found", "no such route: %s: %s", clip(asked, 200), hint)
+}
+
+// otherAPI tells a client that speaks another API than we do how to reach us.
+func otherAPI(route string) string {
+	within := func(of string) bool { return route == of || strings.HasPrefix(route, of+"/") }
+	switch {
+	case within("/v1/responses"):
+		return "the Responses API is not served: have the client use chat completions (POST /v1/chat/completions). LangChain takes this route by itself for a model with codex in its name: give the backend another with aliases"
+	case within("/v1/completions"):
+		return "only chat completions are served (POST /v1/chat/completions): set the client to a chat model"
+	case within("/v1/messages"):
+		return "Anthropic's Messages API is not served: use an OpenAI client, with POST /v1/chat/completions"
+	}
+	return ""
 }
 
 // methodNotAllowed asks the router itself which methods it would take: mux
 // answers 405 without Allow (RFC 9110, 15.5.6 requires it).
 func methodNotAllowed(m *mux.Router, r *http.Request) error {
-	var allow []string
-	for _, method := range []string{"DELETE", "GET", "HEAD", "POST"} {
-		probe := r.Clone(r.Context())
-		probe.Method = method
-		var match mux.RouteMatch
-		if m.Match(probe, &match) && match.MatchErr == nil {
-			allow = append(allow, method)
-		}
-	}
-	slices.Sort(allow)
+	allow := taken(m, r, r.URL.Path)
 	e := refusal(http.StatusMethodNotAllowed, "method_not_allowed", "%s does not take %s", clip(r.URL.Path, 200), clip(r.Method, 20))
 	e.Header = http.Header{"Allow": {strings.Join(allow, ", ")}}
 	return e
+}
+
+// taken are the methods that the router would take for a path, sorted.
+func taken(m *mux.Router, r *http.Request, route string) (methods []string) {
+	for _, method := range []string{"DELETE", "GET", "HEAD", "POST"} {
+		probe := r.Clone(r.Context())
+		probe.Method, probe.URL.Path, probe.URL.RawPath = method, route, ""
+		var match mux.RouteMatch
+		if m.Match(probe, &match) && match.MatchErr == nil {
+			methods = append(methods, method)
+		}
+	}
+	return methods
 }

@@ -8,6 +8,10 @@ import (
 	"strings"
 )
 
+// noTransform is for replies that come piece by piece: a proxy that compresses them
+// would hold the pieces back.
+const noTransform = "no-store, no-transform"
+
 // noID is an event without a number.
 const noID = -1
 
@@ -34,7 +38,7 @@ func newSSE(w *reply, resumable bool) sse {
 func (s *sse) open(first string) error {
 	h := s.w.Header()
 	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store, no-transform") // a proxy that compresses holds events back
+	h.Set("Cache-Control", noTransform)
 	h.Set("X-Accel-Buffering", "no")
 	s.w.WriteHeader(http.StatusOK)
 	return s.comment(first)

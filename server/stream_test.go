@@ -98,13 +98,14 @@ func TestReplyWritesInPieces(t *testing.T) {
 func TestPadding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := httptest.NewRecorder()
-		p := &padding{w: newReply(rec), timer: time.NewTimer(padAfter)}
+		const padAfter = 20 * time.Second
+		p := newPadding(newReply(rec), padAfter)
 		ended := make(chan struct{})
 		time.AfterFunc(padAfter+2*padEvery+time.Second, func() { close(ended) })
 		if err := p.wait(context.Background(), ended); err != nil {
 			t.Fatal(err)
 		}
-		if rec.Body.String() != "   " || !rec.Flushed || rec.Header().Get("Content-Type") != "application/json" {
+		if h := rec.Header(); rec.Body.String() != "   " || !rec.Flushed || h.Get("Content-Type") != "application/json" || h.Get("Cache-Control") != "no-store, no-transform" {
 			t.Errorf("%q %v", rec.Body.String(), rec.Header())
 		}
 		x := &exchange{}
@@ -121,11 +122,16 @@ func TestPadding(t *testing.T) {
 }
 
 func TestPaddingNotNeeded(t *testing.T) {
+	t.Run("short", func(t *testing.T) { testNoPadding(t, time.Minute, time.Minute-time.Second) })
+	t.Run("never", func(t *testing.T) { testNoPadding(t, 0, 24*time.Hour) })
+}
+
+func testNoPadding(t *testing.T, padAfter, took time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := httptest.NewRecorder()
-		p := &padding{w: newReply(rec), timer: time.NewTimer(padAfter)}
+		p := newPadding(newReply(rec), padAfter)
 		ended := make(chan struct{})
-		time.AfterFunc(padAfter-time.Second, func() { close(ended) })
+		time.AfterFunc(took, func() { close(ended) })
 		if err := p.wait(context.Background(), ended); err != nil || p.w.begun() {
 			t.Errorf("%v, begun %v", err, p.w.begun())
 		}

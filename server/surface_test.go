@@ -334,3 +334,44 @@ func TestHalfRequests(t *testing.T) {
 	}
 	eventually(t, "no slot is held", func() bool { return s.healthNow().Status == "ok" })
 }
+
+// A base URL that is nearly right, and an API that isn't ours: what to do is said.
+func TestHints(t *testing.T) {
+	s := serve(t, func(c *config.Config) {
+		sh := c.Backends["sh"]
+		sh.Aliases, sh.Models = []string{"GPT-5.agent"}, []string{"big"}
+		c.Backends["sh"] = sh
+	})
+	for _, row := range []struct{ method, path, says string }{
+		{"POST", "//v1/chat/completions", "did you mean /v1/chat/completions? (hint: a client's base URL ends in /v1"},
+		{"POST", "/v1//chat/completions", "did you mean /v1/chat/completions?"},
+		{"POST", "/v1/v1/chat/completions", "did you mean /v1/chat/completions?"},
+		{"POST", "/chat/completions", "did you mean /v1/chat/completions?"},
+		{"POST", "/v1/chat/completions/", "did you mean /v1/chat/completions?"},
+		{"POST", "/openai/v1/chat/completions", "did you mean /v1/chat/completions?"},
+		{"GET", "/models", "did you mean /v1/models?"},
+		{"GET", "/v1/health/", "GET / lists them"},
+		{"GET", "//health", "did you mean /health?"},
+		{"POST", "/v1/responses", "have the client use chat completions"},
+		{"GET", "/v1/responses/resp_1", "give the backend another with aliases"},
+		{"POST", "/responses", "have the client use chat completions"},
+		{"POST", "/v1/completions", "only chat completions are served"},
+		{"POST", "/v1/v1/messages", "use an OpenAI client"},
+		{"POST", "/v1/messages/count_tokens", "use an OpenAI client"},
+		{"POST", "/v1/messagesx", "GET / lists them"},
+	} {
+		if r := s.ask(row.method, row.path, ""); r.status != 404 || r.code() != "not_found" || !strings.Contains(r.err.Message, row.says) {
+			t.Errorf("%s %s: %d %+v, want %q", row.method, row.path, r.status, r.err, row.says)
+		}
+	}
+	// The name that was asked for is the one in the answer.
+	if r := s.chat("GPT-5.agent", "echo a", true, ""); r.text != "a\n" || r.chunks[0].Model != "GPT-5.agent" {
+		t.Errorf("by an alias: %+v", r)
+	}
+	if r := s.ask("GET", "/v1/models", ""); !strings.Contains(r.body, `"id":"GPT-5.agent"`) || !strings.Contains(r.body, `"id":"GPT-5.agent/big"`) {
+		t.Errorf("models: %s", r.body)
+	}
+	if r := s.ask("GET", "/v1/models/GPT-5.agent/big", ""); r.status != 200 {
+		t.Errorf("model: %+v", r)
+	}
+}

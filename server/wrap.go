@@ -20,8 +20,13 @@ func (d *daemon) wrap(next http.Handler) http.Handler {
 		if peerOf(r.Context()).short {
 			w.Header().Set("Connection", "close")
 		}
+		d.guard.share(w.Header(), r)
 		defer d.account(x, w, r, begun)
 		defer recoverInto(x, w)
+		if d.guard.preflight(w, r) {
+			x.route = "preflight"
+			return
+		}
 		if err := d.admitRequest(x, r); err != nil {
 			fail(x, w, err)
 			return
