@@ -22,7 +22,10 @@ type Sources struct {
 }
 
 // Health is the daemon's own judgement of itself.
-type Health struct{ Ready, Wedged bool }
+type Health struct {
+	Ready, Wedged bool
+	LogDropped    uint64 // lines
+}
 
 // staleAfter is how old the last look at the groups may be. What was read
 // before is not shown as if it were now.

@@ -239,7 +239,7 @@ func TestTurnIsTakenBeforeTheStart(t *testing.T) {
 		_, err := m.Turn(t.Context(), "tester", "s")
 		ended <- err
 	}()
-	if err := m.End(t.Context(), spawn.ShuttingDown); err != nil {
+	if err := m.End(t.Context(), t.Context(), spawn.ShuttingDown); err != nil {
 		t.Error(err)
 	}
 	var why *spawn.StartError

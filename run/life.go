@@ -43,6 +43,7 @@ type Run struct {
 	mu      sync.Mutex
 	record  Record
 	why     spawn.Cause
+	cut     bool // Kill was called after End
 	process *spawn.Process
 	verdict spawn.Verdict
 	final   int64 // bytes of the spool, once ended
@@ -114,6 +115,17 @@ func (r *Run) End(why spawn.Cause) {
 	}
 }
 
+// Kill cuts short the grace of a run whose end has begun; any other lives on. It
+// returns at once.
+func (r *Run) Kill() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cut = r.why != ""
+	if r.process != nil {
+		r.process.Kill()
+	}
+}
+
 // finish ends the tree after the CLI's last word.
 func (r *Run) finish(settle bool) {
 	r.mu.Lock()
@@ -140,6 +152,9 @@ func (r *Run) born(p *spawn.Process) {
 	if r.why != "" {
 		r.record.State = Ending
 		p.End(r.why)
+	}
+	if r.cut {
+		p.Kill()
 	}
 }
 

@@ -72,7 +72,7 @@ func open(t testing.TB, change ...func(*Options)) *Manager {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		if err := m.End(ctx, spawn.ShuttingDown); err != nil {
+		if err := m.End(ctx, ctx, spawn.ShuttingDown); err != nil {
 			t.Error(err)
 		}
 		if m.notifier != nil && m.notifier.count() != 0 {

@@ -208,14 +208,22 @@ const removeWait = 5 * time.Second
 
 // End refuses further starts, ends every run that waits or lives, and waits
 // until their groups are gone: under ctx, and not long once all have ended. The
-// error names those that weren't.
-func (m *Manager) End(ctx context.Context, why spawn.Cause) error {
+// end of cut cuts their grace short. The error names those that weren't.
+func (m *Manager) End(ctx, cut context.Context, why spawn.Cause) error {
 	m.refuse()
 	runs := m.all()
 	for _, r := range runs {
 		r.End(why)
 	}
+	defer context.AfterFunc(cut, m.Kill)()
 	return awaitDone(ctx, runs)
+}
+
+// Kill cuts short the grace of every run whose end has begun.
+func (m *Manager) Kill() {
+	for _, r := range m.all() {
+		r.Kill()
+	}
 }
 
 // awaitDone waits under ctx until all have ended or were left, and then not long
@@ -249,7 +257,7 @@ func awaitDone(ctx context.Context, runs []*Run) error {
 // Close ends what End has not, stops the manager's own work and gives the
 // state directory free. Call it once.
 func (m *Manager) Close(ctx context.Context) error {
-	return errors.Join(m.End(ctx, spawn.ShuttingDown), m.rest(), m.state.close())
+	return errors.Join(m.End(ctx, ctx, spawn.ShuttingDown), m.rest(), m.state.close())
 }
 
 // rest stops the manager's own work.

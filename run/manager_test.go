@@ -334,7 +334,7 @@ func TestEndOfTheManager(t *testing.T) {
 	if n := len(m.Snapshot().Runs); n != 1 {
 		t.Errorf("%d live runs in the snapshot, want 1", n)
 	}
-	if err := m.End(t.Context(), spawn.ShuttingDown); err != nil {
+	if err := m.End(t.Context(), t.Context(), spawn.ShuttingDown); err != nil {
 		t.Fatal(err)
 	}
 	verdict(t, r, spawn.ShuttingDown)

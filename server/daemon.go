@@ -22,6 +22,7 @@ type daemon struct {
 	config    config.Config
 	version   string
 	log       *slog.Logger
+	logState  func() LogState
 	begun     time.Time
 	guard     guard
 	tokens    *tokens
@@ -56,7 +57,7 @@ type daemon struct {
 // open builds the lower floors from the configuration, bottom up. On error it
 // takes down again what it has built.
 func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
-	d := &daemon{config: c, version: o.Version, log: o.Logger, begun: time.Now(), guard: newGuard(c), tokens: newTokens(c.Tokens), operators: operators(c), jobs: newJobs()}
+	d := &daemon{config: c, version: o.Version, log: o.Logger, logState: o.Log, begun: time.Now(), guard: newGuard(c), tokens: newTokens(c.Tokens), operators: operators(c), jobs: newJobs()}
 	var err error
 	if d.agents, err = newAgents(c); err != nil {
 		return nil, err

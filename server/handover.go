@@ -147,6 +147,7 @@ func (d *daemon) settle(ctx context.Context) bool {
 	}
 	end, cancelEnd := context.WithTimeout(ctx, endBound)
 	defer cancelEnd()
+	defer time.AfterFunc(softEnd, d.runs.Kill).Stop()
 	if !settled(end, all) {
 		d.log.Warn("runs are not ended yet", "running", d.gate.Stats().Running, "bound", endBound)
 	}

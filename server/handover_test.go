@@ -44,7 +44,7 @@ func (w handingOver) Write(p []byte) (int, error) {
 }
 
 func TestHandoverCutsNoAnswerShort(t *testing.T) {
-	d, err := open(t.Context(), testConfig(t), Options{Logger: slog.New(slog.DiscardHandler)})
+	d, err := open(t.Context(), testConfig(t), Options{Logger: slog.New(slog.DiscardHandler), Log: func() LogState { return LogState{} }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ type facts struct {
 	live     run.Snapshot
 	queue    admit.Stats
 	cage     spawn.Isolation
+	log      LogState
 	self     selfSample
 	backends []backendState
 }
@@ -30,7 +31,7 @@ type facts struct {
 func (d *daemon) facts() facts {
 	return facts{
 		now: time.Now(), draining: d.draining.Load(), live: d.runs.Snapshot(), queue: d.gate.Stats(),
-		cage: d.spawner.Isolation(), self: d.self.sample(), backends: d.probes.all(),
+		cage: d.spawner.Isolation(), self: d.self.sample(), backends: d.probes.all(), log: d.logState(),
 	}
 }
 
@@ -78,7 +79,7 @@ func (f facts) refuses() string {
 // judge is what /readyz and /health say, for the metrics.
 func (d *daemon) judge() metrics.Health {
 	f := d.facts()
-	return metrics.Health{Ready: f.refuses() == "", Wedged: f.wedged()}
+	return metrics.Health{Ready: f.refuses() == "", Wedged: f.wedged(), LogDropped: f.log.Dropped}
 }
 
 // degraded says in words what works less well than configured.
@@ -105,6 +106,9 @@ func (d *daemon) degraded(f facts) []string {
 	}
 	if why := f.queue.Held; why != "" {
 		out = append(out, "admission: starts are held back: "+why)
+	}
+	if f.log.Losing {
+		out = append(out, fmt.Sprintf("log: what it is written to takes no lines: %d were dropped", f.log.Dropped))
 	}
 	if !f.caged() {
 		out = append(out, "isolation: self-test "+f.cage.SelfTest)

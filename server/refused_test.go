@@ -24,7 +24,7 @@ import (
 // the script given each; their leaders are beside it.
 func leftBy(t *testing.T, c config.Config, script string, ids ...string) (*Left, spawn.Enforced, map[string]int) {
 	t.Helper()
-	d, err := open(t.Context(), c, Options{Logger: slog.New(slog.DiscardHandler)})
+	d, err := open(t.Context(), c, Options{Logger: slog.New(slog.DiscardHandler), Log: func() LogState { return LogState{} }})
 	if err != nil {
 		if strings.Contains(err.Error(), "no cgroup v2 tree") {
 			t.Skipf("this machine has no cgroup v2 tree to make groups in: %v", err)
@@ -147,7 +147,7 @@ func TestRefusedStartLeavesRuns(t *testing.T) {
 			}
 		})
 	}
-	d, err := open(t.Context(), c, Options{Logger: slog.New(slog.DiscardHandler), Origin: origin})
+	d, err := open(t.Context(), c, Options{Logger: slog.New(slog.DiscardHandler), Log: func() LogState { return LogState{} }, Origin: origin})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,9 @@ type Options struct {
 	Unlink bool
 	Lock   *os.File      // of the state directory, from Left; nil is to be taken
 	Origin *spawn.Origin // of the groups, from Left; nil where nothing was left
+	// Log tells how the writing of Logger's lines goes; nil where that isn't known.
+	// Logger must not block: what serves and what ends would wait for it.
+	Log func() LogState
 	// Handover, where not nil, makes Run return *Left when it is asked for.
 	Handover *Handover
 	// Tokens brings new tokens while Run serves; nil is never. Requests that
@@ -35,6 +38,12 @@ type Options struct {
 	// there were none at the start, is not taken: who may come in without a
 	// token is decided once.
 	Tokens <-chan []config.Token
+}
+
+// LogState is how the writing of log lines goes.
+type LogState struct {
+	Dropped uint64 // lines, in all
+	Losing  bool   // lines are dropped now
 }
 
 const (
@@ -49,6 +58,9 @@ const (
 func Run(ctx context.Context, c config.Config, o Options) error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Log == nil {
+		o.Log = func() LogState { return LogState{} }
 	}
 	if o.Force == nil {
 		o.Force = context.Background()

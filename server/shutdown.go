@@ -12,6 +12,8 @@ import (
 )
 
 const (
+	// softEnd is how much of their grace runs may take at the end of the daemon.
+	softEnd = 10 * time.Second
 	// endBound is for ending all runs and removing their groups, after the drain.
 	endBound = 20 * time.Second
 	// lastWords is for the replies to reach their clients after that.
@@ -19,8 +21,8 @@ const (
 )
 
 // shutdown takes no new work, tells who waits, lets what runs finish for the
-// drain timeout or until force ends, ends the rest, and closes. Health and
-// streams are served until the end.
+// drain timeout, ends the rest softly and then not, and closes. Force cuts each
+// of these waits short. Health and streams are served until the end.
 func (d *daemon) shutdown(srv *http.Server, listeners []net.Listener, force context.Context, cause error) error {
 	d.standDown(fmt.Sprint(cause))
 	idle := make(chan struct{})
@@ -40,7 +42,9 @@ func (d *daemon) shutdown(srv *http.Server, listeners []net.Listener, force cont
 	defer cancel()
 	var errs []error
 	begun, running := time.Now(), d.gate.Stats().Running
-	if err := d.runs.End(ctx, spawn.ShuttingDown); err != nil {
+	soft, cut := context.WithTimeout(force, softEnd)
+	defer cut()
+	if err := d.runs.End(ctx, soft, spawn.ShuttingDown); err != nil {
 		errs = append(errs, fmt.Errorf("end runs: %w", err))
 	}
 	d.endBase(errDaemonEnds)

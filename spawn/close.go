@@ -83,7 +83,7 @@ func (s *Spawner) endAll(ctx context.Context) (ended int, err error) {
 		select {
 		case <-p.Ended():
 		case <-ctx.Done():
-			p.force()
+			p.Kill()
 		}
 	}
 	bound := time.After(2*teardownMax + time.Second)
@@ -99,18 +99,6 @@ func (s *Spawner) endAll(ctx context.Context) (ended int, err error) {
 		}
 	}
 	return len(live), errors.Join(errs...)
-}
-
-// force kills the tree whatever grace it still has; its supervisor sees the rest.
-func (p *Process) force() {
-	select {
-	case <-p.ended:
-		return
-	default:
-	}
-	if err := p.group.Kill(); err != nil {
-		p.log.Warn("kill failed", "run", p.cmd.ID, "err", err)
-	}
 }
 
 func (s *Spawner) processes() []*Process {

@@ -29,16 +29,18 @@ type group interface {
 // Process is one live process tree in its group. Its methods are safe for
 // concurrent use and none but channel receives blocks.
 type Process struct {
-	group  group
-	leader leader
-	cmd    Command
-	log    *slog.Logger
-	bound  time.Duration // of each wait of the teardown
+	group     group
+	leader    leader
+	cmd       Command
+	log       *slog.Logger
+	bound     time.Duration // of each wait of the teardown
+	goneGrace time.Duration
 	// adopted is a tree that an earlier daemon has started.
 	adopted bool
 
 	asked  chan struct{} // the daemon wants it to end
 	hurry  chan struct{} // ... and won't wait for it to exit by itself
+	cut    chan struct{} // ... nor for its grace
 	exited chan struct{}
 	ended  chan struct{}
 	gone   chan struct{}
@@ -50,6 +52,7 @@ type Process struct {
 	reason  Cause
 	ending  bool
 	hurried bool
+	isCut   bool
 	settle  bool
 	outcome Outcome
 }
@@ -59,8 +62,8 @@ func newProcess(c Command, g group, l leader, began time.Time, log *slog.Logger)
 	ours, leave := context.WithCancel(context.Background())
 	return &Process{
 		ours: ours, leave: leave,
-		group: g, leader: l, cmd: c, log: log, bound: teardownMax,
-		asked: make(chan struct{}), hurry: make(chan struct{}),
+		group: g, leader: l, cmd: c, log: log, bound: teardownMax, goneGrace: goneGrace,
+		asked: make(chan struct{}), hurry: make(chan struct{}), cut: make(chan struct{}),
 		exited: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{}),
 		outcome: Outcome{Started: born, Spawn: born.Sub(began)},
 	}
@@ -68,6 +71,10 @@ func newProcess(c Command, g group, l leader, began time.Time, log *slog.Logger)
 
 // PID is the leader's; 0 of an adopted tree whose leader was gone.
 func (p *Process) PID() int { return p.leader.pid() }
+
+// goneGrace is how much of its grace a run may take once its client has gone: it
+// holds a slot for an answer that is not wanted any more.
+const goneGrace = 5 * time.Second
 
 // End ends the tree and records why: SIGTERM to the leader and grace first
 // where the command wants it, else cgroup.kill at once. The first reason wins,
@@ -78,6 +85,9 @@ func (p *Process) End(why Cause) {
 	defer p.mu.Unlock()
 	if p.left || p.isExited() {
 		return
+	}
+	if why == ClientGone {
+		time.AfterFunc(p.goneGrace, p.Kill)
 	}
 	if !p.ending {
 		p.ending, p.reason = true, why
@@ -100,6 +110,17 @@ func (p *Process) Finish(settle bool) {
 	}
 	p.ending, p.settle = true, settle
 	close(p.asked)
+}
+
+// Kill cuts short what grace is left to a tree whose end has begun; any other
+// lives on. It returns at once.
+func (p *Process) Kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ending && !p.isCut {
+		p.isCut = true
+		close(p.cut)
+	}
 }
 
 // Leave lets the tree live on for another Spawner to adopt: from then on nothing

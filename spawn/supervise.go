@@ -50,6 +50,7 @@ func (p *Process) exitsWithin(d time.Duration, hurry <-chan struct{}) bool {
 		return true
 	case <-timer.C:
 	case <-hurry:
+	case <-p.cut:
 	}
 	return false
 }

@@ -170,6 +170,8 @@ func TestLeaderTheGroupsKillDoesNotReach(t *testing.T) {
 	await(t, "exit", p.Exited())
 }
 
+const ignoreTerm = `trap "" TERM; echo ready; while :; do sleep 0.02; done`
+
 const trapTerm = `trap "exit 9" TERM; echo ready; while :; do sleep 0.02; done`
 
 func TestEndings(t *testing.T) {
@@ -183,8 +185,15 @@ func TestEndings(t *testing.T) {
 	}{
 		{"hard end", Command{Grace: patience}, trapTerm, func(p *Process) { p.End(Timeout) }, sigkill, Timeout},
 		{"soft end", Command{Grace: patience, SoftEnd: true}, trapTerm, func(p *Process) { p.End(Timeout) }, Exit{Code: 9, Known: true}, Timeout},
-		{"soft end ignored", Command{Grace: 50 * time.Millisecond, SoftEnd: true}, `trap "" TERM; echo ready; while :; do sleep 0.02; done`,
+		{"soft end ignored", Command{Grace: 50 * time.Millisecond, SoftEnd: true}, ignoreTerm,
 			func(p *Process) { p.End(Timeout) }, sigkill, Timeout},
+		{"grace cut short", Command{Grace: time.Hour, SoftEnd: true}, ignoreTerm, func(p *Process) { p.End(ShuttingDown); p.Kill() }, sigkill, ShuttingDown},
+		{"settling cut short", Command{Grace: time.Hour}, ignoreTerm, func(p *Process) { p.Finish(true); p.Kill() }, sigkill, ""},
+		{"a kill ends none whose end hasn't begun", Command{Grace: patience, SoftEnd: true}, trapTerm, func(p *Process) { p.Kill(); p.End(Timeout) }, Exit{Code: 9, Known: true}, Timeout},
+		{"grace of a client that has gone", Command{Grace: time.Hour, SoftEnd: true}, ignoreTerm,
+			func(p *Process) { p.goneGrace = 50 * time.Millisecond; p.End(ClientGone) }, sigkill, ClientGone},
+		{"a client goes while it ends", Command{Grace: time.Hour, SoftEnd: true}, ignoreTerm,
+			func(p *Process) { p.goneGrace = 50 * time.Millisecond; p.End(Timeout); p.End(ClientGone) }, sigkill, Timeout},
 		{"first reason wins", Command{}, trapTerm, func(p *Process) { p.End(Cancelled); p.End(Timeout) }, sigkill, Cancelled},
 		{"finish at once", Command{Grace: patience}, trapTerm, func(p *Process) { p.Finish(false) }, sigkill, ""},
 		{"soft finish", Command{Grace: patience, SoftEnd: true}, trapTerm, func(p *Process) { p.Finish(false) }, Exit{Code: 9, Known: true}, ""},

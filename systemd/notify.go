@@ -2,7 +2,10 @@ package systemd
 
 import (
 	"fmt"
+	"net"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 )
@@ -27,9 +30,26 @@ func Stopping(status string) error {
 // Status replaces the status line.
 func Status(status string) error { return notify("STATUS=" + oneLine(status)) }
 
-// notify sends to $NOTIFY_SOCKET; not being started by systemd is no error.
+// notifyMax is how long a service manager that takes nothing is waited for.
+const notifyMax = 500 * time.Millisecond
+
+// notify sends to $NOTIFY_SOCKET (sd_notify(3)); not being started by systemd is
+// no error. The library's own would wait for ever where the socket is full.
 func notify(state string) error {
-	if _, err := daemon.SdNotify(false, state); err != nil {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return nil
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return fmt.Errorf("notify systemd: %w", err)
+	}
+	defer conn.Close()
+	err = conn.SetWriteDeadline(time.Now().Add(notifyMax))
+	if err == nil {
+		_, err = conn.Write([]byte(state))
+	}
+	if err != nil {
 		return fmt.Errorf("notify systemd: %w", err)
 	}
 	return nil

@@ -127,3 +127,20 @@ func TestGivenIsHandedOn(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A service manager that takes nothing is not waited for.
+func TestManagerThatHangs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	for err == nil {
+		err = Status("once more")
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"os"
@@ -10,14 +11,21 @@ import (
 	"penstock/config"
 )
 
-// newLogger writes text where a person reads and JSON where a machine does.
-func newLogger(w io.Writer, c config.Log, level *slog.LevelVar) *slog.Logger {
+// newLogger writes text where a person reads and JSON where a machine does: into
+// the sink, so that no line is ever waited for.
+func newLogger(w io.Writer, c config.Log, level *slog.LevelVar) (*slog.Logger, *sink) {
 	setLevel(level, c.Level)
 	o := &slog.HandlerOptions{Level: level}
+	handler := func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, o) }
 	if c.Format == "text" || (c.Format == "auto" && isTerminal(w)) {
-		return slog.New(slog.NewTextHandler(w, o))
+		handler = func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, o) }
 	}
-	return slog.New(slog.NewJSONHandler(w, o))
+	to := newSink(w, func(lines uint64) []byte {
+		var line bytes.Buffer
+		slog.New(handler(&line)).Warn("log lines dropped: what the log is written to did not take them", "lines", lines)
+		return line.Bytes()
+	})
+	return slog.New(handler(to)), to
 }
 
 // setLevel takes a name that config has checked.

@@ -4,22 +4,85 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
+	"time"
 
 	"penstock/config"
 )
 
+// reloadMax is how long a reload waits for its files; see reloader.
+const reloadMax = 5 * time.Second
+
 // reloader reads the configuration again, for SIGHUP. A bad one changes
-// nothing. Not safe for concurrent use.
+// nothing. Files that don't come, from a FIFO or a file server that hangs, are
+// given up after reloadMax, though not closed: they are taken if they come
+// after all, and until then nothing else is read. Safe for concurrent use.
 type reloader struct {
 	settings *settings
-	running  config.Config // what is in force
 	log      *slog.Logger
 	level    *slog.LevelVar
 	tokens   chan []config.Token // of one place: the server takes the latest
+
+	mu      sync.Mutex
+	running config.Config // what is in force
+	reading bool
+	again   bool // asked for while reading
 }
 
 func (r *reloader) reload() {
-	c, err := r.settings.load()
+	r.mu.Lock()
+	if r.reading {
+		r.again = true
+		r.mu.Unlock()
+		r.log.Warn("configuration is still being read since the last SIGHUP")
+		return
+	}
+	r.reading = true
+	r.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.read()
+	}()
+	timer := time.NewTimer(reloadMax)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		r.log.Error("configuration not read yet: it is taken if it comes after all (hint: is one of its files a pipe, or on a file server that hangs?)", "after", reloadMax.String())
+	}
+}
+
+func (r *reloader) read() {
+	for {
+		c, err := r.settings.load()
+		if r.settled(c, err) {
+			return
+		}
+	}
+}
+
+// settled is false where what was read is old by now.
+func (r *reloader) settled(c config.Config, err error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.again {
+		r.again = false
+		return false
+	}
+	r.reading = false
+	r.apply(c, err)
+	return true
+}
+
+// inForce is the part of the configuration that reloads change.
+func (r *reloader) inForce() ([]config.Token, config.Log) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.running.Tokens, r.running.Log
+}
+
+func (r *reloader) apply(c config.Config, err error) {
 	var problems config.Problems
 	if errors.As(err, &problems) {
 		for _, p := range problems {

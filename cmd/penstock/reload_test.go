@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -59,6 +60,55 @@ func TestHangUpTakesTokensAndLogLevel(t *testing.T) {
 	if a, b := models("first-token"), models("second-token"); a != 401 || b != 200 {
 		t.Errorf("after: %d with the old token, %d with the new one", a, b)
 	}
+	s.signal(t, syscall.SIGTERM)
+	s.wantEnd(t, 30*time.Second)
+}
+
+// A file that never comes keeps the daemon from nothing but this reload.
+func TestReloadThatHangs(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "c.toml")
+	text := "listen = \"127.0.0.1:0\"\nstate_dir = \"" + dir + "/state\"\n"
+	put := func(make func() error) {
+		t.Helper()
+		if err := errors.Join(os.RemoveAll(config), make()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := func(text string) func() error {
+		return func() error { return os.WriteFile(config, []byte(text), 0o600) }
+	}
+	fifo := func() error { return syscall.Mkfifo(config, 0o600) }
+	put(file(text))
+	s := startServe(t, config)
+	put(fifo)
+	s.signal(t, syscall.SIGHUP)
+	s.log.waitFor(t, "configuration not read yet")
+	for range 8 {
+		s.signal(t, syscall.SIGHUP)
+	}
+	s.log.waitFor(t, "still being read")
+	reply, err := http.Get(s.url + "/livez")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = reply.Body.Close() // only that it answers matters
+	// It comes after all, is old by then, and what lies there now is taken.
+	late, err := os.OpenFile(config, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(file(text + "[log]\nlevel = \"debug\"\n"))
+	_, err = late.WriteString("nonsense")
+	if err = errors.Join(err, late.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s.log.waitFor(t, `"taken":["log.level"]`)
+	if strings.Contains(s.log.String(), "not taken") {
+		t.Errorf("what is old was looked at:\n%s", s.log)
+	}
+	put(fifo)
+	s.signal(t, syscall.SIGHUP)
 	s.signal(t, syscall.SIGTERM)
 	s.wantEnd(t, 30*time.Second)
 }

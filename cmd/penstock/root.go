@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,7 +25,9 @@ type app struct {
 	// is one of usage.
 	begun bool
 	// caught are signals since the first moment, see caughtEarly.
-	caught chan os.Signal
+	caught *caught
+	// sinks are what stdout and stderr are written through, in a daemon.
+	sinks []*sink
 }
 
 // exitCode ends the program with a code that has been explained already.
@@ -40,6 +41,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	defer a.flush()
 	var code exitCode
 	switch {
 	case err == nil:
@@ -47,12 +49,21 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case errors.As(err, &code):
 		return int(code)
 	}
-	fmt.Fprintln(stderr, "penstock:", harmless(err.Error(), "\n\t")) // a CLI's words may be in it
+	fmt.Fprintln(a.stderr, "penstock:", harmless(err.Error(), "\n\t")) // a CLI's words may be in it
 	if !a.begun {
-		fmt.Fprintln(stderr, "Try 'penstock --help'.")
+		fmt.Fprintln(a.stderr, "Try 'penstock --help'.")
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// flush waits, within a bound, for what a daemon still has to say.
+func (a *app) flush() {
+	ctx, cancel := context.WithTimeout(context.Background(), sinkFlush)
+	defer cancel()
+	for _, s := range a.sinks {
+		s.flush(ctx)
+	}
 }
 
 func (a *app) root() *cobra.Command {

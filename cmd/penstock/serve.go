@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -45,7 +46,7 @@ func (a *app) serveCommand() *cobra.Command {
 		if cmd.Flags().Changed(dryRunFlag) {
 			return a.dryRun(s, *estate)
 		}
-		c, err := s.load()
+		c, err := a.loadUnlessStopped(s)
 		if err != nil {
 			return a.explain(err)
 		}
@@ -60,6 +61,7 @@ type service struct {
 	app      *app
 	config   config.Config
 	log      *slog.Logger
+	logged   *sink // what log is written through
 	reloads  *reloader
 	watchdog *systemd.Watchdog
 	build    build
@@ -72,7 +74,9 @@ type service struct {
 
 func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bool) error {
 	var level slog.LevelVar
-	log := newLogger(a.stderr, c.Log, &level)
+	log, logged := newLogger(a.stderr, c.Log, &level)
+	said := newSink(a.stdout, nil)
+	a.stderr, a.stdout, a.sinks = logged, said, []*sink{logged, said}
 	given, err := systemd.Take()
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
@@ -92,7 +96,7 @@ func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bo
 		return fmt.Errorf("serve: %w", err)
 	}
 	d := &service{
-		app: a, config: c, log: log, watchdog: watchdog, build: readBuild(), banner: banner, given: given, origin: origin,
+		app: a, config: c, log: log, logged: logged, watchdog: watchdog, build: readBuild(), banner: banner, given: given, origin: origin,
 		reloads: &reloader{settings: s, running: c, log: log, level: &level, tokens: make(chan []config.Token, 1)},
 	}
 	heir, err := newSuccessor(d)
@@ -140,33 +144,81 @@ func (d *service) run(ctx context.Context, heir *successor) (*signals, error) {
 		serving = later
 		begin = func() { context.AfterFunc(sig.serving, func() { end(context.Cause(sig.serving)) }) }
 	}
-	err := server.Run(serving, d.config, server.Options{
-		Logger: log, Version: d.build.Version, Commit: d.build.Commit, Force: sig.force, Tokens: d.reloads.tokens,
-		Listeners: d.given.Listeners, Unlink: d.given.Own(), Lock: d.given.Lock, Origin: d.origin,
-		Beat: func(b server.Beat) { report(log, d.watchdog.Beat(!b.Wedged, b.Summary)) },
-		Handover: &server.Handover{Asked: sig.handover, Check: func(ctx context.Context, g server.Ground) error {
-			if err := heir.check(ctx, g); err != nil {
-				return err
-			}
-			ready.Store(false)
-			report(log, systemd.Reloading())
-			return nil
-		}},
-		Ready: func(addrs []net.Addr) {
-			report(log, systemd.Ready(fmt.Sprintf("serving on %s", joinAddrs(addrs))))
-			ready.Store(true)
-			context.AfterFunc(serving, func() { report(log, systemd.Stopping("draining")) })
-			d.received()
-			begin()
-			if d.banner {
-				report(log, d.app.banner(d.config, d.build, addrs))
-			}
-		},
+	err := d.serveUntil(sig.force, func() error {
+		return server.Run(serving, d.config, server.Options{
+			Logger: log, Version: d.build.Version, Commit: d.build.Commit, Force: sig.force, Tokens: d.reloads.tokens,
+			Listeners: d.given.Listeners, Unlink: d.given.Own(), Lock: d.given.Lock, Origin: d.origin, Log: d.logged.state,
+			Beat: func(b server.Beat) { report(log, d.watchdog.Beat(!b.Wedged, b.Summary)) },
+			Handover: &server.Handover{Asked: sig.handover, Check: func(ctx context.Context, g server.Ground) error {
+				if err := heir.check(ctx, g); err != nil {
+					return err
+				}
+				ready.Store(false)
+				report(log, systemd.Reloading())
+				return nil
+			}},
+			Ready: func(addrs []net.Addr) {
+				report(log, systemd.Ready(fmt.Sprintf("serving on %s", joinAddrs(addrs))))
+				ready.Store(true)
+				context.AfterFunc(serving, func() { report(log, systemd.Stopping("draining")) })
+				d.received()
+				begin()
+				if d.banner {
+					report(log, d.app.banner(d.config, d.build, addrs))
+				}
+			},
+		})
 	})
 	if errors.Is(err, context.Canceled) && serving.Err() != nil {
 		err = nil // asked to stop before it had begun to serve
 	}
 	return sig, err
+}
+
+// forceMax is how long the end may take that a second stop has asked for, with
+// all of its own bounds met.
+const forceMax = 60 * time.Second
+
+// serveUntil gives up what doesn't end: a file system that hangs holds a
+// system call, and so its caller, for as long as it likes.
+func (d *service) serveUntil(force context.Context, serve func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- serve() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-force.Done():
+	}
+	timer := time.NewTimer(forceMax)
+	defer timer.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("serve: not ended %s after the second signal: given up; penstock reap, or the next start, finds what is left", forceMax)
+	}
+}
+
+// loadUnlessStopped is load, cut short by a stop where signals are caught already.
+func (a *app) loadUnlessStopped(s *settings) (config.Config, error) {
+	if a.caught == nil {
+		return s.load()
+	}
+	type loaded struct {
+		config config.Config
+		err    error
+	}
+	done := make(chan loaded, 1)
+	go func() {
+		c, err := s.load()
+		done <- loaded{c, err}
+	}()
+	select {
+	case l := <-done:
+		return l.config, l.err
+	case sig := <-a.caught.stop:
+		return config.Config{}, fmt.Errorf("serve: signal: %s: before the configuration was read", sig)
+	}
 }
 
 // report logs what must not stop the daemon.

@@ -256,3 +256,35 @@ func TestSignals(t *testing.T) {
 		t.Error("a stop and a handover")
 	}
 }
+
+// However many hang-ups come, and however long one takes, a stop is heard, and so
+// is a handover.
+func TestStopIsHeardAmongHangUps(t *testing.T) {
+	begun, let := make(chan struct{}, 100), make(chan struct{})
+	s := followSignals(t.Context(), catch(), slog.New(slog.DiscardHandler), func() {
+		begun <- struct{}{}
+		<-let
+	})
+	send := func(sig syscall.Signal) {
+		if err := syscall.Kill(os.Getpid(), sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 8 {
+		send(syscall.SIGHUP)
+	}
+	<-begun
+	for range 8 {
+		send(syscall.SIGHUP)
+	}
+	send(syscall.SIGUSR2)
+	<-s.handover
+	send(syscall.SIGTERM)
+	<-s.serving.Done()
+	send(syscall.SIGINT)
+	<-s.force.Done()
+	if !s.end() {
+		t.Error("no stop")
+	}
+	close(let)
+}

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -14,33 +13,34 @@ import (
 )
 
 // signals turns the first request to stop into the end of serving, the second
-// into the end of force, and SIGUSR2 into a request to hand over.
+// into the end of force, and SIGUSR2 into a request to hand over. What a hang-up
+// does keeps none of them from being heard.
 type signals struct {
 	serving, force context.Context
 	handover       chan struct{} // has room for one
-	hangUp         func()
 	log            *slog.Logger
 
 	stopServing context.CancelCauseFunc
 	stopForce   context.CancelFunc
-	caught      chan os.Signal
+	caught      *caught
 	ended, done chan struct{}
 }
 
-// handled are the signals that mean something to a daemon.
-func handled() []syscall.Signal {
-	return []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR2}
-}
+// caught has a channel for each concern, so that no signal takes another's
+// place. Each has room for all that would make a difference: two stops, one of
+// the others.
+type caught struct{ stop, hangUp, handover chan os.Signal }
 
-// followSignals takes a channel that catch gave.
-func followSignals(ctx context.Context, caught chan os.Signal, log *slog.Logger, hangUp func()) *signals {
+// followSignals takes what catch gave. hangUp is called for SIGHUP, one at a time.
+func followSignals(ctx context.Context, c *caught, log *slog.Logger, hangUp func()) *signals {
 	s := &signals{
-		log: log, hangUp: hangUp, handover: make(chan struct{}, 1),
-		caught: caught, ended: make(chan struct{}), done: make(chan struct{}),
+		log: log, handover: make(chan struct{}, 1),
+		caught: c, ended: make(chan struct{}), done: make(chan struct{}),
 	}
 	s.serving, s.stopServing = context.WithCancelCause(ctx)
 	s.force, s.stopForce = context.WithCancel(context.WithoutCancel(ctx))
 	go s.follow()
+	go s.followHangUps(hangUp)
 	return s
 }
 
@@ -48,33 +48,46 @@ func (s *signals) follow() {
 	defer close(s.done)
 	for {
 		select {
-		case sig := <-s.caught:
+		case sig := <-s.caught.stop:
 			s.take(sig)
+		case <-s.caught.handover:
+			s.handOver()
 		case <-s.ended:
 			return
 		}
 	}
 }
 
-func (s *signals) take(sig os.Signal) {
-	stopping := s.serving.Err() != nil
-	switch {
-	case sig == unix.SIGHUP:
-		s.hangUp()
-	case sig == unix.SIGUSR2 && stopping:
-		s.log.Warn("no handover: the daemon is being stopped")
-	case sig == unix.SIGUSR2:
+func (s *signals) followHangUps(hangUp func()) {
+	for {
 		select {
-		case s.handover <- struct{}{}:
-		default: // one is to come
+		case <-s.caught.hangUp:
+			hangUp()
+		case <-s.ended:
+			return
 		}
-	case !stopping:
+	}
+}
+
+func (s *signals) handOver() {
+	if s.serving.Err() != nil {
+		s.log.Warn("no handover: the daemon is being stopped")
+		return
+	}
+	select {
+	case s.handover <- struct{}{}:
+	default: // one is to come
+	}
+}
+
+func (s *signals) take(sig os.Signal) {
+	if s.serving.Err() == nil {
 		// The server says so, once, with the cause.
 		s.stopServing(fmt.Errorf("signal: %s; a second one ends all runs at once", sig))
-	default:
-		s.log.Warn("ending all runs at once", "signal", sig.String())
-		s.stopForce()
+		return
 	}
+	s.log.Warn("ending all runs at once", "signal", sig.String())
+	s.stopForce()
 }
 
 // stop takes no more signals.
@@ -86,12 +99,14 @@ func (s *signals) stop() {
 
 // end takes no more signals and tells whether a stop was asked for until now.
 func (s *signals) end() (stopping bool) {
-	signal.Stop(s.caught)
+	for _, c := range s.caught.all() {
+		signal.Stop(c)
+	}
 	close(s.ended)
 	<-s.done
 	for {
 		select {
-		case sig := <-s.caught:
+		case sig := <-s.caught.stop:
 			s.take(sig)
 		default:
 			return s.serving.Err() != nil
@@ -99,19 +114,22 @@ func (s *signals) end() (stopping bool) {
 	}
 }
 
-// caughtEarly is for the first line of a successor: a SIGTERM that finds no
-// handler yet ends it as a crash does. Nil for any other program.
-func caughtEarly() chan os.Signal {
-	if !systemd.IsHeir() {
+// caughtEarly is for the first line of a process that may not miss a SIGTERM
+// before it follows signals: a successor would end by it as by a crash, and for
+// process 1 it would be lost (pid_namespaces(7)). Nil for any other program.
+func caughtEarly() *caught {
+	if !systemd.IsHeir() && os.Getpid() != 1 {
 		return nil
 	}
 	return catch()
 }
 
-func catch() chan os.Signal {
-	caught := make(chan os.Signal, 4)
-	for _, sig := range handled() {
-		signal.Notify(caught, sig)
-	}
-	return caught
+func catch() *caught {
+	c := &caught{stop: make(chan os.Signal, 2), hangUp: make(chan os.Signal, 1), handover: make(chan os.Signal, 1)}
+	signal.Notify(c.stop, unix.SIGTERM, unix.SIGINT)
+	signal.Notify(c.hangUp, unix.SIGHUP)
+	signal.Notify(c.handover, unix.SIGUSR2)
+	return c
 }
+
+func (c *caught) all() []chan os.Signal { return []chan os.Signal{c.stop, c.hangUp, c.handover} }

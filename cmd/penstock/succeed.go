@@ -36,6 +36,7 @@ func (d *service) succeed(heir *successor, sig *signals, left *server.Left) erro
 		// Go leaves these ignored until somebody wants them. A SIGTERM from now on
 		// until then ends the process, and its runs are as after a crash.
 		signal.Ignore(unix.SIGHUP, unix.SIGINT)
+		d.app.flush()
 		err = execute(heir.path, files, names, left.Origin)
 	}
 	d.log.Error("the successor was not executed: serving on without it", "err", err)
@@ -45,7 +46,7 @@ func (d *service) succeed(heir *successor, sig *signals, left *server.Left) erro
 		return fmt.Errorf("take up again what was to be handed over: %w", err)
 	}
 	d.given, d.origin, d.retaken = given, &left.Origin, true
-	d.config.Tokens, d.config.Log = d.reloads.running.Tokens, d.reloads.running.Log
+	d.config.Tokens, d.config.Log = d.reloads.inForce()
 	return nil
 }
 
