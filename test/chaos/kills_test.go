@@ -299,12 +299,26 @@ func (a *attempt) toldOtherwise(r record) error {
 // find waits until the run's record says that it is over.
 func (k *kills) find(a *attempt) (r record, err error) {
 	gone := until(goneWithin, func() error {
-		if r, err = k.tagged(a.client, "", a.tag); err == nil && r.State != "finished" {
+		if a.id == "" {
+			r, err = k.tagged(a.client, "", a.tag)
+		} else if r, err = k.known(a.client, a.id); err == nil && r.Metadata.Tag != a.tag {
+			err = fmt.Errorf("record of another: %+v", r)
+		}
+		if err == nil && r.State != "finished" {
 			return fmt.Errorf("run %s is still %s", r.ID, r.State)
 		}
 		return nil
 	})
 	return r, errors.Join(err, gone)
+}
+
+// known is the record of a run that must have one.
+func (k *kills) known(client, id string) (record, error) {
+	status, r, err := k.record(client, id)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("GET /v1/runs/%s: status %d", id, status)
+	}
+	return r, err
 }
 
 // born counts the run's births.

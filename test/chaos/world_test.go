@@ -77,6 +77,8 @@ level = "debug"
 memory = %q
 [queue]
 max_waiting = 8
+[keep]
+runs = 300
 [limits]
 memory_max = "64MiB"
 pids_max = 64
