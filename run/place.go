@@ -26,7 +26,7 @@ type place struct {
 // OpenDir opens a directory to be held (O_PATH: not to be read). Its Name is
 // where it lies, with every link followed.
 func OpenDir(path string) (*os.File, error) {
-	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{Flags: holdFlags})
+	fd, err := unix.Open(path, holdFlags, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -40,24 +40,39 @@ func OpenDir(path string) (*os.File, error) {
 const holdFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 
 // openBelow opens a directory of our own below another, through no link: a run
-// of the daemon's user may have put one in its place.
+// of the daemon's user may have put one in its place. openat2(2) would do it in
+// one call, but RestrictSUIDSGID= of the unit answers that with ENOSYS.
 func openBelow(dir, path string) (*os.File, error) {
 	name, err := filepath.Rel(dir, path)
 	if err != nil {
 		return nil, err
 	}
-	from, err := unix.Open(dir, holdFlags, 0)
+	at, err := unix.Open(dir, holdFlags, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
-	fd, err := unix.Openat2(from, name, &unix.OpenHow{Flags: holdFlags, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS})
+	for _, step := range strings.Split(name, "/") {
+		next := -1
+		if step == ".." {
+			err = unix.EXDEV
+		} else {
+			next, err = unix.Openat(at, step, holdFlags|unix.O_NOFOLLOW, 0)
+		}
+		err = errors.Join(err, unix.Close(at))
+		if at = next; err != nil {
+			break
+		}
+	}
 	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.EXDEV) {
 		err = fmt.Errorf("%w: %w", spawn.ErrMoved, err)
 	}
-	if closeErr := unix.Close(from); err != nil || closeErr != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: errors.Join(err, closeErr)}
+	if err != nil {
+		if at >= 0 {
+			err = errors.Join(err, unix.Close(at))
+		}
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	return os.NewFile(uintptr(fd), path), nil
+	return os.NewFile(uintptr(at), path), nil
 }
 
 // open asks whether a run may work in a directory that is not our own.
