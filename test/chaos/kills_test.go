@@ -26,7 +26,7 @@ type kills struct {
 	*world
 	current *daemon.Daemon
 	births  string       // a directory: each birth adds its pid to its run's file
-	count   atomic.Int64 // a run during which it hasn't changed was undisturbed
+	count   atomic.Int64 // of kills and of starts: odd is between the two
 	crew    sync.WaitGroup
 
 	mu        sync.Mutex
@@ -89,7 +89,7 @@ func TestRunsAcrossKills(t *testing.T) {
 		t.Error("the daemon was never killed")
 	}
 	t.Logf("%d runs in %.1f s: %d durable, %d kills of the daemon, %d runs disturbed by one, %d runs alive without a daemon; causes %s",
-		done, took.Seconds(), k.durable, k.count.Load(), k.disturbed, len(k.lived), sorted(k.causes))
+		done, took.Seconds(), k.durable, k.count.Load()/2, k.disturbed, len(k.lived), sorted(k.causes))
 	t.Logf("%d %s, %d %s, %d %s, %d %s", k.faults[lostAlive], lostAlive, k.faults[doubled], doubled, k.faults[leaked], leaked, k.faults[wrong], wrong)
 }
 
@@ -116,6 +116,7 @@ func (k *kills) kill(t *testing.T, r *rand.Rand, over <-chan struct{}) {
 	k.noteLiving()
 	k.complaints(t)
 	k.current = k.current.Restart(t)
+	k.count.Add(1)
 	if r.IntN(4) > 0 { // else the next one is killed while it still adopts
 		time.Sleep(time.Duration(r.IntN(5000)) * time.Millisecond)
 	}
@@ -197,16 +198,19 @@ func (k *kills) one(t *testing.T, scripts []script, seed uint64, n int) {
 	if p.durable {
 		k.durable++
 	}
-	if k.count.Load() != before {
+	if !k.undisturbed(before) {
 		k.disturbed++
 	}
 	k.causes[a.want.cause]++
 	if err != nil {
 		k.faults[fault]++
 		t.Errorf("%s: %s %s (durable %v, stream %v, run %s, want %s, %d kills meanwhile):\n  %v\n  prompt %.300q extra %v",
-			fault, a.tag, a.name, a.durable, a.stream, a.id, a.want.cause, k.count.Load()-before, err, a.prompt, a.extra)
+			fault, a.tag, a.name, a.durable, a.stream, a.id, a.want.cause, (k.count.Load()-before+1)/2, err, a.prompt, a.extra)
 	}
 }
+
+// undisturbed: no kill since.
+func (k *kills) undisturbed(before int64) bool { return before%2 == 0 && k.count.Load() == before }
 
 // carryOut asks; what is durable is asked for until it has an end, any other
 // only while no connection can be made.
@@ -243,7 +247,7 @@ func (k *kills) judge(a *attempt, before int64) (fault string, err error) {
 	if missing != nil && a.want.either {
 		return "", nil // it left before it was started
 	}
-	if k.count.Load() == before {
+	if k.undisturbed(before) {
 		return wrong, err
 	}
 	if a.failed != nil {
