@@ -61,6 +61,9 @@ func (m *Manager) adopt(d *directory, record Record, l *will, b backend.Backend)
 	if err := d.save(record); err != nil && !isClosed(w.process.Exited()) {
 		m.log.Warn("adoption not recorded", "run", r.id, "err", err)
 	}
+	if _, known := m.sessions.get(sessionKey(record.Client, record.Session)); !known {
+		w.remember("") // the other daemon didn't come to it
+	}
 	gone := m.o.Adopted(record)
 	w.gone, w.spawned = sync.OnceFunc(func() { gone(r.Record()) }), started
 	m.log.Info("run adopted", "run", r.id, "client", record.Client, "backend", record.Backend, "age", time.Since(started).Round(time.Second).String())

@@ -242,7 +242,7 @@ func (d *directory) root() (*os.Root, error) {
 
 // remove takes the record last: what has none is no run.
 func (d *directory) remove() error {
-	if err := removeTree(d.path); err != nil {
+	if err := discard(d.path); err != nil {
 		return err
 	}
 	return d.unkeep()
@@ -251,7 +251,7 @@ func (d *directory) remove() error {
 func (d *directory) unkeep() error {
 	var errs []error
 	for _, p := range d.kept {
-		errs = append(errs, removeTree(p))
+		errs = append(errs, discard(p))
 	}
 	return errors.Join(errs...)
 }

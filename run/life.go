@@ -36,6 +36,10 @@ type Run struct {
 	stall   time.Duration
 	// fingerprint is Spec.Fingerprint of a durable run.
 	fingerprint []byte
+	seq         uint64 // of its place among all runs: by when it was registered
+	// retired is when it became one to be pruned, by a clock that nobody sets; for
+	// who has seen done closed.
+	retired time.Time
 	// keptUntil is when its removal is tried again; Manager.mu's.
 	keptUntil time.Time
 	watched   atomic.Pointer[watched]
@@ -61,6 +65,7 @@ func newRun(r Record, log *slog.Logger) *Run {
 func pastRun(d *directory, r Record, log *slog.Logger) *Run {
 	p := newRun(r, log)
 	p.dir = d
+	p.retired = retiredAt(time.Now(), r.finishedAt())
 	p.verdict = spawn.Verdict{Cause: r.Cause, Message: r.Message}
 	close(p.stop)
 	close(p.ready)

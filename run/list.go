@@ -1,8 +1,8 @@
 package run
 
 import (
+	"cmp"
 	"slices"
-	"strings"
 )
 
 // Get finds a run that waits, lives, or is kept.
@@ -15,18 +15,21 @@ func (m *Manager) Get(id string) (*Run, bool) {
 
 // List gives the records that f selects, newest first.
 func (m *Manager) List(f Filter) []Record {
-	var out []Record
+	type placed struct {
+		Record
+		seq uint64
+	}
+	var all []placed
 	for _, r := range m.all() {
 		if c := r.Record(); f.takes(c) {
-			out = append(out, c)
+			all = append(all, placed{c, r.seq})
 		}
 	}
-	slices.SortFunc(out, func(a, b Record) int {
-		if c := b.Created.Compare(a.Created); c != 0 {
-			return c
-		}
-		return strings.Compare(b.ID, a.ID)
-	})
+	slices.SortFunc(all, func(a, b placed) int { return cmp.Compare(b.seq, a.seq) })
+	var out []Record
+	for _, one := range all {
+		out = append(out, one.Record)
+	}
 	if f.Limit > 0 && len(out) > f.Limit {
 		out = out[:f.Limit]
 	}

@@ -33,6 +33,7 @@ type Manager struct {
 	spawner  *spawn.Spawner
 	state    *state
 	sessions *sessions
+	pruned   *pruned
 	turns    turns
 	notifier *notifier // nil: no inotify instance to be had
 	enforced cgroup.Enforced
@@ -50,7 +51,8 @@ type Manager struct {
 	ending  chan struct{} // closed with it
 	closing bool
 	runs    map[string]*Run
-	kept    int64 // bytes of output of finished runs
+	last    uint64 // Run.seq
+	kept    int64  // bytes of output of finished runs
 }
 
 // Open takes the state directory for this daemon alone and settles what an
@@ -74,12 +76,21 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.close())
 	}
+	if err := st.sweepUnfinished(); err != nil {
+		m.log.Warn("unfinished files not removed", "err", err)
+	}
+	if m.pruned, err = openPruned(st.store.of(prunedName)); err != nil {
+		m.log.Warn("a request that comes late may be run again", "err", err)
+	}
 	if m.notifier, err = newNotifier(); err != nil {
 		m.log.Warn("no inotify: outputs are polled (hint: raise fs.inotify.max_user_instances)", "every", pollEvery, "err", err)
 	}
 	m.sample(time.Now())
 	if err := m.recover(ctx); err != nil {
 		return nil, errors.Join(err, m.abandon(context.WithoutCancel(ctx)))
+	}
+	if err := m.sessions.sweep(); err != nil {
+		m.log.Warn("leftovers of sessions not removed", "err", err)
 	}
 	m.o.Spawner.EndUnclaimed()
 	m.publish()
@@ -152,6 +163,8 @@ func (m *Manager) register(s Spec) (*Run, error) {
 	if _, taken := m.runs[s.ID]; taken {
 		return nil, fmt.Errorf("run %s: %w", s.ID, ErrExists)
 	}
+	m.last++
+	r.seq = m.last
 	m.runs[s.ID] = r
 	return r, nil
 }

@@ -99,7 +99,7 @@ func (p place) remove() error {
 	if p.made == "" {
 		return nil
 	}
-	return removeTree(p.made)
+	return discard(p.made)
 }
 
 // private is Spec.Home's word for a HOME of the session's or the run's own.

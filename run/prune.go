@@ -17,7 +17,13 @@ const (
 func (m *Manager) tidy() {
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
+	m.emptyTrash()
+	emptied := time.Now()
 	for {
+		if time.Since(emptied) >= removeEvery {
+			m.emptyTrash()
+			emptied = time.Now()
+		}
 		for m.prune(time.Now()) == pruneMax && !isClosed(m.quit) {
 		}
 		m.expire(time.Now())
@@ -31,11 +37,21 @@ func (m *Manager) tidy() {
 	}
 }
 
+func (m *Manager) emptyTrash() {
+	if err := m.state.emptyTrash(); err != nil {
+		m.log.Warn("trash not emptied", "again_in", removeEvery, "err", err)
+	}
+}
+
 // prune forgets finished runs that are older than Keep or beyond KeepRuns
 // and KeepBytes, oldest first, at most pruneMax. It tells how many. What can't be removed stays
 // known, and is tried again later.
 func (m *Manager) prune(now time.Time) (removed int) {
-	for _, r := range m.outdated(now) {
+	old := m.outdated(now)
+	if err := m.pruned.save(old); err != nil {
+		m.log.Warn("runs that are not kept any more: a later daemon won't know them", "err", err)
+	}
+	for _, r := range old {
 		err := r.dir.remove()
 		if err == nil {
 			removed++
@@ -86,11 +102,15 @@ func (m *Manager) expireOne(s Session, now time.Time) {
 	}
 }
 
+// retiredAt is when a run of an earlier daemon is taken to have ended. A record
+// dated ahead is as old as this daemon: the clock was wrong then, or is now.
+func retiredAt(now, finished time.Time) time.Time { return now.Add(-max(0, now.Sub(finished))) }
+
 // outdated takes runs out of the registry.
 func (m *Manager) outdated(now time.Time) []*Run {
 	type aged struct {
 		run  *Run
-		at   time.Time
+		at   time.Time // by a clock that is never set, see retiredAt
 		size int64
 	}
 	var past []aged
@@ -100,7 +120,7 @@ func (m *Manager) outdated(now time.Time) []*Run {
 	for _, r := range m.runs {
 		if isClosed(r.done) {
 			c := r.Record()
-			past = append(past, aged{r, c.finishedAt(), c.OutputBytes})
+			past = append(past, aged{r, r.retired, c.OutputBytes})
 			kept += c.OutputBytes
 		}
 	}
@@ -114,6 +134,7 @@ func (m *Manager) outdated(now time.Time) []*Run {
 		if now.Before(p.run.keptUntil) {
 			continue
 		}
+		m.pruned.add(p.run) // before it is unknown: its request may come at any moment
 		delete(m.runs, p.run.id)
 		old = append(old, p.run)
 		kept -= p.size

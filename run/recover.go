@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"penstock/backend"
@@ -32,6 +33,7 @@ func (m *Manager) recover(ctx context.Context) error {
 			ids[e.Name()] = true
 		}
 	}
+	var found []*Run
 	for _, id := range slices.Sorted(maps.Keys(ids)) {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -43,8 +45,27 @@ func (m *Manager) recover(ctx context.Context) error {
 		m.mu.Lock()
 		m.runs[id] = r
 		m.mu.Unlock()
+		found = append(found, r)
 	}
+	m.number(found)
 	return nil
+}
+
+// number puts the runs of an earlier daemon in the order of their records, and all
+// before those to come: a record dated ahead is no newer than a run of today.
+func (m *Manager) number(found []*Run) {
+	slices.SortFunc(found, func(a, b *Run) int {
+		if c := a.Record().Created.Compare(b.Record().Created); c != 0 {
+			return c
+		}
+		return strings.Compare(a.id, b.id)
+	})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range found {
+		m.last++
+		r.seq = m.last
+	}
 }
 
 // leftover is where a run of an earlier daemon gets its place in this one; nil is

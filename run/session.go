@@ -69,6 +69,7 @@ func openSessions(st *state, warn func(path string, err error)) (*sessions, erro
 	if err != nil {
 		return nil, fmt.Errorf("sessions: %w", err)
 	}
+	now := time.Now()
 	for _, e := range entries {
 		key, ok := strings.CutSuffix(e.Name(), ".json")
 		if !ok {
@@ -83,6 +84,7 @@ func openSessions(st *state, warn func(path string, err error)) (*sessions, erro
 			warn(path, err)
 			continue
 		}
+		one.Updated = retiredAt(now, one.Updated) // one that is dated ahead would never expire
 		s.known[key] = one
 	}
 	return s, nil
@@ -145,27 +147,40 @@ func (s *sessions) list(client string) []Session {
 	return out
 }
 
-// forget is for the holder of the session's turn.
+// forget is for the holder of the session's turn. It is whole or not at all: what
+// can't be deleted is in the trash then.
 func (s *sessions) forget(key string) error {
-	if err := s.drop(key); err != nil {
+	taken, err := s.drop(key)
+	if err != nil {
 		return err
 	}
-	return removeTree(s.path(key)) // unlocked: it may be large, and the turn is the caller's
+	empty(taken) // unlocked: it may be large
+	return nil
 }
 
-func (s *sessions) drop(key string) error {
+// drop takes the session out of the index and its directory out of its place.
+func (s *sessions) drop(key string) (taken string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.known[key]; !ok {
-		return ErrNoSession
+	one, ok := s.known[key]
+	if !ok {
+		return "", ErrNoSession
 	}
-	for _, path := range s.records(key) {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+	// Of a crash in between sweep sees to the rest.
+	for _, path := range slices.Backward(s.records(key)) {
+		if err = os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			break
 		}
+		err = nil
+	}
+	if err == nil {
+		taken, err = setAside(s.path(key))
+	}
+	if err != nil {
+		return "", errors.Join(err, writeJSON(s.records(key), one, smallMax, nil))
 	}
 	delete(s.known, key)
-	return nil
+	return taken, nil
 }
 
 // SessionKnown gives the CLI's own id of a client's session; false when the

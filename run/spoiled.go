@@ -3,6 +3,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"penstock/spawn"
@@ -11,6 +12,9 @@ import (
 // ErrSpoiled is wrapped by Next when the run's child has truncated, replaced or
 // removed its output: what was read and what could be read again differ.
 var ErrSpoiled = errors.New("the run's output was truncated, replaced or removed by its own process")
+
+// ErrPruned is wrapped by Next when the output of a finished run is not kept any more.
+var ErrPruned = errors.New("the run has ended and its output is not kept any more")
 
 const (
 	truncatedHint = "its output was truncated: write to stdout without opening it anew (use >> /dev/stdout)"
@@ -56,6 +60,9 @@ func (r *Run) openSpool() (*os.File, error) {
 	f, info, err := openPlain(r.dir.file(spoolName))
 	if err != nil && !ended && !r.hasSpool() {
 		return nil, fmt.Errorf("read spool of %s: %w: %w", r.id, ErrSpoiled, err)
+	}
+	if ended && errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read spool of %s: %w", r.id, ErrPruned)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read spool of %s: %w", r.id, err)

@@ -267,7 +267,7 @@ func TestPrune(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.close()
-	m := &Manager{o: Options{Keep: 45 * time.Minute, KeepRuns: 100}.complete(), log: slog.New(slog.DiscardHandler), state: st, runs: map[string]*Run{}}
+	m := &Manager{o: Options{Keep: 45 * time.Minute, KeepRuns: 100}.complete(), log: slog.New(slog.DiscardHandler), state: st, pruned: &pruned{}, runs: map[string]*Run{}}
 	if err := m.recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -52,6 +52,11 @@ func (s *state) takeCopy(from string) error {
 			return err
 		}
 	}
+	if data, err := readUpTo(filepath.Join(from, prunedName), prunedFileMax); err == nil {
+		if err := atomicfile.Replace(s.store.of(prunedName)[0], data, (*os.File).Sync); err != nil {
+			return err
+		}
+	}
 	return s.takeSessions(filepath.Join(from, "sessions"))
 }
 

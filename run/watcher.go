@@ -207,6 +207,7 @@ func (w *watcher) watch() {
 		w.gone()
 	case <-w.manager.quit:
 	}
+	w.run.retired = time.Now()
 	close(w.run.done)
 	w.manager.finished(w.run.Record().OutputBytes)
 }

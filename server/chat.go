@@ -62,7 +62,7 @@ func (d *daemon) job(ctx context.Context, w *reply, q *chatRequest, j *job, arri
 		if j.fingerprint, err = q.fingerprint(); err != nil {
 			return nil, err
 		}
-		if old, err := d.jobs.find(j); old != nil || err != nil {
+		if old, err := d.jobs.find(j, keptRuns{d.runs}); old != nil || err != nil {
 			return old, err
 		}
 		if d.notDurable != nil {
@@ -81,7 +81,7 @@ func (d *daemon) job(ctx context.Context, w *reply, q *chatRequest, j *job, arri
 	spec.Durable, spec.Fingerprint = j.durable, j.fingerprint[:]
 	j.limits, j.held, j.session = spec.Limits, d.spawner.Enforced(), spec.Session
 	ctx, j.cancel = context.WithCancelCause(ctx)
-	claimed, err := d.jobs.claim(j, d.recorded)
+	claimed, err := d.jobs.claim(j, keptRuns{d.runs})
 	if err != nil || claimed != j {
 		j.cancel(nil)
 		return claimed, err
@@ -90,9 +90,16 @@ func (d *daemon) job(ctx context.Context, w *reply, q *chatRequest, j *job, arri
 	return j, nil
 }
 
-func (d *daemon) recorded(id string) bool {
-	_, ok := d.runs.Get(id)
+// keptRuns is what the jobs ask of the runs.
+type keptRuns struct{ runs *run.Manager }
+
+func (k keptRuns) known(id string) bool {
+	_, ok := k.runs.Get(id)
 	return ok
+}
+
+func (k keptRuns) pruned(j *job) bool {
+	return j.durable && k.runs.Pruned(j.id, j.client, j.fingerprint[:])
 }
 
 // prepare checks the request against its backend and makes what a run needs.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -374,5 +376,41 @@ func TestShutdownLetsRunsFinish(t *testing.T) {
 	s.stop()
 	if r, err := read(resp, nil); err != nil || r.text != "a\nb\n" || r.finish != "stop" || !r.done {
 		t.Errorf("%+v %v", r, err)
+	}
+}
+
+// The same request under the id of a run that was pruned starts nothing, however
+// often it comes and whichever daemon gets it; another request may have the id.
+func TestPrunedRunIsNotRunAgain(t *testing.T) {
+	state, count := t.TempDir(), filepath.Join(t.TempDir(), "count")
+	configure := func(c *config.Config) { c.StateDir, c.Keep.Runs = state, 1 }
+	s := serve(t, configure)
+	acts := "echo x >> " + count + "; echo done"
+	if r := s.chat("sh", acts, false, "", "X-Run-Id", "nightly"); r.status != 200 {
+		t.Fatalf("%+v", r)
+	}
+	for i := range 2 {
+		if r := s.chat("sh", "echo next", false, "", "X-Run-Id", fmt.Sprint("next-", i)); r.status != 200 {
+			t.Fatalf("%+v", r)
+		}
+	}
+	eventually(t, "pruned", func() bool { return s.ask("GET", "/v1/runs/nightly", "").status == 404 })
+	for _, s := range []*served{s, nil} {
+		if s == nil {
+			s = serve(t, configure)
+		}
+		for _, stream := range []bool{false, true, false} {
+			if r := s.chat("sh", acts, stream, "", "X-Run-Id", "nightly"); r.status != 410 || r.code() != "replay_gone" {
+				t.Errorf("stream %v: %+v", stream, r)
+			}
+		}
+		s.end()
+	}
+	if got, err := os.ReadFile(count); err != nil || string(got) != "x\n" {
+		t.Errorf("the agent has acted: %q %v", got, err)
+	}
+	s = serve(t, configure)
+	if r := s.chat("sh", "echo another", false, "", "X-Run-Id", "nightly"); r.status != 200 || !strings.Contains(r.text, "another") {
+		t.Errorf("another request: %+v", r)
 	}
 }

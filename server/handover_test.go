@@ -13,13 +13,18 @@ import (
 	"penstock/config"
 )
 
+type noRuns struct{}
+
+func (noRuns) known(string) bool { return false }
+func (noRuns) pruned(*job) bool  { return false }
+
 // A handover ends nobody's run between its slot and its birth.
 func TestSettleLetsTheUnbornBegin(t *testing.T) {
 	d := &daemon{jobs: newJobs(), config: config.Config{DrainTimeout: time.Hour}}
 	d.waiting, d.endWaiting = context.WithCancel(t.Context())
 	j := newJob("unborn", "c", true)
 	j.cancel = func(error) { t.Error("it was ended") }
-	if _, err := d.jobs.claim(j, func(string) bool { return false }); err != nil {
+	if _, err := d.jobs.claim(j, noRuns{}); err != nil {
 		t.Fatal(err)
 	}
 	go func() {

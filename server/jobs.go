@@ -20,19 +20,25 @@ type jobs struct {
 
 func newJobs() *jobs { return &jobs{byID: map[string]*job{}} }
 
-// claim registers j, or finds the job that has its id already. known tells
-// whether a run of that id has a record, which a restart may have left.
-func (s *jobs) claim(j *job, known func(id string) bool) (*job, error) {
+// runIndex is what there is of runs, in memory: those with a record, which a restart
+// may have left, and those that have none any more.
+type runIndex interface {
+	known(id string) bool
+	pruned(j *job) bool // a run of the same id and request
+}
+
+// claim registers j, or finds the job that has its id already.
+func (s *jobs) claim(j *job, runs runIndex) (*job, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.forget(known)
-	if old, err := s.attach(j); old != nil || err != nil {
+	s.forget(runs)
+	if old, err := s.attach(j, runs); old != nil || err != nil {
 		return old, err
 	}
 	if s.closed {
 		return nil, shuttingDown()
 	}
-	if j.durable && known(j.id) {
+	if j.durable && runs.known(j.id) {
 		return nil, conflict(j.id)
 	}
 	s.byID[j.id] = j
@@ -49,14 +55,23 @@ func (s *jobs) restore(j *job) {
 }
 
 // find is claim without registering: nil when the id is free.
-func (s *jobs) find(j *job) (*job, error) {
+func (s *jobs) find(j *job, runs runIndex) (*job, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.attach(j)
+	return s.attach(j, runs)
 }
 
-func (s *jobs) attach(j *job) (*job, error) {
+// attach is for a job whose id is that of another: a run that is not kept any more
+// can't be read, and is not started anew either.
+func (s *jobs) attach(j *job, runs runIndex) (*job, error) {
 	old, ok := s.byID[j.id]
+	if ok && old.over() && !runs.known(j.id) {
+		delete(s.byID, j.id)
+		ok = false
+	}
+	if !ok && runs.pruned(j) {
+		return nil, replayGone(j.id)
+	}
 	if !ok {
 		return nil, nil
 	}
@@ -74,10 +89,18 @@ func conflict(id string) *httpError {
 	return e
 }
 
+// replayGone answers the request of a run that is not kept any more.
+func replayGone(id string) *httpError {
+	no := false
+	e := refusal(http.StatusGone, "replay_gone", "run %s has ended and is not kept any more: nothing was started; to run it anew choose another X-Run-Id", id)
+	e.Param, e.RunID, e.Retry = "X-Run-Id", id, &no
+	return e
+}
+
 // forget drops ended jobs whose record is gone.
-func (s *jobs) forget(known func(string) bool) {
+func (s *jobs) forget(runs runIndex) {
 	for id, j := range s.byID {
-		if j.over() && !known(id) {
+		if j.over() && !runs.known(id) {
 			delete(s.byID, id)
 		}
 	}
