@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,25 +30,30 @@ type keptGroup struct {
 	leader int
 }
 
-// keep takes the groups of leftovers. One that can't be taken is left to be
-// swept: its limits come from a file that its own run may have written, which
-// must not keep the daemon from starting.
-func (s *Spawner) keep(left []Leftover) {
+// keep takes the groups of leftovers. One that has no group, or limits that none
+// can have, is left to be swept; where the host is what fails it is not known
+// whether it lives, and nothing is swept.
+func (s *Spawner) keep(left []Leftover) error {
 	for _, l := range left {
 		g, err := s.root.Adopt(l.ID, l.Limits)
+		var host unix.Errno
 		switch {
 		case err == nil:
 			s.kept[l.ID] = keptGroup{g, l.Leader}
-		case !errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, fs.ErrNotExist):
+		case errors.As(err, &host):
+			return fmt.Errorf("leftover run can't be kept: %w", err)
+		default:
 			s.log.Error("leftover run can't be kept: it is ended", "run", l.ID, "err", err)
 		}
 	}
+	return nil
 }
 
 // Adopt claims a leftover that Open has kept: its end is seen from now on, like
 // that of a command started here, only that nobody can tell its exit status
 // (Exit.Known) where the kernel can't. leader is its first process, 0 where
-// that isn't known. Of the command only what concerns its end is used. The
+// that isn't known: the group tells. Of the command only what concerns its end is used. The
 // error wraps fs.ErrNotExist when there is no such leftover; after any other it
 // is still there to be claimed.
 func (s *Spawner) Adopt(c Command, leader int, started time.Time) (*Process, error) {
@@ -71,10 +77,18 @@ func (s *Spawner) Adopt(c Command, leader int, started time.Time) (*Process, err
 	return p, nil
 }
 
+// oldestMax is how long a birth may take that has begun when its daemon was killed.
+const oldestMax = 2 * time.Second
+
 // findLeader takes the handle before the group is asked, so that it can't be of
 // a later process with the same number.
-func findLeader(g *cgroup.Group, pid int) (leader, error) {
+func findLeader(g *cgroup.Group, pid int) (_ leader, err error) {
 	if pid <= 0 {
+		if pid, err = awaitOldest(g); err != nil {
+			return nil, err
+		}
+	}
+	if pid == 0 {
 		return absent{}, nil
 	}
 	f, err := openPidfd(pid)
@@ -97,6 +111,63 @@ func findLeader(g *cgroup.Group, pid int) (leader, error) {
 		return &foundling{number: pid, pidfd: f}, nil
 	}
 	return absent{}, errors.Join(err, f.Close())
+}
+
+// awaitOldest finds the first process of a group whose daemon was killed before it
+// could note it; 0 is that it has gone. It leads a session, and while it lives
+// nothing in the group is older. Where only a later session of its making is left
+// that can't be told apart, and is waited for.
+func awaitOldest(g *cgroup.Group) (int, error) {
+	for end := time.Now().Add(oldestMax); ; time.Sleep(10 * time.Millisecond) {
+		pids, err := g.Procs()
+		if err != nil {
+			return 0, err
+		}
+		oldest, err := oldestOf(pids)
+		if err != nil || oldest.session == oldest.pid {
+			return oldest.pid, err
+		}
+		if time.Now().After(end) {
+			return 0, nil // it had one, which is gone
+		}
+	}
+}
+
+// oldestOf skips what has ended meanwhile; zero is none.
+func oldestOf(pids []int) (oldest procStat, err error) {
+	for _, pid := range pids {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue
+		}
+		if err != nil {
+			return procStat{}, err
+		}
+		p, ok := parseStat(string(text))
+		if ok && (oldest.pid == 0 || p.began < oldest.began || p.began == oldest.began && p.pid < oldest.pid) {
+			oldest = p
+		}
+	}
+	return oldest, nil
+}
+
+// procStat is of proc_pid_stat(5).
+type procStat struct {
+	pid, session int
+	began        uint64 // clock ticks since boot
+}
+
+func parseStat(text string) (p procStat, ok bool) {
+	number, _, _ := strings.Cut(text, " ")
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	if len(fields) < 20 {
+		return p, false
+	}
+	var errs [3]error
+	p.pid, errs[0] = strconv.Atoi(number)
+	p.session, errs[1] = strconv.Atoi(fields[3])
+	p.began, errs[2] = strconv.ParseUint(fields[19], 10, 64)
+	return p, errors.Join(errs[:]...) == nil
 }
 
 func adoptChild(pid int, pidfd *os.File) (leader, error) {

@@ -76,15 +76,17 @@ func TestTreesOfAKilledDaemonAreAdopted(t *testing.T) {
 		"while [ ! -e "+dir+"/go ]; do sleep 0.02; done; sleep 60 & exit 3",
 		"sleep 60",
 		"while [ ! -e "+dir+"/leave ]; do sleep 0.02; done; sleep 60 & exit 0", // its leader goes while no daemon is there
-		"sleep 60", // nobody claims it
-		"sleep 60", // nobody keeps it
+		"sleep 60",        // nobody claims it
+		"sleep 60",        // nobody keeps it
+		"sleep 60 & wait", // its daemon was killed before it could note the leader
+		"while [ ! -e "+dir+"/leave ]; do sleep 0.02; done; sleep 60 & exit 0", // the same, and its leader went
 	)
 	if err := os.WriteFile(dir+"/leave", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the third leader's exit", func() bool { return !alive(strconv.Itoa(pids[2])) })
+	eventually(t, "two leaders' exit", func() bool { return !alive(strconv.Itoa(pids[2])) && !alive(strconv.Itoa(pids[6])) })
 	var left []Leftover
-	for i := range 4 {
+	for _, i := range []int{0, 1, 2, 3, 5, 6} {
 		left = append(left, Leftover{ID: fmt.Sprint("run", i)})
 	}
 	s, err := Open(t.Context(), Options{
@@ -116,6 +118,15 @@ func TestTreesOfAKilledDaemonAreAdopted(t *testing.T) {
 	}
 
 	own, asked, leaderless := adopt(0), adopt(1), adopt(2)
+	known := pids[5]
+	pids[5], pids[6] = 0, 0
+	unnoted, gone := adopt(5), adopt(6)
+	awaitProcess(t, gone)
+	if unnoted.PID() != known || !alive(strconv.Itoa(known)) {
+		t.Errorf("a run whose leader was not noted: %d is said to be it instead of %d", unnoted.PID(), known)
+	}
+	unnoted.End(Cancelled)
+	awaitProcess(t, unnoted)
 	s.EndUnclaimed()
 	eventually(t, "the unclaimed one's end", func() bool { return !alive(strconv.Itoa(pids[3])) })
 	awaitProcess(t, leaderless)

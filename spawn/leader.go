@@ -72,8 +72,15 @@ func (f *foundling) signal(sig syscall.Signal) error {
 // await takes the status, too: it can't be had for long.
 func (f *foundling) await(ctx context.Context) error {
 	defer f.pidfd.Close()
-	if err := awaitReadable(ctx, f.pidfd); err != nil {
-		return err
+	for awaitReadable(ctx, f.pidfd) != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		// It can't be waited for, which says nothing of its end.
+		if f.signal(0) != nil {
+			break
+		}
+		time.Sleep(reapMax)
 	}
 	return control(f.pidfd, func(fd int) error {
 		f.last = lastStatus(fd, f.number)

@@ -71,7 +71,9 @@ func (s *Spawner) prepare(ctx context.Context, o Options) (err error) {
 	if s.score, err = scoreOfChildren("/proc/self/oom_score_adj"); err != nil {
 		return err
 	}
-	s.keep(o.Keep)
+	if err := s.keep(o.Keep); err != nil {
+		return err
+	}
 	if s.swept, err = s.root.Sweep(ctx); err != nil {
 		return fmt.Errorf("sweep %s: %w", s.root.Path(), err)
 	}
