@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -156,6 +157,56 @@ func TestDurableRunEndsWithoutADaemon(t *testing.T) {
 	lost, err := again.Durable(t.Context(), "silent", "", silent, nil)
 	if err != nil || lost.Code() != "lost" || !lost.Done {
 		t.Errorf("ended without a word: %v %+v", err, lost)
+	}
+}
+
+// A daemon that is killed as soon as its run is born has had no time to note
+// anything of it: the next one finds it in its group.
+func TestKilledAtBirth(t *testing.T) {
+	d := Start(t, Options{Config: "[limits]\nmemory_max = \"64MiB\"\n"})
+	root := d.Root()
+	for i := range 6 {
+		id := fmt.Sprint("born-", i)
+		body := Body("demo", "/sleep 600", map[string]any{"stream": true})
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			_, _ = d.Durable(t.Context(), id, "", body, nil)
+		}()
+		var pids []int
+		for end := time.Now().Add(20 * time.Second); len(pids) == 0; pids = pidsIn(root, id) {
+			if time.Now().After(end) {
+				t.Fatal("not born")
+			}
+		}
+		if err := d.Cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-d.Exited()
+		<-over
+		// Between its birth and its execve the child has the daemon's socket, too.
+		if err := Eventually(10*time.Second, func() error {
+			l, err := net.Listen("tcp", strings.TrimPrefix(d.URL, "http://"))
+			if err == nil {
+				err = l.Close()
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		d = d.Restart(t)
+		d.wantAlive(id, pids[0])
+		if _, r, err := d.Get("/v1/runs/" + id); err != nil || r["state"] != "running" {
+			t.Errorf("%s: %v %v", id, r, err)
+		}
+		resp, err := Post(d.URL+"/v1/runs/"+id+"/cancel", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if err := d.WaitEmpty(10 * time.Second); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
