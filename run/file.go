@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -51,6 +53,9 @@ func readSmall(path string) ([]byte, error) { return readUpTo(path, smallMax) }
 
 func readUpTo(path string, most int64) ([]byte, error) {
 	f, _, err := openPlain(path)
+	if errors.Is(err, fs.ErrPermission) && regainAccess(path) == nil {
+		f, _, err = openPlain(path)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +65,18 @@ func readUpTo(path string, most int64) ([]byte, error) {
 		err = fmt.Errorf("read %s: more than %d bytes", path, most)
 	}
 	return data, err
+}
+
+// regainAccess gives the daemon back its own file. A run of its user can't write
+// what Landlock protects, but it can take the permission bits away.
+func regainAccess(path string) error {
+	if err := os.Chmod(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if err := os.Chmod(path, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // writeJSON replaces files that are read by readUpTo with the same bound.
@@ -72,7 +89,11 @@ func writeJSON(paths []string, v any, most int, flush atomicfile.Flusher) error 
 		return fmt.Errorf("write %s: %d bytes: more than the %d that would be read", paths[0], len(data), most)
 	}
 	for _, p := range paths {
-		if err := atomicfile.Replace(p, append(data, '\n'), flush); err != nil {
+		err := atomicfile.Replace(p, append(data, '\n'), flush)
+		if errors.Is(err, fs.ErrPermission) && regainAccess(p) == nil {
+			err = atomicfile.Replace(p, append(data, '\n'), flush)
+		}
+		if err != nil {
 			return err
 		}
 	}

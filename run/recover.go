@@ -76,6 +76,9 @@ func (m *Manager) leftover(d *directory) *Run {
 		return m.neverStarted(d)
 	}
 	record := found.record
+	if found.rebuilt && found.will.Leader == 0 && !m.spawner.Keeps(record.ID) {
+		return m.neverStarted(d) // the record comes after the checkpoint, and before the birth
+	}
 	if err != nil {
 		m.log.Warn("checkpoint not readable: the run's events are lost", "run", record.ID, "err", err)
 	}
@@ -90,8 +93,6 @@ func (m *Manager) leftover(d *directory) *Run {
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			m.log.Error("run not adopted: it is ended", "run", record.ID, "err", err)
-		} else if found.rebuilt && w.Leader == 0 {
-			return m.neverStarted(d)
 		}
 	}
 	m.conclude(d, &record, w, b)

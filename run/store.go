@@ -110,6 +110,10 @@ func (l *Lock) Protect() []string {
 // daemon has left. The lock is held.
 func (s *state) openStore() error {
 	s.store = storeOf(s.dir)
+	return s.fillStore()
+}
+
+func (s *state) fillStore() error {
 	fresh, err := s.store.isFresh()
 	if err != nil {
 		return fmt.Errorf("state directory: %w", err)
@@ -117,6 +121,9 @@ func (s *state) openStore() error {
 	for _, name := range []string{"runs", "sessions"} {
 		for _, p := range s.store.of(name) {
 			if err := os.MkdirAll(p, 0o700); err != nil {
+				return unwritable(s.dir, err)
+			}
+			if err := os.Chmod(p, 0o700); err != nil { // see regainAccess
 				return unwritable(s.dir, err)
 			}
 		}

@@ -50,6 +50,14 @@ func (s *Spawner) keep(left []Leftover) error {
 	return nil
 }
 
+// Keeps tells whether a leftover's group is there to be claimed.
+func (s *Spawner) Keeps(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.kept[id]
+	return ok
+}
+
 // Adopt claims a leftover that Open has kept: its end is seen from now on, like
 // that of a command started here, only that nobody can tell its exit status
 // (Exit.Known) where the kernel can't. leader is its first process, 0 where
