@@ -90,7 +90,10 @@ func (g *guard) probe() string {
 // judge says what the wall is: built is why it could not be built, open what a
 // child has shown.
 func (g *guard) judge(wall string, built, open error) {
-	g.wall, g.open = wall, errors.Join(built, open)
+	g.wall, g.open = wall, built
+	if built == nil {
+		g.open = open
+	}
 	if len(g.paths) == 0 {
 		g.open = errors.New("nothing is to be protected")
 	}
