@@ -72,9 +72,11 @@ func (r *Root) takeBack(ctx context.Context) error {
 	}
 	lives := r.livesOn()
 	if r.runs != nil {
-		if lives && r.budgetBefore != "" {
-			try("restore budget", func(context.Context) error { return r.runs.write("memory.max", r.budgetBefore) })
-		} else if !lives {
+		if lives {
+			for file, was := range r.limitsBefore {
+				try("restore "+file, func(context.Context) error { return r.runs.write(file, was) })
+			}
+		} else {
 			try("remove runs", func(ctx context.Context) error { return removeTree(ctx, r.runs.path) })
 		}
 		errs = append(errs, r.runs.close())

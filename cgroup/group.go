@@ -17,6 +17,8 @@ type Group struct {
 	seen     observed // what the watch saw
 	// budgetOOMs is Root.budgetOOMs of when the group was made.
 	budgetOOMs *uint64
+	// tasksRefused is Root.tasksRefused of when the group was made.
+	tasksRefused *uint64
 
 	removing sync.Mutex
 	gone     chan struct{}

@@ -81,6 +81,9 @@ func (r *Root) newGroup(id string, d *dir, s settings) *Group {
 	if r.enforced.Memory == Kernel {
 		g.budgetOOMs = r.budgetOOMs()
 	}
+	if r.enforced.Pids == Kernel {
+		g.tasksRefused = r.tasksRefused()
+	}
 	return g
 }
 

@@ -15,11 +15,15 @@ type Receipt struct {
 	OOMGroupKills    *uint64 `json:"oom_group_kills,omitempty"` // memory.events.local: oom_group_kill (5.17)
 	// OOMAt says whose memory had run out when the kernel killed, "" when it
 	// didn't or doesn't tell.
-	OOMAt            OOMAt   `json:"oom_at,omitempty"`
-	SwapPeakBytes    *uint64 `json:"swap_peak_bytes,omitempty"`
-	PidsPeak         *uint64 `json:"pids_peak,omitempty"` // pids.peak (6.1)
-	PidsMax          *uint64 `json:"pids_max,omitempty"`
-	PidsRefused      *uint64 `json:"pids_refused,omitempty"` // pids.events: max
+	OOMAt         OOMAt   `json:"oom_at,omitempty"`
+	SwapPeakBytes *uint64 `json:"swap_peak_bytes,omitempty"`
+	PidsPeak      *uint64 `json:"pids_peak,omitempty"` // pids.peak (6.1)
+	PidsMax       *uint64 `json:"pids_max,omitempty"`
+	PidsRefused   *uint64 `json:"pids_refused,omitempty"` // pids.events: max
+	// RunsPidsRefused is how many forks of any run were refused, while this one was
+	// there, because all together had as many tasks as they may (Linux 6.11: until
+	// then PidsRefused counts those of its own); nil is none.
+	RunsPidsRefused  *uint64 `json:"runs_pids_refused,omitempty"`
 	CPUUserUsec      *uint64 `json:"cpu_user_usec,omitempty"`
 	CPUSystemUsec    *uint64 `json:"cpu_system_usec,omitempty"`
 	CPUThrottledUsec *uint64 `json:"cpu_throttled_usec,omitempty"`
@@ -29,8 +33,8 @@ type Receipt struct {
 	MemoryPressureUsec *uint64 `json:"memory_pressure_usec,omitempty"`
 	CPUPressureUsec    *uint64 `json:"cpu_pressure_usec,omitempty"`
 	// Exceeded says why our own watch ended the group: "memory" or "pids" for
-	// a limit of its own, "budget" when all groups together passed theirs and
-	// this was the biggest.
+	// a limit of its own, "budget" or "tasks" when all groups together passed
+	// theirs and this had most.
 	Exceeded   string   `json:"exceeded,omitempty"`
 	Estimated  []string `json:"estimated,omitempty"` // fields that are sampled, not counted by the kernel
 	EnforcedBy Enforced `json:"enforced_by"`
@@ -70,6 +74,9 @@ func (g *Group) Receipt() (Receipt, error) {
 		rec.PidsPeak = r.value("pids.peak")
 		rec.PidsMax = r.limit("pids.max")
 		rec.PidsRefused = r.flat("pids.events").get("max")
+		if now := g.root.tasksRefused(); now != nil && g.tasksRefused != nil && *now > *g.tasksRefused {
+			rec.RunsPidsRefused = new(*now - *g.tasksRefused)
+		}
 	}
 	rec.MemoryPressureUsec = r.pressure("memory.pressure").some.totalUsec()
 	rec.CPUPressureUsec = r.pressure("cpu.pressure").some.totalUsec()
@@ -127,4 +134,15 @@ func (r *Root) budgetOOMs() *uint64 {
 		return nil
 	}
 	return flat(m).get("oom")
+}
+
+// tasksRefused counts the forks refused because all runs together had as many
+// tasks as they may (pids.events.local: max, Linux 6.11); nil where the kernel
+// doesn't tell.
+func (r *Root) tasksRefused() *uint64 {
+	m, err := parseIn(r.runs, "pids.events.local", parseFlat)
+	if err != nil {
+		return nil
+	}
+	return flat(m).get("max")
 }

@@ -27,6 +27,7 @@ func (r Receipt) LogValue() slog.Value {
 	figure("pids_peak", r.PidsPeak)
 	figure("pids_max", r.PidsMax)
 	figure("pids_refused", r.PidsRefused)
+	figure("runs_pids_refused", r.RunsPidsRefused)
 	figure("cpu_user_usec", r.CPUUserUsec)
 	figure("cpu_system_usec", r.CPUSystemUsec)
 	figure("cpu_throttled_usec", r.CPUThrottledUsec)

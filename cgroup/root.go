@@ -23,9 +23,11 @@ type Root struct {
 	countsIO bool // the groups below have the io controller
 	log      *slog.Logger
 	runs     *dir
+	top      string // of the cgroup2 mount: where the groups above end
+	tasks    taskRoom
 	origin   Origin // what Close takes back
-	// budgetBefore is memory.max of runs as Open found it; "" where there is none.
-	budgetBefore string
+	// limitsBefore are those of runs as Open found them, by their files.
+	limitsBefore map[string]string
 	watch        *watch // nil where the kernel holds every limit
 
 	stop    chan struct{} // closed by Close: ends the janitors

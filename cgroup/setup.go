@@ -18,7 +18,7 @@ const runsDir = "runs"
 // daemon before this one has left to it, nil is nothing.
 func setUp(ctx context.Context, here place, s site, source string, o Options) (_ *Root, err error) {
 	r := &Root{
-		path: s.path, source: source, mode: o.Mode, budget: o.Budget, log: o.Logger, origin: originOf(here, s, o.Origin),
+		path: s.path, top: here.mount.point, source: source, mode: o.Mode, budget: o.Budget, log: o.Logger, origin: originOf(here, s, o.Origin),
 		stop: make(chan struct{}), groups: map[string]*Group{}, leaked: map[*Group]struct{}{},
 	}
 	defer func() {
@@ -48,6 +48,9 @@ func setUp(ctx context.Context, here place, s site, source string, o Options) (_
 	}
 	if r.enforced.Memory != Kernel || r.enforced.Pids != Kernel {
 		r.startWatch()
+	}
+	if _, err := r.Follow(); err != nil {
+		return nil, err
 	}
 	return r, nil
 }
@@ -112,21 +115,23 @@ func (r *Root) makeRuns() error {
 		return err
 	}
 	r.runs = d
+	r.limitsBefore = map[string]string{}
+	for _, file := range []string{"memory.max", "pids.max"} {
+		before, err := d.read(file)
+		if absent(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		r.limitsBefore[file] = strings.TrimSpace(string(before))
+	}
 	have, err := controllers(path)
 	if err != nil {
 		return err
 	}
 	if slices.Contains(have, "memory") {
-		budget := limit{"memory.max", "max", "max"}
-		if r.budget > 0 {
-			budget = memory("memory.max", r.budget)
-		}
-		before, err := d.read(budget.file)
-		if err != nil {
-			return err
-		}
-		r.budgetBefore = strings.TrimSpace(string(before))
-		if err := errors.Join(d.setSwap(0), d.set(budget)); err != nil {
+		if err := errors.Join(d.setSwap(0), d.set(budgetLimit(r.budget))); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,15 +15,19 @@ const watchEvery = 50 * time.Millisecond
 // sums each live group and kills what is over. Whatever it says is an estimate:
 // shared pages count once per process, page cache and files in tmpfs not at all.
 type watch struct {
-	root   *Root
-	budget uint64        // bytes of all groups together; 0 where the kernel holds it or nobody set one
-	alarm  chan struct{} // a group was made
+	root *Root
+	// budget is bytes of all groups together; 0 where the kernel holds it or nobody set one.
+	budget atomic.Uint64
+	// tasks is how many all groups together may have; -1 is any number.
+	tasks atomic.Int64
+	alarm chan struct{} // a group was made
 }
 
 func (r *Root) startWatch() {
 	r.watch = &watch{root: r, alarm: make(chan struct{}, 1)}
+	r.watch.tasks.Store(-1)
 	if r.enforced.Memory == Watch {
-		r.watch.budget = uint64(r.budget)
+		r.watch.budget.Store(uint64(r.budget))
 	}
 	r.workers.Go(r.watch.run)
 }
@@ -63,7 +68,8 @@ func (w *watch) run() {
 const secondLook = 5 * time.Millisecond
 
 // look samples every group, ends those over their own limit and, where all
-// together pass the budget, the biggest.
+// together pass the budget, the biggest; where they have more tasks than they
+// may, the one that has most.
 func (w *watch) look(groups []*Group) {
 	seen := w.samples(groups)
 	if w.tooMuch(seen) {
@@ -72,21 +78,28 @@ func (w *watch) look(groups []*Group) {
 			seen[g] = s.lesser(seen[g])
 		}
 	}
-	var sum uint64
-	var biggest *Group
+	var sum sample
+	var biggest, busiest *Group
 	for g, s := range seen {
 		g.seen.add(s)
 		if what := g.settings.exceeded(s, w.root.enforced); what != "" {
 			w.end(g, what)
 			continue
 		}
-		sum += s.memory
+		sum.memory += s.memory
+		sum.tasks += s.tasks
 		if biggest == nil || s.memory > seen[biggest].memory {
 			biggest = g
 		}
+		if busiest == nil || s.tasks > seen[busiest].tasks {
+			busiest = g
+		}
 	}
-	if w.budget > 0 && sum > w.budget {
+	if w.overBudget(sum.memory) {
 		w.end(biggest, "budget")
+	}
+	if w.overTasks(sum.tasks) {
+		w.end(busiest, "tasks")
 	}
 }
 
@@ -112,7 +125,19 @@ func (w *watch) tooMuch(seen map[*Group]sample) bool {
 		}
 		sum += s.memory
 	}
-	return w.budget > 0 && sum > w.budget
+	return w.overBudget(sum)
+}
+
+func (w *watch) overBudget(bytes uint64) bool {
+	budget := w.budget.Load()
+	return budget > 0 && bytes > budget
+}
+
+// overTasks judges what all groups together have; where the kernel holds pids it
+// refuses instead.
+func (w *watch) overTasks(n uint64) bool {
+	most := w.tasks.Load()
+	return w.root.enforced.Pids == Watch && most >= 0 && n > uint64(most)
 }
 
 func (w *watch) end(g *Group, what string) {

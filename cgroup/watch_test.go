@@ -62,7 +62,10 @@ func TestWatchHoldsTheBudget(t *testing.T) {
 		}
 		sum += s.memory
 	}
-	for _, w := range []*watch{{root: r, budget: sum + 16<<20}, {root: r, budget: sum - 4<<20}} {
+	for _, budget := range []uint64{sum + 16<<20, sum - 4<<20} {
+		w := &watch{root: r}
+		w.budget.Store(budget)
+		w.tasks.Store(-1)
 		if busy, err := big.Populated(); err != nil || !busy {
 			t.Fatalf("the big one: populated %v (%v) before the budget was passed", busy, err)
 		}
@@ -78,6 +81,37 @@ func TestWatchHoldsTheBudget(t *testing.T) {
 		t.Errorf("the small one: populated %v (%v), want alive", busy, err)
 	}
 	end(t, small)
+}
+
+// All runs together have more tasks than they may: the one that has most goes.
+func TestWatchHoldsTheTasksOfAllRuns(t *testing.T) {
+	r := watchedRoot(t)
+	few, many := newGroup(t, r, "few", nil), newGroup(t, r, "many", nil)
+	born(t, few.FD(), "sleep").ready(t)
+	born(t, many.FD(), "fork", "20").ready(t)
+	var sum int64
+	for _, g := range []*Group{few, many} {
+		s, err := g.sample()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += int64(s.tasks)
+	}
+	w := &watch{root: r}
+	for _, most := range []int64{-1, sum, sum - 1} {
+		w.tasks.Store(most)
+		if busy, err := many.Populated(); err != nil || !busy {
+			t.Fatalf("the one that has most: populated %v (%v) before the limit was passed", busy, err)
+		}
+		w.look([]*Group{few, many})
+	}
+	if rec := end(t, many); rec.Exceeded != "tasks" {
+		t.Errorf("exceeded %q, want tasks", rec.Exceeded)
+	}
+	if busy, err := few.Populated(); err != nil || !busy {
+		t.Errorf("the other one: populated %v (%v), want alive", busy, err)
+	}
+	end(t, few)
 }
 
 func TestWatchFeedsUsage(t *testing.T) {

@@ -56,8 +56,9 @@ func memoryEvidence(f Facts) (Verdict, bool) {
 // end that was not seen is no failure.
 func pidsEvidence(f Facts) (Verdict, bool) {
 	r := f.Outcome.Receipt
+	watched := r.Exceeded == "pids" || r.Exceeded == "tasks"
 	unseen := !f.Outcome.Exit.Known && f.Terminal == nil
-	if r.Exceeded != "pids" && (!above0(r.PidsRefused) || succeeded(f) || unseen) {
+	if !watched && (!above0(r.PidsRefused) || succeeded(f) || unseen) {
 		return Verdict{}, false
 	}
 	return Verdict{PidsLimit, pidsMessage(f)}, true

@@ -48,6 +48,8 @@ var (
 	throttled = cgroup.Receipt{MemoryPressureUsec: num(900_000), MemoryHighEvents: num(51), MemoryMaxEvents: num(3)}
 	shortUp   = cgroup.Receipt{MemoryPressureUsec: num(1_100_000), MemoryHighEvents: num(0), MemoryMaxEvents: num(0), MemoryPeakBytes: num(300 << 20)}
 	pressed   = cgroup.Receipt{MemoryPressureUsec: num(200_000), MemoryMaxEvents: num(9000)}
+	crowd     = cgroup.Receipt{PidsRefused: num(0), RunsPidsRefused: num(12), PidsMax: num(64), PidsPeak: num(5)}
+	watchAllP = cgroup.Receipt{Exceeded: "tasks", PidsPeak: num(70)}
 	noPSI     = cgroup.Receipt{MemoryHighEvents: num(40), MemoryMaxEvents: num(0)}
 	noPSIIdle = cgroup.Receipt{MemoryHighEvents: num(2), MemoryMaxEvents: num(5)}
 	both      = cgroup.Receipt{OOMKills: num(1), OOMEvents: num(1), PidsRefused: num(1)}
@@ -135,6 +137,10 @@ func TestDecide(t *testing.T) {
 		{name: "fork refused, end unseen", exit: Exit{Code: -1}, receipt: pids, want: Lost},
 		{name: "fork refused, end unseen, plain program", exit: Exit{Code: -1}, receipt: pids, plain: true, want: Lost},
 		{name: "own watch on pids", exit: sigkill, receipt: watchPid, limits: asked, terminal: done, want: PidsLimit, says: []string{"of 48", "peak 70"}},
+
+		{name: "own watch on the tasks of all runs", exit: sigkill, receipt: watchAllP, limits: asked, terminal: done, want: PidsLimit, says: []string{"all runs together", "this had most (peak 70)", "fewer run"}},
+		{name: "forks refused to all runs together", exit: exit1, receipt: crowd, stderr: "fork: retry\n", want: CLIError, says: []string{"status 1", "12 starts", "all runs together", "fork: retry"}},
+		{name: "forks refused to all runs together, done", exit: exit0, receipt: crowd, terminal: done, want: Completed},
 
 		// The CLI's own last word.
 		{name: "done, exit 0", exit: exit0, receipt: clean, terminal: done, want: Completed, says: []string{"done"}},

@@ -87,13 +87,19 @@ func memoryPeak(r cgroup.Receipt) string {
 	return fmt.Sprintf(" (peak %s)", bytesText(*r.MemoryPeakBytes))
 }
 
+const tasksRemedy = ": try again when fewer run, or ask for less parallel work"
+
 func pidsMessage(f Facts) string {
 	r := f.Outcome.Receipt
 	text := "pids limit" + pidsFigure(r, f.Limits) + " reached"
 	remedy := ": ask for a larger pids_max or for less parallel work"
-	if refusedAbove(r) {
-		text = "a process could not be started below its own pids limit" + pidsFigure(r, f.Limits) + ": the service (TasksMax=) or the host has a lower one"
-		remedy = ": try again when fewer run, or ask for less parallel work"
+	switch {
+	case r.Exceeded == "tasks":
+		text = "all runs together passed the number of tasks they may have, as seen by the daemon's own watch, and this had most"
+		remedy = tasksRemedy
+	case refusedAbove(r):
+		text = "a process could not be started below its own pids limit" + pidsFigure(r, f.Limits) + ": all runs together had as many tasks as they may, or the service (TasksMax=) or the host has a lower limit"
+		remedy = tasksRemedy
 	}
 	if r.PidsPeak != nil {
 		text += fmt.Sprintf(" (peak %d)", *r.PidsPeak)
@@ -146,6 +152,9 @@ func statusMessage(f Facts) string {
 	switch sig := syscall.Signal(code - 128); {
 	case sig == syscall.SIGKILL, sig == syscall.SIGTERM, crash(sig):
 		text += fmt.Sprintf(" (a shell's way to say %s)", signalName(sig))
+	}
+	if n := f.Outcome.Receipt.RunsPidsRefused; above0(n) {
+		text += fmt.Sprintf("; while it ran, %d starts of a process or thread were refused because all runs together had as many tasks as they may", *n)
 	}
 	return withMemoryWait(withStderr(text, f.Stderr), f)
 }

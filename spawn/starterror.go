@@ -76,10 +76,10 @@ func execFailed(c Command, r cgroup.Receipt, err error) *StartError {
 		return fail(CLIMissing, path, why)
 	case errors.Is(err, syscall.ENOEXEC):
 		return fail(CLIMissing, program, "not executable here: neither a program for this machine nor a script with a #! line")
-	case errors.Is(err, syscall.EAGAIN) && above0(r.PidsRefused):
+	case errors.Is(err, syscall.EAGAIN) && above0(r.PidsRefused) && !refusedAbove(r):
 		return fail(PidsLimit, program, fmt.Sprintf("pids limit%s reached at the start: raise pids_max", pidsFigure(r, c.Limits)))
 	case errors.Is(err, syscall.EAGAIN):
-		return fail(StartFailed, program, "the host refuses new tasks: raise TasksMax= of the unit or the user's nproc limit")
+		return fail(StartFailed, program, "no room for a new task: all runs together have as many as they may; raise TasksMax= of the unit or the user's nproc limit (penstock check says which), or try again when fewer run")
 	case (errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ENOMEM)) && (above0(r.OOMEvents) || above0(r.OOMKills)):
 		return fail(MemoryLimit, program, fmt.Sprintf("memory limit%s too small to start: raise memory_max", memoryFigure(r, c.Limits)))
 	case errors.Is(err, syscall.E2BIG):

@@ -1,0 +1,270 @@
+package cgroup
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Bound is a limit that comes from above all runs.
+type Bound struct {
+	N    int64  // bytes, or tasks
+	From string // the file it stands in
+}
+
+// MemoryAbove is the smallest memory.max or memory.high over this process: its own
+// group's or that of any group above it we can see, in bytes. At memory.high
+// the kernel slows the daemon as much as its runs. It is not ok where none is
+// set or none can be read (no cgroup v2, no memory controller).
+func MemoryAbove() (Bound, bool) {
+	here, err := findPlace()
+	if err != nil {
+		return Bound{}, false
+	}
+	return memoryAbove(here.own, here.mount.point)
+}
+
+func memoryAbove(path, top string) (least Bound, ok bool) {
+	for _, dir := range upTo(path, top) {
+		for _, file := range []string{dir + "/memory.max", dir + "/memory.high"} {
+			if v, err := parseFile(file, parseValue); err == nil && v < math.MaxInt64 && (!ok || int64(v) < least.N) {
+				least, ok = Bound{int64(v), file}, true
+			}
+		}
+	}
+	return least, ok
+}
+
+// upTo are a group and all above it, up to the mount's.
+func upTo(path, top string) []string {
+	all := []string{path}
+	for path != top && len(path) > len(top) {
+		path = filepath.Dir(path)
+		all = append(all, path)
+	}
+	return all
+}
+
+// tasksReserve is what stays free of a limit on tasks for the daemon and all
+// else below it: the Go runtime aborts where it can't make a thread. A daemon
+// needs few more than it has (32 streams: 12 threads), the part of the limit is
+// for who shares a large one.
+func tasksReserve(limit int64) int64 { return 64 + limit/32 }
+
+// TasksAbove is how many tasks all runs of a daemon in this place may have
+// together, if it were started now, and which limit says so.
+func TasksAbove() (Bound, bool) {
+	here, err := findPlace()
+	if err != nil {
+		return Bound{}, false
+	}
+	t := taskRoom{}
+	return t.left(here.own, here.mount.point, 0, nil)
+}
+
+// taskRoom tells what the limits above leave to all runs together: the smallest
+// pids.max, the user's RLIMIT_NPROC and what the kernel has at all, each less
+// what others have of it and the reserve.
+type taskRoom struct {
+	scanned time.Time
+	others  int64 // tasks of our user outside of runs
+}
+
+// scanEvery is how often all processes are looked through for those of our user.
+const scanEvery = 10 * time.Second
+
+// left is given the group from which to look up, and the number of tasks and the
+// processes in runs. It is not ok where nothing limits tasks.
+func (t *taskRoom) left(path, top string, inRuns int64, runs func() ([]int, error)) (least Bound, ok bool) {
+	take := func(limit, others int64, from string) {
+		if n := max(0, limit-others-tasksReserve(limit)); !ok || n < least.N {
+			least, ok = Bound{n, from}, true
+		}
+	}
+	for _, dir := range upTo(path, top) {
+		limit, err := parseFile(dir+"/pids.max", parseValue)
+		if err != nil || limit > math.MaxInt32 {
+			continue
+		}
+		if now, err := parseFile(dir+"/pids.current", parseValue); err == nil {
+			take(int64(limit), max(0, int64(now)-inRuns), dir+"/pids.max")
+		}
+	}
+	if all, err := parseFile("/proc/loadavg", parseTasks); err == nil {
+		for _, file := range []string{"/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"} {
+			if limit, err := parseFile(file, parseValue); err == nil && limit <= math.MaxInt32 {
+				take(int64(limit), max(0, all-inRuns), file)
+			}
+		}
+	}
+	if limit, ok := ownNproc(); ok {
+		if now := time.Now(); now.Sub(t.scanned) >= scanEvery {
+			t.others, t.scanned = userTasks(os.Getuid(), runs), now
+		}
+		take(limit, t.others, "RLIMIT_NPROC")
+	}
+	return least, ok
+}
+
+// ownNproc is RLIMIT_NPROC, which doesn't hold for root.
+func ownNproc() (int64, bool) {
+	var l unix.Rlimit
+	if os.Geteuid() == 0 || unix.Getrlimit(unix.RLIMIT_NPROC, &l) != nil || l.Cur > math.MaxInt32 {
+		return 0, false
+	}
+	return int64(l.Cur), true
+}
+
+// parseTasks reads how many tasks there are from /proc/loadavg: "0.1 0.2 0.3 1/234 5678".
+func parseTasks(r io.Reader) (int64, error) {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(b))
+	if len(fields) < 4 {
+		return 0, fmt.Errorf("%q: want four fields", b)
+	}
+	_, all, _ := strings.Cut(fields[3], "/")
+	return strconv.ParseInt(all, 10, 64)
+}
+
+// userTasks counts a user's tasks that are not in runs, whose processes are asked
+// for last: one that is born meanwhile is not counted.
+func userTasks(uid int, runs func() ([]int, error)) (sum int64) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return 0
+	}
+	tasks := map[int]int64{}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if o, err := parseFile("/proc/"+e.Name()+"/status", parseOwner); err == nil && o.uid == uid {
+			tasks[pid] = o.tasks
+		}
+	}
+	var in []int
+	if runs != nil {
+		in, _ = runs() // unknown ones count as others
+	}
+	for pid, n := range tasks {
+		if _, found := slices.BinarySearch(in, pid); !found {
+			sum += n
+		}
+	}
+	return sum
+}
+
+type owner struct {
+	uid   int
+	tasks int64
+}
+
+// parseOwner reads the real user and the number of threads from /proc/PID/status.
+func parseOwner(r io.Reader) (o owner, err error) {
+	sc := bufio.NewScanner(r)
+	for sc.Scan() {
+		key, val, _ := strings.Cut(sc.Text(), ":")
+		fields := strings.Fields(val)
+		if len(fields) == 0 {
+			continue
+		}
+		switch key {
+		case "Uid":
+			o.uid, err = strconv.Atoi(fields[0])
+		case "Threads":
+			o.tasks, err = strconv.ParseInt(fields[0], 10, 64)
+		}
+		if err != nil {
+			return o, fmt.Errorf("line %q: %w", sc.Text(), err)
+		}
+	}
+	return o, sc.Err()
+}
+
+// Above is what limits all runs together; nil is nothing.
+type Above struct {
+	Memory *Bound // the smallest memory.max or memory.high over the root
+	Tasks  *Bound // what limits above leave to runs, see TasksAbove
+}
+
+// Follow reads the limits above the root anew and gives all runs together as
+// many tasks as they leave: as pids.max, or to the watch. Not for concurrent use.
+func (r *Root) Follow() (Above, error) {
+	var a Above
+	if b, ok := memoryAbove(r.path, r.top); ok {
+		a.Memory = &b
+	}
+	left, ok := r.tasks.left(r.path, r.top, r.inRuns(), r.runs.procs)
+	if !ok {
+		return a, r.limitTasks(nil)
+	}
+	a.Tasks = &left
+	return a, r.limitTasks(&left.N)
+}
+
+// inRuns is the number of tasks in all runs.
+func (r *Root) inRuns() int64 {
+	if n, err := parseIn(r.runs, "pids.current", parseValue); err == nil {
+		return int64(n)
+	}
+	sum, _ := r.watchedSum()
+	return int64(sum.tasks)
+}
+
+// limitTasks caps the tasks of all runs together; nil takes the cap away.
+func (r *Root) limitTasks(n *int64) error {
+	if r.watch != nil {
+		r.watch.tasks.Store(-1)
+		if n != nil {
+			r.watch.tasks.Store(*n)
+		}
+	}
+	want := limit{"pids.max", "max", "max"}
+	if n != nil {
+		want = number("pids.max", *n)
+	}
+	b, err := r.runs.read("pids.max")
+	if absent(err) || errors.Is(err, fs.ErrClosed) {
+		return nil
+	}
+	if err == nil && string(bytes.TrimSpace(b)) == want.reads {
+		return nil
+	}
+	return r.runs.set(want)
+}
+
+// SetBudget gives all runs together so many bytes, 0 is no limit. Where they have
+// more the kernel, or the watch, ends the one that has most.
+func (r *Root) SetBudget(bytes int64) error {
+	if r.watch != nil && r.enforced.Memory == Watch {
+		r.watch.budget.Store(uint64(bytes))
+		return nil
+	}
+	if r.enforced.Memory != Kernel {
+		return nil
+	}
+	return r.runs.set(budgetLimit(bytes))
+}
+
+func budgetLimit(bytes int64) limit {
+	if bytes > 0 {
+		return memory("memory.max", bytes)
+	}
+	return limit{"memory.max", "max", "max"}
+}
