@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Options of a Gate; all fields are in force for its whole life.
+// Options of a Gate; all fields but Budget (SetBudget) are in force for its whole life.
 type Options struct {
 	MaxRuns    int           // 0 is as the budget allows
 	Budget     int64         // bytes of memory all running limits may sum to; 0 is unlimited

@@ -10,7 +10,7 @@ import (
 
 // Gate hands out slots. Safe for concurrent use.
 type Gate struct {
-	options Options
+	options Options // Budget is mu's
 
 	mu       sync.Mutex
 	draining bool
@@ -118,6 +118,15 @@ func (g *Gate) Hold(why string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.held = why
+	g.dispatch(time.Now())
+}
+
+// SetBudget changes the budget; 0 is unlimited. What runs holds its reservation.
+// Safe for concurrent use.
+func (g *Gate) SetBudget(bytes int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.options.Budget = bytes
 	g.dispatch(time.Now())
 }
 

@@ -48,6 +48,9 @@ func (b *builder) config() Config {
 	}
 	c.Isolation.Hide = b.hidden("isolation.hide", hideDefault(), c.StateDir)
 	c.Isolation.ReadOnly = b.hidden("isolation.read_only", readOnlyDefault(), c.StateDir)
+	if sh, ok := b.settings["budget.memory"].value.(share); ok {
+		c.Budget.Percent = sh.percent
+	}
 	b.checkBudget(c.Budget)
 	b.checkKeep(c.Keep)
 	c.Limits = b.limits("limits", c.Budget)

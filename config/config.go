@@ -37,8 +37,9 @@ type Isolation struct {
 }
 
 type Budget struct {
-	Memory  int64 // bytes
-	MaxRuns int   // 0 is as memory allows
+	Memory  int64   // bytes
+	Percent float64 // of what Memory was written as; 0 is a size
+	MaxRuns int     // 0 is as memory allows
 	// Overcommit reserves learned peaks in place of caps.
 	Overcommit bool
 }

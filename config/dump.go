@@ -37,6 +37,9 @@ func (c Config) Dump(w io.Writer) error {
 // remarks are what the keys themselves can't tell.
 func (c Config) remarks() []string {
 	var out []string
+	if c.Budget.Percent > 0 {
+		out = append(out, "budget.memory is "+formatSize(c.Budget.Memory)+" now, and follows the smallest limit above.")
+	}
 	if c.Limits.Clipped {
 		out = append(out, "limits.memory_max is the budget: the default is larger.")
 	}

@@ -6,6 +6,14 @@ type setting struct {
 	at    origin
 }
 
+// plain is the value, in bytes where it was written as a percentage.
+func (s setting) plain() any {
+	if sh, ok := s.value.(share); ok {
+		return sh.bytes
+	}
+	return s.value
+}
+
 // layers collects settings: a later source overrides an earlier one.
 type layers struct {
 	schema   fields
@@ -93,12 +101,12 @@ func (l *layers) defaults() {
 // value is what holds for a key: its own, else the default of its field.
 func value[T any](l *layers, key string) T {
 	if s, ok := l.settings[key]; ok {
-		if v, ok := s.value.(T); ok {
+		if v, ok := s.plain().(T); ok {
 			return v
 		}
 	}
 	if f, _, ok := l.schema.dotted(key); ok {
-		if v, ok := l.settings[f.key].value.(T); ok {
+		if v, ok := l.settings[f.key].plain().(T); ok {
 			return v
 		}
 	}

@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 const (
 	// MemoryFloor is the least memory.max under which an exec still succeeds
@@ -88,4 +91,35 @@ func limitRules(l Limits, budget Budget) []rule {
 		{"line_max", "", "must be at least 4 KiB", l.LineMax < 4<<10},
 		{"line_max", "", "line_max of " + Size(l.LineMax) + " is more than output_max of " + Size(l.OutputMax), l.LineMax > l.OutputMax},
 	}
+}
+
+// crowdedBudget is the part of a limit above that a budget written as a size may
+// have, in percent: the rest is the daemon's, which meets the same limit.
+const crowdedBudget = 95
+
+// written is budget.memory as a file has it.
+func (b Budget) written() string {
+	if b.Percent > 0 {
+		return strconv.FormatFloat(b.Percent, 'f', -1, 64) + "%"
+	}
+	return formatSize(b.Memory)
+}
+
+// Under is the budget in bytes below a limit above of so many bytes, now: a
+// percentage is of the smaller of that limit and the host's memory, a size is cut
+// to what the limit leaves beside the daemon. 0 is not known, or no limit.
+func (b Budget) Under(limit, host int64) int64 {
+	if b.Percent > 0 {
+		if limit <= 0 || host > 0 && host < limit {
+			limit = host
+		}
+		if limit <= 0 {
+			return b.Memory
+		}
+		return max(MemoryFloor, int64(float64(limit)*b.Percent/100))
+	}
+	if limit <= 0 {
+		return b.Memory
+	}
+	return max(MemoryFloor, min(b.Memory, limit/100*crowdedBudget))
 }

@@ -139,6 +139,28 @@ func TestSearchPath(t *testing.T) {
 	}
 }
 
+// A percentage follows the limit above, of whichever kind; a size is cut to it.
+func TestBudgetUnderALimit(t *testing.T) {
+	for _, tt := range []struct {
+		budget      Budget
+		limit, host int64
+		want        int64
+	}{
+		{Budget{Memory: 6 * gib, Percent: 75}, 0, 8 * gib, 6 * gib},
+		{Budget{Memory: 6 * gib, Percent: 75}, 4 * gib, 8 * gib, 3 * gib},
+		{Budget{Memory: 6 * gib, Percent: 75}, 64 * gib, 8 * gib, 6 * gib},
+		{Budget{Memory: 6 * gib, Percent: 75}, 0, 0, 6 * gib},
+		{Budget{Memory: 6 * gib, Percent: 75}, 1 * mib, 0, MemoryFloor},
+		{Budget{Memory: 6 * gib}, 0, 4 * gib, 6 * gib},
+		{Budget{Memory: 6 * gib}, 16 * gib, 8 * gib, 6 * gib},
+		{Budget{Memory: 6 * gib}, 1000 * mib, 8 * gib, 950 * mib},
+	} {
+		if got := tt.budget.Under(tt.limit, tt.host); got/mib != tt.want/mib {
+			t.Errorf("%+v under %d of %d: %d, want %d", tt.budget, tt.limit, tt.host, got, tt.want)
+		}
+	}
+}
+
 func TestDefaultCapIsClippedToTheBudget(t *testing.T) {
 	s := newScene(t)
 	s.sources.Host.GroupMemoryBytes = gib

@@ -65,7 +65,7 @@ func schema() fields {
 		{key: "isolation.hide", kind: list, def: theDefault, help: "paths that are empty to runs when penstock is root"},
 		{key: "isolation.read_only", kind: list, def: theDefault, help: "paths that runs can only read when penstock is root"},
 		{key: "isolation.abstract_sockets", kind: truth, def: "false", help: "let runs connect to the host's abstract sockets"},
-		{key: "budget.memory", kind: size, def: "75%", help: "memory of all runs together"},
+		{key: "budget.memory", kind: size, def: "75%", help: "memory of all runs together; a percentage is of the smallest limit above, and follows it"},
 		{key: "budget.max_runs", kind: count, def: "0", help: "runs at once; 0 is as memory allows"},
 		{key: "budget.overcommit", kind: truth, def: "false", help: "reserve what a backend's runs lately needed in place of their cap"},
 		{key: "keep.age", kind: span, def: "1h", help: "how long a finished run and its output are kept"},

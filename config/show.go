@@ -8,7 +8,7 @@ func (c Config) shown() shown {
 		AllowedHosts: present(c.AllowedHosts), AllowedOrigins: present(c.AllowedOrigins), WorkspaceRoots: present(c.WorkspaceRoots),
 		DrainTimeout: formatDuration(c.DrainTimeout), FirstByteAfter: formatDuration(c.FirstByteAfter),
 		Isolation: shownIsolation(c.Isolation),
-		Budget:    shownBudget{Memory: formatSize(c.Budget.Memory), MaxRuns: c.Budget.MaxRuns, Overcommit: c.Budget.Overcommit},
+		Budget:    shownBudget{Memory: c.Budget.written(), MaxRuns: c.Budget.MaxRuns, Overcommit: c.Budget.Overcommit},
 		Keep:      shownKeep{Age: formatDuration(c.Keep.Age), Runs: c.Keep.Runs, Size: formatSize(c.Keep.Size)},
 		Queue:     shownQueue{MaxWaiting: c.Queue.MaxWaiting, MaxWait: formatDuration(c.Queue.MaxWait)},
 		Limits:    showLimits(c.Limits),

@@ -71,6 +71,19 @@ func parseSize(text string, whole int64) (int64, *fault) {
 	return int64(math.Round(n * factor)), nil
 }
 
+// share is a size that was written as a percentage, and what that came to.
+type share struct {
+	bytes   int64
+	percent float64
+}
+
+// percentOf reads a size's percentage, where it is one.
+func percentOf(text string) (float64, bool) {
+	digits, ok := strings.CutSuffix(strings.TrimSpace(text), "%")
+	n, valid := parseNumber(strings.TrimSpace(digits))
+	return n, ok && valid
+}
+
 // parseNumber takes plain decimals only: no sign, exponent, hex or "inf".
 func parseNumber(text string) (float64, bool) {
 	if text == "" || strings.Trim(text, "0123456789.") != "" || len(text) > 24 {

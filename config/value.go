@@ -41,6 +41,9 @@ func (f field) fromString(s string, whole int64) (any, *fault) {
 		if strings.TrimSpace(s) != "" {
 			n, err = parseSize(s, whole)
 		}
+		if percent, ok := percentOf(s); ok && err == nil {
+			return share{bytes: n, percent: percent}, nil
+		}
 		v = n
 	case span:
 		v, err = parseDuration(s)

@@ -37,6 +37,7 @@ type daemon struct {
 	notDurable error
 	probes     *probes
 	self       *selfSampler
+	ceiling    *ceiling
 
 	connections connections
 	accepting   sync.WaitGroup // one per listener
@@ -84,6 +85,8 @@ func (d *daemon) startBackground(o Options) {
 	ctx, stop := context.WithCancel(context.Background())
 	d.stopBackground = stop
 	d.self = newSelfSampler(d.log)
+	d.ceiling = newCeiling(d)
+	d.ceiling.follow(d.hostMemory())
 	d.probes = newProbes(d.agents, d.version, d.runs.ProbeVersion)
 	d.background.Go(func() { d.self.loop(ctx) })
 	d.background.Go(func() { d.probes.loop(ctx) })

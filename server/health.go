@@ -26,12 +26,14 @@ type facts struct {
 	log      LogState
 	self     selfSample
 	backends []backendState
+	tasks    *spawn.Bound // what all runs together may have; nil is any number
 }
 
 func (d *daemon) facts() facts {
 	return facts{
 		now: time.Now(), draining: d.draining.Load(), live: d.runs.Snapshot(), queue: d.gate.Stats(),
 		cage: d.spawner.Isolation(), self: d.self.sample(), backends: d.probes.all(), log: d.logState(),
+		tasks: d.ceiling.tasks.Load(),
 	}
 }
 
@@ -110,6 +112,7 @@ func (d *daemon) degraded(f facts) []string {
 	if f.log.Losing {
 		out = append(out, fmt.Sprintf("log: what it is written to takes no lines: %d were dropped", f.log.Dropped))
 	}
+	out = append(out, cramped(f.tasks, d.config.Limits.PidsMax)...)
 	if !f.caged() {
 		out = append(out, "isolation: self-test "+f.cage.SelfTest)
 	}

@@ -30,6 +30,7 @@ func (d *daemon) pulse(ctx context.Context, beat func(Beat)) {
 			return
 		case <-tick.C:
 		}
+		d.ceiling.follow(d.hostMemory())
 		f := d.facts()
 		why := judge.Weigh(f.pressure())
 		d.gate.Hold(why)
@@ -42,6 +43,14 @@ func (d *daemon) pulse(ctx context.Context, beat func(Beat)) {
 			beat(Beat{Wedged: f.stuck() || jam.lasts(f.jammed(), f.now), Summary: f.summary()})
 		}
 	}
+}
+
+// hostMemory is the machine's, in bytes; 0 is unknown.
+func (d *daemon) hostMemory() int64 {
+	if total := d.self.sample().Total; total != nil {
+		return int64(*total)
+	}
+	return 0
 }
 
 // jamMax is how long all slots may be held by stalled runs while others wait,

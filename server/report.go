@@ -44,6 +44,8 @@ type childrenReport struct {
 	Memory    *uint64 `json:"memory_bytes"`
 	Oldest    float64 `json:"oldest_run_seconds"`
 	Stalled   int     `json:"stalled"`
+	// TasksMax is what all runs together may have.
+	TasksMax *int64 `json:"tasks_max"`
 }
 
 type queueReport struct {
@@ -67,11 +69,15 @@ func (d *daemon) report(f facts) healthReport {
 	if some == nil { // no memory controller: the host's figures are the next best
 		some, full = f.self.SomeAvg10, f.self.FullAvg10
 	}
+	var tasks *int64
+	if b := f.tasks; b != nil {
+		tasks = &b.N
+	}
 	return healthReport{
 		Status: f.status(), Busy: f.queue.Running > 0, Degraded: append(d.degraded(f), heldByFiles(f)...), Version: d.version,
 		Uptime:    seconds(f.now.Sub(d.begun)),
 		Daemon:    daemonReport{RSS: f.self.RSS, FDs: f.self.FDs, Threads: f.self.Threads, Goroutines: f.self.Goroutines},
-		Children:  childrenReport{Runs: len(f.live.Runs), Processes: f.live.Processes, Memory: f.live.Memory, Oldest: oldest(f), Stalled: f.live.Stalled},
+		Children:  childrenReport{Runs: len(f.live.Runs), Processes: f.live.Processes, Memory: f.live.Memory, Oldest: oldest(f), Stalled: f.live.Stalled, TasksMax: tasks},
 		Queue:     queueReport{Running: f.queue.Running, Max: f.queue.MaxRuns, Waiting: f.queue.Waiting, Oldest: seconds(f.queue.OldestWait)},
 		Memory:    memoryReport{Budget: f.queue.Budget, Reserved: f.queue.Reserved, Used: f.live.Memory, Available: f.self.Available, SomeAvg10: some, FullAvg10: full},
 		Isolation: isolation{f.cage, len(f.cage.Hidden), len(f.cage.Reachable)}, Backends: f.backends,

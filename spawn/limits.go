@@ -14,6 +14,8 @@ type (
 	Receipt      = cgroup.Receipt
 	Enforced     = cgroup.Enforced
 	Origin       = cgroup.Origin
+	Above        = cgroup.Above
+	Bound        = cgroup.Bound
 )
 
 // Resources is the OCI form of l, as carried in a Command.

@@ -133,6 +133,12 @@ func (s *Spawner) Swept() cgroup.Swept { return s.swept }
 // Usage reads all runs together.
 func (s *Spawner) Usage() (cgroup.TreeUsage, error) { return s.root.Usage() }
 
+// Follow reads the limits above all runs anew; see cgroup.Root. Not for concurrent use.
+func (s *Spawner) Follow() (Above, error) { return s.root.Follow() }
+
+// SetBudget gives all runs together so many bytes of memory; see cgroup.Root.
+func (s *Spawner) SetBudget(bytes int64) error { return s.root.SetBudget(bytes) }
+
 // FilesInMemory is what runs, also finished ones, have left in memory file
 // systems, in bytes; nil is unknown.
 func (s *Spawner) FilesInMemory() (*uint64, error) { return s.root.FilesInMemory() }

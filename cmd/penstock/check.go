@@ -113,6 +113,7 @@ func (a *app) check(ctx context.Context, s *settings) (checkup, error) {
 			r.Findings = append(r.Findings, checkIsolation(host, mode), checkSelfTest(host, c.Isolation.SelfTest))
 		}
 		r.Findings = append(r.Findings, checkCaps(host, mode, c)...)
+		r.Findings = append(r.Findings, checkAbove(c, known(cgroup.MemoryAbove()), known(cgroup.TasksAbove()))...)
 		for _, name := range slices.Sorted(maps.Keys(c.Backends)) {
 			r.Findings = append(r.Findings, checkBackend(c.Backends[name]))
 			r.Findings = append(r.Findings, checkUser(c.Backends[name], c.StateDir)...)

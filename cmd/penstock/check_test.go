@@ -137,6 +137,34 @@ func TestCheckTellsLimitsTheHostCantHold(t *testing.T) {
 	}
 }
 
+func TestCheckTellsWhatLimitsAboveLeave(t *testing.T) {
+	const gib = 1 << 30
+	c := config.Config{Budget: config.Budget{Memory: 6 * gib}, Limits: config.Limits{PidsMax: 512}}
+	for _, tt := range []struct {
+		memory, tasks *cgroup.Bound
+		notes         string
+	}{
+		{nil, nil, ""},
+		{&cgroup.Bound{N: 8 * gib, From: "/x/memory.high"}, &cgroup.Bound{N: 512, From: "/x/pids.max"}, ""},
+		{&cgroup.Bound{N: 4 * gib, From: "/x/memory.high"}, nil, "/x/memory.high"},
+		{nil, &cgroup.Bound{N: 511, From: "/x/pids.max"}, "/x/pids.max"},
+		{nil, &cgroup.Bound{N: 0, From: "RLIMIT_NPROC"}, "RLIMIT_NPROC"},
+	} {
+		var notes string
+		for _, f := range checkAbove(c, tt.memory, tt.tasks) {
+			if !f.OK && !f.Advice {
+				t.Errorf("%+v fails the check", f)
+			}
+			if f.Advice {
+				notes += f.Detail
+			}
+		}
+		if (notes == "") != (tt.notes == "") || !strings.Contains(notes, tt.notes) {
+			t.Errorf("%v, %v: notes %q, want %q", tt.memory, tt.tasks, notes, tt.notes)
+		}
+	}
+}
+
 func TestOneRemedyIsToldOnce(t *testing.T) {
 	r := checkup{OK: true, Findings: checkHost(hybrid(), cgroup.Available)}
 	var out bytes.Buffer

@@ -63,8 +63,8 @@ func (s *settings) load() (config.Config, error) {
 	}
 	if s.groupMemory != nil {
 		host.GroupMemoryBytes = *s.groupMemory
-	} else if limit, ok := cgroup.OwnMemoryMax(); ok {
-		host.GroupMemoryBytes = limit
+	} else if limit, ok := cgroup.MemoryAbove(); ok {
+		host.GroupMemoryBytes = limit.N
 	}
 	return config.Load(config.Sources{File: s.file, Environ: os.Environ(), Flags: s.flags, Host: host})
 }

@@ -67,7 +67,9 @@ func (s *successor) ask(ctx context.Context, g server.Ground) (string, error) {
 	if len(d.given.Listeners) == 0 || d.given.Own() {
 		e.Listen = d.config.Listen
 	}
-	e.GroupMemory, _ = cgroup.OwnMemoryMax()
+	if limit, ok := cgroup.MemoryAbove(); ok {
+		e.GroupMemory = limit.N
+	}
 	text, err := json.Marshal(e)
 	if err != nil {
 		return "", err

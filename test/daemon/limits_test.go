@@ -3,7 +3,9 @@ package daemon
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -82,6 +84,78 @@ func TestForkBomb(t *testing.T) {
 	}
 	if err := d.WaitEmpty(2 * time.Second); err != nil {
 		t.Error(err)
+	}
+}
+
+// A limit on tasks around the daemon, set while it runs, is used up by one run's
+// forks: the daemon has its part of it, and goes on where its threads would fail.
+func TestForkBombLeavesTheDaemonItsTasks(t *testing.T) {
+	// A large host's daemon makes as many threads as there is work.
+	d := Start(t, Options{Env: map[string]string{"GOMAXPROCS": "32"}, Config: small + `
+[backends.bomb]
+kind = "exec"
+command = ["/bin/bash", "-c", "while :; do sleep 60 & done"]
+[backends.bomb.limits]
+pids_max = 5000
+timeout = "50s"
+`})
+	needsKernel(t, d)
+	root := d.Root()
+	if err := os.WriteFile(filepath.Join(root, "pids.max"), []byte("160"), 0); err != nil {
+		t.Fatal(err)
+	}
+	tasksMax := func() float64 {
+		h, err := d.Health()
+		if err != nil {
+			t.Fatal(err, d.Log())
+		}
+		children, _ := h["children"].(map[string]any)
+		n, _ := children["tasks_max"].(float64)
+		return n
+	}
+	for end := time.Now().Add(20 * time.Second); tasksMax() >= 160; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%v tasks for runs below a limit of 160", tasksMax())
+		}
+	}
+	bomb := make(chan *Answer, 1)
+	go func() {
+		a, err := d.Chat(bounded(t, 60*time.Second), Body("bomb", "go", nil), nil)
+		if err != nil {
+			t.Error(err)
+		}
+		bomb <- a
+	}()
+	refused := func() bool {
+		files, _ := filepath.Glob(root + "/runs/*/pids.events")
+		for _, file := range append(files, root+"/runs/pids.events", root+"/pids.events") {
+			if b, err := os.ReadFile(file); err == nil && strings.HasPrefix(string(b), "max ") && !strings.HasPrefix(string(b), "max 0\n") {
+				return true
+			}
+		}
+		return false
+	}
+	for end := time.Now().Add(30 * time.Second); !refused(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("no fork was refused")
+		}
+	}
+	// Work that wants threads, while there is no task left for a run.
+	var all sync.WaitGroup
+	for range 40 {
+		all.Go(func() {
+			_, _ = d.Chat(bounded(t, 30*time.Second), Body("demo", "beside the bomb", nil), nil) // refused, most of them
+		})
+	}
+	all.Wait()
+	if _, err := d.Health(); err != nil {
+		t.Fatalf("the daemon beside the bomb: %v\n%s", err, d.Log())
+	}
+	if a := <-bomb; a == nil || a.Error == nil {
+		t.Errorf("the bomb answered %+v", a)
+	}
+	if b, err := d.Chat(bounded(t, 20*time.Second), Body("demo", "after the bomb", nil), nil); err != nil || b.Finish != "stop" {
+		t.Errorf("a run after the bomb: %+v %v\n%s", b, err, d.Log())
 	}
 }
 

@@ -1,0 +1,75 @@
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"path"
+	"sync/atomic"
+
+	"penstock/admit"
+	"penstock/config"
+	"penstock/spawn"
+)
+
+// ceiling keeps what all runs together may have below the limits above, which
+// operators change while the daemon runs.
+type ceiling struct {
+	budget  config.Budget
+	least   int64 // pids_max of a run, as configured
+	log     *slog.Logger
+	gate    *admit.Gate
+	spawner *spawn.Spawner
+
+	memory int64 // the budget in force, bytes
+	failed bool
+	tasks  atomic.Pointer[spawn.Bound] // nil is not limited
+}
+
+func newCeiling(d *daemon) *ceiling {
+	return &ceiling{
+		budget: d.config.Budget, least: d.config.Limits.PidsMax, log: d.log, gate: d.gate, spawner: d.spawner,
+		memory: d.config.Budget.Memory,
+	}
+}
+
+// follow reads the limits above and puts what changed into force. Not for
+// concurrent use; host is the machine's memory in bytes, 0 is unknown.
+func (c *ceiling) follow(host int64) {
+	above, err := c.spawner.Follow()
+	c.cramp(above.Tasks)
+	limit, from := int64(0), ""
+	if above.Memory != nil {
+		limit, from = above.Memory.N, above.Memory.From
+	}
+	if n := c.budget.Under(limit, host); n != c.memory && err == nil {
+		if err = c.spawner.SetBudget(n); err == nil {
+			c.gate.SetBudget(n)
+			c.log.Info("the budget follows the limit above", "budget", config.Size(n), "was", config.Size(c.memory), "limit", config.Size(limit), "from", from)
+			c.memory = n
+		}
+	}
+	if err != nil && !c.failed {
+		c.log.Warn("limits above are not followed", "error", err)
+	}
+	c.failed = err != nil
+}
+
+// cramp takes note of how many tasks all runs together may have, and tells when
+// that becomes less than one run's cap.
+func (c *ceiling) cramp(now *spawn.Bound) {
+	was := c.tasks.Swap(now)
+	if fewTasks(now, c.least) && !fewTasks(was, c.least) {
+		c.log.Warn("runs together may have few tasks: a limit above leaves no more beside the daemon", "tasks", now.N, "from", now.From, "pids_max", c.least)
+	}
+}
+
+// fewTasks tells whether one run at its pids_max could have all that there are.
+func fewTasks(b *spawn.Bound, pidsMax int64) bool { return b != nil && b.N < pidsMax }
+
+// cramped says in words what the limits above are too small for.
+func cramped(b *spawn.Bound, pidsMax int64) []string {
+	if !fewTasks(b, pidsMax) {
+		return nil
+	}
+	return []string{fmt.Sprintf("limits: all runs together may have %d tasks, less than one run's pids_max of %d: %s leaves no more", b.N, pidsMax, path.Base(b.From))}
+}
