@@ -23,7 +23,7 @@ func (w *watcher) conclude() {
 	}
 	verdict := spawn.Decide(spawn.Facts{
 		Outcome: outcome, Terminal: w.terminal, Stderr: w.stderr(),
-		Limits: w.spec.Limits, PlainExit: w.spec.Backend.Features().PlainExit,
+		Limits: w.spec.Limits, PlainExit: w.spec.Backend.Features().PlainExit, Unread: isMute(w.spec.Backend),
 	})
 	if verdict.Cause == spawn.CLIError {
 		if why := troubled(w.manager.state.dir); why != "" {

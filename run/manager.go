@@ -104,7 +104,7 @@ func (o Options) complete() Options {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Bounds == nil {
-		o.Bounds = func(string) Bounds { return Bounds{Grace: math.MaxInt64, LineMax: defaultLineMax} }
+		o.Bounds = func(string, string) Bounds { return Bounds{Grace: math.MaxInt64, LineMax: defaultLineMax} }
 	}
 	if o.flush == nil {
 		o.flush = (*os.File).Sync

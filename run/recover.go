@@ -113,13 +113,18 @@ func (m *Manager) heir(r *Record, w *will) (*will, backend.Backend) {
 	if w == nil {
 		return nil, nil
 	}
-	m.o.Bounds(r.Backend).hold(r, w, time.Now())
+	m.o.Bounds(r.Backend, w.Kind).hold(r, w, time.Now())
 	b, ok := m.o.Backends(r.Backend)
-	if !ok {
-		m.log.Warn("run of a backend that isn't configured any more", "run", r.ID, "backend", r.Backend)
-		return nil, nil
+	if ok && (w.Kind == "" || w.Kind == b.Kind()) {
+		return w, b
 	}
-	return w, b
+	was, err := backend.New(backend.Config{Name: r.Backend, Kind: w.Kind})
+	if err != nil {
+		m.log.Warn("run of a backend that isn't configured any more: what it says can't be read", "run", r.ID, "backend", r.Backend, "kind", w.Kind)
+		return w, mute{r.Backend}
+	}
+	m.log.Warn("run of a backend that isn't configured any more, or as another kind: it is read as what it was", "run", r.ID, "backend", r.Backend, "kind", w.Kind)
+	return w, was
 }
 
 // conclude finishes the record of a run whose group is gone: by what its
@@ -128,7 +133,7 @@ func (m *Manager) conclude(d *directory, r *Record, w *will, b backend.Backend) 
 	verdict := spawn.Decide(spawn.Facts{
 		Outcome:  spawn.Outcome{Exit: spawn.Exit{Code: -1}},
 		Terminal: m.lastWord(d, w, b), Limits: r.Limits,
-		PlainExit: b != nil && b.Features().PlainExit,
+		PlainExit: b != nil && b.Features().PlainExit, Unread: b != nil && isMute(b),
 	})
 	if verdict.Cause == spawn.Lost {
 		verdict.Message = "the daemon ended before the run did: its outcome is unknown; check what it did before asking again"
@@ -193,7 +198,7 @@ func (m *Manager) lastWord(d *directory, w *will, b backend.Backend) *spawn.Term
 // past is a finished run; without a will its events can't be read.
 func (m *Manager) past(d *directory, r Record, w *will, b backend.Backend) *Run {
 	p := pastRun(d, r, m.log)
-	if w == nil {
+	if w == nil || isMute(b) {
 		return p
 	}
 	p.replay, p.fingerprint = newReplay(b, w), w.Fingerprint

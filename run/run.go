@@ -30,7 +30,7 @@ type Options struct {
 	// Bounds are the widest figures that an earlier daemon's run of a backend may
 	// have, also of one that isn't configured any more; nil bounds the longest line
 	// to 16 MiB.
-	Bounds func(backend string) Bounds
+	Bounds func(backend, kind string) Bounds
 	// NotDurable says why durable runs are refused; nil where they are not.
 	NotDurable error
 	// Adopted is told of each run of an earlier daemon that still lives, before

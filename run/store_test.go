@@ -144,7 +144,7 @@ func TestStore_Copy(t *testing.T) {
 	begin()
 	live := func() []spawn.Leftover {
 		t.Helper()
-		left, err := (&Lock{s}).Live(func(string) Bounds { return Bounds{} })
+		left, err := (&Lock{s}).Live(func(string, string) Bounds { return Bounds{} })
 		if err != nil {
 			t.Fatal(err)
 		}

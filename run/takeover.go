@@ -87,6 +87,8 @@ func (s *state) takeLegacyRun(id string) error {
 	if data, err := readUpTo(old.file(legacyWill), willMax); err == nil {
 		if w = new(will); json.Unmarshal(data, w) != nil {
 			w = nil
+		} else {
+			w.Kind = "" // that version told none: the run has written it
 		}
 	}
 	if err := s.takeRun(id, record, w); err != nil || w == nil || !w.Talks {

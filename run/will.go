@@ -26,20 +26,23 @@ const willMax = 8 << 20
 type will struct {
 	// Request makes the machine. The prompt and the system text lie beside the
 	// checkpoint while the CLI may still have to be told them.
-	Request     backend.Request `json:"request"`
-	Words       *wordsLength    `json:"words,omitempty"`
-	Record      Record          `json:"record,omitzero"` // as of before the birth, for one that is torn
-	Fingerprint []byte          `json:"fingerprint,omitempty"`
-	Leader      int             `json:"leader,omitempty"` // pid; 0 is unknown, or that it has ended
-	Deadline    time.Time       `json:"deadline,omitzero"`
-	Grace       time.Duration   `json:"grace"`
-	Stall       time.Duration   `json:"stall"`
-	OutputMax   int64           `json:"output_max"`
-	LineMax     int64           `json:"line_max"`
-	SoftEnd     bool            `json:"soft_end,omitempty"`
-	Settle      bool            `json:"settle,omitempty"`
-	Talks       bool            `json:"talks,omitempty"` // backend.Conversation
-	Session     Session         `json:"session,omitzero"`
+	Request backend.Request `json:"request"`
+	// Kind is the backend's, "" unknown: its machine is made of it where the
+	// backend isn't configured any more, or is another one by now.
+	Kind        string        `json:"kind,omitempty"`
+	Words       *wordsLength  `json:"words,omitempty"`
+	Record      Record        `json:"record,omitzero"` // as of before the birth, for one that is torn
+	Fingerprint []byte        `json:"fingerprint,omitempty"`
+	Leader      int           `json:"leader,omitempty"` // pid; 0 is unknown, or that it has ended
+	Deadline    time.Time     `json:"deadline,omitzero"`
+	Grace       time.Duration `json:"grace"`
+	Stall       time.Duration `json:"stall"`
+	OutputMax   int64         `json:"output_max"`
+	LineMax     int64         `json:"line_max"`
+	SoftEnd     bool          `json:"soft_end,omitempty"`
+	Settle      bool          `json:"settle,omitempty"`
+	Talks       bool          `json:"talks,omitempty"` // backend.Conversation
+	Session     Session       `json:"session,omitzero"`
 	// Spool and Stderr are the files' inodes, 0 unknown: what lies there later
 	// under their names may be others.
 	Spool  uint64 `json:"spool,omitempty"`
@@ -58,7 +61,7 @@ type wordsLength struct {
 
 func newWill(s Spec, p plan) *will {
 	w := &will{
-		Request: p.request, Fingerprint: s.Fingerprint, Deadline: s.Deadline, Grace: s.Grace, Stall: s.Stall,
+		Request: p.request, Kind: s.Backend.Kind(), Fingerprint: s.Fingerprint, Deadline: s.Deadline, Grace: s.Grace, Stall: s.Stall,
 		OutputMax: s.OutputMax, LineMax: s.LineMax, SoftEnd: p.command.SoftEnd, Settle: p.command.Settle,
 		Talks: p.command.Input == backend.Conversation, Session: p.session,
 	}
@@ -185,7 +188,7 @@ func narrow[T int64 | time.Duration](v, most T) T {
 // Live lists the durable runs that an earlier daemon has not seen to their end,
 // for spawn.Options.Keep. It fails where that can't be told of one: its processes
 // would be ended.
-func (l *Lock) Live(bounds func(backend string) Bounds) ([]spawn.Leftover, error) {
+func (l *Lock) Live(bounds func(backend, kind string) Bounds) ([]spawn.Leftover, error) {
 	entries, err := os.ReadDir(l.state.store.runs())
 	if err != nil {
 		return nil, fmt.Errorf("runs: %w", err)
@@ -203,7 +206,7 @@ func (l *Lock) Live(bounds func(backend string) Bounds) ([]spawn.Leftover, error
 		if w == nil || w.Past || r.State == Finished {
 			continue // not durable, or over
 		}
-		bounds(r.Backend).hold(&r, w, time.Now())
+		bounds(r.Backend, w.Kind).hold(&r, w, time.Now())
 		out = append(out, spawn.Leftover{ID: r.ID, Limits: r.Limits, Leader: w.Leader})
 	}
 	return out, nil

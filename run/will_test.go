@@ -33,7 +33,7 @@ func TestLiveIsWhatDurableRunsAreLeft(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "runs", "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	left, err := lock.Live(func(string) Bounds { return Bounds{} })
+	left, err := lock.Live(func(string, string) Bounds { return Bounds{} })
 	if diff := cmp.Diff([]spawn.Leftover{{ID: "live", Leader: 7}}, left); diff != "" || err != nil {
 		t.Errorf("%v, (-want +got):\n%s", err, diff)
 	}

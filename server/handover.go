@@ -25,9 +25,18 @@ type Handover struct {
 type Ground struct {
 	Enforced spawn.Enforced `json:"enforced"`
 	Exposed  bool           `json:"exposed"` // other hosts reach it
+	// Live are the backends of live durable runs, each with one of them.
+	Live []LiveBackend `json:"live,omitempty"`
 	// Try runs a program in a group of its own, as runs are, and gives what it
 	// printed; exit status 0 is no error.
 	Try func(ctx context.Context, argv, env []string) (string, error) `json:"-"`
+}
+
+// LiveBackend is a backend that a live durable run needs.
+type LiveBackend struct {
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+	Run  string `json:"run"` // one of its runs
 }
 
 // Check says whether Run would take c on that ground, as far as can be told
@@ -39,7 +48,22 @@ func Check(c config.Config, g Ground) error {
 	if _, err := newAgents(c); err != nil {
 		return err
 	}
-	return capsHold(c, g.Enforced)
+	return errors.Join(capsHold(c, g.Enforced), keepsLive(c, g.Live))
+}
+
+// keepsLive refuses a configuration that has lost what live runs need: their
+// output could not be understood.
+func keepsLive(c config.Config, live []LiveBackend) error {
+	var errs []error
+	for _, l := range live {
+		const hint = "(hint: keep it until its runs have ended, or cancel them)"
+		if b, ok := c.Backends[l.Name]; !ok {
+			errs = append(errs, fmt.Errorf("backends.%s: not configured any more, and run %s of it is live %s", l.Name, l.Run, hint))
+		} else if b.Kind != l.Kind {
+			errs = append(errs, fmt.Errorf("backends.%s.kind: %q was %q, and run %s of it is live %s", l.Name, b.Kind, l.Kind, l.Run, hint))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Left is what Run returns, as an error, when it has handed over: listeners in
@@ -123,6 +147,15 @@ func (d *daemon) handOver(ctx context.Context, srv *http.Server, listeners []net
 
 func (d *daemon) ground(listeners []net.Listener) Ground {
 	g := Ground{Enforced: d.spawner.Enforced(), Try: d.runs.Try}
+	seen := map[string]bool{}
+	for _, r := range d.runs.List(run.Filter{Unfinished: true}) {
+		// One whose backend this daemon has lost is read as what it was, here and
+		// by the next.
+		if a, ok := d.agents[r.Backend]; ok && r.Durable && !seen[r.Backend] {
+			seen[r.Backend] = true
+			g.Live = append(g.Live, LiveBackend{Name: r.Backend, Kind: a.config.Kind, Run: r.ID})
+		}
+	}
 	for _, l := range listeners {
 		g.Exposed = g.Exposed || exposed(l.Addr())
 	}

@@ -51,7 +51,12 @@ func leftBy(t *testing.T, c config.Config, script string, ids ...string) (*Left,
 		leave()
 		<-answered
 	}
-	left := d.handOver(t.Context(), d.httpServer(), nil, &Handover{Check: func(context.Context, Ground) error { return nil }})
+	left := d.handOver(t.Context(), d.httpServer(), nil, &Handover{Check: func(_ context.Context, g Ground) error {
+		if len(g.Live) != 1 || g.Live[0].Name != "sh" || g.Live[0].Kind != "exec" {
+			t.Errorf("live: %+v", g.Live)
+		}
+		return nil
+	}})
 	if left == nil || left.Runs != len(ids) {
 		t.Fatalf("left %+v", left)
 	}

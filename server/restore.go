@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 
 	"penstock/admit"
@@ -71,12 +72,16 @@ func (a agents) adapter(name string) (backend.Backend, bool) {
 	return found.adapter, true
 }
 
-// bounds are a backend's limits as they are now, for runs of an earlier daemon; of
-// one that isn't configured any more the general ones.
-func (d *daemon) bounds(name string) run.Bounds {
+// bounds are a backend's limits as they are now, for runs of an earlier daemon. A
+// backend that isn't configured any more has none to be held to: its runs keep
+// what they have. Where its kind isn't told, an earlier version has kept their
+// figures where they could write them: they are held to the general limits.
+func (d *daemon) bounds(name, kind string) run.Bounds {
 	l := d.config.Limits
 	if a, ok := d.agents[name]; ok {
 		l = a.config.Limits
+	} else if kind != "" {
+		return run.Bounds{Grace: math.MaxInt64}
 	}
 	return run.Bounds{
 		Limits:  spawn.Resources(spawn.Limits{MemoryMax: l.MemoryMax, PidsMax: l.PidsMax}),

@@ -89,6 +89,8 @@ func exitStatus(f Facts) Verdict {
 		return Verdict{Killed, signalMessage(f)}
 	case e.Code != 0:
 		return Verdict{CLIError, statusMessage(f)}
+	case f.Unread:
+		return Verdict{Lost, "the CLI exited with status 0, and what it said can't be read: its backend isn't configured any more (hint: configure it again for its later runs, and check what this one did)"}
 	case f.PlainExit:
 		return Verdict{Completed, completedMessage("")}
 	}

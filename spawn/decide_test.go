@@ -65,6 +65,7 @@ func TestDecide(t *testing.T) {
 		receipt  cgroup.Receipt
 		terminal *Terminal
 		plain    bool
+		unread   bool
 		limits   *specs.LinuxResources
 		lived    time.Duration // 0 is one second
 		stderr   string
@@ -168,6 +169,10 @@ func TestDecide(t *testing.T) {
 		{name: "exit 137 is explained", exit: Exit{Known: true, Code: 137}, want: CLIError, says: []string{"137", "SIGKILL"}},
 		{name: "exit 145 is not (gemini: HTTP status mod 256)", exit: Exit{Known: true, Code: 145}, want: CLIError, says: []string{"status 145"}},
 
+		{name: "exit 0 of what nothing here understands", exit: exit0, unread: true, want: Lost, says: []string{"can't be read", "backend isn't configured"}},
+		{name: "exit 0 of a plain program that nothing here understands", exit: exit0, unread: true, plain: true, want: Lost},
+		{name: "exit 1 of what nothing here understands", exit: exit1, unread: true, want: CLIError, says: []string{"status 1"}},
+
 		// Signals.
 		{name: "killed from outside", exit: sigkill, receipt: clean, want: Killed, says: []string{"SIGKILL", "not by penstock"}},
 		{name: "terminated from outside", exit: sigterm, want: Killed, says: []string{"SIGTERM"}},
@@ -192,7 +197,7 @@ func TestDecide(t *testing.T) {
 			}
 			got := Decide(Facts{
 				Outcome:  Outcome{Exit: tt.exit, Reason: tt.reason, Receipt: tt.receipt, Started: born, Exited: born.Add(lived)},
-				Terminal: tt.terminal, Stderr: tt.stderr, Limits: tt.limits, PlainExit: tt.plain,
+				Terminal: tt.terminal, Stderr: tt.stderr, Limits: tt.limits, PlainExit: tt.plain, Unread: tt.unread,
 			})
 			if got.Cause != tt.want {
 				t.Fatalf("cause %q (%s), want %q", got.Cause, got.Message, tt.want)

@@ -120,6 +120,8 @@ type Facts struct {
 	// PlainExit is a backend without a terminal event of its own: its exit
 	// status is its last word, and 0 means done.
 	PlainExit bool
+	// Unread says that what the CLI wrote can't be understood here.
+	Unread bool
 }
 
 // Verdict is the one answer to "why did it end".

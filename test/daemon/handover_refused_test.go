@@ -40,7 +40,8 @@ func replace(t *testing.T, path, text string, mode os.FileMode) {
 // What the successor would not survive is refused, and nothing changes.
 func TestHandoverRefused(t *testing.T) {
 	program := copied(t)
-	d := Start(t, Options{Config: handoverConfig, Binary: program})
+	const mine = "[backends.mine]\nkind = \"exec\"\ncommand = [\"/bin/sh\"]\n"
+	d := Start(t, Options{Config: handoverConfig + mine, Binary: program})
 	file := filepath.Join(d.Dir, "penstock.toml")
 	good, err := os.ReadFile(file)
 	if err != nil {
@@ -51,6 +52,17 @@ func TestHandoverRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := d.background("stays")
+	go func() {
+		_, _ = d.Durable(t.Context(), "of-mine", "", Body("mine", "sleep 600", map[string]any{"stream": true}), nil)
+	}()
+	if err := Eventually(handoverMax, func() error {
+		if len(d.Pids("of-mine")) == 0 {
+			return errors.New("not started")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	attached := make(chan *Answer, 1)
 	go func() {
 		a, _ := d.Durable(t.Context(), "stays", "", Body("demo", "/sleep 600", map[string]any{"stream": true}), nil)
@@ -67,6 +79,12 @@ func TestHandoverRefused(t *testing.T) {
 			replace(t, file, strings.Replace(string(good), "state_dir = \""+d.Dir, "state_dir = \""+d.Dir+"/other", 1), 0o600)
 		}},
 		{"another address", "listen", func() { replace(t, file, strings.Replace(string(good), "127.0.0.1:", "127.0.0.2:", 1), 0o600) }},
+		{"a live run's backend is gone", "backends.mine: not configured any more, and run of-mine of it is live", func() {
+			replace(t, file, strings.Replace(string(good), mine, "", 1), 0o600)
+		}},
+		{"a live run's backend is another kind", `backends.mine.kind: \"jsonl\" was \"exec\", and run of-mine`, func() {
+			replace(t, file, strings.Replace(string(good), `kind = "exec"`, `kind = "jsonl"`, 1), 0o600)
+		}},
 		{"no program", "no such file", func() { replace(t, file, string(good), 0o600); os.Remove(program) }},
 		{"not executable", "permission denied", func() { replace(t, program, string(binary), 0o644) }},
 		{"not a program", "exec format error", func() { replace(t, program, "\x7fELF and nothing else", 0o755) }},
