@@ -3,6 +3,7 @@ package backend
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 )
 
@@ -33,6 +34,8 @@ type acpProfile struct {
 	// tally: the agent tells tokens, and shows failed turns, only by its /usage
 	// command (kimi_tally.go).
 	tally bool
+	// chatter is what the agent says of itself in the model's place.
+	chatter *regexp.Regexp
 	// close: the agent has saved the session only once it has closed it.
 	close bool
 }

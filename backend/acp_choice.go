@@ -36,6 +36,15 @@ func (c acpChoices) option(category string) (acpOption, bool) {
 	return acpOption{}, false
 }
 
+// selected notes what has been chosen.
+func (c acpChoices) selected(id, value string) {
+	for i := range c.Options {
+		if c.Options[i].ID == id {
+			c.Options[i].Current = value
+		}
+	}
+}
+
 func (o acpOption) offers(value string) bool {
 	for _, v := range o.Options {
 		if v.Value == value {
@@ -66,8 +75,10 @@ func (m *acpMachine) chooseMode() {
 	case !offered:
 		m.chooseModel()
 	case len(m.choices.Modes.Available) > 0:
+		m.choices.Modes.Current = want
 		m.choose("session/set_mode", map[string]any{"modeId": want}, m.chooseModel)
 	default:
+		m.choices.selected(option.ID, want)
 		m.choose("session/set_config_option", map[string]any{"configId": option.ID, "value": want}, m.chooseModel)
 	}
 }

@@ -16,7 +16,6 @@ type acpResult struct {
 // turnEnded decides what the turn came to; what the profile still wants to ask
 // goes before the terminal event.
 func (m *acpMachine) turnEnded(answer rpcMessage) {
-	m.turning = false
 	if answer.Error != nil {
 		m.fail(m.promptFailure(*answer.Error))
 		return
@@ -30,8 +29,7 @@ func (m *acpMachine) turnEnded(answer rpcMessage) {
 	case "max_tokens", "max_turn_requests":
 		finish = "length"
 	case "refusal":
-		m.fail(providerFailure(0, "the agent refused the prompt"))
-		return
+		finish = "content_filter"
 	default:
 		m.fail(providerFailure(0, "the turn ended as "+bound(result.StopReason, noticeMax)))
 		return
@@ -50,25 +48,44 @@ func (m *acpMachine) promptFailure(e rpcError) *Failure {
 }
 
 // settle makes sure of the text and of the saved session, in that order, and
-// then gives the terminal event.
+// then gives the terminal event. opencode sends text up to its result and some
+// milliseconds after it.
 func (m *acpMachine) settle(last Event) {
-	if f := m.calls.failure(); last.Kind == Done && f != nil {
-		last = Event{Kind: Failed, Failure: f}
-	}
-	if last.Kind == Done && len(m.text.parts) == 0 && !m.tools.used {
-		last = Event{Kind: Failed, Failure: providerFailure(0,
-			"the turn ended without text or tool use, and the agent gives no reason")}
-	}
 	switch {
+	case !m.barred && !m.profile.tally:
+		m.barred = true
+		m.barrier(func() { m.settle(last) })
 	case m.profile.tally && !m.tally.final:
 		m.askUsage(func() { m.tallied(last) })
 	case m.profile.verify && m.verifier == nil && !m.calls.told && len(m.text.parts) > 0:
 		m.verify(func() { m.settle(last) })
 	case m.profile.close:
-		m.rpc.call("session/close", map[string]any{"sessionId": m.session}, func(rpcMessage) { m.end(last) })
+		m.rpc.call("session/close", map[string]any{"sessionId": m.session}, func(rpcMessage) { m.end(m.verdict(last)) })
 	default:
-		m.end(last)
+		m.end(m.verdict(last))
 	}
+}
+
+// verdict is the terminal event from the agent's own last word and all else that
+// is known of the turn: agents call some failed turns good ones.
+func (m *acpMachine) verdict(last Event) Event {
+	if last.Kind != Done {
+		return last
+	}
+	if f := m.calls.failure(); f != nil {
+		return Event{Kind: Failed, Failure: f}
+	}
+	if m.failed {
+		return m.told()
+	}
+	if last.Finish == "stop" {
+		last.Finish = finishReason(m.calls.finish)
+	}
+	if last.Finish == "stop" && len(m.text.parts) == 0 && !m.tools.used {
+		return Event{Kind: Failed, Failure: providerFailure(0,
+			"the turn ended without text or tool use, and the agent gives no reason")}
+	}
+	return last
 }
 
 // usage reports what the result tells, and says when that is not the whole turn.

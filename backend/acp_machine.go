@@ -16,24 +16,36 @@ type acpMachine struct {
 	agent    acpAgent
 	session  string
 	choices  acpChoices
-	turning  bool // between session/prompt and its answer; other updates are history
+	loaded   int  // our requests when the session was loaded
+	turning  bool // since session/prompt; other updates are history
+	barred   bool // what came late after the prompt's answer has been waited for
 	text     acpText
 	tools    acpTools
 	calls    providerCalls
 	earlier  string // id of the last message before the current model call
 	tally    kimiTally
 	verifier *acpVerifier
+	failed   bool   // the agent says so of the turn
+	reason   string // its own word after that
 	ended    bool
 }
 
 // acpAgent is what an agent says of itself.
 type acpAgent struct {
+	Info struct {
+		Name string `json:"name"`
+	} `json:"agentInfo"`
 	Capabilities struct {
 		Load    bool `json:"loadSession"`
 		Session struct {
 			Resume json.RawMessage `json:"resume"`
+			List   json.RawMessage `json:"list"`
 		} `json:"sessionCapabilities"`
 	} `json:"agentCapabilities"`
+}
+
+func offered(capability json.RawMessage) bool {
+	return capability != nil && string(capability) != "null" && string(capability) != "false"
 }
 
 func newACPMachine(profile acpProfile, r Request, permissions string) *acpMachine {
@@ -54,7 +66,7 @@ func newACPMachine(profile acpProfile, r Request, permissions string) *acpMachin
 }
 
 func (m *acpMachine) Open() [][]byte { return m.opening }
-func (m *acpMachine) Close() []Event { return nil }
+func (m *acpMachine) Close() []Event { return m.text.answer.flush() }
 
 func (m *acpMachine) Line(line []byte) ([]Event, [][]byte) {
 	if m.ended || blank(line) {
@@ -83,6 +95,7 @@ func (m *acpMachine) emit(events ...Event) { m.events = append(m.events, events.
 
 func (m *acpMachine) end(e Event) {
 	m.ended = true
+	m.emit(m.text.answer.flush()...)
 	m.emit(e)
 }
 
@@ -113,31 +126,31 @@ func (m *acpMachine) initialized(answer rpcMessage) {
 		return
 	}
 	decode(answer.Result, &m.agent)
+	switch {
+	case m.request.Session == "":
+		m.open("session/new")
+	case offered(m.agent.Capabilities.Session.Resume): // it does not send the whole conversation again
+		m.open("session/resume")
+	case m.agent.Capabilities.Load:
+		m.open("session/load")
+	default:
+		m.fail(providerFailure(0, "the agent can't resume a session"))
+	}
+}
+
+func (m *acpMachine) open(method string) {
 	params := map[string]any{"cwd": m.request.Cwd, "mcpServers": []any{}}
-	method := "session/new"
 	if m.request.Session != "" {
-		if method = m.agent.resume(); method == "" {
-			m.fail(providerFailure(0, "the agent can't resume a session"))
-			return
-		}
 		params["sessionId"] = m.request.Session
 	}
 	m.rpc.call(method, params, func(answer rpcMessage) { m.opened(method, answer) })
 }
 
-// resume is the method that takes up an old session. The one that does not send
-// the whole conversation again is better.
-func (a acpAgent) resume() string {
-	switch {
-	case a.Capabilities.Session.Resume != nil && string(a.Capabilities.Session.Resume) != "null":
-		return "session/resume"
-	case a.Capabilities.Load:
-		return "session/load"
-	}
-	return ""
-}
-
 func (m *acpMachine) opened(method string, answer rpcMessage) {
+	if answer.Error != nil && method == "session/resume" && m.agent.Capabilities.Load {
+		m.open("session/load") // some say that they can resume, and only load
+		return
+	}
 	if m.refused(method, answer) {
 		return
 	}
@@ -154,11 +167,39 @@ func (m *acpMachine) opened(method string, answer rpcMessage) {
 	}
 	m.emit(Event{Kind: Session, Session: m.session})
 	decode(answer.Result, &m.choices)
+	if method == "session/load" {
+		m.loaded = m.rpc.asked
+	}
 	m.chooseMode()
+}
+
+// barrier asks for something harmless that the agent offers and goes on with its
+// answer: what the agent was still sending comes before. An agent that offers
+// nothing of the kind isn't waited for: it might never answer.
+func (m *acpMachine) barrier(then func()) {
+	next := func(rpcMessage) { then() }
+	mode, hasMode := m.choices.option("mode")
+	switch {
+	case offered(m.agent.Capabilities.Session.List):
+		m.rpc.call("session/list", map[string]any{"cwd": m.request.Cwd}, next)
+	case m.choices.Modes.Current != "":
+		m.rpc.call("session/set_mode", map[string]any{"sessionId": m.session, "modeId": m.choices.Modes.Current}, next)
+	case hasMode && mode.Current != "":
+		m.rpc.call("session/set_config_option", map[string]any{"sessionId": m.session, "configId": mode.ID, "value": mode.Current}, next)
+	default:
+		then()
+	}
 }
 
 // prompt sends the turn, once the session is as it should be.
 func (m *acpMachine) prompt() {
+	// The old conversation may come after the answer of its load: what is asked
+	// for next, be it in vain, gives it the time.
+	if m.loaded == m.rpc.asked {
+		m.loaded = 0
+		m.barrier(m.prompt)
+		return
+	}
 	if m.profile.tally && m.request.Session != "" && !m.tally.known {
 		m.askUsage(m.prompt)
 		return

@@ -75,10 +75,10 @@ func TestACPConversation(t *testing.T) {
 			[]string{"initialize", "session/resume", "session/set_mode", "session/prompt", "session/prompt", "session/prompt", "session/close"},
 			[]string{`"text":"/usage"`, `"text":"hello"`}},
 		{"opencode", "text", Request{Cwd: "/w", Prompt: "hello", System: "be brief"},
-			[]string{"initialize", "session/new", "session/prompt"},
+			[]string{"initialize", "session/new", "session/prompt", "session/list"},
 			[]string{`"text":"be brief\n\nhello"`}},
 		{"opencode", "text", Request{Cwd: "/w", Prompt: "/etc/hosts?", Model: "fake/fake-model"},
-			[]string{"initialize", "session/new", "session/prompt"},
+			[]string{"initialize", "session/new", "session/prompt", "session/list"},
 			[]string{`message\u003e\n/etc/hosts?\n\u003c/message`}},
 	} {
 		lines := strings.Split(strings.TrimSpace(string(recording(t, row.kind, row.scenario))), "\n")
@@ -115,6 +115,11 @@ func TestHistoryIsNoAnswer(t *testing.T) {
 	events, _, _ = talk(t, "acp", Request{Session: "s1", Permissions: "plan"}, loadAgent, answered(1, modes), chunk("old answer, late"), answered(2, "{}"), chunk("new"), answered(3, `{"stopReason":"end_turn"}`))
 	if s := listen(t, events); s.Text != "new" {
 		t.Errorf("text %q: history after the load's answer counts", s.Text)
+	}
+	const modeless = `{"modes":{"currentModeId":"default"}}`
+	events, wrote, _ = talk(t, "acp", old, loadAgent, answered(1, modeless), chunk("old answer, late"), answered(2, "{}"), chunk("new"), answered(3, `{"stopReason":"end_turn"}`), answered(4, "{}"))
+	if s := listen(t, events); s.Text != "new" || wrote[2] != "session/set_mode" {
+		t.Errorf("text %q, wrote %q: nothing was asked between the load and the prompt", s.Text, wrote)
 	}
 	if _, wrote, _ = talk(t, "acp", old, resumeAgent); wrote[1] != "session/resume" {
 		t.Errorf("wrote %q: resume replays nothing and is better", wrote)
@@ -185,10 +190,84 @@ func TestPermissionRequests(t *testing.T) {
 	}
 }
 
+// An agent that says it can resume and can't is asked to load.
+func TestResumeThatIsRefused(t *testing.T) {
+	events, wrote, _ := talk(t, "acp", Request{Session: "s1"}, resumeAgent, `{"id":1,"error":{"code":-32601,"message":"Method not found"}}`, answered(2, "{}"), chunk("x"), answered(3, `{"stopReason":"end_turn"}`))
+	if s := listen(t, events); s.Text != "x" || s.ended() != "stop" || !slices.Equal(wrote, []string{"initialize", "session/resume", "session/load", "session/prompt"}) {
+		t.Errorf("text %q, ended with %s, wrote %q", s.Text, s.ended(), wrote)
+	}
+	events, _, _ = talk(t, "acp", Request{Session: "s1"}, resumeAgent, `{"id":1,"error":{"code":-32601,"message":"x"}}`, `{"id":2,"error":{"code":-32602,"message":"no such session"}}`)
+	if s := listen(t, events); s.ended() != "cli_error" {
+		t.Errorf("neither: ended with %s", s.ended())
+	}
+}
+
+const listAgent = `{"id":0,"result":{"agentCapabilities":{"sessionCapabilities":{"list":{}}}}}`
+
+// Text that comes shortly after the prompt's answer is part of it.
+func TestLateText(t *testing.T) {
+	end := answered(2, `{"stopReason":"end_turn"}`)
+	events, wrote, _ := talk(t, "acp", Request{}, listAgent, opened, chunk("one "), end, chunk("two"), answered(3, "{}"), chunk("not any more"))
+	if s := listen(t, events); s.Text != "one two" || s.ended() != "stop" || wrote[len(wrote)-1] != "session/list" {
+		t.Errorf("text %q, ended with %s, wrote %q", s.Text, s.ended(), wrote)
+	}
+	events, _, _ = talk(t, "acp", Request{}, listAgent, opened, end, chunk("all of it"), answered(3, "{}"))
+	if s := listen(t, events); s.Text != "all of it" || s.ended() != "stop" {
+		t.Errorf("text %q, ended with %s", s.Text, s.ended())
+	}
+	events, _, _ = talk(t, "kimi", Request{}, resumeAgent, opened, chunk("one "), end, chunk("two"), chunk("Context: 1\nSession total: 1 input, 1 output"), answered(3, "{}"), answered(4, "{}"))
+	if s := listen(t, events); !strings.HasPrefix(s.Text, "one two") || s.ended() != "stop" {
+		t.Errorf("kimi: text %q, ended with %s", s.Text, s.ended())
+	}
+}
+
+// What kimi says of a compaction is no part of the model's answer; the model may say the like.
+func TestKimiCompaction(t *testing.T) {
+	var lines []string
+	for _, text := range []string{"Compacting conversation context…", "one. ", "Compaction completed.\n- Messages compacted: 1,234\n- Tokens before: 99,000\n- Tokens after: 12", "Compaction completed. ", "Compaction cancelled."} {
+		line, _ := json.Marshal(text)
+		lines = append(lines, strings.Replace(chunk("@"), `"@"`, string(line), 1))
+	}
+	lines = append([]string{resumeAgent, opened}, append(lines, answered(2, `{"stopReason":"end_turn"}`))...)
+	events, _, _ := talk(t, "kimi", Request{}, lines...)
+	if s := listen(t, events); s.Text != "one. Compaction completed. " || len(s.Notices) != 3 {
+		t.Errorf("text %q, notices %q", s.Text, s.Notices)
+	}
+}
+
+// Lines of codex-acp 2.6.0, which ends a failed turn as any other.
+func TestCodexACP(t *testing.T) {
+	const agent = `{"id":0,"result":{"agentInfo":{"name":"@agentclientprotocol/codex-acp","version":"2.6.0"},"agentCapabilities":{}}}`
+	status := func(word string) string {
+		return `{"method":"session/update","params":{"sessionId":"s1","update":{"sessionUpdate":"session_info_update","_meta":{"codex":{"threadStatus":{"type":"` + word + `"}}}}}}`
+	}
+	end := answered(2, `{"stopReason":"end_turn"}`)
+	for _, row := range []struct {
+		name  string
+		lines []string
+		ended string
+		text  string
+	}{
+		{"a good turn", []string{chunk("Warning: old model"), status("active"), say("m", "one"), status("idle"), end}, "stop", "one"},
+		{"a failed one", []string{status("active"), status("systemError"), chunk("exceeded retry limit, last status: 429 Too Many Requests"), end}, "provider_rate_limit 429", ""},
+		{"an outage", []string{status("systemError"), chunk("We’re currently experiencing high demand, which may cause temporary errors."), end}, "provider_error", ""},
+		{"in mid-answer", []string{status("active"), say("m", "one"), status("systemError"), chunk("stream disconnected before completion: x"), end}, "provider_error", "one"},
+		{"refused", []string{say("m", "one"), status("systemError"), chunk("stream disconnected before completion: Incomplete response returned, reason: content_filter"), end}, "content_filter", "one"},
+		{"cut", []string{say("m", "one"), status("systemError"), chunk("Incomplete response returned, reason: max_output_tokens"), end}, "length", "one"},
+		{"without a reason", []string{say("m", "one"), status("systemError"), end}, "cli_error", "one"},
+		{"good after all", []string{status("systemError"), status("active"), say("m", "one"), status("idle"), end}, "stop", "one"},
+	} {
+		events, _, _ := talk(t, "acp", Request{}, append([]string{agent, opened}, row.lines...)...)
+		if s := listen(t, events); s.ended() != row.ended || s.Text != row.text {
+			t.Errorf("%s: text %q, ended with %s (%+v), want %q, %s", row.name, s.Text, s.ended(), s.End, row.text, row.ended)
+		}
+	}
+}
+
 func TestStopReasons(t *testing.T) {
 	for reason, want := range map[string]string{
 		"end_turn": "stop", "max_tokens": "length", "max_turn_requests": "length",
-		"refusal": "cli_error", "cancelled": "cli_error", "": "cli_error", "news": "cli_error",
+		"refusal": "content_filter", "cancelled": "cli_error", "": "cli_error", "news": "cli_error",
 	} {
 		events, _, _ := talk(t, "acp", Request{}, plainAgent, opened, chunk("x"), answered(2, fmt.Sprintf(`{"stopReason":%q}`, reason)))
 		if s := listen(t, events); s.ended() != want {

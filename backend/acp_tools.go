@@ -80,7 +80,7 @@ func toolOutput(u acpUpdate) string {
 	var text strings.Builder
 	if json.Unmarshal(u.Content, &blocks) == nil {
 		for _, b := range blocks {
-			text.WriteString(blockText(b.Content))
+			text.WriteString(wholeWords(blockText(b.Content)))
 		}
 	}
 	if text.Len() == 0 {

@@ -8,7 +8,18 @@ type acpUpdate struct {
 	Kind      string          `json:"sessionUpdate"`
 	MessageID string          `json:"messageId"`
 	Content   json.RawMessage `json:"content"` // a block, or a list of a tool's
+	Meta      acpMeta         `json:"_meta"`
 	acpToolCall
+}
+
+// acpMeta is what codex-acp (2.6.0) tells beside the protocol.
+type acpMeta struct {
+	Codex struct {
+		Thread struct {
+			Type string `json:"type"` // active, idle, systemError
+		} `json:"threadStatus"`
+		Error *codexError `json:"error"` // it tries again
+	} `json:"codex"`
 }
 
 func (m *acpMachine) updated(params json.RawMessage) {
@@ -32,7 +43,13 @@ func (m *acpMachine) updated(params json.RawMessage) {
 // turn takes what belongs to the answer. Plans, commands and modes don't.
 func (m *acpMachine) turn(u acpUpdate) {
 	switch u.Kind {
+	case "session_info_update":
+		m.codexStatus(u.Meta)
 	case "agent_message_chunk":
+		if text := blockText(u.Content); m.chatter(u.MessageID, text) {
+			m.ownWord(text)
+			return
+		}
 		m.tally.stirred()
 		m.emit(m.text.chunk(u.MessageID, blockText(u.Content))...)
 		// opencode sends text somewhat later than the script its lines.
@@ -41,9 +58,7 @@ func (m *acpMachine) turn(u acpUpdate) {
 		}
 	case "agent_thought_chunk":
 		m.tally.stirred()
-		if text := blockText(u.Content); text != "" {
-			m.emit(Event{Kind: Reasoning, Text: text})
-		}
+		m.emit(m.text.answer.think(blockText(u.Content))...)
 	case "tool_call", "tool_call_update":
 		m.text.step()
 		events := m.tools.update(u)
@@ -58,10 +73,10 @@ func (m *acpMachine) turn(u acpUpdate) {
 func blockText(raw json.RawMessage) string {
 	var block struct {
 		Type string `json:"type"`
-		Text string `json:"text"`
+		Text words  `json:"text"`
 	}
 	if !decode(raw, &block) || block.Type != "text" {
 		return ""
 	}
-	return block.Text
+	return string(block.Text)
 }

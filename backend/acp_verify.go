@@ -41,12 +41,13 @@ func (v *acpVerifier) update(u acpUpdate) {
 func (t *acpText) mend(kept map[string]*strings.Builder) []Event {
 	var events []Event
 	for _, part := range t.parts {
-		text := part.text.String()
+		came := wholeWords(part.text.String())
+		text := came
 		if k := kept[part.id]; part.id != "" && k != nil && k.Len() > 0 {
-			text = k.String()
+			text = wholeWords(k.String())
 		}
 		if len(events) == 0 {
-			if text == part.text.String() {
+			if text == came {
 				continue
 			}
 			events = t.answer.void(part.start)

@@ -80,7 +80,7 @@ type Event struct {
 	Session string
 	Usage   *Usage
 	Failure *Failure
-	Finish  string // "stop" or "length"
+	Finish  string // "stop", "length" or "content_filter"
 	Keep    int    // Void: bytes of answer text that stay valid
 }
 

@@ -33,7 +33,7 @@ func (b claudeBackend) Command(r Request) (Command, error) {
 		Argv:   append(argv, b.ExtraArgs...),
 		Set:    set,
 		Pass:   pass,
-		Prompt: []byte(r.Prompt),
+		Prompt: []byte(notACommand(r.Prompt)),
 		Settle: true,
 	}
 	if r.System != "" {

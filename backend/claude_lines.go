@@ -29,8 +29,8 @@ type claudeEvent struct {
 	} `json:"message"`
 	Delta struct {
 		Type       string `json:"type"`
-		Text       string `json:"text"`
-		Thinking   string `json:"thinking"`
+		Text       words  `json:"text"`
+		Thinking   words  `json:"thinking"`
 		StopReason string `json:"stop_reason"`
 	} `json:"delta"`
 }
@@ -44,7 +44,7 @@ type claudeMessage struct {
 
 type claudeBlock struct {
 	Type      string          `json:"type"`
-	Text      string          `json:"text"`
+	Text      words           `json:"text"`
 	ID        string          `json:"id"`
 	Name      string          `json:"name"`
 	Input     json.RawMessage `json:"input"`
@@ -64,7 +64,7 @@ type claudeRetry struct {
 // is_error tells.
 type claudeResult struct {
 	IsError        bool        `json:"is_error"`
-	Result         string      `json:"result"`
+	Result         words       `json:"result"`
 	Errors         []string    `json:"errors"`
 	StopReason     string      `json:"stop_reason"`
 	TerminalReason string      `json:"terminal_reason"`

@@ -6,9 +6,10 @@ import (
 	"strings"
 )
 
-// claudeMachine parses claude's lines. Text comes twice, as deltas and again as
-// whole blocks: the deltas count, and the blocks only of a message that was not
-// streamed (the CLI's fallback after a broken stream).
+// claudeMachine parses claude's lines. Text comes three times: as deltas, again as
+// whole blocks, and the last of it in the result. The deltas count, and of the
+// others what the deltas don't have: all of a message that was not streamed (the
+// CLI's fallback after a broken stream).
 type claudeMachine struct {
 	session  string
 	answer   answer
@@ -21,7 +22,7 @@ type claudeMachine struct {
 }
 
 func (m *claudeMachine) Open() [][]byte { return nil }
-func (m *claudeMachine) Close() []Event { return nil }
+func (m *claudeMachine) Close() []Event { return m.answer.flush() }
 
 func (m *claudeMachine) Line(line []byte) ([]Event, [][]byte) {
 	if m.ended || len(bytes.TrimSpace(line)) == 0 {
@@ -73,19 +74,23 @@ func (l claudeLine) retryNotice() []Event {
 func (m *claudeMachine) stream(l claudeLine) []Event {
 	switch e := l.Event; e.Type {
 	case "message_start":
+		cut := m.stop == "max_tokens"
 		m.streamed, m.stop = e.Message.ID, ""
 		m.starts = nil
-		m.answer.next()
+		m.answer.stirred = true
+		if cut {
+			m.answer.begin() // the CLI has the model go on in mid-word
+		} else {
+			m.answer.next()
+		}
 	case "content_block_start":
 		m.blockStart(e.Index)
 	case "content_block_delta":
 		switch e.Delta.Type {
 		case "text_delta":
-			return m.answer.text(e.Delta.Text)
+			return m.answer.text(string(e.Delta.Text))
 		case "thinking_delta":
-			if e.Delta.Thinking != "" {
-				return []Event{{Kind: Reasoning, Text: e.Delta.Thinking}}
-			}
+			return m.answer.think(string(e.Delta.Thinking))
 		}
 	case "message_delta":
 		m.stop = e.Delta.StopReason
@@ -105,6 +110,7 @@ func (m *claudeMachine) blockStart(index int) {
 	if len(m.starts) < blocksMax {
 		m.starts[index] = m.answer.sent
 	}
+	m.answer.begin()
 }
 
 // abandoned takes back what a broken stream said.
@@ -123,12 +129,14 @@ func (m *claudeMachine) assistant(l claudeLine) []Event {
 	if l.Message.Model == "<synthetic>" {
 		return nil // the CLI's own words about an error; the result line has them
 	}
+	m.answer.stirred = true
 	var events []Event
-	for _, b := range l.Message.blocks() {
+	blocks := l.Message.blocks()
+	for _, b := range blocks {
 		switch b.Type {
 		case "text":
-			if l.Parent == nil && l.Message.ID != m.streamed {
-				events = append(events, m.whole(l.Message.ID, b.Text)...)
+			if l.Parent == nil {
+				events = append(events, m.whole(l.Message.ID, string(b.Text), len(blocks) == 1)...)
 			}
 		case "tool_use":
 			m.tools.put(b.ID, b.Name)
@@ -140,11 +148,19 @@ func (m *claudeMachine) assistant(l claudeLine) []Event {
 	return events
 }
 
-// whole is a text block of a message that was not streamed.
-func (m *claudeMachine) whole(id, text string) []Event {
-	if id != m.spoken {
+// whole is a text block of a message. Of one that was streamed it is the open
+// block, when it comes alone.
+func (m *claudeMachine) whole(id, text string, alone bool) []Event {
+	switch {
+	case id == m.streamed && alone:
+		return m.answer.rest(text)
+	case id == m.streamed:
+		return nil
+	case id != m.spoken:
 		m.spoken = id
 		m.answer.next()
+	default:
+		m.answer.begin()
 	}
 	return m.answer.text(text)
 }
@@ -168,18 +184,33 @@ func (m *claudeMachine) toolResults(l claudeLine) []Event {
 
 func (m *claudeMachine) result(l claudeLine) []Event {
 	events := l.claudeResult.report()
-	if l.IsError {
-		return append(events, Event{Kind: Failed, Failure: l.failure()})
+	m.answer.stirred = m.answer.stirred || len(events) > 0
+	finish := finishReason(m.stopped(l))
+	switch {
+	case !l.IsError:
+		events = append(events, m.answer.last(string(l.Result))...)
+	case finish != "stop":
+		events = append(events, Event{Kind: Notice, Text: bound(l.failure().Message, noticeMax)})
+	default:
+		return append(append(events, m.answer.flush()...), Event{Kind: Failed, Failure: l.failure()})
 	}
-	finish := "stop"
-	if l.StopReason == "max_tokens" || l.StopReason == "" && m.stop == "max_tokens" {
-		finish = "length"
+	return append(append(events, m.answer.flush()...), m.answer.done(finish))
+}
+
+// stopped is why the model stopped. The CLI makes errors of a refusal, and of a
+// token limit at which it had the model go on a few times (2.1.330).
+func (m *claudeMachine) stopped(l claudeLine) string {
+	switch {
+	case l.IsError && l.APIErrorStatus != nil:
+		return "" // the provider answered with an error
+	case l.IsError && m.stop == "max_tokens", l.StopReason == "":
+		return m.stop
 	}
-	return append(events, Event{Kind: Done, Finish: finish})
+	return l.StopReason
 }
 
 func (l claudeLine) failure() *Failure {
-	message := l.Result
+	message := string(l.Result)
 	if message == "" {
 		message = strings.Join(l.Errors, "; ")
 	}

@@ -18,6 +18,10 @@ const (
 	claudeOK = `{"type":"result","is_error":false,"stop_reason":"end_turn"}`
 )
 
+func claudeResultOf(text string) string {
+	return fmt.Sprintf(`{"type":"result","is_error":false,"stop_reason":"end_turn","result":%q}`, text)
+}
+
 func claudeStart(id string) string {
 	return fmt.Sprintf(`{"type":"stream_event","event":{"type":"message_start","message":{"id":%q}},"parent_tool_use_id":null}`, id)
 }
@@ -59,6 +63,15 @@ func TestClaudeText(t *testing.T) {
 			strings.Replace(claudeWhole("s", "sub"), `{"type"`, `{"parent_tool_use_id":"t1","type"`, 1),
 			claudeDelta("one"), claudeOK}, "one"},
 		{"nor is the CLI's own", []string{strings.Replace(claudeWhole("s", "API Error"), `"id"`, `"model":"<synthetic>","id"`, 1), claudeDelta("one"), claudeOK}, "one"},
+		{"a block longer than its deltas", []string{claudeStart("a"), claudeBlockStart(0), claudeDelta("on"), claudeWhole("a", "one more"), claudeOK}, "one more"},
+		{"the second block is", []string{claudeStart("a"), claudeBlockStart(0), claudeDelta("one "), claudeWhole("a", "one "), claudeBlockStart(1), claudeDelta("tw"), claudeWhole("a", "two"), claudeOK}, "one two"},
+		{"a block that differs from its deltas", []string{claudeStart("a"), claudeBlockStart(0), claudeDelta("one"), claudeWhole("a", "other"), claudeOK}, "one"},
+		{"an answer that only the result has", []string{claudeStart("a"), claudeResultOf("one")}, "one"},
+		{"after a tool", []string{claudeStart("a"), claudeDelta("I look."), claudeStart("b"), claudeResultOf("It is there.")}, "I look.\n\nIt is there."},
+		{"a result longer than its deltas", []string{claudeStart("a"), claudeDelta("on"), claudeResultOf("one")}, "one"},
+		{"a result that repeats the message before", []string{claudeStart("a"), claudeDelta("one"), claudeStart("b"), claudeResultOf("one")}, "one"},
+		{"a result without its white space", []string{claudeStart("a"), claudeDelta("one\n"), claudeResultOf("one")}, "one\n"},
+		{"the model goes on where the token limit cut it", []string{claudeStart("a"), claudeDelta("un"), `{"type":"stream_event","event":{"type":"message_delta","delta":{"stop_reason":"max_tokens"}}}`, claudeStart("b"), claudeDelta("broken"), claudeOK}, "unbroken"},
 		{"a changed field loses only itself", []string{`{"type":"stream_event","session_id":7,"event":{"type":"content_block_delta","index":"x","delta":{"type":"text_delta","text":"one"}}}`, claudeOK}, "one"},
 	} {
 		if s := claudeSays(t, row.lines...); s.Text != row.want || s.ended() != "stop" {
@@ -69,7 +82,7 @@ func TestClaudeText(t *testing.T) {
 
 func TestClaudeEnds(t *testing.T) {
 	for line, want := range map[string]string{
-		claudeOK: "stop",
+		claudeOK: "cli_error", // nothing was said, done or asked of the model
 		`{"type":"result","subtype":"success","is_error":false,"stop_reason":"max_tokens"}`:     "length",
 		`{"type":"result","subtype":"success","is_error":true,"api_error_status":529}`:          "provider_error 529",
 		`{"type":"result","subtype":"success","is_error":true,"api_error_status":403}`:          "provider_auth 403",
@@ -77,6 +90,9 @@ func TestClaudeEnds(t *testing.T) {
 		`{"type":"result","subtype":"error_max_turns","is_error":true}`:                         "cli_error",
 		`{"type":"result","is_error":true,"errors":["No conversation found"]}`:                  "cli_error",
 		`{"type":"resul`: "nothing",
+		`{"type":"result","is_error":false,"usage":{"input_tokens":1,"output_tokens":2}}`:                                "stop", // an empty answer
+		`{"type":"result","is_error":true,"terminal_reason":"api_error","stop_reason":"refusal","result":"can't help"}`:  "content_filter",
+		`{"type":"result","is_error":true,"terminal_reason":"api_error","stop_reason":"refusal","api_error_status":500}`: "provider_error 500",
 	} {
 		if got := claudeSays(t, line).ended(); got != want {
 			t.Errorf("%s\nends with %s, want %s", line, got, want)
@@ -85,7 +101,7 @@ func TestClaudeEnds(t *testing.T) {
 	if s := claudeSays(t, `{"type":"result","is_error":true,"errors":["a","b"]}`); s.End.Failure.Message != "a; b" {
 		t.Errorf("message %q", s.End.Failure.Message)
 	}
-	if s := claudeSays(t, claudeOK, claudeDelta("late"), claudeOK); s.Text != "" {
+	if s := claudeSays(t, claudeStart("a"), claudeOK, claudeDelta("late"), claudeOK); s.Text != "" {
 		t.Errorf("late text %q", s.Text)
 	}
 }

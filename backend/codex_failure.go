@@ -59,6 +59,21 @@ func (e codexError) failure() *Failure {
 	return failure
 }
 
+// finish is OpenAI's word for an answer that the provider didn't let come to its
+// end; "stop" is none. codex tells both as errors (0.169.0 to 0.171.0).
+func (e codexError) finish() string {
+	_, reason, _ := strings.Cut(e.Message, "Incomplete response returned, reason: ")
+	return finishReason(reason)
+}
+
+// failed is the end of a turn that codex calls a failed one.
+func (a *answer) failed(e codexError) Event {
+	if finish := e.finish(); finish != "stop" {
+		return a.done(finish)
+	}
+	return Event{Kind: Failed, Failure: e.failure()}
+}
+
 // word is codex's name for the error, "" when it has none.
 func (e codexError) word() string {
 	if word, ok := unquoted(e.Info); ok {

@@ -9,7 +9,7 @@ import (
 type codexItem struct {
 	Type    string          `json:"type"`
 	ID      string          `json:"id"`
-	Text    string          `json:"text"`
+	Text    words           `json:"text"`
 	Status  string          `json:"status"` // inProgress, completed, failed, declined
 	Summary []string        `json:"summary"`
 	Content json.RawMessage `json:"content"`
@@ -72,24 +72,25 @@ type codexReasoning struct {
 	apart bool   // a new section begins
 }
 
-func (r *codexReasoning) delta(item, text string) []Event {
+// delta is the text to add for a piece of an item's thinking.
+func (r *codexReasoning) delta(item, text string) string {
 	if text == "" {
-		return nil
+		return ""
 	}
 	if r.apart || r.item != "" && item != r.item {
 		text = "\n\n" + text
 	}
 	r.item, r.apart = item, false
-	return []Event{{Kind: Reasoning, Text: text}}
+	return text
 }
 
 // part parts the summary's sections.
 func (r *codexReasoning) part() { r.apart = r.item != "" }
 
 // completed gives the thinking of an item that had no deltas.
-func (r *codexReasoning) completed(item codexItem) []Event {
+func (r *codexReasoning) completed(item codexItem) string {
 	if item.ID == r.item {
-		return nil
+		return ""
 	}
 	text := strings.Join(item.Summary, "\n\n")
 	var content []string

@@ -41,10 +41,10 @@ func (m *codexMachine) Open() [][]byte { return m.opening }
 // Close is the last word when codex died between an error and the turn's end.
 func (m *codexMachine) Close() []Event {
 	if m.ended || m.failure == nil {
-		return nil
+		return m.text.answer.flush()
 	}
 	m.ended = true
-	return []Event{{Kind: Failed, Failure: m.failure.failure()}}
+	return append(m.text.answer.flush(), m.text.answer.failed(*m.failure))
 }
 
 func (m *codexMachine) Line(line []byte) ([]Event, [][]byte) {
@@ -71,6 +71,7 @@ func (m *codexMachine) emit(events ...Event) { m.events = append(m.events, event
 
 func (m *codexMachine) end(e Event) {
 	m.ended = true
+	m.emit(m.text.answer.flush()...)
 	m.emit(e)
 }
 
@@ -181,7 +182,7 @@ type codexParams struct {
 	ThreadID  string          `json:"threadId"`
 	TurnID    string          `json:"turnId"`
 	ItemID    string          `json:"itemId"`
-	Delta     string          `json:"delta"`
+	Delta     words           `json:"delta"`
 	Message   string          `json:"message"`   // warning
 	FromModel string          `json:"fromModel"` // model/rerouted
 	ToModel   string          `json:"toModel"`

@@ -15,9 +15,9 @@ func (m *codexMachine) notified(message rpcMessage) {
 	}
 	switch message.Method {
 	case "item/agentMessage/delta":
-		m.emit(m.text.delta(p.ItemID, p.Delta)...)
+		m.emit(m.text.delta(p.ItemID, string(p.Delta))...)
 	case "item/reasoning/textDelta", "item/reasoning/summaryTextDelta":
-		m.emit(m.reasoning.delta(p.ItemID, p.Delta)...)
+		m.emit(m.text.answer.think(m.reasoning.delta(p.ItemID, string(p.Delta)))...)
 	case "item/reasoning/summaryPartAdded":
 		m.reasoning.part()
 	case "item/started":
@@ -25,6 +25,7 @@ func (m *codexMachine) notified(message rpcMessage) {
 	case "item/completed":
 		m.item(p, true)
 	case "thread/tokenUsage/updated":
+		m.text.answer.stirred = true
 		m.emit(m.usage.update(p)...)
 	case "error":
 		m.failed(p)
@@ -57,6 +58,8 @@ func (m *codexMachine) notice(text string) {
 func (m *codexMachine) failed(p codexParams) {
 	switch {
 	case p.Error == nil:
+	case p.Error.finish() == "content_filter":
+		m.end(m.text.answer.done("content_filter")) // no retry mends that
 	case p.WillRetry:
 		m.emit(m.text.broken()...)
 		m.notice(p.Error.text())
@@ -71,11 +74,11 @@ func (m *codexMachine) completed(p codexParams) {
 		if m.failure != nil {
 			m.notice(m.failure.text())
 		}
-		m.end(Event{Kind: Done, Finish: "stop"})
+		m.end(m.text.answer.done("stop"))
 	case p.Turn.Error != nil:
-		m.end(Event{Kind: Failed, Failure: p.Turn.Error.failure()})
+		m.end(m.text.answer.failed(*p.Turn.Error))
 	case m.failure != nil:
-		m.end(Event{Kind: Failed, Failure: m.failure.failure()})
+		m.end(m.text.answer.failed(*m.failure))
 	default:
 		m.end(Event{Kind: Failed, Failure: providerFailure(0, "the turn ended as "+p.Turn.Status)})
 	}
@@ -89,14 +92,15 @@ func (m *codexMachine) item(p codexParams, completed bool) {
 	switch item.Type {
 	case "agentMessage":
 		if completed {
-			m.emit(m.text.completed(item.ID, item.Text)...)
+			m.emit(m.text.completed(item.ID, string(item.Text))...)
 		}
 	case "reasoning":
 		if completed {
-			m.emit(m.reasoning.completed(item)...)
+			m.emit(m.text.answer.think(m.reasoning.completed(item))...)
 		}
 	default:
 		if tool := item.tool(completed); tool != nil {
+			m.text.answer.stirred = true
 			m.emit(Event{Kind: ToolUse, Tool: tool})
 		}
 	}
@@ -137,12 +141,9 @@ func (t *codexText) broken() []Event {
 	return t.answer.void(t.start)
 }
 
-// completed closes a message; the text of one that had no deltas comes now.
+// completed closes a message; what its deltas don't have comes now.
 func (t *codexText) completed(item, text string) []Event {
-	events := t.open(item)
-	if t.answer.sent == t.start {
-		events = append(events, t.answer.text(text)...)
-	}
+	events := append(t.open(item), t.answer.rest(text)...)
 	t.item = ""
 	return events
 }

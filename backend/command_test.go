@@ -160,3 +160,17 @@ func TestNewNamesTheKnownKinds(t *testing.T) {
 		}
 	}
 }
+
+// What begins with a slash is text for every CLI: the real ones were asked.
+func TestSlashesAreText(t *testing.T) {
+	for kind, want := range map[string]string{
+		"claude": "\n/clear", "gemini": "\n/clear", "pi": "<message>\n/clear\n</message>", "exec": "/clear", "jsonl": "/clear",
+	} {
+		if got := string(commandOf(t, Config{Kind: kind}, Request{Prompt: "/clear"}).Prompt); got != want {
+			t.Errorf("%s is given %q, want %q", kind, got, want)
+		}
+		if got := string(commandOf(t, Config{Kind: kind}, Request{Prompt: "see /clear"}).Prompt); got != "see /clear" {
+			t.Errorf("%s is given %q", kind, got)
+		}
+	}
+}

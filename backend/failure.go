@@ -76,3 +76,16 @@ func announces(text string) bool {
 	}
 	return false
 }
+
+// finishReason is OpenAI's word for why a model stopped, from its provider's.
+// All that is neither the token limit nor a refusal for safety is "stop".
+func finishReason(providers string) string {
+	switch strings.ToLower(providers) {
+	case "length", "max_tokens", "max_output_tokens", "continuation", "model_context_window_exceeded":
+		return "length"
+	case "content_filter", "refusal", "sensitive", "safety", "recitation", "blocklist", "prohibited_content", "spii",
+		"image_safety", "image_prohibited_content", "image_recitation", "model_armor", "guardrail_intervened", "content_filtered", "blocked":
+		return "content_filter"
+	}
+	return "stop"
+}

@@ -36,7 +36,7 @@ func (b geminiBackend) Command(r Request) (Command, error) {
 	}
 	c := Command{
 		Argv:   append(argv, b.ExtraArgs...),
-		Prompt: []byte(geminiPrompt(string(promptWithSystem(r)))),
+		Prompt: []byte(notACommand(string(promptWithSystem(r)))),
 		Files:  providerFiles(),
 	}
 	if r.Root {

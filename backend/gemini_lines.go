@@ -11,7 +11,7 @@ type geminiLine struct {
 	Type       string          `json:"type"`
 	SessionID  string          `json:"session_id"`
 	Role       string          `json:"role"`
-	Content    string          `json:"content"`
+	Content    words           `json:"content"`
 	ToolName   string          `json:"tool_name"`
 	ToolID     string          `json:"tool_id"`
 	Parameters json.RawMessage `json:"parameters"`
@@ -60,13 +60,4 @@ func geminiStatus(message string) int {
 		}
 	}
 	return statusIn(message)
-}
-
-// geminiPrompt keeps a prompt from being taken for a command of the CLI's, or of
-// the user's own making: a slash counts only as the very first byte.
-func geminiPrompt(text string) string {
-	if strings.HasPrefix(text, "/") {
-		return "\n" + text
-	}
-	return text
 }

@@ -16,7 +16,7 @@ type geminiMachine struct {
 }
 
 func (m *geminiMachine) Open() [][]byte { return nil }
-func (m *geminiMachine) Close() []Event { return nil }
+func (m *geminiMachine) Close() []Event { return m.answer.flush() }
 
 func (m *geminiMachine) Line(line []byte) ([]Event, [][]byte) {
 	if m.ended || len(bytes.TrimSpace(line)) == 0 {
@@ -40,17 +40,20 @@ func (m *geminiMachine) line(l geminiLine) []Event {
 		}
 	case "message":
 		if l.Role == "assistant" {
-			return m.answer.text(l.Content)
+			return m.answer.text(string(l.Content))
 		}
 	case "tool_use", "tool_result":
 		m.answer.next()
+		m.answer.stirred = true
 		return []Event{l.tool(&m.tools)}
 	case "error":
 		m.told = l.Message
 		return []Event{{Kind: Notice, Text: bound(l.Message, noticeMax)}}
 	case "result":
 		m.ended = true
-		return append(l.report(), m.result(l))
+		events := l.report()
+		m.answer.stirred = m.answer.stirred || len(events) > 0
+		return append(append(events, m.answer.flush()...), m.result(l))
 	}
 	return nil
 }
@@ -61,6 +64,7 @@ const geminiRefusalsMax = 2
 
 func (m *geminiMachine) provider(l providerLine) []Event {
 	events := m.calls.take(l, &m.answer)
+	m.answer.stirred = true
 	if f := m.calls.hopeless(geminiRefusalsMax, 0); f != nil {
 		m.ended = true
 		events = append(events, Event{Kind: Failed, Failure: f})
@@ -69,13 +73,11 @@ func (m *geminiMachine) provider(l providerLine) []Event {
 }
 
 func (m *geminiMachine) result(l geminiLine) Event {
-	if l.Status != "success" {
+	finish := finishReason(m.calls.finish)
+	if l.Status != "success" && (finish == "stop" || m.calls.failure() != nil) {
 		return Event{Kind: Failed, Failure: m.failure(l)}
 	}
-	if m.calls.finish == "MAX_TOKENS" {
-		return Event{Kind: Done, Finish: "length"}
-	}
-	return Event{Kind: Done, Finish: "stop"}
+	return m.answer.done(finish)
 }
 
 func (m *geminiMachine) failure(l geminiLine) *Failure {

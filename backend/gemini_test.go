@@ -117,6 +117,8 @@ func TestGeminiEnds(t *testing.T) {
 		{"stop", []string{geminiCall, finished("STOP"), geminiSuccess}, "stop"},
 		{"cut", []string{geminiCall, finished("MAX_TOKENS"), geminiSuccess}, "length"},
 		{"cut before the last call", []string{geminiCall, finished("MAX_TOKENS"), geminiCall, finished("STOP"), geminiSuccess}, "stop"},
+		{"refused", []string{geminiCall, finished("SAFETY"), geminiSuccess}, "content_filter"},
+		{"the prompt was refused", []string{geminiCall, finished("BLOCKED"), geminiError("Model stream ended without a finish reason.")}, "content_filter"},
 		{"the status is the provider's, not the text's", []string{geminiCall, refused("429"), geminiError("Resource exhausted")}, "provider_rate_limit 429"},
 		{"a status of a call before", []string{geminiCall, refused("503"), geminiCall, finished("STOP"), geminiSuccess}, "stop"},
 		{"no module: key", []string{geminiError("[API Error: Quota exceeded]\\nPlease wait and try again later. To increase your limits, request a quota increase through AI Studio, or switch")}, "provider_rate_limit 429"},
@@ -128,7 +130,8 @@ func TestGeminiEnds(t *testing.T) {
 		{"the second refusal", []string{geminiCall, refused("500"), geminiCall, refused("503"), geminiCall}, "provider_error 503"},
 		{"a refusal that no retry mends", []string{geminiCall, refused("404"), geminiCall, refused("404")}, "nothing"},
 		{"refusals with an answer between", []string{geminiCall, refused("500"), geminiCall, finished("STOP"), geminiCall, refused("500")}, "nothing"},
-		{"after the end", []string{geminiSuccess, geminiSaid("x"), geminiSuccess}, "stop"},
+		{"nothing was said or asked", []string{geminiSuccess}, "cli_error"},
+		{"after the end", []string{geminiCall, geminiSuccess, geminiSaid("x"), geminiSuccess}, "stop"},
 	} {
 		if s := geminiSays(t, row.lines...); s.ended() != row.want {
 			t.Errorf("%s: ended with %s (%+v), want %s", row.name, s.ended(), s.End, row.want)

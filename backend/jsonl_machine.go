@@ -15,12 +15,12 @@ import (
 //	{"notice":"..."}                        a warning, not part of the answer
 //	{"usage":{"prompt_tokens":1,"completion_tokens":2,"cached_tokens":0,"reasoning_tokens":0,"cost_usd":0.1}}
 //	{"error":"message"} or {"error":{"message":"...","status":429}}
-//	{"done":true} or {"done":"length"}
+//	{"done":true}, {"done":"length"} or {"done":"content_filter"}
 type jsonlLine struct {
 	Session   string          `json:"session"`
 	Void      *int            `json:"void"`
-	Reasoning string          `json:"reasoning"`
-	Text      string          `json:"text"`
+	Reasoning words           `json:"reasoning"`
+	Text      words           `json:"text"`
 	Tool      *Tool           `json:"tool"`
 	Notice    string          `json:"notice"`
 	Usage     jsonlUsage      `json:"usage"`
@@ -40,14 +40,14 @@ func (u jsonlUsage) words() Usage {
 	return tokens{u.Prompt, u.Completion, u.Cached, u.Reasoning}.words(u.CostUSD)
 }
 
-// jsonlMachine parses our own protocol. sent is the answer's length so far.
+// jsonlMachine parses our own protocol.
 type jsonlMachine struct {
-	sent  int
-	ended bool
+	answer answer
+	ended  bool
 }
 
 func (m *jsonlMachine) Open() [][]byte { return nil }
-func (m *jsonlMachine) Close() []Event { return nil }
+func (m *jsonlMachine) Close() []Event { return m.answer.flush() }
 
 func (m *jsonlMachine) Line(line []byte) ([]Event, [][]byte) {
 	if m.ended || len(bytes.TrimSpace(line)) == 0 {
@@ -65,17 +65,12 @@ func (m *jsonlMachine) events(l *jsonlLine) []Event {
 	if l.Session != "" {
 		out = append(out, Event{Kind: Session, Session: l.Session})
 	}
-	if l.Void != nil && *l.Void >= 0 && *l.Void < m.sent {
-		m.sent = *l.Void
-		out = append(out, Event{Kind: Void, Keep: m.sent})
+	if l.Void != nil {
+		out = append(out, m.answer.void(*l.Void)...)
+		m.answer.part = false // the program parts what it says itself
 	}
-	if l.Reasoning != "" {
-		out = append(out, Event{Kind: Reasoning, Text: l.Reasoning})
-	}
-	if l.Text != "" {
-		m.sent += len(l.Text)
-		out = append(out, Event{Kind: Text, Text: l.Text})
-	}
+	out = append(out, m.answer.think(string(l.Reasoning))...)
+	out = append(out, m.answer.text(string(l.Text))...)
 	if l.Tool != nil {
 		l.Tool.Input, l.Tool.Output = bound(l.Tool.Input, ToolTextMax), bound(l.Tool.Output, ToolTextMax)
 		out = append(out, Event{Kind: ToolUse, Tool: l.Tool})
@@ -89,7 +84,7 @@ func (m *jsonlMachine) events(l *jsonlLine) []Event {
 	}
 	if end, ok := l.terminal(); ok {
 		m.ended = true
-		out = append(out, end)
+		out = append(append(out, m.answer.flush()...), end)
 	}
 	return out
 }
@@ -109,8 +104,8 @@ func (l *jsonlLine) terminal() (Event, bool) {
 	switch string(l.Done) {
 	case "true", `"stop"`:
 		return Event{Kind: Done, Finish: "stop"}, true
-	case `"length"`:
-		return Event{Kind: Done, Finish: "length"}, true
+	case `"length"`, `"content_filter"`:
+		return Event{Kind: Done, Finish: string(l.Done[1 : len(l.Done)-1])}, true
 	}
 	return Event{}, false
 }

@@ -24,6 +24,7 @@ func TestJSONL(t *testing.T) {
 			said{Usage: &Usage{PromptTokens: number[int64](3), CompletionTokens: number[int64](2), CachedTokens: number(int64(1)), ReasoningTokens: number(int64(0)), CostUSD: number(0.5)}}},
 		{"several in a line", lines(`{"done":"length","text":"x","reasoning":"r","notice":"n","tool":{"name":"sh","status":"completed","output":"o"}}`),
 			said{Text: "x", Reasoning: "r", Notices: []string{"n"}, Tools: []Tool{{Name: "sh", Status: "completed", Output: "o"}}, End: &Event{Kind: Done, Finish: "length"}}},
+		{"refused", lines(`{"done":"content_filter"}`), said{End: &Event{Kind: Done, Finish: "content_filter"}}},
 		{"an error in words", lines(`{"text":"x"}`, `{"error":"broken"}`), said{Text: "x", End: failed(0, "cli_error", "broken")}},
 		{"an error with a status", lines(`{"error":{"message":"slow down","status":429}}`), said{End: failed(429, "provider_rate_limit", "slow down")}},
 		{"an error of an odd shape", lines(`{"error":[1,2]}`), said{End: failed(0, "cli_error", "[1,2]")}},

@@ -1,5 +1,12 @@
 package backend
 
+import "regexp"
+
+// kimiChatter is what kimi says of a compaction, each in a chunk of its own.
+var kimiChatter = regexp.MustCompile(`^(?:Compacting conversation context(?:…| with instruction: (?s:.*))` +
+	`|Compaction completed\.\n- Messages compacted: [\d,]+\n- Tokens before: [\d,]+\n- Tokens after: [\d,]+` +
+	`|Compaction cancelled\.|Compaction is blocked by the current turn; retry when the turn is idle\.)$`)
+
 // newKimi is Kimi Code (@moonshot-ai/kimi-code 2.1.0) as an ACP agent; its print
 // mode takes the prompt in argv only.
 //
@@ -17,10 +24,11 @@ func newKimi(c Config) Backend {
 			"KIMI_LOOP_MAX_ATTEMPTS_PER_STEP": "1",
 			"KIMI_LOOP_MAX_RETRIES_PER_STEP":  "1",
 		},
-		pass:   []string{"KIMI_API_KEY", "KIMI_BASE_URL", "KIMI_CODE_BASE_URL", "KIMI_MODEL_*", "MOONSHOT_API_KEY"},
-		modes:  map[string]string{"bypass": "yolo", "plan": "plan"},
-		tally:  true,
-		close:  true,
-		script: nodeRequire,
+		pass:    []string{"KIMI_API_KEY", "KIMI_BASE_URL", "KIMI_CODE_BASE_URL", "KIMI_MODEL_*", "MOONSHOT_API_KEY"},
+		modes:   map[string]string{"bypass": "yolo", "plan": "plan"},
+		tally:   true,
+		chatter: kimiChatter,
+		close:   true,
+		script:  nodeRequire,
 	}}
 }

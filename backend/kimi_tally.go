@@ -100,7 +100,7 @@ func (m *acpMachine) tallied(done Event) {
 	}
 	m.emit(tokens{prompt: t.now.input.minus(t.before.input), completion: t.now.output.minus(t.before.output)}.report(nil)...)
 	// A provider that tells no tokens leaves the total at zero: no evidence.
-	if !m.calls.told && t.now == t.last && (!t.now.calls || t.now.input.some()) {
+	if done.Finish == "stop" && !m.calls.told && t.now == t.last && (!t.now.calls || t.now.input.some()) {
 		done = Event{Kind: Failed, Failure: providerFailure(0, "the model call failed: kimi tells the reason in its log only "+
 			"(sessions/*/"+bound(m.session, noticeMax)+"/logs/kimi-code.log in its data directory)")}
 	}

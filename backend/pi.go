@@ -38,7 +38,7 @@ func (b piBackend) Command(r Request) (Command, error) {
 		Argv:   append(argv, b.ExtraArgs...),
 		Set:    set,
 		Pass:   pass,
-		Prompt: []byte(r.Prompt),
+		Prompt: []byte(plainPrompt(r.Prompt)),
 		Settle: true,
 	}
 	if r.System != "" {

@@ -8,8 +8,9 @@ type piLine struct {
 	ID      string    `json:"id"` // session
 	Message piMessage `json:"message"`
 	Update  struct {
-		Type  string `json:"type"`
-		Delta string `json:"delta"`
+		Type    string `json:"type"`
+		Delta   words  `json:"delta"`
+		Content words  `json:"content"` // text_end: the block, whole
 	} `json:"assistantMessageEvent"`
 
 	ToolCallID string          `json:"toolCallId"`
@@ -28,6 +29,7 @@ type piLine struct {
 type piMessage struct {
 	Role         string   `json:"role"`
 	StopReason   string   `json:"stopReason"`
+	RawStop      string   `json:"rawStopReason"` // the provider's own word
 	ErrorMessage string   `json:"errorMessage"`
 	Usage        *piUsage `json:"usage"`
 }

@@ -3,6 +3,7 @@ package backend
 import (
 	"bytes"
 	"fmt"
+	"strings"
 )
 
 // piMachine parses pi's lines. pi exits with 0 whatever happened: how the last
@@ -17,7 +18,7 @@ type piMachine struct {
 }
 
 func (m *piMachine) Open() [][]byte { return nil }
-func (m *piMachine) Close() []Event { return nil }
+func (m *piMachine) Close() []Event { return m.answer.flush() }
 
 func (m *piMachine) Line(line []byte) ([]Event, [][]byte) {
 	if m.ended || len(bytes.TrimSpace(line)) == 0 {
@@ -37,12 +38,13 @@ func (m *piMachine) Line(line []byte) ([]Event, [][]byte) {
 	case "message_end":
 		return m.messageEnd(l.Message), nil
 	case "tool_execution_start", "tool_execution_end":
+		m.answer.stirred = true
 		return []Event{{Kind: ToolUse, Tool: l.tool()}}, nil
 	case "auto_retry_start":
 		return m.retry(l), nil
 	case "agent_settled":
 		m.ended = true
-		return m.settled(), nil
+		return append(m.answer.flush(), m.settled()), nil
 	}
 	return nil, nil
 }
@@ -53,17 +55,20 @@ func (m *piMachine) messageStart(message piMessage) []Event {
 	}
 	events := m.voidFailed()
 	m.start = m.answer.next()
+	m.answer.stirred = true
 	return events
 }
 
 func (m *piMachine) update(l piLine) []Event {
 	switch l.Update.Type {
 	case "text_delta":
-		return m.answer.text(l.Update.Delta)
+		return m.answer.text(string(l.Update.Delta))
+	case "text_start":
+		m.answer.begin()
+	case "text_end":
+		return m.answer.rest(string(l.Update.Content))
 	case "thinking_delta":
-		if l.Update.Delta != "" {
-			return []Event{{Kind: Reasoning, Text: l.Update.Delta}}
-		}
+		return m.answer.think(string(l.Update.Delta))
 	}
 	return nil
 }
@@ -73,6 +78,7 @@ func (m *piMachine) messageEnd(message piMessage) []Event {
 		return nil
 	}
 	m.last = message
+	m.answer.stirred = true
 	events := m.saved()
 	if message.Usage == nil || message.StopReason == "error" && !message.Usage.Output.some() {
 		return events // pi doesn't know what a broken call used
@@ -117,19 +123,43 @@ func (m *piMachine) voidFailed() []Event {
 	return m.answer.void(m.start)
 }
 
-func (m *piMachine) settled() []Event {
+func (m *piMachine) settled() Event {
 	switch m.last.StopReason {
-	case "stop":
-		return []Event{{Kind: Done, Finish: "stop"}}
-	case "length":
-		return []Event{{Kind: Done, Finish: "length"}}
+	case "stop", "length":
+		return m.answer.done(m.last.StopReason)
 	case "error":
+		if piRefused(m.last) {
+			return m.answer.done("content_filter")
+		}
 		f := providerFailure(statusIn(m.last.ErrorMessage), m.last.ErrorMessage)
-		if f.Status == 0 {
+		switch {
+		case f.Status != 0:
+		case piNoLogin(m.last.ErrorMessage):
+			f.Code = "provider_auth"
+		default:
 			f.Code = "provider_error" // the stream broke, or no connection at all
 		}
-		return []Event{{Kind: Failed, Failure: f}}
+		return Event{Kind: Failed, Failure: f}
 	}
 	message := fmt.Sprintf("pi settled without an answer (last message: %q) %s", m.last.StopReason, m.last.ErrorMessage)
-	return []Event{{Kind: Failed, Failure: providerFailure(0, message)}}
+	return Event{Kind: Failed, Failure: providerFailure(0, message)}
+}
+
+// piRefused: pi makes an error of a refusal for safety, and tells the provider's
+// word beside it or in the message, or has a sentence of its own (0.87.1, 1.6.0).
+func piRefused(m piMessage) bool {
+	if finishReason(m.RawStop) == "content_filter" || strings.HasSuffix(m.RawStop, ".content_filter") {
+		return true
+	}
+	for _, said := range []string{"Provider finish_reason: ", "Provider stopped with: "} {
+		if word, ok := strings.CutPrefix(m.ErrorMessage, said); ok {
+			return finishReason(word) == "content_filter"
+		}
+	}
+	return m.ErrorMessage == "The model refused to complete the request"
+}
+
+// piNoLogin: what pi says where it has no key for the model's provider.
+func piNoLogin(message string) bool {
+	return strings.HasPrefix(message, "No API key ") || strings.Contains(message, "API key is required")
 }

@@ -22,6 +22,11 @@ func TestPiEnds(t *testing.T) {
 		want  string
 	}{
 		{"stop", []string{end("stop", ""), settled}, "stop"},
+		{"refused by Anthropic", []string{end("error", "The model refused to complete the request"), settled}, "content_filter"},
+		{"refused by Google", []string{end("error", "Provider stopped with: SAFETY"), settled}, "content_filter"},
+		{"refused, in the provider's word", []string{`{"type":"message_end","message":{"role":"assistant","stopReason":"error","errorMessage":"x","rawStopReason":"incomplete.content_filter"}}`, settled}, "content_filter"},
+		{"not a refusal", []string{end("error", "Provider finish_reason: network_error"), settled}, "provider_error"},
+		{"no key", []string{end("error", "No API key found for openai."), settled}, "provider_auth"},
 		{"length", []string{end("length", ""), settled}, "length"},
 		{"error", []string{end("error", "529: overloaded"), settled}, "provider_error 529"},
 		{"no connection", []string{end("error", "fetch failed"), settled}, "provider_error"},

@@ -83,6 +83,9 @@ function watched(reader, unfinished) {
     event = /^event:\s*(\S+)/.exec(line)?.[1] ?? event
     finish = /^response\.(completed|incomplete)$/.exec(event)?.[1] ?? finish
     finish = /(?<!\\)"(?:finishReason|finish_reason|stop_reason)"\s*:\s*"(\w+)"/.exec(line)?.[1] ?? finish
+    // Responses tell why an answer is incomplete, Gemini that the prompt itself was refused.
+    finish = /(?<!\\)"incomplete_details"\s*:\s*\{\s*"reason"\s*:\s*"(\w+)"/.exec(line)?.[1] ?? finish
+    if (/(?<!\\)"blockReason"\s*:\s*"\w+"/.test(line)) finish = "BLOCKED"
     if (/^data:\s*\{\s*"error"/.test(line) || (/^data:/.test(line) && /^(error|response\.failed)$/.test(event)))
       broken = /(?<!\\)"message"\s*:\s*"((?:[^"\\]|\\.)*)"/.exec(line)?.[1] ?? line.slice(0, 1000)
   }

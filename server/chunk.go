@@ -104,8 +104,9 @@ func newChunk(r *run.Run) *completion {
 
 // finishReason is OpenAI's word for a completed run.
 func finishReason(r run.Record) string {
-	if r.Finish == "length" {
-		return "length"
+	switch r.Finish {
+	case "length", "content_filter":
+		return r.Finish
 	}
 	return "stop"
 }

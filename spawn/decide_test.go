@@ -146,6 +146,7 @@ func TestDecide(t *testing.T) {
 		// The CLI's own last word.
 		{name: "done, exit 0", exit: exit0, receipt: clean, terminal: done, want: Completed, says: []string{"done"}},
 		{name: "done at the length limit", exit: exit0, terminal: length, want: Completed, says: []string{"length"}},
+		{name: "refused for safety", exit: exit1, terminal: &Terminal{Done: true, Finish: "content_filter"}, want: Completed, says: []string{"safety"}},
 		{name: "done, then bad exit", exit: exit1, terminal: done, want: Completed},
 		{name: "done, then killed by Finish", exit: sigkill, terminal: done, want: Completed},
 		{name: "done, then killed from outside", exit: sigterm, terminal: done, want: Completed},

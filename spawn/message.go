@@ -139,8 +139,11 @@ func failureMessage(f Facts) string {
 }
 
 func completedMessage(finish string) string {
-	if finish == "length" {
+	switch finish {
+	case "length":
 		return "the CLI said it was done at its length limit"
+	case "content_filter":
+		return "the CLI said it was done: the model's provider refused for safety"
 	}
 	return "the CLI said it was done"
 }

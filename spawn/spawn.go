@@ -106,7 +106,7 @@ type Outcome struct {
 // Terminal is what the CLI itself said last, as its adapter understood it.
 type Terminal struct {
 	Done    bool   // it said it was done
-	Finish  string // "stop" or "length"
+	Finish  string // "stop", "length" or "content_filter"
 	Failure Cause  // cli_error, provider_*; "" when none
 	Message string
 }

@@ -1,0 +1,90 @@
+package backend
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// Five of the six tell the halves of a surrogate pair as they come. codex drops
+// deltas that are not text; its whole item has it, in the middle of what was sent.
+func TestHalvesOfAPair(t *testing.T) {
+	for _, kind := range []string{"claude", "opencode", "kimi", "gemini", "pi"} {
+		s := listen(t, replay(t, kind, "halves", Request{}))
+		if s.Text != "tok0 tok1 tok2 😀marked-user-turns=1" || s.ended() != "stop" {
+			t.Errorf("%s: %q, ended with %s", kind, s.Text, s.ended())
+		}
+	}
+}
+
+// halves is, per kind, a turn whose text and thinking come in two pieces each.
+func halves(kind string, one, two string) []string {
+	update := func(kind, text string) string {
+		return `{"method":"session/update","params":{"sessionId":"s1","update":{"sessionUpdate":"` + kind + `","content":{"type":"text","text":"` + text + `"}}}}`
+	}
+	switch kind {
+	case "claude":
+		delta := func(kind, field, text string) string {
+			return `{"type":"stream_event","event":{"type":"content_block_delta","delta":{"type":"` + kind + `","` + field + `":"` + text + `"}}}`
+		}
+		return []string{delta("thinking_delta", "thinking", one), delta("text_delta", "text", one), delta("thinking_delta", "thinking", two), delta("text_delta", "text", two), claudeOK}
+	case "codex":
+		return strings.Split(strings.TrimSpace(string(codexTalk(
+			codexNote("item/reasoning/textDelta", `"itemId":"r","delta":"`+one+`"`), codexNote("item/agentMessage/delta", `"itemId":"a","delta":"`+one+`"`),
+			codexNote("item/reasoning/textDelta", `"itemId":"r","delta":"`+two+`"`), codexNote("item/agentMessage/delta", `"itemId":"a","delta":"`+two+`"`),
+			codexNote("turn/completed", `"turn":{"id":"U","status":"completed"}`)))), "\n")
+	case "gemini": // tells no thinking
+		return []string{geminiSaid(one), geminiSaid(two), geminiSuccess}
+	case "pi":
+		delta := func(kind, text string) string {
+			return `{"type":"message_update","assistantMessageEvent":{"type":"` + kind + `","delta":"` + text + `"}}`
+		}
+		return []string{`{"type":"message_start","message":{"role":"assistant"}}`, delta("thinking_delta", one), delta("text_delta", one), delta("thinking_delta", two), delta("text_delta", two),
+			`{"type":"message_end","message":{"role":"assistant","stopReason":"stop"}}`, `{"type":"agent_settled"}`}
+	case "jsonl", "demo":
+		return []string{`{"reasoning":"` + one + `","text":"` + one + `"}`, `{"reasoning":"` + two + `","text":"` + two + `"}`, `{"done":true}`}
+	}
+	return []string{plainAgent, opened, update("agent_thought_chunk", one), update("agent_message_chunk", one), update("agent_thought_chunk", two), update("agent_message_chunk", two),
+		answered(2, `{"stopReason":"end_turn"}`), answered(3, "{}")}
+}
+
+// In every adapter: joined over two deltas, and one that stays alone is replaced once.
+func TestHalvesInEveryAdapter(t *testing.T) {
+	for _, kind := range []string{"claude", "codex", "opencode", "acp", "gemini", "pi", "jsonl", "demo"} {
+		for _, row := range []struct{ one, two, want string }{
+			{`a\ud83d`, `\ude00b`, "a😀b"}, {`a\uD83D`, `\uDE00`, "a😀"}, {`\ud83d\ude00\ud83d`, `\ude00`, "😀😀"},
+			{`a\ud83d`, `b`, "a\uFFFDb"}, {`a`, `\ude00b`, "a\uFFFDb"}, {`a`, `b\ud83d`, "ab\uFFFD"}, {`\\ud83d`, `\\ude00`, `\ud83d\ude00`}, {`í\ud55c`, `\ud7ff`, "í한\ud7ff"},
+		} {
+			events, _, _ := talk(t, kind, Request{}, halves(kind, row.one, row.two)...)
+			s := listen(t, events)
+			if s.Text != row.want || kind != "gemini" && s.Reasoning != row.want || s.ended() != "stop" {
+				t.Errorf("%s %s %s: text %q, thinking %q, ended with %s, want %q", kind, row.one, row.two, s.Text, s.Reasoning, s.ended(), row.want)
+			}
+		}
+	}
+}
+
+// What is no half is read as encoding/json reads it, wherever it is cut.
+func FuzzWords(f *testing.F) {
+	for _, seed := range []string{`"a"`, `"\ud83d\ude00"`, `"\ud83d"`, `"\\ud83d"`, `"\"\u0041"`, "\"\xff\"", `null`, `7`, `"\u`, `"í"`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		var w struct{ W words }
+		var s struct{ W string }
+		line := []byte(`{"W":` + raw + `}`)
+		if json.Unmarshal(line, &s) != nil || json.Unmarshal(line, &w) != nil {
+			return
+		}
+		if got := wholeWords(string(w.W)); got != s.W || !utf8.ValidString(got) {
+			t.Errorf("%s: %q, encoding/json has %q", raw, got, s.W)
+		}
+		for cut := range len(w.W) {
+			var j joiner
+			if got := j.join(string(w.W[:cut])) + j.join(string(w.W[cut:])) + j.rest(); utf8.ValidString(string(w.W[:cut])) && got != s.W {
+				t.Errorf("%s cut at %d: %q, want %q", raw, cut, got, s.W)
+			}
+		}
+	})
+}
