@@ -1,116 +1,15 @@
 package server
 
 import (
-	"bufio"
 	"bytes"
-	"compress/flate"
-	"compress/gzip"
-	"compress/zlib"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"strings"
-	"time"
 	"unicode/utf8"
-
-	"penstock/config"
 )
 
-const (
-	bodyMax     = 8 << 20 // bytes
-	bodyTimeout = 2 * time.Minute
-	depthMax    = 64
-)
-
-// readBody takes the whole body, decoded. The end must be seen: only then does
-// net/http watch the connection and end the request's context when the client
-// goes away.
-func readBody(w *reply, r *http.Request) ([]byte, error) {
-	decode, err := decoding(r.Header)
-	if err != nil {
-		return nil, err
-	}
-	// Refused only by test recorders, whose bodies are in memory.
-	_ = w.ctrl.SetReadDeadline(time.Now().Add(bodyTimeout))
-	body, err := readDecoded(http.MaxBytesReader(w, r.Body, bodyMax), decode)
-	// A deadline left standing would end the watch, and with it the run.
-	_ = w.ctrl.SetReadDeadline(time.Time{})
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the body is over %s", config.Size(tooLarge.Limit))
-	case err != nil:
-		e := badRequest("", "the body could not be read: %s", errBody(err))
-		e.err = err
-		return nil, e
-	}
-	return bytes.TrimPrefix(body, []byte("\ufeff")), nil // the mark that some tools put before UTF-8
-}
-
-// decoder undoes a Content-Encoding.
-type decoder func(io.Reader) (io.Reader, error)
-
-// decoding picks the decoder of a body; nil where it comes as it is.
-func decoding(h http.Header) (decoder, error) {
-	switch coding := strings.ToLower(strings.TrimSpace(strings.Join(h.Values("Content-Encoding"), ", "))); coding {
-	case "", "identity":
-		return nil, nil
-	case "gzip", "x-gzip":
-		return func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }, nil
-	case "deflate":
-		return inflate, nil
-	default:
-		e := refusal(http.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Encoding %q is not supported: send gzip, deflate, or the body as it is", clip(coding, 40))
-		e.Param, e.Header = "Content-Encoding", http.Header{"Accept-Encoding": {"gzip, deflate"}}
-		return nil, e
-	}
-}
-
-// inflate takes the zlib format that RFC 9110 calls deflate, and the bare one that
-// some clients take the name for.
-func inflate(r io.Reader) (io.Reader, error) {
-	in := bufio.NewReader(r)
-	head, err := in.Peek(2)
-	if err == nil && head[0]&0x0f == 8 && (int(head[0])<<8|int(head[1]))%31 == 0 {
-		return zlib.NewReader(in)
-	}
-	return flate.NewReader(in), nil
-}
-
-// readDecoded holds what comes out of the decoder to the limit that in has, and
-// reads in to its end.
-func readDecoded(in io.ReadCloser, decode decoder) ([]byte, error) {
-	if decode == nil {
-		return io.ReadAll(in)
-	}
-	plain, err := decode(in)
-	if err != nil {
-		return nil, err
-	}
-	body, err := io.ReadAll(io.LimitReader(plain, bodyMax+1))
-	if err == nil && len(body) > bodyMax {
-		err = &http.MaxBytesError{Limit: bodyMax}
-	}
-	if err != nil {
-		return nil, err
-	}
-	_, err = io.Copy(io.Discard, in)
-	return body, err
-}
-
-// errBody is what a client is told of a body that can't be read.
-func errBody(err error) string {
-	var corrupt flate.CorruptInputError
-	switch {
-	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.Is(err, zlib.ErrHeader), errors.Is(err, zlib.ErrChecksum), errors.Is(err, zlib.ErrDictionary), errors.As(err, &corrupt):
-		return "it is not in its Content-Encoding"
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return "it ends too early"
-	}
-	return "the connection broke"
-}
+const depthMax = 64
 
 // checkJSON refuses what must not reach a decoder: not UTF-8, or so deep that
 // decoding it would cost far more than its bytes.

@@ -51,12 +51,14 @@ func (p *padding) pad() error {
 func (d *daemon) collect(w *reply, x *exchange, ctx context.Context, j *job) error {
 	p := newPadding(w, d.config.FirstByteAfter)
 	defer p.timer.Stop()
+	w.unhurried()
 	if err := p.wait(ctx, j.started); err != nil {
 		return p.failed(ctx, x, j, run.Record{}, err)
 	}
 	if j.err != nil {
 		return p.failed(ctx, x, j, run.Record{}, notStarted(j.id, j.err))
 	}
+	x.conn.follows(func() bool { return isClosed(j.run.Ended()) })
 	events := j.run.Follow(0)
 	defer events.Close()
 	known, record, err := p.gather(ctx, events, j.run)

@@ -14,7 +14,8 @@ type exchange struct {
 	requestID string
 	route     string // path template, "unmatched" where no route took it
 	client    string
-	operator  bool // may see into and end other clients' runs
+	conn      *conn // nil in tests without a connection
+	operator  bool  // may see into and end other clients' runs
 	runID     string
 	job       *job   // of a chat request that was let in
 	own       bool   // job is this request's, not an earlier one's

@@ -16,13 +16,14 @@ type peer struct {
 	known bool       // uid could be read
 	local netip.Addr // TCP: the address that was connected to
 	short bool       // on a descriptor of the reserve
+	conn  *conn      // nil in tests without a connection
 }
 
-// withPeer is http.Server.ConnContext: asked once for each connection.
+// withPeer is asked once for each connection.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
 	var p peer
-	if reserved, ok := c.(*shortConn); ok {
-		p.short, c = true, reserved.Conn
+	if accepted, ok := c.(*conn); ok {
+		p.conn, p.short, c = accepted, accepted.reserve != nil, accepted.Conn
 	}
 	switch conn := c.(type) {
 	case *net.UnixConn:

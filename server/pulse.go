@@ -11,6 +11,9 @@ import (
 
 const pulseEvery = time.Second
 
+// keptDefault is how long a finished run's output stays where keep.age says nothing.
+const keptDefault = time.Hour
+
 // Beat is how the daemon is.
 type Beat struct {
 	Wedged  bool   // for so long that the service manager should act
@@ -35,6 +38,7 @@ func (d *daemon) pulse(ctx context.Context, beat func(Beat)) {
 		why := judge.Weigh(f.pressure())
 		d.gate.Hold(why)
 		d.gate.SetAside(f.leftBehind())
+		d.connections.letGo(cmp.Or(d.config.Keep.Age, keptDefault))
 		if (why == "") != (held == "") {
 			d.log.Warn("starts are held back", "on", why != "", "why", why)
 		}

@@ -6,8 +6,9 @@ import (
 )
 
 const (
-	// writeStall is how long one piece of a reply may make no progress. A slow
-	// reader is fine as long as it reads: at worst writePiece bytes in this time.
+	// writeStall is how long one piece of a reply may make no progress, unless the
+	// reply is a run's (see unhurried). A slow reader is fine as long as it reads:
+	// at worst writePiece bytes in this time.
 	writeStall = 30 * time.Second
 	writePiece = 32 << 10
 	// armPiece is how much may be written between two looks at the clock: small
@@ -16,16 +17,17 @@ const (
 	armPiece = 1 << 10
 )
 
-// reply counts what is written and gives every write a deadline of its own; a
-// deadline for the whole reply would cut long runs.
+// reply counts what is written and gives every write a deadline of its own, or
+// none; one for the whole reply would cut long ones.
 type reply struct {
 	http.ResponseWriter
-	ctrl   *http.ResponseController
-	status int
-	bytes  int64
-	armed  time.Time // when the deadline was last moved
-	loose  int       // bytes since the last look at the clock
-	wrote  func(int) // told each piece's bytes; may be nil
+	ctrl    *http.ResponseController
+	status  int
+	bytes   int64
+	armed   time.Time // when the deadline was last moved
+	loose   int       // bytes since the last look at the clock
+	wrote   func(int) // told each piece's bytes; may be nil
+	patient bool      // see unhurried
 }
 
 func newReply(w http.ResponseWriter) *reply {
@@ -71,8 +73,21 @@ func (w *reply) FlushError() error {
 	return w.ctrl.Flush()
 }
 
+// unhurried lets the rest of the reply wait for its reader as long as the
+// connection lives: it is a run's answer, whose bytes are in the spool, and a
+// stalled reader has not left. Hangups, the kernel's own probes of a silent peer
+// and the daemon's end bound it, and connections.letGo once the run is over.
+func (w *reply) unhurried() {
+	w.patient = true
+	// Refused only by test recorders, which never block.
+	_ = w.ctrl.SetWriteDeadline(time.Time{})
+}
+
 // arm moves the write deadline, at most once a second: each move costs a timer.
 func (w *reply) arm() {
+	if w.patient {
+		return
+	}
 	w.loose = 0
 	if now := time.Now(); now.Sub(w.armed) > time.Second {
 		w.armed = now

@@ -85,34 +85,59 @@ func (r *reserve) warn() {
 	}
 }
 
+// returned is told when a connection on a reserved descriptor was closed.
+func (r *reserve) returned() {
+	r.fill()
+	select {
+	case r.back <- struct{}{}:
+	default:
+	}
+}
+
 // reserved is a listener with a reserve.
 type reserved struct {
 	net.Listener
-	reserve *reserve
+	reserve     *reserve
+	connections *connections
 }
 
 func (l *reserved) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		switch {
-		case err == nil && l.reserve.fill():
-			return c, nil
+		case err == nil && l.refill():
+			return l.connections.add(c, nil), nil
 		case err == nil:
 			l.reserve.warn()
-			return newShortConn(c, l.reserve), nil
+			_ = c.SetDeadline(time.Now().Add(shortFor)) // fails only on a closed one
+			return l.connections.add(c, l.reserve), nil
 		case !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE):
 			return nil, err
 		}
 		l.reserve.warn()
 		// The kernel says so also when nobody is at the door: what is given up for
 		// nobody somebody else would take.
-		if l.knocked() && !l.reserve.give() {
+		if l.knocked() && !l.connections.shed() && !l.reserve.give() {
 			select {
 			case <-l.reserve.back:
 			case <-time.After(pollFor):
 			}
 		}
 	}
+}
+
+// refill is false where the reserve can't be filled again, not even by closing a
+// few connections.
+func (l *reserved) refill() bool {
+	for range reserveSize {
+		if l.reserve.fill() {
+			return true
+		}
+		if !l.connections.shed() {
+			return false
+		}
+	}
+	return l.reserve.fill()
 }
 
 // knocked waits for a client, not for long; true where that can't be seen.
@@ -130,29 +155,4 @@ func (l *reserved) knocked() (yes bool) {
 		yes = n > 0 || err != nil && !errors.Is(err, unix.EINTR)
 	})
 	return yes || err != nil
-}
-
-// shortConn is on a reserved descriptor. Its deadline stands, whatever is set.
-type shortConn struct {
-	net.Conn
-	reserve *reserve
-}
-
-func newShortConn(c net.Conn, r *reserve) *shortConn {
-	_ = c.SetDeadline(time.Now().Add(shortFor)) // fails only on a closed one
-	return &shortConn{c, r}
-}
-
-func (c *shortConn) SetDeadline(time.Time) error      { return nil }
-func (c *shortConn) SetReadDeadline(time.Time) error  { return nil }
-func (c *shortConn) SetWriteDeadline(time.Time) error { return nil }
-
-func (c *shortConn) Close() error {
-	err := c.Conn.Close()
-	c.reserve.fill()
-	select {
-	case c.reserve.back <- struct{}{}:
-	default:
-	}
-	return err
 }

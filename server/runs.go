@@ -103,6 +103,7 @@ func (d *daemon) runEvents(w *reply, r *http.Request) error {
 		return s.open("run " + id)
 	}
 	defer d.streaming(w)()
+	w.unhurried()
 	ctx := r.Context()
 	if found.Record().Durable {
 		var release func()

@@ -83,10 +83,15 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 	keepPaths(o.Listeners, !o.Unlink)
 	d.reserve = newReserve(d.log)
 	defer d.reserve.close()
+	if d.connections.hangups, err = newHangups(d.log); err != nil {
+		closeAll(listeners)
+		return errors.Join(fmt.Errorf("serve: %w", err), d.close(ctx))
+	}
+	defer d.connections.hangups.close()
 	srv := d.httpServer()
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
-		d.accepting.Go(func() { failed <- srv.Serve(&reserved{l, d.reserve}) })
+		d.accepting.Go(func() { failed <- srv.Serve(&reserved{l, d.reserve, &d.connections}) })
 	}
 	d.log.Info("serving", "addresses", names(listeners), "version", o.Version)
 	if o.Ready != nil {
@@ -138,7 +143,7 @@ func (d *daemon) httpServer() *http.Server {
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnContext:       withPeer,
+		ConnContext:       d.connections.context,
 		ConnState:         d.connections.track,
 		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelWarn),
 		// OPTIONS * must not get around the guard and the error shape.

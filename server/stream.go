@@ -37,6 +37,7 @@ type stream struct {
 func (d *daemon) stream(w *reply, x *exchange, ctx context.Context, j *job, includeUsage bool, after int64) error {
 	s := &stream{sse: newSSE(w, j.durable), includeUsage: includeUsage, after: after}
 	defer d.streaming(w)()
+	w.unhurried()
 	if err := s.await(ctx, j); err != nil {
 		return s.gone(ctx, x, j, err)
 	}
@@ -63,7 +64,7 @@ func (d *daemon) streaming(w *reply) (end func()) {
 	}
 }
 
-// gone is a client that left or stopped reading, or one that is to come again.
+// gone is a client that left, or one that is to come again.
 func (s *stream) gone(ctx context.Context, x *exchange, j *job, err error) error {
 	if isHandedOver(ctx) {
 		e := handedOver(j.id)
@@ -128,6 +129,7 @@ func (s *stream) say(text string) error {
 // run may be ended when its answer can't be told any more.
 func (s *stream) follow(ctx context.Context, x *exchange, r *run.Run, owner bool) error {
 	s.base = newChunk(r)
+	x.conn.follows(func() bool { return isClosed(r.Ended()) })
 	if err := s.say("run " + r.ID()); err != nil {
 		return err
 	}

@@ -1,12 +1,17 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,8 +65,8 @@ func TestStreamKinds(t *testing.T) {
 	}
 }
 
-// A client that stops reading is gone after a while; the run it had is ended,
-// and meanwhile nobody else waits for it.
+// A client that stops reading has not left: its run comes to its end, nobody
+// else waits for it, and it can read on.
 func TestStuckReader(t *testing.T) {
 	s := serve(t, nil)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
@@ -72,7 +77,7 @@ func TestStuckReader(t *testing.T) {
 	if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
 		t.Fatal(err)
 	}
-	body := chatBody("sh", "head -c 3000000 /dev/zero; echo done", true, "")
+	body := chatBody("sh", "head -c 3000000 /dev/zero | tr '\\0' y; echo done", true, "")
 	fmt.Fprintf(conn, "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-Run-Id: stuck\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	// The CLI is not slowed by its reader: it comes to its end.
 	eventually(t, "the run is over", func() bool {
@@ -81,6 +86,82 @@ func TestStuckReader(t *testing.T) {
 	if r := s.chat("upper", "x", true, ""); r.text != "X" {
 		t.Errorf("beside it: %+v", r)
 	}
+	if err := conn.(*net.TCPConn).SetReadBuffer(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := read(resp, nil); err != nil || !r.done || r.finish != "stop" || len(r.text) != 3000000+len("done\n") {
+		t.Errorf("read on: %v, done %v, finish %q, %d bytes", err, r.done, r.finish, len(r.text))
+	}
+}
+
+// deadlines are those that a reply sets for its writes.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	mu  sync.Mutex
+	set []time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.set = append(d.set, t)
+	return nil
+}
+
+// A run's answer waits for its reader as long as the connection lives; no other
+// reply does.
+func TestAnswersWaitForTheirReader(t *testing.T) {
+	d := opened(t)
+	h := d.handler()
+	serve := func(method, path, body string) (*deadlines, time.Time) {
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		r := httptest.NewRequest(method, path, strings.NewReader(body))
+		r.Host = "localhost"
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("X-Run-Id", "waits-"+strconv.Itoa(len(body)))
+		h.ServeHTTP(w, r)
+		if len(w.set) == 0 {
+			return w, time.Time{}
+		}
+		return w, w.set[len(w.set)-1]
+	}
+	script := "for i in 1 2 3; do echo $i; done"
+	for _, row := range []struct{ method, path, body string }{
+		{"POST", "/v1/chat/completions", chatBody("sh", script, true, "")},
+		{"POST", "/v1/chat/completions", chatBody("sh", script, false, "")},
+		{"GET", "/v1/runs/waits-" + strconv.Itoa(len(chatBody("sh", script, false, ""))) + "/events", ""},
+	} {
+		if w, last := serve(row.method, row.path, row.body); w.Code != 200 || len(w.set) == 0 || !last.IsZero() {
+			t.Errorf("%s %s: status %d, its last write deadline is %v of %v", row.method, row.path, w.Code, last, w.set)
+		}
+	}
+	for _, path := range []string{"/health", "/openapi.json", "/v1/models", "/v1/runs", "/nowhere"} {
+		if w, last := serve("GET", path, ""); last.IsZero() {
+			t.Errorf("GET %s: status %d, no write deadline: a reader that stalls holds a connection for ever", path, w.Code)
+		}
+	}
+}
+
+// opened is a daemon without listeners.
+func opened(t *testing.T) *daemon {
+	t.Helper()
+	d, err := open(t.Context(), testConfig(t), Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil && strings.Contains(err.Error(), "no cgroup v2 tree") {
+		t.Skipf("this machine has no cgroup v2 tree to make groups in: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
 }
 
 // What is written, is written with a deadline that moves on.

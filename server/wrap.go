@@ -14,7 +14,7 @@ import (
 func (d *daemon) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
-		x := &exchange{requestID: requestID(r), route: "unmatched"}
+		x := &exchange{requestID: requestID(r), route: "unmatched", conn: peerOf(r.Context()).conn}
 		w := newReply(rw)
 		w.Header().Set("X-Request-Id", x.requestID)
 		if peerOf(r.Context()).short {
@@ -23,6 +23,7 @@ func (d *daemon) wrap(next http.Handler) http.Handler {
 		d.guard.share(w.Header(), r)
 		defer d.account(x, w, r, begun)
 		defer recoverInto(x, w)
+		unread(w, r)
 		if d.guard.preflight(w, r) {
 			x.route = "preflight"
 			return
@@ -30,6 +31,9 @@ func (d *daemon) wrap(next http.Handler) http.Handler {
 		if err := d.admitRequest(x, r); err != nil {
 			fail(x, w, err)
 			return
+		}
+		if x.client != "" {
+			x.conn.enter(replying)
 		}
 		next.ServeHTTP(w, withExchange(r, x))
 	})

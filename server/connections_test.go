@@ -1,0 +1,235 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"penstock/config"
+)
+
+// dialed sends text over a connection of its own.
+func dialed(t *testing.T, network, address, text string) net.Conn {
+	t.Helper()
+	c, err := net.Dial(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// posted is a chat request as it goes over the wire, with more after it.
+func posted(body, more string) string {
+	return fmt.Sprintf("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s%s", len(body), body, more)
+}
+
+// A client that leaves is seen to, whatever it has sent after its request: its
+// run is ended, and one that waits is never started.
+func TestHangup(t *testing.T) {
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "socket")
+	marks := filepath.Join(dir, "mark-")
+	s := serve(t, func(c *config.Config) {
+		c.Listen = append(c.Listen, "unix:"+socket)
+		c.Budget.MaxRuns = 1
+	})
+	running := func() (ids []string) {
+		var list struct{ Data []struct{ ID, Cause string } }
+		if err := json.Unmarshal([]byte(s.ask("GET", "/v1/runs?state=live", "").body), &list); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range list.Data {
+			ids = append(ids, r.ID)
+		}
+		return ids
+	}
+	ways := map[string]func(net.Conn) error{
+		"closes":      net.Conn.Close,
+		"half closes": func(c net.Conn) error { return c.(interface{ CloseWrite() error }).CloseWrite() },
+	}
+	for _, at := range [][2]string{{"tcp", strings.TrimPrefix(s.url, "http://")}, {"unix", socket}} {
+		for what, more := range map[string]string{
+			"nothing": "", "a line break": "\r\n", "a byte": "x", "a request": "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
+		} {
+			for way, leave := range ways {
+				t.Run(at[0]+" "+what+" "+way, func(t *testing.T) {
+					first := dialed(t, at[0], at[1], posted(chatBody("sh", "sleep 60", true, ""), more))
+					eventually(t, "it runs", func() bool { return s.healthNow().Children.Runs == 1 })
+					mark := marks + strings.ReplaceAll(t.Name(), "/", "-")
+					second := dialed(t, at[0], at[1], posted(chatBody("sh", "touch '"+mark+"'", true, ""), more))
+					eventually(t, "one waits", func() bool { return s.healthNow().Queue.Waiting == 1 })
+					if err := leave(second); err != nil {
+						t.Fatal(err)
+					}
+					eventually(t, "nobody waits", func() bool { return s.healthNow().Queue.Waiting == 0 })
+					if n := len(running()); n != 1 {
+						t.Fatalf("%d runs live, want the first", n)
+					}
+					if err := leave(first); err != nil {
+						t.Fatal(err)
+					}
+					eventually(t, "nothing runs", func() bool { return len(running()) == 0 && s.healthNow().Queue.Running == 0 })
+					if found, _ := filepath.Glob(mark); found != nil {
+						t.Error("a run was started for a client that had left the queue")
+					}
+				})
+			}
+		}
+	}
+}
+
+// Who sends a request and not its body gets its answer where the body is of no
+// interest, and is not waited for.
+func TestBodyNeverComes(t *testing.T) {
+	s := serve(t, func(c *config.Config) {
+		c.Tokens = []config.Token{{Name: "bot", SHA256: sha256.Sum256([]byte("secret"))}}
+	})
+	for _, row := range []struct {
+		request string
+		status  int
+	}{
+		{"GET /health", 200}, {"GET /livez", 200}, {"GET /openapi.json", 200}, {"GET /nowhere", 401},
+		{"POST /v1/chat/completions", 401}, {"POST /translate", 401}, {"POST /v1/runs/x/cancel", 401},
+	} {
+		for _, length := range []string{"Content-Length: 100", "Content-Length: 7000000", "Transfer-Encoding: chunked"} {
+			t.Run(row.request+" "+length, func(t *testing.T) {
+				t.Parallel()
+				c := dialed(t, "tcp", strings.TrimPrefix(s.url, "http://"),
+					row.request+" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"+length+"\r\n\r\n")
+				_ = c.SetDeadline(time.Now().Add(patience))
+				resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+				if err != nil {
+					t.Fatalf("no answer: %v", err)
+				}
+				if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != row.status || !resp.Close {
+					t.Errorf("%v, status %d, want %d, and the connection to be closed", err, resp.StatusCode, row.status)
+				}
+				if n, err := c.Read(make([]byte, 1)); err != io.EOF {
+					t.Errorf("the connection stays: %d %v", n, err)
+				}
+			})
+		}
+	}
+}
+
+// A body has to make progress, and may take its time.
+func TestBodyPace(t *testing.T) {
+	begun := time.Now()
+	for _, row := range []struct {
+		after time.Duration
+		read  int64
+		left  time.Duration
+	}{
+		{0, 0, bodyStall},
+		{bodyStall - time.Second, 0, time.Second},                     // not one byte
+		{time.Second, 1 << 20, bodyStall},                             // fast: only a standstill counts
+		{10 * time.Minute, bodyPace * 600, bodyStall},                 // slow and steady
+		{10 * time.Minute, bodyPace * 300, bodyStall - 5*time.Minute}, // a trickle
+		{time.Hour, bodyMax, bodyStall}, {3 * time.Hour, bodyMax, bodyStall + bodyMax/bodyPace*time.Second - 3*time.Hour},
+	} {
+		p := &paced{begun: begun, read: row.read}
+		now := begun.Add(row.after)
+		if left := p.deadline(now).Sub(now); left != row.left {
+			t.Errorf("%d bytes after %s: %s are left, want %s", row.read, row.after, left, row.left)
+		}
+	}
+}
+
+// pipes are connections whose other ends stay open.
+func pipes(t *testing.T, s *connections, n int) []*conn {
+	var all []*conn
+	for range n {
+		near, far := net.Pipe()
+		t.Cleanup(func() { near.Close(); far.Close() })
+		all = append(all, s.add(near, nil))
+	}
+	return all
+}
+
+// What can best be done without goes first, and what serves a client never.
+func TestShed(t *testing.T) {
+	s := &connections{}
+	c := pipes(t, s, 9)
+	ago := func(c *conn, p phase, d time.Duration) {
+		c.enter(p)
+		c.since = time.Now().Add(-d)
+	}
+	ended := func() bool { return true }
+	ago(c[0], replying, time.Hour)
+	ago(c[1], receiving, time.Minute)
+	ago(c[2], unknown, time.Second)
+	ago(c[3], idle, time.Second)
+	ago(c[4], unknown, time.Minute)
+	ago(c[5], replying, time.Hour) // its reader has stalled, and its run goes on
+	c[5].over, c[5].writing = func() bool { return false }, time.Now().Add(-time.Hour)
+	ago(c[6], idle, time.Minute)
+	ago(c[7], replying, time.Hour) // its reader has stalled, and its run is over
+	c[7].over, c[7].writing = ended, time.Now().Add(-time.Hour)
+	ago(c[8], replying, time.Hour) // it may take its piece yet
+	c[8].over, c[8].writing = ended, time.Now()
+	var order []int
+	for s.shed() {
+		for i, one := range c {
+			if _, open := s.all[one]; !open && !slices.Contains(order, i) {
+				order = append(order, i)
+			}
+		}
+	}
+	if got := fmt.Sprint(order); got != "[6 3 4 2 1 7]" {
+		t.Errorf("closed in the order %s", got)
+	}
+	if n, err := c[6].Conn.Write([]byte("x")); err == nil {
+		t.Errorf("it is open: %d", n)
+	}
+}
+
+// Readers that take nothing of runs that are over are let go in the end.
+func TestLetGo(t *testing.T) {
+	s := &connections{}
+	c := pipes(t, s, 3)
+	for i, over := range []bool{true, false, true} {
+		c[i].follows(func() bool { return over })
+		c[i].writing = time.Now().Add(-time.Hour)
+	}
+	c[2].writing = time.Time{} // it has taken all so far
+	s.letGo(time.Minute)
+	if len(s.all) != 2 || s.all[c[1]] != struct{}{} {
+		t.Errorf("%d are left", len(s.all))
+	}
+	if _, open := s.all[c[0]]; open {
+		t.Error("the one that had stalled is still there")
+	}
+}
+
+// After a hangup what is left to be said has a bound, also where none was set.
+func TestHungUpWriter(t *testing.T) {
+	s := &connections{}
+	c := pipes(t, s, 1)[0]
+	ctx, cancel := context.WithCancel(t.Context())
+	c.leave = cancel
+	c.hungUp()
+	if ctx.Err() == nil {
+		t.Error("its request goes on")
+	}
+	c.left = time.Now().Add(-2 * writeStall)
+	if err := c.SetWriteDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.Write([]byte("x")); err == nil {
+		t.Errorf("wrote %d to nobody", n)
+	}
+}

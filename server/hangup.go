@@ -1,0 +1,127 @@
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// hangups sees clients leave, by the state of their sockets (EPOLLRDHUP of
+// epoll_ctl(2)). net/http looks by reading a byte ahead, and any byte that comes
+// after a request, such as a stray line break, ends its watch.
+type hangups struct {
+	log  *slog.Logger
+	file *os.File // an epoll instance
+	raw  syscall.RawConn
+	done sync.WaitGroup
+
+	mu    sync.Mutex
+	last  int32
+	conns map[int32]*conn // by the number that an event carries
+	told  bool            // a connection could not be watched
+}
+
+func newHangups(log *slog.Logger) (*hangups, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("watch connections: epoll_create1: %w", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // for the runtime's poller to wait on it
+		unix.Close(fd)
+		return nil, fmt.Errorf("watch connections: %w", err)
+	}
+	h := &hangups{log: log, file: os.NewFile(uintptr(fd), "epoll"), conns: map[int32]*conn{}}
+	if h.raw, err = h.file.SyscallConn(); err != nil {
+		h.file.Close()
+		return nil, fmt.Errorf("watch connections: %w", err)
+	}
+	h.done.Go(h.loop)
+	return h, nil
+}
+
+func (h *hangups) close() {
+	h.file.Close()
+	h.done.Wait()
+}
+
+// loop ends with close.
+func (h *hangups) loop() {
+	events := make([]unix.EpollEvent, 64)
+	for {
+		n := 0
+		err := h.raw.Read(func(fd uintptr) bool {
+			var err error
+			n, err = unix.EpollWait(int(fd), events, 0)
+			return n > 0 || err != nil && err != unix.EINTR
+		})
+		if err != nil {
+			return
+		}
+		for _, e := range events[:max(n, 0)] {
+			h.mu.Lock()
+			c := h.conns[e.Fd]
+			h.mu.Unlock()
+			if c != nil { // else it was closed here meanwhile
+				c.hungUp()
+			}
+		}
+	}
+}
+
+// watch tells c once when its peer closes the connection, or its own direction.
+func (h *hangups) watch(c *conn) {
+	h.mu.Lock()
+	for h.last++; h.conns[h.last] != nil; h.last++ {
+	}
+	c.number = h.last
+	h.conns[c.number] = c
+	h.mu.Unlock()
+	if err := h.add(c); err != nil {
+		h.forget(c)
+		h.mu.Lock()
+		first := !h.told
+		h.told = true
+		h.mu.Unlock()
+		if first {
+			h.log.Warn("a connection is not watched: its client's leaving may be seen late (hint: raise fs.epoll.max_user_watches)", "err", err)
+		}
+	}
+}
+
+func (h *hangups) add(c *conn) error {
+	socket, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("%T has no descriptor", c.Conn)
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var ctlErr error
+	err = h.raw.Control(func(epoll uintptr) {
+		ctlErr = raw.Control(func(fd uintptr) {
+			err = unix.EpollCtl(int(epoll), unix.EPOLL_CTL_ADD, int(fd), &unix.EpollEvent{Events: unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: c.number})
+		})
+		if ctlErr == nil {
+			ctlErr = err
+		}
+	})
+	if err == nil {
+		err = ctlErr
+	}
+	return err
+}
+
+// forget is for a connection that is about to be closed, which takes it out of
+// the epoll instance, too.
+func (h *hangups) forget(c *conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.conns[c.number] == c {
+		delete(h.conns, c.number)
+	}
+}

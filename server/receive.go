@@ -1,0 +1,164 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"penstock/config"
+)
+
+const (
+	bodyMax = 8 << 20 // bytes
+	// bodyStall is how long a body may stand still, and bodyPace the bytes in a
+	// second that it has to come with at least, after that.
+	bodyStall  = 30 * time.Second
+	bodyPace   = 1 << 10
+	bodyUnread = 5 * time.Second // for one that is not asked for
+)
+
+// unread is for a request whose body nobody has asked for yet: it is not waited
+// for before the reply, nor for long after it, and ends the connection.
+func unread(w *reply, r *http.Request) {
+	if r.ContentLength == 0 {
+		return
+	}
+	w.Header().Set("Connection", "close")
+	// Refused only by test recorders, whose bodies are in memory.
+	_ = w.ctrl.SetReadDeadline(time.Now().Add(bodyUnread))
+}
+
+// readBody takes the whole body, decoded. The end must be seen: only then does
+// net/http watch the connection and end the request's context when the client
+// goes away.
+func readBody(w *reply, r *http.Request) ([]byte, error) {
+	decode, err := decoding(r.Header)
+	if err != nil {
+		return nil, err
+	}
+	x := exchangeOf(r)
+	x.conn.enter(receiving)
+	defer x.conn.enter(replying)
+	in := &paced{ReadCloser: http.MaxBytesReader(w, r.Body, bodyMax), ctrl: w.ctrl, begun: time.Now()}
+	body, err := readDecoded(in, decode)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the body is over %s", config.Size(tooLarge.Limit))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		e := refusal(http.StatusRequestTimeout, "body_timeout", "the body did not come: %d bytes in %s", in.read, time.Since(in.begun).Round(time.Second))
+		e.err = err
+		return nil, e
+	case err != nil:
+		e := badRequest("", "the body could not be read: %s", errBody(err))
+		e.err = err
+		return nil, e
+	}
+	// A deadline left standing would end the watch, and with it the run.
+	_ = w.ctrl.SetReadDeadline(time.Time{})
+	if !peerOf(r.Context()).short {
+		w.Header().Del("Connection")
+	}
+	return bytes.TrimPrefix(body, []byte("\ufeff")), nil // the mark that some tools put before UTF-8
+}
+
+// paced reads a body that has to make progress: a bound for the whole would cut
+// off who has a slow line.
+type paced struct {
+	io.ReadCloser
+	ctrl  *http.ResponseController
+	begun time.Time
+	armed time.Time
+	read  int64
+}
+
+func (p *paced) Read(b []byte) (int, error) {
+	if now := time.Now(); p.armed.IsZero() || now.Sub(p.armed) > time.Second {
+		p.armed = now
+		// Refused only by test recorders, whose bodies are in memory.
+		_ = p.ctrl.SetReadDeadline(p.deadline(now))
+	}
+	n, err := p.ReadCloser.Read(b)
+	p.read += int64(n)
+	return n, err
+}
+
+// deadline is for the next byte, and for all so far at the lowest pace.
+func (p *paced) deadline(now time.Time) time.Time {
+	next, all := now.Add(bodyStall), p.begun.Add(bodyStall+time.Duration(p.read)*time.Second/bodyPace)
+	if all.Before(next) {
+		return all
+	}
+	return next
+}
+
+// decoder undoes a Content-Encoding.
+type decoder func(io.Reader) (io.Reader, error)
+
+// decoding picks the decoder of a body; nil where it comes as it is.
+func decoding(h http.Header) (decoder, error) {
+	switch coding := strings.ToLower(strings.TrimSpace(strings.Join(h.Values("Content-Encoding"), ", "))); coding {
+	case "", "identity":
+		return nil, nil
+	case "gzip", "x-gzip":
+		return func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }, nil
+	case "deflate":
+		return inflate, nil
+	default:
+		e := refusal(http.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Encoding %q is not supported: send gzip, deflate, or the body as it is", clip(coding, 40))
+		e.Param, e.Header = "Content-Encoding", http.Header{"Accept-Encoding": {"gzip, deflate"}}
+		return nil, e
+	}
+}
+
+// inflate takes the zlib format that RFC 9110 calls deflate, and the bare one that
+// some clients take the name for.
+func inflate(r io.Reader) (io.Reader, error) {
+	in := bufio.NewReader(r)
+	head, err := in.Peek(2)
+	if err == nil && head[0]&0x0f == 8 && (int(head[0])<<8|int(head[1]))%31 == 0 {
+		return zlib.NewReader(in)
+	}
+	return flate.NewReader(in), nil
+}
+
+// readDecoded holds what comes out of the decoder to the limit that in has, and
+// reads in to its end.
+func readDecoded(in io.ReadCloser, decode decoder) ([]byte, error) {
+	if decode == nil {
+		return io.ReadAll(in)
+	}
+	plain, err := decode(in)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(io.LimitReader(plain, bodyMax+1))
+	if err == nil && len(body) > bodyMax {
+		err = &http.MaxBytesError{Limit: bodyMax}
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, err = io.Copy(io.Discard, in)
+	return body, err
+}
+
+// errBody is what a client is told of a body that can't be read.
+func errBody(err error) string {
+	var corrupt flate.CorruptInputError
+	switch {
+	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.Is(err, zlib.ErrHeader), errors.Is(err, zlib.ErrChecksum), errors.Is(err, zlib.ErrDictionary), errors.As(err, &corrupt):
+		return "it is not in its Content-Encoding"
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return "it ends too early"
+	}
+	return "the connection broke"
+}
