@@ -85,9 +85,8 @@ func (g *Gate) refuse(a Ask, now time.Time) error {
 	switch {
 	case g.draining:
 		return g.leaving()
-	case g.options.Budget > 0 && a.Memory > g.options.Budget:
-		return &Refused{Reason: OverBudget, Detail: fmt.Sprintf(
-			"a run of %d MiB can never fit the budget of %d MiB: lower limits.memory_max", (a.Memory+mib-1)/mib, g.options.Budget/mib)}
+	case g.never(a) != "":
+		return &Refused{Reason: OverBudget, Detail: g.never(a)}
 	case !a.Deadline.IsZero() && !now.Before(a.Deadline):
 		return g.late(a.Client, now)
 	}
@@ -100,7 +99,7 @@ func (g *Gate) dispatch(now time.Time) {
 		return
 	}
 	for {
-		w := g.queue.next(g.capped, g.room)
+		w := g.queue.next(g.capped, g.room, g.never)
 		if w == nil {
 			return
 		}

@@ -36,6 +36,12 @@ func (m *model) over(p *person) error {
 	return nil
 }
 
+// never tells whether p could not start even if it were alone.
+func (m *model) never(p *person) bool {
+	alone := &model{options: m.options, people: []*person{{client: p.client}}}
+	return alone.over(p) != nil
+}
+
 func (m *model) capped(client string) bool {
 	most := m.options.Clients[client].MaxRuns
 	runs, _, _, _ := m.use(client, 0, 0)
@@ -91,6 +97,9 @@ func (m *model) laws() error {
 			}
 		case !p.over:
 			waiting++
+			if m.never(p) {
+				return fmt.Errorf("%s's ask of %d waits, and can never start", p.client, p.memory)
+			}
 			if line[p.client] == nil {
 				line[p.client] = p
 			}

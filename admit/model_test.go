@@ -2,6 +2,7 @@ package admit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -49,18 +50,24 @@ func TestGateAgainstModel(t *testing.T) {
 			}
 		}
 		// The configuration holds what is reserved to the slots there are, and to
-		// the client's own cap; somebody without a reservation must find room, too.
-		if r := rapid.IntRange(0, 2).Draw(rt, "reserved"); o.MaxRuns == 0 || r < o.MaxRuns {
-			c := o.Clients["c0"]
-			if c.MaxRuns == 0 || r <= c.MaxRuns {
-				c.Reserved = r
+		// the client's own cap.
+		slots := o.Budget
+		if o.MaxRuns > 0 {
+			slots = min(slots, int64(o.MaxRuns))
+		}
+		for i := range min(clients, 2) {
+			name := fmt.Sprint("c", i)
+			c := o.Clients[name]
+			if r := rapid.Int64Range(0, 2).Draw(rt, "reserved"); r <= slots && (c.MaxRuns == 0 || int(r) <= c.MaxRuns) {
+				c.Reserved = int(r)
+				slots -= r
 			}
-			o.Clients["c0"] = c
+			o.Clients[name] = c
 		}
 		steps := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) step {
 			return step{
 				Kind: rapid.IntRange(0, 7).Draw(rt, "kind"), Client: rapid.IntRange(0, clients-1).Draw(rt, "client"),
-				Memory: rapid.Int64Range(0, o.Budget-int64(o.Clients["c0"].Reserved)).Draw(rt, "memory"), Pick: rapid.IntRange(0, 20).Draw(rt, "pick"),
+				Memory: rapid.Int64Range(0, o.Budget+1).Draw(rt, "memory"), Pick: rapid.IntRange(0, 20).Draw(rt, "pick"),
 			}
 		}), 1, 80).Draw(rt, "steps")
 		var failure error
@@ -166,6 +173,10 @@ func (m *model) check() error {
 			continue
 		case r.err != nil:
 			p.over = true
+			var refused *Refused
+			if never := m.never(p); errors.As(r.err, &refused) && (refused.Reason == OverBudget) != never {
+				return fmt.Errorf("%s's ask of %d: %w, and that it can never start is %v", p.client, p.memory, r.err, never)
+			}
 			continue
 		}
 		p.slot = r.slot

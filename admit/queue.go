@@ -35,8 +35,9 @@ func (q *queue) push(w *waiter) {
 
 // next picks whose turn it is, takes its head out of the queue and returns it;
 // nil when nobody may start now. This is the one place that decides between clients.
-// A client at its cap keeps its turn, and no room is kept for it meanwhile.
-func (q *queue) next(capped func(client string) bool, room func(Ask) (fits, own bool)) *waiter {
+// A client at its cap keeps its turn, and no room is kept for it meanwhile, nor
+// for an ask that can't fit.
+func (q *queue) next(capped func(client string) bool, room func(Ask) (fits, own bool), never func(Ask) string) *waiter {
 	slices.SortStableFunc(q.ring, func(a, b *line) int { return cmp.Compare(a.pass, b.pass) })
 	var skipped []*waiter
 	full := false
@@ -57,7 +58,7 @@ func (q *queue) next(capped func(client string) bool, room func(Ask) (fits, own 
 			return head
 		}
 		skipped = append(skipped, head)
-		full = full || head.passed >= passMax
+		full = full || head.passed >= passMax && never(head.ask) == ""
 	}
 	return nil
 }

@@ -43,3 +43,31 @@ func TestReservedStartsAreNoTurns(t *testing.T) {
 		}
 	})
 }
+
+// An ask that the budget has become too small for keeps no room from others.
+func TestNoRoomIsKeptForWhatCannotFit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{Budget: 10, MaxWaiting: 100, MaxWait: time.Hour, DefaultMemory: 1, Clients: map[string]Client{"review": {Reserved: 2}}})
+		hold, err := g.Acquire(t.Context(), Ask{Client: "a", Memory: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		large := ask(g, t.Context(), Ask{Client: "large", Memory: 8})
+		g.SetBudget(6)
+		for range passMax + 2 {
+			s, err := g.Acquire(t.Context(), Ask{Client: "small", Memory: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Release()
+		}
+		hold.Release()
+		if r, ok := decided(large); ok {
+			t.Errorf("%+v", r)
+		}
+		g.SetBudget(10)
+		if r, ok := decided(large); !ok || r.err != nil {
+			t.Errorf("with room again: %+v", r)
+		}
+	})
+}

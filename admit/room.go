@@ -1,5 +1,7 @@
 package admit
 
+import "fmt"
+
 // room says whether an ask could start now. own is true when it would take only
 // what is reserved for its client, which no other ask could have had.
 // The caller holds the lock.
@@ -22,6 +24,30 @@ func (g *Gate) room(a Ask) (fits, own bool) {
 	}
 	fits = (g.options.MaxRuns <= 0 || runs <= g.options.MaxRuns) && (g.options.Budget <= 0 || memory <= g.options.Budget-aside)
 	return fits, own
+}
+
+// never says why an ask could not start even if nothing ran: the budget is too
+// small for it, or for it beside what stays reserved for others; "" when it could.
+// The caller holds the lock.
+func (g *Gate) never(a Ask) string {
+	o := g.options
+	slots, memory := 1+max(0, o.Clients[a.Client].Reserved-1), max(g.need(a), int64(o.Clients[a.Client].Reserved)*o.DefaultMemory)
+	for client, c := range o.Clients {
+		if client != a.Client {
+			slots += c.Reserved
+			memory += int64(c.Reserved) * o.DefaultMemory
+		}
+	}
+	size := (a.Memory + mib - 1) / mib
+	switch {
+	case o.Budget > 0 && a.Memory > o.Budget:
+		return fmt.Sprintf("a run of %d MiB can never fit the budget of %d MiB: lower limits.memory_max", size, o.Budget/mib)
+	case o.Budget > 0 && memory > o.Budget:
+		return fmt.Sprintf("a run of %d MiB can never fit the budget of %d MiB beside what is reserved for other clients: lower limits.memory_max", size, o.Budget/mib)
+	case o.MaxRuns > 0 && slots > o.MaxRuns:
+		return fmt.Sprintf("all %d slots are reserved for other clients", o.MaxRuns)
+	}
+	return ""
 }
 
 // need is what an ask takes of the budget.

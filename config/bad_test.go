@@ -179,6 +179,8 @@ func TestBadFile(t *testing.T) {
 		{"no such user", "[backends.codex]\nuser = \"nobody-here\"", []string{`2:8: backends.codex.user: there is no user "nobody-here" (useradd --system nobody-here)`}},
 
 		{"reserved over all", "[budget]\nmax_runs = 2\n[clients.a]\nreserved_runs = 2\n[clients.b]\nreserved_runs = 1", []string{`6:17: clients.b.reserved_runs: clients reserve 3 slots together, and there are 2 (lower a client's reserved_runs, or raise budget.max_runs or budget.memory)`}},
+		{"all slots reserved", "[budget]\nmax_runs = 2\nmemory = \"8G\"\n[limits]\nmemory_max = \"1G\"\n[clients.1000]\nreserved_runs = 2", []string{`7:17: clients.1000.reserved_runs: client "anonymous" can never run anything: all 2 slots are reserved for others (lower it, or raise budget.max_runs)`}},
+		{"a cap never fits beside what is reserved", "[budget]\nmemory = \"4G\"\n[limits]\nmemory_max = \"1G\"\n[backends.codex.limits]\nmemory_max = \"3G\"\n[clients.1000]\nreserved_runs = 2", []string{`8:17: clients.1000.reserved_runs: client "anonymous" can never run backend codex: its memory_max of 3 GiB and the 2 GiB that are reserved for others are more than the budget of 4 GiB (lower it or the backend's memory_max, or raise budget.memory)`}},
 		{"reserved over own", "[clients.a]\nmax_runs = 1\nreserved_runs = 2", []string{`3:17: clients.a.reserved_runs: 2 is more than the client's max_runs of 1`}},
 		{"no weight", "[clients.a]\nweight = 0", []string{`2:10: clients.a.weight: must be from 1 to 100`}},
 		{"client other", "[clients.other]\nweight = 1", []string{`1:10: clients.other: "other" is reserved (metrics count all unnamed clients under it)`}},

@@ -59,6 +59,7 @@ func (b *builder) config() Config {
 	c.Clients = b.clientTable(c)
 	c.Backends = b.backendTable(c)
 	b.checkAliases(c.Backends)
+	b.checkBeside(c)
 	return c
 }
 

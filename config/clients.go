@@ -4,6 +4,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // clientTable builds [clients.*] and checks that what is reserved exists.
@@ -29,6 +30,64 @@ func (b *builder) clientTable(c Config) map[string]Client {
 			"clients reserve %d slots together, and there are %d", reserved, all)
 	}
 	return table
+}
+
+// checkBeside refuses what is reserved where it keeps a client from ever running
+// a backend, or anything.
+func (b *builder) checkBeside(c Config) {
+	all := 0
+	for _, one := range c.Clients {
+		all += one.ReservedRuns
+	}
+	if all == 0 || all > c.slots() {
+		return // nothing is reserved, or more than there is, which was told
+	}
+	for _, client := range c.askers() {
+		own := c.Clients[client].ReservedRuns
+		key := b.reservation(c, client)
+		if most := c.Budget.MaxRuns; most > 0 && all-own >= most {
+			b.reject(key, "lower it, or raise budget.max_runs", "client %q can never run anything: all %d slots are reserved for others", client, most)
+			return
+		}
+		for _, name := range slices.Sorted(maps.Keys(c.Backends)) {
+			most, reserved := c.Backends[name].Limits.MemoryMax, int64(all-own)*c.Limits.MemoryMax
+			if max(most, int64(own)*c.Limits.MemoryMax)+reserved > c.Budget.Memory {
+				b.reject(key, "lower it or the backend's memory_max, or raise budget.memory",
+					"client %q can never run backend %s: its memory_max of %s and the %s that are reserved for others are more than the budget of %s",
+					client, name, Size(most), Size(reserved), Size(c.Budget.Memory))
+				return
+			}
+		}
+	}
+}
+
+// askers are the clients that are known to ask: those with a token, or without
+// any the one that all on a TCP port are.
+func (c Config) askers() []string {
+	var names []string
+	for _, t := range c.Tokens {
+		names = append(names, t.Name)
+	}
+	if len(c.Tokens) == 0 && slices.ContainsFunc(c.Listen, func(a string) bool { return !strings.HasPrefix(a, "unix:") }) {
+		names = append(names, "anonymous")
+	}
+	for name := range c.Clients {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// reservation is the key of what is reserved for another client than that one.
+func (b *builder) reservation(c Config, but string) string {
+	for _, name := range slices.Sorted(maps.Keys(c.Clients)) {
+		if name != but && c.Clients[name].ReservedRuns > 0 {
+			return "clients." + name + ".reserved_runs"
+		}
+	}
+	return "clients." + but + ".reserved_runs"
 }
 
 // slots is how many runs of the default size fit at once.
