@@ -34,6 +34,8 @@ type acpProfile struct {
 	// tally: the agent tells tokens, and shows failed turns, only by its /usage
 	// command (kimi_tally.go).
 	tally bool
+	// lists: its list of models has all that its logins give, by provider.
+	lists bool
 	// chatter is what the agent says of itself in the model's place.
 	chatter *regexp.Regexp
 	// close: the agent has saved the session only once it has closed it.

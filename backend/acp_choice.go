@@ -1,5 +1,7 @@
 package backend
 
+import "strings"
+
 // acpChoices is what a session lets its client choose. Agents offer it in the
 // protocol's older form (modes, models), the newer (configOptions), or both.
 type acpChoices struct {
@@ -43,6 +45,20 @@ func (c acpChoices) selected(id, value string) {
 			c.Options[i].Current = value
 		}
 	}
+}
+
+// hasProvider is true when any offered value is of the provider that value names.
+func (o acpOption) hasProvider(value string) bool {
+	provider, _, named := strings.Cut(value, "/")
+	if !named || len(o.Options) == 0 {
+		return true
+	}
+	for _, v := range o.Options {
+		if strings.HasPrefix(v.Value, provider+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 func (o acpOption) offers(value string) bool {
@@ -92,6 +108,10 @@ func (m *acpMachine) chooseModel() {
 	case want == "" || want == option.Current || want == m.choices.Models.Current:
 		m.prompt()
 	case hasOption:
+		if m.profile.lists && !option.hasProvider(want) {
+			m.fail(noLogin("model " + bound(want, noticeMax) + ": the agent has no model of that provider: it is not logged in there, or the provider isn't configured"))
+			return
+		}
 		m.choose("session/set_config_option", map[string]any{"configId": option.ID, "value": want}, m.prompt)
 	case len(m.choices.Models.Available) > 0:
 		m.choose("session/set_model", map[string]any{"modelId": want}, m.prompt)

@@ -135,6 +135,9 @@ type Features struct {
 	// PlainExit: the CLI has no terminal event, its exit status is its last
 	// word (spawn.Facts.PlainExit). Else exit 0 without a terminal event is a failure.
 	PlainExit bool
+	// Exit is what the CLI's own exit status, with its last words on stderr, says
+	// of a turn that has no terminal event; nil says nothing. May be nil.
+	Exit func(status int, stderr string) *Failure
 }
 
 // Config is an adapter's configuration, as resolved from the file.

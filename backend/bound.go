@@ -2,6 +2,7 @@ package backend
 
 import (
 	"encoding/json"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -43,6 +44,12 @@ func unquoted(raw []byte) (string, bool) {
 		return "", false
 	}
 	return s, true
+}
+
+// lastLine is the last line of s with anything in it.
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	return strings.TrimSpace(s[strings.LastIndexByte(s, '\n')+1:])
 }
 
 // noticeMax bounds the text of a Notice, in bytes.

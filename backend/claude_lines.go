@@ -11,6 +11,7 @@ type claudeLine struct {
 	SessionID string        `json:"session_id"`
 	Event     claudeEvent   `json:"event"`
 	Message   claudeMessage `json:"message"`
+	Error     string        `json:"error"` // of a synthetic message: authentication_failed, rate_limit, ...
 	// Abandoned, at message_stop: the stream broke; a replacement of what was
 	// sent from that block on follows.
 	Abandoned *struct {

@@ -18,6 +18,7 @@ type claudeMachine struct {
 	starts   map[int]int // block index of the streamed message -> answer text before it
 	tools    toolNames   // of tool uses without a result yet
 	stop     string      // stop_reason of the last message
+	wrong    string      // the CLI's word for what went wrong
 	ended    bool
 }
 
@@ -127,6 +128,7 @@ func (m *claudeMachine) abandoned(l claudeLine) []Event {
 
 func (m *claudeMachine) assistant(l claudeLine) []Event {
 	if l.Message.Model == "<synthetic>" {
+		m.wrong = l.Error
 		return nil // the CLI's own words about an error; the result line has them
 	}
 	m.answer.stirred = true
@@ -190,9 +192,9 @@ func (m *claudeMachine) result(l claudeLine) []Event {
 	case !l.IsError:
 		events = append(events, m.answer.last(string(l.Result))...)
 	case finish != "stop":
-		events = append(events, Event{Kind: Notice, Text: bound(l.failure().Message, noticeMax)})
+		events = append(events, Event{Kind: Notice, Text: bound(l.failure("").Message, noticeMax)})
 	default:
-		return append(append(events, m.answer.flush()...), Event{Kind: Failed, Failure: l.failure()})
+		return append(append(events, m.answer.flush()...), Event{Kind: Failed, Failure: l.failure(m.wrong)})
 	}
 	return append(append(events, m.answer.flush()...), m.answer.done(finish))
 }
@@ -209,7 +211,7 @@ func (m *claudeMachine) stopped(l claudeLine) string {
 	return l.StopReason
 }
 
-func (l claudeLine) failure() *Failure {
+func (l claudeLine) failure(word string) *Failure {
 	message := string(l.Result)
 	if message == "" {
 		message = strings.Join(l.Errors, "; ")
@@ -219,7 +221,13 @@ func (l claudeLine) failure() *Failure {
 		status = *l.APIErrorStatus
 	}
 	f := providerFailure(status, message)
-	if status == 0 && l.TerminalReason == "api_error" {
+	switch {
+	case status != 0:
+	case word == "authentication_failed", word == "oauth_org_not_allowed":
+		f.Code = "provider_auth" // no login, also before any call
+	case word == "rate_limit":
+		f.Code = "provider_rate_limit"
+	case l.TerminalReason == "api_error":
 		f.Code = "provider_error" // a stream that broke, or no connection at all
 	}
 	return f

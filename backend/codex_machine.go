@@ -75,6 +75,26 @@ func (m *codexMachine) end(e Event) {
 	m.emit(e)
 }
 
+// endFailed ends a turn that failed. Where the provider couldn't be reached codex
+// may have no login either, which is the better reason to give.
+func (m *codexMachine) endFailed(e codexError) {
+	end := m.text.answer.failed(e)
+	if f := end.Failure; f == nil || f.Status != 0 || f.Code != "provider_error" {
+		m.end(end)
+		return
+	}
+	m.rpc.call("account/read", map[string]any{}, func(answer rpcMessage) {
+		var r struct {
+			Account  json.RawMessage `json:"account"`
+			Required bool            `json:"requiresOpenaiAuth"`
+		}
+		if answer.Error == nil && decode(answer.Result, &r) && r.Required && !offered(r.Account) {
+			end.Failure = noLogin("codex is not logged in, and " + end.Failure.Message)
+		}
+		m.end(end)
+	})
+}
+
 // refused ends the run when codex answers one of our requests with an error.
 func (m *codexMachine) refused(what string, answer rpcMessage) bool {
 	if answer.Error == nil {

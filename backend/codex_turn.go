@@ -76,9 +76,9 @@ func (m *codexMachine) completed(p codexParams) {
 		}
 		m.end(m.text.answer.done("stop"))
 	case p.Turn.Error != nil:
-		m.end(m.text.answer.failed(*p.Turn.Error))
+		m.endFailed(*p.Turn.Error)
 	case m.failure != nil:
-		m.end(m.text.answer.failed(*m.failure))
+		m.endFailed(*m.failure)
 	default:
 		m.end(Event{Kind: Failed, Failure: providerFailure(0, "the turn ended as "+p.Turn.Status)})
 	}

@@ -24,6 +24,13 @@ func providerFailure(status int, message string) *Failure {
 	return &Failure{Code: code, Status: status, Message: bound(message, failureMax)}
 }
 
+// noLogin is a CLI's word that it has no login or key for the model's provider.
+func noLogin(message string) *Failure {
+	f := providerFailure(0, message)
+	f.Code = "provider_auth"
+	return f
+}
+
 // statusIn finds the provider's HTTP status in a CLI's message, for CLIs that
 // tell it nowhere else: the first number from 400 to 599 that stands alone at
 // the message's start or after one of the words that announce a status. 0 is none.

@@ -19,7 +19,15 @@ func (b geminiBackend) Framing() Framing { return Lines }
 
 // Features: GEMINI_SYSTEM_MD replaces the CLI's own instructions, tools and all,
 // so it is no place for a system text.
-func (b geminiBackend) Features() Features { return Features{Resume: true} }
+func (b geminiBackend) Features() Features { return Features{Resume: true, Exit: geminiExit} }
+
+// geminiExit: without a login it says so on stderr only (0.61.0).
+func geminiExit(status int, stderr string) *Failure {
+	if status != 41 {
+		return nil
+	}
+	return noLogin("gemini has no login: " + lastLine(stderr))
+}
 
 // geminiDefaultsFile is the lowest layer of the CLI's settings.
 const geminiDefaultsFile = "gemini_defaults.json"

@@ -21,6 +21,7 @@ func newOpencode(c Config) Backend {
 		},
 		modes:  map[string]string{"plan": "plan"},
 		verify: true,
+		lists:  true,
 		script: bunPreload,
 		// Its own limits, which nothing sets, are five and more, in over a minute.
 		refusals: 1,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"strconv"
+	"strings"
 )
 
 // piBackend is pi in JSON mode (0.87.1).
@@ -16,7 +17,17 @@ func (b piBackend) Kind() string     { return b.Config.Kind }
 func (b piBackend) Framing() Framing { return Lines }
 
 func (b piBackend) Features() Features {
-	return Features{Resume: true, System: true, Effort: true}
+	return Features{Resume: true, System: true, Effort: true, Exit: piExit}
+}
+
+// piExit: without a key it says so on stderr only (0.87.1, 1.6.0).
+func piExit(status int, stderr string) *Failure {
+	i := strings.Index(stderr, "No API key found for ")
+	if status == 0 || i < 0 {
+		return nil
+	}
+	line, _, _ := strings.Cut(stderr[i:], "\n")
+	return noLogin(line)
 }
 
 // piSystemFile holds the system text: pi reads the option's value from a file

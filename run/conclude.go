@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"penstock/backend"
 	"penstock/spawn"
 )
 
@@ -21,8 +22,12 @@ func (w *watcher) conclude() {
 		// A leader that wrote too much and left before it could be ended.
 		outcome.Reason = spawn.OutputLimit
 	}
+	stderr := w.stderr()
+	if w.terminal == nil {
+		w.terminal = exitWord(w.spec.Backend.Features(), outcome, stderr)
+	}
 	verdict := spawn.Decide(spawn.Facts{
-		Outcome: outcome, Terminal: w.terminal, Stderr: w.stderr(),
+		Outcome: outcome, Terminal: w.terminal, Stderr: stderr,
 		Limits: w.spec.Limits, PlainExit: w.spec.Backend.Features().PlainExit, Unread: isMute(w.spec.Backend),
 	})
 	if verdict.Cause == spawn.CLIError {
@@ -55,6 +60,18 @@ func (w *watcher) conclude() {
 	if outcome.Err != nil || outcome.Leaked {
 		r.log.Warn("teardown", "leaked", outcome.Leaked, "err", outcome.Err)
 	}
+}
+
+// exitWord is what the exit of a CLI that left no last word says, to its adapter.
+func exitWord(f backend.Features, o spawn.Outcome, stderr string) *spawn.Terminal {
+	if f.Exit == nil || !o.Exit.Known || o.Exit.Signal != 0 {
+		return nil
+	}
+	failure := f.Exit(o.Exit.Code, stderr)
+	if failure == nil {
+		return nil
+	}
+	return terminalOf(backend.Event{Kind: backend.Failed, Failure: failure})
 }
 
 // told is what the log has of a run's end, at info of one that may end with no

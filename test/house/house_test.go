@@ -19,7 +19,7 @@ const module = "penstock/"
 // floor is a package's place in the house; imports may only point to a lower one.
 var floor = map[string]int{
 	"cgroup": 1, "internal/atomicfile": 1,
-	"spawn":  2, "backend": 2,
+	"spawn": 2, "backend": 2,
 	"run": 3, "admit": 3, "config": 3,
 	"server": 5, "systemd": 4, "metrics": 4, "metrics/grafana": 4,
 	"cmd/penstock/client": 4, "cmd/penstock": 6,
