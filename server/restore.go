@@ -29,9 +29,9 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 		Cgroup: spawn.GroupOptions{
 			Mode: spawn.Mode(c.Isolation.Mode), Name: c.GroupName(), Budget: c.Budget.Memory, Origin: o.Origin, Logger: o.Logger,
 		},
-		SelfTest: c.Isolation.SelfTest,
-		Keep:     keep,
-		Protect:  lock.Protect(),
+		SelfTest: c.Isolation.SelfTest, ReapOrphans: o.ReapOrphans,
+		Keep:    keep,
+		Protect: lock.Protect(),
 		Hide: spawn.Hiding{
 			Paths: c.Isolation.Hide, ReadOnly: c.Isolation.ReadOnly, Users: d.agents.users(), AbstractSockets: c.Isolation.AbstractSockets,
 		},

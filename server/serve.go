@@ -31,6 +31,9 @@ type Options struct {
 	// Log tells how the writing of Logger's lines goes; nil where that isn't known.
 	// Logger must not block: what serves and what ends would wait for it.
 	Log func() LogState
+	// ReapOrphans is spawn.Options.ReapOrphans: for a program that starts no
+	// process by itself.
+	ReapOrphans bool
 	// Handover, where not nil, makes Run return *Left when it is asked for.
 	Handover *Handover
 	// Tokens brings new tokens while Run serves; nil is never. Requests that

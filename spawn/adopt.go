@@ -191,7 +191,7 @@ func wasIn(pid int, id string) bool {
 	return err == nil && strings.HasSuffix(unifiedPath(string(text)), "/"+id)
 }
 
-// EndUnclaimed ends the leftovers that nobody has claimed.
+// EndUnclaimed ends the leftovers that nobody has claimed. Call it once.
 func (s *Spawner) EndUnclaimed() {
 	s.mu.Lock()
 	left := s.kept
@@ -207,5 +207,8 @@ func (s *Spawner) EndUnclaimed() {
 		p := newProcess(Command{ID: id}, g.Group, first, time.Now(), s.log)
 		s.adopt(p)
 		p.Finish(false)
+	}
+	if s.reaps {
+		s.children.reapOrphans(s.log)
 	}
 }

@@ -33,6 +33,7 @@ func (s *Spawner) shut(ctx context.Context, closeRoot func(context.Context) erro
 	if !quiet(&s.watches, teardownMax) {
 		errs = append(errs, errors.New("close spawner: a teardown is still under way"))
 	}
+	s.children.stop()
 	if s.null != nil {
 		errs = append(errs, s.null.Close())
 	}

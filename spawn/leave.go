@@ -15,6 +15,7 @@ func (s *Spawner) Leave() (Origin, error) {
 	if !first {
 		return Origin{}, nil
 	}
+	s.children.stop()
 	errs := []error{err, s.launcher.close()}
 	origin, err := s.root.Leave()
 	errs = append(errs, err)

@@ -35,6 +35,7 @@ type Process struct {
 	log       *slog.Logger
 	bound     time.Duration // of each wait of the teardown
 	goneGrace time.Duration
+	reaped    func() // its leader's status has been taken
 	// adopted is a tree that an earlier daemon has started.
 	adopted bool
 
@@ -188,6 +189,9 @@ func (p *Process) wait() {
 		return
 	}
 	exit, reapErr := p.leader.reap()
+	if p.reaped != nil {
+		p.reaped()
+	}
 	if err := errors.Join(err, reapErr); err != nil {
 		p.log.Error("leader not waited for", "run", p.cmd.ID, "err", err)
 	}

@@ -51,6 +51,10 @@ type Options struct {
 	// claimed with Adopt; the others are ended.
 	Keep []Leftover
 	Hide Hiding
+	// ReapOrphans reaps every child of this process that is not a run's first
+	// process, from EndUnclaimed on: for a program whose children are all started
+	// here, as it would take the exit status of any other.
+	ReapOrphans bool
 	// Protect are files and directories, by absolute paths without links, that
 	// no child may write to, or below, or put anything in place of: what the
 	// daemon believes later. Isolation.Store tells what keeps children out.

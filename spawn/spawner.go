@@ -29,6 +29,9 @@ type Spawner struct {
 	identities *identities
 	score      int // oom_score_adj of every child
 
+	children children
+	reaps    bool // orphans, see Options.ReapOrphans
+
 	closed chan struct{} // nothing removes groups any more
 	doubts doubts
 
@@ -56,7 +59,8 @@ func Open(ctx context.Context, o Options) (*Spawner, error) {
 	s := &Spawner{
 		root: root, log: log, mode: o.Cgroup.Mode, selfTest: "off", startMax: startMax, overdueMax: teardownMax,
 		identities: newIdentities(user.LookupGroup),
-		closed:     make(chan struct{}), live: map[*Process]struct{}{}, kept: map[string]keptGroup{},
+		children:   children{known: map[int]struct{}{}}, reaps: o.ReapOrphans,
+		closed: make(chan struct{}), live: map[*Process]struct{}{}, kept: map[string]keptGroup{},
 	}
 	if err := s.prepare(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Abandon(context.WithoutCancel(ctx)))
@@ -170,6 +174,10 @@ func (s *Spawner) adopt(p *Process) {
 	s.mu.Lock()
 	s.live[p] = struct{}{}
 	s.mu.Unlock()
+	if c, ok := p.leader.(child); ok {
+		s.children.know(c.pid())
+		p.reaped = func() { s.children.forget(c.pid()) }
+	}
 	s.watches.Add(1)
 	go func() {
 		defer s.watches.Done()

@@ -91,7 +91,7 @@ func (s *Spawner) bear(ctx context.Context, c Command, g *cgroup.Group) (*os.Pro
 			answer <- birth{err: context.Cause(ctx)}
 			return
 		}
-		proc, err := s.launcher.seal.bear(c.Argv[0], c.Argv, attr, held)
+		proc, err := s.children.bear(func() (*os.Process, error) { return s.launcher.seal.bear(c.Argv[0], c.Argv, attr, held) })
 		answer <- birth{proc, err}
 	})
 	if err != nil {
@@ -172,6 +172,7 @@ func (s *Spawner) overdue(c Command, g *cgroup.Group, answer <-chan birth) *Star
 			if _, err := b.proc.Wait(); err != nil {
 				s.log.Warn("overdue child not reaped", "run", c.ID, "err", err)
 			}
+			s.children.forget(b.proc.Pid)
 		}
 		s.discard(c, g)
 	}()

@@ -17,9 +17,11 @@ import (
 // errNobody is wrapped when no daemon holds a state directory.
 var errNobody = errors.New("no daemon is running on it")
 
-// lockHolder is the daemon of a state directory. The pid that its lock file
-// tells could be anything, for runs of the same user can write it: the process
-// must be that user's, and hold the lock as the kernel sees it.
+// lockHolder is the daemon of a state directory, as this process counts
+// processes. The pid that its lock file tells is as the daemon counts them, which
+// in a container is 1, say, and could be anything, for runs of the same user can
+// write it: the process must hold the lock as the kernel sees it, know itself by
+// that pid, and be the user whose directory it is.
 func lockHolder(path string) (pid int, err error) {
 	f, err := openPlain(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -37,8 +39,8 @@ func lockHolder(path string) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil || pid <= 1 {
+	told, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || told < 1 {
 		return 0, fmt.Errorf("state directory: %s: %q is no process id: %w", path, text, errNobody)
 	}
 	locks, err := os.Open("/proc/locks")
@@ -46,19 +48,19 @@ func lockHolder(path string) (pid int, err error) {
 		return 0, err
 	}
 	defer locks.Close()
-	if holds, err := parseLocks(locks, pid, file.Ino); err != nil || !holds {
-		return 0, errors.Join(fmt.Errorf("state directory: %s: %w", path, errNobody), err)
+	holders, err := parseLocks(locks, file.Ino)
+	for _, pid := range holders {
+		status, statusErr := readStatus(pid)
+		if statusErr != nil || status.inner != told {
+			err = errors.Join(err, statusErr)
+			continue
+		}
+		if owner := ownerFor(pid, path, file); status.uid != uint64(owner) {
+			return 0, fmt.Errorf("state directory: %s: its owner is user %d, and process %d is user %d's", path, owner, pid, status.uid)
+		}
+		return pid, nil
 	}
-	status, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	defer status.Close()
-	owner := ownerFor(pid, path, file)
-	if uid, err := parseUID(status); err != nil || uid != uint64(owner) {
-		return 0, errors.Join(fmt.Errorf("state directory: %s: its owner is user %d, and process %d is user %d's", path, owner, pid, uid), err)
-	}
-	return pid, nil
+	return 0, errors.Join(fmt.Errorf("state directory: %s: %w", path, errNobody), err)
 }
 
 // ownerFor is a file's owner as a process sees it: from systemd 257 on the
@@ -74,29 +76,65 @@ func ownerFor(pid int, path string, file unix.Stat_t) uint32 {
 	return inside.Uid
 }
 
-// parseLocks looks for a lock of flock(2) in /proc/locks (proc_locks(5)):
-// "1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF". Some file systems have
-// another device there than in stat(2).
-func parseLocks(r io.Reader, pid int, inode uint64) (holds bool, err error) {
+// parseLocks gives the processes that hold a lock of flock(2) on a file, by
+// /proc/locks (proc_locks(5)): "1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF".
+// Some file systems have another device there than in stat(2). One that this
+// process can't see is 0 there.
+func parseLocks(r io.Reader, inode uint64) (pids []int, err error) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		f := strings.Fields(lines.Text()) // an arrow is in front of who waits
-		if len(f) == 8 && f[1] == "FLOCK" && f[3] == "WRITE" && f[4] == strconv.Itoa(pid) &&
-			strings.HasSuffix(f[5], ":"+strconv.FormatUint(inode, 10)) {
-			return true, nil
+		if len(f) != 8 || f[1] != "FLOCK" || f[3] != "WRITE" || !strings.HasSuffix(f[5], ":"+strconv.FormatUint(inode, 10)) {
+			continue
+		}
+		if pid, err := strconv.Atoi(f[4]); err == nil && pid > 0 {
+			pids = append(pids, pid)
 		}
 	}
-	return false, lines.Err()
+	return pids, lines.Err()
 }
 
-// parseUID is the real user of /proc/PID/status (proc_pid_status(5)). The
-// directory's owner is root's for a process that can't be dumped, as ours are.
-func parseUID(r io.Reader) (uint64, error) {
+// procStatus is what is asked of /proc/PID/status (proc_pid_status(5)).
+type procStatus struct {
+	uid   uint64 // real
+	inner int    // its pid as it counts itself
+}
+
+func readStatus(pid int) (procStatus, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return procStatus{}, err
+	}
+	defer f.Close()
+	return parseStatus(f, pid)
+}
+
+// parseStatus reads the user here: the directory's owner is root's for a process
+// that can't be dumped, as ours are. Kernels without pid namespaces have no NSpid.
+func parseStatus(r io.Reader, pid int) (procStatus, error) {
+	s := procStatus{inner: pid}
+	var uid string
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
-		if ids, ok := strings.CutPrefix(lines.Text(), "Uid:"); ok {
-			return strconv.ParseUint(strings.Fields(ids + " -")[0], 10, 32)
+		f := strings.Fields(lines.Text())
+		switch {
+		case len(f) > 1 && f[0] == "Uid:":
+			uid = f[1]
+		case len(f) > 1 && f[0] == "NSpid:":
+			n, err := strconv.Atoi(f[len(f)-1])
+			if err != nil {
+				return s, fmt.Errorf("status of %d: %q: %w", pid, lines.Text(), err)
+			}
+			s.inner = n
 		}
 	}
-	return 0, errors.Join(lines.Err(), errors.New("status: no user"))
+	if err := lines.Err(); err != nil {
+		return s, err
+	}
+	n, err := strconv.ParseUint(uid, 10, 32)
+	if err != nil {
+		return s, fmt.Errorf("status of %d: no user: %w", pid, err)
+	}
+	s.uid = n
+	return s, nil
 }

@@ -28,6 +28,9 @@ type Options struct {
 	Home   string            // "" is a fresh one
 	Bare   bool              // Config may set listen and state_dir itself
 	Binary string            // "" is Binary(tb)
+	// Contained makes it process 1 of a pid namespace with a /proc of its own, as
+	// a container does. Needs root.
+	Contained bool
 }
 
 // Daemon is one running penstock.
@@ -139,6 +142,11 @@ func Launch(tb testing.TB, o Options) *Daemon {
 		binary = Binary(tb)
 	}
 	d.Cmd = exec.Command(binary, "serve", "--config", file)
+	if o.Contained {
+		const enter = `mount --make-rprivate / && mount -t proc proc /proc && exec "$0" "$@"`
+		d.Cmd = exec.Command("/bin/sh", append([]string{"-c", enter}, d.Cmd.Args...)...)
+		d.Cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
+	}
 	d.Cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LANG=C.UTF-8"}
 	for k, v := range o.Env {
 		d.Cmd.Env = append(d.Cmd.Env, k+"="+v)
