@@ -31,6 +31,7 @@ type kills struct {
 
 	mu        sync.Mutex
 	lived     map[string]bool // ids of groups that had a process when the daemon was dead
+	logs      strings.Builder // of the daemons that were killed
 	durable   int
 	disturbed int
 	causes    map[string]int
@@ -153,6 +154,9 @@ func (k *kills) noteLiving() {
 // complaints of the daemon that has just been killed: it had no reason for any error.
 func (k *kills) complaints(t *testing.T) {
 	t.Helper()
+	k.mu.Lock()
+	k.logs.WriteString(k.current.Log())
+	k.mu.Unlock()
 	for line := range strings.Lines(k.current.Log()) {
 		if strings.Contains(line, `"level":"ERROR"`) {
 			t.Errorf("the daemon complains: %s", line)
@@ -206,6 +210,11 @@ func (k *kills) one(t *testing.T, scripts []script, seed uint64, n int) {
 		k.faults[fault]++
 		t.Errorf("%s: %s %s (durable %v, stream %v, run %s, want %s, %d kills meanwhile):\n  %v\n  prompt %.300q extra %v",
 			fault, a.tag, a.name, a.durable, a.stream, a.id, a.want.cause, (k.count.Load()-before+1)/2, err, a.prompt, a.extra)
+		for line := range strings.Lines(k.logs.String()) {
+			if a.id != "" && strings.Contains(line, a.id+`"`) && !strings.Contains(line, "run_id_conflict") {
+				t.Logf("  %.600s", line)
+			}
+		}
 	}
 }
 
@@ -244,8 +253,8 @@ func (k *kills) judge(a *attempt, before int64) (fault string, err error) {
 		return "", nil
 	}
 	r, missing := k.find(a)
-	if missing != nil && a.want.either {
-		return "", nil // it left before it was started
+	if missing != nil && (a.want.either || a.waitedTooLong() && k.born(a) == 0) {
+		return "", nil // it was not started
 	}
 	if k.undisturbed(before) {
 		return wrong, err
@@ -283,6 +292,11 @@ func (k *kills) judge(a *attempt, before int64) (fault string, err error) {
 		return lostAlive, fmt.Errorf("record %+v", r)
 	}
 	return wrong, fmt.Errorf("record %+v; undisturbed: %w", r, err)
+}
+
+// waitedTooLong: its deadline passed while it waited for a slot.
+func (a *attempt) waitedTooLong() bool {
+	return a.want.cause == "timeout" && a.answer != nil && a.answer.Code() == "queue_timeout"
 }
 
 // toldOtherwise compares what the client was told with the record, and a whole

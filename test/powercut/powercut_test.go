@@ -120,7 +120,15 @@ func (p *power) note(f func()) {
 
 func turnOn(t *testing.T) *machine {
 	t.Helper()
-	m := &machine{disk: disk.NewVolatile(t), births: t.TempDir(), power: new(power), tally: map[string]int{}, faults: map[string]int{}}
+	volatile := disk.NewVolatile(t) // or skips
+	// Pages go to the device as soon as may be: what is there unflushed at a cut is
+	// there by halves.
+	for name, value := range map[string]string{"dirty_expire_centisecs": "1", "dirty_writeback_centisecs": "2"} {
+		if err := os.WriteFile("/proc/sys/vm/"+name, []byte(value), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := &machine{disk: volatile, births: t.TempDir(), power: new(power), tally: map[string]int{}, faults: map[string]int{}}
 	m.daemon = daemon.Start(t, daemon.Options{Bare: true, Config: fmt.Sprintf(config, filepath.Join(m.disk.Dir, "state"))})
 	m.root = m.daemon.Root()
 	return m
