@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,12 +30,14 @@ func (w *watcher) conclude() {
 	verdict := spawn.Decide(spawn.Facts{
 		Outcome: outcome, Terminal: w.terminal, Stderr: stderr,
 		Limits: w.spec.Limits, PlainExit: w.spec.Backend.Features().PlainExit, Unread: isMute(w.spec.Backend),
+		Incomplete: w.cutShort(),
 	})
-	if verdict.Cause == spawn.CLIError {
-		if why := troubled(w.manager.state.dir); why != "" {
+	if verdict.Cause == spawn.CLIError && !strings.Contains(verdict.Message, stateDirectory) {
+		if why := r.dir.refusesWrites(); why != "" {
 			verdict.Message += "; it may be for want of the disk: " + why
 		}
 	}
+	w.trim()
 	record := r.conclude(outcome, verdict, w.terminal)
 	// The record last: with it the run is over for the next daemon, too.
 	w.will.forgetPrompt()

@@ -33,7 +33,9 @@ type Run struct {
 	spool   os.FileInfo // of birth; nil: of an earlier daemon
 	spoiled atomic.Bool // see ErrSpoiled
 	unsaved atomic.Bool // the final record is not on disk yet
-	stall   time.Duration
+	// shortage is why the disk took no more at some time of the run's life.
+	shortage atomic.Pointer[string]
+	stall    time.Duration
 	// fingerprint is Spec.Fingerprint of a durable run.
 	fingerprint []byte
 	seq         uint64 // of its place among all runs: by when it was registered
@@ -162,6 +164,9 @@ func (r *Run) born(p *spawn.Process) {
 		p.Kill()
 	}
 }
+
+// short notes that the disk takes no more.
+func (r *Run) short(why string) { r.shortage.CompareAndSwap(nil, &why) }
 
 // isLive tells whether it has a process tree.
 func (r *Run) isLive() bool {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"time"
 
@@ -68,11 +69,15 @@ func (m *Manager) dispatch() {
 
 func (m *Manager) lookAll(vigils map[*Run]*vigil) {
 	live := map[*Run]bool{}
+	full := troubled(m.state.dir, os.Geteuid() == 0)
 	for _, r := range m.all() {
 		if !r.isLive() {
 			continue
 		}
 		live[r] = true
+		if full != "" {
+			r.short(full)
+		}
 		if vigils[r] == nil {
 			vigils[r] = &vigil{shown: stillness{window: m.o.StallAfter}, fatal: stillness{window: r.stall}}
 		}

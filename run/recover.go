@@ -151,7 +151,7 @@ func (m *Manager) conclude(d *directory, r *Record, w *will, b backend.Backend) 
 	if r.Started != nil {
 		m.observer.RunFinished(*r, spawn.Outcome{}) // when it ended, nobody knows
 	}
-	if err := errors.Join(err, d.removeScratch()); err != nil {
+	if err := errors.Join(err, d.removeScratch(), d.trim(w)); err != nil {
 		m.log.Warn("run of an earlier daemon not settled", "run", r.ID, "err", err)
 	}
 }

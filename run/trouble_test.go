@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"penstock/backend"
 	"penstock/spawn"
 )
 
@@ -61,5 +62,63 @@ func TestRecordIsSavedLater(t *testing.T) {
 	m.saveAgain()
 	if got, _ := d.load(); r.unsaved.Load() || got.Cause != spawn.CLIError {
 		t.Errorf("the record on disk: %+v", got)
+	}
+}
+
+// What a full disk may have cut is known by when it was full, and by how the CLI
+// tells that it is done.
+func TestCutShort(t *testing.T) {
+	dir := t.TempDir()
+	spool, err := os.Create(filepath.Join(dir, spoolName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spool.Close()
+	full := "full"
+	for _, row := range []struct {
+		name               string
+		plain, full, after bool
+		lost               bool
+		want               string
+	}{
+		{name: "room all the time"},
+		{name: "room all the time, a plain program", plain: true},
+		{name: "full, and an exit status tells nothing of it", plain: true, full: true, want: full},
+		{name: "full to the end, and the last word was still taken", full: true},
+		{name: "full for a while before the last word", full: true, after: true, want: full},
+		{name: "not written back", lost: true, want: "EIO"},
+	} {
+		w := &watcher{run: newRun(Record{}, slog.New(slog.DiscardHandler)), outputs: &outputs{spool, spool}, wordAfterFull: row.after}
+		w.spec.Backend = agent{}
+		if row.plain {
+			w.spec.Backend = agent{framing: backend.Words}
+		}
+		if row.full {
+			w.run.short(full)
+		}
+		if row.lost {
+			w.lost.Store(&row.want)
+		}
+		if got := w.cutShort(); got != row.want {
+			t.Errorf("%s: %q, want %q", row.name, got, row.want)
+		}
+	}
+}
+
+// A disk that takes what is written says nothing.
+func TestRefusesWrites(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "r")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d := &directory{path: dir, user: &User{UID: 54321}}
+	if why := d.refusesWrites(); why != "" {
+		t.Errorf("told: %s", why)
+	}
+	if left := names(t, dir); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if why := (&directory{path: filepath.Join(dir, "gone")}).refusesWrites(); why != "" {
+		t.Errorf("of a directory that is gone: %s", why)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"penstock/backend"
@@ -34,6 +35,10 @@ type watcher struct {
 	adopted  bool // from an earlier daemon
 	tooMuch  bool // the output cap or the line cap was passed
 	lastWord bool // terminal is the daemon's: the output was spoiled
+	// wordAfterFull says that the disk had been full before terminal was read, and
+	// wasn't any more.
+	wordAfterFull bool
+	lost          atomic.Pointer[string] // what tidy knows of output that can't be trusted; nil is nothing
 }
 
 // open takes hold of the run's files before the child can write to them.
@@ -89,8 +94,18 @@ const tidyMax = 10 * time.Second
 func (w *watcher) tidy() {
 	log, dir, outputs := w.run.log, w.run.dir, w.outputs
 	if !within(tidyMax, func() {
-		if err := errors.Join(dir.removeScratch(), outputs.letGo()); err != nil {
+		// First: what the run itself filled the disk with is about to go.
+		if why := dir.refusesWrites(); why != "" {
+			w.run.short(why)
+		}
+		if err := dir.removeScratch(); err != nil {
 			log.Warn("scratch not removed", "err", err)
+		}
+		if err := outputs.letGo(); err != nil {
+			log.Warn("output not written back (hint: check the disk of the state directory)", "err", err)
+			if why := diskTrouble(err); why != "" {
+				w.lost.Store(&why)
+			}
 		}
 	}) {
 		log.Warn("scratch not removed yet: the run ends without it", "after", tidyMax)
@@ -312,6 +327,7 @@ func (w *watcher) hear(e backend.Event) {
 	}
 	if t := terminalOf(e); t != nil && w.terminal == nil {
 		w.terminal = t
+		w.wordAfterFull = w.run.shortage.Load() != nil && w.run.dir.refusesWrites() == ""
 		w.run.finish(w.will.Settle)
 	}
 }

@@ -16,9 +16,22 @@ const birthCPU = 200 * time.Microsecond
 
 // Decide is the one place that says why a run ended. It looks, in this order,
 // at: our own reason for ending it; the kernel's evidence of a limit; the CLI's
-// own last word; its exit status. A signal nobody accounts for is a failure. It
-// is pure: the same facts always give the same verdict.
+// own last word; its exit status. A signal nobody accounts for is a failure, and
+// so is a success that may be half of one. It is pure: the same facts always
+// give the same verdict.
 func Decide(f Facts) Verdict {
+	v := decide(f)
+	switch {
+	case v.Cause != Completed:
+	case f.ManagerStops:
+		return Verdict{ShuttingDown, "the service manager was ending the daemon and everything in its scope, the run's processes too (a logout, a reboot, a stop): what the CLI said may be half of its answer; try again later"}
+	case f.Incomplete != "":
+		return Verdict{CLIError, "the CLI ended well, and a part of its output may be missing: " + f.Incomplete + "; mend that and ask again"}
+	}
+	return v
+}
+
+func decide(f Facts) Verdict {
 	for _, judge := range []func(Facts) (Verdict, bool){ownReason, memoryEvidence, pidsEvidence, lastWord} {
 		if v, ok := judge(f); ok {
 			return v

@@ -66,6 +66,8 @@ func TestDecide(t *testing.T) {
 		terminal *Terminal
 		plain    bool
 		unread   bool
+		cut      string // Incomplete
+		stops    bool   // ManagerStops
 		limits   *specs.LinuxResources
 		lived    time.Duration // 0 is one second
 		stderr   string
@@ -105,6 +107,15 @@ func TestDecide(t *testing.T) {
 		{name: "the CLI gave up for want of memory", exit: exit1, receipt: thrashed, stderr: "timed out\n", want: CLIError, says: []string{"status 1", "timed out", "(41 %)", "larger memory_max"}},
 		{name: "the CLI said it gave up", exit: exit1, receipt: thrashed, terminal: ownError, want: CLIError, says: []string{"tool broke", "(41 %)"}},
 		{name: "done in spite of it", exit: exit0, receipt: thrashed, terminal: done, want: Completed, not: "memory"},
+
+		// A success that may be half of one is none.
+		{name: "a plain program's output may be cut", exit: exit0, plain: true, cut: "the disk was full", want: CLIError, says: []string{"may be missing", "the disk was full"}},
+		{name: "an answer's output may be cut", exit: exit0, terminal: done, cut: "the disk was full", want: CLIError, says: []string{"may be missing"}},
+		{name: "a failure stays what it is", exit: exit1, terminal: auth, cut: "the disk was full", want: ProviderAuth, not: "disk"},
+		{name: "our own reason stays what it is", reason: Timeout, exit: exit0, plain: true, cut: "the disk was full", stops: true, want: Timeout, not: "disk"},
+		{name: "goodbye of a plain program whose scope is stopped", exit: exit0, plain: true, stops: true, want: ShuttingDown, says: []string{"service manager", "half"}},
+		{name: "goodbye with a last word", exit: exit0, terminal: done, stops: true, want: ShuttingDown, says: []string{"try again later"}},
+		{name: "a failure while the scope is stopped", exit: sigterm, plain: true, stops: true, want: Killed},
 
 		// The kernel's evidence about memory.
 		{name: "OOM kill", exit: sigkill, receipt: oom, want: MemoryLimit, says: []string{"memory limit of 512 MiB reached (peak 512 MiB)", "memory_max"}},
@@ -198,7 +209,7 @@ func TestDecide(t *testing.T) {
 			}
 			got := Decide(Facts{
 				Outcome:  Outcome{Exit: tt.exit, Reason: tt.reason, Receipt: tt.receipt, Started: born, Exited: born.Add(lived)},
-				Terminal: tt.terminal, Stderr: tt.stderr, Limits: tt.limits, PlainExit: tt.plain, Unread: tt.unread,
+				Terminal: tt.terminal, Stderr: tt.stderr, Limits: tt.limits, PlainExit: tt.plain, Unread: tt.unread, Incomplete: tt.cut, ManagerStops: tt.stops,
 			})
 			if got.Cause != tt.want {
 				t.Fatalf("cause %q (%s), want %q", got.Cause, got.Message, tt.want)

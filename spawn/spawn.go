@@ -126,6 +126,12 @@ type Facts struct {
 	PlainExit bool
 	// Unread says that what the CLI wrote can't be understood here.
 	Unread bool
+	// Incomplete is why a part of what the CLI wrote may be missing; "" where nothing
+	// speaks for that.
+	Incomplete string
+	// ManagerStops says that the service manager is ending all processes around the
+	// daemon, the run's own among them, and may have asked these to leave.
+	ManagerStops bool
 }
 
 // Verdict is the one answer to "why did it end".
