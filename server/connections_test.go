@@ -98,30 +98,33 @@ func TestBodyNeverComes(t *testing.T) {
 	s := serve(t, func(c *config.Config) {
 		c.Tokens = []config.Token{{Name: "bot", SHA256: sha256.Sum256([]byte("secret"))}}
 	})
-	for _, row := range []struct {
-		request string
-		status  int
-	}{
-		{"GET /health", 200}, {"GET /livez", 200}, {"GET /openapi.json", 200}, {"GET /nowhere", 401},
-		{"POST /v1/chat/completions", 401}, {"POST /translate", 401}, {"POST /v1/runs/x/cancel", 401},
+	type asked struct {
+		what   string
+		status int
+		conn   net.Conn
+	}
+	var all []asked
+	for request, status := range map[string]int{
+		"GET /health": 200, "GET /livez": 200, "GET /openapi.json": 200, "GET /nowhere": 401,
+		"POST /v1/chat/completions": 401, "POST /translate": 401, "POST /v1/runs/x/cancel": 401,
 	} {
 		for _, length := range []string{"Content-Length: 100", "Content-Length: 7000000", "Transfer-Encoding: chunked"} {
-			t.Run(row.request+" "+length, func(t *testing.T) {
-				t.Parallel()
-				c := dialed(t, "tcp", strings.TrimPrefix(s.url, "http://"),
-					row.request+" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"+length+"\r\n\r\n")
-				_ = c.SetDeadline(time.Now().Add(patience))
-				resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-				if err != nil {
-					t.Fatalf("no answer: %v", err)
-				}
-				if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != row.status || !resp.Close {
-					t.Errorf("%v, status %d, want %d, and the connection to be closed", err, resp.StatusCode, row.status)
-				}
-				if n, err := c.Read(make([]byte, 1)); err != io.EOF {
-					t.Errorf("the connection stays: %d %v", n, err)
-				}
-			})
+			c := dialed(t, "tcp", strings.TrimPrefix(s.url, "http://"),
+				request+" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"+length+"\r\n\r\n")
+			all = append(all, asked{request + ", " + length, status, c})
+		}
+	}
+	for _, a := range all {
+		_ = a.conn.SetDeadline(time.Now().Add(patience))
+		resp, err := http.ReadResponse(bufio.NewReader(a.conn), nil)
+		if err != nil {
+			t.Fatalf("%s: no answer: %v", a.what, err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != a.status || !resp.Close {
+			t.Errorf("%s: %v, status %d, want %d, and the connection to be closed", a.what, err, resp.StatusCode, a.status)
+		}
+		if n, err := a.conn.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("%s: the connection stays: %d %v", a.what, n, err)
 		}
 	}
 }

@@ -111,3 +111,33 @@ func spoken(t *testing.T, dir string, n int) {
 		t.Fatal(err)
 	}
 }
+
+// A program that doesn't care that its writes fail has not answered, whether the
+// disk is full of its own output, of its own scratch, or of somebody else's.
+func TestFullDiskIsNoSuccess(t *testing.T) {
+	r := mount(t, 4)
+	d := start(t, r.dir, "[backends.sh]\nkind = \"exec\"\ncommand = [\"/bin/sh\"]\n")
+	run := func(script string) *daemon.Answer {
+		a, err := d.Chat(context.Background(), daemon.Body("sh", script, nil), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	if a := run("echo room"); a.Finish != "stop" || a.Text != "room\n" {
+		t.Fatalf("with room: %+v", a)
+	}
+	for name, script := range map[string]string{
+		"its output":  "head -c 9000000 /dev/zero | tr '\\0' y; exit 0",
+		"its scratch": "echo one; head -c 9000000 /dev/zero >$TMPDIR/x; seq 10000; exit 0",
+		// It is gone again when the run ends; the daemon has looked meanwhile.
+		"for a while": "echo one; head -c 9000000 /dev/zero >$TMPDIR/x; seq 10000; sleep 3; rm $TMPDIR/x; echo two; exit 0",
+	} {
+		a := run(script)
+		if a.Code() != "cli_error" || !strings.Contains(a.Error.Message, "state directory: "+noRoom) {
+			t.Errorf("%s: status %d, finish %q, %d bytes, error %+v", name, a.Status, a.Finish, len(a.Text), a.Error)
+		}
+		queue(t, d, 0, 0)
+	}
+	recovered(t, d)
+}
