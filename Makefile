@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null 
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-.PHONY: build man deb run test test-vm mutants unit e2e load ui lab prometheus escape chaos bench record fuzz slow powercuts chaos-long containers clean
+.PHONY: build man deb run test test-vm mutants unit e2e load ui lab prometheus escape chaos bench record fuzz slow powercuts chaos-long containers clis-newest clean
 
 build: ## bin/penstock: static, no cgo
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/penstock ./cmd/penstock
@@ -33,6 +33,9 @@ slow: ## what takes longer than test may: power cuts, the long chaos, containers
 	GO=$(GO) test/run slow
 
 powercuts chaos-long containers: ## one of them alone
+	GO=$(GO) test/run $@
+
+clis-newest: build ## the newest CLIs that npm has, beside the pinned ones, against the scripted model: a table
 	GO=$(GO) test/run $@
 
 mutants: ## takes mechanisms out one by one and wants their tests to fail

@@ -17,6 +17,7 @@ type Request struct {
 	Permissions string // "bypass", "plan", "default"
 	Root        bool   // the child runs as uid 0
 	MemoryMax   int64  // bytes; lets a runtime size its heap (NODE_OPTIONS)
+	Version     string // the CLI's own word for it; "" is unknown
 }
 
 // Input is how the prompt reaches the CLI. Never on a command line.

@@ -5,7 +5,8 @@ import (
 	"path"
 )
 
-// claudeBackend is Claude Code in print mode with streamed JSON (2.1.330).
+// claudeBackend is Claude Code in print mode with streamed JSON (2.1.252 to
+// 2.1.332). It fails on an option that it doesn't know.
 type claudeBackend struct{ Config }
 
 func newClaude(c Config) Backend { return claudeBackend{c} }
@@ -50,7 +51,10 @@ func (b claudeBackend) argv(r Request) ([]string, error) {
 	case "plan", "default":
 		// Without the second option a tool that would ask counts as refused by
 		// a host that does not exist, and the model is told to try again.
-		argv = append(argv, "--permission-mode="+mode, "--permission-prompts=none")
+		argv = append(argv, "--permission-mode="+mode)
+		if !Older(r.Version, "2.1.259") {
+			argv = append(argv, "--permission-prompts=none")
+		}
 	default:
 		return nil, fmt.Errorf("permissions %q: use bypass, plan or default", mode)
 	}
@@ -73,8 +77,11 @@ func (b claudeBackend) argv(r Request) ([]string, error) {
 		argv = append(argv, "--effort="+effort)
 	}
 	if r.System != "" {
-		// Without the second option a resumed session keeps its first turn's text.
-		argv = append(argv, "--append-system-prompt-file="+path.Join(r.Dir, claudeSystemFile), "--system-prompt-snapshot=off")
+		argv = append(argv, "--append-system-prompt-file="+path.Join(r.Dir, claudeSystemFile))
+	}
+	// Without it a resumed session keeps its first turn's text. Before 2.1.257 none did.
+	if r.System != "" && r.Session != "" && !Older(r.Version, "2.1.257") {
+		argv = append(argv, "--system-prompt-snapshot=off")
 	}
 	return argv, nil
 }

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sys/unix"
 
+	"penstock/backend"
 	"penstock/spawn"
 )
 
@@ -21,9 +21,6 @@ const (
 	probeMemory = 2 << 30
 	probePids   = 256
 )
-
-// versionForm is what a version looks like, whatever stands around it.
-var versionForm = regexp.MustCompile(`\d+\.\d+`)
 
 // ProbeVersion runs argv with --version in a group of its own and gives the
 // first line it prints that has a version in it, else the first line: some CLIs
@@ -38,18 +35,8 @@ func (m *Manager) ProbeVersion(ctx context.Context, argv []string, env []string)
 	if err != nil {
 		return "", fmt.Errorf("probe version: %s: %w", argv[0], err)
 	}
-	var first string
-	for line := range strings.Lines(printed) {
-		line = strings.TrimSpace(line)
-		if versionForm.MatchString(line) {
-			return line, nil
-		}
-		if first == "" {
-			first = line
-		}
-	}
-	if first != "" {
-		return first, nil
+	if line := backend.VersionLine(printed); line != "" {
+		return line, nil
 	}
 	return "", fmt.Errorf("probe version: %s: printed nothing", argv[0])
 }

@@ -145,7 +145,7 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 		Client: client, Model: q.Model, Backend: a.adapter, Argv: a.config.Command, Env: a.env, User: a.user,
 		Request: backend.Request{
 			Model: model, System: system, Prompt: prompt, Effort: q.Effort,
-			Permissions: a.config.Permissions, MemoryMax: limits.MemoryMax,
+			Permissions: a.config.Permissions, MemoryMax: limits.MemoryMax, Version: d.probes.version(a.config.Name),
 		},
 		Cwd: cwd, Home: a.config.Home, HomeSeed: a.config.HomeSeed, Session: q.Session,
 		Limits: spawn.Resources(caps(limits)), Deadline: deadline(arrived, q.Timeout, limits),

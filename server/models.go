@@ -4,6 +4,8 @@ import (
 	"net/http"
 
 	"github.com/gorilla/mux"
+
+	"penstock/backend"
 )
 
 // model is OpenAI's model object and whether it would run.
@@ -13,13 +15,26 @@ type model struct {
 	Created int64  `json:"created"`
 	OwnedBy string `json:"owned_by"`
 	Ready   bool   `json:"ready"`
+	// Version is the CLI's own word; Oldest is the oldest that is known to work.
+	Version string `json:"version,omitempty"`
+	Oldest  string `json:"oldest_version,omitempty"`
+	TooOld  bool   `json:"too_old,omitempty"`
+}
+
+func (d *daemon) model(id string, a *agent) model {
+	m := model{
+		ID: id, Object: "model", Created: d.begun.Unix(), OwnedBy: "penstock", Ready: a.config.Missing == "",
+		Version: d.probes.version(a.config.Name), Oldest: backend.Oldest(a.config.Kind),
+	}
+	m.TooOld = backend.Older(m.Version, m.Oldest)
+	return m
 }
 
 func (d *daemon) models() []model {
 	out := []model{}
 	for _, name := range d.agents.names() {
 		a := d.agents[name]
-		one := model{Object: "model", Created: d.begun.Unix(), OwnedBy: "penstock", Ready: a.config.Missing == ""}
+		one := d.model("", a)
 		for _, known := range append([]string{name}, a.config.Aliases...) {
 			one.ID = known
 			out = append(out, one)
@@ -44,6 +59,6 @@ func (d *daemon) getModel(w *reply, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, model{ID: id, Object: "model", Created: d.begun.Unix(), OwnedBy: "penstock", Ready: a.config.Missing == ""})
+	writeJSON(w, http.StatusOK, d.model(id, a))
 	return nil
 }

@@ -83,6 +83,7 @@ func (p *probes) probe(ctx context.Context, name string) {
 		state.Version = clip(strings.TrimSpace(version), 100)
 		if err != nil {
 			state.State, state.Error = "error", err.Error()
+			state.Version = p.version(name) // as it was: a busy host makes nothing older
 		}
 	}
 	now := time.Now().UTC()
@@ -99,6 +100,13 @@ func hasVersion(kind string) bool {
 		return false
 	}
 	return true
+}
+
+// version is what a backend's CLI said when it was last asked; "" is unknown.
+func (p *probes) version(name string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.states[name].Version
 }
 
 // all are the states in a fixed order.

@@ -2,9 +2,11 @@ package server
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
+	"penstock/backend"
 	"penstock/config"
 )
 
@@ -26,5 +28,39 @@ func TestBackendNotYetProbedHasNoTime(t *testing.T) {
 	p.probe(t.Context(), "demo")
 	if text, err = marshal(p.all()); err != nil || !strings.Contains(string(text), `"version":"2.1.0","checked_at":"2`) {
 		t.Errorf("after the probe: %s %v", text, err)
+	}
+}
+
+// What a model's CLI is, and whether that is known to work, from memory.
+func TestModelsTellVersions(t *testing.T) {
+	c := config.Config{Backends: map[string]config.Backend{"claude": {Name: "claude", Kind: "claude", Models: []string{"opus"}, Command: []string{"/bin/true"}}, "any": {Name: "any", Kind: "exec", Command: []string{"/bin/true"}}}}
+	all, err := newAgents(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, fails := "2.1.0 (Claude Code)", error(nil)
+	d := &daemon{agents: all, probes: newProbes(all, "v9", func(context.Context, []string, []string) (string, error) { return said, fails })}
+	tell := func() []model {
+		d.probes.probe(t.Context(), "claude")
+		d.probes.probe(t.Context(), "any")
+		return d.models()
+	}
+	for _, m := range d.models() {
+		if m.Version != "" || m.TooOld {
+			t.Errorf("before it was asked: %+v", m)
+		}
+	}
+	for _, m := range tell() {
+		if ours := strings.HasPrefix(m.ID, "claude"); m.TooOld != ours || (m.Version == said) != ours || (m.Oldest == backend.Oldest("claude")) != ours {
+			t.Errorf("%+v", m)
+		}
+	}
+	said, fails = "", errors.New("no answer within 10s")
+	if m := tell()[1]; !m.TooOld || m.Version != "2.1.0 (Claude Code)" {
+		t.Errorf("a probe that failed made it unknown: %+v", m)
+	}
+	said, fails = "9.0.0 (Claude Code)", nil
+	if m := tell()[1]; m.TooOld || m.Version != said {
+		t.Errorf("after an update: %+v", m)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"penstock/cgroup"
@@ -146,4 +147,26 @@ func awaitGone(ctx context.Context, p *Process) error {
 		p.End(Killed)
 		return fmt.Errorf("child %d and its group are not gone: %w", p.PID(), ctx.Err())
 	}
+}
+
+// askPatience is how long a program that was killed is waited for.
+const askPatience = time.Second
+
+// Ask runs a program outside of any group, as whoever checks an installation
+// would by hand, and gives what it prints. It and what it started is ended with
+// ctx. For checks only: a daemon's own children are born in groups.
+func Ask(ctx context.Context, argv, env []string) (string, error) {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env, cmd.Dir = env, "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = askPatience
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return "", fmt.Errorf("ask %s: %w: %.200s", argv[0], err, strings.TrimSpace(string(out)))
+	}
+	return string(out), nil
 }

@@ -119,6 +119,9 @@ func (a *app) check(ctx context.Context, s *settings) (checkup, error) {
 			r.Findings = append(r.Findings, checkUser(c.Backends[name], c.StateDir)...)
 		}
 	}
+	if err == nil {
+		checkVersions(ctx, r.Findings, c.Backends)
+	}
 	r.OK = !slices.ContainsFunc(r.Findings, func(f finding) bool { return !f.OK && !f.Advice })
 	return r, nil
 }

@@ -212,3 +212,38 @@ func TestCheckSelfTest(t *testing.T) {
 		t.Errorf("no groups: %+v", f)
 	}
 }
+
+// What a CLI says it is, and whether that is known to work.
+func TestCheckTellsVersions(t *testing.T) {
+	dir := t.TempDir()
+	program := func(name, script string) []string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return []string{path}
+	}
+	backends := map[string]config.Backend{
+		"new":    {Name: "new", Kind: "claude", Command: program("new", "echo warning; echo '9.9.9 (Claude Code)'")},
+		"old":    {Name: "old", Kind: "claude", Command: program("old", "echo '1.0.3 (Claude Code)'")},
+		"silent": {Name: "silent", Kind: "pi", Command: program("silent", "echo broken >&2; exit 3")},
+		"mine":   {Name: "mine", Kind: "exec", Command: program("mine", "touch "+filepath.Join(dir, "ran"))},
+	}
+	var findings []finding
+	for _, name := range []string{"new", "old", "silent", "mine"} {
+		findings = append(findings, checkBackend(backends[name]))
+	}
+	checkVersions(t.Context(), findings, backends)
+	for i, want := range []struct {
+		ok             bool
+		detail, remedy string
+	}{{true, "9.9.9 (Claude Code)", ""}, {false, "1.0.3 (Claude Code)", "oldest that is known to work"}, {false, "exit status 3: broken", "by hand"}, {true, "", ""}} {
+		f := findings[i]
+		if f.OK != want.ok || f.Advice == want.ok || !strings.Contains(f.Detail, want.detail) || !strings.Contains(f.Remedy, want.remedy) {
+			t.Errorf("%+v, want %+v", f, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "ran")); err == nil {
+		t.Error("a program that may be any was started")
+	}
+}

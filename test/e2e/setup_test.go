@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sort"
 	"strings"
 	"testing"
 	"time"
@@ -17,8 +15,6 @@ import (
 	"penstock/test/daemon"
 	"penstock/test/model"
 )
-
-var models = clis.Models()
 
 // six are the CLIs, in the order they are tested. PENSTOCK_CLIS narrows it.
 func six() []string {
@@ -47,42 +43,21 @@ func begin(t *testing.T, extra string) *world {
 	if err := clis.Seed(home, url); err != nil {
 		t.Fatal(err)
 	}
-	env := providerOnly(clis.Env(url))
-	env["PATH"] = filepath.Dir(clis.Node(filepath.Join(top, "test", "clis"))) + ":" + os.Getenv("PATH")
-	var names []string
-	for name := range env {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	d := daemon.Start(t, daemon.Options{Home: home, Env: env, Config: config(commands, names) + extra})
+	backends, env := clis.Backends(filepath.Join(top, "test", "clis"), url, commands)
+	d := daemon.Start(t, daemon.Options{Home: home, Env: env, Config: limits + backends + extra})
 	return &world{Daemon: d, model: m}
 }
 
-// providerOnly keeps where the model is and the key to it: what else a CLI needs
-// is its adapter's business, and so part of what is tested.
-func providerOnly(all map[string]string) map[string]string {
-	env := map[string]string{}
-	for name, value := range all {
-		if strings.HasSuffix(name, "_API_KEY") || strings.HasSuffix(name, "_BASE_URL") {
-			env[name] = value
-		}
-	}
-	return env
-}
-
-func config(commands map[string][]string, pass []string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "drain_timeout = \"5s\"\n[limits]\nmemory_max = \"3GiB\"\ntimeout = \"120s\"\n[budget]\nmemory = \"100%%\"\nmax_runs = 40\n[queue]\nmax_waiting = 100\n")
-	for _, name := range []string{"claude", "codex", "pi", "gemini", "kimi", "opencode"} {
-		fmt.Fprintf(&b, "[backends.%s]\ncommand = %s\ndefault_model = %q\nenv = %s\n", name, list(commands[name]), models[name], list(pass))
-	}
-	return b.String()
-}
-
-func list(words []string) string {
-	raw, _ := json.Marshal(words)
-	return string(raw)
-}
+const limits = `drain_timeout = "5s"
+[limits]
+memory_max = "3GiB"
+timeout = "120s"
+[budget]
+memory = "100%"
+max_runs = 40
+[queue]
+max_waiting = 100
+`
 
 // seen is what an SDK client program reports at its end.
 type seen struct {

@@ -7,7 +7,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -33,32 +32,20 @@ func run(args []string) error {
 	if err := clis.Seed(filepath.Join(out, "home"), url); err != nil {
 		return err
 	}
-	var keys, names []string
-	for _, name := range slices.Sorted(maps.Keys(clis.Env(url))) {
-		if strings.HasSuffix(name, "_API_KEY") || strings.HasSuffix(name, "_BASE_URL") {
-			names = append(names, name)
-			keys = append(keys, name+"="+clis.Env(url)[name]+"\n")
-		}
-	}
 	commands, err := clis.Commands(place)
 	if err != nil {
 		return err
 	}
-	var backends strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(commands)) {
-		fmt.Fprintf(&backends, "[backends.%s]\ncommand = %s\ndefault_model = %q\nenv = %s\n",
-			name, list(commands[name]), clis.Models()[name], list(names))
+	backends, env := clis.Backends(place, url, commands)
+	delete(env, "PATH")
+	var keys []string
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		keys = append(keys, name+"="+env[name]+"\n")
 	}
-	for name, text := range map[string]string{"keys": strings.Join(keys, ""), "backends.toml": backends.String()} {
+	for name, text := range map[string]string{"keys": strings.Join(keys, ""), "backends.toml": backends} {
 		if err := os.WriteFile(filepath.Join(out, name), []byte(text), 0o600); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// list is a TOML array of strings.
-func list(words []string) string {
-	text, _ := json.Marshal(words) // strings always can be
-	return string(text)
 }

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"penstock/backend"
+	"penstock/config"
+	"penstock/spawn"
+)
+
+// versionPatience is how long all CLIs together have to tell their versions.
+const versionPatience = 15 * time.Second
+
+// checkVersions adds to the findings of backends what their CLIs say they are. A
+// version that is older than what is known to work is worth a note.
+func checkVersions(ctx context.Context, findings []finding, backends map[string]config.Backend) {
+	ctx, cancel := context.WithTimeout(ctx, versionPatience)
+	defer cancel()
+	var asked sync.WaitGroup
+	for i := range findings {
+		f := &findings[i]
+		b, ok := backends[f.Name]
+		if f.Area != "backend" || !ok || !f.OK || backend.Oldest(b.Kind) == "" {
+			continue
+		}
+		asked.Go(func() { f.version(ctx, b) })
+	}
+	asked.Wait()
+}
+
+func (f *finding) version(ctx context.Context, b config.Backend) {
+	env := backend.Env(os.LookupEnv, os.Environ(), append(backend.BasePass(), b.Env...), b.SetEnv)
+	printed, err := spawn.Ask(ctx, append(b.Command[:len(b.Command):len(b.Command)], "--version"), env)
+	version, oldest := backend.VersionLine(printed), backend.Oldest(b.Kind)
+	switch {
+	case err != nil:
+		f.OK, f.Advice = false, true
+		f.Detail += fmt.Sprintf(": its version is not known: %v", err)
+		f.Remedy = "run it with --version by hand; " + oldest + " is the oldest that is known to work"
+	case backend.Older(version, oldest):
+		f.OK, f.Advice = false, true
+		f.Detail += ": " + version
+		f.Remedy = "update it: " + oldest + " is the oldest that is known to work"
+	default:
+		f.Detail += ": " + version
+	}
+}
