@@ -109,8 +109,13 @@ var Transport http.RoundTripper = &http.Transport{DisableKeepAlives: true}
 
 // Read sends req and reads the answer to its end.
 func Read(req *http.Request, on func(a *Answer)) (*Answer, error) {
+	return ReadWith(&http.Client{Transport: Transport}, req, on)
+}
+
+// ReadWith is Read with a client of the caller's.
+func ReadWith(client *http.Client, req *http.Request, on func(a *Answer)) (*Answer, error) {
 	begun := time.Now()
-	resp, err := (&http.Client{Transport: Transport}).Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err
 	}

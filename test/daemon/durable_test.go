@@ -41,7 +41,7 @@ max_runs = 24
 		clients.Go(func() {
 			once := sync.OnceFunc(func() { seen <- struct{}{} })
 			a, _ := d.Durable(context.Background(), id, "", body, func(a *Answer) {
-				if a.Deltas > i%7 {
+				if strings.Count(a.Text, " ") > i%7 { // words that come together share a delta
 					once()
 				}
 			})

@@ -71,6 +71,18 @@ type seen struct {
 	} `json:"error"`
 }
 
+// goSDK builds the openai-go client.
+func goSDK(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "gosdk")
+	build := exec.Command("go", "build", "-o", program, ".")
+	build.Dir = filepath.Join(daemon.Top(t), "test", "sdk", "gosdk")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the openai-go client: %v: %s", err, out)
+	}
+	return program
+}
+
 // sdk runs a client program: a request as JSON on stdin, JSON lines out, the last one the whole.
 func sdk(t *testing.T, argv []string, request map[string]any) seen {
 	t.Helper()
