@@ -4,11 +4,32 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 
 	"penstock/run"
 	"penstock/spawn"
 )
+
+// repeaters are the stock clients whose rules are published, each with what it
+// repeats by itself: openai-python, openai-node, openai-go and the Anthropic SDKs
+// (which heed x-should-retry), Vercel ai, LangChain JS, and aider on LiteLLM, which
+// repeats what has no class of its own there, but for its BadRequest, 401, 403, 404
+// and 422. test/e2e drives those that can be had.
+var repeaters = map[string]func(status int, should string) bool{
+	"openai and anthropic SDKs": func(status int, should string) bool {
+		return should != "false" && (should == "true" || status == 408 || status == 409 || status == 429 || status >= 500)
+	},
+	"ai": func(status int, _ string) bool {
+		return status == 408 || status == 409 || status == 429 || status >= 500
+	},
+	"langchain": func(status int, _ string) bool {
+		return !slices.Contains([]int{400, 401, 402, 403, 404, 405, 406, 407, 409}, status)
+	},
+	"aider on litellm": func(status int, _ string) bool {
+		return !slices.Contains([]int{400, 401, 403, 404, 422}, status)
+	},
+}
 
 // Nothing that fails after a start has a status that a stock client repeats.
 func TestAfterStartIsNotRepeated(t *testing.T) {
@@ -25,6 +46,11 @@ func TestAfterStartIsNotRepeated(t *testing.T) {
 		r, err := read(rec.Result(), nil)
 		if err != nil || r.status != 400 || r.err == nil || r.err.Type != "run_error" || r.err.RunID != "run_1" || r.header.Get("X-Should-Retry") != "false" {
 			t.Errorf("%s: %+v %v", name, r, err)
+		}
+		for client, repeats := range repeaters {
+			if repeats(r.status, r.header.Get("X-Should-Retry")) {
+				t.Errorf("%s: %s repeats a %d", name, client, r.status)
+			}
 		}
 	}
 	if e := afterStart(unreadable(run.ErrNoReplay), recordOf("run_1")); e.Status != http.StatusGone {
