@@ -2,7 +2,12 @@ package cgroup
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // Group is one run's group. It is used once: on kernels with the kill_seq fault
@@ -46,6 +51,26 @@ func (g *Group) ApplyCPU() error {
 		return g.dir.set(limit{"cpu.max", m, m})
 	}
 	return nil
+}
+
+// LeaderAttr is the extended attribute of a run's group in which its first process
+// notes itself before it does anything else: an int32 of this machine's order. It
+// lives as long as the group, and no run can write it.
+const LeaderAttr = "user.penstock.leader"
+
+// Leader is what LeaderAttr says, 0 where no process has noted itself.
+func (g *Group) Leader() (int, error) {
+	var pid [4]byte
+	n, err := unix.Fgetxattr(g.dir.fd(), LeaderAttr, pid[:])
+	switch {
+	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.EOPNOTSUPP):
+		return 0, nil
+	case err != nil:
+		return 0, wrapPath("fgetxattr", g.dir.path, err)
+	case n != len(pid):
+		return 0, fmt.Errorf("%s: %s: %d bytes: not a process id", g.dir.path, LeaderAttr, n)
+	}
+	return int(int32(binary.NativeEndian.Uint32(pid[:]))), nil
 }
 
 // Procs lists the processes of the group and of groups made below it.

@@ -92,6 +92,11 @@ const oldestMax = 2 * time.Second
 // a later process with the same number.
 func findLeader(g *cgroup.Group, pid int) (_ leader, err error) {
 	if pid <= 0 {
+		if pid, err = g.Leader(); err != nil {
+			return nil, err
+		}
+	}
+	if pid <= 0 {
 		if pid, err = awaitOldest(g); err != nil {
 			return nil, err
 		}
@@ -122,7 +127,7 @@ func findLeader(g *cgroup.Group, pid int) (_ leader, err error) {
 }
 
 // awaitOldest finds the first process of a group whose daemon was killed before it
-// could note it; 0 is that it has gone. It leads a session, and while it lives
+// could note it, where it could not note itself either; 0 is that it has gone. It leads a session, and while it lives
 // nothing in the group is older. Where only a later session of its making is left
 // that can't be told apart, and is waited for.
 func awaitOldest(g *cgroup.Group) (int, error) {

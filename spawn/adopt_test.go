@@ -79,14 +79,17 @@ func TestTreesOfAKilledDaemonAreAdopted(t *testing.T) {
 		"sleep 60",        // nobody claims it
 		"sleep 60",        // nobody keeps it
 		"sleep 60 & wait", // its daemon was killed before it could note the leader
-		"while [ ! -e "+dir+"/leave ]; do sleep 0.02; done; sleep 60 & exit 0", // the same, and its leader went
+		"while [ ! -e "+dir+"/leave ]; do sleep 0.02; done; sleep 60 & exit 0",        // the same, and its leader went
+		"setsid sleep 60 & while [ ! -e "+dir+"/leave ]; do sleep 0.02; done; exit 0", // and left the leader of another session
 	)
 	if err := os.WriteFile(dir+"/leave", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "two leaders' exit", func() bool { return !alive(strconv.Itoa(pids[2])) && !alive(strconv.Itoa(pids[6])) })
+	eventually(t, "three leaders' exit", func() bool {
+		return !alive(strconv.Itoa(pids[2])) && !alive(strconv.Itoa(pids[6])) && !alive(strconv.Itoa(pids[7]))
+	})
 	var left []Leftover
-	for _, i := range []int{0, 1, 2, 3, 5, 6} {
+	for _, i := range []int{0, 1, 2, 3, 5, 6, 7} {
 		left = append(left, Leftover{ID: fmt.Sprint("run", i)})
 	}
 	s, err := Open(t.Context(), Options{
@@ -119,9 +122,10 @@ func TestTreesOfAKilledDaemonAreAdopted(t *testing.T) {
 
 	own, asked, leaderless := adopt(0), adopt(1), adopt(2)
 	known := pids[5]
-	pids[5], pids[6] = 0, 0
-	unnoted, gone := adopt(5), adopt(6)
+	pids[5], pids[6], pids[7] = 0, 0, 0
+	unnoted, gone, succeeded := adopt(5), adopt(6), adopt(7)
 	awaitProcess(t, gone)
+	awaitProcess(t, succeeded)
 	if unnoted.PID() != known || !alive(strconv.Itoa(known)) {
 		t.Errorf("a run whose leader was not noted: %d is said to be it instead of %d", unnoted.PID(), known)
 	}

@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/cgroup"
 )
 
 // atCwd is AT_FDCWD as a raw call wants it.
@@ -118,6 +120,9 @@ func (s *seal) newborn(path string, argv []string, attr *os.ProcAttr) (*newborn,
 	if attr.Sys.UseCgroupFD {
 		b.clone.flags |= unix.CLONE_INTO_CGROUP
 		b.clone.cgroup = uint64(attr.Sys.CgroupFD)
+		if b.leaderAttr, err = syscall.BytePtrFromString(cgroup.LeaderAttr); err != nil {
+			return nil, err
+		}
 	}
 	if b.credential = attr.Sys.Credential; b.credential != nil && len(b.credential.Groups) > 0 {
 		b.groups = &b.credential.Groups[0]

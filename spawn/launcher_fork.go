@@ -63,6 +63,8 @@ type newborn struct {
 	filter     *unix.SockFprog
 	probe      *byte // a cgroup.procs file the child must not be able to open
 	probeStore *byte // a file the child must not be able to make; may be nil
+	leaderAttr *byte // of the group, for the child's pid; nil without a group
+	noted      int32 // that pid
 	fate       fate
 }
 
@@ -88,6 +90,14 @@ func (b *newborn) fork() (pid, errno uintptr) {
 		goto failed
 	}
 	runtimeAfterForkInChild()
+
+	// So that a daemon that is killed now leaves no doubt which process was the
+	// first. Without extended attributes the next one has to guess.
+	if b.leaderAttr != nil {
+		got, _, _ = syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
+		b.noted = int32(got)
+		_, _, _ = syscall.RawSyscall6(unix.SYS_FSETXATTR, uintptr(b.clone.cgroup), uintptr(unsafe.Pointer(b.leaderAttr)), uintptr(unsafe.Pointer(&b.noted)), unsafe.Sizeof(b.noted), 0, 0)
+	}
 
 	b.fate.stage = stageIdentity
 	if b.credential != nil {
