@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"penstock/test/clis"
@@ -44,6 +45,7 @@ func TestNoClientStartsARunAgain(t *testing.T) {
 				"stalled": "exec sleep 600",
 			} {
 				t.Run(fmt.Sprintf("%s/stream=%v/%s", client.name, stream, cause), func(t *testing.T) {
+					t.Parallel()
 					starts := filepath.Join(t.TempDir(), "starts")
 					prompt := fmt.Sprintf("echo >>%s; %s", starts, end)
 					request := map[string]any{"baseURL": d.URL + "/v1", "model": "sh", "stream": stream, "messages": user(prompt), "prompt": prompt}
@@ -61,5 +63,24 @@ func TestNoClientStartsARunAgain(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// LangChain sends every model with codex in its name to the Responses API: what it
+// is told there helps, and by an alias the same backend is asked as any other.
+func TestLangChainByAnAlias(t *testing.T) {
+	top := daemon.Top(t)
+	node := clis.Node(filepath.Join(top, "test", "clis"))
+	d := daemon.Start(t, daemon.Options{Config: "[backends.my-codex]\nkind = \"exec\"\ncommand = [\"/usr/bin/tr\", \"a-z\", \"A-Z\"]\naliases = [\"my-agent\"]\n"})
+	ask := func(model string) seen {
+		return sdk(t, []string{node, filepath.Join(top, "test", "sdk", "clients.mjs")}, map[string]any{
+			"client": "langchain", "baseURL": d.URL + "/v1", "model": model, "prompt": "word", "stream": true,
+		})
+	}
+	if s := ask("my-codex"); s.Error == nil || !strings.Contains(s.Error.Message, "aliases") {
+		t.Errorf("by its own name: %+v %+v", s, s.Error)
+	}
+	if s := ask("my-agent"); s.Error != nil || s.Text != "WORD" {
+		t.Errorf("by an alias: %+v %+v", s, s.Error)
 	}
 }
