@@ -40,6 +40,22 @@ const Format = 2
 // StorePlaces are the store of a state directory, and its copy where there is one.
 func StorePlaces(stateDir string) []string { return storeOf(stateDir).places }
 
+// StoreOutlook says what will keep runs from writing to the store of a state
+// directory, or why nothing will, without making anything.
+func StoreOutlook(stateDir string) (wall string, err error) {
+	if spawn.CanMount() {
+		return "hidden from runs in a mount namespace", nil
+	}
+	s := storeOf(stateDir)
+	if err := spawn.Protectable(filepath.Dir(resolved(s.places[0]))); err != nil {
+		return "", err
+	}
+	if len(s.places) > 1 {
+		return "in " + filepath.Dir(s.places[0]) + ", closed to runs by Landlock", nil
+	}
+	return "closed to runs by Landlock", nil
+}
+
 // HasStore tells whether a daemon that has one was ever on this state directory.
 func HasStore(stateDir string) bool {
 	_, err := os.Lstat(filepath.Join(StorePlaces(stateDir)[0], formatName))

@@ -1,6 +1,11 @@
 package server
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -47,6 +52,55 @@ func TestReachableDoorsDegrade(t *testing.T) {
 	}
 	if f.refuses() != "" || f.status() != "ok" {
 		t.Errorf("refuses %q, status %s", f.refuses(), f.status())
+	}
+}
+
+// Where runs could write to the daemon's records a durable run is refused, as an
+// error of the request's, and told in words.
+func TestDurableRunsAreRefused(t *testing.T) {
+	why := errors.New("/home/u/.local/state: writable")
+	d, err := open(t.Context(), testConfig(t), Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Skipf("no daemon can be opened here: %v", err)
+	}
+	defer func() {
+		if err := d.close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	d.notDurable = why
+	if got := d.degraded(facts{cage: spawn.Isolation{SelfTest: "passed"}}); len(got) != 1 || !strings.Contains(got[0], "durable runs are refused") || strings.Contains(got[0], "/") {
+		t.Errorf("degraded: %q", got)
+	}
+	q, err := decodeChat([]byte(`{"model":"x","messages":[{"role":"user","content":"hi"}]}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = d.job(t.Context(), nil, q, newJob("mine", "c", true), time.Now())
+	if e := asHTTPError(err); e.Status != http.StatusBadRequest || e.Code != "not_durable" || e.Param != "X-Run-Id" || strings.Contains(e.Message, "/home") {
+		t.Errorf("told %+v", e)
+	}
+	if e := notStarted("mine", fmt.Errorf("run mine: %w: %w", run.ErrNotDurable, why)); e.Code != "not_durable" {
+		t.Errorf("told %+v", e)
+	}
+}
+
+// All runs as other users need no wall: the permission bits are one.
+func TestUnwalled(t *testing.T) {
+	own, other := &agent{}, &agent{user: &run.User{UID: 54321}}
+	open := spawn.Isolation{Store: spawn.NoWall, StoreOpen: errors.New("open")}
+	for _, row := range []struct {
+		agents agents
+		is     spawn.Isolation
+		fails  bool
+	}{
+		{agents{"a": own}, spawn.Isolation{Store: "landlock"}, false},
+		{agents{"a": own, "b": other}, open, true},
+		{agents{"b": other}, open, false},
+	} {
+		if err := row.agents.unwalled(row.is); (err != nil) != row.fails {
+			t.Errorf("%+v: %v", row, err)
+		}
 	}
 }
 

@@ -40,6 +40,14 @@ func Protectable(dir string) error {
 	return nil
 }
 
+// CanMount tells whether this process may make a mount namespace: CAP_SYS_ADMIN, as
+// the launcher needs it.
+func CanMount() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
+}
+
 // fits tells whether all paths can be protected by Landlock.
 func (g *guard) fits() error {
 	var errs []error

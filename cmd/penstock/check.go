@@ -110,7 +110,7 @@ func (a *app) check(ctx context.Context, s *settings) (checkup, error) {
 		if _, open := host.Chosen(mode); r.Running && !open {
 			r.Findings = append(r.Findings, checkHeld(mode))
 		} else {
-			r.Findings = append(r.Findings, checkIsolation(host, mode), checkSelfTest(host, c.Isolation.SelfTest))
+			r.Findings = append(r.Findings, checkIsolation(host, mode), checkSelfTest(host, c.Isolation.SelfTest), checkStore(c.StateDir))
 		}
 		r.Findings = append(r.Findings, checkCaps(host, mode, c)...)
 		r.Findings = append(r.Findings, checkAbove(c, known(cgroup.MemoryAbove()), known(cgroup.TasksAbove()))...)

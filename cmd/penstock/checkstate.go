@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	runs "penstock/run"
 )
 
 // checkState says whether the state directory can be used, and whether a daemon
@@ -39,6 +41,21 @@ func checkState(dir string) (f finding, running bool) {
 		release()
 	}
 	return f, running
+}
+
+// checkStore foretells whether durable runs can be had: what the daemon believes of
+// them must be out of the reach of runs.
+func checkStore(dir string) finding {
+	f := finding{Area: "isolation", Name: "records", OK: true}
+	wall, err := runs.StoreOutlook(dir)
+	if err != nil {
+		f.OK, f.Advice = false, true
+		f.Detail = "durable runs (X-Run-Id) would be refused: runs could write to the daemon's records: " + err.Error()
+		f.Remedy = "set state_dir to one whose parent directories this user can't write, set XDG_RUNTIME_DIR, or run as root"
+		return f
+	}
+	f.Detail = "the daemon's records are " + wall
+	return f
 }
 
 // tryWrite makes a directory and removes it: permission bits don't tell of

@@ -2,10 +2,13 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -207,6 +210,74 @@ func TestKilledAtBirth(t *testing.T) {
 		if err := d.WaitEmpty(10 * time.Second); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// What a daemon of the version before has left lay where its run could write. It is
+// adopted, and gets nothing that the configuration doesn't give.
+func TestForgedCheckpointIsHeldToTheConfiguration(t *testing.T) {
+	d := Start(t, Options{Config: "[limits]\nmemory_max = \"64MiB\"\npids_max = 50\ntimeout = \"10s\"\n"})
+	body := Body("demo", "/sleep 600", map[string]any{"stream": true})
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_, _ = d.Durable(t.Context(), "forger", "", body, nil)
+	}()
+	pid := d.background("forger")
+	if err := d.Cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-d.Exited()
+	<-over
+	store, own := filepath.Join(d.Dir, "state", "store"), filepath.Join(d.Dir, "state", "runs", "forger")
+	for from, c := range map[string]struct {
+		to    string
+		forge map[string]any
+	}{
+		"run.json": {"run.json", map[string]any{"limits": map[string]any{}, "started_at": time.Now().Add(time.Hour)}},
+		"checkpoint.json": {"will.json", map[string]any{
+			"deadline": "0001-01-01T00:00:00Z", "output_max": 1 << 60, "line_max": 1 << 60, "grace": int64(time.Hour), "stall": 0,
+		}},
+	} {
+		var all map[string]any
+		text, err := os.ReadFile(filepath.Join(store, "runs", "forger", from))
+		if err == nil {
+			err = json.Unmarshal(text, &all)
+		}
+		maps.Copy(all, c.forge)
+		if err == nil {
+			text, err = json.Marshal(all)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(own, c.to), text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.RemoveAll(store); err != nil {
+		t.Fatal(err)
+	}
+	d = d.Restart(t)
+	d.wantAlive("forger", pid)
+	_, r, err := d.Get("/v1/runs/forger")
+	limits, _ := r["limits"].(map[string]any)
+	memory, _ := limits["memory"].(map[string]any)
+	pids, _ := limits["pids"].(map[string]any)
+	if err != nil || memory["limit"] != float64(64<<20) || pids["limit"] != 50.0 {
+		t.Errorf("its limits are %v, %v", limits, err)
+	}
+	if m, _ := mustHealth(t, d)["memory"].(map[string]any); m["reserved_bytes"] != float64(64<<20) {
+		t.Errorf("reserved: %v", m)
+	}
+	if err := Eventually(60*time.Second, func() error {
+		_, r, err := d.Get("/v1/runs/forger")
+		if err == nil && r["cause"] != "timeout" {
+			err = fmt.Errorf("%v %v", r["state"], r["cause"])
+		}
+		return err
+	}); err != nil {
+		t.Errorf("its deadline: %v", err)
 	}
 }
 

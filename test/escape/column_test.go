@@ -86,12 +86,30 @@ func (h *host) open(t *testing.T, name, suffix string, who *syscall.Credential) 
 	c.base = task.Task{
 		Dir: h.dir, Uid: uid, Mount: h.mount, Options: cgroupOptions(), Root: h.root, Leaf: h.groupOf(h.pid), Sibling: sibling, RunDir: filepath.Join(h.state, "runs", filepath.Base(sibling)),
 		Daemon: h.pid, Neighbour: neighbour, Bystander: c.process(t, who), Other: c.process(t, nobody),
+		Record:   recordOf(t, h.state, filepath.Base(sibling)),
 		Abstract: abstract, Path: path, TCP: oblige(t, h.attempt(), "tcp", "127.0.0.1:0").Addr().String(),
 		Setuid: setuid, ManagerOf: managerOf(),
 	}
 	c.world = newWorld(h, map[string]int{"the daemon": h.pid, "a sibling": neighbour, "a bystander": c.base.Bystander})
-	c.world.runDir = c.base.RunDir
+	c.world.runDir, c.world.record = c.base.RunDir, c.base.Record
+	if c.world.recorded, err = os.ReadFile(c.base.Record); err != nil {
+		t.Fatal(err)
+	}
 	return c
+}
+
+// recordOf finds a run's record: in the state directory's store, or in that of a
+// user's runtime directory.
+func recordOf(t *testing.T, state, run string) string {
+	t.Helper()
+	for _, pattern := range []string{"/run/user/*/penstock-*", filepath.Join(state, "store")} {
+		found, _ := filepath.Glob(filepath.Join(pattern, "runs", run, "run.json"))
+		if len(found) > 0 {
+			return found[0]
+		}
+	}
+	t.Fatalf("no record of %s below %s", run, state)
+	return ""
 }
 
 // managerOf is a user other than root whose service manager is up.

@@ -88,6 +88,8 @@ func (c *column) openings() map[string]string {
 		}
 		add(!is.unit, "nothing is hidden", "user+mount namespaces: uncover what is hidden")
 	}
+	add(is.none, "neither Landlock nor a mount namespace: durable runs are refused",
+		"write a run's record", "put another record in a run's place", "put another store in the daemon's place", "user+mount namespaces: uncover a run's record")
 	add(is.none, "no Landlock and no mount namespace: only the kill holds (and strict mode refuses to start)",
 		"/proc/BYSTANDER/root", "/proc/DAEMON/cwd", "io_uring opens and writes", "make a group outside and join it", "raise its own limits", "raise the limits of all runs", "remount read-write", "set-user-ID program",
 		"user namespace: write cgroup.procs, clone3", "user+mount namespaces: remount, unmount, bind, fresh",

@@ -36,6 +36,8 @@ func namespaceWays() map[string]func(*attempt) error {
 		"user+mount+cgroup namespaces: a threaded group below":  in(ownMounts|unix.CLONE_NEWCGROUP, "threaded"),
 		"user+mount+cgroup namespaces: raise its own limits":    in(ownMounts|unix.CLONE_NEWCGROUP, "limits"),
 		"user+mount namespaces: uncover what is hidden":         in(ownMounts, "sockets"),
+		"user+mount namespaces: uncover a run's record":         in(ownMounts, "record"),
+		inside + "record":   uncoverRecord,
 		inside + "groups":   func(a *attempt) error { return a.anyGroup("") },
 		inside + "mounts":   allMounts,
 		inside + "below":    func(a *attempt) error { return a.below("") },
@@ -45,6 +47,26 @@ func namespaceWays() map[string]func(*attempt) error {
 		inside + "sockets":  uncoverSockets,
 		inside + "32 bits":  compatBirth,
 	}
+}
+
+// uncoverRecord takes away what lies over the daemon's store, or looks for it
+// where the directory above is shown again.
+func uncoverRecord(a *attempt) error {
+	store := filepath.Dir(filepath.Dir(filepath.Dir(a.Record)))
+	return first(
+		func() error { return errors.Join(unix.Unmount(store, unix.MNT_DETACH), a.forge(a.Record)) },
+		func() error {
+			dir, err := a.point()
+			if err != nil {
+				return err
+			}
+			if err := unix.Mount(filepath.Dir(store), dir, "", unix.MS_BIND, ""); err != nil {
+				return err
+			}
+			return a.forge(filepath.Join(dir, filepath.Base(store), "runs", filepath.Base(filepath.Dir(a.Record)), filepath.Base(a.Record)))
+		},
+		func() error { return a.forge(a.Record) },
+	)
 }
 
 // own are the attributes of a child that is root of a user namespace.

@@ -37,7 +37,42 @@ func processWays() map[string]func(*attempt) error {
 	all["write into a sibling's directory"] = func(a *attempt) error {
 		return os.WriteFile(filepath.Join(a.RunDir, "escape-"+a.Token), nil, 0o600)
 	}
+	all["write a run's record"] = func(a *attempt) error { return a.forge(a.Record) }
+	all["put another record in a run's place"] = func(a *attempt) error {
+		own := a.scratch("record")
+		if err := a.forge(own); err != nil {
+			return err
+		}
+		return first(func() error { return os.Rename(own, a.Record) }, func() error {
+			beside := a.Record + a.Token
+			if err := a.forge(beside); err != nil {
+				return err
+			}
+			return os.Rename(beside, a.Record)
+		})
+	}
+	all["put another store in the daemon's place"] = func(a *attempt) error {
+		store := filepath.Dir(filepath.Dir(filepath.Dir(a.Record)))
+		if err := os.Rename(store, store+a.Token); err != nil {
+			return err
+		}
+		a.hold()
+		return nil
+	}
 	return all
+}
+
+// forge writes what is no record, with the token in it.
+func (a *attempt) forge(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(a.Token)
+	return errors.Join(err, f.Close())
 }
 
 // mark finds the mark's value in another process's memory.

@@ -40,6 +40,7 @@ type Task struct {
 	Leaf    string // the group the daemon is in
 	Sibling string // the group of another run
 	RunDir  string // and its directory
+	Record  string // and what the daemon believes of it
 
 	Daemon    int // process ids
 	Neighbour int // in the sibling's group
