@@ -13,6 +13,7 @@ func (anthropic) decode(_ *http.Request, body []byte) (conversation, error) {
 	var in struct {
 		Model    string
 		Stream   bool
+		System   json.RawMessage
 		Messages []struct {
 			Role    string
 			Content json.RawMessage
@@ -25,7 +26,7 @@ func (anthropic) decode(_ *http.Request, body []byte) (conversation, error) {
 	if err := json.Unmarshal(body, &in); err != nil {
 		return conversation{}, fmt.Errorf("messages: %w", err)
 	}
-	c := conversation{model: in.Model, stream: in.Stream}
+	c := conversation{model: in.Model, stream: in.Stream, system: joined(in.System)}
 	for _, m := range in.Messages {
 		if m.Role == "assistant" {
 			c.add(assistantTurn, texts(m.Content)...)

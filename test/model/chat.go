@@ -39,6 +39,8 @@ func (chat) decode(_ *http.Request, body []byte) (conversation, error) {
 			c.add(assistantTurn, texts(m.Content)...)
 		case "tool":
 			c.add(toolTurn, joined(m.Content))
+		case "system", "developer":
+			c.system += joined(m.Content) + "\n"
 		}
 	}
 	for _, t := range in.Tools {

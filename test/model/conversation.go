@@ -25,7 +25,8 @@ type turn struct {
 type conversation struct {
 	model  string
 	stream bool
-	usage  bool // chat completions: stream_options.include_usage
+	system string // all of it, also what developers say
+	usage  bool   // chat completions: stream_options.include_usage
 	turns  []turn
 	tools  []tool
 }

@@ -26,7 +26,9 @@ type Request struct {
 	Model      string
 	Stream     bool
 	Scenario   string
+	System     string   // system and developer text
 	LastUser   string   // last user text with a marker, else the last user text
+	Users      []string // all user text blocks
 	UserTurns  int      // user texts with a marker
 	UserTexts  int      // all user text blocks, context and reminders with them
 	ToolResult string   // result of a tool after LastUser
@@ -42,6 +44,7 @@ func newRequest(r *http.Request, size int, c conversation, s script) Request {
 		Model:     c.model,
 		Stream:    c.stream,
 		Scenario:  s.scenario,
+		System:    c.system,
 		LastUser:  c.lastUser(),
 		UserTurns: c.marked(),
 		Bytes:     size,
@@ -49,6 +52,7 @@ func newRequest(r *http.Request, size int, c conversation, s script) Request {
 	for _, t := range c.turns {
 		if t.kind == userTurn {
 			out.UserTexts++
+			out.Users = append(out.Users, t.text)
 		}
 	}
 	for _, t := range c.tools {

@@ -11,10 +11,11 @@ type responses struct{}
 
 func (responses) decode(_ *http.Request, body []byte) (conversation, error) {
 	var in struct {
-		Model  string
-		Stream bool
-		Input  json.RawMessage
-		Tools  []struct {
+		Model        string
+		Stream       bool
+		Input        json.RawMessage
+		Instructions string
+		Tools        []struct {
 			Name       string
 			Parameters schema
 		}
@@ -22,7 +23,7 @@ func (responses) decode(_ *http.Request, body []byte) (conversation, error) {
 	if err := json.Unmarshal(body, &in); err != nil {
 		return conversation{}, fmt.Errorf("responses: %w", err)
 	}
-	c := conversation{model: in.Model, stream: in.Stream}
+	c := conversation{model: in.Model, stream: in.Stream, system: in.Instructions + "\n"}
 	var items []struct {
 		Type    string
 		Role    string
@@ -40,6 +41,8 @@ func (responses) decode(_ *http.Request, body []byte) (conversation, error) {
 			c.add(userTurn, texts(it.Content)...)
 		case it.Role == "assistant":
 			c.add(assistantTurn, texts(it.Content)...)
+		case it.Role == "system", it.Role == "developer":
+			c.system += joined(it.Content) + "\n"
 		}
 	}
 	for _, t := range in.Tools {

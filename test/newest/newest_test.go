@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -46,9 +47,9 @@ func six() []string {
 // scenario is a column of the table: what is asked, and what has to come.
 type scenario struct {
 	name   string
-	before string // an earlier turn of the session
+	before string // an earlier turn of the session, under another system text
 	prompt string
-	system string
+	system string // the model has to see it
 	want   string // finish_reason, or the error's code
 	text   string // has to be in the answer
 }
@@ -80,7 +81,7 @@ func TestNewest(t *testing.T) {
 	for _, c := range columns {
 		head += " " + c.name + " |"
 	}
-	table := []string{head, "|---|---|---|" + strings.Repeat("---|", len(columns))}
+	table := []string{head + " no login |", "|---|---|---|" + strings.Repeat("---|", len(columns)+1)}
 	for _, cli := range six() {
 		for _, s := range sets(t) {
 			t.Run(cli+"/"+s.name, func(t *testing.T) {
@@ -90,16 +91,21 @@ func TestNewest(t *testing.T) {
 					t.Errorf("%s is not installed in %s: test/clis/newest", cli, s.dir)
 					return
 				}
-				url := begin(t, cli, s.dir)
-				for _, c := range columns {
-					begun := time.Now()
-					if err := c.try(url, cli); err != nil {
-						t.Errorf("%s: %v", c.name, err)
+				w := begin(t, cli, s.dir)
+				cell := func(name string, err error, begun time.Time) {
+					if err != nil {
+						t.Errorf("%s: %v", name, err)
 						row += " **" + strings.NewReplacer("|", "/", "\n", " ").Replace(fmt.Sprintf("%.120v", err)) + "** |"
-						continue
+						return
 					}
 					row += fmt.Sprintf(" %.1f s |", time.Since(begun).Seconds())
 				}
+				for _, c := range columns {
+					begun := time.Now()
+					cell(c.name, c.try(w, cli), begun)
+				}
+				begun := time.Now()
+				cell("no login", noLogin(t, cli, s.dir), begun)
 				table = append(table, row)
 			})
 		}
@@ -108,7 +114,7 @@ func TestNewest(t *testing.T) {
 }
 
 // begin starts a scripted model, and a daemon with one CLI.
-func begin(t *testing.T, cli, dir string) *daemon.Daemon {
+func begin(t *testing.T, cli, dir string) world {
 	t.Helper()
 	m := model.ForTest(t)
 	argv, err := clis.Command(dir, cli)
@@ -122,7 +128,38 @@ func begin(t *testing.T, cli, dir string) *daemon.Daemon {
 	backends, env := clis.Backends(dir, m.URL(), map[string][]string{cli: argv})
 	d := daemon.Start(t, daemon.Options{Home: home, Env: env, Config: config + backends})
 	probed(t, d, cli)
-	return d
+	return world{d, m}
+}
+
+type world struct {
+	*daemon.Daemon
+	model *model.Server
+}
+
+// noLogin asks a CLI that has neither configuration nor key. opencode has models
+// that need none; it is asked for one that does.
+func noLogin(t *testing.T, cli, dir string) error {
+	argv, err := clis.Command(dir, cli)
+	if err != nil {
+		return err
+	}
+	backends, env := clis.Backends(dir, "", map[string][]string{cli: argv})
+	model := cli
+	if cli == "opencode" {
+		model += "/anthropic/claude-sonnet-4-5"
+	}
+	backends = regexp.MustCompile(`(?m)^(default_model|env) = .*\n`).ReplaceAllString(backends, "")
+	d := daemon.Start(t, daemon.Options{Home: t.TempDir(), Env: map[string]string{"PATH": env["PATH"]}, Config: config + backends})
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	a, err := d.Chat(ctx, daemon.Body(model, "hello", map[string]any{"stream": true}), nil)
+	if err != nil {
+		return err
+	}
+	if a.Code() != "provider_auth" {
+		return fmt.Errorf("%s, want provider_auth", told(a))
+	}
+	return nil
 }
 
 // probed waits until the daemon knows the CLI's version: some adapters choose by it.
@@ -146,33 +183,46 @@ func probed(t *testing.T, d *daemon.Daemon, cli string) {
 	}
 }
 
-func (s scenario) try(d *daemon.Daemon, cli string) error {
+func (s scenario) try(w world, cli string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	ask := func(prompt string) (*daemon.Answer, error) {
+	ask := func(system, prompt string) (*daemon.Answer, error) {
 		messages := []map[string]any{{"role": "user", "content": prompt}}
-		if s.system != "" {
-			messages = append([]map[string]any{{"role": "system", "content": s.system}}, messages...)
+		if system != "" {
+			messages = append([]map[string]any{{"role": "system", "content": system}}, messages...)
 		}
 		extra := map[string]any{"stream": true, "messages": messages}
 		if s.before != "" {
 			extra["session_id"] = "newest-" + cli
 		}
-		return d.Chat(ctx, daemon.Body(cli, "", extra), nil)
+		return w.Chat(ctx, daemon.Body(cli, "", extra), nil)
 	}
 	if s.before != "" {
-		if a, err := ask(s.before); err != nil || a.Finish != "stop" {
+		if a, err := ask("Be verbose.", s.before); err != nil || a.Finish != "stop" {
 			return fmt.Errorf("first turn: %v, %s", err, told(a))
 		}
 	}
-	a, err := ask(s.prompt)
+	a, err := ask(s.system, s.prompt)
 	if err != nil {
 		return err
 	}
 	if got := a.Finish + a.Code(); got != s.want || !strings.Contains(a.Text, s.text) {
 		return fmt.Errorf("%s, want %s", told(a), s.want)
 	}
+	if seen := last(w.model); !strings.Contains(seen, s.system) {
+		return fmt.Errorf("the model did not see the system text %q", s.system)
+	}
 	return nil
+}
+
+// last is what the model saw last of system and user text.
+func last(m *model.Server) string {
+	all := m.Requests()
+	if len(all) == 0 {
+		return ""
+	}
+	r := all[len(all)-1]
+	return r.System + r.LastUser + strings.Join(r.Users, "\n")
 }
 
 func told(a *daemon.Answer) string {
