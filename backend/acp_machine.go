@@ -1,6 +1,9 @@
 package backend
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // acpMachine holds one turn with an agent: initialize, open a session, choose
 // mode and model, prompt. Each step is asked when the one before is answered, so
@@ -134,7 +137,7 @@ func (m *acpMachine) initialized(answer rpcMessage) {
 	case m.agent.Capabilities.Load:
 		m.open("session/load")
 	default:
-		m.fail(providerFailure(0, "the agent can't resume a session"))
+		m.fail(sessionUnknown("the agent can't resume a session"))
 	}
 }
 
@@ -149,6 +152,10 @@ func (m *acpMachine) open(method string) {
 func (m *acpMachine) opened(method string, answer rpcMessage) {
 	if answer.Error != nil && method == "session/resume" && m.agent.Capabilities.Load {
 		m.open("session/load") // some say that they can resume, and only load
+		return
+	}
+	if answer.Error != nil && m.request.Session != "" {
+		m.unresumed(acpFailure(method, *answer.Error))
 		return
 	}
 	if m.refused(method, answer) {
@@ -171,6 +178,32 @@ func (m *acpMachine) opened(method string, answer rpcMessage) {
 		m.loaded = m.rpc.asked
 	}
 	m.chooseMode()
+}
+
+// unresumed is for an agent that refused to take up the session: it doesn't know
+// it where it says so, or where its list of the sessions is without it.
+func (m *acpMachine) unresumed(f *Failure) {
+	text := strings.ToLower(f.Message)
+	for _, words := range []string{"unknown session", "session not found", "no such session"} {
+		f.SessionUnknown = f.SessionUnknown || strings.Contains(text, words)
+	}
+	if f.SessionUnknown || f.Code != "cli_error" || !offered(m.agent.Capabilities.Session.List) {
+		m.fail(f)
+		return
+	}
+	m.rpc.call("session/list", map[string]any{"cwd": m.request.Cwd}, func(answer rpcMessage) {
+		var list struct {
+			Sessions []struct {
+				ID string `json:"sessionId"`
+			} `json:"sessions"`
+			Next json.RawMessage `json:"nextCursor"`
+		}
+		f.SessionUnknown = answer.Error == nil && decode(answer.Result, &list) && list.Sessions != nil && !offered(list.Next)
+		for _, s := range list.Sessions {
+			f.SessionUnknown = f.SessionUnknown && s.ID != m.request.Session
+		}
+		m.fail(f)
+	})
 }
 
 // barrier asks for something harmless that the agent offers and goes on with its

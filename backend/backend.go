@@ -102,6 +102,9 @@ type Failure struct {
 	Code    string // "cli_error", "provider_auth", "provider_rate_limit", "provider_error"
 	Message string
 	Status  int // the provider's HTTP status; 0 when unknown
+	// SessionUnknown: the CLI doesn't know the session that it was to resume, and
+	// has called no model and run no tool. Only said where it is certain.
+	SessionUnknown bool
 }
 
 // Machine is one parse of one run's output. Not safe for concurrent use: each
@@ -137,7 +140,8 @@ type Features struct {
 	// word (spawn.Facts.PlainExit). Else exit 0 without a terminal event is a failure.
 	PlainExit bool
 	// Exit is what the CLI's own exit status, with its last words on stderr, says
-	// of a turn that has no terminal event; nil says nothing. May be nil.
+	// of a turn that has no terminal event; nil says nothing. A status of -1 is
+	// not known. May be nil.
 	Exit func(status int, stderr string) *Failure
 }
 

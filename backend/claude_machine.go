@@ -223,6 +223,8 @@ func (l claudeLine) failure(word string) *Failure {
 	f := providerFailure(status, message)
 	switch {
 	case status != 0:
+	case strings.HasPrefix(message, "No conversation found with session ID"): // 2.1.330
+		f.SessionUnknown = true
 	case word == "authentication_failed", word == "oauth_org_not_allowed":
 		f.Code = "provider_auth" // no login, also before any call
 	case word == "rate_limit":

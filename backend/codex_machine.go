@@ -1,6 +1,9 @@
 package backend
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // codexMachine holds one turn of one thread with codex: open the thread, start
 // the turn, follow it to turn/completed. Lines of other threads (codex's own
@@ -101,7 +104,9 @@ func (m *codexMachine) refused(what string, answer rpcMessage) bool {
 		return false
 	}
 	message := answer.Error.Message
-	m.end(Event{Kind: Failed, Failure: providerFailure(statusIn(message), what+": "+message)})
+	failure := providerFailure(statusIn(message), what+": "+message)
+	failure.SessionUnknown = what == "thread/resume" && strings.Contains(message, "no rollout found") // 0.169.0
+	m.end(Event{Kind: Failed, Failure: failure})
 	return true
 }
 

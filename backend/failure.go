@@ -31,6 +31,13 @@ func noLogin(message string) *Failure {
 	return f
 }
 
+// sessionUnknown is a CLI that refused to resume a session it doesn't have.
+func sessionUnknown(message string) *Failure {
+	f := providerFailure(0, message)
+	f.SessionUnknown = true
+	return f
+}
+
 // statusIn finds the provider's HTTP status in a CLI's message, for CLIs that
 // tell it nowhere else: the first number from 400 to 599 that stands alone at
 // the message's start or after one of the words that announce a status. 0 is none.

@@ -3,6 +3,7 @@ package backend
 import (
 	"fmt"
 	"path"
+	"strings"
 )
 
 // geminiBackend is Gemini CLI in print mode with streamed JSON (0.61.0). Its ACP
@@ -21,12 +22,15 @@ func (b geminiBackend) Framing() Framing { return Lines }
 // so it is no place for a system text.
 func (b geminiBackend) Features() Features { return Features{Resume: true, Exit: geminiExit} }
 
-// geminiExit: without a login it says so on stderr only (0.61.0).
+// geminiExit: without a login, or the session's file, it says so on stderr only (0.61.0).
 func geminiExit(status int, stderr string) *Failure {
-	if status != 41 {
-		return nil
+	switch line := lastLine(stderr); {
+	case status == 41:
+		return noLogin("gemini has no login: " + line)
+	case (status == 42 || status == -1) && (strings.HasPrefix(line, "Error resuming session: No previous sessions found") || strings.HasPrefix(line, "Error resuming session: Invalid session identifier")):
+		return sessionUnknown(line)
 	}
-	return noLogin("gemini has no login: " + lastLine(stderr))
+	return nil
 }
 
 // geminiDefaultsFile is the lowest layer of the CLI's settings.

@@ -15,6 +15,7 @@ import (
 //	{"notice":"..."}                        a warning, not part of the answer
 //	{"usage":{"prompt_tokens":1,"completion_tokens":2,"cached_tokens":0,"reasoning_tokens":0,"cost_usd":0.1}}
 //	{"error":"message"} or {"error":{"message":"...","status":429}}
+//	{"error":{"message":"...","session_unknown":true}}   nothing was done: start me without the session
 //	{"done":true}, {"done":"length"} or {"done":"content_filter"}
 type jsonlLine struct {
 	Session   string          `json:"session"`
@@ -95,11 +96,14 @@ func (l *jsonlLine) terminal() (Event, bool) {
 		var e struct {
 			Message string `json:"message"`
 			Status  int    `json:"status"`
+			Unknown bool   `json:"session_unknown"`
 		}
 		if err := json.Unmarshal(l.Error, &e); err != nil {
 			e.Message = rawText(l.Error)
 		}
-		return Event{Kind: Failed, Failure: providerFailure(e.Status, e.Message)}, true
+		failure := providerFailure(e.Status, e.Message)
+		failure.SessionUnknown = e.Unknown
+		return Event{Kind: Failed, Failure: failure}, true
 	}
 	switch string(l.Done) {
 	case "true", `"stop"`:

@@ -20,8 +20,11 @@ func (b piBackend) Features() Features {
 	return Features{Resume: true, System: true, Effort: true, Exit: piExit}
 }
 
-// piExit: without a key it says so on stderr only (0.87.1, 1.6.0).
+// piExit: without a key, or the session's file, it says so on stderr only (0.87.1, 1.6.0).
 func piExit(status int, stderr string) *Failure {
+	if line := lastLine(stderr); (status == 1 || status == -1) && strings.HasPrefix(line, "No session found matching") {
+		return sessionUnknown(line)
+	}
 	i := strings.Index(stderr, "No API key found for ")
 	if status == 0 || i < 0 {
 		return nil

@@ -26,6 +26,9 @@ func (m *Manager) adopt(d *directory, record Record, l *will, b backend.Backend)
 	r := newRun(record, m.log)
 	r.stall, r.fingerprint = l.Stall, l.Fingerprint
 	w := &watcher{run: r, manager: m, spec: l.spec(record, b), will: l, release: func() {}, gone: func() {}, adopted: true}
+	if m.renew(d, &w.spec, l) {
+		w.fresh = w.spec.Fresh
+	}
 	defer func() {
 		if err != nil {
 			w.letGo()
@@ -72,7 +75,9 @@ func (m *Manager) adopt(d *directory, record Record, l *will, b backend.Backend)
 		w.fail(replacedHint)
 		r.finish(false)
 	}
-	close(r.ready)
+	if w.fresh == nil {
+		w.show()
+	}
 	go w.watch()
 	return r, nil
 }

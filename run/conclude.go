@@ -17,14 +17,22 @@ import (
 // only then lets Ended be seen.
 func (w *watcher) conclude() {
 	r := w.run
-	outcome := w.process.Outcome()
-	w.verify()
+	outcome := spawn.Outcome{Exit: spawn.Exit{Code: -1}}
+	if w.process != nil {
+		outcome = w.process.Outcome()
+	}
+	switch {
+	case !w.refused:
+		w.verify()
+	case outcome.Reason == "":
+		outcome.Reason = r.reason() // it came between two processes
+	}
 	if w.tooMuch && outcome.Reason == "" {
 		// A leader that wrote too much and left before it could be ended.
 		outcome.Reason = spawn.OutputLimit
 	}
 	stderr := w.stderr()
-	if w.terminal == nil {
+	if w.terminal == nil && w.process != nil {
 		w.terminal = exitWord(w.spec.Backend.Features(), outcome, stderr)
 	}
 	verdict := spawn.Decide(spawn.Facts{
@@ -50,6 +58,12 @@ func (w *watcher) conclude() {
 		r.log.Error("record not saved: it is kept in memory for now", "again_in", pruneEvery, "err", err)
 		r.unsaved.Store(true)
 	}
+	if w.will.Fresh != nil && r.dir.flush != nil {
+		if err := r.dir.dropFresh(); err != nil {
+			r.log.Warn("scratch not removed", "err", err)
+		}
+	}
+	w.show()
 	w.letGo()
 	w.release()
 	w.manager.concluded(record, outcome)
@@ -95,6 +109,9 @@ func (r Record) told(o spawn.Outcome) []any {
 }
 
 func (w *watcher) stderr() string {
+	if w.outputs == nil {
+		return ""
+	}
 	_, size, err := w.outputs.sizes()
 	if err != nil {
 		return ""
@@ -125,7 +142,10 @@ func (r *Run) conclude(o spawn.Outcome, v spawn.Verdict, t *spawn.Terminal) Reco
 	r.process = nil // it holds the prompt and the environment; the run is kept for long
 	c := &r.record
 	c.State, c.Cause, c.Message = Finished, v.Cause, v.Message
-	c.Started, c.Ended = &o.Started, &now
+	c.Ended = &now
+	if !o.Started.IsZero() {
+		c.Started = &o.Started
+	}
 	if !o.Exited.IsZero() {
 		c.Exited = &o.Exited
 	}

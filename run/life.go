@@ -31,6 +31,7 @@ type Run struct {
 	replay  *replay     // nil: its events can't be read
 	outputs *outputs    // nil: of an earlier daemon
 	spool   os.FileInfo // of birth; nil: of an earlier daemon
+	silent  bool        // it has no events: its CLI did nothing
 	spoiled atomic.Bool // see ErrSpoiled
 	unsaved atomic.Bool // the final record is not on disk yet
 	// shortage is why the disk took no more at some time of the run's life.
@@ -167,6 +168,22 @@ func (r *Run) born(p *spawn.Process) {
 
 // short notes that the disk takes no more.
 func (r *Run) short(why string) { r.shortage.CompareAndSwap(nil, &why) }
+
+// hold notes the files of a process to come; before ready they may be those of
+// another one.
+func (r *Run) hold(d *directory, o *outputs, p *replay, spool os.FileInfo) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dir, r.outputs, r.replay, r.spool = d, o, p, spool
+}
+
+// sizes are those of its outputs as they are now.
+func (r *Run) sizes() (spool, stderr int64, err error) {
+	r.mu.Lock()
+	o := r.outputs
+	r.mu.Unlock()
+	return o.sizes()
+}
 
 // isLive tells whether it has a process tree.
 func (r *Run) isLive() bool {

@@ -99,7 +99,7 @@ func (v *vigil) look(r *Run, now time.Time) {
 		return
 	}
 	seen := &watched{at: time.Now(), usage: usage}
-	spool, stderr, err := r.outputs.sizes()
+	spool, stderr, err := r.sizes()
 	if err != nil {
 		return
 	}

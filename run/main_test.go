@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -117,7 +118,9 @@ func (a agent) Command(r backend.Request) (backend.Command, error) {
 	if a.seen != nil {
 		a.seen.Store(&r)
 	}
-	c := backend.Command{Prompt: []byte(r.Prompt), Files: a.files, Settle: a.settle, Set: a.set}
+	set := map[string]string{"CLI_SESSION": r.Session}
+	maps.Copy(set, a.set)
+	c := backend.Command{Prompt: []byte(r.Prompt), Files: a.files, Settle: a.settle, Set: set}
 	if a.talks {
 		c.Input = backend.Conversation
 	}
@@ -162,6 +165,9 @@ func (l *letters) Line(line []byte) (events []backend.Event, write [][]byte) {
 		events = append(events, backend.Event{Kind: backend.Done, Finish: rest})
 	case "f":
 		events = append(events, backend.Event{Kind: backend.Failed, Failure: &backend.Failure{Code: "provider_error", Message: rest}})
+	case "u":
+		events = append(events, backend.Event{Kind: backend.Session, Session: "not this"},
+			backend.Event{Kind: backend.Failed, Failure: &backend.Failure{Code: "cli_error", Message: rest, SessionUnknown: true}})
 	case "w":
 		write = [][]byte{[]byte(rest)}
 	case "2":

@@ -34,6 +34,7 @@ type Manager struct {
 	state    *state
 	sessions *sessions
 	pruned   *pruned
+	revived  []*watcher // of runs that Open has still to start anew
 	turns    turns
 	notifier *notifier // nil: no inotify instance to be had
 	enforced cgroup.Enforced
@@ -93,6 +94,10 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 		m.log.Warn("leftovers of sessions not removed", "err", err)
 	}
 	m.o.Spawner.EndUnclaimed()
+	for _, w := range m.revived {
+		go w.watch()
+	}
+	m.revived = nil
 	m.publish()
 	m.chores.Go(m.dispatch)
 	m.chores.Go(m.tidy)

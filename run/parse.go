@@ -14,6 +14,8 @@ type parse struct {
 	machine backend.Machine
 	seq     uint64
 	closed  bool
+	// restarted: the first event is a Notice of ours that says so.
+	restarted bool
 }
 
 func newParse(f backend.Framing, lineMax int64, m backend.Machine, shared *buffers) *parse {
@@ -23,6 +25,10 @@ func newParse(f backend.Framing, lineMax int64, m backend.Machine, shared *buffe
 // step takes one frame; false means that more bytes are needed. Events may be
 // none. After end it closes the machine once and is then done for good.
 func (p *parse) step() (events []backend.Event, writes [][]byte, ok bool) {
+	if p.restarted {
+		p.restarted = false
+		return p.number([]backend.Event{{Kind: backend.Notice, Text: restartedNotice}}), nil, true
+	}
 	if frame, ok := p.frames.next(); ok {
 		events, writes := p.machine.Line(frame)
 		return p.number(events), writes, true

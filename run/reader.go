@@ -156,7 +156,7 @@ func (d *Reader) open() (more <-chan struct{}, err error) {
 		return d.run.ready, nil
 	}
 	replay := d.run.replay
-	if replay == nil && d.run.dir == nil {
+	if d.run.silent || replay == nil && d.run.dir == nil {
 		return nil, io.EOF
 	}
 	if replay == nil {
@@ -205,6 +205,7 @@ func (d *Reader) Close() {
 type replay struct {
 	backend            backend.Backend
 	request            backend.Request // without prompt and system text: many finished runs are kept
+	restarted          bool
 	lineMax, outputMax int64
 	buffers            buffers
 }
@@ -212,9 +213,11 @@ type replay struct {
 func newReplay(b backend.Backend, l *will) *replay {
 	r := l.Request
 	r.Prompt, r.System = "", ""
-	return &replay{backend: b, request: r, lineMax: l.LineMax, outputMax: l.OutputMax}
+	return &replay{backend: b, request: r, restarted: l.Restart == restartDone, lineMax: l.LineMax, outputMax: l.OutputMax}
 }
 
 func (p *replay) parse() *parse {
-	return newParse(p.backend.Framing(), p.lineMax, p.backend.Machine(p.request), &p.buffers)
+	again := newParse(p.backend.Framing(), p.lineMax, p.backend.Machine(p.request), &p.buffers)
+	again.restarted = p.restarted
+	return again
 }

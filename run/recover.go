@@ -87,12 +87,19 @@ func (m *Manager) leftover(d *directory) *Run {
 		return m.past(d, record, w, b)
 	}
 	if w != nil {
+		if w.Restart == restartDue {
+			if r := m.revive(d, record, w, b); r != nil {
+				return r
+			}
+		}
 		r, err := m.adopt(d, record, w, b)
 		if err == nil {
 			return r
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			m.log.Error("run not adopted: it is ended", "run", record.ID, "err", err)
+		} else if r := m.revive(d, record, w, b); r != nil {
+			return r
 		}
 	}
 	m.conclude(d, &record, w, b)
@@ -130,9 +137,10 @@ func (m *Manager) heir(r *Record, w *will) (*will, backend.Backend) {
 // conclude finishes the record of a run whose group is gone: by what its
 // output says, and where that says nothing it is lost.
 func (m *Manager) conclude(d *directory, r *Record, w *will, b backend.Backend) {
+	word, _ := m.lastWord(d, w, b)
 	verdict := spawn.Decide(spawn.Facts{
 		Outcome:  spawn.Outcome{Exit: spawn.Exit{Code: -1}},
-		Terminal: m.lastWord(d, w, b), Limits: r.Limits,
+		Terminal: word, Limits: r.Limits,
 		PlainExit: b != nil && b.Features().PlainExit, Unread: b != nil && isMute(b),
 	})
 	if verdict.Cause == spawn.Lost {
@@ -151,25 +159,26 @@ func (m *Manager) conclude(d *directory, r *Record, w *will, b backend.Backend) 
 	if r.Started != nil {
 		m.observer.RunFinished(*r, spawn.Outcome{}) // when it ended, nobody knows
 	}
-	if err := errors.Join(err, d.removeScratch(), d.trim(w)); err != nil {
+	if err := errors.Join(err, d.removeScratch(), d.dropFresh(), d.trim(w)); err != nil {
 		m.log.Warn("run of an earlier daemon not settled", "run", r.ID, "err", err)
 	}
 }
 
 // lastWord reads a whole output for how the CLI said it ended; nil when it didn't.
-func (m *Manager) lastWord(d *directory, w *will, b backend.Backend) *spawn.Terminal {
+// sessionUnknown is that it refused its session and did nothing.
+func (m *Manager) lastWord(d *directory, w *will, b backend.Backend) (word *spawn.Terminal, sessionUnknown bool) {
 	if w == nil {
-		return nil
+		return nil, false
 	}
 	f, info, err := openPlain(d.file(spoolName))
 	if err != nil {
 		m.log.Warn("output not readable", "run", filepath.Base(d.path), "err", err)
-		return nil
+		return nil, false
 	}
 	defer f.Close()
 	if !isInode(f, w.Spool) {
 		m.log.Warn("output is not what the run was born with", "run", filepath.Base(d.path))
-		return nil
+		return nil, false
 	}
 	p := newReplay(b, w).parse()
 	p.machine.Open()
@@ -178,7 +187,7 @@ func (m *Manager) lastWord(d *directory, w *will, b backend.Backend) *spawn.Term
 		events, _, ok := p.step()
 		for _, e := range events {
 			if t := terminalOf(e); t != nil {
-				return t
+				return t, e.Failure != nil && e.Failure.SessionUnknown
 			}
 		}
 		if ok {
@@ -186,13 +195,13 @@ func (m *Manager) lastWord(d *directory, w *will, b backend.Backend) *spawn.Term
 		}
 		n, err := p.frames.fill(&spool)
 		if err != nil {
-			return nil
+			return nil, false
 		}
 		if n == 0 {
 			p.frames.end()
 		}
 	}
-	return nil
+	return nil, false
 }
 
 // past is a finished run; without a will its events can't be read.

@@ -33,6 +33,10 @@ type Options struct {
 	Bounds func(backend, kind string) Bounds
 	// NotDurable says why durable runs are refused; nil where they are not.
 	NotDurable error
+	// Renew gives what a backend's configuration has for a run of an earlier daemon
+	// whose CLI is to be started anew: Argv, Env, User, Home, HomeSeed and OpenCwd of
+	// a Spec. nil starts none anew.
+	Renew func(backend string) (Spec, bool)
 	// Adopted is told of each run of an earlier daemon that still lives, before
 	// Open returns; what it gives back is that run's OnGone, and may be called
 	// before Open returns, too. May be nil.
@@ -64,7 +68,10 @@ type Spec struct {
 	Home     string          // "" leaves HOME as in Env; "private" is a fresh one per session
 	HomeSeed string          // directory copied into a private HOME
 	Session  string          // the caller's name for the conversation; "" is none
-	Turn     *Turn           // of Session, see Manager.Turn; nil makes Start wait for it
+	// Fresh is what to tell a CLI that does not know the session any more: all of the
+	// conversation. nil where that can't be told.
+	Fresh *Words
+	Turn  *Turn // of Session, see Manager.Turn; nil makes Start wait for it
 	// OpenCwd opens a directory that the client named or the session remembers,
 	// or says why no run may work in it (any more). It is asked right before the
 	// birth, and the run starts in what it opened or not at all; a nil file is a
@@ -130,8 +137,10 @@ type Record struct {
 	Survived    int                   `json:"processes_after_leader,omitempty"`
 	Metadata    json.RawMessage       `json:"metadata,omitempty"`
 	// Durable says that it outlives its daemon, and Adopted how many took it over.
-	Durable bool `json:"durable,omitempty"`
-	Adopted int  `json:"adopted,omitempty"`
+	// SessionRestarted: its CLI did not know the session any more, and was started anew.
+	SessionRestarted bool `json:"session_restarted,omitempty"`
+	Durable          bool `json:"durable,omitempty"`
+	Adopted          int  `json:"adopted,omitempty"`
 }
 
 // Observer is told of each step; metrics implements it. Calls are made from

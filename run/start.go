@@ -176,6 +176,16 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 	}
 	defer std.close()
 	w.will = newWill(s, p)
+	if p.session.CLISession != "" && s.Fresh != nil {
+		w.fresh = s.Fresh
+		w.will.Fresh = &wordsLength{int64(len(s.Fresh.Prompt)), int64(len(s.Fresh.System))}
+		if s.Durable {
+			if err := dir.saveFresh(s.Fresh); err != nil {
+				return err
+			}
+		}
+	}
+	w.spec.Fresh = nil
 	if err := w.open(dir); err != nil {
 		return err
 	}

@@ -39,6 +39,11 @@ type watcher struct {
 	// wasn't any more.
 	wordAfterFull bool
 	lost          atomic.Pointer[string] // what tidy knows of output that can't be trusted; nil is nothing
+
+	fresh   *Words          // what to tell a CLI that has forgotten its session; nil once it has not
+	forgot  *spawn.Terminal // its word that it has
+	refused bool            // and it could not be started anew
+	untidy  bool            // tidy is still at it; for who has seen process.Gone
 }
 
 // open takes hold of the run's files before the child can write to them.
@@ -58,10 +63,14 @@ func (w *watcher) open(d *directory) (err error) {
 		w.will.Stderr, _ = inodeOf(w.outputs.stderr)
 	}
 	w.session = w.will.Session
-	w.run.dir, w.run.outputs, w.run.replay = d, w.outputs, newReplay(w.spec.Backend, w.will)
+	info, err := w.outputs.spool.Stat()
+	if err != nil {
+		return err
+	}
+	w.run.hold(d, w.outputs, newReplay(w.spec.Backend, w.will), info)
 	w.parse = newParse(w.spec.Backend.Framing(), w.spec.LineMax, w.spec.Backend.Machine(w.will.Request), &w.run.replay.buffers)
-	w.run.spool, err = w.outputs.spool.Stat()
-	return err
+	w.parse.restarted = w.run.replay.restarted
+	return nil
 }
 
 func (w *watcher) openSpeaker(d *directory) (err error) {
@@ -108,6 +117,7 @@ func (w *watcher) tidy() {
 			}
 		}
 	}) {
+		w.untidy = true
 		log.Warn("scratch not removed yet: the run ends without it", "after", tidyMax)
 	}
 }
@@ -129,9 +139,22 @@ func within(limit time.Duration, f func()) bool {
 	}
 }
 
-// begin lets the process be born and watches it from then on. The record is
-// on disk first: what can't be recorded is not started.
+// begin lets the process be born and watches it from then on.
 func (w *watcher) begin(ctx context.Context, std stdio, p plan) error {
+	if err := w.bear(ctx, std, p); err != nil {
+		return err
+	}
+	if w.fresh == nil {
+		w.show() // else readers wait until the CLI has its session
+	}
+	w.manager.started(w.run, time.Since(w.spawned))
+	go w.watch()
+	return nil
+}
+
+// bear lets the process be born. The record is on disk first: what can't be
+// recorded is not started.
+func (w *watcher) bear(ctx context.Context, std stdio, p plan) error {
 	r, s := w.run, w.spec
 	if r.reason() != "" {
 		return context.Canceled
@@ -163,9 +186,6 @@ func (w *watcher) begin(ctx context.Context, std stdio, p plan) error {
 	w.process = process
 	w.remember("")
 	r.born(process)
-	close(r.ready)
-	w.manager.started(r, time.Since(w.spawned))
-	go w.watch()
 	return nil
 }
 
@@ -193,21 +213,49 @@ func (w *watcher) noteLeader() {
 // watch follows the run from its birth to the removal of its group.
 func (w *watcher) watch() {
 	deadline := w.deadline()
+	for {
+		if w.process != nil && w.attend() {
+			deadline()
+			w.depart()
+			return
+		}
+		if !w.restart() {
+			break
+		}
+	}
+	deadline()
+	w.conclude()
+	if w.process != nil {
+		select {
+		case <-w.process.Gone():
+			w.gone()
+		case <-w.manager.quit:
+		}
+	} else {
+		w.gone()
+	}
+	w.run.retired = time.Now()
+	close(w.run.done)
+	w.manager.finished(w.run.Record().OutputBytes)
+}
+
+// attend follows one process to the end of its output; left is that it lives on
+// without this daemon.
+func (w *watcher) attend() (left bool) {
 	w.noteLeader()
 	w.speaker.say(w.parse.machine.Open())
 	for {
 		grown := w.run.grown.wait()
 		if isClosed(w.run.left) {
-			deadline()
-			w.depart()
-			return
+			return true
 		}
 		ended := isClosed(w.process.Ended())
 		if w.advance(ended) {
 			continue
 		}
 		if ended {
-			break
+			w.forgotAtExit()
+			return false
 		}
 		select {
 		case <-grown:
@@ -215,16 +263,6 @@ func (w *watcher) watch() {
 		case <-w.process.Ended():
 		}
 	}
-	deadline()
-	w.conclude()
-	select {
-	case <-w.process.Gone():
-		w.gone()
-	case <-w.manager.quit:
-	}
-	w.run.retired = time.Now()
-	close(w.run.done)
-	w.manager.finished(w.run.Record().OutputBytes)
 }
 
 // depart leaves a run that lives on as a killed daemon would: its will is
@@ -261,6 +299,9 @@ func (w *watcher) advance(ended bool) bool {
 	}
 	if events, writes, ok := w.parse.step(); ok {
 		w.speaker.say(writes)
+		if w.forgot != nil || w.forgotten(events) {
+			return true // of a process that is being ended
+		}
 		for _, e := range events {
 			w.hear(e)
 		}

@@ -49,6 +49,10 @@ type will struct {
 	Stderr uint64 `json:"stderr,omitempty"`
 	// Final is how long the spool was at the run's end, in bytes; nil is unknown.
 	Final *int64 `json:"final,omitempty"`
+	// Fresh is the length of what the CLI is told where it has forgotten its session,
+	// and Restart how far that has come.
+	Fresh   *wordsLength `json:"fresh,omitempty"`
+	Restart string       `json:"restart,omitempty"`
 	// Past says that none of its processes can live: it is of before a reboot.
 	Past bool `json:"past,omitempty"`
 }

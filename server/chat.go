@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
 
@@ -137,9 +136,16 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 			q.ignore("effort", "reasoning_effort")
 		}
 	}
-	system, prompt, err := flatten(q.Messages, q.Session != "" && features.Resume && d.resumes(client, q.Session))
+	resumed := q.Session != "" && features.Resume && d.resumes(client, q.Session)
+	system, prompt, err := flatten(q.Messages, resumed)
 	if err != nil {
 		return run.Spec{}, err
+	}
+	var fresh *run.Words
+	if resumed {
+		if system, prompt, err := flatten(q.Messages, false); err == nil { // else it can't be told anew
+			fresh = &run.Words{System: system, Prompt: prompt}
+		}
 	}
 	return run.Spec{
 		Client: client, Model: q.Model, Backend: a.adapter, Argv: a.config.Command, Env: a.env, User: a.user,
@@ -147,16 +153,11 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 			Model: model, System: system, Prompt: prompt, Effort: q.Effort,
 			Permissions: a.config.Permissions, MemoryMax: limits.MemoryMax, Version: d.probes.version(a.config.Name),
 		},
-		Cwd: cwd, Home: a.config.Home, HomeSeed: a.config.HomeSeed, Session: q.Session,
+		Cwd: cwd, Home: a.config.Home, HomeSeed: a.config.HomeSeed, Session: q.Session, Fresh: fresh,
 		Limits: spawn.Resources(caps(limits)), Deadline: deadline(arrived, q.Timeout, limits),
 		Grace: limits.Grace, Stall: limits.Stall, OutputMax: limits.OutputMax, LineMax: limits.LineMax,
 		Metadata: q.Metadata,
-		OpenCwd: func(cwd string) (*os.File, error) {
-			if q.Cwd == "" && cwd == a.config.Cwd {
-				return nil, nil // the operator's word, whatever the roots are
-			}
-			return openCwd(cwd, d.config.WorkspaceRoots)
-		},
+		OpenCwd:  a.opener(q.Cwd != "", d.config.WorkspaceRoots),
 	}, nil
 }
 

@@ -44,6 +44,17 @@ func openCwd(cwd string, roots []string) (*os.File, error) {
 	return dir, nil
 }
 
+// opener is a Spec's OpenCwd. asked says that the client has named a directory;
+// else the backend's own is the operator's word, whatever the roots are.
+func (a *agent) opener(asked bool, roots []string) func(string) (*os.File, error) {
+	return func(cwd string) (*os.File, error) {
+		if !asked && cwd == a.config.Cwd {
+			return nil, nil
+		}
+		return openCwd(cwd, roots)
+	}
+}
+
 // openInside follows every link, opens what is there, and asks whether that is
 // inside a workspace root; a link that leads out is outside. Outside of the roots
 // the answer does not tell whether anything is there.

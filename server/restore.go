@@ -49,7 +49,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	d.runs, err = run.Open(ctx, run.Options{
 		StateDir: c.StateDir, Lock: lock, Spawner: d.spawner, Logger: o.Logger, Observer: d.metrics,
 		Keep: c.Keep.Age, KeepRuns: c.Keep.Runs, KeepBytes: c.Keep.Size,
-		Bounds: d.bounds, NotDurable: d.notDurable, Backends: d.agents.adapter, Adopted: d.adopted,
+		Bounds: d.bounds, NotDurable: d.notDurable, Backends: d.agents.adapter, Adopted: d.adopted, Renew: d.renew,
 	})
 	if err != nil {
 		return errors.Join(err, d.spawner.Abandon(context.WithoutCancel(ctx)))
@@ -70,6 +70,18 @@ func (a agents) adapter(name string) (backend.Backend, bool) {
 		return nil, false
 	}
 	return found.adapter, true
+}
+
+// renew is what a backend is started with now.
+func (d *daemon) renew(name string) (run.Spec, bool) {
+	a, ok := d.agents[name]
+	if !ok || a.missing() != "" {
+		return run.Spec{}, false
+	}
+	return run.Spec{
+		Argv: a.config.Command, Env: a.env, User: a.user, Home: a.config.Home, HomeSeed: a.config.HomeSeed,
+		OpenCwd: a.opener(false, d.config.WorkspaceRoots),
+	}, true
 }
 
 // bounds are a backend's limits as they are now, for runs of an earlier daemon. A
