@@ -106,6 +106,12 @@ func (d *daemon) degraded(f facts) []string {
 	if n := len(f.cage.Reachable); n > 0 {
 		out = append(out, fmt.Sprintf("isolation: runs can reach %d of what isolation.hide names, and have somebody else start a process for them", n))
 	}
+	if n := len(f.cage.Late); n > 0 {
+		out = append(out, fmt.Sprintf("isolation: %d of isolation.hide lead to a file system that does not answer: what they name stays hidden as it was", n))
+	}
+	if n := f.cage.TooMany; n > 0 {
+		out = append(out, fmt.Sprintf("isolation: %d names fit isolation.hide and are too many to be looked at: runs can reach them", n))
+	}
 	if why := f.queue.Held; why != "" {
 		out = append(out, "admission: starts are held back: "+why)
 	}

@@ -67,8 +67,9 @@ func (g *guard) cover() error {
 		if err != nil {
 			return err
 		}
-		for _, shown := range append([]string{path}, aliases(path, others(mounts), mounts)...) {
-			errs = append(errs, coverPath(shown, mounts))
+		table := newMountTable(mounts)
+		for _, shown := range append([]string{path}, aliases(unix.AT_FDCWD, path, table)...) {
+			errs = append(errs, coverPath(shown, table))
 		}
 	}
 	return errors.Join(errs...)

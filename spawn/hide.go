@@ -1,16 +1,35 @@
 package spawn
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// hideEvery is how long a door that opens anew, such as the socket of a service
-// started later, may stay open to children.
-const hideEvery = 2 * time.Second
+const (
+	// hideEvery is how long a door that opens anew, such as the socket of a service
+	// started later, may stay open to children.
+	hideEvery = 2 * time.Second
+	// lookMax is how long one pattern's look may take. One that takes longer, as
+	// on a file system that doesn't answer, goes on by itself: what it found before
+	// holds, and that it is late is told.
+	lookMax = time.Second
+	// lookShare is the part of the time that looks may take: 1 in so many.
+	lookShare = 10
+	// coverBatch is how many paths the launcher thread covers in one go: births wait
+	// for it.
+	coverBatch = 64
+)
 
 // Hiding names what children must not use to have somebody else start a
 // process for them: paths, absolute and clean, with the wildcards of
@@ -31,87 +50,349 @@ type Hiding struct {
 }
 
 // hider keeps paths hidden in the launcher's mount namespace, or tells which a
-// child can reach where there is none. All but state is for the launcher thread.
+// child can reach where there is none. Anybody can make names that fit, and file
+// systems that don't answer: what is looked at is looked at by other threads, and
+// only the mounts are made by the launcher's.
 type hider struct {
 	Hiding
 	log    *slog.Logger
-	mounts bool // the launcher has a mount namespace of its own
+	mounts bool            // the launcher has a mount namespace of its own
+	jobs   chan func()     // for the launcher thread
+	closed <-chan struct{} // it takes none any more
+
+	top     *os.File    // "/" as the launcher thread sees it; closed with the last look
+	root    int         // its descriptor
+	info    string      // mountinfo of that thread
+	looks   []*hideLook // of the round only
+	working atomic.Bool
+	stale   atomic.Bool // the mounts are not as they were read
 
 	mu        sync.Mutex
+	table     mountTable
 	hidden    []string
 	reachable []string
+	late      []string // patterns
+	beyond    int
 }
 
-// state is what the last scan found, sorted.
+// hideLook is what is known of one pattern.
+type hideLook struct {
+	pattern string
+	writes  bool      // only these are to be hidden
+	busy    chan seen // of a look that has not come back; nil is none
+	last    seen
+	late    bool
+}
+
+// seen is what a look has found.
+type seen struct {
+	hidden []string
+	open   map[string]error
+	beyond int // names that were too many to be looked at
+}
+
+// state is what the last looks found, sorted.
 func (h *hider) state() (hidden, reachable []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return append([]string{}, h.hidden...), append([]string{}, h.reachable...)
 }
 
-// scan covers what is there now. It keeps going over what fails, and tells it
-// as reachable if it is.
-func (h *hider) scan() {
-	hidden, open := map[string]bool{}, map[string]error{}
-	if h.mounts {
-		h.cover(hidden, open)
-	} else {
-		h.look(open)
-	}
+// unknown is what the looks could not tell: patterns whose look is late, and how
+// many names were too many.
+func (h *hider) unknown() (late []string, beyond int) {
 	h.mu.Lock()
-	was := h.reachable
-	h.hidden, h.reachable = slices.Sorted(maps.Keys(hidden)), slices.Sorted(maps.Keys(open))
-	h.mu.Unlock()
-	if h.mounts {
-		h.warn(was, open)
+	defer h.mu.Unlock()
+	return append([]string{}, h.late...), h.beyond
+}
+
+// LookForDoors says what of the paths to be hidden a daemon could not look at, if it
+// were started now: patterns that lead to a file system that doesn't answer, and
+// how many names are too many.
+func LookForDoors(h Hiding) (late []string, tooMany int) {
+	look := hider{Hiding: h, log: slog.New(slog.DiscardHandler)}
+	look.scan()
+	return look.unknown()
+}
+
+// enter is for the thread whose view children have.
+func (h *hider) enter() error {
+	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: "/", Err: err}
+	}
+	h.top, h.root, h.info = os.NewFile(uintptr(root), "/"), root, fmt.Sprintf("/proc/self/task/%d/mountinfo", unix.Gettid())
+	h.jobs = make(chan func())
+	h.stale.Store(true)
+	for _, pattern := range h.Paths {
+		h.looks = append(h.looks, &hideLook{pattern: pattern})
+	}
+	for _, pattern := range h.ReadOnly {
+		h.looks = append(h.looks, &hideLook{pattern: pattern, writes: true})
+	}
+	return nil
+}
+
+// scan is one round, whose mounts the calling thread makes.
+func (h *hider) scan() {
+	if h.jobs == nil {
+		if err := h.enter(); err != nil {
+			h.log.Error("isolation.hide: nothing is hidden", "err", err)
+			return
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.round()
+	}()
+	for {
+		select {
+		case job := <-h.jobs:
+			job()
+		case <-done:
+			return
+		}
+	}
+}
+
+// follow looks again and again until the launcher has gone.
+func (h *hider) follow() {
+	pause := hideEvery
+	for {
+		select {
+		case <-h.closed:
+			return
+		case <-time.After(pause):
+		}
+		begun := time.Now()
+		idle := h.round()
+		pause = max(hideEvery, lookShare*(time.Since(begun)-idle))
+	}
+}
+
+// round looks at every pattern, one after the other, and tells for how long it
+// has only waited.
+func (h *hider) round() (idle time.Duration) {
+	h.once(lookMax, h.ownDirectories)
+	for _, l := range h.looks {
+		if h.mounts || !l.writes {
+			idle += h.take(l)
+		}
+	}
+	h.tell()
+	return idle
+}
+
+// once calls f, but not while an earlier call is under way, and waits for it only so long.
+func (h *hider) once(limit time.Duration, f func()) {
+	if !h.working.CompareAndSwap(false, true) {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer h.working.Store(false)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(limit):
+	}
+}
+
+// take looks at a pattern, or asks after the look that is under way, and tells
+// for how long it has waited for nothing.
+func (h *hider) take(l *hideLook) (idle time.Duration) {
+	wait := lookMax
+	if l.busy == nil {
+		l.busy = make(chan seen, 1)
+		go func(found chan<- seen) { found <- h.look(l) }(l.busy)
+	} else {
+		wait = 0
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case l.last = <-l.busy:
+		l.busy, l.late = nil, false
+		return 0
+	case <-timer.C:
+		l.late = true
+		return wait
+	}
+}
+
+// look covers what a pattern names now, or tells what of it can be reached.
+func (h *hider) look(l *hideLook) (s seen) {
+	s.open = map[string]error{}
+	paths, beyond := h.expand(l.pattern)
+	s.beyond = beyond
+	if !h.mounts {
+		for _, path := range paths {
+			if door, found := reach(path); found {
+				s.open[door] = nil
+			}
+		}
+		return s
+	}
+	var batch []*target
+	flush := func() {
+		h.onThread(func() {
+			for _, t := range batch {
+				if err := l.cover(t); err != nil {
+					s.open[t.path] = err
+				}
+			}
+		})
+		for _, t := range batch {
+			t.close()
+		}
+		batch = nil
+		h.stale.Store(true)
+	}
+	for _, path := range paths {
+		table := h.mountTable()
+		for _, shown := range append([]string{path}, h.aliases(path, table)...) {
+			t, err := openTarget(h.root, shown)
+			if errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				s.open[shown] = err
+				continue
+			}
+			s.hidden = append(s.hidden, shown)
+			if l.covers(t, table) {
+				t.close()
+				continue
+			}
+			if batch = append(batch, t); len(batch) == coverBatch {
+				flush()
+			}
+		}
+	}
+	if len(batch) > 0 {
+		flush()
+	}
+	s.hidden = slices.DeleteFunc(s.hidden, func(path string) bool { _, open := s.open[path]; return open })
+	return s
+}
+
+// covers tells whether a target is as the look wants it.
+func (l *hideLook) covers(t *target, mounts mountTable) bool {
+	if l.writes {
+		return t.isReadOnly(mounts)
+	}
+	return t.isHidden(mounts)
+}
+
+// cover is for the launcher thread.
+func (l *hideLook) cover(t *target) error {
+	if l.writes {
+		return t.hideWrites()
+	}
+	return t.hide()
+}
+
+// onThread has the launcher thread do a job and waits for it.
+func (h *hider) onThread(job func()) {
+	done := make(chan struct{})
+	select {
+	case h.jobs <- func() { defer close(done); job() }:
+		<-done
+	case <-h.closed:
 	}
 }
 
 // toldMax is how many paths one line names.
 const toldMax = 20
 
+// tell sums up what all looks have found, and logs what is new to be told.
+func (h *hider) tell() {
+	hidden, open, beyond := map[string]bool{}, map[string]error{}, 0
+	var late []string
+	for _, l := range h.looks {
+		for _, path := range l.last.hidden {
+			hidden[path] = true
+		}
+		maps.Copy(open, l.last.open)
+		beyond += l.last.beyond
+		if l.late {
+			late = append(late, l.pattern)
+		}
+	}
+	h.mu.Lock()
+	was, wasLate, wasBeyond := h.reachable, h.late, h.beyond
+	h.hidden, h.reachable = slices.Sorted(maps.Keys(hidden)), slices.Sorted(maps.Keys(open))
+	h.late, h.beyond = late, beyond
+	h.mu.Unlock()
+	if fresh := without(late, wasLate); len(fresh) > 0 {
+		h.log.Warn("isolation.hide: a file system doesn't answer: what these name stays hidden as it was", "patterns", fresh)
+	}
+	if back := without(wasLate, late); len(back) > 0 {
+		h.log.Info("isolation.hide: these are looked at again", "patterns", back)
+	}
+	if beyond > 0 && wasBeyond == 0 {
+		h.log.Warn("isolation.hide: more names fit than are looked at: children can reach the others", "others", beyond, "of_one_user", ownerMax, "of_one_pattern", namesMax)
+	}
+	if h.mounts {
+		h.warn(was, open)
+	}
+}
+
+func without(all, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(others, s) })
+}
+
 // warn tells, in one line, of what is reachable and was not before.
 func (h *hider) warn(was []string, open map[string]error) {
-	opened := slices.DeleteFunc(slices.Sorted(maps.Keys(open)), func(path string) bool { return slices.Contains(was, path) })
+	opened := without(slices.Sorted(maps.Keys(open)), was)
 	if len(opened) > 0 {
 		h.log.Warn("children can reach what isolation.hide names", "count", len(opened), "paths", opened[:min(len(opened), toldMax)], "err", open[opened[0]])
 	}
 }
 
-// cover hides everything named, wherever the file system shows it.
-func (h *hider) cover(hidden map[string]bool, open map[string]error) {
-	h.ownDirectories()
-	for _, set := range []struct {
-		patterns []string
-		cover    func(string, []mount) error
-	}{{h.Paths, coverPath}, {h.ReadOnly, coverWrites}} {
-		mounts, err := threadMounts()
-		if err != nil {
-			open["/proc/thread-self/mountinfo"] = err
-			return
-		}
-		left := others(mounts)
-		for _, pattern := range set.patterns {
-			for _, path := range expand(pattern) {
-				for _, shown := range append([]string{path}, aliases(path, left, mounts)...) {
-					if err := set.cover(shown, mounts); err != nil {
-						open[shown] = err
-						continue
-					}
-					hidden[shown] = true
-				}
-			}
-		}
+// mountTable are the mounts children see, read anew after one was made and once
+// a round.
+func (h *hider) mountTable() mountTable {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.stale.Swap(false) {
+		return h.table
 	}
+	f, err := os.Open(h.info)
+	if err != nil {
+		return h.table
+	}
+	defer f.Close()
+	if mounts, err := parseMounts(f); err == nil {
+		h.table = newMountTable(mounts)
+	}
+	return h.table
 }
 
-// look finds what a child could use; the daemon's own rights are a child's too.
-func (h *hider) look(open map[string]error) {
-	for _, pattern := range h.Paths {
-		for _, path := range expand(pattern) {
-			if door, found := reach(path); found {
-				open[door] = nil
-			}
+// ownDirectories makes the directory in which tmux of each user that children
+// may be would put its sockets. A directory that appears while the daemon runs
+// is somebody else's and gets hidden; these must not be, or a child would lose
+// what it has just made.
+func (h *hider) ownDirectories() {
+	h.stale.Store(true)
+	if !h.mounts {
+		return
+	}
+	for _, uid := range append([]int{os.Geteuid()}, h.Users...) {
+		path := "/tmp/tmux-" + strconv.Itoa(uid)
+		named := func(pattern string) bool { ok, err := filepath.Match(pattern, path); return ok && err == nil }
+		if !slices.ContainsFunc(h.Paths, named) {
+			continue
+		}
+		err := os.Mkdir(path, 0o700)
+		if err == nil {
+			err = os.Lchown(path, uid, -1)
+		}
+		if err != nil && !errors.Is(err, os.ErrExist) {
+			h.log.Warn("directory for sockets not made", "path", path, "err", err)
 		}
 	}
 }

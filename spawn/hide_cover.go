@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -18,13 +16,14 @@ const hiddenSource = "penstock-hidden"
 // target is a path as it is now, held open: nobody can put something else in
 // its place before it is mounted on.
 type target struct {
-	fd   int
-	path string
-	stat unix.Statx_t
+	fd      int
+	path    string
+	stat    unix.Statx_t
+	ownable bool // a directory that children are to have as their own
 }
 
-func openTarget(path string) (*target, error) {
-	fd, err := openNoLinks(path)
+func openTarget(root int, path string) (*target, error) {
+	fd, err := openNoLinks(root, path)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -33,15 +32,24 @@ func openTarget(path string) (*target, error) {
 	if err != nil {
 		return nil, errors.Join(&os.PathError{Op: "statx", Path: path, Err: err}, unix.Close(fd))
 	}
+	if t.isDir() {
+		info, err := os.Lstat(path)
+		t.ownable = err == nil && ownable(path, info)
+	}
 	return t, nil
 }
 
-// openNoLinks follows no symbolic link, whichever component it is. openat2(2)
-// could do it in one call, but filters that can't look into its struct answer
-// ENOSYS (RestrictSUIDSGID= of systemd, older container engines).
-func openNoLinks(path string) (int, error) {
+// openNoLinks opens a path below root (AT_FDCWD is this thread's own) and follows
+// no symbolic link, whichever component it is. openat2(2) could do it in one call,
+// but filters that can't look into its struct answer ENOSYS (RestrictSUIDSGID= of
+// systemd, older container engines).
+func openNoLinks(root int, path string) (int, error) {
 	const flags = unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	at, err := unix.Open("/", flags|unix.O_DIRECTORY, 0)
+	top := "."
+	if root == unix.AT_FDCWD {
+		top = "/"
+	}
+	at, err := unix.Openat(root, top, flags|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return -1, err
 	}
@@ -77,8 +85,8 @@ func (t *target) isNull() bool {
 }
 
 // isNull is the same of a path.
-func isNull(path string) bool {
-	t, err := openTarget(path)
+func isNull(root int, path string) bool {
+	t, err := openTarget(root, path)
 	if err != nil {
 		return false
 	}
@@ -87,17 +95,27 @@ func isNull(path string) bool {
 }
 
 // mount is the line of mountinfo it lies in.
-func (t *target) mount(mounts []mount) (mount, bool) {
-	i := slices.IndexFunc(mounts, func(m mount) bool { return m.ID == t.stat.Mnt_id })
-	if i < 0 {
-		return mount{}, false
-	}
-	return mounts[i], true
+func (t *target) mount(mounts mountTable) (mount, bool) {
+	m, ok := mounts.byID[t.stat.Mnt_id]
+	return m, ok
 }
 
-// coverPath hides one path, unless it is hidden already or gone by now.
-func coverPath(path string, mounts []mount) error {
-	t, err := openTarget(path)
+// isHidden tells whether hide has covered it.
+func (t *target) isHidden(mounts mountTable) bool {
+	at, ok := t.mount(mounts)
+	return t.isNull() || ok && at.Source == hiddenSource
+}
+
+// isReadOnly tells whether hideWrites has covered it.
+func (t *target) isReadOnly(mounts mountTable) bool {
+	at, ok := t.mount(mounts)
+	return ok && t.mountRoot() && at.readOnly() && at.Private
+}
+
+// coverPath hides one path from the calling thread's children, unless it is
+// hidden already or gone by now.
+func coverPath(path string, mounts mountTable) error {
+	t, err := openTarget(unix.AT_FDCWD, path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -105,73 +123,52 @@ func coverPath(path string, mounts []mount) error {
 		return err
 	}
 	defer t.close()
-	if at, ok := t.mount(mounts); ok && at.Source == hiddenSource || t.isNull() {
+	if t.isHidden(mounts) {
 		return nil
 	}
+	return t.hide()
+}
+
+// hide covers it with nothing, for the calling thread's children.
+func (t *target) hide() error {
 	if !t.isDir() {
 		if err := unix.Mount(os.DevNull, t.proc(), "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("mount /dev/null on %s: %w", path, err)
+			return fmt.Errorf("mount /dev/null on %s: %w", t.path, err)
 		}
 		return nil
 	}
 	flags, data := uintptr(unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_RDONLY), "mode=0555,size=4k,nr_inodes=2"
-	if info, err := os.Lstat(path); err == nil && ownable(path, info) {
+	if t.ownable {
 		flags &^= unix.MS_RDONLY
 		data = fmt.Sprintf("mode=%#o,uid=%d,gid=%d,size=1m,nr_inodes=1k", t.stat.Mode&0o7777, t.stat.Uid, t.stat.Gid)
 	}
 	if err := unix.Mount(hiddenSource, t.proc(), "tmpfs", flags, data); err != nil {
-		return fmt.Errorf("mount an empty directory on %s: %w", path, err)
+		return fmt.Errorf("mount an empty directory on %s: %w", t.path, err)
 	}
 	return nil
 }
 
-// coverWrites makes one path and all below it read-only. What the host mounts
-// there later does not appear: it would be writable.
-func coverWrites(path string, mounts []mount) error {
-	t, err := openTarget(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer t.close()
-	top := t
-	if !t.mountRoot() {
-		if err := unix.Mount(t.proc(), t.proc(), "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("mount %s on itself: %w", path, err)
-		}
-		if top, err = openTarget(path); err != nil {
-			return err
-		}
-		defer top.close()
-	} else if at, ok := t.mount(mounts); ok && at.readOnly() && at.Private {
-		return nil
-	}
+// hideWrites makes it and all below it read-only, for the calling thread's
+// children. What the host mounts there later does not appear: it would be writable.
+// No path is looked up: the file system may have stopped answering by now.
+func (t *target) hideWrites() error {
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY, Propagation: unix.MS_PRIVATE}
-	if err := unix.MountSetattr(top.fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
-		return fmt.Errorf("mount %s: make read-only: %w", path, err)
+	if t.mountRoot() {
+		if err := unix.MountSetattr(t.fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+			return fmt.Errorf("mount %s: make read-only: %w", t.path, err)
+		}
+		return nil
+	}
+	tree, err := unix.OpenTree(t.fd, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err != nil {
+		return fmt.Errorf("open_tree %s: %w", t.path, err)
+	}
+	defer unix.Close(tree)
+	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		return fmt.Errorf("mount %s: make read-only: %w", t.path, err)
+	}
+	if err := unix.MoveMount(tree, "", t.fd, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
+		return fmt.Errorf("mount %s on itself: %w", t.path, err)
 	}
 	return nil
-}
-
-// ownDirectories makes the directory in which tmux of each user that children
-// may be would put its sockets. A directory that appears while the daemon runs
-// is somebody else's and gets hidden; these must not be, or a child would lose
-// what it has just made.
-func (h *hider) ownDirectories() {
-	for _, uid := range append([]int{os.Geteuid()}, h.Users...) {
-		path := "/tmp/tmux-" + strconv.Itoa(uid)
-		named := func(pattern string) bool { ok, err := filepath.Match(pattern, path); return ok && err == nil }
-		if !slices.ContainsFunc(h.Paths, named) {
-			continue
-		}
-		err := os.Mkdir(path, 0o700)
-		if err == nil {
-			err = os.Lchown(path, uid, -1)
-		}
-		if err != nil && !errors.Is(err, os.ErrExist) {
-			h.log.Warn("directory for sockets not made", "path", path, "err", err)
-		}
-	}
 }

@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,74 +10,144 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// expand finds the paths a pattern names now. Links in its part without
-// wildcards are the operator's (/var/run); behind a wildcard anybody may have
-// made them, and they are not followed.
-func expand(pattern string) []string {
+const (
+	// ownerMax is how many names of one user a wildcard finds in all, root's apart:
+	// anybody can make any number in a sticky directory.
+	ownerMax = 512
+	// namesMax is how many it finds at all.
+	namesMax = 4096
+	// entriesMax is how many entries of one directory are looked at.
+	entriesMax = 100_000
+)
+
+// named is a name that a wildcard has found, and whose it is.
+type named struct {
+	path string
+	uid  uint32
+}
+
+// expand finds the paths a pattern names now, and counts those that are too many
+// to be looked at. Links in its part without wildcards are the operator's
+// (/var/run); behind a wildcard anybody may have made them, and they are not followed.
+func (h *hider) expand(pattern string) (paths []string, beyond int) {
 	fixed, rest := "/", strings.Split(strings.TrimPrefix(pattern, "/"), "/")
-	for len(rest) > 1 && !strings.ContainsAny(rest[0], `*?[\`) {
+	for len(rest) > 1 && !isWild(rest[0]) {
 		fixed, rest = filepath.Join(fixed, rest[0]), rest[1:]
 	}
 	base, err := filepath.EvalSymlinks(fixed)
 	if err != nil {
-		return nil // not there, or out of reach for everybody
+		return nil, 0 // not there, or out of reach for everybody
 	}
-	found := []string{base}
+	paths = []string{base}
 	for _, component := range rest {
-		var next []string
-		for _, dir := range found {
-			next = append(next, matches(dir, component)...)
+		var found []named
+		for _, dir := range paths {
+			more, left := h.matches(dir, component)
+			found, beyond = append(found, more...), beyond+left
 		}
-		found = next
+		var left int
+		paths, left = choose(found)
+		beyond += left
 	}
-	return found
+	return paths, beyond
 }
 
-// matches are the entries of a directory that fit, links left out.
-func matches(dir, component string) []string {
-	if !strings.ContainsAny(component, `*?[\`) {
-		path := filepath.Join(dir, component)
-		if info, err := os.Lstat(path); err != nil || info.Mode()&os.ModeSymlink != 0 {
-			return nil
-		}
-		return []string{path}
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil
-	}
-	var found []string
-	for _, e := range entries {
-		if ok, err := filepath.Match(component, e.Name()); err == nil && ok && e.Type()&os.ModeSymlink == 0 {
-			found = append(found, filepath.Join(dir, e.Name()))
-		}
-	}
-	return found
-}
+func isWild(component string) bool { return strings.ContainsAny(component, `*?[\`) }
 
-// others are the mounts that hide nothing. Anybody can have thousands of paths
-// hidden, and each is compared with all of these.
-func others(mounts []mount) []mount {
-	return slices.DeleteFunc(slices.Clone(mounts), func(m mount) bool {
-		return m.Source == hiddenSource || m.Root == "/null" // of /dev
+// choose takes as many names as are looked at: root's first, of any other user's
+// not more than ownerMax, the short ones first (/tmp/tmux-0 is older than
+// /tmp/tmux-31337), so that a flood of names hides few but its maker's own.
+func choose(found []named) (paths []string, beyond int) {
+	slices.SortFunc(found, func(a, b named) int {
+		return cmp.Or(cmp.Compare(min(a.uid, 1), min(b.uid, 1)), cmp.Compare(len(a.path), len(b.path)), cmp.Compare(a.path, b.path))
 	})
+	of := map[uint32]int{}
+	for _, n := range found {
+		if len(paths) == namesMax || n.uid != 0 && of[n.uid] == ownerMax {
+			beyond++
+			continue
+		}
+		of[n.uid]++
+		paths = append(paths, n.path)
+	}
+	return paths, beyond
+}
+
+// matches are the entries of a directory that fit, links left out. beyond is 1
+// where the directory has more than are looked at.
+func (h *hider) matches(dir, component string) (found []named, beyond int) {
+	fd, err := openNoLinks(h.root, dir)
+	if err != nil {
+		return nil, 0
+	}
+	defer unix.Close(fd)
+	take := func(name string) {
+		var st unix.Stat_t
+		if unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Mode&unix.S_IFMT != unix.S_IFLNK {
+			found = append(found, named{filepath.Join(dir, name), st.Uid})
+		}
+	}
+	if !isWild(component) {
+		take(component)
+		return found, 0
+	}
+	list, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, 0
+	}
+	f := os.NewFile(uintptr(list), dir)
+	defer f.Close()
+	for left := entriesMax; left > 0; {
+		names, err := f.Readdirnames(min(left, 1024))
+		for _, name := range names {
+			if ok, err := filepath.Match(component, name); err == nil && ok {
+				take(name)
+			}
+		}
+		if left -= len(names); err != nil {
+			return found, 0 // io.EOF
+		}
+	}
+	return found, 1
+}
+
+// mountTable are the mounts of a namespace, as they are asked for.
+type mountTable struct {
+	byID map[uint64]mount
+	// left are those that hide nothing: each path is compared with all of these.
+	left []mount
+}
+
+func newMountTable(mounts []mount) mountTable {
+	t := mountTable{byID: make(map[uint64]mount, len(mounts))}
+	for _, m := range mounts {
+		t.byID[m.ID] = m
+		if m.Source != hiddenSource && m.Root != "/null" { // of /dev
+			t.left = append(t.left, m)
+		}
+	}
+	return t
 }
 
 // aliases are the other paths under which mounts show what lies at a path: a
-// socket is the same one there. left are the others of these mounts.
-func aliases(path string, left, mounts []mount) []string {
+// socket is the same one there.
+func (h *hider) aliases(path string, mounts mountTable) []string {
+	return aliases(h.root, path, mounts)
+}
+
+func aliases(root int, path string, mounts mountTable) []string {
 	var found []string
-	for _, at := range homes(path, left) {
+	for _, at := range homes(root, path, mounts.left) {
 		inner, ok := rebase(path, at.Point, at.Root)
 		if !ok {
 			continue
 		}
-		for _, m := range left {
+		for _, m := range mounts.left {
 			if m.Device != at.Device {
 				continue
 			}
 			shown, ok := rebase(inner, m.Root, m.Point)
-			if ok && shown != path && !slices.Contains(found, shown) && shows(shown, m, mounts) {
+			if ok && shown != path && !slices.Contains(found, shown) && shows(root, shown, m, mounts) {
 				found = append(found, shown)
 			}
 		}
@@ -86,20 +157,20 @@ func aliases(path string, left, mounts []mount) []string {
 
 // homes are the mount that holds a path and the one that is mounted right
 // there, by others than us.
-func homes(path string, left []mount) []mount {
+func homes(root int, path string, left []mount) []mount {
 	var out []mount
 	if at, ok := mountOf(filepath.Dir(path), left); ok {
 		out = append(out, at)
 	}
-	if at, ok := mountOf(path, left); ok && at.Point == path && !isNull(path) {
+	if at, ok := mountOf(path, left); ok && at.Point == path && !isNull(root, path) {
 		out = append(out, at)
 	}
 	return out
 }
 
 // shows tells whether a path leads into that mount, or to what hides it there.
-func shows(path string, m mount, mounts []mount) bool {
-	t, err := openTarget(path)
+func shows(root int, path string, m mount, mounts mountTable) bool {
+	t, err := openTarget(root, path)
 	if err != nil {
 		return false
 	}

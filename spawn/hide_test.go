@@ -248,7 +248,7 @@ func TestLaterMountsStayOutOfReadOnlyPaths(t *testing.T) {
 	inOwnNamespace(t, func() error {
 		host, seen := d.at("spool"), d.at("conf")
 		err := errors.Join(unix.Mount("none", host, "tmpfs", 0, ""), unix.Mount("", host, "", unix.MS_SHARED, ""),
-			os.Mkdir(filepath.Join(host, "sub"), 0o755), unix.Mount(host, seen, "", unix.MS_BIND, ""), coverWrites(seen, nil),
+			os.Mkdir(filepath.Join(host, "sub"), 0o755), unix.Mount(host, seen, "", unix.MS_BIND, ""), readOnlyNow(seen),
 			unix.Mount("none", filepath.Join(host, "sub"), "tmpfs", 0, ""))
 		if err != nil {
 			return err
@@ -258,6 +258,15 @@ func TestLaterMountsStayOutOfReadOnlyPaths(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+func readOnlyNow(path string) error {
+	target, err := openTarget(unix.AT_FDCWD, path)
+	if err != nil {
+		return err
+	}
+	defer target.close()
+	return target.hideWrites()
 }
 
 // A second scan of what is covered mounts nothing more.
@@ -291,6 +300,7 @@ func TestExpandFollowsOnlyTheOperatorsLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h := hider{root: unix.AT_FDCWD}
 	for pattern, want := range map[string][]string{
 		"/var/user/*/bus":     {"/run/user/1/bus", "/run/user/22/bus"},
 		"/run/user/?/bus":     {"/run/user/1/bus"},
@@ -303,7 +313,8 @@ func TestExpandFollowsOnlyTheOperatorsLinks(t *testing.T) {
 		"/run/user/1/bus/bus": nil,
 	} {
 		var got []string
-		for _, path := range expand(dir + pattern) {
+		paths, _ := h.expand(dir + pattern)
+		for _, path := range paths {
 			got = append(got, strings.TrimPrefix(path, dir))
 		}
 		if diff := cmp.Diff(want, got); diff != "" {

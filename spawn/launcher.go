@@ -63,20 +63,23 @@ func (l *launcher) main(procs string, ready chan<- error) {
 	}
 	// The goroutine returns without unlocking, so the runtime ends the thread.
 	defer close(l.done)
+	l.hider.closed = l.done
 	if err := l.prepare(procs); err != nil {
 		ready <- errors.Join(err, l.seal.open())
 		return
 	}
 	ready <- nil
+	go l.hider.follow()
 	rescan := time.NewTicker(hideEvery)
 	defer rescan.Stop()
 	for {
 		select {
 		case <-rescan.C:
-			l.hider.scan()
 			l.guard.again()
 			l.score.look(l.hider.log)
 		case job := <-l.jobs:
+			job()
+		case job := <-l.hider.jobs:
 			job()
 		case <-l.quit:
 			return

@@ -89,7 +89,7 @@ func writesDomain(abstract bool, protect []string) (fd int, err error) {
 		return -1, errors.New("landlock: no cgroup mount in mountinfo")
 	}
 	for _, path := range protect {
-		points = append(append(points, path), aliases(path, others(mounts), mounts)...)
+		points = append(append(points, path), aliases(unix.AT_FDCWD, path, newMountTable(mounts))...)
 	}
 	rules, err := newRuleset(abi, scopes(abi, abstract))
 	if err != nil {

@@ -67,16 +67,12 @@ func (l *launcher) prepare(procs string) error {
 			return fmt.Errorf("prctl PR_SET_DUMPABLE: %w", err)
 		}
 	}
-	defer l.hider.scan() // before the first child
-	rootErr := l.asRoot(procs)
-	if rootErr == nil {
-		return nil
+	if rootErr := l.asRoot(procs); rootErr != nil {
+		if userErr := l.asUser(procs); userErr != nil {
+			l.escape = fmt.Sprintf("none: %v; %v", rootErr, userErr)
+		}
 	}
-	userErr := l.asUser(procs)
-	if userErr == nil {
-		return nil
-	}
-	l.escape = fmt.Sprintf("none: %v; %v", rootErr, userErr)
+	l.hider.scan() // before the first child
 	return nil
 }
 

@@ -157,8 +157,13 @@ type Isolation struct {
 	// Hidden are the paths that are hidden from children or read-only to them;
 	// Reachable those that should be and are not. Both sorted, never nil.
 	// /health tells no paths.
-	Hidden       []string `json:"-"`
-	Reachable    []string `json:"-"`
+	Hidden    []string `json:"-"`
+	Reachable []string `json:"-"`
+	// Late are the patterns of isolation.hide that lead to a file system that doesn't
+	// answer: what they name stays hidden as it was. TooMany counts the names that
+	// fit and are not looked at.
+	Late         []string `json:"-"`
+	TooMany      int      `json:"-"`
 	LeakedGroups int      `json:"leaked_groups"`
 	// RemoveRetries counts rmdir calls that had to be repeated; for metrics.
 	RemoveRetries uint64 `json:"-"`

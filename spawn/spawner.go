@@ -119,11 +119,12 @@ func (s *Spawner) Isolation() Isolation {
 		tested = noGroups
 	}
 	hidden, reachable := s.launcher.hider.state()
+	late, beyond := s.launcher.hider.unknown()
 	return Isolation{
 		Mode: s.mode, Root: s.root.Path(),
 		Memory: e.Memory, Pids: e.Pids, Kill: e.Kill, CPU: e.CPU,
 		SelfTest: tested, Escape: s.launcher.escape, Store: s.launcher.guard.wall, StoreOpen: s.launcher.guard.open,
-		Hidden: hidden, Reachable: reachable,
+		Hidden: hidden, Reachable: reachable, Late: late, TooMany: beyond,
 		LeakedGroups: s.root.Leaked(), RemoveRetries: s.root.RemoveRetries(),
 	}
 }

@@ -112,6 +112,7 @@ func (a *app) check(ctx context.Context, s *settings) (checkup, error) {
 		} else {
 			r.Findings = append(r.Findings, checkIsolation(host, mode), checkSelfTest(host, c.Isolation.SelfTest), checkStore(c.StateDir))
 		}
+		r.Findings = append(r.Findings, checkHide(c.Isolation.Hide)...)
 		r.Findings = append(r.Findings, checkCaps(host, mode, c)...)
 		r.Findings = append(r.Findings, checkAbove(c, known(cgroup.MemoryAbove()), known(cgroup.TasksAbove()))...)
 		for _, name := range slices.Sorted(maps.Keys(c.Backends)) {

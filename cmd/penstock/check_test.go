@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -245,5 +246,26 @@ func TestCheckTellsVersions(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "ran")); err == nil {
 		t.Error("a program that may be any was started")
+	}
+}
+
+func TestCheckTellsNamesThatAreTooMany(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/first", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Lchown(dir+"/first", 12345, -1); err != nil {
+		t.Skipf("needs root, to give files away: %v", err)
+	}
+	for i := range 1000 {
+		if err := os.Link(dir+"/first", fmt.Sprintf("%s/x-%d", dir, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f := checkHide([]string{dir + "/first"})[0]; !f.OK {
+		t.Errorf("%+v", f)
+	}
+	if f := checkHide([]string{dir + "/x-*"})[0]; f.OK || !f.Advice || !strings.Contains(f.Detail, "488 names") {
+		t.Errorf("%+v", f)
 	}
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 
 	"penstock/cgroup"
 	"penstock/config"
 	"penstock/server"
+	"penstock/spawn"
 )
 
 func checkHost(host cgroup.Report, mode cgroup.Mode) []finding {
@@ -84,4 +86,21 @@ func checkCaps(host cgroup.Report, mode cgroup.Mode, c config.Config) []finding 
 		all = append(all, finding{Area: "limits", Name: u.Key, Detail: u.Cause, Remedy: u.Remedy})
 	}
 	return all
+}
+
+// checkHide tells what of isolation.hide can't be looked at.
+func checkHide(paths []string) []finding {
+	f := finding{Area: "isolation", Name: "hide", OK: true, Detail: count(len(paths), "path", "paths")}
+	late, tooMany := spawn.LookForDoors(spawn.Hiding{Paths: paths})
+	if len(late) > 0 {
+		f.OK, f.Advice = false, true
+		f.Detail = "a file system doesn't answer where these lead, and runs may reach what they name: " + strings.Join(late, " ")
+		f.Remedy = "mend or unmount it"
+	}
+	if tooMany > 0 {
+		f.OK, f.Advice = false, true
+		f.Detail += fmt.Sprintf("; %d names fit and are too many to be hidden", tooMany)
+		f.Remedy = "look who makes them, and remove them"
+	}
+	return []finding{f}
 }
