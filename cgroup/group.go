@@ -58,19 +58,48 @@ func (g *Group) ApplyCPU() error {
 // lives as long as the group, and no run can write it.
 const LeaderAttr = "user.penstock.leader"
 
+// endAttr is why a daemon began to end the run, for the next one, should it be
+// killed over it.
+const endAttr = "user.penstock.end"
+
 // Leader is what LeaderAttr says, 0 where no process has noted itself.
 func (g *Group) Leader() (int, error) {
-	var pid [4]byte
-	n, err := unix.Fgetxattr(g.dir.fd(), LeaderAttr, pid[:])
-	switch {
-	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.EOPNOTSUPP):
-		return 0, nil
-	case err != nil:
-		return 0, wrapPath("fgetxattr", g.dir.path, err)
-	case n != len(pid):
-		return 0, fmt.Errorf("%s: %s: %d bytes: not a process id", g.dir.path, LeaderAttr, n)
+	pid, err := g.attr(LeaderAttr)
+	if err != nil || pid == nil {
+		return 0, err
 	}
-	return int(int32(binary.NativeEndian.Uint32(pid[:]))), nil
+	if len(pid) != 4 {
+		return 0, fmt.Errorf("%s: %s: %d bytes: not a process id", g.dir.path, LeaderAttr, len(pid))
+	}
+	return int(int32(binary.NativeEndian.Uint32(pid))), nil
+}
+
+// NoteEnd keeps why the run is ended for as long as there is the group.
+func (g *Group) NoteEnd(why string) error {
+	err := unix.Fsetxattr(g.dir.fd(), endAttr, []byte(why), 0)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return nil
+	}
+	return wrapPath("fsetxattr", g.dir.path, err)
+}
+
+// NotedEnd is what NoteEnd kept, "" where it was not called.
+func (g *Group) NotedEnd() (string, error) {
+	why, err := g.attr(endAttr)
+	return string(why), err
+}
+
+// attr is nil where there is none, or the kernel has none.
+func (g *Group) attr(name string) ([]byte, error) {
+	var value [64]byte
+	n, err := unix.Fgetxattr(g.dir.fd(), name, value[:])
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, wrapPath("fgetxattr", g.dir.path, err)
+	}
+	return value[:n], nil
 }
 
 // Procs lists the processes of the group and of groups made below it.

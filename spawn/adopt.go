@@ -81,6 +81,12 @@ func (s *Spawner) Adopt(c Command, leader int, started time.Time) (*Process, err
 	}
 	p := newProcess(c, g.Group, first, started, s.log)
 	p.outcome.Started, p.outcome.Spawn, p.adopted = started, 0, true
+	switch why, err := g.NotedEnd(); {
+	case err != nil:
+		s.log.Warn("whether an earlier daemon was ending the run can't be read", "run", c.ID, "err", err)
+	case why != "":
+		p.End(Cause(why)) // before its leader is seen to be gone
+	}
 	s.adopt(p)
 	return p, nil
 }

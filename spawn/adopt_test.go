@@ -81,15 +81,16 @@ func TestTreesOfAKilledDaemonAreAdopted(t *testing.T) {
 		"sleep 60 & wait", // its daemon was killed before it could note the leader
 		"while [ ! -e "+dir+"/leave ]; do sleep 0.02; done; sleep 60 & exit 0",        // the same, and its leader went
 		"setsid sleep 60 & while [ ! -e "+dir+"/leave ]; do sleep 0.02; done; exit 0", // and left the leader of another session
+		"while [ ! -e "+dir+"/leave ]; do sleep 0.02; done",                           // its daemon was killed while it ended it
 	)
 	if err := os.WriteFile(dir+"/leave", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "three leaders' exit", func() bool {
-		return !alive(strconv.Itoa(pids[2])) && !alive(strconv.Itoa(pids[6])) && !alive(strconv.Itoa(pids[7]))
+	eventually(t, "four leaders' exit", func() bool {
+		return !alive(strconv.Itoa(pids[2])) && !alive(strconv.Itoa(pids[6])) && !alive(strconv.Itoa(pids[7])) && !alive(strconv.Itoa(pids[8]))
 	})
 	var left []Leftover
-	for _, i := range []int{0, 1, 2, 3, 5, 6, 7} {
+	for _, i := range []int{0, 1, 2, 3, 5, 6, 7, 8} {
 		left = append(left, Leftover{ID: fmt.Sprint("run", i)})
 	}
 	s, err := Open(t.Context(), Options{
@@ -120,6 +121,14 @@ func TestTreesOfAKilledDaemonAreAdopted(t *testing.T) {
 		t.Errorf("a run without a group: %v", err)
 	}
 
+	if err := s.kept["run8"].NoteEnd(string(Timeout)); err != nil {
+		t.Fatal(err)
+	}
+	overdue := adopt(8)
+	awaitProcess(t, overdue)
+	if o := overdue.Outcome(); o.Reason != Timeout {
+		t.Errorf("ended by a daemon that was killed over it: %+v", o)
+	}
 	own, asked, leaderless := adopt(0), adopt(1), adopt(2)
 	known := pids[5]
 	pids[5], pids[6], pids[7] = 0, 0, 0

@@ -16,6 +16,7 @@ type group interface {
 	Procs() ([]int, error)
 	Populated() (bool, error)
 	Kill() error
+	NoteEnd(why string) error
 	WaitEmpty(context.Context) error
 	Usage() (cgroup.Usage, error)
 	MemoryMax() (int64, bool)
@@ -92,6 +93,9 @@ func (p *Process) End(why Cause) {
 	}
 	if !p.ending {
 		p.ending, p.reason = true, why
+		if err := p.group.NoteEnd(string(why)); err != nil {
+			p.log.Warn("the reason of an end is not noted for a later daemon", "run", p.cmd.ID, "err", err)
+		}
 		close(p.asked)
 	}
 	if !p.hurried {
