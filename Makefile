@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null 
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-.PHONY: build man deb run test test-vm mutants unit e2e load ui lab prometheus escape chaos bench record fuzz slow powercuts chaos-long containers clis-newest proxies clean
+.PHONY: build man deb run test test-vm mutants unit e2e load ui lab prometheus escape chaos bench record fuzz slow powercuts chaos-long containers needrestart clis-newest proxies clean
 
 build: ## bin/penstock: static, no cgo
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/penstock ./cmd/penstock
@@ -32,7 +32,7 @@ unit e2e load ui lab prometheus escape chaos bench record fuzz: ## one part alon
 slow: ## what takes longer than test may: power cuts, the long chaos, containers, the newest CLIs, proxies
 	GO=$(GO) test/run slow
 
-powercuts chaos-long containers proxies: ## one of them alone
+powercuts chaos-long containers needrestart proxies: ## one of them alone
 	GO=$(GO) test/run $@
 
 clis-newest: build ## the newest CLIs that npm has, beside the pinned ones, against the scripted model: a table
