@@ -184,6 +184,7 @@ func (w *watcher) bear(ctx context.Context, std stdio, p plan) error {
 		return err
 	}
 	w.process = process
+	w.spec.Request = backend.Request{} // the prompt has been written
 	w.remember("")
 	r.born(process)
 	return nil

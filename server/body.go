@@ -6,13 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 )
 
-const depthMax = 64
+const (
+	depthMax = 64
+	// valuesMax bounds the values of a body, members and elements: each costs a
+	// hundred times its shortest text.
+	valuesMax = 100_000
+)
 
-// checkJSON refuses what must not reach a decoder: not UTF-8, or so deep that
-// decoding it would cost far more than its bytes.
+// checkJSON refuses what must not reach a decoder: not UTF-8, or so deep or in so
+// many pieces that decoding it would cost far more than its bytes.
 func checkJSON(body []byte) error {
 	if !utf8.Valid(body) {
 		return badRequest("", "the body is not valid UTF-8")
@@ -20,17 +26,21 @@ func checkJSON(body []byte) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return badRequest("", "the body is empty: a JSON object is needed")
 	}
-	if depth(body) > depthMax {
+	deepest, values := measure(body)
+	if deepest > depthMax {
 		return badRequest("", "the JSON is nested deeper than %d levels", depthMax)
+	}
+	if values > valuesMax {
+		return badRequest("", "the JSON has more than %d values", valuesMax)
 	}
 	return nil
 }
 
-// depth is the deepest nesting of arrays and objects, strings left out. Exact
-// for valid JSON; for anything else the decoder complains afterwards.
-func depth(text []byte) int {
-	deepest, now := 0, 0
-	inString := false
+// measure is the deepest nesting of arrays and objects, and how many values there
+// are, strings left out. Exact for valid JSON, but that an empty array or object
+// may count for two; for anything else the decoder complains afterwards.
+func measure(text []byte) (deepest, values int) {
+	now, inString := 0, false
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
 		case inString && c == '\\':
@@ -41,11 +51,14 @@ func depth(text []byte) int {
 		case c == '{' || c == '[':
 			now++
 			deepest = max(deepest, now)
+			values++
 		case c == '}' || c == ']':
 			now--
+		case c == ',':
+			values++
 		}
 	}
-	return deepest
+	return deepest, values + 1
 }
 
 // notJSON tells where a text stops being JSON. One that ends too early is no
@@ -60,46 +73,132 @@ func notJSON(where string, err error) error {
 // fields is a JSON object with its values still raw.
 type fields map[string]json.RawMessage
 
-// parseObject takes exactly one JSON object. A key given twice is refused:
-// which one counts would be a guess.
+// parseObject takes exactly one JSON object; where is "" for a whole body, else
+// body is a part of one. A key given twice is refused: which one counts would be a
+// guess. The values are parts of body, not copies.
 func parseObject(body []byte, where string) (fields, error) {
-	if err := checkJSON(body); err != nil {
-		return nil, err
+	if where == "" {
+		if err := checkJSON(body); err != nil {
+			return nil, err
+		}
+		if !json.Valid(body) {
+			return nil, whyInvalid(body)
+		}
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	first, err := dec.Token()
-	if err != nil {
-		return nil, notJSON(where, err)
-	}
-	if first != json.Delim('{') {
+	if kindOf(body) != '{' {
 		return nil, badRequest(where, "a JSON object is needed")
 	}
 	out := fields{}
+	err := members(body, func(name, value json.RawMessage) error {
+		key, err := unquote(name)
+		if err != nil {
+			return notJSON(where, err)
+		}
+		if _, twice := out[key]; twice {
+			return badRequest(join(where, key), "%q is given twice", clip(key, 100))
+		}
+		out[key] = value
+		return nil
+	})
+	return out, err
+}
+
+// whyInvalid is where a text stops being JSON, named by the member it is in.
+func whyInvalid(body []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	first, err := dec.Token()
+	if err != nil {
+		return notJSON("", err)
+	}
+	if first != json.Delim('{') {
+		return badRequest("", "a JSON object is needed")
+	}
 	for dec.More() {
 		token, err := dec.Token()
 		if err != nil {
-			return nil, notJSON(where, err)
+			return notJSON("", err)
 		}
 		key, ok := token.(string)
 		if !ok {
-			return nil, badRequest(where, "not valid JSON: a key must be a string")
+			return badRequest("", "not valid JSON: a key must be a string")
 		}
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {
-			return nil, notJSON(join(where, key), err)
+			return notJSON(join("", key), err)
 		}
-		if _, twice := out[key]; twice {
-			return nil, badRequest(join(where, key), "%q is given twice", clip(key, 100))
-		}
-		out[key] = value
 	}
 	if _, err := dec.Token(); err != nil {
-		return nil, notJSON(where, err)
+		return notJSON("", err)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, badRequest(where, "there is something after the JSON object")
+	return badRequest("", "there is something after the JSON object")
+}
+
+// unquote decodes a string of valid JSON.
+func unquote(raw json.RawMessage) (text string, err error) {
+	if raw = bytes.TrimSpace(raw); len(raw) >= 2 && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1]), nil
 	}
-	return out, nil
+	err = json.Unmarshal(raw, &text)
+	return text, err
+}
+
+// kindOf is the first byte of a value, 0 of none.
+func kindOf(raw []byte) byte {
+	if raw = bytes.TrimLeft(raw, jsonSpace); len(raw) > 0 {
+		return raw[0]
+	}
+	return 0
+}
+
+const jsonSpace = " \t\r\n"
+
+// members gives the parts of a valid JSON object or array, in order, without
+// copying them; name is nil in an array.
+func members(raw json.RawMessage, each func(name, value json.RawMessage) error) error {
+	open := bytes.TrimLeft(raw, jsonSpace)
+	if len(open) == 0 || open[0] != '{' && open[0] != '[' {
+		return nil
+	}
+	for rest := bytes.TrimLeft(open[1:], jsonSpace); len(rest) > 0 && rest[0] != '}' && rest[0] != ']'; {
+		var name json.RawMessage
+		if open[0] == '{' {
+			name = rest[:valueEnd(rest)]
+			rest = bytes.TrimLeft(rest[len(name):], jsonSpace+":")
+		}
+		value := rest[:valueEnd(rest)]
+		if err := each(name, value); err != nil {
+			return err
+		}
+		rest = bytes.TrimLeft(rest[len(value):], jsonSpace+",")
+	}
+	return nil
+}
+
+// valueEnd is the length of the value that a valid text begins with.
+func valueEnd(text []byte) int {
+	depth, inString := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			if inString = !inString; !inString && depth == 0 {
+				return i + 1
+			}
+		case inString:
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			if depth--; depth == 0 {
+				return i + 1
+			} else if depth < 0 {
+				return i
+			}
+		case depth == 0 && strings.IndexByte(jsonSpace+",:", c) >= 0:
+			return i
+		}
+	}
+	return len(text)
 }
 
 func join(where, key string) string {
@@ -116,12 +215,34 @@ func (f fields) into(key, where string, v any, want string) error {
 	if !ok || isNull(raw) {
 		return nil
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
+	var err error
+	if text, ok := v.(*string); ok {
+		*text, err = unquote(raw)
+	} else {
+		err = json.Unmarshal(raw, v)
+	}
+	if err != nil {
 		e := badRequest(join(where, key), "%s must be %s", join(where, key), want)
 		e.err = fmt.Errorf("decode: %w", err)
 		return e
 	}
 	return nil
+}
+
+// array is into for an array whose elements stay raw; they are no copies.
+func (f fields) array(key, where, want string) (elements []json.RawMessage, err error) {
+	raw, ok := f[key]
+	if !ok || isNull(raw) {
+		return nil, nil
+	}
+	if kindOf(raw) != '[' {
+		return nil, badRequest(join(where, key), "%s must be %s", join(where, key), want)
+	}
+	err = members(raw, func(_, value json.RawMessage) error {
+		elements = append(elements, value)
+		return nil
+	})
+	return elements, err
 }
 
 func (f fields) given(key string) bool {

@@ -25,16 +25,8 @@ func (d *daemon) chat(w *reply, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body, err := readBody(w, r)
-	if err != nil {
-		return err
-	}
-	q, err := decodeChat(body, r.Header)
-	if err != nil {
-		return err
-	}
 	own := newJob(id, x.client, durable)
-	j, err := d.job(r.Context(), w, q, own, arrived)
+	j, streamed, usage, err := d.ask(w, r, own, arrived)
 	if err != nil {
 		return err
 	}
@@ -48,10 +40,36 @@ func (d *daemon) chat(w *reply, r *http.Request) error {
 		ctx, release = d.attached(ctx)
 		defer release()
 	}
-	if q.Stream {
-		return d.stream(w, x, ctx, j, q.IncludeUsage, after)
+	if streamed {
+		return d.stream(w, x, ctx, j, usage, after)
 	}
 	return d.collect(w, x, ctx, j)
+}
+
+// ask reads and decodes the request, launches own for it or finds the job that
+// has its run id, and keeps nothing else of it.
+func (d *daemon) ask(w *reply, r *http.Request, own *job, arrived time.Time) (j *job, streamed, usage bool, err error) {
+	body, held, err := d.intake.readBody(w, r)
+	if err != nil {
+		return nil, false, false, err
+	}
+	own.load = held
+	defer func() {
+		if j != own {
+			held.release()
+		}
+	}()
+	done, err := d.intake.turn(r.Context(), len(body))
+	if err != nil {
+		return nil, false, false, err
+	}
+	defer done()
+	q, err := decodeChat(body, r.Header)
+	if err != nil {
+		return nil, false, false, err
+	}
+	j, err = d.job(r.Context(), w, q, own, arrived)
+	return j, q.Stream, q.IncludeUsage, err
 }
 
 // job launches j for the request, or finds the one that has its run id already.

@@ -33,6 +33,7 @@ type daemon struct {
 	runs      *run.Manager
 	metrics   *metrics.Metrics
 	jobs      *jobs
+	intake    *intake
 	// notDurable is why durable runs are refused; nil where they are not.
 	notDurable error
 	probes     *probes
@@ -58,7 +59,7 @@ type daemon struct {
 // open builds the lower floors from the configuration, bottom up. On error it
 // takes down again what it has built.
 func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
-	d := &daemon{config: c, version: o.Version, log: o.Logger, logState: o.Log, begun: time.Now(), guard: newGuard(c), tokens: newTokens(c.Tokens), operators: operators(c), jobs: newJobs()}
+	d := &daemon{config: c, version: o.Version, log: o.Logger, logState: o.Log, begun: time.Now(), guard: newGuard(c), tokens: newTokens(c.Tokens), operators: operators(c), jobs: newJobs(), intake: newIntake()}
 	var err error
 	if d.agents, err = newAgents(c); err != nil {
 		return nil, err

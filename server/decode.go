@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -67,8 +68,8 @@ func (q *chatRequest) model(f fields) error {
 }
 
 func (q *chatRequest) messages(f fields) error {
-	var raw []json.RawMessage
-	if err := f.into("messages", "", &raw, "an array"); err != nil {
+	raw, err := f.array("messages", "", "an array")
+	if err != nil {
 		return err
 	}
 	if len(raw) == 0 {
@@ -132,7 +133,7 @@ func (q *chatRequest) extensions(f fields) error {
 			return badRequest("metadata", "metadata is over %s", config.Size(metadataMax))
 		}
 		if len(metadata) > 0 {
-			q.Metadata = f["metadata"]
+			q.Metadata = bytes.Clone(f["metadata"]) // it outlives the body
 		}
 	}
 	return nil

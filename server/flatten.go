@@ -1,6 +1,15 @@
 package server
 
-import "strings"
+import (
+	"net/http"
+	"strings"
+
+	"penstock/config"
+)
+
+// promptMax is what a conversation may be as one text. What is written around
+// turns and calls, and into them, adds to a body's bytes.
+const promptMax = 16 << 20
 
 // flatten turns a conversation into the one prompt a CLI takes.
 //
@@ -51,10 +60,21 @@ func flatten(messages []message, resumed bool) (system, prompt string, err error
 	if len(spoken) == 1 && spoken[0].Role == roleUser {
 		return system, spoken[0].Text, nil
 	}
+	size := 0
+	for _, m := range spoken {
+		size += len(m.Text) + len(m.Name) + len(m.ToolID) + 64
+		for _, c := range m.ToolCalls {
+			size += len(c.ID) + len(c.Name) + len(c.Arguments) + 32
+		}
+	}
 	var b strings.Builder
+	b.Grow(size)
 	b.WriteString("This is a conversation so far. Answer its last message.\n")
 	for _, m := range spoken {
 		writeMessage(&b, m)
+	}
+	if b.Len() > promptMax {
+		return "", "", refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the conversation is over %s as one prompt", config.Size(promptMax))
 	}
 	return system, b.String(), nil
 }
@@ -81,10 +101,11 @@ func writeMessage(b *strings.Builder, m message) {
 	b.WriteString("</message>\n")
 }
 
-func inner(text string) string {
-	return strings.NewReplacer("</message", `<\/message`, "</call", `<\/call`).Replace(text)
-}
+var (
+	innerText = strings.NewReplacer("</message", `<\/message`, "</call", `<\/call`)
+	attrText  = strings.NewReplacer(`"`, "'", "\n", " ", "<", " ", ">", " ")
+)
 
-func attribute(text string) string {
-	return strings.NewReplacer(`"`, "'", "\n", " ", "<", " ", ">", " ").Replace(text)
-}
+func inner(text string) string { return innerText.Replace(text) }
+
+func attribute(text string) string { return attrText.Replace(text) }

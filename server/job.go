@@ -23,6 +23,7 @@ type job struct {
 	limits                     *specs.LinuxResources // what its run will have
 	held                       spawn.Enforced        // and who holds them
 	session                    string
+	load                       *load // what its request holds of the daemon's memory until it has begun
 	cancel                     context.CancelCauseFunc
 
 	mu    sync.Mutex
@@ -88,6 +89,7 @@ func (d *daemon) launch(ctx context.Context, j *job, s run.Spec) {
 	defer close(j.gone)
 	defer d.jobs.ended(j)
 	r, err := d.start(ctx, j, s)
+	j.load.release()
 	j.begin(r, err)
 	if err == nil {
 		d.attend(ctx, r)
@@ -141,8 +143,9 @@ func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error
 	}
 	j.moveTo(0)
 	d.metrics.QueueWait(j.client, slot.Waited(), s.ID)
+	id := s.ID // s itself holds the prompt
 	s.OnGone = func() {
-		if r, ok := d.runs.Get(s.ID); ok {
+		if r, ok := d.runs.Get(id); ok {
 			giveBack(slot, r.Record())
 			return
 		}

@@ -80,8 +80,8 @@ func decodeMessage(raw json.RawMessage, i int) (message, error) {
 
 // calls takes function calls, custom ones, and the single one of the older form.
 func (m *message) calls(f fields, where string) error {
-	var raw []json.RawMessage
-	if err := f.into("tool_calls", where, &raw, "an array of calls"); err != nil {
+	raw, err := f.array("tool_calls", where, "an array of calls")
+	if err != nil {
 		return err
 	}
 	for i, one := range raw {
@@ -166,12 +166,10 @@ func (m *message) content(raw json.RawMessage, where string) error {
 // parts puts each text on a line of its own. What an agent thought is not sent
 // again; a part that can't be sent is only noted.
 func (m *message) parts(raw json.RawMessage, where string) error {
-	var parts []json.RawMessage
-	if err := json.Unmarshal(raw, &parts); err != nil {
-		return badRequest(where, "not valid JSON: %v", err)
-	}
 	var text strings.Builder
-	for i, part := range parts {
+	i := -1
+	err := members(raw, func(_, part json.RawMessage) error {
+		i++
 		at := fmt.Sprintf("%s[%d]", where, i)
 		f, err := parseObject(part, at)
 		if err != nil {
@@ -197,7 +195,8 @@ func (m *message) parts(raw json.RawMessage, where string) error {
 			text.WriteByte('\n')
 		}
 		text.WriteString(one)
-	}
+		return nil
+	})
 	m.Text = text.String()
-	return nil
+	return err
 }

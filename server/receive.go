@@ -36,38 +36,48 @@ func unread(w *reply, r *http.Request) {
 	_ = w.ctrl.SetReadDeadline(time.Now().Add(bodyUnread))
 }
 
-// readBody takes the whole body, decoded. The end must be seen: only then does
+// readBody takes the whole body, decoded, and the room it holds, to be released
+// when nothing of it is needed any more. The end must be seen: only then does
 // net/http watch the connection and end the request's context when the client
 // goes away.
-func readBody(w *reply, r *http.Request) ([]byte, error) {
+func (i *intake) readBody(w *reply, r *http.Request) (_ []byte, _ *load, err error) {
+	held := &load{intake: i}
+	defer func() {
+		if err != nil {
+			held.release()
+		}
+	}()
 	decode, err := decoding(r.Header)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	x := exchangeOf(r)
+	x, ctx := exchangeOf(r), r.Context()
 	x.conn.enter(receiving)
 	defer x.conn.enter(replying)
 	in := &paced{ReadCloser: http.MaxBytesReader(w, r.Body, bodyMax), ctrl: w.ctrl, begun: time.Now()}
-	body, err := readDecoded(in, decode)
+	body, err := readDecoded(in, decode, func(r io.Reader) io.Reader { return &metered{Reader: r, ctx: ctx, load: held} })
 	var tooLarge *http.MaxBytesError
+	var refused *httpError
 	switch {
+	case errors.As(err, &refused):
+		return nil, nil, refused
 	case errors.As(err, &tooLarge):
-		return nil, refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the body is over %s", config.Size(tooLarge.Limit))
+		return nil, nil, refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the body is over %s", config.Size(tooLarge.Limit))
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		e := refusal(http.StatusRequestTimeout, "body_timeout", "the body did not come: %d bytes in %s", in.read, time.Since(in.begun).Round(time.Second))
 		e.err = err
-		return nil, e
+		return nil, nil, e
 	case err != nil:
 		e := badRequest("", "the body could not be read: %s", errBody(err))
 		e.err = err
-		return nil, e
+		return nil, nil, e
 	}
 	// A deadline left standing would end the watch, and with it the run.
 	_ = w.ctrl.SetReadDeadline(time.Time{})
 	if !peerOf(r.Context()).short {
 		w.Header().Del("Connection")
 	}
-	return bytes.TrimPrefix(body, []byte("\ufeff")), nil // the mark that some tools put before UTF-8
+	return bytes.TrimPrefix(body, []byte("\ufeff")), held, nil // the mark that some tools put before UTF-8
 }
 
 // paced reads a body that has to make progress: a bound for the whole would cut
@@ -132,15 +142,15 @@ func inflate(r io.Reader) (io.Reader, error) {
 
 // readDecoded holds what comes out of the decoder to the limit that in has, and
 // reads in to its end.
-func readDecoded(in io.ReadCloser, decode decoder) ([]byte, error) {
+func readDecoded(in io.ReadCloser, decode decoder, meter func(io.Reader) io.Reader) ([]byte, error) {
 	if decode == nil {
-		return io.ReadAll(in)
+		return io.ReadAll(meter(in))
 	}
 	plain, err := decode(in)
 	if err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(io.LimitReader(plain, bodyMax+1))
+	body, err := io.ReadAll(meter(io.LimitReader(plain, bodyMax+1)))
 	if err == nil && len(body) > bodyMax {
 		err = &http.MaxBytesError{Limit: bodyMax}
 	}

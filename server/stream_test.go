@@ -118,10 +118,8 @@ func TestAnswersWaitForTheirReader(t *testing.T) {
 	d := opened(t)
 	h := d.handler()
 	serve := func(method, path, body string) (*deadlines, time.Time) {
-		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
-		r := httptest.NewRequest(method, path, strings.NewReader(body))
-		r.Host = "localhost"
-		r.Header.Set("Content-Type", "application/json")
+		w := newRecorder()
+		r := asked(method, path, body)
 		r.Header.Set("X-Run-Id", "waits-"+strconv.Itoa(len(body)))
 		h.ServeHTTP(w, r)
 		if len(w.set) == 0 {
@@ -146,10 +144,20 @@ func TestAnswersWaitForTheirReader(t *testing.T) {
 	}
 }
 
+func newRecorder() *deadlines { return &deadlines{ResponseRecorder: httptest.NewRecorder()} }
+
+// asked is a request from nowhere.
+func asked(method, path, body string) *http.Request {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Host = "localhost"
+	r.Header.Set("Content-Type", "application/json")
+	return r
+}
+
 // opened is a daemon without listeners.
 func opened(t *testing.T) *daemon {
 	t.Helper()
-	d, err := open(t.Context(), testConfig(t), Options{Logger: slog.New(slog.DiscardHandler)})
+	d, err := open(t.Context(), testConfig(t), Options{Logger: slog.New(slog.DiscardHandler), Log: func() LogState { return LogState{} }})
 	if err != nil && strings.Contains(err.Error(), "no cgroup v2 tree") {
 		t.Skipf("this machine has no cgroup v2 tree to make groups in: %v", err)
 	}

@@ -77,10 +77,11 @@ func bracketed(host string) string {
 }
 
 func (d *daemon) translate(w *reply, r *http.Request) error {
-	body, err := readBody(w, r)
+	body, held, err := d.intake.readBody(w, r)
 	if err != nil {
 		return err
 	}
+	defer held.release()
 	f, err := parseObject(body, "")
 	if err != nil {
 		return err
