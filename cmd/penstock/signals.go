@@ -114,11 +114,10 @@ func (s *signals) end() (stopping bool) {
 	}
 }
 
-// caughtEarly is for the first line of a process that may not miss a SIGTERM
-// before it follows signals: a successor would end by it as by a crash, and for
-// process 1 it would be lost (pid_namespaces(7)). Nil for any other program.
+// caughtEarly is for the first line of a successor: a SIGTERM that finds no
+// handler yet ends it as a crash does. Nil for any other program.
 func caughtEarly() *caught {
-	if !systemd.IsHeir() && os.Getpid() != 1 {
+	if !systemd.IsHeir() {
 		return nil
 	}
 	return catch()
