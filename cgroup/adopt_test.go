@@ -3,7 +3,11 @@ package cgroup
 import (
 	"errors"
 	"io/fs"
+	"os"
+	"strconv"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // A group of an earlier daemon that was adopted is not swept, and ends like any other.
@@ -42,5 +46,70 @@ func TestAdoptedGroupIsNotSwept(t *testing.T) {
 	end(t, g)
 	if err := left.dir.close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A start that comes to nothing ends what it has made and leaves what it found,
+// limits included, in whatever way that was found.
+func TestAbandonLeavesWhatWasLeft(t *testing.T) {
+	before := writablePlace(t)
+	name := uniqueName()
+	first, err := Open(t.Context(), Options{Mode: Available, Name: name, Budget: 256 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []*victim
+	for _, id := range []string{"claimed", "unclaimed"} {
+		left = append(left, born(t, newGroup(t, first, id, nil).FD(), "sleep").ready(t))
+	}
+	origin, err := first.Leave()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := Open(t.Context(), Options{Mode: Available, Name: name, Budget: 128 << 20, Origin: &origin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.Adopt("claimed", nil); err != nil {
+		t.Fatal(err)
+	}
+	ours := newGroup(t, second, "ours", nil)
+	own := born(t, ours.FD(), "sleep").ready(t)
+	if err := second.Abandon(within(t)); err != nil {
+		t.Error(err)
+	}
+	if s := own.signal(t); s != unix.SIGKILL {
+		t.Errorf("its own run ended by %v", s)
+	}
+	if here, err := findPlace(); err != nil || here.own != before.own && isReal(before.own) {
+		t.Errorf("the daemon is in %s, was in %s (%v)", here.own, before.own, err)
+	}
+	for _, v := range left {
+		if err := unix.Kill(v.Process.Pid, 0); err != nil {
+			t.Errorf("%d: %v", v.Process.Pid, err)
+		}
+	}
+	if path := second.Path() + "/runs/memory.max"; first.Enforced().Memory == Kernel && content(t, path) != strconv.Itoa(256<<20) {
+		t.Errorf("%s is %s", path, content(t, path))
+	}
+	third, err := Open(t.Context(), Options{Mode: Available, Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"claimed", "unclaimed"} {
+		if _, err := third.Adopt(id, nil); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := third.Close(within(t)); err != nil {
+		t.Error(err)
+	}
+	for _, v := range left {
+		if s := v.signal(t); s != unix.SIGKILL {
+			t.Errorf("ended by %v", s)
+		}
+	}
+	if _, err := os.Stat(third.Path()); !os.IsNotExist(err) {
+		t.Errorf("%s: %v", third.Path(), err)
 	}
 }
