@@ -24,12 +24,21 @@ type frames struct {
 	word  []byte // the frame under way (Words), with U+FFFD for invalid bytes
 	ended bool
 	over  bool // a line over lineMax was met: nothing more comes out
+
+	at     int64 // where buf begins in the stream
+	letGo  bool  // long lines are told as due, not gathered
+	passed int64 // bytes of the line under way that were let go
+	due    *span // a long line that is complete
+	failed error // due could not be read
 }
 
 // fill reads once from r, into what room there is. Most streams are silent for
 // most of their life: one that finds nothing holds no more than the rest of a
 // frame.
 func (f *frames) fill(r io.Reader) (int, error) {
+	if f.failed != nil {
+		return 0, f.failed
+	}
 	f.compact()
 	held := len(f.buf)
 	if cap(f.buf)-held < bufferSize/4 {
@@ -52,6 +61,7 @@ func (f *frames) compact() {
 	if f.off > 0 {
 		f.buf = append(f.buf[:0], f.buf[f.off:]...)
 	}
+	f.at += int64(f.off)
 	f.scan -= f.off
 	f.off = 0
 	if cap(f.buf) > 2*bufferSize && len(f.buf) < bufferSize/2 {
@@ -82,30 +92,42 @@ func (f *frames) next() (frame []byte, ok bool) {
 
 // nextLine cuts at LF only: U+2028 and CR are legal inside JSON lines.
 func (f *frames) nextLine() ([]byte, bool) {
+	if f.due != nil || f.failed != nil {
+		return nil, false
+	}
+	begin := f.off
 	if i := bytes.IndexByte(f.buf[f.scan:], '\n'); i >= 0 {
-		line := f.buf[f.off : f.scan+i]
-		f.off = f.scan + i + 1
-		f.scan = f.off
-		return f.bounded(line)
+		end := f.scan + i
+		f.off, f.scan = end+1, end+1
+		return f.line(begin, end)
 	}
 	f.scan = len(f.buf)
-	line := f.buf[f.off:]
-	if int64(len(line)) > f.lineMax {
-		return f.bounded(line)
-	}
-	if f.ended && len(line) > 0 {
+	size := f.passed + int64(len(f.buf)-begin)
+	switch {
+	case size > f.lineMax:
+		f.over = true
+	case f.ended && size > 0:
 		f.off = len(f.buf)
-		return f.bounded(line)
+		return f.line(begin, len(f.buf))
+	case f.letGo && size > longLine:
+		f.off, f.passed = len(f.buf), size
 	}
 	return nil, false
 }
 
-func (f *frames) bounded(line []byte) ([]byte, bool) {
-	if int64(len(line)) > f.lineMax {
+// line is what ends at end of buf; where its beginning was let go it is due.
+func (f *frames) line(begin, end int) ([]byte, bool) {
+	size := f.passed + int64(end-begin)
+	switch {
+	case size > f.lineMax:
 		f.over = true
-		return nil, false
+	case f.passed > 0:
+		f.due = &span{f.at + int64(begin) - f.passed, size}
+	default:
+		return f.buf[begin:end], true
 	}
-	return line, true
+	f.passed = 0
+	return nil, false
 }
 
 // nextWord cuts after a space or newline, else before the code point that

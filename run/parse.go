@@ -16,6 +16,15 @@ type parse struct {
 	closed  bool
 	// restarted: the first event is a Notice of ours that says so.
 	restarted bool
+
+	file  io.ReaderAt // of from
+	lines *longLines
+}
+
+// from lets long lines be read again from the spool when they are whole, and their
+// texts be shared with the run's other readings.
+func (p *parse) from(file io.ReaderAt, lines *longLines) {
+	p.file, p.lines, p.frames.letGo = file, lines, true
 }
 
 func newParse(f backend.Framing, lineMax int64, m backend.Machine, shared *buffers) *parse {
@@ -33,6 +42,15 @@ func (p *parse) step() (events []backend.Event, writes [][]byte, ok bool) {
 		events, writes := p.machine.Line(frame)
 		return p.number(events), writes, true
 	}
+	if due := p.frames.due; due != nil {
+		p.frames.due = nil
+		events, writes, err := p.lines.parse(p.file, *due, p.machine)
+		if err != nil {
+			p.frames.failed = err
+			return nil, nil, false
+		}
+		return p.number(events), writes, true
+	}
 	if p.frames.ended && !p.closed {
 		p.closed = true
 		return p.number(p.machine.Close()), nil, true
@@ -44,6 +62,9 @@ func (p *parse) number(events []backend.Event) []backend.Event {
 	for i := range events {
 		p.seq++
 		events[i].Seq = p.seq
+		if p.lines != nil && len(events[i].Text) >= longLine {
+			events[i].Text = p.lines.share(p.seq, events[i].Text)
+		}
 	}
 	return events
 }

@@ -189,6 +189,7 @@ func (d *Reader) Rewind() {
 // begin makes the parser of one reading.
 func (d *Reader) begin() {
 	d.parse = d.run.replay.parse()
+	d.parse.from(d.file, &d.run.replay.lines)
 	d.parse.machine.Open()
 }
 
@@ -208,6 +209,7 @@ type replay struct {
 	restarted          bool
 	lineMax, outputMax int64
 	buffers            buffers
+	lines              longLines
 }
 
 func newReplay(b backend.Backend, l *will) *replay {

@@ -69,6 +69,7 @@ func (w *watcher) open(d *directory) (err error) {
 	}
 	w.run.hold(d, w.outputs, newReplay(w.spec.Backend, w.will), info)
 	w.parse = newParse(w.spec.Backend.Framing(), w.spec.LineMax, w.spec.Backend.Machine(w.will.Request), &w.run.replay.buffers)
+	w.parse.from(w.outputs.spool, &w.run.replay.lines)
 	w.parse.restarted = w.run.replay.restarted
 	return nil
 }
