@@ -374,7 +374,7 @@ func TestProbeVersion(t *testing.T) {
 		{"", "", "printed nothing"},
 	} {
 		write(test.script)
-		got, err := m.ProbeVersion(t.Context(), []string{program}, []string{"PATH=/usr/bin:/bin"})
+		got, err := m.ProbeVersion(t.Context(), []string{program}, []string{"PATH=/usr/bin:/bin"}, nil)
 		if got != test.want || (err == nil) != (test.fails == "") || (err != nil && !strings.Contains(err.Error(), test.fails)) {
 			t.Errorf("%q: got %q, %v", test.script, got, err)
 		}
@@ -382,7 +382,7 @@ func TestProbeVersion(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	write("sleep 300")
-	if _, err := m.ProbeVersion(ctx, []string{program}, []string{"PATH=/usr/bin:/bin"}); err == nil {
+	if _, err := m.ProbeVersion(ctx, []string{program}, []string{"PATH=/usr/bin:/bin"}, nil); err == nil {
 		t.Error("a program that never answers gave a version")
 	}
 }

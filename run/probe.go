@@ -22,16 +22,17 @@ const (
 	probePids   = 256
 )
 
-// ProbeVersion runs argv with --version in a group of its own and gives the
+// ProbeVersion runs argv with --version in a group of its own, as the user of
+// its runs (a program that this user may change is none for root), and gives the
 // first line it prints that has a version in it, else the first line: some CLIs
 // warn first. It takes up to ten seconds: for the background.
-func (m *Manager) ProbeVersion(ctx context.Context, argv []string, env []string) (string, error) {
+func (m *Manager) ProbeVersion(ctx context.Context, argv, env []string, u *User) (string, error) {
 	if len(argv) == 0 {
 		return "", fmt.Errorf("probe version: no program given")
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	printed, err := m.capture(ctx, "/", append(argv[:len(argv):len(argv)], "--version"), env)
+	printed, err := m.capture(ctx, spawn.Command{Dir: "/", Argv: append(argv[:len(argv):len(argv)], "--version"), Env: overlay(env, u.environment()), User: u.credential()})
 	if err != nil {
 		return "", fmt.Errorf("probe version: %s: %w", argv[0], err)
 	}
@@ -50,7 +51,7 @@ func (m *Manager) Try(ctx context.Context, argv, env []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	printed, err := m.capture(ctx, dir, argv, env)
+	printed, err := m.capture(ctx, spawn.Command{Dir: dir, Argv: argv, Env: env})
 	if err != nil {
 		return "", fmt.Errorf("try %s: %w", argv[0], err)
 	}
@@ -58,16 +59,15 @@ func (m *Manager) Try(ctx context.Context, argv, env []string) (string, error) {
 }
 
 // capture runs a program and gives the first bytes of what it prints.
-func (m *Manager) capture(ctx context.Context, dir string, argv, env []string) (string, error) {
+func (m *Manager) capture(ctx context.Context, c spawn.Command) (string, error) {
 	in, out, err := outputPipe()
 	if err != nil {
 		return "", err
 	}
 	defer in.Close()
-	p, err := m.spawner.Start(ctx, spawn.Command{
-		ID: "probe_" + ulid.Make().String(), Argv: argv, Env: env, Dir: dir, Stdout: out, Stderr: out,
-		Limits: spawn.Resources(spawn.Limits{MemoryMax: probeMemory, PidsMax: probePids}),
-	})
+	c.ID, c.Stdout, c.Stderr = "probe_"+ulid.Make().String(), out, out
+	c.Limits = spawn.Resources(spawn.Limits{MemoryMax: probeMemory, PidsMax: probePids})
+	p, err := m.spawner.Start(ctx, c)
 	out.Close()
 	if err != nil {
 		return "", err

@@ -239,19 +239,25 @@ func (m *Manager) placeOf(dir *directory, s Spec) (at place, known Session, err 
 // environment is the child's whole environment; what the run itself decides
 // lies on top.
 func environment(s Spec, c backend.Command, at place, tmp string) []string {
-	var user, own []string
-	if s.User != nil {
-		user = []string{"USER=" + s.User.Name, "LOGNAME=" + s.User.Name}
-		if s.User.Home != "" {
-			user = append(user, "HOME="+s.User.Home)
-		}
-	}
+	var own []string
 	if at.home != "" {
 		own = []string{"HOME=" + at.home}
 	}
 	own = append(own, "TMPDIR="+tmp)
 	added := backend.Env(os.LookupEnv, os.Environ(), c.Pass, c.Set)
-	return overlay(s.Env, user, added, own)
+	return overlay(s.Env, s.User.environment(), added, own)
+}
+
+// environment is what tells a child who it is; none for the daemon's own user.
+func (u *User) environment() []string {
+	if u == nil {
+		return nil
+	}
+	env := []string{"USER=" + u.Name, "LOGNAME=" + u.Name}
+	if u.Home != "" {
+		env = append(env, "HOME="+u.Home)
+	}
+	return env
 }
 
 // credential is nil for the daemon's own user.

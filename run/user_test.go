@@ -50,3 +50,25 @@ echo "d stop"`
 		}
 	}
 }
+
+// What tells its version is started as the runs' user: that user may have written it.
+func TestProbeAsAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: only root may run a backend as another user")
+	}
+	m := open(t)
+	dir := t.TempDir()
+	for path := dir; path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program := filepath.Join(dir, "agent")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho 1.2 $(id -u):$(id -g):$USER:$HOME\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	got, err := m.ProbeVersion(t.Context(), []string{program}, []string{"PATH=/usr/bin:/bin"}, &User{Name: "guest", UID: 54321, GID: 54322, Home: "/nonexistent"})
+	if want := "1.2 54321:54322:guest:/nonexistent"; err != nil || got != want {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"penstock/run"
 )
 
 const (
@@ -26,12 +28,12 @@ type backendState struct {
 type probes struct {
 	agents agents
 	own    string // our version: the demo backend is the daemon's own program
-	ask    func(ctx context.Context, argv, env []string) (string, error)
+	ask    func(ctx context.Context, argv, env []string, u *run.User) (string, error)
 	mu     sync.Mutex
 	states map[string]backendState
 }
 
-func newProbes(a agents, own string, ask func(ctx context.Context, argv, env []string) (string, error)) *probes {
+func newProbes(a agents, own string, ask func(ctx context.Context, argv, env []string, u *run.User) (string, error)) *probes {
 	p := &probes{agents: a, own: own, ask: ask, states: map[string]backendState{}}
 	for name, one := range a {
 		p.states[name] = p.unprobed(name, one)
@@ -78,7 +80,7 @@ func (p *probes) probe(ctx context.Context, name string) {
 	state := p.unprobed(name, a)
 	if a.config.Missing == "" && hasVersion(a.config.Kind) {
 		ctx, cancel := context.WithTimeout(ctx, probeBound)
-		version, err := p.ask(ctx, a.config.Command, a.env)
+		version, err := p.ask(ctx, a.config.Command, a.env, a.user)
 		cancel()
 		state.Version = clip(strings.TrimSpace(version), 100)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"penstock/backend"
 	"penstock/config"
+	"penstock/run"
 )
 
 func TestBackendNotYetProbedHasNoTime(t *testing.T) {
@@ -16,7 +17,7 @@ func TestBackendNotYetProbedHasNoTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newProbes(all, "v9", func(context.Context, []string, []string) (string, error) { return "2.1.0\n", nil })
+	p := newProbes(all, "v9", func(context.Context, []string, []string, *run.User) (string, error) { return "2.1.0\n", nil })
 	text, err := marshal(p.all())
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +40,7 @@ func TestModelsTellVersions(t *testing.T) {
 		t.Fatal(err)
 	}
 	said, fails := "2.1.0 (Claude Code)", error(nil)
-	d := &daemon{agents: all, probes: newProbes(all, "v9", func(context.Context, []string, []string) (string, error) { return said, fails })}
+	d := &daemon{agents: all, probes: newProbes(all, "v9", func(context.Context, []string, []string, *run.User) (string, error) { return said, fails })}
 	tell := func() []model {
 		d.probes.probe(t.Context(), "claude")
 		d.probes.probe(t.Context(), "any")

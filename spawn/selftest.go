@@ -152,13 +152,13 @@ func awaitGone(ctx context.Context, p *Process) error {
 // askPatience is how long a program that was killed is waited for.
 const askPatience = time.Second
 
-// Ask runs a program outside of any group, as whoever checks an installation
-// would by hand, and gives what it prints. It and what it started is ended with
-// ctx. For checks only: a daemon's own children are born in groups.
-func Ask(ctx context.Context, argv, env []string) (string, error) {
+// Ask runs a program outside of any group, as an operator would by hand, and
+// gives what it prints. It and what it started is ended with ctx. user is nil for
+// our own. For checks only: a daemon's own children are born in groups.
+func Ask(ctx context.Context, argv, env []string, user *syscall.Credential) (string, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env, cmd.Dir = env, "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: user}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = askPatience
 	out, err := cmd.CombinedOutput()

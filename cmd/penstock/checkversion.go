@@ -2,9 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"os/user"
+	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"penstock/backend"
@@ -32,9 +37,32 @@ func checkVersions(ctx context.Context, findings []finding, backends map[string]
 	asked.Wait()
 }
 
+// askVersion starts the program as the user of its runs, who may have written it.
+func askVersion(ctx context.Context, b config.Backend) (string, error) {
+	set := maps.Clone(b.SetEnv)
+	var as *syscall.Credential
+	if b.User != "" && os.Geteuid() == 0 {
+		u, err := user.Lookup(b.User)
+		if err != nil {
+			return "", err
+		}
+		uid, errUID := strconv.ParseUint(u.Uid, 10, 32)
+		gid, errGID := strconv.ParseUint(u.Gid, 10, 32)
+		if err := errors.Join(errUID, errGID); err != nil {
+			return "", err
+		}
+		as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		if set == nil {
+			set = map[string]string{}
+		}
+		set["HOME"], set["USER"], set["LOGNAME"] = u.HomeDir, u.Username, u.Username
+	}
+	env := backend.Env(os.LookupEnv, os.Environ(), append(backend.BasePass(), b.Env...), set)
+	return spawn.Ask(ctx, append(b.Command[:len(b.Command):len(b.Command)], "--version"), env, as)
+}
+
 func (f *finding) version(ctx context.Context, b config.Backend) {
-	env := backend.Env(os.LookupEnv, os.Environ(), append(backend.BasePass(), b.Env...), b.SetEnv)
-	printed, err := spawn.Ask(ctx, append(b.Command[:len(b.Command):len(b.Command)], "--version"), env)
+	printed, err := askVersion(ctx, b)
 	version, oldest := backend.VersionLine(printed), backend.Oldest(b.Kind)
 	switch {
 	case err != nil:
