@@ -30,6 +30,7 @@ const (
 const (
 	recordName = "run.json"
 	willName   = "checkpoint.json"
+	endName    = "end.json"
 	// The words of a conversation, as bytes: in the checkpoint a byte may take six.
 	wordsName  = "prompt"
 	systemName = "system"

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"penstock/backend"
+	"penstock/cgroup"
 	"penstock/spawn"
 )
 
@@ -138,8 +139,13 @@ func (m *Manager) heir(r *Record, w *will) (*will, backend.Backend) {
 // output says, and where that says nothing it is lost.
 func (m *Manager) conclude(d *directory, r *Record, w *will, b backend.Backend) {
 	word, _ := m.lastWord(d, w, b)
+	outcome, err := d.notedEnd()
+	if err != nil {
+		m.log.Warn("what was noted of the run's end can't be read", "run", r.ID, "err", err)
+		err = nil
+	}
 	verdict := spawn.Decide(spawn.Facts{
-		Outcome:  spawn.Outcome{Exit: spawn.Exit{Code: -1}},
+		Outcome:  outcome,
 		Terminal: word, Limits: r.Limits,
 		PlainExit: b != nil && b.Features().PlainExit, Unread: b != nil && isMute(b),
 	})
@@ -149,7 +155,9 @@ func (m *Manager) conclude(d *directory, r *Record, w *will, b backend.Backend) 
 	}
 	now := time.Now()
 	r.State, r.Cause, r.Message, r.Ended = Finished, verdict.Cause, verdict.Message, &now
-	var err error
+	if outcome.Receipt.EnforcedBy != (cgroup.Enforced{}) {
+		r.Receipt, r.EnforcedBy, r.Survived = &outcome.Receipt, outcome.Receipt.EnforcedBy, outcome.Survived
+	}
 	if w != nil {
 		d.flush = (*os.File).Sync
 		w.forgetPrompt()

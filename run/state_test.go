@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/backend"
+	"penstock/cgroup"
 	"penstock/spawn"
 )
 
@@ -200,6 +201,47 @@ func newDirectory(t *testing.T, u *User) *directory {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// A daemon that was killed after the group of a run it had ended was gone, and
+// before the run's record said so, has noted why.
+func TestEndThatAnEarlierDaemonNoted(t *testing.T) {
+	state := t.TempDir()
+	s, err := openState(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	started := time.Now().Add(-time.Minute)
+	for _, id := range []string{"overdue", "torn"} {
+		d := s.directory(id)
+		if err := d.make(nil); err != nil {
+			t.Fatal(err)
+		}
+		d.flush = (*os.File).Sync
+		peak := uint64(5)
+		err := errors.Join(d.save(Record{ID: id, State: Running, Created: started, Started: &started}),
+			d.noteEnd(spawn.Outcome{Reason: spawn.Timeout, Survived: 2, Receipt: cgroup.Receipt{MemoryPeakBytes: &peak, EnforcedBy: cgroup.Enforced{Kill: cgroup.Kernel}}}))
+		if id == "torn" {
+			err = errors.Join(err, os.Truncate(d.inStore(endName), 5))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	m := open(t, func(o *Options) { o.StateDir = state })
+	for id, want := range map[string]spawn.Cause{"overdue": spawn.Timeout, "torn": spawn.Lost} {
+		r, ok := m.Get(id)
+		if !ok {
+			t.Fatalf("%s: not there", id)
+		}
+		verdict(t, r, want)
+	}
+	if r, _ := m.Get("overdue"); r.Record().Receipt == nil || r.Record().Survived != 2 {
+		t.Errorf("its receipt: %+v", r.Record())
+	}
 }
 
 func TestRunsOfAnEarlierDaemon(t *testing.T) {

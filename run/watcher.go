@@ -101,7 +101,7 @@ func (w *watcher) letGo() {
 const tidyMax = 10 * time.Second
 
 // tidy is for the moment when the run's group is empty and not yet removed.
-func (w *watcher) tidy() {
+func (w *watcher) tidy(o spawn.Outcome) {
 	log, dir, outputs := w.run.log, w.run.dir, w.outputs
 	if !within(tidyMax, func() {
 		// First: what the run itself filled the disk with is about to go.
@@ -116,6 +116,9 @@ func (w *watcher) tidy() {
 			if why := diskTrouble(err); why != "" {
 				w.lost.Store(&why)
 			}
+		}
+		if err := dir.noteEnd(o); err != nil {
+			log.Warn("the end is not noted for a later daemon", "err", err)
 		}
 	}) {
 		w.untidy = true

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/backend"
+	"penstock/cgroup"
 	"penstock/internal/atomicfile"
 	"penstock/spawn"
 )
@@ -101,6 +102,41 @@ func (d *directory) saveWill(w *will) error {
 	bare := *w
 	bare.Request.Prompt, bare.Request.System = "", ""
 	return writeJSON(d.inStores(willName), bare, willMax, d.flush)
+}
+
+// noted is why a durable run ended, kept from before its group goes, which tells
+// that until then, to when its record says it.
+type noted struct {
+	Reason   spawn.Cause    `json:"reason,omitempty"`
+	Receipt  cgroup.Receipt `json:"receipt"`
+	Survived int            `json:"survived"`
+}
+
+// noteEnd is for a daemon that is killed, not for a power cut: nothing is synced.
+func (d *directory) noteEnd(o spawn.Outcome) error {
+	if d.flush == nil {
+		return nil
+	}
+	return writeJSON(d.inStores(endName), noted{o.Reason, o.Receipt, o.Survived}, smallMax, nil)
+}
+
+// notedEnd is what noteEnd kept. The exit status isn't: whether the output is
+// whole is not known any more.
+func (d *directory) notedEnd() (o spawn.Outcome, err error) {
+	o.Exit.Code = -1
+	data, err := readSmall(d.inStore(endName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return o, nil
+	}
+	var n noted
+	if err == nil {
+		err = json.Unmarshal(data, &n)
+	}
+	if err != nil {
+		return o, fmt.Errorf("%s: %w", d.inStore(endName), err)
+	}
+	o.Reason, o.Receipt, o.Survived = n.Reason, n.Receipt, n.Survived
+	return o, nil
 }
 
 // loadWill is nil for a run that isn't durable. The words are left where they are.

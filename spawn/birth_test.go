@@ -167,7 +167,7 @@ func TestNothingStarts(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			j := newJob(t, fmt.Sprintf("run_no-%d", i), "")
 			j.Argv, j.Dir = []string{tt.program}, tt.dir
-			j.BeforeRemove = func() { t.Error("BeforeRemove called for a start that failed") }
+			j.BeforeRemove = func(Outcome) { t.Error("BeforeRemove called for a start that failed") }
 			_, err := j.start(s)
 			var refused *StartError
 			if !errors.As(err, &refused) || refused.Cause != CLIMissing || !strings.Contains(err.Error(), tt.says) {

@@ -82,8 +82,9 @@ type Command struct {
 	SoftEnd bool
 	Grace   time.Duration
 	// BeforeRemove runs when the group is empty and its receipt read, before
-	// rmdir: scratch and spool pages must be let go first (dying memcgs).
-	BeforeRemove func()
+	// rmdir: scratch and spool pages must be let go first (dying memcgs). Of the
+	// outcome all is there but what the removal adds.
+	BeforeRemove func(Outcome)
 }
 
 // Exit is how the leader ended.

@@ -69,17 +69,18 @@ func (p *Process) teardown() {
 	note(err)
 	receipt, err := p.group.Receipt()
 	note(err)
+	p.mu.Lock()
+	p.outcome.Reason, p.outcome.Receipt, p.outcome.Survived, p.outcome.Leaked = p.reason, receipt, survived, leaked
+	p.mu.Unlock()
 	if p.cmd.BeforeRemove != nil {
-		p.cmd.BeforeRemove()
+		p.cmd.BeforeRemove(p.Outcome())
 	}
 	note(p.group.Remove(context.Background())) // has a bound of its own
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	o := &p.outcome
-	o.Reason, o.Receipt, o.Survived, o.Leaked = p.reason, receipt, survived, leaked
-	o.Teardown = time.Since(begin)
-	o.Err = errors.Join(errs...)
+	p.outcome.Teardown = time.Since(begin)
+	p.outcome.Err = errors.Join(errs...)
 	close(p.ended)
 }
 

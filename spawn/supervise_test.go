@@ -106,7 +106,7 @@ func supervised(t *testing.T, g *fakeGroup, c Command, script string) (*Process,
 func TestTeardownInOrder(t *testing.T) {
 	g := &fakeGroup{}
 	c := Command{ID: "run_1"}
-	c.BeforeRemove = func() { g.note("before remove") }
+	c.BeforeRemove = func(Outcome) { g.note("before remove") }
 	p, _ := supervised(t, g, c, "exit 3")
 	await(t, "end", p.Ended())
 	if diff := cmp.Diff([]string{"receipt", "before remove", "remove"}, g.calls); diff != "" {
