@@ -100,12 +100,16 @@ func deltaOf(kind backend.Kind, text string) delta {
 	return delta{Content: &text}
 }
 
-// lineTool is t for a stream: its texts are cut so that both fit into one line.
+// lineTool is t for a stream: its texts are cut so that all of them fit into one line.
 func lineTool(t *backend.Tool) *backend.Tool {
+	const name = 1 << 10
 	short := *t
-	for _, text := range []*string{&short.Input, &short.Output} {
-		if fits, _ := jsonSize(*text, pieceMax/2); fits < len(*text) {
-			*text = (*text)[:fits] + "…"
+	for _, part := range []struct {
+		text *string
+		most int
+	}{{&short.ID, name}, {&short.Name, name}, {&short.Input, pieceMax/2 - name}, {&short.Output, pieceMax/2 - name}} {
+		if fits, _ := jsonSize(*part.text, part.most); fits < len(*part.text) {
+			*part.text = (*part.text)[:fits] + "…"
 		}
 	}
 	return &short

@@ -169,7 +169,7 @@ func TestStockDecoders(t *testing.T) {
 	events := []backend.Event{
 		{Kind: backend.Text, Text: "one "}, {Kind: backend.Text, Text: "two "}, {Kind: backend.Notice, Text: "retry"},
 		{Kind: backend.Reasoning, Text: "hm"}, {Kind: backend.Reasoning, Text: long},
-		{Kind: backend.ToolUse, Tool: &backend.Tool{ID: "t", Name: "Bash", Status: "started", Input: strings.Repeat("\x01", 16<<10), Output: strings.Repeat("\"", 16<<10)}},
+		{Kind: backend.ToolUse, Tool: &backend.Tool{ID: "t", Name: long, Status: "started", Input: strings.Repeat("\x01", 16<<10), Output: strings.Repeat("\"", 16<<10)}},
 		{Kind: backend.Text, Text: long}, {Kind: backend.Text, Text: "end"}, {Kind: backend.Done},
 	}
 	for i := range events {
