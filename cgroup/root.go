@@ -28,7 +28,8 @@ type Root struct {
 	origin   Origin // what Close takes back
 	// limitsBefore are those of runs as Open found them, by their files.
 	limitsBefore map[string]string
-	watch        *watch // nil where the kernel holds every limit
+	watch        *watch      // nil where the kernel holds every limit
+	sparing      atomic.Bool // a stop of the unit signals the daemon alone
 
 	stop    chan struct{} // closed by Close: ends the janitors
 	workers sync.WaitGroup

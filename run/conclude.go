@@ -35,11 +35,16 @@ func (w *watcher) conclude() {
 	if w.terminal == nil && w.process != nil {
 		w.terminal = exitWord(w.spec.Backend.Features(), outcome, stderr)
 	}
-	verdict := spawn.Decide(spawn.Facts{
+	facts := spawn.Facts{
 		Outcome: outcome, Terminal: w.terminal, Stderr: stderr,
 		Limits: w.spec.Limits, PlainExit: w.spec.Backend.Features().PlainExit, Unread: isMute(w.spec.Backend),
 		Incomplete: w.cutShort(),
-	})
+	}
+	verdict := spawn.Decide(facts)
+	if verdict.Cause == spawn.Completed || verdict.Cause == spawn.Killed {
+		facts.ManagerStops = w.manager.spawner.Stopping()
+		verdict = spawn.Decide(facts)
+	}
 	if verdict.Cause == spawn.CLIError && !strings.Contains(verdict.Message, stateDirectory) {
 		if why := r.dir.refusesWrites(); why != "" {
 			verdict.Message += "; it may be for want of the disk: " + why

@@ -22,10 +22,9 @@ const birthCPU = 200 * time.Microsecond
 func Decide(f Facts) Verdict {
 	v := decide(f)
 	switch {
-	case v.Cause != Completed:
-	case f.ManagerStops:
+	case f.ManagerStops && (v.Cause == Completed || v.Cause == Killed):
 		return Verdict{ShuttingDown, "the service manager was ending the daemon and everything in its scope, the run's processes too (a logout, a reboot, a stop): what the CLI said may be half of its answer; try again later"}
-	case f.Incomplete != "":
+	case f.Incomplete != "" && v.Cause == Completed:
 		return Verdict{CLIError, "the CLI ended well, and a part of its output may be missing: " + f.Incomplete + "; mend that and ask again"}
 	}
 	return v

@@ -115,7 +115,8 @@ func TestDecide(t *testing.T) {
 		{name: "our own reason stays what it is", reason: Timeout, exit: exit0, plain: true, cut: "the disk was full", stops: true, want: Timeout, not: "disk"},
 		{name: "goodbye of a plain program whose scope is stopped", exit: exit0, plain: true, stops: true, want: ShuttingDown, says: []string{"service manager", "half"}},
 		{name: "goodbye with a last word", exit: exit0, terminal: done, stops: true, want: ShuttingDown, says: []string{"try again later"}},
-		{name: "a failure while the scope is stopped", exit: sigterm, plain: true, stops: true, want: Killed},
+		{name: "killed by the stop of its scope", exit: sigterm, plain: true, stops: true, want: ShuttingDown},
+		{name: "a failure while the scope is stopped", exit: exit1, plain: true, stops: true, want: CLIError},
 
 		// The kernel's evidence about memory.
 		{name: "OOM kill", exit: sigkill, receipt: oom, want: MemoryLimit, says: []string{"memory limit of 512 MiB reached (peak 512 MiB)", "memory_max"}},

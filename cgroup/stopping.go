@@ -1,0 +1,57 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// stopLook bounds the question to a manager that is asked at a run's end.
+const stopLook = time.Second
+
+// Stopping tells whether a service manager is ending everything that the daemon's
+// scope or unit holds. It has then sent SIGTERM to every process there, the runs'
+// own among them, and not to the daemon alone. A manager that signals them takes no
+// question before it has also changed the unit's state: one that is asked after a
+// process's end knows of the signal that came before. An error says that it can't
+// be asked.
+func (r *Root) Stopping(ctx context.Context) (bool, error) {
+	unit := filepath.Base(r.path)
+	kind := map[string]string{".scope": "Scope", ".service": "Service"}[filepath.Ext(unit)]
+	if kind == "" || r.sparing.Load() {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopLook)
+	defer cancel()
+	m, err := findManager(ctx, managerSockets(os.Geteuid(), os.Getenv))
+	if err != nil {
+		if kind == "Service" {
+			r.sparing.Store(true) // the shipped unit, which nobody can be asked about and which spares runs
+			return false, nil
+		}
+		return false, fmt.Errorf("ask about %s: %w", unit, err)
+	}
+	defer m.Close()
+	stops, spares, err := m.stopping(ctx, unit, kind)
+	if spares {
+		r.sparing.Store(true)
+	}
+	return stops, err
+}
+
+// stopping also tells whether a stop of the unit leaves all but the daemon alone
+// at first (KillMode= of systemd.kill(5)).
+func (m *manager) stopping(ctx context.Context, unit, kind string) (stops, spares bool, err error) {
+	mode, err := m.GetUnitTypePropertyContext(ctx, unit, kind, "KillMode")
+	if err == nil && text(mode.Value) != "control-group" {
+		return false, true, nil
+	}
+	state, stateErr := m.GetUnitPropertyContext(ctx, unit, "ActiveState")
+	if err = errors.Join(err, stateErr); err != nil {
+		return false, false, fmt.Errorf("ask about %s: %w", unit, err)
+	}
+	return text(state.Value) != "active" && text(state.Value) != "activating" && text(state.Value) != "reloading", false, nil
+}
