@@ -67,7 +67,7 @@ func (m *geminiMachine) provider(l providerLine) []Event {
 	m.answer.stirred = true
 	if f := m.calls.hopeless(geminiRefusalsMax, 0); f != nil {
 		m.ended = true
-		events = append(events, Event{Kind: Failed, Failure: f})
+		events = append(append(events, m.answer.flush()...), Event{Kind: Failed, Failure: f})
 	}
 	return events
 }

@@ -65,6 +65,20 @@ func TestHalvesInEveryAdapter(t *testing.T) {
 	}
 }
 
+// A half that is held back comes before the end, whatever the end is.
+func TestHalfBeforeTheEnd(t *testing.T) {
+	refused := `{"type":"provider_refused","code":503}`
+	if s := geminiSays(t, geminiSaid(`a\ud83d`), geminiCall, refused, geminiCall, refused); s.Text != "a" || s.ended() != "provider_error 503" {
+		t.Errorf("gemini: %q, ended with %s", s.Text, s.ended())
+	}
+	if s := claudeSays(t, `{"type":"stream_event","event":{"type":"content_block_delta","delta":{"type":"text_delta","text":"a\ud83d"}}}`, `{"type":"result","is_error":true,"errors":["x"]}`); s.Text != "a\uFFFD" || s.ended() != "cli_error" {
+		t.Errorf("claude: %q, ended with %s", s.Text, s.ended())
+	}
+	if s := piSays(t, `{"type":"message_update","assistantMessageEvent":{"type":"text_delta","delta":"a\ud83d"}}`); s.Text != "a\uFFFD" || s.ended() != "nothing" {
+		t.Errorf("pi, killed: %q, ended with %s", s.Text, s.ended())
+	}
+}
+
 // What is no half is read as encoding/json reads it, wherever it is cut.
 func FuzzWords(f *testing.F) {
 	for _, seed := range []string{`"a"`, `"\ud83d\ude00"`, `"\ud83d"`, `"\\ud83d"`, `"\"\u0041"`, "\"\xff\"", `null`, `7`, `"\u`, `"í"`} {
