@@ -73,5 +73,10 @@ type Stats struct {
 	Reserved   int64 // bytes
 	Budget     int64
 	WaitingBy  map[string]int // per client
-	Held       string         // why starts are held back (Gate.Hold); "" when they aren't
+	// Aside is what finished runs have left of the budget in memory file systems, in
+	// bytes, AsideAt where; Filled is that it leaves too little for any run.
+	Aside   int64
+	AsideAt string
+	Filled  bool
+	Held    string // why starts are held back (Gate.Hold); "" when they aren't
 }

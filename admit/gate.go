@@ -16,6 +16,7 @@ type Gate struct {
 	draining bool
 	held     string // why starts are held back
 	aside    int64  // bytes of the budget that nobody may have
+	asideAt  string // where they are
 	running  int
 	reserved int64          // bytes, by running slots
 	used     map[string]use // by client; who has no run is not in it
@@ -131,11 +132,11 @@ func (g *Gate) SetBudget(bytes int64) {
 
 // SetAside takes bytes out of the budget: what finished runs have left in memory
 // file systems stays charged to all runs together, and a run that is given it
-// would be killed for it. Safe for concurrent use.
-func (g *Gate) SetAside(bytes int64) {
+// would be killed for it. where is told to those who wait for it. Safe for concurrent use.
+func (g *Gate) SetAside(bytes int64, where string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.aside = max(0, bytes)
+	g.aside, g.asideAt = max(0, bytes), where
 	g.dispatch(time.Now())
 }
 
@@ -158,6 +159,7 @@ func (g *Gate) Stats() Stats {
 	s := Stats{
 		Running: g.running, MaxRuns: g.options.MaxRuns,
 		Reserved: g.reserved, Budget: g.options.Budget, WaitingBy: map[string]int{}, Held: g.held,
+		Aside: g.aside, AsideAt: g.asideAt, Filled: g.filled(g.options.DefaultMemory),
 	}
 	if g.options.DefaultMemory > 0 && g.options.Budget > 0 {
 		if n := int(g.options.Budget / g.options.DefaultMemory); s.MaxRuns == 0 || n < s.MaxRuns {

@@ -1,6 +1,7 @@
 package admit
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -82,7 +83,7 @@ func (g *Gate) why(client string) string {
 	}
 	live := count(g.running, "run is live", "runs are live")
 	if g.aside > 0 {
-		live += fmt.Sprintf(", and %d MiB of the budget are held by files that finished runs left in memory file systems (/dev/shm, a tmpfs /tmp): delete them", (g.aside+mib-1)/mib)
+		live += fmt.Sprintf(", and %d MiB of the budget are held by files that finished runs left in memory file systems (%s): delete them", (g.aside+mib-1)/mib, cmp.Or(g.asideAt, "/dev/shm, a tmpfs /tmp"))
 	}
 	return live
 }

@@ -19,11 +19,17 @@ func (g *Gate) room(a Ask) (fits, own bool) {
 		}
 	}
 	aside := g.aside
-	if g.running == 0 {
+	if g.running == 0 && !g.filled(need) {
 		aside = 0 // one may try what is left: its cap says what it may need, not what it will
 	}
 	fits = (g.options.MaxRuns <= 0 || runs <= g.options.MaxRuns) && (g.options.Budget <= 0 || memory <= g.options.Budget-aside)
 	return fits, own
+}
+
+// filled tells whether what finished runs have left in memory leaves less than half
+// of what a run may need: it would be started to be killed, and the next one, too.
+func (g *Gate) filled(need int64) bool {
+	return g.options.Budget > 0 && g.aside > 0 && g.options.Budget-g.aside < need/2
 }
 
 // never says why an ask could not start even if nothing ran: the budget is too

@@ -125,7 +125,7 @@ func TestHoldLetsOneRunAtATime(t *testing.T) {
 func TestSetAsideIsNobodys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{Budget: 100 * mib, MaxWaiting: 1, MaxWait: time.Minute})
-		g.SetAside(41 * mib)
+		g.SetAside(41*mib, "/dev/shm: 41 MiB")
 		alone, err := g.Acquire(t.Context(), Ask{Memory: 60 * mib})
 		if err != nil {
 			t.Fatal("nothing runs, and nobody may try", err)
@@ -136,15 +136,50 @@ func TestSetAsideIsNobodys(t *testing.T) {
 			t.Fatal("a run was given what is held by files of others")
 		}
 		_, err = g.Acquire(t.Context(), Ask{Memory: 60 * mib})
-		if r := refusal(t, err, QueueFull); !strings.Contains(r.Detail, "41 MiB of the budget are held by files") {
+		if r := refusal(t, err, QueueFull); !strings.Contains(r.Detail, "41 MiB of the budget are held by files that finished runs left in memory file systems (/dev/shm: 41 MiB)") {
 			t.Errorf("detail %q", r.Detail)
 		}
-		g.SetAside(0)
+		g.SetAside(0, "")
 		r, ok := decided(waiting)
 		if !ok || r.err != nil {
 			t.Fatal("the files are gone and it still waits", r.err)
 		}
 		r.slot.Release()
+	})
+}
+
+// Where files of finished runs fill the budget, no run is started to be killed:
+// not even while none runs, and never again and again.
+func TestFilledBudgetStartsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Options{Budget: 100 * mib, MaxWaiting: 9, MaxWait: time.Minute, DefaultMemory: 60 * mib})
+		g.SetAside(71*mib, "/dev/shm: 71 MiB")
+		if s := g.Stats(); !s.Filled || s.Aside != 71*mib {
+			t.Errorf("stats %+v", s)
+		}
+		waiting := ask(g, t.Context(), Ask{Memory: 60 * mib})
+		if r, ok := decided(waiting); ok {
+			t.Fatalf("a run of 60 MiB was let into 29: %v", r.err)
+		}
+		small, err := g.Acquire(t.Context(), Ask{Client: "small", Memory: 20 * mib})
+		if err != nil {
+			t.Fatal(err)
+		}
+		small.Release()
+		time.Sleep(time.Minute)
+		r, ok := decided(waiting)
+		if !ok {
+			t.Fatal("it waits beyond its time")
+		}
+		if r := refusal(t, r.err, QueueTimeout); !strings.Contains(r.Detail, "/dev/shm: 71 MiB") {
+			t.Errorf("detail %q", r.Detail)
+		}
+		g.SetAside(70*mib, "/dev/shm: 70 MiB")
+		alone, err := g.Acquire(t.Context(), Ask{Memory: 60 * mib})
+		if err != nil || g.Stats().Filled {
+			t.Fatal("half of it is there, and nobody may try", err)
+		}
+		alone.Release()
 	})
 }
 

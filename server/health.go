@@ -74,6 +74,8 @@ func (f facts) refuses() string {
 		return "wedged"
 	case !f.caged():
 		return "no groups can be made: self-test " + f.cage.SelfTest
+	case f.queue.Filled:
+		return "no run would have memory: " + filesLeft(f.queue)
 	}
 	return ""
 }

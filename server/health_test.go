@@ -135,21 +135,33 @@ func TestWriteDeadlineMoves(t *testing.T) {
 func TestFilesThatHoldTheBudget(t *testing.T) {
 	n := func(v uint64) *uint64 { return &v }
 	for _, row := range []struct {
-		name   string
-		files  *uint64
-		budget int64
-		runs   int
-		told   bool
+		name       string
+		queue      admit.Stats
+		told       bool
+		ready      bool
+		files, all *uint64
+		runs       []run.Live
+		left       int64
+		known      bool
 	}{
-		{"a good part", n(200 << 20), 1 << 30, 0, true},
-		{"little", n(1 << 20), 1 << 30, 0, false},
-		{"a live run's own", n(200 << 20), 1 << 30, 1, false},
-		{"unknown", nil, 1 << 30, 0, false},
-		{"no budget", n(200 << 20), 0, 0, false},
+		{"a good part", admit.Stats{Budget: 1 << 30, Aside: 200 << 20}, true, true, n(200 << 20), n(210 << 20), nil, 200 << 20, true},
+		{"all of it", admit.Stats{Budget: 1 << 30, Aside: 900 << 20, Filled: true, AsideAt: "/dev/shm: 900 MiB"}, true, false, n(900 << 20), n(900 << 20), nil, 900 << 20, true},
+		{"little", admit.Stats{Budget: 1 << 30, Aside: 1 << 20}, false, true, n(1 << 20), n(9 << 20), nil, 1 << 20, true},
+		{"a live run's own", admit.Stats{Budget: 1 << 30}, false, true, n(200 << 20), n(300 << 20), []run.Live{{Memory: n(300 << 20)}}, 0, true},
+		{"a newborn's, perhaps", admit.Stats{Budget: 1 << 30}, false, true, n(200 << 20), n(300 << 20), []run.Live{{}}, 0, false},
+		{"unknown", admit.Stats{Budget: 1 << 30}, false, true, nil, nil, nil, 0, false},
+		{"no budget", admit.Stats{Aside: 200 << 20}, false, true, n(200 << 20), n(200 << 20), nil, 200 << 20, true},
 	} {
-		f := facts{live: run.Snapshot{FilesInMemory: row.files, Runs: make([]run.Live, row.runs)}, queue: admit.Stats{Budget: row.budget}}
-		if got := heldByFiles(f); (len(got) > 0) != row.told || row.told && !strings.Contains(got[0], "200 MiB") {
+		f := facts{live: run.Snapshot{FilesInMemory: row.files, Runs: row.runs}, queue: row.queue, cage: spawn.Isolation{SelfTest: "passed"}}
+		f.live.Pressure.MemoryBytes = row.all
+		if got := heldByFiles(f.queue); (len(got) > 0) != row.told {
 			t.Errorf("%s: %v", row.name, got)
+		}
+		if why := f.refuses(); (why == "") != row.ready || !row.ready && !strings.Contains(why, "900 MiB of the budget of 1 GiB are files that finished runs left in memory file systems (/dev/shm: 900 MiB)") {
+			t.Errorf("%s: not ready for %q", row.name, why)
+		}
+		if left, known := f.leftBehind(); left != row.left || known != row.known {
+			t.Errorf("%s: %d left, known %v", row.name, left, known)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"penstock/admit"
+	"penstock/spawn"
 )
 
 const pulseEvery = time.Second
@@ -37,7 +38,13 @@ func (d *daemon) pulse(ctx context.Context, beat func(Beat)) {
 		f := d.facts()
 		why := judge.Weigh(f.pressure())
 		d.gate.Hold(why)
-		d.gate.SetAside(f.leftBehind())
+		if n, known := f.leftBehind(); known {
+			where := ""
+			if n > 0 {
+				where = spawn.MemoryFiles()
+			}
+			d.gate.SetAside(n, where)
+		}
 		d.connections.letGo(cmp.Or(d.config.Keep.Age, keptDefault))
 		if (why == "") != (held == "") {
 			d.log.Warn("starts are held back", "on", why != "", "why", why)
@@ -89,20 +96,21 @@ func (f facts) pressure() admit.Pressure {
 }
 
 // leftBehind is what finished runs hold of the budget, in bytes: files in memory
-// file systems that aren't any live run's.
-func (f facts) leftBehind() int64 {
+// file systems that aren't any live run's. It is not known, and then as it was,
+// before the first look at a newborn run, and after the last one's end.
+func (f facts) leftBehind() (n int64, known bool) {
 	s := f.live
 	if s.FilesInMemory == nil || s.Pressure.MemoryBytes == nil {
-		return 0
+		return 0, false
 	}
 	others := int64(*s.Pressure.MemoryBytes)
 	for _, r := range s.Runs {
 		if r.Memory == nil {
-			return 0 // born since the last look: nobody can tell whose it is
+			return 0, false
 		}
 		others -= int64(*r.Memory)
 	}
-	return max(0, min(others, int64(*s.FilesInMemory)))
+	return max(0, min(others, int64(*s.FilesInMemory))), true
 }
 
 func (f facts) summary() string {

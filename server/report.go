@@ -1,10 +1,12 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"time"
 
+	"penstock/admit"
 	"penstock/config"
 	"penstock/spawn"
 )
@@ -74,7 +76,7 @@ func (d *daemon) report(f facts) healthReport {
 		tasks = &b.N
 	}
 	return healthReport{
-		Status: f.status(), Busy: f.queue.Running > 0, Degraded: append(d.degraded(f), heldByFiles(f)...), Version: d.version,
+		Status: f.status(), Busy: f.queue.Running > 0, Degraded: append(d.degraded(f), heldByFiles(f.queue)...), Version: d.version,
 		Uptime:    seconds(f.now.Sub(d.begun)),
 		Daemon:    daemonReport{RSS: f.self.RSS, FDs: f.self.FDs, Threads: f.self.Threads, Goroutines: f.self.Goroutines},
 		Children:  childrenReport{Runs: len(f.live.Runs), Processes: f.live.Processes, Memory: f.live.Memory, Oldest: oldest(f), Stalled: f.live.Stalled, TasksMax: tasks},
@@ -85,12 +87,16 @@ func (d *daemon) report(f facts) healthReport {
 }
 
 // heldByFiles tells of a good part of the budget that nobody's end will free.
-func heldByFiles(f facts) []string {
-	n := f.live.FilesInMemory
-	if n == nil || len(f.live.Runs) > 0 || f.queue.Budget <= 0 || *n < uint64(f.queue.Budget)/10 {
+func heldByFiles(q admit.Stats) []string {
+	if q.Budget <= 0 || q.Aside < q.Budget/10 {
 		return nil
 	}
-	return []string{fmt.Sprintf("memory: %s of the budget are files that finished runs left in memory file systems: delete them in /dev/shm, or in a /tmp that is a tmpfs", config.Size(int64(*n)))}
+	return []string{"memory: " + filesLeft(q)}
+}
+
+func filesLeft(q admit.Stats) string {
+	return fmt.Sprintf("%s of the budget of %s are files that finished runs left in memory file systems (%s): delete them",
+		config.Size(q.Aside), config.Size(q.Budget), cmp.Or(q.AsideAt, "/dev/shm, a /tmp that is a tmpfs"))
 }
 
 func oldest(f facts) float64 {
