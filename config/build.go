@@ -32,6 +32,8 @@ func (b *builder) config() Config {
 			Age:  value[time.Duration](b.layers, "keep.age"),
 			Runs: int(value[int64](b.layers, "keep.runs")),
 			Size: value[int64](b.layers, "keep.size"),
+
+			MinFree: value[int64](b.layers, "keep.min_free"),
 		},
 		Queue: Queue{
 			MaxWaiting: int(value[int64](b.layers, "queue.max_waiting")),

@@ -49,6 +49,8 @@ type Keep struct {
 	Age  time.Duration
 	Runs int
 	Size int64 // bytes of output
+	// MinFree is the room, in bytes, for which they go before their time.
+	MinFree int64
 }
 
 type Queue struct {

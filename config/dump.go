@@ -96,6 +96,8 @@ type shownKeep struct {
 	Age  string `toml:"age"`
 	Runs int    `toml:"runs"`
 	Size string `toml:"size"`
+
+	MinFree string `toml:"min_free"`
 }
 
 type shownQueue struct {

@@ -71,6 +71,7 @@ func schema() fields {
 		{key: "keep.age", kind: span, def: "1h", help: "how long a finished run and its output are kept"},
 		{key: "keep.runs", kind: count, def: "1000", help: "finished runs kept at most"},
 		{key: "keep.size", kind: size, def: "4GiB", help: "output of finished runs kept at most"},
+		{key: "keep.min_free", kind: size, def: "256MiB", help: "room below which finished runs go early and the daemon is not ready, at most a tenth of the file system; 0 is none"},
 		{key: "queue.max_waiting", kind: count, def: "64", help: "requests of one client that may wait"},
 		{key: "queue.max_wait", kind: span, def: "4m", help: "how long a request may wait"},
 	}

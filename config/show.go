@@ -9,7 +9,7 @@ func (c Config) shown() shown {
 		DrainTimeout: formatDuration(c.DrainTimeout), FirstByteAfter: formatDuration(c.FirstByteAfter),
 		Isolation: shownIsolation(c.Isolation),
 		Budget:    shownBudget{Memory: c.Budget.written(), MaxRuns: c.Budget.MaxRuns, Overcommit: c.Budget.Overcommit},
-		Keep:      shownKeep{Age: formatDuration(c.Keep.Age), Runs: c.Keep.Runs, Size: formatSize(c.Keep.Size)},
+		Keep:      shownKeep{Age: formatDuration(c.Keep.Age), Runs: c.Keep.Runs, Size: formatSize(c.Keep.Size), MinFree: formatSize(c.Keep.MinFree)},
 		Queue:     shownQueue{MaxWaiting: c.Queue.MaxWaiting, MaxWait: formatDuration(c.Queue.MaxWait)},
 		Limits:    showLimits(c.Limits),
 		Translate: shownTranslate{SidecarHost: c.Translate.SidecarHost, Aliases: present(c.Translate.Aliases)},

@@ -42,8 +42,12 @@ type Manager struct {
 	snapshot atomic.Pointer[Snapshot]
 	sampled  atomic.Pointer[sampled]
 	full     chan struct{} // more finished runs than are kept; has room for one
-	quit     chan struct{}
-	chores   sync.WaitGroup
+	room     atomic.Pointer[Room]
+	asking   atomic.Bool // how much room there is
+	// reclaiming is held by who removes runs before their time.
+	reclaiming sync.Mutex
+	quit       chan struct{}
+	chores     sync.WaitGroup
 
 	publishing sync.Mutex // from reading what a snapshot is made of to its being shown
 	lastGone   time.Time  // when a group was last removed; publishing's
@@ -101,6 +105,7 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 	m.publish()
 	m.chores.Go(m.dispatch)
 	m.chores.Go(m.tidy)
+	m.chores.Go(m.watchRoom)
 	return m, nil
 }
 
@@ -128,6 +133,9 @@ func (o Options) complete() Options {
 	}
 	if o.KeepRuns <= 0 {
 		o.KeepRuns = defaultKeepRuns
+	}
+	if o.roomAt == nil {
+		o.roomAt = roomAt
 	}
 	if o.KeepBytes <= 0 {
 		o.KeepBytes = defaultKeepBytes

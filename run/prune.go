@@ -46,8 +46,11 @@ func (m *Manager) emptyTrash() {
 // prune forgets finished runs that are older than Keep or beyond KeepRuns
 // and KeepBytes, oldest first, at most pruneMax. It tells how many. What can't be removed stays
 // known, and is tried again later.
-func (m *Manager) prune(now time.Time) (removed int) {
-	old := m.outdated(now)
+func (m *Manager) prune(now time.Time) (removed int) { return m.pruneFor(now, 0) }
+
+// pruneFor is prune that also takes the oldest runs until so many bytes are free.
+func (m *Manager) pruneFor(now time.Time, bytes int64) (removed int) {
+	old := m.outdated(now, bytes)
 	if err := m.pruned.save(old); err != nil {
 		m.log.Warn("runs that are not kept any more: a later daemon won't know them", "err", err)
 	}
@@ -106,8 +109,9 @@ func (m *Manager) expireOne(s Session, now time.Time) {
 // dated ahead is as old as this daemon: the clock was wrong then, or is now.
 func retiredAt(now, finished time.Time) time.Time { return now.Add(-max(0, now.Sub(finished))) }
 
-// outdated takes runs out of the registry.
-func (m *Manager) outdated(now time.Time) []*Run {
+// outdated takes runs out of the registry, more than are beyond what is kept where
+// so many bytes are needed.
+func (m *Manager) outdated(now time.Time, need int64) []*Run {
 	type aged struct {
 		run  *Run
 		at   time.Time // by a clock that is never set, see retiredAt
@@ -128,7 +132,7 @@ func (m *Manager) outdated(now time.Time) []*Run {
 	var old []*Run
 	for i, p := range past {
 		fits := len(past)-i <= m.o.KeepRuns && kept <= m.o.KeepBytes
-		if len(old) == pruneMax || fits && now.Sub(p.at) <= m.o.Keep {
+		if len(old) == pruneMax || fits && need <= 0 && now.Sub(p.at) <= m.o.Keep {
 			break
 		}
 		if now.Before(p.run.keptUntil) {
@@ -138,6 +142,7 @@ func (m *Manager) outdated(now time.Time) []*Run {
 		delete(m.runs, p.run.id)
 		old = append(old, p.run)
 		kept -= p.size
+		need -= p.size + recordSize
 	}
 	m.kept = kept
 	return old

@@ -45,6 +45,10 @@ type Options struct {
 	KeepRuns int           // and how many at most; 0 is 1000
 	// KeepBytes is how much output of finished runs stays at most; 0 is 4 GiB.
 	KeepBytes int64
+	// MinFree is the low-water mark of the state directory's file system, in bytes,
+	// at most a tenth of it: below, finished runs go before their time. 0 is none.
+	MinFree int64
+	roomAt  func(dir string, minFree int64) (Room, bool) // nil asks the file system
 	// KeepSessions is how long a session stays that nobody uses; 0 is 30 days.
 	KeepSessions time.Duration
 	// StallAfter is how long without output, CPU time and I/O makes a run

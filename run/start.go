@@ -98,7 +98,12 @@ func (m *Manager) start(ctx context.Context, s Spec, gone func()) (*Run, error) 
 		release, err = m.turns.take(ctx, r.stop, sessionKey(s.Client, s.Session))
 	}
 	if err == nil {
-		if err = m.launch(ctx, r, s, release, gone); err != nil {
+		m.makeRoom()
+		err = m.launch(ctx, r, s, release, gone)
+		if wantsRoom(err) && m.reclaim(refusedSize) > 0 {
+			err = m.launch(ctx, r, s, release, gone)
+		}
+		if err != nil {
 			release()
 		}
 	}

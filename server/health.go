@@ -26,6 +26,7 @@ type facts struct {
 	log      LogState
 	self     selfSample
 	backends []backendState
+	room     *run.Room    // of the state directory; nil is unknown
 	tasks    *spawn.Bound // what all runs together may have; nil is any number
 }
 
@@ -33,7 +34,7 @@ func (d *daemon) facts() facts {
 	return facts{
 		now: time.Now(), draining: d.draining.Load(), live: d.runs.Snapshot(), queue: d.gate.Stats(),
 		cage: d.spawner.Isolation(), self: d.self.sample(), backends: d.probes.all(), log: d.logState(),
-		tasks: d.ceiling.tasks.Load(),
+		tasks: d.ceiling.tasks.Load(), room: d.runs.Room(),
 	}
 }
 
@@ -74,6 +75,8 @@ func (f facts) refuses() string {
 		return "wedged"
 	case !f.caged():
 		return "no groups can be made: self-test " + f.cage.SelfTest
+	case f.room != nil && f.room.Low != "":
+		return "no room for what runs write in the state directory: " + f.room.Low + " (keep.min_free)"
 	case f.queue.Filled:
 		return "no run would have memory: " + filesLeft(f.queue)
 	}
@@ -119,6 +122,9 @@ func (d *daemon) degraded(f facts) []string {
 	}
 	if f.log.Losing {
 		out = append(out, fmt.Sprintf("log: what it is written to takes no lines: %d were dropped", f.log.Dropped))
+	}
+	if f.room != nil && f.room.Low != "" {
+		out = append(out, "state directory: "+f.room.Low)
 	}
 	out = append(out, cramped(f.tasks, d.config.Limits.PidsMax)...)
 	if !f.caged() {

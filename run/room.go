@@ -1,0 +1,154 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/spawn"
+)
+
+const (
+	// roomEvery is how often the room on the file system of the state directory is
+	// looked at.
+	roomEvery = 5 * time.Second
+	// roomMax is how long the file system may take to answer.
+	roomMax = 2 * time.Second
+	// refusedSize is what is reclaimed, in bytes, where the disk has refused a start.
+	refusedSize = 16 << 20
+	// minRoomPart bounds Options.MinFree on a small file system, to one of so many parts.
+	minRoomPart = 10
+	// minInodes is the low-water mark of files that can still be made.
+	minInodes = 256
+	// recordSize is about what a finished run takes beside its output, in bytes.
+	recordSize = 32 << 10
+)
+
+// Room is what the file system of the state directory has left.
+type Room struct {
+	Free  uint64 // bytes
+	Least uint64 // the low-water mark, bytes
+	// Low says what there is too little of, after finished runs' files were
+	// reclaimed; "" is nothing.
+	Low string
+}
+
+// roomAt asks the file system; not ok where it doesn't say.
+func roomAt(dir string, minFree int64) (r Room, ok bool) {
+	var fs unix.Statfs_t
+	if unix.Statfs(dir, &fs) != nil {
+		return r, false
+	}
+	size := uint64(fs.Bsize)
+	r.Free, r.Least = fs.Bavail*size, min(uint64(max(0, minFree)), fs.Blocks*size/minRoomPart)
+	switch {
+	case r.Free < r.Least:
+		r.Low = fmt.Sprintf("%d MiB are free, and %d are the least", r.Free>>20, r.Least>>20)
+	case r.Least > 0 && fs.Files > 0 && fs.Ffree < min(minInodes, fs.Files/minRoomPart):
+		r.Low = fmt.Sprintf("%d files can still be made", fs.Ffree)
+	}
+	return r, true
+}
+
+// askRoom is roomAt with a bound: a file system that doesn't answer holds up
+// nothing else, and is asked once at a time.
+func (m *Manager) askRoom() (Room, bool) {
+	if !m.asking.CompareAndSwap(false, true) {
+		return Room{}, false
+	}
+	answer := make(chan *Room, 1)
+	go func() {
+		defer m.asking.Store(false)
+		if room, ok := m.o.roomAt(m.state.dir, m.o.MinFree); ok {
+			answer <- &room
+		} else {
+			answer <- nil
+		}
+	}()
+	timer := time.NewTimer(roomMax)
+	defer timer.Stop()
+	select {
+	case room := <-answer:
+		if room != nil {
+			return *room, true
+		}
+	case <-timer.C:
+	}
+	return Room{}, false
+}
+
+// reclaim removes finished runs, the oldest first, at least so many bytes and until
+// there is room again, or none is left; keep.* says how long they may be kept, not
+// must. It tells how many went.
+func (m *Manager) reclaim(bytes int64) (removed int) {
+	m.reclaiming.Lock()
+	defer m.reclaiming.Unlock()
+	for !isClosed(m.quit) {
+		room, ok := m.o.roomAt(m.state.dir, m.o.MinFree)
+		if !ok {
+			break
+		}
+		if room.Low != "" {
+			bytes = max(bytes, int64(room.Least-min(room.Free, room.Least)), recordSize)
+		}
+		if bytes <= 0 {
+			break
+		}
+		n := m.pruneFor(time.Now(), bytes)
+		if n == 0 {
+			break
+		}
+		removed, bytes = removed+n, 0
+	}
+	if removed > 0 {
+		m.log.Info("finished runs removed for want of room", "runs", removed)
+	}
+	return removed
+}
+
+// watchRoom keeps an eye on the room there is.
+func (m *Manager) watchRoom() {
+	tick := time.NewTicker(roomEvery)
+	defer tick.Stop()
+	for {
+		m.lookForRoom()
+		select {
+		case <-tick.C:
+		case <-m.quit:
+			return
+		}
+	}
+}
+
+func (m *Manager) lookForRoom() {
+	room, ok := m.askRoom()
+	if ok && room.Low != "" && m.reclaim(0) > 0 {
+		room, ok = m.askRoom()
+	}
+	if !ok {
+		m.room.Store(nil)
+		return
+	}
+	if was := m.room.Swap(&room); room.Low != "" && (was == nil || was.Low == "") {
+		m.log.Warn("little room for what runs write: make room, or lower keep.min_free", "state_dir", m.state.dir, "low", room.Low)
+	}
+}
+
+// Room is the last look at the file system of the state directory, nil where it
+// doesn't answer. It waits for nothing.
+func (m *Manager) Room() *Room { return m.room.Load() }
+
+// makeRoom reclaims what finished runs hold before a start fails for want of it.
+func (m *Manager) makeRoom() {
+	if room := m.room.Load(); room != nil && room.Low != "" {
+		m.reclaim(0)
+	}
+}
+
+// wantsRoom tells a start that the disk refused, and that left nothing behind.
+func wantsRoom(err error) bool {
+	var started *spawn.StartError
+	return !errors.As(err, &started) && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT))
+}

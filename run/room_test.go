@@ -1,0 +1,121 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/spawn"
+)
+
+// fakeDisk is a file system of so many bytes, which holds the state directory and what
+// others have.
+type fakeDisk struct{ size, others atomic.Int64 }
+
+func (d *fakeDisk) roomAt(dir string, minFree int64) (Room, bool) {
+	used := d.others.Load()
+	_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if info, statErr := os.Lstat(path); err == nil && statErr == nil && info.Mode().IsRegular() {
+			used += info.Size()
+		}
+		return nil
+	})
+	r := Room{Free: uint64(max(0, d.size.Load()-used)), Least: uint64(minFree)}
+	if r.Free < r.Least {
+		r.Low = fmt.Sprintf("%d are free", r.Free)
+	}
+	return r, true
+}
+
+// What finished runs hold goes, the oldest first and no more than is needed, before
+// a start; what still lacks then is told.
+func TestFinishedRunsMakeRoom(t *testing.T) {
+	var d fakeDisk
+	d.size.Store(100 << 20)
+	m := open(t, func(o *Options) { o.MinFree, o.roomAt = 4<<20, d.roomAt })
+	var runs []*Run
+	for range 4 {
+		r := start(t, m, script("head -c 4000000 /dev/zero | tr '\\0' x; echo done"))
+		wait(t, "its end", r.Ended())
+		wait(t, "its group's removal", r.done)
+		runs = append(runs, r)
+	}
+	known := func() (n int) {
+		for _, r := range runs {
+			if _, ok := m.Get(r.ID()); ok {
+				n++
+			}
+		}
+		return n
+	}
+	m.lookForRoom()
+	if room := m.Room(); room == nil || room.Low != "" || known() != 4 {
+		t.Fatalf("room %+v, %d runs known, want all four", room, known())
+	}
+	d.others.Store(100<<20 - 17<<20) // less than a MiB is left beside the four
+	m.lookForRoom()
+	if room := m.Room(); room == nil || room.Low != "" || known() != 3 {
+		t.Errorf("room %+v, %d runs known, want the oldest gone and no other", room, known())
+	}
+	if _, ok := m.Get(runs[0].ID()); ok {
+		t.Error("the oldest run is still there")
+	}
+	d.others.Store(100 << 20)
+	m.lookForRoom()
+	if room := m.Room(); room == nil || room.Low == "" || known() != 0 {
+		t.Errorf("room %+v, %d runs known: want none, and what lacks told", room, known())
+	}
+}
+
+// A file system that doesn't answer is no lack of room, and is asked once at a time.
+func TestRoomThatIsNotTold(t *testing.T) {
+	hung, asked := make(chan struct{}), atomic.Int32{}
+	m := open(t, func(o *Options) {
+		o.roomAt = func(string, int64) (Room, bool) {
+			asked.Add(1)
+			<-hung
+			return Room{}, false
+		}
+	})
+	for range 2 {
+		m.lookForRoom()
+		if m.Room() != nil {
+			t.Errorf("room %+v of a file system that doesn't answer", m.Room())
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	close(hung)
+}
+
+func TestWhatWantsRoom(t *testing.T) {
+	full := fmt.Errorf("write: %w", unix.ENOSPC)
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false}, {full, true}, {fmt.Errorf("x: %w", unix.EDQUOT), true}, {errors.New("else"), false},
+		{&spawn.StartError{Cause: spawn.StartFailed, Err: full}, false},
+	} {
+		if got := wantsRoom(tt.err); got != tt.want {
+			t.Errorf("%v: %v", tt.err, got)
+		}
+	}
+	if room, ok := roomAt(t.TempDir(), 0); !ok || room.Low != "" || room.Free == 0 {
+		t.Errorf("without a mark: %+v, %v", room, ok)
+	}
+	if room, ok := roomAt(t.TempDir(), 1<<62); ok && (room.Low == "") != (room.Free >= room.Least) || strings.Contains(room.Low, "-") {
+		t.Errorf("a tenth at most: %+v", room)
+	}
+	if _, ok := roomAt("/nowhere", 1); ok {
+		t.Error("an answer of no file system")
+	}
+}
