@@ -24,11 +24,15 @@ func (b geminiBackend) Features() Features { return Features{Resume: true, Exit:
 
 // geminiExit: without a login, or the session's file, it says so on stderr only (0.61.0).
 func geminiExit(status int, stderr string) *Failure {
-	switch line := lastLine(stderr); {
-	case status == 41:
-		return noLogin("gemini has no login: " + line)
-	case (status == 42 || status == -1) && (strings.HasPrefix(line, "Error resuming session: No previous sessions found") || strings.HasPrefix(line, "Error resuming session: Invalid session identifier")):
-		return sessionUnknown(line)
+	if status == 41 {
+		return noLogin("gemini has no login: " + lastLine(stderr))
+	}
+	for line := range strings.Lines(stderr) {
+		why, ok := strings.CutPrefix(line, "Error resuming session: ")
+		if ok && (status == 42 || status == -1) &&
+			(strings.HasPrefix(why, "No previous sessions found") || strings.HasPrefix(why, "Invalid session identifier")) {
+			return sessionUnknown(line)
+		}
 	}
 	return nil
 }

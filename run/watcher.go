@@ -168,14 +168,16 @@ func (w *watcher) bear(ctx context.Context, std stdio, p plan) error {
 	}
 	record := r.starting(time.Now(), p.session.CLISession)
 	w.will.Record = record
-	if err := w.bequeath(); err != nil {
-		return err
+	steps := []func() error{w.bequeath, func() error { return r.dir.save(record) }, r.dir.settle}
+	if w.will.Restart == restartDone {
+		// The checkpoint last: until then the next daemon may try it, and from then on
+		// it can't know whether the process was born.
+		steps = append(steps[1:], steps[0])
 	}
-	if err := r.dir.save(record); err != nil {
-		return err
-	}
-	if err := r.dir.settle(); err != nil {
-		return err
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
 	}
 	w.spawned = time.Now()
 	process, err := w.manager.spawner.Start(ctx, spawn.Command{

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -54,4 +55,34 @@ func (s *served) until(text string) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	s.t.Fatalf("/health never said %s", text)
+}
+
+// A CLI that has forgotten the session is told the whole conversation; the stream
+// says so first, and the run's record, too.
+func TestForgottenSession(t *testing.T) {
+	s := serve(t, nil)
+	forget := t.TempDir() + "/forget"
+	// The prompt is the script: the last message alone on a resumed session, all of them else.
+	script := `if [ -n "$AGENT_SESSION" ] && [ -e ` + forget + ` ]; then echo '{"error":{"message":"gone","session_unknown":true}}'; exit 1; fi
+echo '{"session":"cli-1"}'; echo '{"text":"done","done":true}'`
+	ask := func(stream bool) result {
+		// Flattened, each message is in lines of its own that the shell takes no notice of.
+		return s.chat("lines", "\n"+script+"\nexit\n", stream, `,"session_id":"talk"`)
+	}
+	if r := ask(false); r.text != "done" {
+		t.Fatalf("%+v", r)
+	}
+	if err := os.WriteFile(forget, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, stream := range []bool{false, true} {
+		r := ask(stream)
+		if r.text != "done" || r.finish != "stop" || stream && !strings.Contains(strings.Join(r.comments, "\n"), "started anew") {
+			t.Errorf("stream %v: %+v", stream, r)
+		}
+		record := s.ask("GET", "/v1/runs/"+r.header.Get("X-Run-Id"), "")
+		if !strings.Contains(record.body, `"session_restarted":true`) || strings.Count(record.body, `"cause":"completed"`) != 1 {
+			t.Errorf("stream %v: %s", stream, record.body)
+		}
+	}
 }
