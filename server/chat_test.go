@@ -76,7 +76,7 @@ func TestFailures(t *testing.T) {
 		{"sh", "kill -9 $$", "", "killed", ""},
 		{"sh", "echo some text; kill -9 $$", "", "killed", ""},
 		{"sh", "sleep 300", `,"timeout_ms":300`, "timeout", ""},
-		{"sh", "head -c 9000000 /dev/zero", "", "output_limit", ""},
+		{"sh", "yes a line of text", "", "output_limit", ""},
 		{"lines", `echo '{"text":"a"}'; echo '{"error":"broken"}'`, "", "cli_error", "broken"},
 	} {
 		for _, stream := range []bool{false, true} {

@@ -31,8 +31,9 @@ func TestCwdSwappedWhileQueued(t *testing.T) {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		queued[name] = make(chan result, 1)
-		go func() { queued[name] <- s.chat("sh", "pwd -P", false, `,"cwd":"`+dir+`"`) }()
+		answer := make(chan result, 1)
+		queued[name] = answer
+		go func() { answer <- s.chat("sh", "pwd -P", false, `,"cwd":"`+dir+`"`) }()
 	}
 	eventually(t, "all wait", func() bool {
 		return strings.Count(s.ask("GET", "/v1/runs?state=queued", "").body, `"for":"slot"`) == len(swaps)
