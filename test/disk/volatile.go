@@ -2,6 +2,7 @@ package disk
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -169,27 +170,40 @@ func (v *Volatile) mount() {
 	}
 }
 
-// attach puts the image behind the next device and serves it.
+// attach puts the image behind the next device and serves it. One that the kernel
+// doesn't take, or has not let go of yet, is passed over.
 func (v *Volatile) attach() {
 	v.tb.Helper()
-	v.number = (v.number + 1) % nbdDevices
+	var errs []error
+	for range nbdDevices {
+		v.number = (v.number + 1) % nbdDevices
+		err := v.attachOne()
+		if err == nil {
+			return
+		}
+		errs = append(errs, err)
+	}
+	v.tb.Fatalf("no network block device can be used: %v", errors.Join(errs...))
+}
+
+func (v *Volatile) attachOne() error {
 	device, err := os.OpenFile(v.file(), os.O_RDWR, 0)
 	if err != nil {
-		v.tb.Fatal(err)
+		return err
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		v.tb.Fatal(err)
+		return errors.Join(err, device.Close())
 	}
+	server := os.NewFile(uintptr(pair[1]), "nbd")
 	for _, set := range []struct {
 		request uint
 		value   int
 	}{{nbdSetBlockSize, volatileBlock}, {nbdSetBlocks, volatileSize / volatileBlock}, {nbdSetFlags, nbdFlags}, {nbdSetSock, pair[0]}} {
 		if err := unix.IoctlSetInt(int(device.Fd()), set.request, set.value); err != nil {
-			v.tb.Fatalf("%s: ioctl %#x: %v", v.file(), set.request, err)
+			return errors.Join(fmt.Errorf("%s: ioctl %#x: %w", v.file(), set.request, err), unix.Close(pair[0]), server.Close(), device.Close())
 		}
 	}
-	server := os.NewFile(uintptr(pair[1]), "nbd")
 	used, served := make(chan error, 1), make(chan error, 1)
 	go func() { served <- serve(v.image, server) }()
 	go func() {
@@ -200,15 +214,20 @@ func (v *Volatile) attach() {
 		<-served
 		used <- err
 	}()
-	v.used = used
 	// Its size is there when the kernel has taken the connection.
 	for end := time.Now().Add(detachedWithin); ; time.Sleep(5 * time.Millisecond) {
 		text, _ := os.ReadFile(fmt.Sprintf("/sys/block/nbd%d/size", v.number))
 		if string(text) == fmt.Sprintln(volatileSize/512) {
-			return
+			v.used = used
+			return nil
+		}
+		select {
+		case err := <-used:
+			return fmt.Errorf("%s: not taken: %w", v.file(), err)
+		default:
 		}
 		if time.Now().After(end) {
-			v.tb.Fatalf("%s: size %q", v.file(), text)
+			return fmt.Errorf("%s: size %q", v.file(), text)
 		}
 	}
 }
