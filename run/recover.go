@@ -39,7 +39,10 @@ func (m *Manager) recover(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		r := m.leftover(m.state.directory(id))
+		r, err := m.leftover(m.state.directory(id))
+		if err != nil {
+			return fmt.Errorf("run %s of an earlier daemon: whether it lives can't be told: %w", id, err)
+		}
 		if r == nil {
 			continue
 		}
@@ -70,50 +73,54 @@ func (m *Manager) number(found []*Run) {
 }
 
 // leftover is where a run of an earlier daemon gets its place in this one; nil is
-// that there was none.
-func (m *Manager) leftover(d *directory) *Run {
+// that there was none. An error is the host's: it says nothing of the run.
+func (m *Manager) leftover(d *directory) (*Run, error) {
 	found, err := d.recall()
 	if errors.Is(err, errNeverStarted) {
-		return m.neverStarted(d)
+		m.neverStarted(d)
+		return nil, nil
+	}
+	if isPassing(err) {
+		return nil, err
 	}
 	record := found.record
 	if found.rebuilt && found.will.Leader == 0 && !m.spawner.Keeps(record.ID) {
-		return m.neverStarted(d) // the record comes after the checkpoint, and before the birth
+		m.neverStarted(d) // the record comes after the checkpoint, and before the birth
+		return nil, nil
 	}
 	if err != nil {
 		m.log.Warn("checkpoint not readable: the run's events are lost", "run", record.ID, "err", err)
 	}
 	w, b := m.heir(&record, found.will)
 	if record.State == Finished && record.Ended != nil {
-		return m.past(d, record, w, b)
+		return m.past(d, record, w, b), nil
 	}
 	if w != nil {
 		if w.Restart == restartDue {
 			if r := m.revive(d, record, w, b); r != nil {
-				return r
+				return r, nil
 			}
 		}
 		r, err := m.adopt(d, record, w, b)
-		if err == nil {
-			return r
+		if err == nil || isPassing(err) {
+			return r, err
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			m.log.Error("run not adopted: it is ended", "run", record.ID, "err", err)
 		} else if r := m.revive(d, record, w, b); r != nil {
-			return r
+			return r, nil
 		}
 	}
 	m.conclude(d, &record, w, b)
-	return m.past(d, record, w, b)
+	return m.past(d, record, w, b), nil
 }
 
 // neverStarted forgets what an earlier daemon was about to start: the same request
 // may come again.
-func (m *Manager) neverStarted(d *directory) *Run {
+func (m *Manager) neverStarted(d *directory) {
 	if err := d.remove(); err != nil {
 		m.log.Warn("run that was never started is not removed", "run", filepath.Base(d.path), "err", err)
 	}
-	return nil
 }
 
 // heir gives what is needed to read a run's output, or nil.

@@ -23,8 +23,11 @@ const trashName = "trash"
 // as it was.
 func setAside(path string) (taken string, err error) {
 	trash := filepath.Join(filepath.Dir(filepath.Dir(path)), trashName)
-	if err := os.MkdirAll(trash, 0o700); err != nil {
+	if err := os.Mkdir(trash, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("trash: %w", err)
+	}
+	if err := isOwnDir(trash); err != nil {
+		return "", err
 	}
 	taken = filepath.Join(trash, ulid.Make().String())
 	switch err := os.Rename(path, taken); {
@@ -36,6 +39,16 @@ func setAside(path string) (taken string, err error) {
 		return "", fmt.Errorf("trash: %w", err)
 	}
 	return taken, nil
+}
+
+// isOwnDir refuses a link that a run of the daemon's user has put in a trash's place:
+// what lies behind it is not ours to delete.
+func isOwnDir(path string) error {
+	info, err := os.Lstat(path)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s: not a directory of our own: %s", path, info.Mode())
+	}
+	return err
 }
 
 // discard deletes path. What of it can't be deleted is in the trash then: an error
@@ -57,10 +70,14 @@ func empty(taken string) {
 func (s *state) emptyTrash() error {
 	var errs []error
 	for _, dir := range append(s.store.of(trashName), filepath.Join(s.dir, trashName)) {
-		entries, err := os.ReadDir(dir)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
+		if err := isOwnDir(dir); err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, err)
+			}
+			continue
 		}
+		entries, err := os.ReadDir(dir)
+		errs = append(errs, err)
 		for _, e := range entries {
 			errs = append(errs, removeTree(filepath.Join(dir, e.Name())))
 		}

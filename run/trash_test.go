@@ -227,3 +227,23 @@ func TestPrunedAreRemembered(t *testing.T) {
 		t.Errorf("not a directory: %v", err)
 	}
 }
+
+// A run of the daemon's user may have put a link in the trash's place.
+func TestTrash_BehindALinkStays(t *testing.T) {
+	d := newDirectory(t, nil)
+	dir, elsewhere := filepath.Dir(filepath.Dir(d.path)), t.TempDir()
+	kept := filepath.Join(elsewhere, "kept")
+	if err := errors.Join(os.WriteFile(kept, nil, 0o600), os.Symlink(elsewhere, filepath.Join(dir, trashName))); err != nil {
+		t.Fatal(err)
+	}
+	s := &state{dir: dir, store: store{[]string{filepath.Join(dir, storeName)}}}
+	if err := s.emptyTrash(); err == nil {
+		t.Error("a link was followed")
+	}
+	if err := discard(d.path); err == nil {
+		t.Error("a run's directory was moved behind a link")
+	}
+	if _, err := os.Lstat(kept); err != nil {
+		t.Error(err)
+	}
+}
