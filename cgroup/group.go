@@ -55,7 +55,8 @@ func (g *Group) ApplyCPU() error {
 
 // LeaderAttr is the extended attribute of a run's group in which its first process
 // notes itself before it does anything else: an int32 of this machine's order. It
-// lives as long as the group, and no run can write it.
+// lives as long as the group. A run can write it where only Landlock keeps it in (see
+// Spawner.notes).
 const LeaderAttr = "user.penstock.leader"
 
 // endAttr is why a daemon began to end the run, for the next one, should it be

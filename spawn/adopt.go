@@ -72,7 +72,7 @@ func (s *Spawner) Adopt(c Command, leader int, started time.Time) (*Process, err
 	if !ok {
 		return nil, fmt.Errorf("adopt %s: no group of that name was left: %w", c.ID, fs.ErrNotExist)
 	}
-	first, err := findLeader(g.Group, leader)
+	first, err := s.findLeader(g.Group, leader)
 	if err != nil {
 		s.mu.Lock()
 		s.kept[c.ID] = g
@@ -82,6 +82,7 @@ func (s *Spawner) Adopt(c Command, leader int, started time.Time) (*Process, err
 	p := newProcess(c, g.Group, first, started, s.log)
 	p.outcome.Started, p.outcome.Spawn, p.adopted = started, 0, true
 	switch why, err := g.NotedEnd(); {
+	case !s.notes:
 	case err != nil:
 		s.log.Warn("whether an earlier daemon was ending the run can't be read", "run", c.ID, "err", err)
 	case why != "":
@@ -96,8 +97,8 @@ const oldestMax = 2 * time.Second
 
 // findLeader takes the handle before the group is asked, so that it can't be of
 // a later process with the same number.
-func findLeader(g *cgroup.Group, pid int) (_ leader, err error) {
-	if pid <= 0 {
+func (s *Spawner) findLeader(g *cgroup.Group, pid int) (_ leader, err error) {
+	if pid <= 0 && s.notes {
 		if pid, err = g.Leader(); err != nil {
 			return nil, err
 		}
@@ -210,7 +211,7 @@ func (s *Spawner) EndUnclaimed() {
 	s.mu.Unlock()
 	for id, g := range left {
 		s.log.Warn("leftover run that nobody claims is ended", "run", id)
-		first, err := findLeader(g.Group, g.leader)
+		first, err := s.findLeader(g.Group, g.leader)
 		if err != nil {
 			s.log.Warn("its first process is not waited for", "run", id, "err", err)
 			first = absent{}

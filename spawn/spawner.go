@@ -28,6 +28,10 @@ type Spawner struct {
 	null       *os.File // /dev/null, where a command names no file
 	identities *identities
 	score      int // oom_score_adj of every child
+	// notes tells whether what is noted in a group is the daemon's word. Landlock
+	// doesn't keep a run from the extended attributes of its user's groups, a
+	// read-only mount does.
+	notes bool
 
 	children children
 	reaps    bool // orphans, see Options.ReapOrphans
@@ -88,6 +92,7 @@ func (s *Spawner) prepare(ctx context.Context, o Options) (err error) {
 	if s.launcher, err = openLauncher(filepath.Join(s.root.Path(), "cgroup.procs"), o.Hide, o.Protect, s.log); err != nil {
 		return fmt.Errorf("launcher: %w", err)
 	}
+	s.notes = s.launcher.hider.mounts
 	if _, reachable := s.launcher.hider.state(); len(reachable) > 0 {
 		s.log.Warn("runs can have others start a process for them, outside of their groups: to close these, run penstock as root with user = ..., or as the shipped unit", "reachable", reachable)
 	}
