@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,6 +27,34 @@ func enabled(path string) ([]string, error) {
 	return parseFile(path+"/cgroup.subtree_control", parseWords)
 }
 
+// hugetlb holds huge pages, which no memory limit counts.
+const hugetlb = "hugetlb"
+
+// noHugePages gives a group no huge page of any size, where the controller is there.
+func (d *dir) noHugePages() error {
+	files, err := filepath.Glob(d.path + "/" + hugetlb + ".*.max")
+	if err != nil {
+		return err
+	}
+	for _, path := range files {
+		if file := filepath.Base(path); !strings.HasSuffix(file, ".rsvd.max") {
+			if err := d.set(limit{file, "0", "0"}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// hugePages tells whether this host has any, or may make some.
+func hugePages() bool {
+	files, _ := filepath.Glob("/sys/kernel/mm/hugepages/*/nr_*hugepages")
+	return slices.ContainsFunc(files, func(file string) bool {
+		n, err := parseFile(file, parseValue)
+		return err == nil && n > 0
+	})
+}
+
 func missing(want, have []string) []string {
 	return slices.DeleteFunc(slices.Clone(want), func(c string) bool { return slices.Contains(have, c) })
 }
@@ -43,7 +73,7 @@ func enable(path string) ([]string, error) {
 		return nil, err
 	}
 	var done []string
-	for _, c := range missing(wanted, on) {
+	for _, c := range missing(append(slices.Clone(wanted), hugetlb), on) {
 		if !slices.Contains(have, c) {
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/containerd/cgroups/v3"
 	"golang.org/x/sys/unix"
@@ -159,9 +160,24 @@ func (r *Report) addControllers(here place) error {
 			remedy = "let the user's manager have it: Delegate=cpu memory pids io in a drop-in of user@.service"
 		}
 		ok := slices.Contains(w.has, c)
+		if bootedWithout(c) {
+			remedy = "take cgroup_disable=" + c + " off the kernel's command line, and boot"
+		}
 		r.add(mode, "controller "+c, ok, yesNo(ok, "cgroup v2 has it there", "cgroup v2 has "+orNone(w.has)+" there"), remedy)
 	}
+	held := slices.Contains(w.has, hugetlb)
+	r.add("", "huge pages", held || !hugePages(), yesNo(held, "runs get none", yesNo(hugePages(), "this host has some, and runs may take them: no memory limit counts them", "this host has none")),
+		"vm.nr_hugepages = 0, or a place whose cgroup v2 has hugetlb (systemd delegates none)")
 	return nil
+}
+
+// bootedWithout tells a controller that the kernel's command line switches off.
+func bootedWithout(controller string) bool {
+	words, err := parseFile("/proc/cmdline", parseWords)
+	return err == nil && slices.ContainsFunc(words, func(word string) bool {
+		list, ok := strings.CutPrefix(word, "cgroup_disable=")
+		return ok && slices.Contains(strings.Split(list, ","), controller)
+	})
 }
 
 func (r *Report) addSwap() error {

@@ -135,6 +135,9 @@ func (r *Root) makeRuns() error {
 			return err
 		}
 	}
+	if err := d.noHugePages(); err != nil {
+		return err
+	}
 	_, err = enable(path)
 	return err
 }

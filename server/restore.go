@@ -29,7 +29,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 		Cgroup: spawn.GroupOptions{
 			Mode: spawn.Mode(c.Isolation.Mode), Name: c.GroupName(), Budget: c.Budget.Memory, Origin: o.Origin, Logger: o.Logger,
 		},
-		SelfTest: c.Isolation.SelfTest, ReapOrphans: o.ReapOrphans,
+		SelfTest: c.Isolation.SelfTest, Nap: o.Nap, ReapOrphans: o.ReapOrphans,
 		Keep:    keep,
 		Protect: lock.Protect(),
 		Hide: spawn.Hiding{

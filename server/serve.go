@@ -18,9 +18,11 @@ import (
 type Options struct {
 	Logger  *slog.Logger // nil discards
 	Version string
-	Commit  string
-	Force   context.Context        // its end cuts the drain short; nil is never
-	Ready   func(addrs []net.Addr) // called once when requests are served
+	// Nap is what the self-test runs, see spawn.Options; nil is the host's sleep(1).
+	Nap    []string
+	Commit string
+	Force  context.Context        // its end cuts the drain short; nil is never
+	Ready  func(addrs []net.Addr) // called once when requests are served
 	// Beat is called about once a second while Run serves; it must not block.
 	Beat      func(Beat)
 	Listeners []net.Listener // from systemd, or of a predecessor; they win over Config.Listen

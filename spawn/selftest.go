@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,24 +22,27 @@ const selfTestMax = 30 * time.Second
 // that must exit 0 - the kernel kills every child born from a group that was
 // once killed - and one that must sit in its group, under its limits, die of
 // the kill and leave nothing.
-func (s *Spawner) proveSpawn(ctx context.Context) error {
+func (s *Spawner) proveSpawn(ctx context.Context, nap []string) error {
 	ctx, cancel := context.WithTimeout(ctx, selfTestMax)
 	defer cancel()
-	sleep, err := exec.LookPath("sleep")
-	if err != nil {
-		return fmt.Errorf("look for a program to start: %w", err)
+	if len(nap) == 0 {
+		sleep, err := exec.LookPath("sleep")
+		if err != nil {
+			return fmt.Errorf("look for a program to start: %w", err)
+		}
+		nap = []string{sleep}
 	}
 	limits := cgroup.Limits{}
 	if s.root.Enforced().Memory == cgroup.Kernel {
 		limits.MemoryMax = 64 << 20
 	}
 	if s.root.Enforced().Pids == cgroup.Kernel {
-		limits.PidsMax = 16
+		limits.PidsMax = 64
 	}
 	test := func(n int, arg string) Command {
 		return Command{
 			ID:   fmt.Sprintf("selftest-%d-%d", os.Getpid(), n),
-			Argv: []string{sleep, arg}, Env: []string{}, Dir: "/",
+			Argv: append(slices.Clone(nap), arg), Env: []string{}, Dir: "/",
 			Limits: cgroup.Resources(limits),
 		}
 	}

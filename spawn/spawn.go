@@ -47,6 +47,9 @@ const (
 type Options struct {
 	Cgroup   cgroup.Options
 	SelfTest bool
+	// Nap is a program, with its arguments, that sleeps for the seconds given to it:
+	// the self-test's. The host may have none; nil looks for sleep(1).
+	Nap []string
 	// Keep are runs of an earlier daemon whose groups Open leaves alone, to be
 	// claimed with Adopt; the others are ended.
 	Keep []Leftover

@@ -109,7 +109,7 @@ func (s *Spawner) prepare(ctx context.Context, o Options) (err error) {
 	if !o.SelfTest {
 		return nil
 	}
-	if err := s.proveSpawn(ctx); err != nil {
+	if err := s.proveSpawn(ctx, o.Nap); err != nil {
 		return fmt.Errorf("self-test: %w", err)
 	}
 	s.selfTest = "passed"

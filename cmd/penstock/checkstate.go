@@ -26,6 +26,12 @@ func checkState(dir string) (f finding, running bool) {
 		f.Remedy = "set state_dir to a directory of the daemon's own"
 		return f, false
 	}
+	var fs unix.Statfs_t
+	if unix.Statfs(there, &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0 {
+		f.OK, f.Advice = false, true
+		f.Detail += ": mounted noexec: what agents build in their runs' own directories can't be executed"
+		f.Remedy = "set state_dir to a file system without noexec, or give runs a cwd elsewhere"
+	}
 	if there != dir {
 		f.Detail += " (will be made)"
 		return f, false

@@ -1,6 +1,10 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+)
 
 // demoCommand is the program behind the demo backend: it is run by the daemon.
 func (a *app) demoCommand() *cobra.Command {
@@ -17,4 +21,17 @@ func (a *app) demoCommand() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+const napCommand = "nap"
+
+// nap is what the self-test of serve runs, so that it needs no program of the host's.
+func (a *app) napCommand() *cobra.Command {
+	return &cobra.Command{Use: napCommand + " SECONDS", Hidden: true, Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
+		d, err := time.ParseDuration(args[0] + "s")
+		if err == nil {
+			time.Sleep(d)
+		}
+		return err
+	}}
 }

@@ -87,7 +87,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.AddCommand(a.runCommand(), a.psCommand(), a.logsCommand(), a.cancelCommand())
-	root.AddCommand(a.serveCommand(), a.checkCommand(), a.configCommand(), a.handoverCommand(), a.reapCommand(), a.versionCommand(), a.manCommand(), a.demoCommand())
+	root.AddCommand(a.serveCommand(), a.checkCommand(), a.configCommand(), a.handoverCommand(), a.reapCommand(), a.versionCommand(), a.manCommand(), a.demoCommand(), a.napCommand())
 	return root
 }
 

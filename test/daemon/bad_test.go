@@ -241,3 +241,16 @@ func TestBadStarts(t *testing.T) {
 func launch(t *testing.T, config string) *Daemon {
 	return Launch(t, Options{Config: config, Bare: true})
 }
+
+// The self-test runs the daemon's own program: a host, or a container, may have
+// none that it could borrow.
+func TestSelfTestNeedsNoProgramOfTheHosts(t *testing.T) {
+	d := Start(t, Options{Config: small, Env: map[string]string{"PATH": "/nonexistent"}})
+	h, err := d.Health()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cage, _ := h["isolation"].(map[string]any); cage["self_test"] != "passed" {
+		t.Errorf("isolation %v\n%s", cage, d.Log())
+	}
+}
