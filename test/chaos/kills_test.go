@@ -236,7 +236,7 @@ func (k *kills) carryOut(p plan) *attempt {
 		cut := a.err != nil || a.answer.Finish == "" && a.answer.Error == nil
 		// A name that is taken for a moment is no fault, one that stays so is.
 		conflict := a.answer != nil && a.answer.Code() == "run_id_conflict" && time.Since(begun) < patience/8
-		if again := refused || p.durable && (cut || conflict); !again || time.Since(begun) > patience {
+		if again := refused || p.durable && (cut || conflict); !again || time.Since(begun) > 4*patience { // each kill begins the answer anew
 			return a
 		}
 	}
