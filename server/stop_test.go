@@ -1,6 +1,7 @@
 package server
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -26,12 +27,16 @@ func TestSecondStopEndsAtOnce(t *testing.T) {
 				b.Limits.Grace = time.Hour
 				c.Backends["lines"] = b
 			})
-			const stays = `trap "" TERM; echo '{"text":"begun"}'; while :; do sleep 0.02; done`
+			deaf := t.TempDir() // a file of each run that hears no SIGTERM from now on
+			stays := `trap "" TERM; : >` + deaf + `/$$; echo '{"text":"begun"}'; while :; do sleep 0.02; done`
 			answers := make(chan result, 3)
 			for _, stream := range []bool{true, true, false} {
 				go func() { answers <- s.chat("lines", stays, stream, "") }()
 			}
-			eventually(t, "they run", func() bool { return s.healthNow().Queue.Running == 3 })
+			eventually(t, "they run", func() bool {
+				entries, err := os.ReadDir(deaf)
+				return err == nil && len(entries) == 3
+			})
 			s.stop()
 			eventually(t, "they are "+row.state, func() bool {
 				return s.healthNow().Status == "draining" && strings.Count(s.ask("GET", "/v1/runs", "").body, `"state":"`+row.state+`"`) == 3
