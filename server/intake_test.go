@@ -58,7 +58,7 @@ func TestBodiesCostLittle(t *testing.T) {
 			if spent > 20*bodyMax {
 				t.Errorf("%d MiB for a body of %d MiB", spent>>20, len(body)>>20)
 			}
-			if pieces := after.Mallocs - before.Mallocs; pieces > 10*valuesMax {
+			if pieces := after.Mallocs - before.Mallocs; pieces > 12*valuesMax {
 				t.Errorf("%d pieces", pieces)
 			}
 			if len(prompt) > promptMax {
