@@ -30,8 +30,8 @@ func (u *unsent) add(kind backend.Kind, text string, size int, seq uint64) {
 	u.text.WriteString(text)
 }
 
-// jsonSize is how many bytes text has inside a JSON string, as newEncoder writes
-// it, of which at most limit are counted: fits is the length of the longest prefix
+// jsonSize is how many bytes text has inside a JSON string, as an sse writes it,
+// of which at most limit are counted: fits is the length of the longest prefix
 // within them that ends with a code point, and size is that prefix's.
 func jsonSize(text string, limit int) (fits, size int) {
 	for fits < len(text) {
@@ -45,7 +45,7 @@ func jsonSize(text string, limit int) (fits, size int) {
 			var r rune
 			r, width = utf8.DecodeRuneInString(text[fits:])
 			cost = width
-			if r == '\u2028' || r == '\u2029' || (r == utf8.RuneError && width == 1) {
+			if r == '\u0085' || r == '\u2028' || r == '\u2029' || (r == utf8.RuneError && width == 1) {
 				cost = len(`\u2028`)
 			}
 		}

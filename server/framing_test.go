@@ -94,6 +94,21 @@ func byLines(stream string) (out []event, err error) {
 	return out, nil
 }
 
+// byUnicodeLines cuts, as httpx's iter_lines and Python's splitlines do, at whatever
+// Unicode takes for a line break, and wants JSON in each line that begins with data.
+func byUnicodeLines(stream string) (out []event, err error) {
+	for line := range strings.FieldsFuncSeq(stream, func(r rune) bool { return strings.ContainsRune("\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029", r) }) {
+		data, ok := strings.CutPrefix(line, "data: ")
+		switch {
+		case !ok && !strings.HasPrefix(line, ":") && !strings.HasPrefix(line, "id: "):
+			return out, fmt.Errorf("a line that is none: %q", clip(line, 60))
+		case ok:
+			out = append(out, event{data: data})
+		}
+	}
+	return out, nil
+}
+
 // told is the sum of a stream's events.
 type told struct {
 	text, thought, tools string
@@ -165,9 +180,9 @@ func wire(t interface{ Fatal(...any) }, events []backend.Event, resumable bool, 
 
 // Every decoder that stock clients have sees all of the answer and no error.
 func TestStockDecoders(t *testing.T) {
-	long := strings.Repeat("wörd \"\\ \x01\u2028😀", 20000)
+	long := strings.Repeat("wörd \"\\ \x01\u0085\u2028😀", 20000)
 	events := []backend.Event{
-		{Kind: backend.Text, Text: "one "}, {Kind: backend.Text, Text: "two "}, {Kind: backend.Notice, Text: "retry"},
+		{Kind: backend.Text, Text: "one "}, {Kind: backend.Text, Text: "two "}, {Kind: backend.Notice, Text: "retry\u0085data: {\u2028\f\x1c"},
 		{Kind: backend.Reasoning, Text: "hm"}, {Kind: backend.Reasoning, Text: long},
 		{Kind: backend.ToolUse, Tool: &backend.Tool{ID: "t", Name: long, Status: "started", Input: strings.Repeat("\x01", 16<<10), Output: strings.Repeat("\"", 16<<10)}},
 		{Kind: backend.Text, Text: long}, {Kind: backend.Text, Text: "end"}, {Kind: backend.Done},
@@ -182,6 +197,7 @@ func TestStockDecoders(t *testing.T) {
 		"ids last":           {lastingIDs, false},
 		"eventsource-parser": {byTheBook, false},
 		"lines":              {byLines, false},
+		"httpx's lines":      {byUnicodeLines, false},
 		"blocks":             {byBlocks, true},
 	} {
 		for _, resumable := range []bool{false, true} {
@@ -222,7 +238,7 @@ func TestNeighboursShareAChunk(t *testing.T) {
 // A reader that comes back after the last number it has seen, wherever it was cut
 // and however the events came, has every word once.
 func TestResumeAtAnyCut(t *testing.T) {
-	alphabet := []string{"a", "é", "😀", "\"", "\n", "\x00", "\u2028", strings.Repeat("x", 1000), strings.Repeat("€\x01", 12000)}
+	alphabet := []string{"a", "é", "😀", "\"", "\n", "\x00", "\u0085", "\u2028", strings.Repeat("x", 1000), strings.Repeat("€\x01", 12000)}
 	rapid.Check(t, func(t *rapid.T) {
 		kinds := rapid.SampledFrom([]backend.Kind{backend.Text, backend.Text, backend.Text, backend.Reasoning, backend.ToolUse, backend.Notice, backend.Session})
 		var events []backend.Event

@@ -1,11 +1,13 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // noTransform is for replies that come piece by piece: a proxy that compresses them
@@ -30,14 +32,32 @@ type sse struct {
 }
 
 func newSSE(w *reply, resumable bool) sse {
-	return sse{w: w, json: newEncoder(w), resumable: resumable}
+	return sse{w: w, json: newEncoder(oneLine{w}), resumable: resumable}
+}
+
+// oneLine takes JSON and leaves no line break in it that any reader knows. Of those
+// that Unicode has beside CR and LF, and at which Python's splitlines and with it
+// httpx's iter_lines cut, JSON as newEncoder writes it leaves one: U+0085.
+type oneLine struct{ io.Writer }
+
+func (w oneLine) Write(p []byte) (int, error) {
+	line := p
+	if next := []byte("\u0085"); bytes.Contains(p, next) {
+		line = bytes.ReplaceAll(p, next, []byte(`\u0085`))
+	}
+	if _, err := w.Writer.Write(line); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // open sends the headers and a first comment at once, so that a proxy sees a
 // living reply however long the queue is.
 func (s *sse) open(first string) error {
 	h := s.w.Header()
-	h.Set("Content-Type", "text/event-stream")
+	// It is always UTF-8, but a reader that isn't told so, such as Python's requests,
+	// takes it for Latin-1, as of any text.
+	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("Cache-Control", noTransform)
 	h.Set("X-Accel-Buffering", "no")
 	s.w.WriteHeader(http.StatusOK)
@@ -46,7 +66,7 @@ func (s *sse) open(first string) error {
 
 // comment is seen by no SDK. A line break would end it early.
 func (s *sse) comment(text string) error {
-	line := ": " + strings.NewReplacer("\n", " ", "\r", " ").Replace(text) + "\n"
+	line := ": " + strings.Map(inLine, text) + "\n"
 	if !s.resumable {
 		line += "\n"
 	}
@@ -54,6 +74,14 @@ func (s *sse) comment(text string) error {
 		return err
 	}
 	return s.flush()
+}
+
+// inLine puts a space in the place of what could break a line.
+func inLine(r rune) rune {
+	if unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp) {
+		return ' '
+	}
+	return r
 }
 
 // data writes one frame, its number last: some readers want an event to begin with
@@ -75,12 +103,7 @@ func (s *sse) data(id int64, v any) error {
 
 // failure is the error frame; it has no id, for nothing follows it.
 func (s *sse) failure(e *httpError) error {
-	text, err := marshal(map[string]errorBody{"error": e.body()})
-	if err != nil {
-		return err
-	}
-	_, err = io.WriteString(s.w, "data: "+string(text)+"\n\n")
-	return err
+	return s.data(noID, map[string]errorBody{"error": e.body()})
 }
 
 // done ends the stream; nothing may follow: some clients append it to the text.

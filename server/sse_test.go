@@ -63,7 +63,7 @@ func testStreamGolden(t *testing.T, resumable bool) {
 	if diff := cmp.Diff(want, rec.Body.String()); diff != "" {
 		t.Errorf("stream (-want +got)\n%s", diff)
 	}
-	for name, want := range map[string]string{"Content-Type": "text/event-stream", "X-Accel-Buffering": "no", "Cache-Control": "no-store, no-transform"} {
+	for name, want := range map[string]string{"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no", "Cache-Control": "no-store, no-transform"} {
 		if got := rec.Header().Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
