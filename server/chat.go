@@ -159,11 +159,9 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 	if err != nil {
 		return run.Spec{}, err
 	}
-	var fresh *run.Words
+	var again *run.Words
 	if resumed {
-		if system, prompt, err := flatten(q.Messages, false); err == nil { // else it can't be told anew
-			fresh = &run.Words{System: system, Prompt: prompt}
-		}
+		again = fresh(q.Messages)
 	}
 	return run.Spec{
 		Client: client, Model: q.Model, Backend: a.adapter, Argv: a.config.Command, Env: a.env, User: a.user,
@@ -171,7 +169,7 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 			Model: model, System: system, Prompt: prompt, Effort: q.Effort,
 			Permissions: a.config.Permissions, MemoryMax: limits.MemoryMax, Version: d.probes.version(a.config.Name),
 		},
-		Cwd: cwd, Home: a.config.Home, HomeSeed: a.config.HomeSeed, Session: q.Session, Fresh: fresh,
+		Cwd: cwd, Home: a.config.Home, HomeSeed: a.config.HomeSeed, Session: q.Session, Fresh: again,
 		Limits: spawn.Resources(caps(limits)), Deadline: deadline(arrived, q.Timeout, limits),
 		Grace: limits.Grace, Stall: limits.Stall, OutputMax: limits.OutputMax, LineMax: limits.LineMax,
 		Metadata: q.Metadata,

@@ -2,9 +2,11 @@ package server
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"penstock/config"
+	"penstock/run"
 )
 
 // promptMax is what a conversation may be as one text. What is written around
@@ -77,6 +79,20 @@ func flatten(messages []message, resumed bool) (system, prompt string, err error
 		return "", "", refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the conversation is over %s as one prompt", config.Size(promptMax))
 	}
 	return system, b.String(), nil
+}
+
+// fresh is a whole conversation for a CLI that has forgotten its session; nil
+// where it can't be told. Parts of earlier turns that can't be sent are named in it.
+func fresh(messages []message) *run.Words {
+	told := slices.Clone(messages)
+	for i := range told {
+		told[i].Lacking = nil
+	}
+	system, prompt, err := flatten(told, false)
+	if err != nil {
+		return nil
+	}
+	return &run.Words{System: system, Prompt: prompt}
 }
 
 func writeMessage(b *strings.Builder, m message) {

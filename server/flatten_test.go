@@ -83,3 +83,19 @@ func TestHistories(t *testing.T) {
 		})
 	}
 }
+
+// A CLI that has forgotten its session is told of an image in an earlier turn in words.
+func TestFresh(t *testing.T) {
+	const image = `{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}`
+	q, err := decodeChat([]byte(`{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"what is this"},`+image+`]},{"role":"assistant","content":"a cat"},{"role":"user","content":"what colour"}]}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := fresh(q.Messages)
+	if told == nil || !strings.Contains(told.Prompt, "what is this\n[image_url: left out here]\n") || !strings.Contains(told.Prompt, "what colour") {
+		t.Errorf("%+v", told)
+	}
+	if _, _, err := flatten(q.Messages, false); err == nil {
+		t.Error("a new session takes an image")
+	}
+}

@@ -25,7 +25,8 @@ type message struct {
 	ToolID    string // role tool: the call it answers
 	ToolCalls []toolCall
 	// Lacking is why the message can't be sent, nil when it can: clients send the
-	// images of earlier turns again, also to a session that has had them.
+	// images of earlier turns again, also to a session that has had them. Text then
+	// has a note in the place of what is lacking (see fresh).
 	Lacking error
 }
 
@@ -164,7 +165,7 @@ func (m *message) content(raw json.RawMessage, where string) error {
 }
 
 // parts puts each text on a line of its own. What an agent thought is not sent
-// again; a part that can't be sent is only noted.
+// again; a part that can't be sent is only named.
 func (m *message) parts(raw json.RawMessage, where string) error {
 	var text strings.Builder
 	i := -1
@@ -188,8 +189,11 @@ func (m *message) parts(raw json.RawMessage, where string) error {
 				return err
 			}
 		case m.Role == roleAssistant && slices.Contains([]string{"thinking", "redacted_thinking", "reasoning"}, kind):
-		case m.Lacking == nil:
-			m.Lacking = badRequest(at, "part type %q is not supported: only text is", clip(kind, 40))
+		default:
+			one = fmt.Sprintf("[%s: left out here]", clip(kind, 40))
+			if m.Lacking == nil {
+				m.Lacking = badRequest(at, "part type %q is not supported: only text is", clip(kind, 40))
+			}
 		}
 		if one != "" && text.Len() > 0 && !strings.HasSuffix(text.String(), "\n") {
 			text.WriteByte('\n')
