@@ -1,13 +1,16 @@
 package run
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -180,7 +183,7 @@ func (s *state) take() error {
 
 func (s *state) hold() error {
 	f := s.lock
-	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err := lockSoon(f)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return fmt.Errorf("state directory: %s: in use by another daemon (pid %s): stop it or set another state_dir", s.dir, holder(f))
 	}
@@ -194,6 +197,30 @@ func (s *state) hold() error {
 		return fmt.Errorf("state directory: lock %s: %w", s.lockPath(), err)
 	}
 	return nil
+}
+
+// newbornMax bounds how long the lock outlives a daemon that was killed amid a
+// birth: until it executes, the child has all descriptors that the daemon had.
+const newbornMax = 2 * time.Second
+
+// lockSoon takes the lock, and waits for it a little where its holder is gone.
+func lockSoon(f *os.File) error {
+	for end := time.Now().Add(newbornMax); ; time.Sleep(10 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || !isGone(holder(f)) || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+// isGone tells of a process by its pid, as the lock has it: a zombie is.
+func isGone(pid string) bool {
+	text, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
+	}
+	_, state, _ := strings.Cut(string(text[bytes.LastIndexByte(text, ')')+1:]), " ")
+	return strings.HasPrefix(state, "Z")
 }
 
 func holder(f *os.File) string {

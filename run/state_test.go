@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -114,6 +115,34 @@ func TestInheritWithoutTheName(t *testing.T) {
 	}
 	if _, err := Inherit(dir, second); err == nil || !strings.Contains(err.Error(), "in use by another daemon") {
 		t.Errorf("it was inherited from somebody who holds it: %v", err)
+	}
+}
+
+// A lock whose holder is gone, and that a newborn of its has for a moment yet, is
+// waited for.
+func TestLockOfTheDeadIsWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	before, err := Hold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := exec.Command("true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := before.state.lock.WriteAt(fmt.Appendf(nil, "%-10d\n", gone.Process.Pid), 0); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(20*time.Millisecond, func() { before.Close() })
+	after, err := Hold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Hold(dir); err == nil {
+		t.Error("held twice")
+	}
+	if err := after.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,11 +20,11 @@ import (
 
 // listen opens every configured address, or takes given, which wins. On error
 // nothing stays open.
-func listen(c config.Config, given []net.Listener) ([]net.Listener, error) {
+func listen(ctx context.Context, c config.Config, given []net.Listener) ([]net.Listener, error) {
 	all := given
 	if len(given) == 0 {
 		for _, address := range c.Listen {
-			l, err := listenOne(address)
+			l, err := listenSoon(ctx, address)
 			if err != nil {
 				closeAll(all)
 				return nil, err
@@ -40,6 +42,30 @@ func listen(c config.Config, given []net.Listener) ([]net.Listener, error) {
 		}
 	}
 	return all, nil
+}
+
+const (
+	// newbornMax bounds how long an address is taken whose daemon was killed amid a
+	// birth: until it executes, the child has all descriptors that the daemon had.
+	newbornMax = 2 * time.Second
+	bindEvery  = 10 * time.Millisecond
+)
+
+// listenSoon is listenOne that asks again for a while where the address is taken.
+func listenSoon(ctx context.Context, address string) (net.Listener, error) {
+	for late := time.After(newbornMax); ; {
+		l, err := listenOne(address)
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return l, err
+		}
+		select {
+		case <-time.After(bindEvery):
+		case <-late:
+			return nil, err
+		case <-ctx.Done():
+			return nil, fmt.Errorf("listen: %s: %w", address, ctx.Err())
+		}
+	}
 }
 
 func listenOne(address string) (net.Listener, error) {
@@ -97,7 +123,7 @@ func socketFree(path string) (stale bool, err error) {
 	}
 	if conn, err := net.Dial("unix", path); err == nil {
 		_ = conn.Close() // only asked whether somebody is there
-		return false, fmt.Errorf("listen: unix:%s: another process answers on this socket: stop it or change listen", path)
+		return false, fmt.Errorf("listen: unix:%s: another process answers on this socket: stop it or change listen: %w", path, syscall.EADDRINUSE)
 	}
 	return true, nil
 }

@@ -1,10 +1,14 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"net"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -40,5 +44,35 @@ func TestSocketWithoutItsDirectorySaysWhichIsMissing(t *testing.T) {
 	_, err := listenOne("unix:" + dir + "/s")
 	if err == nil || !strings.Contains(err.Error(), "no directory "+dir+": make it or change listen") {
 		t.Errorf("%v", err)
+	}
+}
+
+// An address that a newborn of a killed daemon still holds is waited for, one that
+// another process has isn't for long.
+func TestAddressComesFreeSoon(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	for _, address := range []string{"127.0.0.1:0", "unix:" + path} {
+		first, err := listenOne(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if address == "127.0.0.1:0" {
+			address = first.Addr().String()
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := listenSoon(ctx, address); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s, asked to stop: %v", address, err)
+		}
+		if _, err := listenSoon(t.Context(), address); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("%s, taken: %v", address, err)
+		}
+		time.AfterFunc(20*time.Millisecond, func() { first.Close() })
+		l, err := listenSoon(t.Context(), address)
+		if err != nil {
+			t.Errorf("%s, free by now: %v", address, err)
+			continue
+		}
+		l.Close()
 	}
 }

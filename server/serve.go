@@ -73,7 +73,7 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	listeners, err := listen(c, o.Listeners)
+	listeners, err := listen(ctx, c, o.Listeners)
 	if err != nil {
 		return err
 	}
