@@ -204,18 +204,23 @@ type Above struct {
 }
 
 // Follow reads the limits above the root anew and gives all runs together as
-// many tasks as they leave: as pids.max, or to the watch. Not for concurrent use.
+// many tasks as they leave: as pids.max, or to the watch. Not for concurrent use,
+// nor beside SetBudget.
 func (r *Root) Follow() (Above, error) {
 	var a Above
 	if b, ok := memoryAbove(r.path, r.top); ok {
 		a.Memory = &b
 	}
+	var budgetErr error
+	if r.grandfathered {
+		budgetErr = r.holdBudget()
+	}
 	left, ok := r.tasks.left(r.path, r.top, r.inRuns(), r.runs.procs)
 	if !ok {
-		return a, r.limitTasks(nil)
+		return a, errors.Join(budgetErr, r.limitTasks(nil))
 	}
 	a.Tasks = &left
-	return a, r.limitTasks(&left.N)
+	return a, errors.Join(budgetErr, r.limitTasks(&left.N))
 }
 
 // inRuns is the number of tasks in all runs.
@@ -247,24 +252,4 @@ func (r *Root) limitTasks(n *int64) error {
 		return nil
 	}
 	return r.runs.set(want)
-}
-
-// SetBudget gives all runs together so many bytes, 0 is no limit. Where they have
-// more the kernel, or the watch, ends the one that has most.
-func (r *Root) SetBudget(bytes int64) error {
-	if r.watch != nil && r.enforced.Memory == Watch {
-		r.watch.budget.Store(uint64(bytes))
-		return nil
-	}
-	if r.enforced.Memory != Kernel {
-		return nil
-	}
-	return r.runs.set(budgetLimit(bytes))
-}
-
-func budgetLimit(bytes int64) limit {
-	if bytes > 0 {
-		return memory("memory.max", bytes)
-	}
-	return limit{"memory.max", "max", "max"}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -111,5 +112,92 @@ func TestAbandonLeavesWhatWasLeft(t *testing.T) {
 	}
 	if _, err := os.Stat(third.Path()); !os.IsNotExist(err) {
 		t.Errorf("%s: %v", third.Path(), err)
+	}
+}
+
+// A budget below what runs of an earlier daemon have ends none of them, and is in
+// force once they have less.
+func TestLowerBudgetSparesWhatWasLeft(t *testing.T) {
+	const before, after = 256 << 20, 64 << 20
+	writablePlace(t)
+	name := uniqueName()
+	first, err := Open(t.Context(), Options{Mode: Available, Name: name, Budget: before})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []*victim
+	for _, id := range []string{"one", "two"} {
+		left = append(left, born(t, newGroup(t, first, id, nil).FD(), "alloc", "40").ready(t))
+	}
+	origin, err := first.Leave()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(t.Context(), Options{Mode: Available, Name: name, Budget: after, Origin: &origin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := r.Close(within(t)); err != nil {
+			t.Error(err)
+		}
+	}()
+	inForce := func() bool {
+		if r.enforced.Memory == Kernel {
+			return runsHave(t, r, "memory.max") == strconv.Itoa(after)
+		}
+		return r.watch.budget.Load() == after
+	}
+	until := func(what string, done func() bool) {
+		t.Helper()
+		for ctx := within(t); !done(); time.Sleep(10 * time.Millisecond) {
+			if ctx.Err() != nil {
+				t.Fatal("never: " + what)
+			}
+			if _, err := r.Follow(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	two, err := r.Adopt("two", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := r.Adopt("one", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until("both are seen", func() bool {
+		used, known, err := r.inUse()
+		return err == nil && known && used > after
+	})
+	for range 5 {
+		if _, err := r.Follow(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(watchEvery)
+	}
+	for _, g := range []*Group{one, two} {
+		if lives, err := g.Populated(); err != nil || !lives {
+			t.Fatalf("%s: populated %v, %v", g.id, lives, err)
+		}
+	}
+	if inForce() {
+		t.Error("the budget is in force while runs have more")
+	}
+	if err := two.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if s := left[1].signal(t); s != unix.SIGKILL {
+		t.Errorf("ended by %v", s)
+	}
+	end(t, two)
+	until("the budget is in force", inForce)
+	if lives, err := one.Populated(); err != nil || !lives {
+		t.Errorf("the one that is left: populated %v, %v", lives, err)
+	}
+	end(t, one)
+	if s := left[0].signal(t); s != unix.SIGKILL {
+		t.Errorf("ended by %v", s)
 	}
 }

@@ -18,7 +18,7 @@ type Root struct {
 	path     string
 	source   string
 	mode     Mode
-	budget   int64
+	budget   int64 // SetBudget's, bytes; 0 is none
 	enforced Enforced
 	countsIO bool // the groups below have the io controller
 	log      *slog.Logger
@@ -28,8 +28,11 @@ type Root struct {
 	origin   Origin // what Close takes back
 	// limitsBefore are those of runs as Open found them, by their files.
 	limitsBefore map[string]string
-	watch        *watch      // nil where the kernel holds every limit
-	sparing      atomic.Bool // a stop of the unit signals the daemon alone
+	// grandfathered says that runs of an earlier daemon may have more than the
+	// budget, toldUse that this has been logged.
+	grandfathered, toldUse bool
+	watch   *watch      // nil where the kernel holds every limit
+	sparing atomic.Bool // a stop of the unit signals the daemon alone
 
 	stop    chan struct{} // closed by Close: ends the janitors
 	workers sync.WaitGroup

@@ -49,6 +49,9 @@ func setUp(ctx context.Context, here place, s site, source string, o Options) (_
 	if r.enforced.Memory != Kernel || r.enforced.Pids != Kernel {
 		r.startWatch()
 	}
+	if err := r.holdBudget(); err != nil {
+		return nil, err
+	}
 	if _, err := r.Follow(); err != nil {
 		return nil, err
 	}
@@ -103,7 +106,7 @@ func (r *Root) enableAt(path string) error {
 	return err
 }
 
-// makeRuns makes the group of all runs with the budget as its own limit. No
+// makeRuns makes the group of all runs, to which holdBudget gives its limit. No
 // cpu.max: a throttled parent would stall the daemon at each spawn.
 func (r *Root) makeRuns() error {
 	path := r.path + "/" + runsDir
@@ -115,6 +118,11 @@ func (r *Root) makeRuns() error {
 		return err
 	}
 	r.runs = d
+	left, err := children(path)
+	if err != nil {
+		return err
+	}
+	r.grandfathered = len(left) > 0
 	r.limitsBefore = map[string]string{}
 	for _, file := range []string{"memory.max", "pids.max"} {
 		before, err := d.read(file)
@@ -131,7 +139,7 @@ func (r *Root) makeRuns() error {
 		return err
 	}
 	if slices.Contains(have, "memory") {
-		if err := errors.Join(d.setSwap(0), d.set(budgetLimit(r.budget))); err != nil {
+		if err := d.setSwap(0); err != nil {
 			return err
 		}
 	}

@@ -26,9 +26,6 @@ type watch struct {
 func (r *Root) startWatch() {
 	r.watch = &watch{root: r, alarm: make(chan struct{}, 1)}
 	r.watch.tasks.Store(-1)
-	if r.enforced.Memory == Watch {
-		r.watch.budget.Store(uint64(r.budget))
-	}
 	r.workers.Go(r.watch.run)
 }
 

@@ -1,0 +1,73 @@
+package cgroup
+
+// SetBudget gives all runs together so many bytes, 0 is no limit. Where they have
+// more the kernel, or the watch, ends the one that has most; runs of an earlier
+// daemon are let have more, see holdBudget.
+func (r *Root) SetBudget(bytes int64) error {
+	r.budget = bytes
+	return r.holdBudget()
+}
+
+// holdBudget puts the budget into force. Runs that an earlier daemon has left were
+// given their memory under that one's budget, and are not ended for a lower one:
+// what limited all runs together before stays until they have less.
+func (r *Root) holdBudget() error {
+	if r.grandfathered {
+		used, known, err := r.inUse()
+		if err != nil {
+			return err
+		}
+		if r.budget > 0 && (!known || used > uint64(r.budget)) {
+			if known && !r.toldUse {
+				r.toldUse = true
+				r.log.Warn("runs of an earlier daemon have more memory than the budget: it is in force once they have less", "used", used, "budget", r.budget)
+			}
+			return nil
+		}
+		r.grandfathered = false
+	}
+	if r.enforced.Memory == Kernel {
+		return r.runs.set(budgetLimit(r.budget))
+	}
+	r.watch.budget.Store(uint64(r.budget))
+	return nil
+}
+
+// inUse is the memory that all runs together have, less what the kernel takes
+// back from files before it ends anything; known is false until the watch has seen
+// all that was left.
+func (r *Root) inUse() (bytes uint64, known bool, err error) {
+	if r.enforced.Memory == Kernel {
+		read := &readings{d: r.runs}
+		now, stat := read.value("memory.current"), read.flat("memory.stat")
+		if now == nil {
+			return 0, false, read.err()
+		}
+		bytes = *now
+		for _, files := range []*uint64{stat.get("active_file"), stat.get("inactive_file")} {
+			if files != nil {
+				bytes -= min(bytes, *files)
+			}
+		}
+		return bytes, true, read.err()
+	}
+	left, err := children(r.runs.path)
+	if err != nil {
+		return 0, false, err
+	}
+	seen := 0
+	for _, g := range r.live() {
+		if s, ok := g.seen.last(); ok {
+			bytes += s.memory
+			seen++
+		}
+	}
+	return bytes, seen >= len(left), nil
+}
+
+func budgetLimit(bytes int64) limit {
+	if bytes > 0 {
+		return memory("memory.max", bytes)
+	}
+	return limit{"memory.max", "max", "max"}
+}
