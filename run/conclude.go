@@ -42,7 +42,7 @@ func (w *watcher) conclude() {
 	}
 	verdict := spawn.Decide(facts)
 	if verdict.Cause == spawn.Completed || verdict.Cause == spawn.Killed {
-		facts.ManagerStops = w.manager.spawner.Stopping()
+		facts.ManagerStops = w.manager.isStopped()
 		verdict = spawn.Decide(facts)
 	}
 	if verdict.Cause == spawn.CLIError && !strings.Contains(verdict.Message, stateDirectory) {
@@ -82,6 +82,18 @@ func (w *watcher) conclude() {
 	if outcome.Err != nil || outcome.Leaked {
 		r.log.Warn("teardown", "leaked", outcome.Leaked, "err", outcome.Err)
 	}
+}
+
+// isStopped tells whether the service manager is ending the runs' processes, too. Of
+// one that doesn't answer in time, that is taken for granted where it may have asked
+// the daemon to end with them.
+func (m *Manager) isStopped() bool {
+	stops, err := m.o.stopping()
+	if err == nil {
+		return stops
+	}
+	m.log.Warn("the service manager doesn't say whether it ends the runs' processes, too", "daemon_stops", m.o.Stop.Err() != nil, "err", err)
+	return m.o.Stop.Err() != nil && errors.Is(err, context.DeadlineExceeded)
 }
 
 // exitWord is what the exit of a CLI that left no last word says, to its adapter.

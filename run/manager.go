@@ -134,6 +134,12 @@ func (o Options) complete() Options {
 	if o.KeepRuns <= 0 {
 		o.KeepRuns = defaultKeepRuns
 	}
+	if o.Stop == nil {
+		o.Stop = context.Background()
+	}
+	if o.stopping == nil {
+		o.stopping = o.Spawner.Stopping
+	}
 	if o.roomAt == nil {
 		o.roomAt = roomAt
 	}

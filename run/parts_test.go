@@ -256,3 +256,16 @@ func TestSpeakerEndsInTheMiddleOfALine(t *testing.T) {
 	s.say([][]byte{[]byte("late")})
 	s.close()
 }
+
+// A run that ends well while the daemon is asked to end, and the service manager
+// doesn't say whether it ends the runs, too, may have said half of its answer.
+func TestManagerThatDoesNotAnswer(t *testing.T) {
+	stop, asked := context.WithCancel(t.Context())
+	defer asked()
+	m := open(t, func(o *Options) {
+		o.Stop, o.stopping = stop, func() (bool, error) { return false, context.DeadlineExceeded }
+	})
+	verdict(t, start(t, m, script("echo 'd stop'")), spawn.Completed)
+	asked()
+	verdict(t, start(t, m, script("echo 'd stop'")), spawn.ShuttingDown)
+}

@@ -4,6 +4,7 @@
 package run
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
 	"os"
@@ -51,6 +52,9 @@ type Options struct {
 	roomAt  func(dir string, minFree int64) (Room, bool) // nil asks the file system
 	// KeepSessions is how long a session stays that nobody uses; 0 is 30 days.
 	KeepSessions time.Duration
+	// Stop is done when this daemon has been asked to end; nil is never.
+	Stop     context.Context
+	stopping func() (bool, error) // nil is Spawner.Stopping
 	// StallAfter is how long without output, CPU time and I/O makes a run
 	// stalled in the Snapshot; 0 is 30 s.
 	StallAfter time.Duration

@@ -49,7 +49,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	d.runs, err = run.Open(ctx, run.Options{
 		StateDir: c.StateDir, Lock: lock, Spawner: d.spawner, Logger: o.Logger, Observer: d.metrics,
 		Keep: c.Keep.Age, KeepRuns: c.Keep.Runs, KeepBytes: c.Keep.Size, MinFree: c.Keep.MinFree,
-		Bounds: d.bounds, NotDurable: d.notDurable, Backends: d.agents.adapter, Adopted: d.adopted, Renew: d.renew,
+		Bounds: d.bounds, NotDurable: d.notDurable, Backends: d.agents.adapter, Adopted: d.adopted, Renew: d.renew, Stop: ctx,
 	})
 	if err != nil {
 		return errors.Join(err, d.spawner.Abandon(context.WithoutCancel(ctx)))

@@ -138,14 +138,8 @@ func (s *Spawner) Isolation() Isolation {
 func (s *Spawner) Enforced() cgroup.Enforced { return s.root.Enforced() }
 
 // Stopping tells whether the service manager is ending everything around the
-// daemon, processes of runs included.
-func (s *Spawner) Stopping() bool {
-	stopping, err := s.root.Stopping(context.Background())
-	if err != nil {
-		s.log.Warn("the service manager doesn't say whether it ends the runs' processes, too", "err", err)
-	}
-	return stopping
-}
+// daemon, processes of runs included; an error is that it doesn't say.
+func (s *Spawner) Stopping() (bool, error) { return s.root.Stopping(context.Background()) }
 
 // Swept tells what an earlier daemon had left and Open removed.
 func (s *Spawner) Swept() cgroup.Swept { return s.swept }
