@@ -67,23 +67,32 @@ func (d *directory) make(u *User) (err error) {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	d.user = u
-	mode := os.FileMode(0o700)
-	if u != nil {
-		mode = 0o711
-	}
 	for _, p := range d.kept[1:] {
 		if err == nil {
 			err = os.MkdirAll(p, 0o700)
 		}
 	}
 	if err == nil {
-		err = os.Mkdir(d.path, mode)
+		err = passableDir(d.path, u)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("run directory: %w", err), d.unkeep())
 	}
 	if err := d.mkdir(tmpName); err != nil {
 		return errors.Join(err, d.remove())
+	}
+	return nil
+}
+
+// passableDir makes a directory of the daemon's own that another user's processes
+// have to pass through, whatever the umask: one of 027 or 077 closes it to them.
+func passableDir(path string, u *User) error {
+	err := os.Mkdir(path, 0o700)
+	if err != nil || u == nil {
+		return err
+	}
+	if err := os.Chmod(path, 0o711); err != nil {
+		return errors.Join(err, os.Remove(path))
 	}
 	return nil
 }

@@ -165,11 +165,7 @@ func (s *sessions) make(base string, p place, spec Spec) (made string, err error
 	if !ownCwd && !ownHome {
 		return "", nil
 	}
-	mode := os.FileMode(0o700)
-	if spec.User != nil {
-		mode = 0o711
-	}
-	switch err := os.Mkdir(base, mode); {
+	switch err := passableDir(base, spec.User); {
 	case err == nil:
 		made = base
 	case !errors.Is(err, fs.ErrExist):

@@ -1,9 +1,12 @@
 package run
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"penstock/backend"
 	"penstock/spawn"
@@ -13,6 +16,12 @@ func TestAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: only root may run a backend as another user")
 	}
+	for _, umask := range []int{0o022, 0o077} {
+		t.Run(fmt.Sprintf("umask %03o", umask), func(t *testing.T) { testAnotherUser(t, umask) })
+	}
+}
+
+func testAnotherUser(t *testing.T, umask int) {
 	m := open(t)
 	if err := os.Chmod(filepath.Dir(m.state.dir), 0o711); err != nil {
 		t.Fatal(err)
@@ -21,6 +30,8 @@ func TestAnotherUser(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(seed, "key"), []byte("k"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	before := unix.Umask(umask)
+	defer unix.Umask(before)
 	const does = `cat; echo; echo "t $(id -u):$(id -g):$USER:"
 cat $TMPDIR/../conf/a $HOME/key > $TMPDIR/x; touch mine; echo "t $(cat $TMPDIR/x)"
 for attempt in "touch $TMPDIR/../new" "mv $TMPDIR/../spool $TMPDIR/mine" "cat $TMPDIR/../../../store/runs/*/run.json" "ls $TMPDIR/.." "ls $TMPDIR/../.."; do
