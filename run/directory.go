@@ -231,17 +231,19 @@ func (d *directory) removeScratch() error {
 	return errors.Join(errs...)
 }
 
-// root opens the directory itself, never what a link in its place points to.
-func (d *directory) root() (*os.Root, error) {
-	root, err := os.OpenRoot(d.path)
+func (d *directory) root() (*os.Root, error) { return ownRoot(d.path) }
+
+// ownRoot opens a directory itself, never what a link in its place points to.
+func ownRoot(path string) (*os.Root, error) {
+	root, err := os.OpenRoot(path)
 	if err != nil {
 		return nil, err
 	}
 	opened, err := root.Stat(".")
 	if err == nil {
 		var named os.FileInfo
-		if named, err = os.Lstat(d.path); err == nil && !os.SameFile(opened, named) {
-			err = fmt.Errorf("%s: not a directory of the run's own any more", d.path)
+		if named, err = os.Lstat(path); err == nil && !os.SameFile(opened, named) {
+			err = fmt.Errorf("%s: not a directory of our own any more", path)
 		}
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/oklog/ulid/v2"
+	"golang.org/x/sys/unix"
 )
 
 // trashName is where a tree goes that is to be deleted: out of its place at once
@@ -26,12 +27,17 @@ func setAside(path string) (taken string, err error) {
 	if err := os.Mkdir(trash, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("trash: %w", err)
 	}
-	if err := isOwnDir(trash); err != nil {
-		return "", err
+	root, err := ownRoot(trash)
+	if err != nil {
+		return "", fmt.Errorf("trash: %v", err) // fs.ErrNotExist would be said of path
 	}
+	defer root.Close()
 	taken = filepath.Join(trash, ulid.Make().String())
-	switch err := os.Rename(path, taken); {
+	switch err := renameInto(root, filepath.Base(taken), path); {
 	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("trash: %s has gone", trash)
+		}
 		return "", nil
 	case errors.Is(err, syscall.EXDEV):
 		return path, nil // somebody has mounted it: it goes where it is
@@ -41,14 +47,16 @@ func setAside(path string) (taken string, err error) {
 	return taken, nil
 }
 
-// isOwnDir refuses a link that a run of the daemon's user has put in a trash's place:
-// what lies behind it is not ours to delete.
-func isOwnDir(path string) error {
-	info, err := os.Lstat(path)
-	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s: not a directory of our own: %s", path, info.Mode())
+// renameInto moves path into a directory that is held open: a run of the daemon's
+// user may put a link in the trash's place at any moment, and what lies behind it,
+// such as the store, is not ours to delete.
+func renameInto(root *os.Root, name, path string) error {
+	dir, err := root.Open(".")
+	if err != nil {
+		return err
 	}
-	return err
+	defer dir.Close()
+	return os.NewSyscallError("renameat", unix.Renameat(unix.AT_FDCWD, path, int(dir.Fd()), name))
 }
 
 // discard deletes path. What of it can't be deleted is in the trash then: an error
@@ -61,8 +69,15 @@ func discard(path string) error {
 
 // empty deletes what setAside has taken; what stays emptyTrash tells of.
 func empty(taken string) {
-	if taken != "" {
-		_ = removeTree(taken)
+	if filepath.Base(filepath.Dir(taken)) != trashName {
+		if taken != "" {
+			_ = removeTree(taken)
+		}
+		return
+	}
+	if root, err := ownRoot(filepath.Dir(taken)); err == nil {
+		_ = removeAll(root, filepath.Base(taken))
+		_ = root.Close()
 	}
 }
 
@@ -70,17 +85,23 @@ func empty(taken string) {
 func (s *state) emptyTrash() error {
 	var errs []error
 	for _, dir := range append(s.store.of(trashName), filepath.Join(s.dir, trashName)) {
-		if err := isOwnDir(dir); err != nil {
-			if !errors.Is(err, fs.ErrNotExist) {
-				errs = append(errs, err)
-			}
-			continue
+		if err := emptyDir(dir); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
 		}
-		entries, err := os.ReadDir(dir)
-		errs = append(errs, err)
-		for _, e := range entries {
-			errs = append(errs, removeTree(filepath.Join(dir, e.Name())))
-		}
+	}
+	return errors.Join(errs...)
+}
+
+func emptyDir(path string) error {
+	root, err := ownRoot(path)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	entries, err := entriesOf(root, ".")
+	errs := []error{err}
+	for _, e := range entries {
+		errs = append(errs, removeAll(root, e.Name()))
 	}
 	return errors.Join(errs...)
 }

@@ -247,3 +247,55 @@ func TestTrash_BehindALinkStays(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A run that puts a link in the trash's place while it is emptied, or filled, has
+// nothing behind the link deleted, nor anything put there.
+func TestTrashIsNotSwapped(t *testing.T) {
+	s := &state{dir: t.TempDir()}
+	trash, precious := filepath.Join(s.dir, trashName), filepath.Join(s.dir, storeName)
+	const many = 300
+	dirs := []string{filepath.Join(s.runs(), "other")}
+	for i := range many {
+		dirs = append(dirs, filepath.Join(trash, fmt.Sprint(i)), filepath.Join(precious, fmt.Sprint(i)))
+	}
+	for _, d := range dirs {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	swap := func() error {
+		return errors.Join(os.Rename(trash, trash+".x"), os.Symlink(precious, trash))
+	}
+	swapped := make(chan error, 1)
+	go func() {
+		for full := true; full; {
+			left, err := os.ReadDir(trash)
+			full = err == nil && len(left) == many
+		}
+		swapped <- swap()
+	}()
+	s.emptyTrash()
+	if err := <-swapped; err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, precious); len(got) != many {
+		t.Errorf("behind the link %d of %d are left", len(got), many)
+	}
+	if err := errors.Join(os.Remove(trash), os.Mkdir(trash, 0o700), os.RemoveAll(trash+".x")); err != nil {
+		t.Fatal(err)
+	}
+	held, err := ownRoot(trash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	if err := errors.Join(swap(), renameInto(held, "taken", filepath.Join(s.runs(), "other"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, precious); len(got) != many {
+		t.Errorf("behind the link there are %d, not %d", len(got), many)
+	}
+	if err := discard(filepath.Join(s.runs(), "none")); err == nil {
+		t.Error("a link was taken for the trash")
+	}
+}
