@@ -127,6 +127,22 @@ func TestBodyNeverComes(t *testing.T) {
 	}
 }
 
+// A client that asks before it sends is not asked for what is refused anyway.
+func TestTooLargeIsNotAskedFor(t *testing.T) {
+	s := serve(t, nil)
+	c := dialed(t, "tcp", strings.TrimPrefix(s.url, "http://"), fmt.Sprintf("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"+
+		"Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", bodyMax+1))
+	_ = c.SetDeadline(time.Now().Add(patience))
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestEntityTooLarge || !resp.Close {
+		t.Errorf("status %d, connection to be closed: %v", resp.StatusCode, resp.Close)
+	}
+}
+
 // A body has to make progress, and may take its time.
 func TestBodyPace(t *testing.T) {
 	begun := time.Now()

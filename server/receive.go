@@ -51,18 +51,21 @@ func (i *intake) readBody(w *reply, r *http.Request) (_ []byte, _ *load, err err
 	if err != nil {
 		return nil, nil, err
 	}
+	if r.ContentLength > bodyMax && r.Header.Get("Expect") != "" {
+		return nil, nil, tooLarge() // the client asks before it sends
+	}
 	x, ctx := exchangeOf(r), r.Context()
 	x.conn.enter(receiving)
 	defer x.conn.enter(replying)
 	in := &paced{ReadCloser: http.MaxBytesReader(w, r.Body, bodyMax), ctrl: w.ctrl, begun: time.Now()}
 	body, err := readDecoded(in, decode, func(r io.Reader) io.Reader { return &metered{Reader: r, ctx: ctx, load: held} })
-	var tooLarge *http.MaxBytesError
+	var over *http.MaxBytesError
 	var refused *httpError
 	switch {
 	case errors.As(err, &refused):
 		return nil, nil, refused
-	case errors.As(err, &tooLarge):
-		return nil, nil, refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the body is over %s", config.Size(tooLarge.Limit))
+	case errors.As(err, &over):
+		return nil, nil, tooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		e := refusal(http.StatusRequestTimeout, "body_timeout", "the body did not come: %d bytes in %s", in.read, time.Since(in.begun).Round(time.Second))
 		e.err = err
@@ -78,6 +81,10 @@ func (i *intake) readBody(w *reply, r *http.Request) (_ []byte, _ *load, err err
 		w.Header().Del("Connection")
 	}
 	return bytes.TrimPrefix(body, []byte("\ufeff")), held, nil // the mark that some tools put before UTF-8
+}
+
+func tooLarge() *httpError {
+	return refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the body is over %s", config.Size(bodyMax))
 }
 
 // paced reads a body that has to make progress: a bound for the whole would cut
