@@ -94,6 +94,9 @@ func (a *app) check(ctx context.Context, s *settings) (checkup, error) {
 		r.Findings = append(r.Findings, state, checkTokens(c))
 	}
 	mode := cgroup.Mode(c.Isolation.Mode)
+	if err != nil {
+		mode = cgroup.Available // no configuration: the default
+	}
 	host, hostErr := cgroup.Inspect(ctx, c.GroupName())
 	if hostErr != nil {
 		return r, hostErr

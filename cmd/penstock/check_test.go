@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,7 +45,7 @@ func TestCheckListen(t *testing.T) {
 		{taken.Addr().String(), "another process has this port", false},
 		{"unix:" + dir + "/new", "free", true},
 		{"unix:" + dir + "/dead", "free", true},
-		{"unix:" + dir + "/live", "another process answers on this socket: stop it or change listen", false},
+		{"unix:" + dir + "/live", "another process answers on this socket", false},
 		{"unix:" + dir + "/file", "exists and is not a socket: remove it or change listen", false},
 		{"unix:" + dir + "/none/s", dir + "/none: no such file or directory", false},
 	}
@@ -267,5 +268,21 @@ func TestCheckTellsNamesThatAreTooMany(t *testing.T) {
 	}
 	if f := checkHide([]string{dir + "/x-*"})[0]; f.OK || !f.Advice || !strings.Contains(f.Detail, "488 names") {
 		t.Errorf("%+v", f)
+	}
+}
+
+// A configuration with problems is no fault of the host's.
+func TestCheckOfABadConfiguration(t *testing.T) {
+	r, err := new(app).check(t.Context(), &settings{flags: map[string]string{"keep.runs": "few"}})
+	if err != nil || r.OK || r.Findings[0].Area != "config" {
+		t.Fatalf("%+v %v", r, err)
+	}
+	host, err := cgroup.Inspect(t.Context(), config.Config{}.GroupName())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := slices.DeleteFunc(r.Findings, func(f finding) bool { return f.Area != "root" })
+	if diff := cmp.Diff(checkRoot(host, cgroup.Available, false), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -12,9 +12,12 @@ import (
 	"penstock/server"
 )
 
-// portTaken is said of a port that somebody listens on: this daemon's unit, as
-// likely as not. Nobody is asked: a call would start a unit that has a socket.
-const portTaken = "another process has this port"
+// What is said of an address that somebody listens on: this daemon's unit, as
+// likely as not. A port isn't asked: a call would start a unit that has a socket.
+const (
+	portTaken   = "another process has this port"
+	socketTaken = "another process answers on this socket"
+)
 
 // checkListen opens and closes each address, as serve would.
 func checkListen(addresses []string) []finding {
@@ -26,6 +29,9 @@ func checkListen(addresses []string) []finding {
 		case errors.Is(err, unix.EADDRINUSE):
 			f.OK, f.Detail, f.Remedy = false, portTaken,
 				"stop it, or change listen; a daemon that is meant to be there answers for itself: penstock ps"
+			if strings.HasPrefix(address, "unix:") {
+				f.Detail = socketTaken
+			}
 		case err != nil:
 			f.OK = false
 			f.Detail = strings.TrimPrefix(strings.TrimPrefix(err.Error(), "listen: "), address+": ")
