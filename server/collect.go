@@ -53,17 +53,17 @@ func (d *daemon) collect(w *reply, x *exchange, ctx context.Context, j *job) err
 	defer p.timer.Stop()
 	w.unhurried()
 	if err := p.wait(ctx, j.started); err != nil {
-		return p.failed(ctx, x, j, run.Record{}, err)
+		return p.failed(ctx, x, j, err)
 	}
 	if j.err != nil {
-		return p.failed(ctx, x, j, run.Record{}, notStarted(j.id, j.err))
+		return p.failed(ctx, x, j, notStarted(j.id, j.err))
 	}
 	x.conn.follows(func() bool { return isClosed(j.run.Ended()) })
 	events := j.run.Follow(0)
 	defer events.Close()
 	known, record, err := p.gather(ctx, events, j.run)
 	if err != nil {
-		return p.failed(ctx, x, j, record, err)
+		return p.failed(ctx, x, j, err)
 	}
 	x.cause = string(spawn.Completed)
 	w.Header().Set("Content-Type", "application/json")
@@ -154,7 +154,11 @@ func (p *padding) wait(ctx context.Context, what <-chan struct{}) error {
 }
 
 // failed is a request without an answer; one that its client left ends the run.
-func (p *padding) failed(ctx context.Context, x *exchange, j *job, record run.Record, err error) error {
+func (p *padding) failed(ctx context.Context, x *exchange, j *job, err error) error {
+	record := run.Record{ID: j.id, Model: j.model, Created: j.created}
+	if j.begun() && j.run != nil {
+		record = j.run.Record()
+	}
 	if isHandedOver(ctx) {
 		err = handedOver(j.id)
 	} else if ctx.Err() != nil {
@@ -163,7 +167,7 @@ func (p *padding) failed(ctx context.Context, x *exchange, j *job, record run.Re
 		}
 		err = clientGone()
 	} else if j.begun() && j.run != nil {
-		err = afterStart(err, j.run.Record())
+		err = afterStart(err, record)
 	}
 	return p.fail(x, record, err)
 }
@@ -201,9 +205,6 @@ func (p *padding) fail(x *exchange, record run.Record, err error) error {
 	body := e.body()
 	c.Error = &body
 	c.Choices = []choice{{Message: &answerMessage{Role: roleAssistant}, Finish: &reason}}
-	if record.ID == "" {
-		c.ID, c.Created = "chatcmpl-"+x.runID, time.Now().Unix()
-	}
 	text, err := marshal(c)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -208,6 +209,21 @@ func TestPadding(t *testing.T) {
 			t.Errorf("%+v %v", r, err)
 		}
 	})
+}
+
+// A padded reply says what was asked for, also where no run came of it.
+func TestPaddedFailureNamesItsModel(t *testing.T) {
+	rec := httptest.NewRecorder()
+	p := newPadding(newReply(rec), 0)
+	j := newJob("first", "c", true)
+	j.model = "demo"
+	if err := errors.Join(p.pad(), p.failed(t.Context(), &exchange{}, j, handedOver(j.id))); err != nil {
+		t.Fatal(err)
+	}
+	var c completion
+	if err := json.Unmarshal(rec.Body.Bytes(), &c); err != nil || c.ID != "chatcmpl-first" || c.Model != "demo" || c.Created != j.created.Unix() {
+		t.Errorf("%s %v", rec.Body, err)
+	}
 }
 
 func TestPaddingNotNeeded(t *testing.T) {

@@ -50,11 +50,12 @@ func CanMount() bool {
 
 // fits tells whether all paths can be protected by Landlock.
 func (g *guard) fits() error {
-	var errs []error
 	for _, path := range g.paths {
-		errs = append(errs, Protectable(filepath.Dir(path)))
+		if err := Protectable(filepath.Dir(path)); err != nil {
+			return err
+		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // cover hides the paths in the launcher's mount namespace, wherever the file
