@@ -30,13 +30,15 @@ func TestForgottenSessionIsStartedAnew(t *testing.T) {
 		m := open(t)
 		remembering(m, t)
 		count := t.TempDir() + "/count"
+		var told atomic.Pointer[backend.Request]
 		cli := forgetful
 		if talks {
 			cli = strings.Replace(cli, "while read -r line; do", "read -r hello; read -r line;", 1)
 			cli = strings.Replace(cli, "; done;", ";", 1)
 		}
 		s := script(cli, inSession("talk", func(s *Spec) {
-			s.Backend, s.Durable = agent{talks: talks}, talks
+			s.Backend, s.Durable = agent{talks: talks, seen: &told}, talks
+			s.Request.Model, s.Request.Effort = "big", "high"
 			s.Env = append(s.Env, "COUNT="+count)
 			s.Request.Prompt, s.Fresh = "last", &Words{Prompt: "whole\n"}
 		}))
@@ -64,6 +66,9 @@ func TestForgottenSessionIsStartedAnew(t *testing.T) {
 		}
 		if n := strings.Count(read(t, count), "run"); n != 2 {
 			t.Errorf("talks %v: %d processes", talks, n)
+		}
+		if q := told.Load(); q.Model != "big" || q.Effort != "high" || q.Session != "" {
+			t.Errorf("talks %v: the second process is asked for %+v", talks, q)
 		}
 	}
 }

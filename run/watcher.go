@@ -190,7 +190,7 @@ func (w *watcher) bear(ctx context.Context, std stdio, p plan) error {
 		return err
 	}
 	w.process = process
-	w.spec.Request = backend.Request{} // the prompt has been written
+	w.spec.Request.Prompt, w.spec.Request.System = "", "" // they have been written; a restart needs the rest
 	w.remember("")
 	r.born(process)
 	return nil
