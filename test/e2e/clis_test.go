@@ -38,15 +38,7 @@ func TestStreamedAnswer(t *testing.T) {
 					}
 				})
 			}
-			a, err := w.Chat(bounded(t, long), daemon.Body(cli, "SCN=long N=12 DELAY=100 please", map[string]any{
-				"stream": true, "stream_options": map[string]any{"include_usage": true},
-			}), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if a.Deltas < 4 || a.Spread < 500*time.Millisecond {
-				t.Errorf("%d deltas over %v: want real streaming over about 1.1 s", a.Deltas, a.Spread)
-			}
+			a := paced(t, w, cli)
 			if a.Receipt == nil {
 				t.Error("no receipt")
 			}
@@ -55,6 +47,27 @@ func TestStreamedAnswer(t *testing.T) {
 			}
 			t.Logf("first text %v, usage %v, receipt %v", a.First, a.Usage, a.Receipt)
 		})
+	}
+}
+
+// paced asks for an answer that the model gives over 1.1 s, and wants its deltas
+// as they come. A CLI that a busy machine has held up hands on all of them at once:
+// it gets three tries.
+func paced(t *testing.T, w *world, cli string) *daemon.Answer {
+	t.Helper()
+	for try := 1; ; try++ {
+		a, err := w.Chat(bounded(t, long), daemon.Body(cli, "SCN=long N=12 DELAY=100 please", map[string]any{
+			"stream": true, "stream_options": map[string]any{"include_usage": true},
+		}), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Deltas >= 4 && a.Spread >= 500*time.Millisecond {
+			return a
+		}
+		if try == 3 {
+			t.Fatalf("%d deltas over %v: want real streaming over about 1.1 s", a.Deltas, a.Spread)
+		}
 	}
 }
 
