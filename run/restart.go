@@ -125,12 +125,19 @@ func (w *watcher) again() error {
 	}
 	s := w.spec
 	s.Request.System, s.Request.Prompt, s.Request.Session = fresh.System, fresh.Prompt, ""
-	if err := d.clear(); err != nil {
+	if err := d.removeScratch(); err != nil {
+		return err
+	}
+	if err := d.mkdir(tmpName); err != nil {
 		return err
 	}
 	p, err := w.manager.prepare(d, s)
 	defer func() { p.at.close() }()
 	if err != nil {
+		return err
+	}
+	// Not before: what can't be started anew keeps the output it has.
+	if err := d.removeOutputs(); err != nil {
 		return err
 	}
 	std, err := d.open(p.command)
@@ -201,17 +208,14 @@ func (r *Run) restarted() {
 	r.record.State = Running
 }
 
-// clear makes room for another process: of the first one nothing stays.
-func (d *directory) clear() error {
-	if err := d.removeScratch(); err != nil {
-		return err
-	}
+// removeOutputs makes room for those of another process.
+func (d *directory) removeOutputs() error {
 	for _, name := range []string{spoolName, stderrName} {
 		if err := os.Remove(d.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	return d.mkdir(tmpName)
+	return nil
 }
 
 // Names in the store of what a CLI that has forgotten its session is told.

@@ -114,6 +114,45 @@ func (a *endedAtSecond) Command(r backend.Request) (backend.Command, error) {
 	return a.agent.Command(r)
 }
 
+// What can't be started anew keeps its output: a later daemon reads it again.
+func TestForgottenSessionKeepsItsOutput(t *testing.T) {
+	m := open(t)
+	remembering(m, t)
+	r := start(t, m, script(`echo "u gone"`, inSession("talk", func(s *Spec) {
+		s.Durable, s.Fresh, s.Backend = true, &Words{Prompt: "whole"}, &refusedAtSecond{}
+	})))
+	verdict(t, r, spawn.CLIError)
+	wait(t, "removal", r.done)
+	if c := m.past(r.dir, r.Record(), &will{Spool: inode(t, r.dir.file(spoolName))}, agent{}); c.spoiled.Load() {
+		t.Error("its output is gone")
+	}
+}
+
+func inode(t *testing.T, path string) uint64 {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer f.Close()
+	n, _ := inodeOf(f)
+	return n
+}
+
+// refusedAtSecond is an agent that can't be started a second time.
+type refusedAtSecond struct {
+	agent
+	asked atomic.Int32
+}
+
+func (a *refusedAtSecond) Command(r backend.Request) (backend.Command, error) {
+	if a.asked.Add(1) == 2 {
+		return backend.Command{}, os.ErrInvalid
+	}
+	return a.agent.Command(r)
+}
+
 // A CLI that has done anything is not started anew, nor one whose conversation
 // can't be told, nor one for a second time.
 func TestOnlyWhatDidNothingIsStartedAnew(t *testing.T) {
