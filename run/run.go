@@ -113,7 +113,7 @@ type User struct {
 type State string
 
 const (
-	Waiting  State = "waiting" // for its session's turn
+	Waiting  State = "waiting" // for its birth
 	Running  State = "running"
 	Ending   State = "ending"
 	Finished State = "finished"

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	stateQueued  run.State = "queued" // no run yet: waits for its slot
+	stateQueued  run.State = "queued" // no run yet: waits for its session, or its slot
 	stateLive    run.State = "live"   // in a filter: all but finished
 	listLimit              = 100
 	listLimitMax           = 1000
