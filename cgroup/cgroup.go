@@ -49,11 +49,16 @@ type Options struct {
 	// Origin is what the daemon before this one in the same process has left, see
 	// Root.Leave; nil is nothing.
 	Origin *Origin
+	// Trial refuses a root in which runs of a daemon may live: Sweep would end them.
+	Trial  bool
 	Logger *slog.Logger
 }
 
 // ErrUnsupported is wrapped by every refusal of Open: no root on this host.
 var ErrUnsupported = errors.New("no cgroup v2 tree we may make groups in")
+
+// ErrLive is wrapped by Open's refusal of a trial beside a daemon's runs.
+var ErrLive = errors.New("runs of a daemon are there, and a trial would end them")
 
 // ErrName is wrapped by NewGroup's refusal of an id that no group can have.
 var ErrName = errors.New("reserved name")

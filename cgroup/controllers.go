@@ -46,9 +46,20 @@ func (d *dir) noHugePages() error {
 	return nil
 }
 
-// hugePages tells whether this host has any, or may make some.
-func hugePages() bool {
-	files, _ := filepath.Glob("/sys/kernel/mm/hugepages/*/nr_*hugepages")
+// tellHugePages warns of those that runs may take beside their memory limits.
+func (r *Root) tellHugePages(dir string) {
+	held, _ := filepath.Glob(r.runs.path + "/" + hugetlb + ".*.max")
+	if len(held) == 0 && hugePages(dir) {
+		r.log.Warn("huge pages: " + unheldHugePages + " (hint: " + remedyHugePages + ")")
+	}
+}
+
+const hugePagesDir = "/sys/kernel/mm/hugepages"
+
+// hugePages tells whether a host has any, or may make some, by what lies in
+// hugePagesDir.
+func hugePages(dir string) bool {
+	files, _ := filepath.Glob(dir + "/*/nr_*hugepages")
 	return slices.ContainsFunc(files, func(file string) bool {
 		n, err := parseFile(file, parseValue)
 		return err == nil && n > 0

@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -35,7 +36,7 @@ func delegatedRoot(own string) (string, bool) {
 }
 
 // lookUnit offers the group that systemd, or a container engine, gave us.
-func lookUnit(ctx context.Context, here place, _ Options) (prospect, error) {
+func lookUnit(ctx context.Context, here place, o Options) (prospect, error) {
 	root, ok := delegatedRoot(here.own)
 	if !ok && os.Geteuid() != 0 {
 		root, ok = askDelegated(ctx, here.own)
@@ -48,6 +49,12 @@ func lookUnit(ctx context.Context, here place, _ Options) (prospect, error) {
 	}
 	if err := writable(root + "/cgroup.procs"); err != nil {
 		return prospect{}, closed("set User= and Delegate=yes in the same unit", "%w: the group isn't ours", err)
+	}
+	if groups, err := children(root + "/" + runsDir); o.Trial && (len(groups) > 0 || err != nil && !vanished(err)) {
+		return prospect{}, closed("ask that daemon: penstock ps", "%s: %w", root, errors.Join(ErrLive, err))
+	}
+	if err := checkType(root); err != nil {
+		return prospect{}, err
 	}
 	if err := checkAlone(root, false); err != nil {
 		return prospect{}, asClosed(err, "run as a unit with Delegate=yes")

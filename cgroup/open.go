@@ -28,6 +28,7 @@ func Open(ctx context.Context, o Options) (*Root, error) {
 		return nil, fmt.Errorf("open cgroup root: %w:\n%w", ErrUnsupported, err)
 	}
 	o.Logger.Info("cgroup root", "path", r.path, "source", r.source, "memory", r.enforced.Memory, "pids", r.enforced.Pids)
+	r.tellHugePages(hugePagesDir)
 	return r, nil
 }
 

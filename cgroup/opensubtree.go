@@ -41,6 +41,9 @@ func lookBelow(here place, parent, name string) (prospect, error) {
 	if err := holderOf(path + "/" + daemonLeaf); err != nil {
 		return prospect{}, err
 	}
+	if err := checkType(parent); err != nil {
+		return prospect{}, err
+	}
 	if err := checkAlone(parent, isReal(parent)); err != nil {
 		return prospect{}, asClosed(err, remedy)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -61,9 +62,23 @@ func closed(remedy, format string, args ...any) error {
 const (
 	// withControllers is the one way to have them all.
 	withControllers = "run as a unit with Delegate=yes, on a kernel booted with cgroup v2 only: systemd.unified_cgroup_hierarchy=1"
-	// remedyControllers is told wherever strict isolation lacks some.
-	remedyControllers = withControllers + ", or set isolation.mode = \"available\""
+	// orWatched is the other way out where strict isolation lacks controllers.
+	orWatched = ", or set isolation.mode = \"available\""
 )
+
+// remedyFor is told wherever strict isolation lacks controllers.
+func remedyFor(lacks, atBoot []string) string {
+	for _, c := range lacks {
+		if slices.Contains(atBoot, c) {
+			return enableAtBoot(c) + orWatched
+		}
+	}
+	return withControllers + orWatched
+}
+
+func enableAtBoot(controller string) string {
+	return "take cgroup_disable=" + controller + " off the kernel's command line, and boot"
+}
 
 // errLacks is wrapped by the refusal of a way that only watches limits.
 var errLacks = errors.New("the kernel can't hold memory and pids")
@@ -74,7 +89,7 @@ func (p prospect) strictly() error {
 	if len(lacks) == 0 {
 		return nil
 	}
-	return closed(remedyControllers, "%s: %w: strict isolation needs the controllers %v, and cgroup v2 has %s there",
+	return closed(remedyFor(lacks, disabledAtBoot()), "%s: %w: strict isolation needs the controllers %v, and cgroup v2 has %s there",
 		p.plan, errLacks, lacks, orNone(p.has))
 }
 
@@ -118,6 +133,23 @@ func checkAlone(path string, real bool) error {
 		return strangers(path, others)
 	}
 	return nil
+}
+
+// checkType foretells EOPNOTSUPP: what is made below a threaded group, or one with
+// threaded ones below it, has no memory limit and takes no process.
+func checkType(path string) error {
+	kind, err := parseFile(path+"/cgroup.type", parseWords)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the real root
+	}
+	if err != nil {
+		return asClosed(err, "run as a unit with Delegate=yes")
+	}
+	if len(kind) == 1 && kind[0] == "domain" {
+		return nil
+	}
+	return closed("start penstock in a group whose cgroup.type is \"domain\": as a unit with Delegate=yes, or in a container of its own",
+		"%s/cgroup.type: %q: threads of one process may be spread over the groups there, and processes can't be caged in them", path, strings.Join(kind, " "))
 }
 
 func withoutSelf(pids []int) []int {

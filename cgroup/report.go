@@ -46,7 +46,7 @@ type Way struct {
 // In is the way as a mode sees it: strict closes one that only watches.
 func (w Way) In(mode Mode) Way {
 	if w.OK && mode == Strict && !w.kernel() {
-		w.OK, w.Remedy = false, remedyControllers
+		w.OK, w.Remedy = false, remedyFor(missing(needed, w.has), disabledAtBoot())
 		w.Detail += ": " + errLacks.Error() + ", cgroup v2 has " + orNone(w.has) + " there"
 		w.Enforced = nil
 	}
@@ -152,6 +152,7 @@ func (r *Report) addControllers(here place) error {
 		}
 		w.has = have
 	}
+	atBoot := disabledAtBoot()
 	for _, c := range wanted {
 		mode, remedy := Mode(""), withControllers
 		if slices.Contains(needed, c) {
@@ -160,24 +161,38 @@ func (r *Report) addControllers(here place) error {
 			remedy = "let the user's manager have it: Delegate=cpu memory pids io in a drop-in of user@.service"
 		}
 		ok := slices.Contains(w.has, c)
-		if bootedWithout(c) {
-			remedy = "take cgroup_disable=" + c + " off the kernel's command line, and boot"
+		if slices.Contains(atBoot, c) {
+			remedy = enableAtBoot(c)
 		}
 		r.add(mode, "controller "+c, ok, yesNo(ok, "cgroup v2 has it there", "cgroup v2 has "+orNone(w.has)+" there"), remedy)
 	}
-	held := slices.Contains(w.has, hugetlb)
-	r.add("", "huge pages", held || !hugePages(), yesNo(held, "runs get none", yesNo(hugePages(), "this host has some, and runs may take them: no memory limit counts them", "this host has none")),
-		"vm.nr_hugepages = 0, or a place whose cgroup v2 has hugetlb (systemd delegates none)")
+	r.addHugePages(slices.Contains(w.has, hugetlb), hugePages(hugePagesDir))
 	return nil
 }
 
-// bootedWithout tells a controller that the kernel's command line switches off.
-func bootedWithout(controller string) bool {
-	words, err := parseFile("/proc/cmdline", parseWords)
-	return err == nil && slices.ContainsFunc(words, func(word string) bool {
-		list, ok := strings.CutPrefix(word, "cgroup_disable=")
-		return ok && slices.Contains(strings.Split(list, ","), controller)
-	})
+const (
+	unheldHugePages = "this host has some, and runs may take them: no memory limit counts them"
+	remedyHugePages = "vm.nr_hugepages = 0, or a place whose cgroup v2 has hugetlb (systemd delegates none)"
+)
+
+func (r *Report) addHugePages(held, some bool) {
+	r.add("", "huge pages", held || !some, yesNo(held, "runs get none", yesNo(some, unheldHugePages, "this host has none")), remedyHugePages)
+}
+
+// disabledAtBoot are the controllers that the kernel's command line switches off;
+// none where it can't be read.
+func disabledAtBoot() []string {
+	words, _ := parseFile("/proc/cmdline", parseWords)
+	return disabled(words)
+}
+
+func disabled(words []string) (all []string) {
+	for _, word := range words {
+		if list, ok := strings.CutPrefix(word, "cgroup_disable="); ok {
+			all = append(all, strings.Split(list, ",")...)
+		}
+	}
+	return all
 }
 
 func (r *Report) addSwap() error {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/backend"
+	"penstock/cgroup"
 	"penstock/spawn"
 )
 
@@ -39,6 +40,9 @@ func (w *watcher) conclude() {
 		Outcome: outcome, Terminal: w.terminal, Stderr: stderr,
 		Limits: w.spec.Limits, PlainExit: w.spec.Backend.Features().PlainExit, Unread: isMute(w.spec.Backend),
 		Incomplete: w.cutShort(),
+	}
+	if outcome.Receipt.OOMAt == cgroup.OOMRuns {
+		facts.MemoryFiles = spawn.MemoryFiles()
 	}
 	verdict := spawn.Decide(facts)
 	if verdict.Cause == spawn.Completed || verdict.Cause == spawn.Killed {

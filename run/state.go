@@ -119,19 +119,26 @@ func inheritState(dir string, f *os.File) (*state, error) {
 
 // makeState makes the directory (0700).
 func makeState(dir string) (*state, error) {
-	if dir == "" || !filepath.IsAbs(dir) {
-		return nil, fmt.Errorf("state directory: %q: not an absolute path (hint: set state_dir)", dir)
+	s, err := stateAt(dir)
+	if err != nil {
+		return nil, err
 	}
-	s := &state{dir: dir}
 	for _, d := range []string{dir, s.runs(), s.sessions()} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, unwritable(dir, err)
 		}
 	}
-	if err := closeToOthers(dir); err != nil {
+	if err := closeToOthers(dir, false); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+func stateAt(dir string) (*state, error) {
+	if dir == "" || !filepath.IsAbs(dir) {
+		return nil, fmt.Errorf("state directory: %q: not an absolute path (hint: set state_dir)", dir)
+	}
+	return &state{dir: dir}, nil
 }
 
 func (s *state) lockPath() string { return filepath.Join(s.dir, "lock") }
@@ -143,8 +150,8 @@ func unwritable(dir string, err error) error {
 }
 
 // closeToOthers takes away what others may read or write; the search bit may
-// stay (see traversable).
-func closeToOthers(dir string) error {
+// stay (see traversable). A trial changes nothing and fails alike.
+func closeToOthers(dir string, trial bool) error {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return fmt.Errorf("state directory: %s: %w", dir, err)
@@ -152,7 +159,11 @@ func closeToOthers(dir string) error {
 	if info.Mode().Perm()&0o066 == 0 {
 		return nil
 	}
-	if err := os.Chmod(dir, 0o700); err != nil {
+	mode := os.FileMode(0o700)
+	if trial {
+		mode = info.Mode()
+	}
+	if err := os.Chmod(dir, mode); err != nil {
 		return fmt.Errorf("state directory: %s: open to others: %w", dir, err)
 	}
 	return nil
@@ -181,13 +192,27 @@ func (s *state) take() error {
 	return nil
 }
 
-func (s *state) hold() error {
-	f := s.lock
-	err := lockSoon(f)
+// ErrInUse is wrapped by the refusal of a state directory that another daemon holds.
+var ErrInUse = errors.New("in use by another daemon")
+
+func (s *state) flock() error {
+	err := lockSoon(s.lock)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return fmt.Errorf("state directory: %s: in use by another daemon (pid %s): stop it or set another state_dir", s.dir, holder(f))
+		return fmt.Errorf("state directory: %s: %w (pid %s): stop it or set another state_dir", s.dir, ErrInUse, holder(s.lock))
 	}
-	if pid := strconv.Itoa(os.Getpid()); err == nil && holder(f) != pid {
+	if err != nil {
+		return fmt.Errorf("state directory: lock %s: %w", s.lockPath(), err)
+	}
+	return nil
+}
+
+func (s *state) hold() error {
+	if err := s.flock(); err != nil {
+		return err
+	}
+	var err error
+	f := s.lock
+	if pid := strconv.Itoa(os.Getpid()); holder(f) != pid {
 		err = f.Truncate(0)
 		if err == nil {
 			_, err = f.WriteAt([]byte(pid+"\n"), 0)

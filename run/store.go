@@ -132,7 +132,7 @@ func (s *state) openStore() error {
 func (s *state) fillStore() error {
 	fresh, err := s.store.isFresh()
 	if err != nil {
-		return fmt.Errorf("state directory: %w", err)
+		return err
 	}
 	for _, name := range []string{"runs", "sessions"} {
 		for _, p := range s.store.of(name) {
@@ -167,9 +167,9 @@ func (s store) isFresh() (bool, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return true, nil
 	case err != nil:
-		return false, err
+		return false, fmt.Errorf("state directory: %w", err)
 	case string(text) != format:
-		return false, fmt.Errorf("%s: format %q: not known here (hint: it is a later version's)", s.places[0], strings.TrimSpace(string(text)))
+		return false, fmt.Errorf("state directory: %s: format %q: not known here (hint: it is a later version's)", s.places[0], strings.TrimSpace(string(text)))
 	}
 	return false, nil
 }

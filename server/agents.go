@@ -28,23 +28,31 @@ type agents map[string]*agent
 func newAgents(c config.Config) (agents, error) {
 	out := agents{}
 	for name, b := range c.Backends {
-		adapter, err := backend.New(backend.Config{
-			Name: name, Kind: b.Kind, ExtraArgs: b.ExtraArgs, SetEnv: b.SetEnv, Env: b.Env, Permissions: b.Permissions,
-		})
+		one, err := newAgent(b)
 		if err != nil {
 			return nil, fmt.Errorf("backend %s: %w", name, err)
 		}
-		u, err := lookupUser(b.User)
-		if err != nil {
-			return nil, fmt.Errorf("backend %s: user: %w", name, err)
-		}
-		env, err := environment(adapter)
-		if err != nil {
-			return nil, fmt.Errorf("backend %s: %w", name, err)
-		}
-		out[name] = &agent{config: b, adapter: adapter, env: env, user: u}
+		out[name] = one
 	}
 	return out, nil
+}
+
+func newAgent(b config.Backend) (*agent, error) {
+	adapter, err := backend.New(backend.Config{
+		Name: b.Name, Kind: b.Kind, ExtraArgs: b.ExtraArgs, SetEnv: b.SetEnv, Env: b.Env, Permissions: b.Permissions,
+	})
+	if err != nil {
+		return nil, err
+	}
+	u, err := lookupUser(b.User)
+	if err != nil {
+		return nil, fmt.Errorf("user: %w", err)
+	}
+	env, err := environment(adapter)
+	if err != nil {
+		return nil, err
+	}
+	return &agent{config: b, adapter: adapter, env: env, user: u}, nil
 }
 
 // trial asks for as little as a run can.

@@ -36,9 +36,9 @@ func listen(ctx context.Context, c config.Config, given []net.Listener) ([]net.L
 		return nil, errors.New("listen: no address configured: set listen in the configuration")
 	}
 	for _, l := range all {
-		if len(c.Tokens) == 0 && exposed(l.Addr()) {
+		if err := refuseExposed(c, l); err != nil {
 			closeAll(all)
-			return nil, fmt.Errorf("listen: %s: reachable from other hosts and no tokens are configured: set tokens_file or listen on 127.0.0.1", l.Addr())
+			return nil, err
 		}
 	}
 	return all, nil
@@ -66,6 +66,13 @@ func listenSoon(ctx context.Context, address string) (net.Listener, error) {
 			return nil, fmt.Errorf("listen: %s: %w", address, ctx.Err())
 		}
 	}
+}
+
+func refuseExposed(c config.Config, l net.Listener) error {
+	if len(c.Tokens) > 0 || !exposed(l.Addr()) {
+		return nil
+	}
+	return fmt.Errorf("listen: %s: reachable from other hosts and no tokens are configured: set tokens_file or listen on 127.0.0.1", l.Addr())
 }
 
 func listenOne(address string) (net.Listener, error) {
@@ -128,23 +135,30 @@ func socketFree(path string) (stale bool, err error) {
 	return true, nil
 }
 
-// CheckListen says whether Run could open an address of Config.Listen now, and
-// leaves nothing behind.
-func CheckListen(address string) error {
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		if _, err := socketFree(path); err != nil {
-			return err
+// checkListen says of each address of Config.Listen why Run could not open it now,
+// with all before it open; nil where it could. It leaves nothing behind.
+func checkListen(c config.Config) []error {
+	errs := make([]error, len(c.Listen))
+	var open []net.Listener
+	defer func() { closeAll(open) }()
+	for i, address := range c.Listen {
+		if path, ok := strings.CutPrefix(address, "unix:"); ok {
+			stale, err := socketFree(path)
+			if err == nil && stale { // Run would remove it
+				err = unix.Access(filepath.Dir(path), unix.W_OK|unix.X_OK)
+			}
+			if errs[i] = err; err != nil || stale {
+				continue
+			}
 		}
-		if err := unix.Access(filepath.Dir(path), unix.W_OK|unix.X_OK); err != nil {
-			return fmt.Errorf("listen: %s: %s: %w", address, filepath.Dir(path), err)
+		l, err := listenOne(address)
+		if err == nil {
+			open = append(open, l)
+			err = refuseExposed(c, l)
 		}
-		return nil
+		errs[i] = err
 	}
-	l, err := listenOne(address)
-	if err != nil {
-		return err
-	}
-	return l.Close()
+	return errs
 }
 
 // missing are the configured addresses that the given sockets stand in for

@@ -3,11 +3,13 @@ package server
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math"
 	"os"
 
 	"penstock/admit"
 	"penstock/backend"
+	"penstock/config"
 	"penstock/run"
 	"penstock/spawn"
 )
@@ -25,18 +27,9 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	if err != nil {
 		return errors.Join(err, lock.Close())
 	}
-	d.spawner, err = spawn.Open(ctx, spawn.Options{
-		Cgroup: spawn.GroupOptions{
-			Mode: spawn.Mode(c.Isolation.Mode), Name: c.GroupName(), Budget: c.Budget.Memory, Origin: o.Origin, Logger: o.Logger,
-		},
-		SelfTest: c.Isolation.SelfTest, Nap: o.Nap, ReapOrphans: o.ReapOrphans,
-		Keep:    keep,
-		Protect: lock.Protect(),
-		Hide: spawn.Hiding{
-			Paths: c.Isolation.Hide, ReadOnly: c.Isolation.ReadOnly, Users: d.agents.users(), AbstractSockets: c.Isolation.AbstractSockets,
-		},
-		Logger: o.Logger,
-	})
+	cage := cageOptions(c, d.agents, o.Logger)
+	cage.Cgroup.Origin, cage.Nap, cage.ReapOrphans, cage.Keep, cage.Protect = o.Origin, o.Nap, o.ReapOrphans, keep, lock.Protect()
+	d.spawner, err = spawn.Open(ctx, cage)
 	if err != nil {
 		return errors.Join(err, lock.Close())
 	}
@@ -55,6 +48,18 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 		return errors.Join(err, d.spawner.Abandon(context.WithoutCancel(ctx)))
 	}
 	return nil
+}
+
+// cageOptions are those that the configuration says.
+func cageOptions(c config.Config, a agents, log *slog.Logger) spawn.Options {
+	return spawn.Options{
+		Cgroup:   spawn.GroupOptions{Mode: spawn.Mode(c.Isolation.Mode), Name: c.GroupName(), Budget: c.Budget.Memory, Logger: log},
+		SelfTest: c.Isolation.SelfTest,
+		Hide: spawn.Hiding{
+			Paths: c.Isolation.Hide, ReadOnly: c.Isolation.ReadOnly, Users: a.users(), AbstractSockets: c.Isolation.AbstractSockets,
+		},
+		Logger: log,
+	}
 }
 
 func hold(dir string, left *os.File) (*run.Lock, error) {

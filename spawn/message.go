@@ -60,7 +60,11 @@ func memoryMessage(f Facts) string {
 	case r.Exceeded == "budget":
 		return fmt.Sprintf("all runs together passed the memory budget, as seen by the daemon's own watch, and this was the biggest%s: try again when fewer run, or ask for less work", memoryPeak(r))
 	case r.OOMAt == cgroup.OOMRuns:
-		return fmt.Sprintf("killed for want of memory below its own limit%s%s: all runs together had reached the memory budget; try again when fewer run, and look for files that earlier runs left in memory (/dev/shm, a /tmp that is a tmpfs)", figure, memoryPeak(r))
+		text := fmt.Sprintf("killed for want of memory below its own limit%s%s: all runs together had reached the memory budget; try again when fewer run", figure, memoryPeak(r))
+		if f.MemoryFiles != "" {
+			text += ", and look for files that earlier runs left in memory (" + f.MemoryFiles + ")"
+		}
+		return text
 	case r.OOMAt == cgroup.OOMHost:
 		return fmt.Sprintf("killed for want of memory below its own limit%s%s: the host, or the service's own limit, had none left; try again later", figure, memoryPeak(r))
 	case !above0(r.OOMEvents) && r.OOMEvents != nil:

@@ -133,6 +133,9 @@ type Facts struct {
 	// Incomplete is why a part of what the CLI wrote may be missing; "" where nothing
 	// speaks for that.
 	Incomplete string
+	// MemoryFiles is what MemoryFiles said at the end of a run that died of the memory
+	// of all; "" where nothing lies there.
+	MemoryFiles string
 	// ManagerStops says that the service manager is ending all processes around the
 	// daemon, the run's own among them, and may have asked these to leave.
 	ManagerStops bool

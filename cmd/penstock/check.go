@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,15 +11,16 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"penstock/backend"
 	"penstock/cgroup"
 	"penstock/config"
+	"penstock/server"
+	"penstock/systemd"
 )
 
 // finding is one line of the report. A finding that is not OK fails the check,
 // unless it is only advice.
 type finding struct {
-	Area   string `json:"area"` // config, listen, state, tokens, limits, host, root, isolation, backend
+	Area   string `json:"area"` // config, systemd, listen, state, tokens, limits, host, root, isolation, backend
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
 	Advice bool   `json:"advice,omitempty"` // works, though not as well
@@ -43,9 +45,10 @@ func (a *app) checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Do all that serve does, short of serving, and report",
 		Long: "Does all that serve does, short of serving, and reports. A line is ok, note (something is less than it\n" +
-			"could be; serve starts all the same) or FAIL (it would not), with the remedy below it. It answers for\n" +
-			"the shell it is called in, its user, environment and cgroup, which are not those of a unit; beside a\n" +
-			"daemon that runs it fails, since port and state directory are taken.",
+			"could be; serve starts all the same) or FAIL (it would not), with the remedy below it. It takes the\n" +
+			"self-test, in groups of its own that are gone when it ends. It answers for the shell it is called in,\n" +
+			"its user, environment and cgroup, which are not those of a unit; beside a daemon that runs it fails,\n" +
+			"since port and state directory are taken, and leaves its groups alone.",
 		Args: cobra.NoArgs,
 	}
 	s := addSettings(cmd)
@@ -74,6 +77,7 @@ func (a *app) checkCommand() *cobra.Command {
 func (a *app) check(ctx context.Context, s *settings) (checkup, error) {
 	r := checkup{Version: readBuild().Version, Ways: []cgroup.Way{}}
 	c, err := s.load()
+	trial := server.Trial{Config: c}
 	var problems config.Problems
 	switch {
 	case errors.As(err, &problems):
@@ -88,8 +92,13 @@ func (a *app) check(ctx context.Context, s *settings) (checkup, error) {
 			from = "no file: built-in defaults"
 		}
 		r.Findings = append(r.Findings, finding{Area: "config", Name: "file", OK: true, Detail: from})
-		r.Findings = append(r.Findings, checkListen(c.Listen)...)
-		state, running := checkState(c.StateDir)
+		if _, err := systemd.NewWatchdog(); err != nil {
+			f := finding{Area: "systemd", Name: "watchdog"}
+			f.refuse(err, "take WATCHDOG_USEC and WATCHDOG_PID out of the environment")
+			r.Findings = append(r.Findings, f)
+		}
+		r.Findings = append(r.Findings, checkListen(trial)...)
+		state, running := checkState(trial)
 		r.Running = running
 		r.Findings = append(r.Findings, state, checkTokens(c))
 	}
@@ -113,13 +122,19 @@ func (a *app) check(ctx context.Context, s *settings) (checkup, error) {
 		if _, open := host.Chosen(mode); r.Running && !open {
 			r.Findings = append(r.Findings, checkHeld(mode))
 		} else {
-			r.Findings = append(r.Findings, checkIsolation(host, mode), checkSelfTest(host, c.Isolation.SelfTest), checkStore(c.StateDir))
+			r.Findings = append(r.Findings, checkIsolation(host, mode))
+			if !r.Running { // its groups are not to be touched, and it has passed
+				f, held := checkCage(ctx, trial, host)
+				r.Findings = append(r.Findings, f)
+				r.Enforced = cmp.Or(held, r.Enforced)
+			}
+			r.Findings = append(r.Findings, checkStore(c.StateDir))
 		}
 		r.Findings = append(r.Findings, checkHide(c.Isolation.Hide)...)
-		r.Findings = append(r.Findings, checkCaps(host, mode, c)...)
+		r.Findings = append(r.Findings, checkCaps(r.Enforced, c)...)
 		r.Findings = append(r.Findings, checkAbove(c, known(cgroup.MemoryAbove()), known(cgroup.TasksAbove()))...)
 		for _, name := range slices.Sorted(maps.Keys(c.Backends)) {
-			r.Findings = append(r.Findings, checkBackend(c.Backends[name]))
+			r.Findings = append(r.Findings, checkBackend(trial, c.Backends[name]))
 			r.Findings = append(r.Findings, checkUser(c.Backends[name], c.StateDir)...)
 		}
 	}
@@ -132,7 +147,7 @@ func (a *app) check(ctx context.Context, s *settings) (checkup, error) {
 
 // checkBackend fails on what would stop the daemon; a program that isn't
 // there only leaves its backend out.
-func checkBackend(b config.Backend) finding {
+func checkBackend(t server.Trial, b config.Backend) finding {
 	f := finding{Area: "backend", Name: b.Name, OK: true, Detail: strings.Join(b.Command, " ")}
 	if b.Missing != "" {
 		f.OK, f.Advice, f.Detail = false, true, b.Missing
@@ -140,11 +155,23 @@ func checkBackend(b config.Backend) finding {
 			f.Remedy = "install it, or set backends." + b.Name + ".command"
 		}
 	}
-	_, err := backend.New(backend.Config{
-		Name: b.Name, Kind: b.Kind, ExtraArgs: b.ExtraArgs, SetEnv: b.SetEnv, Env: b.Env, Permissions: b.Permissions,
-	})
-	if err != nil {
-		f.OK, f.Advice, f.Detail = false, false, err.Error()
+	if err := t.Backend(b.Name); err != nil {
+		f.Advice = false
+		f.refuse(err, "mend backends."+b.Name)
 	}
 	return f
+}
+
+// refuse makes a failure of what serve would say. The hint in it, where there is
+// one, is the remedy.
+func (f *finding) refuse(err error, remedy string) {
+	f.OK, f.Detail, f.Remedy = false, err.Error(), remedy
+	for _, lead := range []string{"listen: ", f.Name + ": ", "state directory: "} {
+		f.Detail = strings.TrimPrefix(f.Detail, lead)
+	}
+	if before, hint, ok := strings.Cut(f.Detail, " (hint: "); ok {
+		if hint, rest, ok := strings.Cut(hint, ")"); ok {
+			f.Detail, f.Remedy = before+rest, hint
+		}
+	}
 }

@@ -11,9 +11,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"penstock/cgroup"
 	"penstock/config"
+	"penstock/server"
 )
 
 func TestCheckListen(t *testing.T) {
@@ -47,10 +49,10 @@ func TestCheckListen(t *testing.T) {
 		{"unix:" + dir + "/dead", "free", true},
 		{"unix:" + dir + "/live", "another process answers on this socket", false},
 		{"unix:" + dir + "/file", "exists and is not a socket: remove it or change listen", false},
-		{"unix:" + dir + "/none/s", dir + "/none: no such file or directory", false},
+		{"unix:" + dir + "/none/s", "no directory " + dir + "/none: make it or change listen: listen unix " + dir + "/none/s: bind: no such file or directory", false},
 	}
 	for _, tt := range tests {
-		f := checkListen([]string{tt.address})[0]
+		f := checkListen(server.Trial{Config: config.Config{Listen: []string{tt.address}}})[0]
 		if f.OK != tt.ok || f.Detail != tt.detail {
 			t.Errorf("%s: %+v, want %v %q", tt.address, f, tt.ok, tt.detail)
 		}
@@ -123,7 +125,7 @@ func TestCheckTellsLimitsTheHostCantHold(t *testing.T) {
 	throttled := config.Limits{CPUWeight: 300, MemoryHigh: 1 << 30}
 	c := config.Config{Limits: none, Backends: map[string]config.Backend{"pi": {Name: "pi", Limits: throttled}}}
 	var keys []string
-	for _, f := range checkCaps(hybrid(), cgroup.Available, c) {
+	for _, f := range checkCaps(hybrid().Ways[2].Enforced, c) {
 		if f.OK || f.Advice {
 			t.Errorf("%+v does not fail the check", f)
 		}
@@ -132,9 +134,7 @@ func TestCheckTellsLimitsTheHostCantHold(t *testing.T) {
 	if diff := cmp.Diff([]string{"backends.pi.limits.cpu_weight", "backends.pi.limits.memory_high"}, keys); diff != "" {
 		t.Errorf("keys (-want +got):\n%s", diff)
 	}
-	whole := hybrid()
-	*whole.Ways[2].Enforced = cgroup.Enforced{Memory: cgroup.Kernel, Pids: cgroup.Kernel, Kill: cgroup.Kernel, CPU: cgroup.Kernel}
-	if got := checkCaps(whole, cgroup.Available, c); len(got) > 0 {
+	if got := checkCaps(&cgroup.Enforced{Memory: cgroup.Kernel, Pids: cgroup.Kernel, Kill: cgroup.Kernel, CPU: cgroup.Kernel}, c); len(got) > 0 {
 		t.Errorf("a host with all controllers: %+v", got)
 	}
 }
@@ -203,15 +203,30 @@ func TestCheckBesideADaemonSaysWhomToAsk(t *testing.T) {
 	}
 }
 
-func TestCheckSelfTest(t *testing.T) {
-	if f := checkSelfTest(hybrid(), true); !f.OK {
-		t.Errorf("%+v", f)
+// The others are in testdata/script/check.txtar: it moves the process that is asked.
+func TestCheckSelfTestWithoutGroups(t *testing.T) {
+	none := cgroup.Report{Facts: []cgroup.Fact{{Name: "cgroup2 mount", Needed: cgroup.Available}}}
+	trial := server.Trial{Config: config.Config{Isolation: config.Isolation{Mode: "available"}}}
+	if f, held := checkCage(t.Context(), trial, none); f.OK || f.Advice || held != nil {
+		t.Errorf("%+v %v", f, held)
 	}
-	if f := checkSelfTest(hybrid(), false); f.OK || !f.Advice {
-		t.Errorf("switched off: %+v", f)
+}
+
+func TestCheckTellsNoexec(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("none", dir, "tmpfs", unix.MS_NOEXEC, "size=1m"); err != nil {
+		t.Skipf("needs root, to mount: %v", err)
 	}
-	if f := checkSelfTest(cgroup.Report{Facts: []cgroup.Fact{{Name: "cgroup2 mount", Needed: cgroup.Available}}}, true); f.OK || f.Advice {
-		t.Errorf("no groups: %+v", f)
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, state := range []string{dir, dir + "/to/be/made"} {
+		f, running := checkState(server.Trial{Config: config.Config{StateDir: state}})
+		if f.OK || !f.Advice || running || !strings.Contains(f.Detail, "mounted noexec") || !strings.Contains(f.Remedy, "without noexec") {
+			t.Errorf("%s: %+v", state, f)
+		}
 	}
 }
 
@@ -231,9 +246,10 @@ func TestCheckTellsVersions(t *testing.T) {
 		"silent": {Name: "silent", Kind: "pi", Command: program("silent", "echo broken >&2; exit 3")},
 		"mine":   {Name: "mine", Kind: "exec", Command: program("mine", "touch "+filepath.Join(dir, "ran"))},
 	}
+	trial := server.Trial{Config: config.Config{Backends: backends}}
 	var findings []finding
 	for _, name := range []string{"new", "old", "silent", "mine"} {
-		findings = append(findings, checkBackend(backends[name]))
+		findings = append(findings, checkBackend(trial, backends[name]))
 	}
 	checkVersions(t.Context(), findings, backends)
 	for i, want := range []struct {

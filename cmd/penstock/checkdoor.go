@@ -19,22 +19,19 @@ const (
 	socketTaken = "another process answers on this socket"
 )
 
-// checkListen opens and closes each address, as serve would.
-func checkListen(addresses []string) []finding {
+// checkListen opens and closes the addresses, as serve would.
+func checkListen(t server.Trial) []finding {
 	var all []finding
-	for _, address := range addresses {
-		f := finding{Area: "listen", Name: address, OK: true, Detail: "free"}
-		err := server.CheckListen(address)
-		switch {
-		case errors.Is(err, unix.EADDRINUSE):
+	for i, err := range t.Listen() {
+		f := finding{Area: "listen", Name: t.Config.Listen[i], OK: true, Detail: "free"}
+		if errors.Is(err, unix.EADDRINUSE) {
 			f.OK, f.Detail, f.Remedy = false, portTaken,
 				"stop it, or change listen; a daemon that is meant to be there answers for itself: penstock ps"
-			if strings.HasPrefix(address, "unix:") {
+			if strings.HasPrefix(f.Name, "unix:") {
 				f.Detail = socketTaken
 			}
-		case err != nil:
-			f.OK = false
-			f.Detail = strings.TrimPrefix(strings.TrimPrefix(err.Error(), "listen: "), address+": ")
+		} else if err != nil {
+			f.refuse(err, "change listen")
 		}
 		all = append(all, f)
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -61,28 +63,43 @@ func checkHeld(mode cgroup.Mode) finding {
 		Detail: "the daemon that runs has the place for groups: who holds what for it is in its /health"}
 }
 
-// checkSelfTest is an outlook: the test itself makes groups and runs children,
-// which only serve may do.
-func checkSelfTest(host cgroup.Report, wanted bool) finding {
-	f := finding{Area: "isolation", Name: "self-test", OK: true, Detail: "serve will run a real child in a throw-away group"}
+// checkCage makes groups where serve would, and takes the self-test there; held is
+// who holds limits then, nil where that wasn't tried.
+func checkCage(ctx context.Context, t server.Trial, host cgroup.Report) (f finding, held *cgroup.Enforced) {
+	f = finding{Area: "isolation", Name: "self-test", OK: true}
+	if !host.Supports(cgroup.Mode(t.Config.Isolation.Mode)) {
+		f.OK, f.Detail, f.Remedy = false, "it would fail: no groups can be made here as isolation.mode wants them", "mend what is missing above"
+		return f, nil
+	}
+	is, enforced, err := t.Cage(ctx, nap())
 	switch {
-	case !wanted:
+	case errors.Is(err, cgroup.ErrLive):
+		f.refuse(err, "ask that daemon: penstock ps")
+		f.Advice = true
+		return f, nil
+	case err != nil:
+		f.refuse(err, "look which step it names: most often a seccomp profile without clone3 (RestrictNamespaces= in a unit, an old container engine)")
+		return f, nil
+	case is.SelfTest == "off":
 		f.OK, f.Advice, f.Detail = false, true, "switched off: serve starts without proof that a run can be caged and ended"
 		f.Remedy = "set isolation.self_test = true"
-	case !host.Supports(cgroup.Available):
-		f.OK, f.Detail, f.Remedy = false, "it would fail: no groups can be made here", "mend what is missing above"
+	case strings.HasPrefix(is.Escape, "none: "):
+		f.OK, f.Advice, f.Detail = false, true, "runs could write to cgroups: escape proofing "+is.Escape
+		f.Remedy = "run as root, or on a kernel with Landlock"
+	default:
+		f.Detail = "a real child was born in a throw-away group, held there and ended: " + is.Escape
 	}
-	return f
+	return f, &enforced
 }
 
-// checkCaps foretells the limits that serve refuses to start with.
-func checkCaps(host cgroup.Report, mode cgroup.Mode, c config.Config) []finding {
-	chosen, ok := host.Chosen(mode)
-	if !ok {
-		return nil // nothing is started at all
+// checkCaps foretells the limits that serve refuses to start with; held is nil
+// where nothing is started at all.
+func checkCaps(held *cgroup.Enforced, c config.Config) []finding {
+	if held == nil {
+		return nil
 	}
 	var all []finding
-	for _, u := range server.UnheldCaps(c, *chosen.Enforced) {
+	for _, u := range server.UnheldCaps(c, *held) {
 		all = append(all, finding{Area: "limits", Name: u.Key, Detail: u.Cause, Remedy: u.Remedy})
 	}
 	return all

@@ -25,7 +25,9 @@ func (a *app) demoCommand() *cobra.Command {
 
 const napCommand = "nap"
 
-// nap is what the self-test of serve runs, so that it needs no program of the host's.
+// nap is what the self-test starts, so that it needs no program of the host's.
+func nap() []string { return []string{"/proc/self/exe", napCommand} }
+
 func (a *app) napCommand() *cobra.Command {
 	return &cobra.Command{Use: napCommand + " SECONDS", Hidden: true, Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
 		d, err := time.ParseDuration(args[0] + "s")

@@ -146,7 +146,7 @@ func (d *service) run(ctx context.Context, heir *successor) (*signals, error) {
 	}
 	err := d.serveUntil(sig.force, func() error {
 		return server.Run(serving, d.config, server.Options{
-			Nap:    []string{"/proc/self/exe", napCommand},
+			Nap:    nap(),
 			Logger: log, Version: d.build.Version, Commit: d.build.Commit, Force: sig.force, Tokens: d.reloads.tokens,
 			Listeners: d.given.Listeners, Unlink: d.given.Own(), Lock: d.given.Lock, Origin: d.origin, Log: d.logged.state, ReapOrphans: true,
 			Beat: func(b server.Beat) { report(log, d.watchdog.Beat(!b.Wedged, b.Summary)) },
