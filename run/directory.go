@@ -64,7 +64,7 @@ func (s *state) directory(id string) *directory {
 // make fails with fs.ErrExist wrapped when the name is taken, and leaves nothing.
 func (d *directory) make(u *User) (err error) {
 	if err := os.Mkdir(d.kept[0], 0o700); err != nil {
-		return fmt.Errorf("run directory: %w", err)
+		return fmt.Errorf("run directory: %w", orRemoved(err))
 	}
 	d.user = u
 	for _, p := range d.kept[1:] {
@@ -76,12 +76,21 @@ func (d *directory) make(u *User) (err error) {
 		err = passableDir(d.path, u)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("run directory: %w", err), d.unkeep())
+		return errors.Join(fmt.Errorf("run directory: %w", orRemoved(err)), d.unkeep())
 	}
 	if err := d.mkdir(tmpName); err != nil {
 		return errors.Join(err, d.remove())
 	}
 	return nil
+}
+
+// orRemoved names the cause where a new directory has none to lie in: the daemon
+// made that one at its start.
+func orRemoved(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(errRemoved, err)
+	}
+	return err
 }
 
 // passableDir makes a directory of the daemon's own that another user's processes

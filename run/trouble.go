@@ -15,17 +15,21 @@ import (
 
 const stateDirectory = "state directory"
 
+// errRemoved is a state directory that was there when the daemon started.
+var errRemoved = errors.New("removed while the daemon runs")
+
 // troubles are what a host runs out of, or breaks with, and what mends it: no
 // fault of the request, and not the CLI's.
 var troubles = []struct {
-	errno unix.Errno
-	what  string
-	hint  string
+	is   error
+	what string
+	hint string
 }{
 	{unix.ENOSPC, stateDirectory, "make room on its file system"},
 	{unix.EDQUOT, stateDirectory, "raise the daemon's quota"},
 	{unix.EROFS, stateDirectory, "mount its file system read-write"},
 	{unix.EIO, stateDirectory, "check its disk"},
+	{errRemoved, stateDirectory, "restart penstock, and keep what cleans up, such as systemd-tmpfiles, out of it"},
 	{unix.EMFILE, "the daemon's open files", "raise LimitNOFILE= of the unit"},
 	{unix.ENFILE, "the host's open files", "raise fs.file-max"},
 }
@@ -38,9 +42,9 @@ func blameHost(err error, log *slog.Logger) error {
 		return err
 	}
 	for _, t := range troubles {
-		if errors.Is(err, t.errno) {
+		if errors.Is(err, t.is) {
 			log.Error("run not started (hint: "+t.hint+")", "err", err)
-			return &spawn.StartError{Cause: spawn.StartFailed, Err: fmt.Errorf("nothing was started: %s: %w (hint: %s)", t.what, t.errno, t.hint)}
+			return &spawn.StartError{Cause: spawn.StartFailed, Err: fmt.Errorf("nothing was started: %s: %w (hint: %s)", t.what, t.is, t.hint)}
 		}
 	}
 	return err
@@ -91,8 +95,8 @@ func (d *directory) refusesWrites() string {
 // about something else.
 func diskTrouble(err error) string {
 	for _, t := range troubles {
-		if errors.Is(err, t.errno) && t.what == stateDirectory {
-			return inStateDir(t.errno)
+		if errors.Is(err, t.is) && t.what == stateDirectory {
+			return inStateDir(t.is)
 		}
 	}
 	return ""

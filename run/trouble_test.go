@@ -41,6 +41,21 @@ func TestBlameHost(t *testing.T) {
 	}
 }
 
+// A state directory that something else cleaned up is no fault of the request.
+func TestStateRemoved(t *testing.T) {
+	for _, gone := range []func(*state) string{(*state).runs, func(s *state) string { return s.dir }} {
+		m := open(t)
+		if err := os.RemoveAll(gone(m.state)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := m.Start(t.Context(), script("d stop"))
+		var start *spawn.StartError
+		if !errors.As(err, &start) || start.Cause != spawn.StartFailed || !strings.Contains(err.Error(), errRemoved.Error()) || strings.Contains(err.Error(), m.state.dir) {
+			t.Errorf("%s: %v", gone(m.state), err)
+		}
+	}
+}
+
 // A record there was no room for is written later, so that the next daemon does
 // not take its run for lost.
 func TestRecordIsSavedLater(t *testing.T) {
