@@ -140,7 +140,7 @@ func refusedCages(t *testing.T, dir string) []refused {
 		{name: "strict without controllers", args: []string{"--set", "isolation.mode=strict"}, says: "the kernel can't hold memory and pids", area: "root", lacks: kernel + noGroups},
 		{name: "a cap that nobody holds", args: []string{"--set", "limits.cpu_max=200%"}, says: "no cpu controller", area: "limits", lacks: kernel + noGroups},
 		{name: "no clone3", through: []string{os.Args[0]}, env: []string{withoutClone3 + "=1"}, says: "self-test", area: "isolation", lacks: noGroups},
-		{name: "no /dev/null", through: []string{"unshare", "-m", "sh", "-c", `mount --bind /etc/hostname /dev/null && mount -o remount,bind,ro /dev/null && exec "$0" "$@"`},
+		{name: "no /dev/null", through: []string{"unshare", "-m", "sh", "-c", `mount --bind /etc/passwd /dev/null && mount -o remount,bind,ro /dev/null && exec "$0" "$@"`},
 			says: "/dev/null", area: "isolation", lacks: noGroups + noSubtree},
 	}
 	group, theirs := "", ""
