@@ -261,12 +261,13 @@ func ownRoot(path string) (*os.Root, error) {
 	return root, nil
 }
 
-// remove takes the record last: what has none is no run.
+// remove takes what makes it a run first: a daemon that is killed in between leaves
+// a directory that the next one takes for what was never started.
 func (d *directory) remove() error {
-	if err := discard(d.path); err != nil {
+	if err := d.unkeep(); err != nil {
 		return err
 	}
-	return d.unkeep()
+	return discard(d.path)
 }
 
 func (d *directory) unkeep() error {

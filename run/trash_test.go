@@ -299,3 +299,25 @@ func TestTrashIsNotSwapped(t *testing.T) {
 		t.Error("a link was taken for the trash")
 	}
 }
+
+// A removal that was cut short, as by a kill of the daemon, leaves no run: not one
+// that is lost and can't be read.
+func TestRemovalCutShortIsNoRun(t *testing.T) {
+	m := open(t)
+	r := start(t, m, script("echo 'd stop'"))
+	verdict(t, r, spawn.Completed)
+	wait(t, "end", r.Ended())
+	inTheWay := filepath.Join(m.state.dir, trashName)
+	if err := os.RemoveAll(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.dir.remove(); err == nil {
+		t.Fatal("removed, with no way to remove its files")
+	}
+	if got, err := r.dir.recall(); !errors.Is(err, errNeverStarted) {
+		t.Errorf("half removed it is still a run: %+v, %v", got.record, err)
+	}
+}
