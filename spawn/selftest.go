@@ -170,7 +170,10 @@ func Ask(ctx context.Context, argv, env []string, user *syscall.Credential) (str
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return "", fmt.Errorf("ask %s: %w: %.200s", argv[0], err, strings.TrimSpace(string(out)))
+		if said := strings.TrimSpace(string(out)); said != "" {
+			err = fmt.Errorf("%w: %.200s", err, said)
+		}
+		return "", fmt.Errorf("ask %s: %w", argv[0], err)
 	}
 	return string(out), nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -300,5 +301,15 @@ func TestCheckOfABadConfiguration(t *testing.T) {
 	got := slices.DeleteFunc(r.Findings, func(f finding) bool { return f.Area != "root" })
 	if diff := cmp.Diff(checkRoot(host, cgroup.Available, false), got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestCheckOfACLIThatDoesNotAnswer(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	f := finding{Area: "backend", Name: "pi", OK: true, Detail: "/bin/sh"}
+	f.version(ctx, config.Backend{Name: "pi", Kind: "pi", Command: []string{"/bin/sh"}})
+	if f.OK || !f.Advice || f.Detail != "/bin/sh: its version is not known: no answer within 15s" {
+		t.Errorf("%+v", f)
 	}
 }

@@ -64,6 +64,9 @@ func askVersion(ctx context.Context, b config.Backend) (string, error) {
 func (f *finding) version(ctx context.Context, b config.Backend) {
 	printed, err := askVersion(ctx, b)
 	version, oldest := backend.VersionLine(printed), backend.Oldest(b.Kind)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer within %v", versionPatience)
+	}
 	switch {
 	case err != nil:
 		f.OK, f.Advice = false, true
