@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// guard keeps children from writing to Options.Protect. All is for the launcher
-// thread but wall and open, which are final once that is prepared.
+// guard keeps children from writing to Options.Protect. All is final once the
+// launcher thread is prepared.
 type guard struct {
 	paths  []string
 	log    *slog.Logger
@@ -76,12 +76,32 @@ func (g *guard) cover() error {
 	return errors.Join(errs...)
 }
 
-// again covers what the host has mounted since.
-func (g *guard) again() {
+// again covers what the host has mounted since. A path may lead through a file
+// system that doesn't answer: only the mounts are the launcher thread's.
+func (g *guard) again(h *hider) {
 	if !g.mounts {
 		return
 	}
-	if err := g.cover(); err != nil {
+	var errs []error
+	for _, path := range g.paths {
+		table := h.mountTable()
+		for _, shown := range append([]string{path}, h.aliases(path, table)...) {
+			t, err := openTarget(h.root, shown)
+			if errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			if !t.isHidden(table) {
+				h.onThread(func() { errs = append(errs, t.hide()) })
+				h.stale.Store(true)
+			}
+			t.close()
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
 		g.log.Error("runs could write to the daemon's own records", "err", err)
 	}
 }

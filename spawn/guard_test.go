@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -105,6 +106,43 @@ func TestStoreIsHiddenFromChildren(t *testing.T) {
 		said := script(t, l, "D="+at+"\n"+tries)
 		// /dev/null lies over the lock, and takes what is written.
 		held(t, dir, strings.Replace(said, "DONE sh -c echo 1 > "+at+"/lock\n", "", 1))
+	}
+}
+
+// What the host mounts later shows children no record either.
+func TestStoreStaysHidden(t *testing.T) {
+	needRoot(t)
+	dir, protect := stateDir(t)
+	host, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Elsewhere the host's mounts may be private, and not appear to children.
+	later := filepath.Join(host, "later")
+	if err := errors.Join(unix.Mount(host, host, "", unix.MS_BIND, ""), unix.Mount("", host, "", unix.MS_SHARED, ""), os.Mkdir(later, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Unmount(host, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	l, err := openLauncher(unifiedProcs(t), Hiding{}, protect, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	if err := unix.Mount(dir, later, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		said := script(t, l, "test -e "+later+"/runs && ! test -e "+later+"/store/run.json && echo HIDDEN")
+		if strings.Contains(said, "HIDDEN") {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("children see the store where it is mounted by now: %q", said)
+		}
 	}
 }
 

@@ -56,6 +56,7 @@ type Hiding struct {
 type hider struct {
 	Hiding
 	log    *slog.Logger
+	guard  *guard          // looks again in each round; nil without a launcher
 	mounts bool            // the launcher has a mount namespace of its own
 	jobs   chan func()     // for the launcher thread
 	closed <-chan struct{} // it takes none any more
@@ -174,7 +175,12 @@ func (h *hider) follow() {
 // round looks at every pattern, one after the other, and tells for how long it
 // has only waited.
 func (h *hider) round() (idle time.Duration) {
-	h.once(lookMax, h.ownDirectories)
+	h.once(lookMax, func() {
+		h.ownDirectories()
+		if h.guard != nil {
+			h.guard.again(h)
+		}
+	})
 	for _, l := range h.looks {
 		if h.mounts || !l.writes {
 			idle += h.take(l)

@@ -40,6 +40,7 @@ func openLauncher(procs string, h Hiding, protect []string, log *slog.Logger) (*
 		seal: unsealed(), hider: hider{Hiding: h, log: log},
 		guard: guard{paths: protect, log: log},
 	}
+	l.hider.guard = &l.guard
 	ready := make(chan error, 1)
 	go l.main(procs, ready)
 	if err := <-ready; err != nil {
@@ -75,7 +76,6 @@ func (l *launcher) main(procs string, ready chan<- error) {
 	for {
 		select {
 		case <-rescan.C:
-			l.guard.again()
 			l.score.look(l.hider.log)
 		case job := <-l.jobs:
 			job()
