@@ -31,8 +31,8 @@ type Root struct {
 	// grandfathered says that runs of an earlier daemon may have more than the
 	// budget, toldUse that this has been logged.
 	grandfathered, toldUse bool
-	watch   *watch      // nil where the kernel holds every limit
-	sparing atomic.Bool // a stop of the unit signals the daemon alone
+	watch                  *watch      // nil where the kernel holds every limit
+	sparing                atomic.Bool // a stop of the unit signals the daemon alone
 
 	stop    chan struct{} // closed by Close: ends the janitors
 	workers sync.WaitGroup
