@@ -232,7 +232,8 @@ func (s *connections) await(ctx context.Context) {
 // shed closes the connection that can best be done without, where descriptors
 // are short: an idle one, else one that no known client has spoken on, else one
 // whose request doesn't come, else a reader that takes nothing of a run that is
-// over; of equals the one that is so for longest. False when there is none.
+// over; of equals the one that is so for longest, of those that have stood still for
+// a while. False when there is none.
 func (s *connections) shed() bool {
 	now := time.Now()
 	s.mu.Lock()
@@ -245,7 +246,7 @@ func (s *connections) shed() bool {
 		if p == replying {
 			lasts = c.stalled(now)
 		}
-		possible := c.reserve == nil && (p != replying || lasts > writeStall)
+		possible := c.reserve == nil && (p == idle || lasts > mayStand(p))
 		c.mu.Unlock()
 		if possible && (worst == nil || cmp.Or(cmp.Compare(p, worstPhase), cmp.Compare(longest, lasts)) < 0) {
 			worst, worstPhase, longest = c, p, lasts
@@ -257,6 +258,18 @@ func (s *connections) shed() bool {
 	}
 	_ = worst.Close() // it is given up
 	return true
+}
+
+// timeToSpeak is what an accepted client has to send its request, or more of it,
+// before its connection may be taken for one that holds a descriptor for nothing.
+const timeToSpeak = time.Second
+
+// mayStand is how long a connection may stand still before it is given up for others.
+func mayStand(p phase) time.Duration {
+	if p == replying {
+		return writeStall
+	}
+	return timeToSpeak
 }
 
 // letGo closes those whose readers have taken nothing for so long of runs that are over.
