@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds every wait of a test.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func await(t *testing.T, what string, c <-chan struct{}) {
 	t.Helper()

@@ -70,6 +70,7 @@ const configText = `
 state_dir = %q
 tokens_file = %q
 drain_timeout = "1s"
+first_byte_after = "5m"
 [log]
 format = "json"
 level = "debug"

@@ -75,7 +75,9 @@ func TestProcessOne(t *testing.T) {
 		{"inside", []string{"nsenter", "--target", strconv.Itoa(pid), "--pid", "--mount", Binary(t)}, "as process 1\n"},
 		{"outside", []string{Binary(t)}, fmt.Sprintf("as process %d\n", pid)},
 	} {
-		out, err := exec.Command(c.command[0], append(c.command[1:], "handover", "--state-dir", state)...).CombinedOutput()
+		handover := exec.Command(c.command[0], append(c.command[1:], "handover", "--state-dir", state)...)
+		handover.Env = []string{"PATH=" + os.Getenv("PATH")} // the lab's own PENSTOCK_ words are no configuration
+		out, err := handover.CombinedOutput()
 		if err != nil || !strings.HasSuffix(string(out), c.says) {
 			t.Errorf("handover from %s: %v: %s", c.from, err, out)
 		}
