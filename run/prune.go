@@ -46,11 +46,12 @@ func (m *Manager) emptyTrash() {
 // prune forgets finished runs that are older than Keep or beyond KeepRuns
 // and KeepBytes, oldest first, at most pruneMax. It tells how many. What can't be removed stays
 // known, and is tried again later.
-func (m *Manager) prune(now time.Time) (removed int) { return m.pruneFor(now, 0) }
+func (m *Manager) prune(now time.Time) (removed int) { return m.pruneFor(now, 0, 0) }
 
-// pruneFor is prune that also takes the oldest runs until so many bytes are free.
-func (m *Manager) pruneFor(now time.Time, bytes int64) (removed int) {
-	old := m.outdated(now, bytes)
+// pruneFor is prune that also takes the oldest runs until so many bytes are free, of
+// those that ended longer ago than spare.
+func (m *Manager) pruneFor(now time.Time, bytes int64, spare time.Duration) (removed int) {
+	old := m.outdated(now, bytes, spare)
 	if err := m.pruned.save(old); err != nil {
 		m.log.Warn("runs that are not kept any more: a later daemon won't know them", "err", err)
 	}
@@ -111,7 +112,7 @@ func retiredAt(now, finished time.Time) time.Time { return now.Add(-max(0, now.S
 
 // outdated takes runs out of the registry, more than are beyond what is kept where
 // so many bytes are needed.
-func (m *Manager) outdated(now time.Time, need int64) []*Run {
+func (m *Manager) outdated(now time.Time, need int64, spare time.Duration) []*Run {
 	type aged struct {
 		run  *Run
 		at   time.Time // by a clock that is never set, see retiredAt
@@ -132,7 +133,7 @@ func (m *Manager) outdated(now time.Time, need int64) []*Run {
 	var old []*Run
 	for i, p := range past {
 		fits := len(past)-i <= m.o.KeepRuns && kept <= m.o.KeepBytes
-		if len(old) == pruneMax || fits && need <= 0 && now.Sub(p.at) <= m.o.Keep {
+		if len(old) == pruneMax || fits && (need <= 0 || now.Sub(p.at) < spare) && now.Sub(p.at) <= m.o.Keep {
 			break
 		}
 		if now.Before(p.run.keptUntil) {

@@ -22,6 +22,9 @@ const (
 	minRoomPart = 10
 	// minInodes is the low-water mark of files that can still be made.
 	minInodes = 256
+	// youngMax is how long a run that has ended is spared while no start needs the
+	// room: its client may just be reading it.
+	youngMax = time.Minute
 	// recordSize is about what a finished run takes beside its output, in bytes.
 	recordSize = 32 << 10
 )
@@ -81,8 +84,8 @@ func (m *Manager) askRoom() (Room, bool) {
 
 // reclaim removes finished runs, the oldest first, at least so many bytes and until
 // there is room again, or none is left; keep.* says how long they may be kept, not
-// must. It tells how many went.
-func (m *Manager) reclaim(bytes int64) (removed int) {
+// must. Those that ended less than spare ago stay. It tells how many went.
+func (m *Manager) reclaim(bytes int64, spare time.Duration) (removed int) {
 	m.reclaiming.Lock()
 	defer m.reclaiming.Unlock()
 	for !isClosed(m.quit) {
@@ -96,7 +99,7 @@ func (m *Manager) reclaim(bytes int64) (removed int) {
 		if bytes <= 0 {
 			break
 		}
-		n := m.pruneFor(time.Now(), bytes)
+		n := m.pruneFor(time.Now(), bytes, spare)
 		if n == 0 {
 			break
 		}
@@ -124,7 +127,7 @@ func (m *Manager) watchRoom() {
 
 func (m *Manager) lookForRoom() {
 	room, ok := m.askRoom()
-	if ok && room.Low != "" && m.reclaim(0) > 0 {
+	if ok && room.Low != "" && m.reclaim(0, youngMax) > 0 {
 		room, ok = m.askRoom()
 	}
 	if !ok {
@@ -143,7 +146,7 @@ func (m *Manager) Room() *Room { return m.room.Load() }
 // makeRoom reclaims what finished runs hold before a start fails for want of it.
 func (m *Manager) makeRoom() {
 	if room := m.room.Load(); room != nil && room.Low != "" {
-		m.reclaim(0)
+		m.reclaim(0, 0)
 	}
 }
 

@@ -61,6 +61,15 @@ func TestFinishedRunsMakeRoom(t *testing.T) {
 	}
 	d.others.Store(100<<20 - 17<<20) // less than a MiB is left beside the four
 	m.lookForRoom()
+	if room := m.Room(); room == nil || room.Low == "" || known() != 4 {
+		t.Errorf("room %+v, %d runs known: want what has just ended spared", room, known())
+	}
+	m.mu.Lock()
+	for _, r := range runs {
+		r.retired = r.retired.Add(-2 * youngMax)
+	}
+	m.mu.Unlock()
+	m.lookForRoom()
 	if room := m.Room(); room == nil || room.Low != "" || known() != 3 {
 		t.Errorf("room %+v, %d runs known, want the oldest gone and no other", room, known())
 	}

@@ -100,7 +100,7 @@ func (m *Manager) start(ctx context.Context, s Spec, gone func()) (*Run, error) 
 	if err == nil {
 		m.makeRoom()
 		err = m.launch(ctx, r, s, release, gone)
-		if wantsRoom(err) && m.reclaim(refusedSize) > 0 {
+		if wantsRoom(err) && m.reclaim(refusedSize, 0) > 0 {
 			err = m.launch(ctx, r, s, release, gone)
 		}
 		if err != nil {
