@@ -18,6 +18,8 @@ const (
 	roomMax = 2 * time.Second
 	// refusedSize is what is reclaimed, in bytes, where the disk has refused a start.
 	refusedSize = 16 << 20
+	// refusedMax is how often room is made for a start that the disk refuses.
+	refusedMax = 4
 	// minRoomPart bounds Options.MinFree on a small file system, to one of so many parts.
 	minRoomPart = 10
 	// minInodes is the low-water mark of files that can still be made.
@@ -106,9 +108,24 @@ func (m *Manager) reclaim(bytes int64, spare time.Duration) (removed int) {
 		removed, bytes = removed+n, 0
 	}
 	if removed > 0 {
+		m.reclaims.Add(1)
 		m.log.Info("finished runs removed for want of room", "runs", removed)
 	}
 	return removed
+}
+
+// launchWithRoom is launch, again where the disk refused it and finished runs have made
+// room since, be it for another start that was refused at the same time.
+func (m *Manager) launchWithRoom(launch func() error) error {
+	m.makeRoom()
+	for range refusedMax {
+		before := m.reclaims.Load()
+		err := launch()
+		if !wantsRoom(err) || m.reclaims.Load() == before && m.reclaim(refusedSize, 0) == 0 && m.reclaims.Load() == before {
+			return err
+		}
+	}
+	return launch()
 }
 
 // watchRoom keeps an eye on the room there is.

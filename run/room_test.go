@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -80,6 +81,38 @@ func TestFinishedRunsMakeRoom(t *testing.T) {
 	m.lookForRoom()
 	if room := m.Room(); room == nil || room.Low == "" || known() != 0 {
 		t.Errorf("room %+v, %d runs known: want none, and what lacks told", room, known())
+	}
+}
+
+// The disk refuses several starts at once: what the first has removed is room for all.
+func TestRoomMadeForAnotherStart(t *testing.T) {
+	m := open(t)
+	r := start(t, m, script("echo done"))
+	wait(t, "its group's removal", r.done)
+	full := fmt.Errorf("write: %w", unix.ENOSPC)
+	const starts = 4
+	var refused sync.WaitGroup
+	refused.Add(starts)
+	tries, errs := [starts]int{}, make(chan error, starts)
+	for i := range starts {
+		go func() {
+			errs <- m.launchWithRoom(func() error {
+				if tries[i]++; tries[i] > 1 {
+					return nil
+				}
+				refused.Done()
+				refused.Wait()
+				return full
+			})
+		}()
+	}
+	for range starts {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := m.launchWithRoom(func() error { return full }); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("%v where nothing is left to remove", err)
 	}
 }
 

@@ -98,11 +98,7 @@ func (m *Manager) start(ctx context.Context, s Spec, gone func()) (*Run, error) 
 		release, err = m.turns.take(ctx, r.stop, sessionKey(s.Client, s.Session))
 	}
 	if err == nil {
-		m.makeRoom()
-		err = m.launch(ctx, r, s, release, gone)
-		if wantsRoom(err) && m.reclaim(refusedSize, 0) > 0 {
-			err = m.launch(ctx, r, s, release, gone)
-		}
+		err = m.launchWithRoom(func() error { return m.launch(ctx, r, s, release, gone) })
 		if err != nil {
 			release()
 		}
