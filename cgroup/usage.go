@@ -31,6 +31,14 @@ func (g *Group) Usage() (Usage, error) {
 	return u, errors.Join(err, r.err())
 }
 
+// CPUWait is how long at least one task of the group was ready and had no processor,
+// in microseconds since the group was made (cpu.pressure: some; PSI, 4.20). Nil is
+// unknown.
+func (g *Group) CPUWait() *uint64 {
+	r := &readings{d: g.dir}
+	return r.pressure("cpu.pressure").some.totalUsec()
+}
+
 // Usage reads all runs together.
 func (r *Root) Usage() (TreeUsage, error) {
 	read := &readings{d: r.runs}

@@ -12,6 +12,7 @@ type vital struct {
 	output int64
 	cpu    *uint64 // microseconds
 	io     *uint64 // bytes
+	waited *uint64 // microseconds for a processor, as PSI counts it; asked for in doubt only
 }
 
 func newVital(at time.Time, output int64, u cgroup.Usage) vital {
@@ -40,7 +41,7 @@ func (s *stillness) look(v vital) bool {
 	for len(s.seen) > 1 && v.at.Sub(s.seen[1].at) >= s.window {
 		s.seen = s.seen[1:]
 	}
-	still := len(s.seen) > 0 && v.at.Sub(s.seen[0].at) >= s.window && idle(s.seen[0], v)
+	still := len(s.seen) > 0 && v.at.Sub(s.seen[0].at) >= s.window && idle(s.seen[0], v) && !s.starved(v)
 	if n = len(s.seen); n == 0 || v.at.Sub(s.seen[n-1].at) >= s.window/windowSlots {
 		s.seen = append(s.seen, v)
 	}
@@ -61,7 +62,19 @@ func idle(from, to vital) bool {
 	return float64(used) < jitter*float64(to.at.Sub(from.at))
 }
 
-// doubtful says that only I/O can still be a sign of life.
+// starved tells a run that wants to compute and is not let: on a crowded host it had
+// to wait for a processor half of the time since that was first asked, or more.
+// An idle runtime's timers wait now and then, too, but not for so long.
+func (s *stillness) starved(v vital) bool {
+	for _, from := range s.seen {
+		if from.waited != nil && v.waited != nil && *v.waited >= *from.waited {
+			return time.Duration(*v.waited-*from.waited)*time.Microsecond >= v.at.Sub(from.at)/2 && v.at.After(from.at)
+		}
+	}
+	return false
+}
+
+// doubtful says that only I/O, or a wait for a processor, can still be a sign of life.
 func (s *stillness) doubtful(v vital) bool {
 	return s.window > 0 && len(s.seen) > 0 && v.at.Sub(s.seen[0].at) >= s.window/2 && idle(s.seen[0], v)
 }

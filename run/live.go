@@ -104,8 +104,11 @@ func (v *vigil) look(r *Run, now time.Time) {
 		return
 	}
 	signs := newVital(now, spool+stderr, usage)
-	if signs.io == nil && (v.shown.doubtful(signs) || v.fatal.doubtful(signs)) {
-		signs.io = v.io.at(now, r.storageIO)
+	if v.shown.doubtful(signs) || v.fatal.doubtful(signs) {
+		signs.waited = r.cpuWait()
+		if signs.io == nil {
+			signs.io = v.io.at(now, r.storageIO)
+		}
 	}
 	seen.cores, seen.stalled = seen.coresSince(r.watched.Load()), v.shown.look(signs)
 	r.watched.Store(seen)
@@ -128,6 +131,15 @@ func (r *Run) storageIO() (uint64, error) {
 		return 0, errGone
 	}
 	return p.StorageIO()
+}
+
+// cpuWait is nil where the kernel doesn't say.
+func (r *Run) cpuWait() *uint64 {
+	p := r.alive()
+	if p == nil {
+		return nil
+	}
+	return p.CPUWait()
 }
 
 // alive is nil once the run has ended.

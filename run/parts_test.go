@@ -91,6 +91,33 @@ func TestStillnessWithoutIOController(t *testing.T) {
 	}
 }
 
+// A run that is ready and gets no processor is no stalled one; timers that wait a
+// little don't hide one that is.
+func TestStarvedIsNotStill(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		wait  func(second int) *uint64 // microseconds in all
+		still bool
+	}{
+		{"starved", func(s int) *uint64 { return number(uint64(s) * 950_000) }, false},
+		{"timers wait", func(s int) *uint64 { return number(uint64(s) * 50_000) }, true},
+		{"starved before, and now idle", func(s int) *uint64 { return number(min(uint64(s), 40) * 950_000) }, true},
+		{"unknown", func(int) *uint64 { return nil }, true},
+	} {
+		s, zero, still := stillness{window: time.Minute}, time.Unix(1000, 0), false
+		for second := range 240 {
+			signs := vital{at: zero.Add(time.Duration(second) * time.Second), output: 5, cpu: number(uint64(second) * 100)}
+			if s.doubtful(signs) {
+				signs.waited = test.wait(second)
+			}
+			still = s.look(signs) || still
+		}
+		if still != test.still {
+			t.Errorf("%s: still %v", test.name, still)
+		}
+	}
+}
+
 func TestReadTail(t *testing.T) {
 	for _, test := range []struct{ in, want string }{
 		{"", ""}, {"short\n", "short"}, {"one\ntwo three\nfour\n", "four"},

@@ -22,6 +22,7 @@ type group interface {
 	MemoryMax() (int64, bool)
 	PidsMax() (int64, bool)
 	StorageIO() (uint64, error)
+	CPUWait() *uint64
 	Receipt() (cgroup.Receipt, error)
 	Remove(context.Context) error
 	Gone() <-chan struct{}
@@ -173,6 +174,10 @@ func (p *Process) PidsMax() (n int64, ok bool) { return p.group.PidsMax() }
 // StorageIO sums what its live processes have moved to and from storage, in
 // bytes, for where Usage doesn't tell; see cgroup.Group.
 func (p *Process) StorageIO() (uint64, error) { return p.group.StorageIO() }
+
+// CPUWait is how long some of its live processes waited for a processor, in
+// microseconds since its birth. Nil is unknown: a kernel without PSI.
+func (p *Process) CPUWait() *uint64 { return p.group.CPUWait() }
 
 func (p *Process) isExited() bool {
 	select {
