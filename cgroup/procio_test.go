@@ -1,8 +1,11 @@
 package cgroup
 
 import (
+	"os"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParseProcIO(t *testing.T) {
@@ -34,4 +37,23 @@ func TestStorageIO(t *testing.T) {
 	}
 	end(t, g)
 	v.signal(t)
+}
+
+func TestCPUWait(t *testing.T) {
+	if _, err := os.Stat("/proc/pressure/cpu"); err != nil {
+		t.Skipf("this kernel lacks PSI: %v", err) // User-Mode Linux has none
+	}
+	g := newGroup(t, openRoot(t), "wait", nil)
+	for range 2*runtime.NumCPU() + 1 {
+		born(t, g.FD(), "spin").ready(t)
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if wait := g.CPUWait(); wait != nil && *wait > 0 {
+			break
+		} else if time.Now().After(end) {
+			t.Errorf("no wait for a processor: %v", wait)
+			break
+		}
+	}
+	end(t, g)
 }

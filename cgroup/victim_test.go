@@ -44,6 +44,10 @@ func play(role string, args []string) int {
 		}
 		ready()
 		time.Sleep(time.Minute)
+	case "spin":
+		ready()
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		}
 	case "storm":
 		ready()
 		storm(5)
