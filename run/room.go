@@ -3,6 +3,8 @@ package run
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,23 +40,35 @@ type Room struct {
 	// Low says what there is too little of, after finished runs' files were
 	// reclaimed; "" is nothing.
 	Low string
+	// Removed says that the state directory, or what runs need of it, has gone.
+	Removed bool
 }
 
 // roomAt asks the file system; not ok where it doesn't say.
 func roomAt(dir string, minFree int64) (r Room, ok bool) {
-	var fs unix.Statfs_t
-	if unix.Statfs(dir, &fs) != nil {
+	var disk unix.Statfs_t
+	if unix.Statfs(dir, &disk) != nil {
 		return r, false
 	}
-	size := uint64(fs.Bsize)
-	r.Free, r.Least = fs.Bavail*size, min(uint64(max(0, minFree)), fs.Blocks*size/minRoomPart)
+	size := uint64(disk.Bsize)
+	r.Free, r.Least = disk.Bavail*size, min(uint64(max(0, minFree)), disk.Blocks*size/minRoomPart)
 	switch {
 	case r.Free < r.Least:
 		r.Low = fmt.Sprintf("%d MiB are free, and %d are the least", r.Free>>20, r.Least>>20)
-	case r.Least > 0 && fs.Files > 0 && fs.Ffree < min(minInodes, fs.Files/minRoomPart):
-		r.Low = fmt.Sprintf("%d files can still be made", fs.Ffree)
+	case r.Least > 0 && disk.Files > 0 && disk.Ffree < min(minInodes, disk.Files/minRoomPart):
+		r.Low = fmt.Sprintf("%d files can still be made", disk.Ffree)
 	}
 	return r, true
+}
+
+// removed tells that a place without which no run can start is not there any more.
+func (s *state) removed() bool {
+	for _, dir := range []string{s.runs(), s.store.runs()} {
+		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
 }
 
 // askRoom is roomAt with a bound: a file system that doesn't answer holds up
@@ -66,7 +80,9 @@ func (m *Manager) askRoom() (Room, bool) {
 	answer := make(chan *Room, 1)
 	go func() {
 		defer m.asking.Store(false)
-		if room, ok := m.o.roomAt(m.state.dir, m.o.MinFree); ok {
+		if m.state.removed() {
+			answer <- &Room{Removed: true}
+		} else if room, ok := m.o.roomAt(m.state.dir, m.o.MinFree); ok {
 			answer <- &room
 		} else {
 			answer <- nil
@@ -151,7 +167,12 @@ func (m *Manager) lookForRoom() {
 		m.room.Store(nil)
 		return
 	}
-	if was := m.room.Swap(&room); room.Low != "" && (was == nil || was.Low == "") {
+	was := m.room.Swap(&room)
+	if room.Removed && (was == nil || !was.Removed) {
+		m.log.Error("no run can be started: restart penstock, and keep what cleans up, such as systemd-tmpfiles, out of its directories",
+			"state_dir", m.state.dir, "err", errRemoved)
+	}
+	if room.Low != "" && (was == nil || was.Low == "") {
 		m.log.Warn("little room for what runs write: make room, or lower keep.min_free", "state_dir", m.state.dir, "low", room.Low)
 	}
 }

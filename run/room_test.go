@@ -138,6 +138,29 @@ func TestRoomThatIsNotTold(t *testing.T) {
 	close(hung)
 }
 
+// A directory that every start needs has gone, be it the store in a runtime directory
+// that a logout removes: that is told before a start fails.
+func TestPlacesThatWereRemoved(t *testing.T) {
+	for _, which := range []func(*state) string{(*state).runs, func(s *state) string { return s.store.runs() }} {
+		m := open(t)
+		m.lookForRoom()
+		if room := m.Room(); room == nil || room.Removed {
+			t.Errorf("room %+v with all in its place", room)
+		}
+		dir := which(m.state)
+		if err := os.Rename(dir, dir+".away"); err != nil {
+			t.Fatal(err)
+		}
+		m.lookForRoom()
+		if room := m.Room(); room == nil || !room.Removed {
+			t.Errorf("room %+v without %s", room, dir)
+		}
+		if err := os.Rename(dir+".away", dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestWhatWantsRoom(t *testing.T) {
 	full := fmt.Errorf("write: %w", unix.ENOSPC)
 	for _, tt := range []struct {

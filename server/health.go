@@ -75,6 +75,8 @@ func (f facts) refuses() string {
 		return "wedged"
 	case !f.caged():
 		return "no groups can be made: self-test " + f.cage.SelfTest
+	case f.room != nil && f.room.Removed:
+		return "the state directory was removed while the daemon runs: restart penstock"
 	case f.room != nil && f.room.Low != "":
 		return "no room for what runs write in the state directory: " + f.room.Low + " (keep.min_free)"
 	case f.queue.Filled:
