@@ -17,13 +17,14 @@ import (
 const module = "penstock/"
 
 // floor is a package's place in the house; imports may only point to a lower one.
+// The numbers leave room for a wall between two of them.
 var floor = map[string]int{
-	"cgroup": 1, "internal/atomicfile": 1,
-	"spawn": 2, "backend": 2,
-	"run": 3, "admit": 3, "config": 3,
-	"server": 5, "systemd": 4, "metrics": 4, "metrics/grafana": 4,
-	"cmd/penstock/client": 4, "cmd/penstock": 6,
-	"server/openapi": 1, "server/ui": 1,
+	"cgroup": 10, "internal/atomicfile": 10,
+	"spawn": 20, "backend": 20,
+	"run": 30, "admit": 30, "config": 30,
+	"server": 50, "systemd": 40, "metrics": 40, "metrics/grafana": 40,
+	"cmd/penstock/client": 40, "cmd/penstock": 60,
+	"server/openapi": 10, "server/ui": 10,
 }
 
 type source struct {
