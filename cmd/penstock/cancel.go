@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"penstock/cmd/penstock/client"
+	"penstock/client"
 )
 
 // cancelWait is how long a run's end is waited for: it has its grace.
@@ -66,7 +66,7 @@ func cancel(ctx context.Context, c *client.Client, name string, noWait bool) (st
 	}
 	ctx, stop := context.WithTimeoutCause(ctx, cancelWait, fmt.Errorf("%s: is being ended, and still there after %s", r.ID, cancelWait))
 	defer stop()
-	if r, err = c.Ended(ctx, r.ID); err != nil {
+	if r, err = c.Wait(ctx, r.ID); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%s: %s", r.ID, ending(r)), nil

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"penstock/cmd/penstock/client"
+	"penstock/client"
 )
 
 // completeRuns completes the ids of runs, up to most arguments; -1 is any number.

@@ -3,7 +3,7 @@ package main
 import (
 	"errors"
 
-	"penstock/cmd/penstock/client"
+	"penstock/client"
 )
 
 // Further exit codes of the subcommands that speak to a daemon.

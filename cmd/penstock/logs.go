@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"penstock/cmd/penstock/client"
+	"penstock/client"
 )
 
 // logs is one call of the subcommand.
@@ -137,7 +137,7 @@ func printEvent(answer, rest *pen, e client.Event) {
 	if text, ok := strings.CutPrefix(e.Comment, "notice: "); ok {
 		rest.line(markNotice, yellow, text)
 	}
-	if e.Again > 0 {
+	if e.Reattached > 0 {
 		rest.line(markNotice, yellow, "the connection was cut: attaching again")
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"penstock/cmd/penstock/client"
+	"penstock/client"
 )
 
 // ps is one call of the subcommand.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"penstock/cmd/penstock/client"
+	"penstock/client"
 )
 
 const psRuns = `[

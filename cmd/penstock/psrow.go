@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"penstock/cmd/penstock/client"
+	"penstock/client"
 )
 
 // psRow is one run as ps shows it; nil is unknown, or no limit.

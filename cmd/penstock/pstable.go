@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"penstock/cmd/penstock/client"
+	"penstock/client"
 )
 
 // summary is the line about the daemon as a whole, and what works less well.

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"penstock/cmd/penstock/client"
+	"penstock/client"
 )
 
 // The terminal's own screen is kept aside, and its cursor hidden (xterm's

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"penstock/cmd/penstock/client"
+	"penstock/client"
 )
 
 // promptMax bounds a prompt, in bytes: the daemon takes requests of 8 MiB.

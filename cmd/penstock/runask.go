@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"penstock/cmd/penstock/client"
+	"penstock/client"
 )
 
 // statusEvery is how often the line about a silent run is drawn anew.

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"penstock/cgroup"
-	"penstock/cmd/penstock/client"
+	"penstock/client"
 	"penstock/config"
 )
 

@@ -25,10 +25,10 @@ const (
 
 // Event is one thing a stream told.
 type Event struct {
-	ID      int64  // -1 without one, as a piece of a long event that is not its last
-	Comment string // a comment: "queued position=3", "ping", "caught up"
-	Again   int    // the stream was cut, and is attached to for the so many'th time
-	Raw     []byte // the frame's JSON
+	ID         int64  // -1 without one, as a piece of a long event that is not its last
+	Comment    string // a comment: "queued position=3", "ping", "caught up"
+	Reattached int    // the stream was cut, and is attached to for the so many'th time
+	Raw        []byte // the frame's JSON
 	Chunk
 }
 
@@ -44,30 +44,30 @@ type Chunk struct {
 
 // Stream is one reading of a run. Not safe for concurrent use.
 type Stream struct {
-	ctx    context.Context
-	client *Client
-	ask    request
-	again  bool // may be attached again after a cut
-	raw    io.Writer
+	ctx       context.Context
+	client    *Client
+	ask       request
+	resumable bool // may be attached again after a cut
+	raw       io.Writer
 
 	id   string
 	last int64 // number of the last event; -1 before any
-	// loose is what was told after the last number: a stream that is attached again
+	// unnumbered is what was told after the last number: a stream that is attached again
 	// brings it again, and skip is how much of that is still to come.
-	loose, skip heard
-	tries       int
-	frames      *frames
-	stop        func() // ends the present connection
-	idle        *time.Timer
-	err         error // sticky
+	unnumbered, skip answerBytes
+	tries            int
+	frames           *frames
+	stop             func() // ends the present connection
+	idle             *time.Timer
+	err              error // sticky
 }
 
-// heard counts bytes of an answer.
-type heard struct{ text, reasoning int }
+// answerBytes counts bytes of an answer.
+type answerBytes struct{ text, reasoning int }
 
 // open attaches for the first time: an error is final.
 func (c *Client) open(ctx context.Context, ask request, after int64, again bool) (*Stream, error) {
-	s := &Stream{ctx: ctx, client: c, ask: ask, again: again, last: after}
+	s := &Stream{ctx: ctx, client: c, ask: ask, resumable: again, last: after}
 	if err := s.attach(); err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (s *Stream) RunID() string { return s.id }
 // Raw has every line of the stream written to w as it is, from now on.
 func (s *Stream) Raw(w io.Writer) { s.raw, s.frames.raw = w, w }
 
-// Close lets the connection go; the end of a run that nobody named comes with it.
+// Close lets the connection go; with it comes the end of a run without a name of its own.
 func (s *Stream) Close() {
 	s.detach()
 	s.err = errors.Join(s.err, errClosed)
@@ -111,8 +111,8 @@ func (s *Stream) attach() error {
 	}
 	s.stop = func() { s.idle.Stop(); cancel(nil); resp.Body.Close() }
 	s.frames = newFrames(resp.Body, s.raw)
-	s.skip = heard{s.loose.text + s.skip.text, s.loose.reasoning + s.skip.reasoning}
-	s.loose = heard{}
+	s.skip = answerBytes{s.unnumbered.text + s.skip.text, s.unnumbered.reasoning + s.skip.reasoning}
+	s.unnumbered = answerBytes{}
 	if id := resp.Header.Get("X-Run-Id"); id != "" {
 		s.id = id
 	}
@@ -160,24 +160,24 @@ func (s *Stream) next() (Event, error) {
 	}
 	e := Event{ID: f.id, Raw: f.data}
 	err = e.decode(f.data)
-	s.once(&e)
+	s.dropSeen(&e)
 	if f.id >= 0 {
 		s.last, s.tries = f.id, 0
-		s.loose, s.skip = heard{}, heard{}
+		s.unnumbered, s.skip = answerBytes{}, answerBytes{}
 	}
-	if told := new(Error); s.again && errors.As(err, &told) && told.goesOn() {
+	if told := new(Error); s.resumable && errors.As(err, &told) && told.runGoesOn() {
 		return s.cut(err)
 	}
 	if err != nil && s.raw != nil {
-		_, _ = s.frames.next() // [DONE]: whoever wants every line gets that one, too
+		_, _ = s.frames.next() // [DONE], which belongs to every line
 	}
 	return e, err
 }
 
-// once takes out of e what was told before the stream was cut.
-func (s *Stream) once(e *Event) {
-	s.loose.text += len(e.Text)
-	s.loose.reasoning += len(e.Reasoning)
+// dropSeen takes out of e what was told before the stream was cut.
+func (s *Stream) dropSeen(e *Event) {
+	s.unnumbered.text += len(e.Text)
+	s.unnumbered.reasoning += len(e.Reasoning)
 	text, reasoning := min(s.skip.text, len(e.Text)), min(s.skip.reasoning, len(e.Reasoning))
 	e.Text, e.Reasoning = e.Text[text:], e.Reasoning[reasoning:]
 	s.skip.text -= text
@@ -190,11 +190,11 @@ func (s *Stream) cut(err error) (Event, error) {
 	if s.ctx.Err() != nil {
 		return Event{ID: -1}, context.Cause(s.ctx)
 	}
-	if !s.again || s.tries >= triesMax {
+	if !s.resumable || s.tries >= triesMax {
 		return Event{ID: -1}, &Cut{RunID: s.id, Tries: s.tries, Err: err}
 	}
 	s.tries++
-	return Event{ID: -1, Again: s.tries}, nil
+	return Event{ID: -1, Reattached: s.tries}, nil
 }
 
 // reattach waits a little longer each time. Only what time can mend is tried again.

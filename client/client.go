@@ -1,5 +1,3 @@
-// Package client speaks to a penstock daemon over its HTTP API: the subcommands
-// for people are made of it.
 package client
 
 import (
@@ -36,7 +34,7 @@ type Client struct {
 func New(address, token string) (*Client, error) {
 	c := &Client{address: address, token: token}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext}
-	c.http = &http.Client{Transport: transport, CheckRedirect: stay}
+	c.http = &http.Client{Transport: transport, CheckRedirect: noRedirect}
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		path = "/" + strings.TrimLeft(path, "/") // also unix:///run/...
 		c.base = "http://penstock"
@@ -67,9 +65,9 @@ type request struct {
 	header       http.Header
 }
 
-// stay follows no redirection: a daemon sends none, and the token and the prompt
+// noRedirect follows no redirection: a daemon sends none, and the token and the prompt
 // would go with it.
-func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // send gives a reply of status below 300; any other is an *Error, and a daemon
 // that isn't there *Unreachable. The caller closes the reply's body.

@@ -87,8 +87,8 @@ func (c *Client) Cancel(ctx context.Context, id string) (r Run, over bool, err e
 	return r, status == http.StatusOK, err
 }
 
-// Ended waits for a run's end and gives its record.
-func (c *Client) Ended(ctx context.Context, id string) (Run, error) {
+// Wait waits for a run's end and gives its record.
+func (c *Client) Wait(ctx context.Context, id string) (Run, error) {
 	// Past every event: only the end is sent.
 	s, err := c.Events(ctx, id, math.MaxInt64)
 	if err == nil {

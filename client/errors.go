@@ -32,9 +32,9 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s (%s)", e.Message, e.Code)
 }
 
-// goesOn tells, of a stream's last frame, that the run outlives the daemon that
+// runGoesOn tells, of a stream's last frame, that the run outlives the daemon that
 // says so: a run that was ended has a run_error.
-func (e *Error) goesOn() bool { return e.Code == "shutting_down" && e.Type == "server_error" }
+func (e *Error) runGoesOn() bool { return e.Code == "shutting_down" && e.Type == "server_error" }
 
 // Unreachable is a daemon that can't be spoken to.
 type Unreachable struct {
