@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"penstock/cmd/penstock/demo"
 )
 
 // demoCommand is the program behind the demo backend: it is run by the daemon.
@@ -15,7 +17,7 @@ func (a *app) demoCommand() *cobra.Command {
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.begun = true
-			if code := demo(cmd.Context(), a.stdin, a.stdout, a.stderr); code != 0 {
+			if code := demo.Run(cmd.Context(), a.stdin, a.stdout, a.stderr); code != 0 {
 				return exitCode(code)
 			}
 			return nil

@@ -1,4 +1,12 @@
-package main
+// Package demo is the built-in agent behind the demo backend: it echoes its
+// prompt and misbehaves as it is told, to show what holds a run.
+//
+//	Run: prompt on stdin, event lines (kind "jsonl") on stdout     demo.go
+//	 |  one word at a time: an order, or an echo
+//	 +- /sleep /cpu /delay /alloc /spew /exit                      load.go
+//	 +- /fork /daemonize /holdstdout /outlive /ignoreterm          children.go
+//	 +- /escape: try every other cgroup, by all ways               escape.go
+package demo
 
 import (
 	"context"
@@ -14,17 +22,16 @@ import (
 	"time"
 )
 
-// demoPromptMax bounds the prompt that the demo reads, in bytes.
-const demoPromptMax = 16 << 20
+// promptMax bounds the prompt that the demo reads, in bytes.
+const promptMax = 16 << 20
 
-// demoExit ends the demo with a status; not an error to report.
-type demoExit int
+// exitStatus ends the demo with a status; not an error to report.
+type exitStatus int
 
-func (e demoExit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
+func (e exitStatus) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
-// demoProgram is the built-in agent: it speaks kind "jsonl", echoes the prompt
-// word by word and misbehaves as it is told, to show the cage at work.
-type demoProgram struct {
+// program is one run of the agent.
+type program struct {
 	ctx    context.Context
 	stdout io.Writer
 	stderr io.Writer
@@ -34,7 +41,7 @@ type demoProgram struct {
 	held   [][]byte // by /alloc, to the end of the run
 }
 
-// demo is the hidden subcommand `penstock demo`: prompt on stdin, event lines on
+// Run is the hidden subcommand `penstock demo`: prompt on stdin, event lines on
 // stdout (backend/jsonl_machine.go). It returns the exit status. These words of
 // the prompt are orders, some with the next word as argument; sizes like
 // 500MiB, times like 5 (seconds) or 20ms:
@@ -51,16 +58,16 @@ type demoProgram struct {
 //	/escape               try to move to every other cgroup, and say how it went
 //	/stderr WORD          write to stderr
 //	/exit N  /kill        exit with N, or by SIGKILL
-func demo(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) int {
-	p := &demoProgram{ctx: ctx, stdout: stdout, stderr: stderr, self: []string{"/proc/self/exe", "demo"}}
+func Run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &program{ctx: ctx, stdout: stdout, stderr: stderr, self: []string{"/proc/self/exe", "demo"}}
 	return p.run(stdin)
 }
 
-func (p *demoProgram) run(stdin io.Reader) int {
-	if role := os.Getenv(demoRole); role != "" {
+func (p *program) run(stdin io.Reader) int {
+	if role := os.Getenv(roleVariable); role != "" {
 		return p.child(role)
 	}
-	var exit demoExit
+	var exit exitStatus
 	switch err := p.answer(stdin); {
 	case err == nil:
 		return 0
@@ -73,12 +80,12 @@ func (p *demoProgram) run(stdin io.Reader) int {
 	}
 }
 
-func (p *demoProgram) answer(stdin io.Reader) error {
-	prompt, err := io.ReadAll(io.LimitReader(stdin, demoPromptMax))
+func (p *program) answer(stdin io.Reader) error {
+	prompt, err := io.ReadAll(io.LimitReader(stdin, promptMax))
 	if err != nil {
 		return fmt.Errorf("read the prompt: %w", err)
 	}
-	if err := p.say(map[string]any{"session": demoSession()}); err != nil {
+	if err := p.say(map[string]any{"session": sessionID()}); err != nil {
 		return err
 	}
 	words := strings.Fields(string(prompt))
@@ -87,7 +94,7 @@ func (p *demoProgram) answer(stdin io.Reader) error {
 		word := words[0]
 		words = words[1:]
 		argument := ""
-		if demoTakes(word) && len(words) > 0 {
+		if takesArgument(word) && len(words) > 0 {
 			argument, words = words[0], words[1:]
 		}
 		if err := p.do(word, argument); err != nil {
@@ -100,8 +107,8 @@ func (p *demoProgram) answer(stdin io.Reader) error {
 	return p.say(map[string]any{"done": true})
 }
 
-// demoSession is the session asked to be resumed, else a new one.
-func demoSession() string {
+// sessionID is the session asked to be resumed, else a new one.
+func sessionID() string {
 	if id := os.Getenv("AGENT_SESSION"); id != "" {
 		return id
 	}
@@ -110,8 +117,8 @@ func demoSession() string {
 	return "demo-" + hex.EncodeToString(id)
 }
 
-// demoTakes is true for orders with an argument.
-func demoTakes(word string) bool {
+// takesArgument is true for orders with an argument.
+func takesArgument(word string) bool {
 	switch word {
 	case "/sleep", "/cpu", "/delay", "/alloc", "/spew", "/fork", "/stderr", "/exit":
 		return true
@@ -120,7 +127,7 @@ func demoTakes(word string) bool {
 }
 
 // do obeys one word, or echoes it.
-func (p *demoProgram) do(word, argument string) error {
+func (p *program) do(word, argument string) error {
 	var err error
 	switch word {
 	case "/sleep", "/cpu", "/delay":
@@ -148,7 +155,7 @@ func (p *demoProgram) do(word, argument string) error {
 	return nil
 }
 
-func (p *demoProgram) echo(word string) error {
+func (p *program) echo(word string) error {
 	if p.delay > 0 {
 		if err := p.sleep(p.delay); err != nil {
 			return err
@@ -159,7 +166,7 @@ func (p *demoProgram) echo(word string) error {
 }
 
 // say writes one event line, in one write: a reader sees it whole and at once.
-func (p *demoProgram) say(event any) error {
+func (p *program) say(event any) error {
 	line, err := json.Marshal(event)
 	if err != nil {
 		return err

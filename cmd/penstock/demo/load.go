@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"fmt"
@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// demoSpewLine is how much text one line of /spew holds, in bytes.
-const demoSpewLine = 4096
+// spewLine is how much text one line of /spew holds, in bytes.
+const spewLine = 4096
 
-func (p *demoProgram) timed(word, argument string) error {
-	d, err := demoDuration(argument)
+func (p *program) timed(word, argument string) error {
+	d, err := parseDuration(argument)
 	if err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func (p *demoProgram) timed(word, argument string) error {
 	return nil
 }
 
-func (p *demoProgram) sleep(d time.Duration) error {
+func (p *program) sleep(d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -40,8 +40,8 @@ func (p *demoProgram) sleep(d time.Duration) error {
 	}
 }
 
-func (p *demoProgram) sized(word, argument string) error {
-	size, err := demoSize(argument)
+func (p *program) sized(word, argument string) error {
+	size, err := parseSize(argument)
 	if err != nil {
 		return err
 	}
@@ -56,26 +56,26 @@ func (p *demoProgram) sized(word, argument string) error {
 	return nil
 }
 
-func (p *demoProgram) spew(size int) error {
-	text := strings.Repeat("x", demoSpewLine-1) + "\n"
-	for ; size > 0; size -= demoSpewLine {
-		if err := p.say(map[string]any{"text": text[:min(size, demoSpewLine)]}); err != nil {
+func (p *program) spew(size int) error {
+	text := strings.Repeat("x", spewLine-1) + "\n"
+	for ; size > 0; size -= spewLine {
+		if err := p.say(map[string]any{"text": text[:min(size, spewLine)]}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *demoProgram) exit(argument string) error {
+func (p *program) exit(argument string) error {
 	status, err := strconv.ParseUint(argument, 10, 8)
 	if err != nil {
 		return fmt.Errorf("/exit %q: want a status from 0 to 255", argument)
 	}
-	return demoExit(status)
+	return exitStatus(status)
 }
 
-// demoDuration reads "5" (seconds) or any Go duration.
-func demoDuration(text string) (time.Duration, error) {
+// parseDuration reads "5" (seconds) or any Go duration.
+func parseDuration(text string) (time.Duration, error) {
 	if _, err := strconv.ParseFloat(text, 64); err == nil {
 		text += "s"
 	}
@@ -86,8 +86,8 @@ func demoDuration(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// demoSize reads bytes with a binary unit: 512, 64KiB, 500MiB, 2G.
-func demoSize(text string) (int, error) {
+// parseSize reads bytes with a binary unit: 512, 64KiB, 500MiB, 2G.
+func parseSize(text string) (int, error) {
 	digits := strings.TrimRight(text, "KMGiB")
 	shift, known := map[string]int{"": 0, "B": 0, "K": 10, "KiB": 10, "M": 20, "MiB": 20, "G": 30, "GiB": 30}[text[len(digits):]]
 	n, err := strconv.ParseUint(digits, 10, 32)

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bytes"
@@ -20,22 +20,22 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// demoMark is in the environment of every process of a demo tree under test.
-const demoMark = "DEMO_TEST_MARK"
+// markVariable is in the environment of every process of a demo tree under test.
+const markVariable = "DEMO_TEST_MARK"
 
-// TestDemoProcess is no test: it is the demo as a process of its own.
-func TestDemoProcess(t *testing.T) {
-	if os.Getenv(demoMark) == "" {
+// TestProcess is no test: it is the demo as a process of its own.
+func TestProcess(t *testing.T) {
+	if os.Getenv(markVariable) == "" {
 		t.Skip("only runs as a child of the other tests")
 	}
-	p := &demoProgram{ctx: context.Background(), stdout: os.Stdout, stderr: os.Stderr, self: demoSelf()}
+	p := &program{ctx: context.Background(), stdout: os.Stdout, stderr: os.Stderr, self: selfArgv()}
 	os.Exit(p.run(os.Stdin))
 }
 
-func demoSelf() []string { return []string{os.Args[0], "-test.run=^TestDemoProcess$"} }
+func selfArgv() []string { return []string{os.Args[0], "-test.run=^TestProcess$"} }
 
-// demoTree runs a prompt as a process and ends what is left of it afterwards.
-type demoTree struct {
+// processTree runs a prompt as a process and ends what is left of it afterwards.
+type processTree struct {
 	t      *testing.T
 	mark   string
 	stdout string
@@ -43,9 +43,9 @@ type demoTree struct {
 	state  *os.ProcessState
 }
 
-func runDemo(t *testing.T, prompt string) *demoTree {
+func runPrompt(t *testing.T, prompt string) *processTree {
 	t.Helper()
-	d := &demoTree{t: t, mark: fmt.Sprintf("%s=%d.%d", demoMark, os.Getpid(), time.Now().UnixNano())}
+	d := &processTree{t: t, mark: fmt.Sprintf("%s=%d.%d", markVariable, os.Getpid(), time.Now().UnixNano())}
 	dir := t.TempDir()
 	out, err := os.Create(filepath.Join(dir, "stdout"))
 	if err != nil {
@@ -53,7 +53,7 @@ func runDemo(t *testing.T, prompt string) *demoTree {
 	}
 	defer out.Close()
 	var stderr bytes.Buffer
-	self := demoSelf()
+	self := selfArgv()
 	cmd := exec.Command(self[0], self[1:]...)
 	cmd.Env = append(os.Environ(), d.mark)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(prompt), out, &stderr
@@ -71,7 +71,7 @@ func runDemo(t *testing.T, prompt string) *demoTree {
 }
 
 // left are the pids of the tree that still run.
-func (d *demoTree) left() []int {
+func (d *processTree) left() []int {
 	var pids []int
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, file := range files {
@@ -84,14 +84,14 @@ func (d *demoTree) left() []int {
 	return pids
 }
 
-func (d *demoTree) end() {
+func (d *processTree) end() {
 	for _, pid := range d.left() {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 }
 
 // sleepers waits until the tree is n processes that have become sleep(1).
-func (d *demoTree) sleepers(n int) []int {
+func (d *processTree) sleepers(n int) []int {
 	d.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		pids := d.left()
@@ -125,10 +125,10 @@ func answerOf(t *testing.T, stdout string) (text string, last map[string]any) {
 	return text, last
 }
 
-func TestDemoEchoes(t *testing.T) {
+func TestEchoes(t *testing.T) {
 	t.Setenv("AGENT_SESSION", "demo-known")
 	var out, stderr bytes.Buffer
-	if status := demo(t.Context(), strings.NewReader("one  two\n/etc/passwd /stderr sorrow /delay 1ms three"), &out, &stderr); status != 0 {
+	if status := Run(t.Context(), strings.NewReader("one  two\n/etc/passwd /stderr sorrow /delay 1ms three"), &out, &stderr); status != 0 {
 		t.Fatalf("status %d, stderr %s", status, &stderr)
 	}
 	want := strings.Join([]string{
@@ -143,7 +143,7 @@ func TestDemoEchoes(t *testing.T) {
 	}
 }
 
-func TestDemoFailures(t *testing.T) {
+func TestFailures(t *testing.T) {
 	for _, row := range []struct {
 		prompt string
 		status int
@@ -159,7 +159,7 @@ func TestDemoFailures(t *testing.T) {
 		{"/fork many", 1, "want a number"},
 	} {
 		var out, stderr bytes.Buffer
-		status := demo(t.Context(), strings.NewReader(row.prompt), &out, &stderr)
+		status := Run(t.Context(), strings.NewReader(row.prompt), &out, &stderr)
 		_, last := answerOf(t, out.String())
 		said, _ := last["error"].(string)
 		if status != row.status || !strings.Contains(said, row.said) || (row.said == "") != (said == "") || last["done"] != nil {
@@ -168,19 +168,19 @@ func TestDemoFailures(t *testing.T) {
 	}
 }
 
-func TestDemoEndsWithItsContext(t *testing.T) {
+func TestEndsWithItsContext(t *testing.T) {
 	for _, prompt := range []string{"/sleep 300", "/cpu 300", "/delay 300 word"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if status := demo(ctx, strings.NewReader(prompt), &bytes.Buffer{}, &bytes.Buffer{}); status != 1 {
+		if status := Run(ctx, strings.NewReader(prompt), &bytes.Buffer{}, &bytes.Buffer{}); status != 1 {
 			t.Errorf("%q: status %d", prompt, status)
 		}
 	}
 }
 
-func TestDemoSpewsAndAllocates(t *testing.T) {
+func TestSpewsAndAllocates(t *testing.T) {
 	var out bytes.Buffer
-	p := &demoProgram{ctx: t.Context(), stdout: &out, stderr: &out}
+	p := &program{ctx: t.Context(), stdout: &out, stderr: &out}
 	if status := p.run(strings.NewReader("/spew 10000 /alloc 8MiB")); status != 0 {
 		t.Fatal(out.String())
 	}
@@ -192,8 +192,8 @@ func TestDemoSpewsAndAllocates(t *testing.T) {
 	}
 }
 
-func TestDemoKillsItself(t *testing.T) {
-	d := runDemo(t, "word /kill never")
+func TestKillsItself(t *testing.T) {
+	d := runPrompt(t, "word /kill never")
 	if status := d.state.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != syscall.SIGKILL {
 		t.Errorf("ended by %v", d.state)
 	}
@@ -202,7 +202,7 @@ func TestDemoKillsItself(t *testing.T) {
 	}
 }
 
-func TestDemoChildren(t *testing.T) {
+func TestChildren(t *testing.T) {
 	if _, err := exec.LookPath("sleep"); err != nil {
 		t.Skip("this machine has no sleep(1)")
 	}
@@ -220,7 +220,7 @@ func TestDemoChildren(t *testing.T) {
 		{prompt: "/ignoreterm", children: 1, ignores: true},
 	} {
 		t.Run(row.prompt[1:], func(t *testing.T) {
-			d := runDemo(t, "before "+row.prompt+" after")
+			d := runPrompt(t, "before "+row.prompt+" after")
 			if text, last := answerOf(t, d.stdout); text != "before after " || last["done"] != true || !d.state.Success() {
 				t.Fatalf("text %q, last line %v, %v, stderr %s", text, last, d.state, d.stderr)
 			}

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"fmt"
@@ -9,34 +9,34 @@ import (
 	"syscall"
 )
 
-// demoRole is set in the environment of a child that the demo starts of itself;
-// demoSeconds is how long children sleep.
+// roleVariable is set in the environment of a child that the demo starts of itself;
+// sleepSeconds is how long children sleep.
 const (
-	demoRole    = "DEMO_ROLE"
-	demoSeconds = "300"
+	roleVariable = "DEMO_ROLE"
+	sleepSeconds = "300"
 )
 
-func (p *demoProgram) fork(argument string) error {
+func (p *program) fork(argument string) error {
 	n, err := strconv.Atoi(argument)
 	if err != nil || n < 0 {
 		return fmt.Errorf("%q: want a number", argument)
 	}
 	for i := range n {
-		if err := demoStart(p.sleeper()); err != nil {
+		if err := start(p.sleeper()); err != nil {
 			return fmt.Errorf("child %d: %w", i+1, err)
 		}
 	}
 	return nil
 }
 
-func (p *demoProgram) spawn(word string) error {
+func (p *program) spawn(word string) error {
 	switch word {
 	case "/holdstdout":
-		return demoStart(p.holding(p.sleeper()))
+		return start(p.holding(p.sleeper()))
 	case "/outlive":
-		return demoStart(ownSession(p.sleeper()))
+		return start(ownSession(p.sleeper()))
 	case "/ignoreterm":
-		return demoStart(p.again("ignoreterm"))
+		return start(p.again("ignoreterm"))
 	default:
 		// The middle of a double fork: it exits at once and leaves an orphan.
 		return ownSession(p.holding(p.again("daemonize"))).Run()
@@ -44,7 +44,7 @@ func (p *demoProgram) spawn(word string) error {
 }
 
 // child is what the program does when it was started by itself.
-func (p *demoProgram) child(role string) int {
+func (p *program) child(role string) int {
 	if err := p.play(role); err != nil {
 		fmt.Fprintf(p.stderr, "demo: child %s: %v\n", role, err)
 		return 1
@@ -52,20 +52,20 @@ func (p *demoProgram) child(role string) int {
 	return 0
 }
 
-func (p *demoProgram) play(role string) error {
-	if err := os.Unsetenv(demoRole); err != nil {
+func (p *program) play(role string) error {
+	if err := os.Unsetenv(roleVariable); err != nil {
 		return err
 	}
 	switch role {
 	case "daemonize":
-		return demoStart(p.holding(p.sleeper()))
+		return start(p.holding(p.sleeper()))
 	case "ignoreterm":
 		signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
 		if path, err := exec.LookPath("sleep"); err == nil {
-			return syscall.Exec(path, []string{"sleep", demoSeconds}, os.Environ())
+			return syscall.Exec(path, []string{"sleep", sleepSeconds}, os.Environ())
 		}
 	}
-	seconds, err := demoDuration(demoSeconds)
+	seconds, err := parseDuration(sleepSeconds)
 	if err != nil {
 		return err
 	}
@@ -74,21 +74,21 @@ func (p *demoProgram) play(role string) error {
 
 // sleeper is a child that sleeps. sleep(1) has one thread and no heap; a second
 // copy of this program has several of both, and only stands in where there is none.
-func (p *demoProgram) sleeper() *exec.Cmd {
+func (p *program) sleeper() *exec.Cmd {
 	if path, err := exec.LookPath("sleep"); err == nil {
-		return exec.Command(path, demoSeconds)
+		return exec.Command(path, sleepSeconds)
 	}
 	return p.again("sleep")
 }
 
-func (p *demoProgram) again(role string) *exec.Cmd {
+func (p *program) again(role string) *exec.Cmd {
 	cmd := exec.Command(p.self[0], p.self[1:]...)
-	cmd.Env = append(os.Environ(), demoRole+"="+role)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role)
 	return cmd
 }
 
 // holding gives a child our stdout, when it is a file that can be handed on.
-func (p *demoProgram) holding(cmd *exec.Cmd) *exec.Cmd {
+func (p *program) holding(cmd *exec.Cmd) *exec.Cmd {
 	if file, ok := p.stdout.(*os.File); ok {
 		cmd.Stdout = file
 	}
@@ -100,8 +100,8 @@ func ownSession(cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// demoStart starts a child that nobody waits for.
-func demoStart(cmd *exec.Cmd) error {
+// start starts a child that nobody waits for.
+func start(cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
