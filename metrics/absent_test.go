@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"penstock/outcome"
 	"penstock/run"
 	"penstock/spawn"
 )
@@ -33,7 +34,7 @@ func want(t *testing.T, text string, series ...string) {
 // Where nothing counts what was killed or read, nothing is said about it.
 func TestWhatIsNotCountedHasNoSeries(t *testing.T) {
 	m := New(Options{Backends: []string{"claude"}})
-	m.RunFinished(run.Record{ID: "run_1", Backend: "claude", Cause: spawn.Completed}, spawn.Outcome{Receipt: spawn.Receipt{CPUUserUsec: number(1)}})
+	m.RunFinished(run.Record{ID: "run_1", Backend: "claude", Cause: outcome.Completed}, outcome.Outcome{Receipt: outcome.Receipt{CPUUserUsec: number(1)}})
 	text := exposition(t, m, "")
 	wantNone(t, text, "penstock_runs_oom_kills_total", "penstock_runs_pids_refused_total", "penstock_run_io_bytes_total",
 		"penstock_run_memory_peak_bytes", "penstock_run_pids_peak", `penstock_run_cpu_seconds_total{backend="claude",mode="system"}`,

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"penstock/outcome"
 	"penstock/run"
-	"penstock/spawn"
 )
 
 // Whatever names come in, the number of series doesn't grow with them.
@@ -16,10 +16,10 @@ func TestLabelsAreBounded(t *testing.T) {
 	strangers := func(from, to int) int {
 		for i := from; i < to; i++ {
 			name := fmt.Sprintf("stranger-%d", i)
-			r := run.Record{ID: name, Backend: name, Client: name, Cause: spawn.Completed}
+			r := run.Record{ID: name, Backend: name, Client: name, Cause: outcome.Completed}
 			m.RunStarted(r, time.Millisecond)
 			m.FirstOutput(r, time.Millisecond)
-			m.RunFinished(r, spawn.Outcome{Started: begun, Receipt: spawn.Receipt{CPUUserUsec: number(1)}})
+			m.RunFinished(r, outcome.Outcome{Started: begun, Receipt: outcome.Receipt{CPUUserUsec: number(1)}})
 			m.QueueWait(name, time.Second, name)
 			m.Refused(name, "queue_full")
 			m.HTTPRequest("unmatched", name, 405, time.Second, name)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"penstock/admit"
+	"penstock/outcome"
 	"penstock/run"
 	"penstock/spawn"
 )
@@ -63,16 +64,16 @@ func watched(s *state) *Metrics {
 func exercised() *Metrics {
 	m := watched(busy())
 	end := begun.Add(3 * time.Second)
-	r := run.Record{ID: "run_1", Backend: "claude", Client: "bot", Cause: spawn.MemoryLimit, Started: &begun, Ended: &end}
+	r := run.Record{ID: "run_1", Backend: "claude", Client: "bot", Cause: outcome.MemoryLimit, Started: &begun, Ended: &end}
 	m.RunStarted(r, time.Millisecond)
 	m.FirstOutput(r, 20*time.Millisecond)
-	o := spawn.Outcome{Started: begun, Teardown: time.Millisecond, Survived: 4}
+	o := outcome.Outcome{Started: begun, Teardown: time.Millisecond, Survived: 4}
 	o.Receipt.MemoryPeakBytes, o.Receipt.MemoryMaxBytes, o.Receipt.PidsPeak = number(64<<20), number(128<<20), number(7)
 	o.Receipt.CPUUserUsec, o.Receipt.CPUSystemUsec, o.Receipt.OOMKills, o.Receipt.PidsRefused = number(2500000), number(500000), number(1), number(9)
 	o.Receipt.MemoryPressureUsec = number(250000)
 	o.Receipt.IOReadBytes, o.Receipt.IOWriteBytes = number(10), number(20)
 	m.RunFinished(r, o)
-	m.StartFailed("sh", spawn.CLIMissing)
+	m.StartFailed("sh", outcome.CLIMissing)
 	m.Reaped(2)
 	m.HTTPRequest("/health", "GET", 200, time.Millisecond, "req_1")
 	m.HTTPRequest("unmatched", "BREW", 405, time.Millisecond, "req_2")

@@ -3,6 +3,7 @@ package metrics
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -46,7 +47,7 @@ const (
 	microsecond = 1e-6
 )
 
-func (m receiptMetrics) used(backend string, from prometheus.Labels, r spawn.Receipt) {
+func (m receiptMetrics) used(backend string, from prometheus.Labels, r outcome.Receipt) {
 	if r.MemoryPeakBytes != nil {
 		observe(m.memory.WithLabelValues(backend), float64(*r.MemoryPeakBytes), from)
 		if r.MemoryMaxBytes != nil && *r.MemoryMaxBytes > 0 {

@@ -5,8 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"penstock/outcome"
 	"penstock/run"
-	"penstock/spawn"
 )
 
 type runMetrics struct {
@@ -50,24 +50,24 @@ func (m *Metrics) RunStarted(r run.Record, spawn time.Duration) {
 // canFail makes failures to start 0: the first one must be an increase.
 func (m runMetrics) canFail(backends []string) {
 	for _, backend := range backends {
-		m.failed.WithLabelValues(backend, string(spawn.CLIMissing))
-		m.failed.WithLabelValues(backend, string(spawn.StartFailed))
+		m.failed.WithLabelValues(backend, string(outcome.CLIMissing))
+		m.failed.WithLabelValues(backend, string(outcome.StartFailed))
 	}
 }
 
 // canEnd makes a started run's possible ends 0: the first of a kind must be an
 // increase, and for all clients of all backends they would be too many.
 func (m runMetrics) canEnd(backend, client string) {
-	for _, cause := range []spawn.Cause{
-		spawn.Completed, spawn.CLIError, spawn.MemoryLimit, spawn.PidsLimit, spawn.Timeout, spawn.Stalled, spawn.OutputLimit, spawn.Killed,
-		spawn.Cancelled, spawn.Lost, spawn.ClientGone, spawn.ShuttingDown, spawn.ProviderAuth, spawn.ProviderRateLimit, spawn.ProviderError,
+	for _, cause := range []outcome.Cause{
+		outcome.Completed, outcome.CLIError, outcome.MemoryLimit, outcome.PidsLimit, outcome.Timeout, outcome.Stalled, outcome.OutputLimit, outcome.Killed,
+		outcome.Cancelled, outcome.Lost, outcome.ClientGone, outcome.ShuttingDown, outcome.ProviderAuth, outcome.ProviderRateLimit, outcome.ProviderError,
 	} {
 		m.finished.WithLabelValues(backend, client, string(cause))
 	}
 }
 
 // StartFailed counts a run that could not be started, which is no start and no end.
-func (m *Metrics) StartFailed(backend string, cause spawn.Cause) {
+func (m *Metrics) StartFailed(backend string, cause outcome.Cause) {
 	m.runs.failed.WithLabelValues(m.backends.label(backend), string(cause)).Inc()
 }
 
@@ -78,7 +78,7 @@ func (m *Metrics) FirstOutput(r run.Record, after time.Duration) {
 
 // RunFinished implements run.Observer. What the kernel did not tell is not
 // counted: absent is not zero.
-func (m *Metrics) RunFinished(r run.Record, o spawn.Outcome) {
+func (m *Metrics) RunFinished(r run.Record, o outcome.Outcome) {
 	backend, cause, from := m.backends.label(r.Backend), string(r.Cause), exemplar(runID, r.ID)
 	count(m.runs.finished.WithLabelValues(backend, m.clients.label(r.Client), cause), 1, from)
 	if !o.Started.IsZero() && r.Ended != nil {

@@ -15,6 +15,7 @@ import (
 
 	"penstock/admit"
 	"penstock/backend"
+	"penstock/outcome"
 	"penstock/run"
 	"penstock/spawn"
 )
@@ -112,7 +113,7 @@ func TestScrapeWhileGroupsDie(t *testing.T) {
 	go func() {
 		defer close(dead)
 		for _, r := range runs {
-			r.End(spawn.Cancelled)
+			r.End(outcome.Cancelled)
 		}
 		for _, r := range runs {
 			<-r.Ended()
@@ -172,7 +173,7 @@ func TestScrapeBesideAFrozenGroup(t *testing.T) {
 	p.until(t, "the frozen group is looked at", func(all map[string]*dto.MetricFamily) bool {
 		return gaugeOf(all, "penstock_sample_timestamp_seconds") > frozen && two(all)
 	})
-	r.End(spawn.Cancelled)
+	r.End(outcome.Cancelled)
 	select {
 	case <-r.Ended():
 	case <-time.After(patience):

@@ -11,6 +11,7 @@ import (
 
 	"penstock/backend"
 	"penstock/cgroup"
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -18,44 +19,44 @@ import (
 // only then lets Ended be seen.
 func (w *watcher) conclude() {
 	r := w.run
-	outcome := spawn.Outcome{Exit: spawn.Exit{Code: -1}}
+	ended := outcome.Outcome{Exit: outcome.Exit{Code: -1}}
 	if w.process != nil {
-		outcome = w.process.Outcome()
+		ended = w.process.Outcome()
 	}
 	switch {
 	case !w.refused:
 		w.verify()
-	case outcome.Reason == "":
-		outcome.Reason = r.reason() // it came between two processes
+	case ended.Reason == "":
+		ended.Reason = r.reason() // it came between two processes
 	}
-	if w.tooMuch && outcome.Reason == "" {
+	if w.tooMuch && ended.Reason == "" {
 		// A leader that wrote too much and left before it could be ended.
-		outcome.Reason = spawn.OutputLimit
+		ended.Reason = outcome.OutputLimit
 	}
 	stderr := w.stderr()
 	if w.terminal == nil && w.process != nil {
-		w.terminal = exitWord(w.spec.Backend.Features(), outcome, stderr)
+		w.terminal = exitWord(w.spec.Backend.Features(), ended, stderr)
 	}
-	facts := spawn.Facts{
-		Outcome: outcome, Terminal: w.terminal, Stderr: stderr,
+	facts := outcome.Facts{
+		Outcome: ended, Terminal: w.terminal, Stderr: stderr,
 		Limits: w.spec.Limits, PlainExit: w.spec.Backend.Features().PlainExit, Unread: isMute(w.spec.Backend),
 		Incomplete: w.cutShort(),
 	}
-	if outcome.Receipt.OOMAt == cgroup.OOMRuns {
+	if ended.Receipt.OOMAt == cgroup.OOMRuns {
 		facts.MemoryFiles = spawn.MemoryFiles()
 	}
-	verdict := spawn.Decide(facts)
-	if verdict.Cause == spawn.Completed || verdict.Cause == spawn.Killed {
+	verdict := outcome.Decide(facts)
+	if verdict.Cause == outcome.Completed || verdict.Cause == outcome.Killed {
 		facts.ManagerStops = w.manager.isStopped()
-		verdict = spawn.Decide(facts)
+		verdict = outcome.Decide(facts)
 	}
-	if verdict.Cause == spawn.CLIError && !strings.Contains(verdict.Message, stateDirectory) {
+	if verdict.Cause == outcome.CLIError && !strings.Contains(verdict.Message, stateDirectory) {
 		if why := r.dir.refusesWrites(); why != "" {
 			verdict.Message += "; it may be for want of the disk: " + why
 		}
 	}
 	w.trim()
-	record := r.conclude(outcome, verdict, w.terminal)
+	record := r.conclude(ended, verdict, w.terminal)
 	// The record last: with it the run is over for the next daemon, too.
 	w.will.forgetPrompt()
 	final := r.finalSize()
@@ -75,16 +76,16 @@ func (w *watcher) conclude() {
 	w.show()
 	w.letGo()
 	w.release()
-	w.manager.concluded(record, outcome)
+	w.manager.concluded(record, ended)
 	level := slog.LevelDebug // the line of its request tells
-	if record.Durable || record.Cause == spawn.ClientGone {
+	if record.Durable || record.Cause == outcome.ClientGone {
 		level = slog.LevelInfo
 	}
-	r.log.Log(context.Background(), level, "run ended", record.told(outcome)...)
+	r.log.Log(context.Background(), level, "run ended", record.told(ended)...)
 	close(r.ended)
 	r.grown.beat()
-	if outcome.Err != nil || outcome.Leaked {
-		r.log.Warn("teardown", "leaked", outcome.Leaked, "err", outcome.Err)
+	if ended.Err != nil || ended.Leaked {
+		r.log.Warn("teardown", "leaked", ended.Leaked, "err", ended.Err)
 	}
 }
 
@@ -101,7 +102,7 @@ func (m *Manager) isStopped() bool {
 }
 
 // exitWord is what the exit of a CLI that left no last word says, to its adapter.
-func exitWord(f backend.Features, o spawn.Outcome, stderr string) *spawn.Terminal {
+func exitWord(f backend.Features, o outcome.Outcome, stderr string) *outcome.Terminal {
 	if f.Exit == nil || !o.Exit.Known || o.Exit.Signal != 0 {
 		return nil
 	}
@@ -114,7 +115,7 @@ func exitWord(f backend.Features, o spawn.Outcome, stderr string) *spawn.Termina
 
 // told is what the log has of a run's end, at info of one that may end with no
 // request left to be logged.
-func (r Record) told(o spawn.Outcome) []any {
+func (r Record) told(o outcome.Outcome) []any {
 	told := []any{"client", r.Client, "backend", r.Backend, "model", r.Model, "cause", string(r.Cause)}
 	if r.Started != nil && r.Ended != nil {
 		told = append(told, "seconds", r.Ended.Sub(*r.Started).Round(time.Millisecond).Seconds())
@@ -155,7 +156,7 @@ func (r *Run) starting(at time.Time, cliSession string) Record {
 	return record
 }
 
-func (r *Run) conclude(o spawn.Outcome, v spawn.Verdict, t *spawn.Terminal) Record {
+func (r *Run) conclude(o outcome.Outcome, v outcome.Verdict, t *outcome.Terminal) Record {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -176,7 +177,7 @@ func (r *Run) conclude(o spawn.Outcome, v spawn.Verdict, t *spawn.Terminal) Reco
 	} else if o.Exit.Known {
 		c.Exit = &o.Exit.Code
 	}
-	if t != nil && v.Cause == spawn.Completed {
+	if t != nil && v.Cause == outcome.Completed {
 		c.Finish = t.Finish
 	}
 	return *c
@@ -185,7 +186,7 @@ func (r *Run) conclude(o spawn.Outcome, v spawn.Verdict, t *spawn.Terminal) Reco
 // abort finishes a run that was never started; Ended is not kept from those
 // who already wait for it.
 func (r *Run) abort(err error) {
-	verdict := spawn.Verdict{Cause: abortCause(err), Message: err.Error()}
+	verdict := outcome.Verdict{Cause: abortCause(err), Message: err.Error()}
 	now := time.Now()
 	r.mu.Lock()
 	r.verdict = verdict
@@ -198,15 +199,15 @@ func (r *Run) abort(err error) {
 	r.grown.beat()
 }
 
-func abortCause(err error) spawn.Cause {
+func abortCause(err error) outcome.Cause {
 	var start *spawn.StartError
 	switch {
 	case errors.As(err, &start):
 		return start.Cause
 	case errors.Is(err, context.DeadlineExceeded):
-		return spawn.QueueTimeout
+		return outcome.QueueTimeout
 	case errors.Is(err, context.Canceled):
-		return spawn.Cancelled
+		return outcome.Cancelled
 	}
-	return spawn.CLIError
+	return outcome.CLIError
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 // What the record says of a run's end is in the log too, with the receipt and
@@ -22,7 +22,7 @@ func TestEndIsLogged(t *testing.T) {
 	s := script("echo 'd stop'; exit 0")
 	s.ID = "run_logged"
 	r := start(t, m, s)
-	verdict(t, r, spawn.Completed)
+	verdict(t, r, outcome.Completed)
 	var got struct {
 		Msg, Run, Client, Cause string
 		Exit                    *int `json:"exit_code"`

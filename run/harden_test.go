@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/backend"
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -47,7 +48,7 @@ func TestOpensWhateverLiesAround(t *testing.T) {
 			t.Errorf("%s: not there", name)
 			continue
 		}
-		verdict(t, r, spawn.Lost)
+		verdict(t, r, outcome.Lost)
 	}
 	if got := m.Sessions(""); len(got) != 0 {
 		t.Errorf("sessions: %+v", got)
@@ -172,7 +173,7 @@ func TestFailedStartLeavesNoSession(t *testing.T) {
 	if got := names(t, m.state.sessions()); len(got) != 0 {
 		t.Errorf("left: %v", got)
 	}
-	verdict(t, start(t, m, script("echo 's x'; touch mine; echo 'd stop'", inSession("s"))), spawn.Completed)
+	verdict(t, start(t, m, script("echo 's x'; touch mine; echo 'd stop'", inSession("s"))), outcome.Completed)
 	if _, err := m.Start(t.Context(), s); err == nil {
 		t.Fatal("started")
 	}
@@ -183,7 +184,7 @@ func TestFailedStartLeavesNoSession(t *testing.T) {
 
 func TestUnusedSessionsExpire(t *testing.T) {
 	m := open(t, func(o *Options) { o.KeepSessions = time.Hour })
-	verdict(t, start(t, m, script("echo 's x'; echo 'd stop'", inSession("old"))), spawn.Completed)
+	verdict(t, start(t, m, script("echo 's x'; echo 'd stop'", inSession("old"))), outcome.Completed)
 	later := time.Now().Add(2 * time.Hour)
 	turn, err := m.Turn(t.Context(), "tester", "old")
 	if err != nil {
@@ -224,8 +225,8 @@ func TestTurnIsTakenBeforeTheStart(t *testing.T) {
 		}
 		next <- turn
 	}()
-	r.End(spawn.Cancelled)
-	verdict(t, r, spawn.Cancelled)
+	r.End(outcome.Cancelled)
+	verdict(t, r, outcome.Cancelled)
 	turn = <-next
 	if _, err := m.Start(t.Context(), script("", inSession("other"), func(s *Spec) { s.Turn = turn })); err == nil {
 		t.Error("started with another session's turn")
@@ -239,11 +240,11 @@ func TestTurnIsTakenBeforeTheStart(t *testing.T) {
 		_, err := m.Turn(t.Context(), "tester", "s")
 		ended <- err
 	}()
-	if err := m.End(t.Context(), t.Context(), spawn.ShuttingDown); err != nil {
+	if err := m.End(t.Context(), t.Context(), outcome.ShuttingDown); err != nil {
 		t.Error(err)
 	}
 	var why *spawn.StartError
-	if err := <-ended; !errors.As(err, &why) || why.Cause != spawn.ShuttingDown {
+	if err := <-ended; !errors.As(err, &why) || why.Cause != outcome.ShuttingDown {
 		t.Errorf("a turn awaited while the manager ends: %v", err)
 	}
 }
@@ -251,7 +252,7 @@ func TestTurnIsTakenBeforeTheStart(t *testing.T) {
 func TestRememberedCwdIsChecked(t *testing.T) {
 	m := open(t)
 	cwd := t.TempDir()
-	verdict(t, start(t, m, script("echo 's x'; echo 'd stop'", inSession("s", func(s *Spec) { s.Cwd = cwd }))), spawn.Completed)
+	verdict(t, start(t, m, script("echo 's x'; echo 'd stop'", inSession("s", func(s *Spec) { s.Cwd = cwd }))), outcome.Completed)
 	refused := errors.New("outside of workspace_roots")
 	var asked string
 	_, err := m.Start(t.Context(), script("echo 'd stop'", inSession("s", func(s *Spec) {
@@ -260,10 +261,10 @@ func TestRememberedCwdIsChecked(t *testing.T) {
 	if !errors.Is(err, refused) || asked != cwd {
 		t.Errorf("asked %q, got %v", asked, err)
 	}
-	verdict(t, start(t, m, script("echo 's x'; echo 'd stop'", inSession("own"))), spawn.Completed)
+	verdict(t, start(t, m, script("echo 's x'; echo 'd stop'", inSession("own"))), outcome.Completed)
 	verdict(t, start(t, m, script("echo 'd stop'", inSession("own", func(s *Spec) {
 		s.OpenCwd = func(string) (*os.File, error) { return nil, refused }
-	}))), spawn.Completed)
+	}))), outcome.Completed)
 }
 
 // A run of the daemon's own user can put a link in the place of its session's
@@ -274,7 +275,7 @@ func TestOwnDirectoryIsNoLink(t *testing.T) {
 	swap := script(`echo "s x"; cd ..; mv work was; ln -s "$OUT" work; echo "d stop"`, inSession("s", func(s *Spec) {
 		s.Env = append(s.Env, "OUT="+out)
 	}))
-	verdict(t, start(t, m, swap), spawn.Completed)
+	verdict(t, start(t, m, swap), outcome.Completed)
 	if _, err := m.Start(t.Context(), script("touch here; echo 'd stop'", inSession("s"))); !errors.Is(err, spawn.ErrMoved) {
 		t.Errorf("started: %v", err)
 	}
@@ -311,13 +312,13 @@ func TestSlotIsKeptForABirthThatCannotBeEnded(t *testing.T) {
 	m := &Manager{quit: make(chan struct{})}
 	called := make(chan struct{})
 	born := make(chan struct{})
-	m.afterBirth(fmt.Errorf("x: %w", &spawn.StartError{Cause: spawn.CLIError, Err: io.EOF, Gone: born}), func() { close(called) })
+	m.afterBirth(fmt.Errorf("x: %w", &spawn.StartError{Cause: outcome.CLIError, Err: io.EOF, Gone: born}), func() { close(called) })
 	if isClosed(called) {
 		t.Error("the slot was given free before the birth had ended")
 	}
 	close(born)
 	wait(t, "OnGone", called)
-	for _, err := range []error{io.EOF, &spawn.StartError{Cause: spawn.CLIError, Err: io.EOF}} {
+	for _, err := range []error{io.EOF, &spawn.StartError{Cause: outcome.CLIError, Err: io.EOF}} {
 		n := 0
 		m.afterBirth(err, func() { n++ })
 		if n != 1 {

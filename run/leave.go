@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 // Leave refuses further starts, lets every durable run live on for the next
@@ -37,7 +37,7 @@ func (m *Manager) leave(ctx context.Context) (left int, err error) {
 			left++
 			continue
 		}
-		r.End(spawn.ShuttingDown)
+		r.End(outcome.ShuttingDown)
 	}
 	return left, errors.Join(awaitDone(ctx, runs), m.rest())
 }

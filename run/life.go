@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -49,10 +50,10 @@ type Run struct {
 
 	mu      sync.Mutex
 	record  Record
-	why     spawn.Cause
+	why     outcome.Cause
 	cut     bool // Kill was called after End
 	process *spawn.Process
-	verdict spawn.Verdict
+	verdict outcome.Verdict
 	final   int64 // bytes of the spool, once ended
 }
 
@@ -69,7 +70,7 @@ func pastRun(d *directory, r Record, log *slog.Logger) *Run {
 	p := newRun(r, log)
 	p.dir = d
 	p.retired = retiredAt(time.Now(), r.finishedAt())
-	p.verdict = spawn.Verdict{Cause: r.Cause, Message: r.Message}
+	p.verdict = outcome.Verdict{Cause: r.Cause, Message: r.Message}
 	close(p.stop)
 	close(p.ready)
 	close(p.ended)
@@ -99,7 +100,7 @@ func (r *Run) Ended() <-chan struct{} { return r.ended }
 func (r *Run) Left() <-chan struct{} { return r.left }
 
 // Verdict is valid after Ended.
-func (r *Run) Verdict() spawn.Verdict {
+func (r *Run) Verdict() outcome.Verdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.verdict
@@ -107,7 +108,7 @@ func (r *Run) Verdict() spawn.Verdict {
 
 // End ends the run, whatever state it is in; one that still waits is never
 // started. The first reason wins. It returns at once.
-func (r *Run) End(why spawn.Cause) {
+func (r *Run) End(why outcome.Cause) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.record.State == Finished {
@@ -145,7 +146,7 @@ func (r *Run) finish(settle bool) {
 }
 
 // reason is why End was called, "" when it wasn't.
-func (r *Run) reason() spawn.Cause {
+func (r *Run) reason() outcome.Cause {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.why

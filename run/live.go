@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"penstock/cgroup"
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -113,7 +114,7 @@ func (v *vigil) look(r *Run, now time.Time) {
 	seen.cores, seen.stalled = seen.coresSince(r.watched.Load()), v.shown.look(signs)
 	r.watched.Store(seen)
 	if v.fatal.window > 0 && v.fatal.look(signs) {
-		r.End(spawn.Stalled)
+		r.End(outcome.Stalled)
 	}
 }
 

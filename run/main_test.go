@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"penstock/backend"
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -73,7 +74,7 @@ func open(t testing.TB, change ...func(*Options)) *Manager {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		if err := m.End(ctx, ctx, spawn.ShuttingDown); err != nil {
+		if err := m.End(ctx, ctx, outcome.ShuttingDown); err != nil {
 			t.Error(err)
 		}
 		if m.notifier != nil && m.notifier.count() != 0 {
@@ -233,7 +234,7 @@ func wait(t *testing.T, what string, c <-chan struct{}) {
 	}
 }
 
-func verdict(t *testing.T, r *Run, want spawn.Cause) spawn.Verdict {
+func verdict(t *testing.T, r *Run, want outcome.Cause) outcome.Verdict {
 	t.Helper()
 	wait(t, "end of "+r.ID(), r.Ended())
 	v := r.Verdict()

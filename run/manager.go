@@ -14,6 +14,7 @@ import (
 
 	"penstock/backend"
 	"penstock/cgroup"
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -158,9 +159,9 @@ func (o Options) complete() Options {
 
 type unobserved struct{}
 
-func (unobserved) RunStarted(Record, time.Duration)  {}
-func (unobserved) FirstOutput(Record, time.Duration) {}
-func (unobserved) RunFinished(Record, spawn.Outcome) {}
+func (unobserved) RunStarted(Record, time.Duration)    {}
+func (unobserved) FirstOutput(Record, time.Duration)   {}
+func (unobserved) RunFinished(Record, outcome.Outcome) {}
 
 func (m *Manager) dirOf(id string) string { return filepath.Join(m.state.runs(), id) }
 
@@ -178,7 +179,7 @@ func (m *Manager) register(s Spec) (*Run, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closing {
-		return nil, &spawn.StartError{Cause: spawn.ShuttingDown, Err: fmt.Errorf("run %s: the daemon is shutting down", s.ID)}
+		return nil, &spawn.StartError{Cause: outcome.ShuttingDown, Err: fmt.Errorf("run %s: the daemon is shutting down", s.ID)}
 	}
 	if _, taken := m.runs[s.ID]; taken {
 		return nil, fmt.Errorf("run %s: %w", s.ID, ErrExists)
@@ -202,7 +203,7 @@ func (m *Manager) started(r *Run, took time.Duration) {
 	m.publish()
 }
 
-func (m *Manager) concluded(r Record, o spawn.Outcome) {
+func (m *Manager) concluded(r Record, o outcome.Outcome) {
 	m.observer.RunFinished(r, o)
 	m.publish()
 }
@@ -242,7 +243,7 @@ const removeWait = 5 * time.Second
 // End refuses further starts, ends every run that waits or lives, and waits
 // until their groups are gone: under ctx, and not long once all have ended. The
 // end of cut cuts their grace short. The error names those that weren't.
-func (m *Manager) End(ctx, cut context.Context, why spawn.Cause) error {
+func (m *Manager) End(ctx, cut context.Context, why outcome.Cause) error {
 	m.refuse()
 	runs := m.all()
 	for _, r := range runs {
@@ -290,7 +291,7 @@ func awaitDone(ctx context.Context, runs []*Run) error {
 // Close ends what End has not, stops the manager's own work and gives the
 // state directory free. Call it once.
 func (m *Manager) Close(ctx context.Context) error {
-	return errors.Join(m.End(ctx, ctx, spawn.ShuttingDown), m.rest(), m.state.close())
+	return errors.Join(m.End(ctx, ctx, outcome.ShuttingDown), m.rest(), m.state.close())
 }
 
 // rest stops the manager's own work.

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"penstock/backend"
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -29,7 +30,7 @@ func TestRunToItsEnd(t *testing.T) {
 	})
 	gone := counted(t, &s)
 	r := start(t, m, s)
-	v := verdict(t, r, spawn.Completed)
+	v := verdict(t, r, outcome.Completed)
 	if v.Message == "" {
 		t.Error("no message")
 	}
@@ -52,7 +53,7 @@ func TestRunToItsEnd(t *testing.T) {
 		t.Errorf("record: %+v", c)
 	}
 	onDisk, err := readRecord(r.dir.inStore(recordName))
-	if err != nil || onDisk.State != Finished || onDisk.Cause != spawn.Completed {
+	if err != nil || onDisk.State != Finished || onDisk.Cause != outcome.Completed {
 		t.Errorf("record on disk: %+v, %v", onDisk, err)
 	}
 	for name, mode := range map[string]os.FileMode{dir: 0o700, r.dir.inStore(recordName): 0o600, r.dir.file("spool"): 0o600, r.dir.file("stderr"): 0o600} {
@@ -79,22 +80,22 @@ func TestVerdicts(t *testing.T) {
 	tests := []struct {
 		name, script string
 		change       func(*Spec)
-		want         spawn.Cause
+		want         outcome.Cause
 		says         string
 	}{
-		{"failed by its own word", "echo 'f quota'; exit 0", nil, spawn.ProviderError, "quota"},
-		{"exit status", "seq 1000 >&2; echo last words >&2; exit 3", nil, spawn.CLIError, "last words"},
-		{"no last word", "echo 't half'", nil, spawn.CLIError, ""},
-		{"done and then lingering", "echo 'd stop'; sleep 300", nil, spawn.Completed, ""},
-		{"killed from outside", "kill -9 $$", nil, spawn.Killed, ""},
-		{"over-long line", "head -c 3000 /dev/zero | tr '\\0' x; sleep 300", func(s *Spec) { s.LineMax = 2000 }, spawn.OutputLimit, ""},
-		{"output cap", "while :; do echo 't xxxxxxxxxxxxxxxxxxxx'; done", func(s *Spec) { s.OutputMax = 100 << 10 }, spawn.OutputLimit, ""},
-		{"output cap by stderr", "while :; do echo xxxxxxxxxxxxxxxxxxxx >&2; done", func(s *Spec) { s.OutputMax = 100 << 10 }, spawn.OutputLimit, ""},
-		{"output cap and gone at once", "head -c 300000 /dev/zero; echo 'd stop'", func(s *Spec) { s.OutputMax = 1000 }, spawn.OutputLimit, ""},
-		{"deadline", "echo 't a'; sleep 300", func(s *Spec) { s.Deadline = time.Now().Add(300 * time.Millisecond) }, spawn.Timeout, ""},
-		{"stalled", "echo 't a'; sleep 300", func(s *Spec) { s.Stall = 1500 * time.Millisecond }, spawn.Stalled, ""},
-		{"program of words", "echo hello you", func(s *Spec) { s.Backend = agent{framing: backend.Words} }, spawn.Completed, ""},
-		{"program of words that fails", "echo hello; exit 2", func(s *Spec) { s.Backend = agent{framing: backend.Words} }, spawn.CLIError, "2"},
+		{"failed by its own word", "echo 'f quota'; exit 0", nil, outcome.ProviderError, "quota"},
+		{"exit status", "seq 1000 >&2; echo last words >&2; exit 3", nil, outcome.CLIError, "last words"},
+		{"no last word", "echo 't half'", nil, outcome.CLIError, ""},
+		{"done and then lingering", "echo 'd stop'; sleep 300", nil, outcome.Completed, ""},
+		{"killed from outside", "kill -9 $$", nil, outcome.Killed, ""},
+		{"over-long line", "head -c 3000 /dev/zero | tr '\\0' x; sleep 300", func(s *Spec) { s.LineMax = 2000 }, outcome.OutputLimit, ""},
+		{"output cap", "while :; do echo 't xxxxxxxxxxxxxxxxxxxx'; done", func(s *Spec) { s.OutputMax = 100 << 10 }, outcome.OutputLimit, ""},
+		{"output cap by stderr", "while :; do echo xxxxxxxxxxxxxxxxxxxx >&2; done", func(s *Spec) { s.OutputMax = 100 << 10 }, outcome.OutputLimit, ""},
+		{"output cap and gone at once", "head -c 300000 /dev/zero; echo 'd stop'", func(s *Spec) { s.OutputMax = 1000 }, outcome.OutputLimit, ""},
+		{"deadline", "echo 't a'; sleep 300", func(s *Spec) { s.Deadline = time.Now().Add(300 * time.Millisecond) }, outcome.Timeout, ""},
+		{"stalled", "echo 't a'; sleep 300", func(s *Spec) { s.Stall = 1500 * time.Millisecond }, outcome.Stalled, ""},
+		{"program of words", "echo hello you", func(s *Spec) { s.Backend = agent{framing: backend.Words} }, outcome.Completed, ""},
+		{"program of words that fails", "echo hello; exit 2", func(s *Spec) { s.Backend = agent{framing: backend.Words} }, outcome.CLIError, "2"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -128,8 +129,8 @@ func TestStartFailures(t *testing.T) {
 		change func(*Spec)
 		check  func(error) bool
 	}{
-		{"no program", t.Context(), func(s *Spec) { s.Argv = []string{"/nonexistent/agent"} }, causeIs(spawn.CLIMissing)},
-		{"no working directory", t.Context(), func(s *Spec) { s.Cwd = "/nonexistent" }, causeIs(spawn.CLIMissing)},
+		{"no program", t.Context(), func(s *Spec) { s.Argv = []string{"/nonexistent/agent"} }, causeIs(outcome.CLIMissing)},
+		{"no working directory", t.Context(), func(s *Spec) { s.Cwd = "/nonexistent" }, causeIs(outcome.CLIMissing)},
 		{"id taken", t.Context(), func(s *Spec) { s.ID = "taken" }, func(err error) bool { return errors.Is(err, ErrExists) }},
 		{"id leaves the directory", t.Context(), func(s *Spec) { s.ID = ".." }, func(err error) bool { return err != nil }},
 		{"context over", ended, func(*Spec) {}, func(err error) bool { return errors.Is(err, context.Canceled) }},
@@ -161,7 +162,7 @@ func TestStartFailures(t *testing.T) {
 	}
 }
 
-func causeIs(want spawn.Cause) func(error) bool {
+func causeIs(want outcome.Cause) func(error) bool {
 	return func(err error) bool {
 		var s *spawn.StartError
 		return errors.As(err, &s) && s.Cause == want
@@ -182,7 +183,7 @@ func TestReadersOfDifferentSpeed(t *testing.T) {
 	}
 	// The slow one stands still; the run and the fast one go on to the end.
 	quick := events(t, fast)
-	verdict(t, r, spawn.Completed)
+	verdict(t, r, outcome.Completed)
 	rest := events(t, slow)
 	if diff := cmp.Diff(quick[1:], rest); diff != "" {
 		t.Errorf("readers differ:\n%s", diff)
@@ -204,7 +205,7 @@ func TestReaderWaitsUnderItsContext(t *testing.T) {
 	if _, err := d.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
-	r.End(spawn.Cancelled)
+	r.End(outcome.Cancelled)
 	if _, err := d.Next(t.Context()); !errors.Is(err, io.EOF) {
 		t.Errorf("after the end: %v", err)
 	}
@@ -213,7 +214,7 @@ func TestReaderWaitsUnderItsContext(t *testing.T) {
 	if _, err := d.Next(t.Context()); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
-	verdict(t, r, spawn.Cancelled)
+	verdict(t, r, outcome.Cancelled)
 }
 
 func TestEventsComeWhileTheRunLives(t *testing.T) {
@@ -237,8 +238,8 @@ func TestEventsComeWhileTheRunLives(t *testing.T) {
 					t.Fatalf("event %d: %+v, %v", want, e, err)
 				}
 			}
-			r.End(spawn.ClientGone)
-			verdict(t, r, spawn.ClientGone)
+			r.End(outcome.ClientGone)
+			verdict(t, r, outcome.ClientGone)
 		})
 	}
 }
@@ -246,7 +247,7 @@ func TestEventsComeWhileTheRunLives(t *testing.T) {
 func TestBackgroundChildHoldsStdout(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script(`setsid sleep 300 & echo "t said"; echo "d stop"; exit 0`, func(s *Spec) { s.Backend = agent{settle: true}; s.Grace = time.Hour })) // the child may not hold the end up for so long
-	verdict(t, r, spawn.Completed)
+	verdict(t, r, outcome.Completed)
 	if got := text(events(t, r.Follow(0))); got != "said" {
 		t.Errorf("text %q", got)
 	}
@@ -262,7 +263,7 @@ func TestConversation(t *testing.T) {
 		s.Argv[0] = "/bin/bash"
 		s.Request.Prompt = prompt
 	}))
-	verdict(t, r, spawn.Completed)
+	verdict(t, r, outcome.Completed)
 	if got, want := text(events(t, r.Follow(0))), fmt.Sprintf("hello%dmore", len(prompt)); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -274,7 +275,7 @@ func TestPromptNobodyReads(t *testing.T) {
 		s.Backend = agent{talks: true}
 		s.Request.Prompt = string(bytes.Repeat([]byte("x"), 8<<20))
 	}))
-	verdict(t, r, spawn.ProviderError)
+	verdict(t, r, outcome.ProviderError)
 }
 
 func TestManyAtOnceLeaveNothing(t *testing.T) {
@@ -334,14 +335,14 @@ func TestEndOfTheManager(t *testing.T) {
 	if n := len(m.Snapshot().Runs); n != 1 {
 		t.Errorf("%d live runs in the snapshot, want 1", n)
 	}
-	if err := m.End(t.Context(), t.Context(), spawn.ShuttingDown); err != nil {
+	if err := m.End(t.Context(), t.Context(), outcome.ShuttingDown); err != nil {
 		t.Fatal(err)
 	}
-	verdict(t, r, spawn.ShuttingDown)
-	if err := <-waiting; !causeIs(spawn.ShuttingDown)(err) {
+	verdict(t, r, outcome.ShuttingDown)
+	if err := <-waiting; !causeIs(outcome.ShuttingDown)(err) {
 		t.Errorf("the waiting one: %v", err)
 	}
-	if _, err := m.Start(t.Context(), script("true")); !causeIs(spawn.ShuttingDown)(err) {
+	if _, err := m.Start(t.Context(), script("true")); !causeIs(outcome.ShuttingDown)(err) {
 		t.Errorf("a later one: %v", err)
 	}
 }

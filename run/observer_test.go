@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"penstock/backend"
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 // witness is an observer that holds the first output up and looks at the end.
@@ -32,13 +32,13 @@ func (w *witness) FirstOutput(r Record, after time.Duration) {
 	w.seen = append(w.seen, "output")
 }
 
-func (w *witness) RunFinished(r Record, o spawn.Outcome) {
+func (w *witness) RunFinished(r Record, o outcome.Outcome) {
 	w.seen = append(w.seen, "finished")
 	run, _ := w.manager.Get(r.ID)
 	if isClosed(run.Ended()) {
 		w.t.Error("Ended is closed before all is told")
 	}
-	if r.State != Finished || r.Cause != spawn.OutputLimit || run.Verdict().Cause != r.Cause {
+	if r.State != Finished || r.Cause != outcome.OutputLimit || run.Verdict().Cause != r.Cause {
 		w.t.Errorf("finished: %+v", r)
 	}
 }
@@ -51,7 +51,7 @@ func TestNothingBeyondTheCapIsRead(t *testing.T) {
 	r := start(t, m, script("dd if=/dev/zero bs=1M count=1; sleep 300", func(s *Spec) { s.Backend, s.OutputMax = agent{framing: backend.Words}, most }))
 	d := r.Follow(0) // while it lives
 	live := text(events(t, d))
-	verdict(t, r, spawn.OutputLimit)
+	verdict(t, r, outcome.OutputLimit)
 	if n := r.Record().OutputBytes; n != most {
 		t.Errorf("%d bytes stay of 1 MiB, and the cap is %d", n, most)
 	}
@@ -83,7 +83,7 @@ func TestTooMuchFromALeaderThatLeft(t *testing.T) {
 	}
 	wait(t, "leader's exit", p.Exited())
 	close(look.let)
-	verdict(t, r, spawn.OutputLimit)
+	verdict(t, r, outcome.OutputLimit)
 	if diff := cmp.Diff([]string{"started", "output", "finished"}, look.seen); diff != "" {
 		t.Errorf("observed (-want +got):\n%s", diff)
 	}

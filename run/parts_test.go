@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/cgroup"
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 func number(n uint64) *uint64 { return &n }
@@ -243,8 +243,8 @@ func TestSnapshot(t *testing.T) {
 			t.Fatalf("an idle run is not shown as stalled: %+v", s)
 		}
 	}
-	r.End(spawn.Cancelled)
-	verdict(t, r, spawn.Cancelled)
+	r.End(outcome.Cancelled)
+	verdict(t, r, outcome.Cancelled)
 	if s := m.Snapshot(); len(s.Runs) != 0 {
 		t.Errorf("after its end: %+v", s)
 	}
@@ -292,7 +292,7 @@ func TestManagerThatDoesNotAnswer(t *testing.T) {
 	m := open(t, func(o *Options) {
 		o.Stop, o.stopping = stop, func() (bool, error) { return false, context.DeadlineExceeded }
 	})
-	verdict(t, start(t, m, script("echo 'd stop'")), spawn.Completed)
+	verdict(t, start(t, m, script("echo 'd stop'")), outcome.Completed)
 	asked()
-	verdict(t, start(t, m, script("echo 'd stop'")), spawn.ShuttingDown)
+	verdict(t, start(t, m, script("echo 'd stop'")), outcome.ShuttingDown)
 }

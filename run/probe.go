@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/backend"
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -84,9 +85,9 @@ func (m *Manager) capture(ctx context.Context, c spawn.Command) (string, error) 
 	select {
 	case <-p.Ended():
 	case <-ctx.Done():
-		p.End(spawn.Timeout)
+		p.End(outcome.Timeout)
 	case <-m.quit:
-		p.End(spawn.ShuttingDown)
+		p.End(outcome.ShuttingDown)
 	}
 	<-p.Ended()
 	if p.Outcome().Leaked {

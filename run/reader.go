@@ -8,7 +8,7 @@ import (
 	"os"
 
 	"penstock/backend"
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 // ErrNoReplay is returned by Next for a run of an earlier daemon that wasn't
@@ -139,7 +139,7 @@ func (d *Reader) spoiled(err error) (more <-chan struct{}, _ error) {
 	if !isClosed(d.run.ended) {
 		return d.run.ended, nil
 	}
-	if d.live && d.run.Verdict().Cause != spawn.Completed {
+	if d.live && d.run.Verdict().Cause != outcome.Completed {
 		return nil, io.EOF
 	}
 	return nil, err

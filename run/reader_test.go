@@ -10,14 +10,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"penstock/backend"
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 // A second reading is the first one again, whatever became of the directory.
 func TestRewind(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script(`echo "t one"; echo "2 x"; printf "t two"`))
-	verdict(t, r, spawn.CLIError) // it said nothing of its end
+	verdict(t, r, outcome.CLIError) // it said nothing of its end
 	d := r.Follow(1)
 	defer d.Close()
 	d.Rewind() // of nothing yet
@@ -61,7 +61,7 @@ func TestRewind(t *testing.T) {
 func TestTryComesBack(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script(`head -c 1000000 /dev/zero | tr '\0' '\n'; echo "2 x"; echo "d stop"`))
-	verdict(t, r, spawn.Completed)
+	verdict(t, r, outcome.Completed)
 	d := r.Follow(0)
 	defer d.Close()
 	silent := 0

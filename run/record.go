@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 func (d *directory) save(r Record) error {
@@ -79,7 +79,7 @@ const object = "run"
 
 // lose finishes the record of a run that ended while nobody watched.
 func (r *Record) lose(why string, at time.Time) {
-	r.State, r.Cause, r.Message, r.Ended = Finished, spawn.Lost, why, &at
+	r.State, r.Cause, r.Message, r.Ended = Finished, outcome.Lost, why, &at
 }
 
 // finishedAt orders records for pruning.

@@ -14,7 +14,7 @@ import (
 
 	"penstock/backend"
 	"penstock/cgroup"
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 // recover settles the run directories of an earlier daemon. What lives of them
@@ -146,24 +146,24 @@ func (m *Manager) heir(r *Record, w *will) (*will, backend.Backend) {
 // output says, and where that says nothing it is lost.
 func (m *Manager) conclude(d *directory, r *Record, w *will, b backend.Backend) {
 	word, _ := m.lastWord(d, w, b)
-	outcome, err := d.notedEnd()
+	ended, err := d.notedEnd()
 	if err != nil {
 		m.log.Warn("what was noted of the run's end can't be read", "run", r.ID, "err", err)
 		err = nil
 	}
-	verdict := spawn.Decide(spawn.Facts{
-		Outcome:  outcome,
+	verdict := outcome.Decide(outcome.Facts{
+		Outcome:  ended,
 		Terminal: word, Limits: r.Limits,
 		PlainExit: b != nil && b.Features().PlainExit, Unread: b != nil && isMute(b),
 	})
-	if verdict.Cause == spawn.Lost {
+	if verdict.Cause == outcome.Lost {
 		verdict.Message = "the daemon ended before the run did: its outcome is unknown; check what it did before asking again"
 		m.log.Warn("run lost", "run", r.ID, "client", r.Client, "backend", r.Backend)
 	}
 	now := time.Now()
 	r.State, r.Cause, r.Message, r.Ended = Finished, verdict.Cause, verdict.Message, &now
-	if outcome.Receipt.EnforcedBy != (cgroup.Enforced{}) {
-		r.Receipt, r.EnforcedBy, r.Survived = &outcome.Receipt, outcome.Receipt.EnforcedBy, outcome.Survived
+	if ended.Receipt.EnforcedBy != (cgroup.Enforced{}) {
+		r.Receipt, r.EnforcedBy, r.Survived = &ended.Receipt, ended.Receipt.EnforcedBy, ended.Survived
 	}
 	if w != nil {
 		d.flush = (*os.File).Sync
@@ -172,7 +172,7 @@ func (m *Manager) conclude(d *directory, r *Record, w *will, b backend.Backend) 
 	}
 	err = errors.Join(err, d.save(*r))
 	if r.Started != nil {
-		m.observer.RunFinished(*r, spawn.Outcome{}) // when it ended, nobody knows
+		m.observer.RunFinished(*r, outcome.Outcome{}) // when it ended, nobody knows
 	}
 	if err := errors.Join(err, d.removeScratch(), d.dropFresh(), d.trim(w)); err != nil {
 		m.log.Warn("run of an earlier daemon not settled", "run", r.ID, "err", err)
@@ -181,7 +181,7 @@ func (m *Manager) conclude(d *directory, r *Record, w *will, b backend.Backend) 
 
 // lastWord reads a whole output for how the CLI said it ended; nil when it didn't.
 // sessionUnknown is that it refused its session and did nothing.
-func (m *Manager) lastWord(d *directory, w *will, b backend.Backend) (word *spawn.Terminal, sessionUnknown bool) {
+func (m *Manager) lastWord(d *directory, w *will, b backend.Backend) (word *outcome.Terminal, sessionUnknown bool) {
 	if w == nil {
 		return nil, false
 	}

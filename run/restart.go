@@ -10,7 +10,7 @@ import (
 
 	"penstock/backend"
 	"penstock/internal/atomicfile"
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 // Words are what a CLI is told.
@@ -302,7 +302,7 @@ func (m *Manager) revive(d *directory, record Record, l *will, b backend.Backend
 	if !m.renew(d, &s, l) {
 		return nil
 	}
-	word := &spawn.Terminal{Failure: spawn.CLIError, Message: "the CLI does not know the session any more"}
+	word := &outcome.Terminal{Failure: outcome.CLIError, Message: "the CLI does not know the session any more"}
 	if l.Restart != restartDue {
 		if word = m.lastUnknown(d, l, b); word == nil {
 			return nil
@@ -325,7 +325,7 @@ func (m *Manager) revive(d *directory, record Record, l *will, b backend.Backend
 }
 
 // lastUnknown is the word of an output, or of stderr, that the session is unknown.
-func (m *Manager) lastUnknown(d *directory, l *will, b backend.Backend) *spawn.Terminal {
+func (m *Manager) lastUnknown(d *directory, l *will, b backend.Backend) *outcome.Terminal {
 	word, unknown := m.lastWord(d, l, b)
 	if unknown {
 		return word

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"penstock/backend"
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 // forgetful is a CLI that knows no session: it says so and acts only without one.
@@ -17,7 +17,7 @@ echo "s new"; while read -r line; do echo "t $line"; done; echo "d stop"`
 
 func remembering(m *Manager, t *testing.T) {
 	t.Helper()
-	verdict(t, start(t, m, script(`echo "s old"; echo "d stop"`, inSession("talk"))), spawn.Completed)
+	verdict(t, start(t, m, script(`echo "s old"; echo "d stop"`, inSession("talk"))), outcome.Completed)
 	if id, _ := m.SessionKnown("tester", "talk"); id != "old" {
 		t.Fatalf("known as %q", id)
 	}
@@ -45,7 +45,7 @@ func TestForgottenSessionIsStartedAnew(t *testing.T) {
 		gone := counted(t, &s)
 		r := start(t, m, s)
 		got := events(t, r.Follow(0))
-		verdict(t, r, spawn.Completed)
+		verdict(t, r, outcome.Completed)
 		wait(t, "removal", r.done)
 		if len(got) == 0 || got[0].Kind != backend.Notice || got[0].Text != restartedNotice || text(got) != "whole" {
 			t.Errorf("talks %v: events %+v", talks, got)
@@ -88,7 +88,7 @@ func TestForgottenSessionAndTheEnd(t *testing.T) {
 	s.ID = "r"
 	got := start(t, m, s)
 	r.Store(got)
-	verdict(t, got, spawn.Cancelled)
+	verdict(t, got, outcome.Cancelled)
 	if all := events(t, got.Follow(0)); len(all) != 0 {
 		t.Errorf("events %+v", all)
 	}
@@ -109,7 +109,7 @@ func (a *endedAtSecond) Command(r backend.Request) (backend.Command, error) {
 		for a.run.Load() == nil {
 			time.Sleep(time.Millisecond)
 		}
-		a.run.Load().End(spawn.Cancelled)
+		a.run.Load().End(outcome.Cancelled)
 	}
 	return a.agent.Command(r)
 }
@@ -121,7 +121,7 @@ func TestForgottenSessionKeepsItsOutput(t *testing.T) {
 	r := start(t, m, script(`echo "u gone"`, inSession("talk", func(s *Spec) {
 		s.Durable, s.Fresh, s.Backend = true, &Words{Prompt: "whole"}, &refusedAtSecond{}
 	})))
-	verdict(t, r, spawn.CLIError)
+	verdict(t, r, outcome.CLIError)
 	wait(t, "removal", r.done)
 	if c := m.past(r.dir, r.Record(), &will{Spool: inode(t, r.dir.file(spoolName))}, agent{}); c.spoiled.Load() {
 		t.Error("its output is gone")
@@ -172,7 +172,7 @@ func TestOnlyWhatDidNothingIsStartedAnew(t *testing.T) {
 			s.Env = append(s.Env, "COUNT="+count)
 			s.Fresh = c.fresh
 		})))
-		if v := verdict(t, r, spawn.CLIError); !strings.Contains(v.Message, "gone") {
+		if v := verdict(t, r, outcome.CLIError); !strings.Contains(v.Message, "gone") {
 			t.Errorf("%s: %+v", name, v)
 		}
 		if n := strings.Count(read(t, count), "run"); n != c.runs {

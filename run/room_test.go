@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -168,7 +169,7 @@ func TestWhatWantsRoom(t *testing.T) {
 		want bool
 	}{
 		{nil, false}, {full, true}, {fmt.Errorf("x: %w", unix.EDQUOT), true}, {errors.New("else"), false},
-		{&spawn.StartError{Cause: spawn.StartFailed, Err: full}, false},
+		{&spawn.StartError{Cause: outcome.StartFailed, Err: full}, false},
 	} {
 		if got := wantsRoom(tt.err); got != tt.want {
 			t.Errorf("%v: %v", tt.err, got)

@@ -15,6 +15,7 @@ import (
 	"penstock/backend"
 	"penstock/cgroup"
 	"penstock/internal/atomicfile"
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -124,7 +125,7 @@ type Record struct {
 	ID          string                `json:"id"`
 	Object      string                `json:"object"` // "run"
 	State       State                 `json:"state"`
-	Cause       spawn.Cause           `json:"cause,omitempty"`
+	Cause       outcome.Cause         `json:"cause,omitempty"`
 	Message     string                `json:"message,omitempty"`
 	Client      string                `json:"client"`
 	Backend     string                `json:"backend"`
@@ -157,7 +158,7 @@ type Observer interface {
 	RunStarted(r Record, spawn time.Duration)
 	FirstOutput(r Record, after time.Duration) // spawn to first event
 	// RunFinished has a zero Outcome for a run that ended while no daemon watched.
-	RunFinished(r Record, o spawn.Outcome)
+	RunFinished(r Record, o outcome.Outcome)
 }
 
 // Snapshot is the manager's state from memory.

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"penstock/backend"
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 func inSession(name string, change ...func(*Spec)) func(*Spec) {
@@ -50,12 +50,12 @@ func TestSessionOutlivesAKilledFirstTurn(t *testing.T) {
 	if err := m.Forget("tester", "talk"); !errors.Is(err, ErrSessionBusy) {
 		t.Errorf("forget with a live run: %v", err)
 	}
-	r.End(spawn.Cancelled)
-	verdict(t, r, spawn.Cancelled)
+	r.End(outcome.Cancelled)
+	verdict(t, r, outcome.Cancelled)
 
 	var q atomic.Pointer[backend.Request]
 	again := start(t, m, script(`ls; echo "t $HOME"; echo "d stop"`, inSession("talk", func(s *Spec) { s.Backend = agent{seen: &q} })))
-	verdict(t, again, spawn.Completed)
+	verdict(t, again, outcome.Completed)
 	key := sessionKey("tester", "talk")
 	if p := q.Load(); p.Session != "cli-1" || p.Cwd != filepath.Join(m.state.sessions(), key, "work") {
 		t.Errorf("second turn's request: %+v", p)
@@ -103,19 +103,19 @@ func TestPrivateHomeIsSeededOnce(t *testing.T) {
 	own := filepath.Join(m.state.sessions(), sessionKey("tester", "h"), "home")
 	for turn := range 2 {
 		r := start(t, m, script(show, inSession("h", home)))
-		verdict(t, r, spawn.Completed)
+		verdict(t, r, outcome.Completed)
 		if got, want := text(events(t, r.Follow(0))), "600"+own+[]string{"1", "2"}[turn]; got != want {
 			t.Errorf("turn %d: got %q, want %q", turn, got, want)
 		}
 	}
 	// A later turn keeps the session's HOME whatever the backend's home is now.
 	r := start(t, m, script(`echo "t $HOME"; echo "d stop"`, inSession("h")))
-	verdict(t, r, spawn.Completed)
+	verdict(t, r, outcome.Completed)
 	if got := text(events(t, r.Follow(0))); got != own {
 		t.Errorf("HOME is %q", got)
 	}
 	single := start(t, m, script(show, home))
-	verdict(t, single, spawn.Completed)
+	verdict(t, single, outcome.Completed)
 	if got, want := text(events(t, single.Follow(0))), "600"+m.dirOf(single.ID())+"/home1"; got != want {
 		t.Errorf("without a session: got %q, want %q", got, want)
 	}
@@ -146,7 +146,7 @@ func TestOneRunPerSessionInOrder(t *testing.T) {
 		awaitState(t, m, id, Waiting)
 	}
 	all.Wait()
-	verdict(t, first, spawn.Completed)
+	verdict(t, first, outcome.Completed)
 	got, err := os.ReadFile(log)
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +166,7 @@ func TestCancelledWhileItWaits(t *testing.T) {
 		check func(error) bool
 	}{
 		{"by its context", func(_ *Run, cancel context.CancelFunc) { cancel() }, func(err error) bool { return errors.Is(err, context.Canceled) }},
-		{"by its end", func(r *Run, _ context.CancelFunc) { r.End(spawn.Cancelled) }, causeIs(spawn.Cancelled)},
+		{"by its end", func(r *Run, _ context.CancelFunc) { r.End(outcome.Cancelled) }, causeIs(outcome.Cancelled)},
 		{"by its deadline", nil, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -200,10 +200,10 @@ func TestCancelledWhileItWaits(t *testing.T) {
 			t.Errorf("%s: OnGone came %d times", test.name, gone.Load())
 		}
 	}
-	first.End(spawn.Cancelled)
-	verdict(t, first, spawn.Cancelled)
+	first.End(outcome.Cancelled)
+	verdict(t, first, outcome.Cancelled)
 	third := start(t, m, script("echo 'd stop'", inSession("q")))
-	verdict(t, third, spawn.Completed)
+	verdict(t, third, outcome.Completed)
 	if _, err := os.Stat(mark); !errors.Is(err, os.ErrNotExist) {
 		t.Error("a run cancelled while it waited was started")
 	}

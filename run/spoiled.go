@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"os"
 
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 // ErrSpoiled is wrapped by Next when the run's child has truncated, replaced or
@@ -36,7 +36,7 @@ func (w *watcher) fail(hint string) {
 	}
 	w.lastWord = true
 	w.run.log.Error("output spoiled", "what", hint)
-	w.terminal = &spawn.Terminal{Failure: spawn.CLIError, Message: hint}
+	w.terminal = &outcome.Terminal{Failure: outcome.CLIError, Message: hint}
 }
 
 // verify looks whether the spool's name still is that of the file of its birth.

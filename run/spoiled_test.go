@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 func TestChildThatSpoilsItsOutput(t *testing.T) {
@@ -50,7 +50,7 @@ func TestChildThatSpoilsItsOutput(t *testing.T) {
 			if err != io.EOF {
 				t.Errorf("live reader: %v", err)
 			}
-			if v := verdict(t, r, spawn.CLIError); !strings.Contains(v.Message, c.says) {
+			if v := verdict(t, r, outcome.CLIError); !strings.Contains(v.Message, c.says) {
 				t.Errorf("message %q, want %q in it", v.Message, c.says)
 			}
 			wait(t, "removal", r.done)
@@ -63,7 +63,7 @@ func TestChildThatSpoilsItsOutput(t *testing.T) {
 				t.Errorf("replay: %+v, %v", e, err)
 			}
 			onDisk, err := readRecord(r.dir.inStore(recordName))
-			if err != nil || onDisk.State != Finished || onDisk.Cause != spawn.CLIError {
+			if err != nil || onDisk.State != Finished || onDisk.Cause != outcome.CLIError {
 				t.Errorf("record on disk: %+v, %v", onDisk, err)
 			}
 		})
@@ -73,7 +73,7 @@ func TestChildThatSpoilsItsOutput(t *testing.T) {
 func TestShrunkStderrLosesOnlyItsTail(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script(`echo long note >&2; sleep 0.1; : > /proc/self/fd/2; echo "t a"; echo "d stop"`))
-	verdict(t, r, spawn.Completed)
+	verdict(t, r, outcome.Completed)
 	if got := text(events(t, r.Follow(0))); got != "a" {
 		t.Errorf("got %q", got)
 	}
@@ -82,7 +82,7 @@ func TestShrunkStderrLosesOnlyItsTail(t *testing.T) {
 func TestFinishedSpoolThatShrinks(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script(`echo "t a"; echo "d stop"`))
-	verdict(t, r, spawn.Completed)
+	verdict(t, r, outcome.Completed)
 	if err := os.Truncate(r.dir.file(spoolName), 4); err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 
 	"penstock/backend"
 	"penstock/cgroup"
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 func TestStateDirectoryIsForOneDaemon(t *testing.T) {
@@ -177,7 +177,7 @@ func TestOpenTakesALockOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := open(t, func(o *Options) { o.StateDir, o.Lock = dir, lock })
-	verdict(t, start(t, m, script("echo 'd stop'")), spawn.Completed)
+	verdict(t, start(t, m, script("echo 'd stop'")), outcome.Completed)
 	if _, err := Hold(dir); err == nil {
 		t.Error("held twice")
 	}
@@ -249,7 +249,7 @@ func TestEndThatAnEarlierDaemonNoted(t *testing.T) {
 		d.flush = (*os.File).Sync
 		peak := uint64(5)
 		err := errors.Join(d.save(Record{ID: id, State: Running, Created: started, Started: &started}),
-			d.noteEnd(spawn.Outcome{Reason: spawn.Timeout, Survived: 2, Receipt: cgroup.Receipt{MemoryPeakBytes: &peak, EnforcedBy: cgroup.Enforced{Kill: cgroup.Kernel}}}))
+			d.noteEnd(outcome.Outcome{Reason: outcome.Timeout, Survived: 2, Receipt: cgroup.Receipt{MemoryPeakBytes: &peak, EnforcedBy: cgroup.Enforced{Kill: cgroup.Kernel}}}))
 		if id == "torn" {
 			err = errors.Join(err, os.Truncate(d.inStore(endName), 5))
 		}
@@ -261,7 +261,7 @@ func TestEndThatAnEarlierDaemonNoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := open(t, func(o *Options) { o.StateDir = state })
-	for id, want := range map[string]spawn.Cause{"overdue": spawn.Timeout, "torn": spawn.Lost} {
+	for id, want := range map[string]outcome.Cause{"overdue": outcome.Timeout, "torn": outcome.Lost} {
 		r, ok := m.Get(id)
 		if !ok {
 			t.Fatalf("%s: not there", id)
@@ -278,7 +278,7 @@ func TestRunsOfAnEarlierDaemon(t *testing.T) {
 	now := time.Now()
 	ended := now.Add(-time.Minute)
 	past(t, state, "live", Record{ID: "live", State: Running, Client: "c", Created: now.Add(-time.Hour), Started: &ended})
-	past(t, state, "done", Record{ID: "done", State: Finished, Cause: spawn.Completed, Created: ended, Ended: &ended})
+	past(t, state, "done", Record{ID: "done", State: Finished, Cause: outcome.Completed, Created: ended, Ended: &ended})
 	past(t, state, "broken", "no record")
 	past(t, state, "renamed", Record{ID: "other", State: Finished, Ended: &ended})
 	told := &losses{}
@@ -286,7 +286,7 @@ func TestRunsOfAnEarlierDaemon(t *testing.T) {
 	if diff := cmp.Diff([]string{"live"}, told.runs); diff != "" {
 		t.Errorf("the observer was told of (-want +got):\n%s", diff)
 	}
-	for id, want := range map[string]spawn.Cause{"live": spawn.Lost, "done": spawn.Completed, "broken": spawn.Lost, "renamed": spawn.Lost} {
+	for id, want := range map[string]outcome.Cause{"live": outcome.Lost, "done": outcome.Completed, "broken": outcome.Lost, "renamed": outcome.Lost} {
 		r, ok := m.Get(id)
 		if !ok {
 			t.Errorf("%s: not there", id)
@@ -296,10 +296,10 @@ func TestRunsOfAnEarlierDaemon(t *testing.T) {
 		if _, err := r.Follow(0).Next(t.Context()); !errors.Is(err, ErrNoReplay) {
 			t.Errorf("%s: follow: %v", id, err)
 		}
-		r.End(spawn.Cancelled)
+		r.End(outcome.Cancelled)
 	}
 	onDisk, err := readRecord(m.state.directory("live").inStore(recordName))
-	if err != nil || onDisk.State != Finished || onDisk.Cause != spawn.Lost {
+	if err != nil || onDisk.State != Finished || onDisk.Cause != outcome.Lost {
 		t.Errorf("lost run on disk: %+v, %v", onDisk, err)
 	}
 	if diff := cmp.Diff([]string{"spool"}, names(t, filepath.Join(state, "runs", "live"))); diff != "" {
@@ -319,8 +319,8 @@ type losses struct {
 	runs []string
 }
 
-func (l *losses) RunFinished(r Record, o spawn.Outcome) {
-	if r.Cause == spawn.Lost && o.Started.IsZero() {
+func (l *losses) RunFinished(r Record, o outcome.Outcome) {
+	if r.Cause == outcome.Lost && o.Started.IsZero() {
 		l.runs = append(l.runs, r.ID)
 	}
 }

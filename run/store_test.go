@@ -16,6 +16,7 @@ import (
 
 	"penstock/backend"
 	"penstock/internal/atomicfile"
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -23,7 +24,7 @@ import (
 func TestStore_TakesOverOnce(t *testing.T) {
 	state := t.TempDir()
 	ended := time.Now()
-	past(t, state, "before", Record{ID: "before", State: Finished, Cause: spawn.Completed, Client: "c", Created: ended, Ended: &ended})
+	past(t, state, "before", Record{ID: "before", State: Finished, Cause: outcome.Completed, Client: "c", Created: ended, Ended: &ended})
 	text, err := json.Marshal(will{Deadline: ended, OutputMax: 7, Fingerprint: []byte("f"), Request: backend.Request{Prompt: "p"}})
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +225,7 @@ func durable(s *Spec) { s.ID, s.Durable = "r", true }
 func TestDurableRunIsOnTheDisk(t *testing.T) {
 	d := new(disk)
 	m := open(t, func(o *Options) { o.flush = d.flush })
-	verdict(t, start(t, m, script("echo 'd stop'")), spawn.Completed)
+	verdict(t, start(t, m, script("echo 'd stop'")), outcome.Completed)
 	if got := d.list(); len(got) != 0 {
 		t.Errorf("flushed for a run that isn't durable: %q", got)
 	}
@@ -344,7 +345,7 @@ func TestOutputSwappedWithoutADaemon(t *testing.T) {
 	t.Run("first", func(t *testing.T) {
 		m := open(t, agents)
 		for _, id := range ids {
-			verdict(t, start(t, m, script("echo 't text'; echo 'd stop'", durable, func(s *Spec) { s.ID = id })), spawn.Completed)
+			verdict(t, start(t, m, script("echo 't text'; echo 'd stop'", durable, func(s *Spec) { s.ID = id })), outcome.Completed)
 		}
 	})
 	spool := func(id string) string { return filepath.Join(state, "runs", id, spoolName) }

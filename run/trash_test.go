@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 // A session is forgotten whole or not at all, and what can't be deleted is not in
@@ -23,7 +23,7 @@ func TestForgetIsWholeOrNot(t *testing.T) {
 	m := open(t)
 	turn := func() {
 		t.Helper()
-		verdict(t, start(t, m, script("echo 's x'; touch mine; echo 'd stop'", inSession("s"))), spawn.Completed)
+		verdict(t, start(t, m, script("echo 's x'; touch mine; echo 'd stop'", inSession("s"))), outcome.Completed)
 	}
 	turn()
 	key := sessionKey("tester", "s")
@@ -305,7 +305,7 @@ func TestTrashIsNotSwapped(t *testing.T) {
 func TestRemovalCutShortIsNoRun(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script("echo 'd stop'"))
-	verdict(t, r, spawn.Completed)
+	verdict(t, r, outcome.Completed)
 	wait(t, "end", r.Ended())
 	inTheWay := filepath.Join(m.state.dir, trashName)
 	if err := os.RemoveAll(inTheWay); err != nil {

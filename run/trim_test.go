@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 // onDisk is what a run's directory takes, in bytes.
@@ -36,16 +36,16 @@ func TestOutputIsTrimmed(t *testing.T) {
 	m := open(t)
 	for _, row := range []struct {
 		name, script string
-		want         spawn.Cause
+		want         outcome.Cause
 	}{
-		{"much at once", "head -c 50000000 /dev/zero; echo 'd stop'", spawn.OutputLimit},
-		{"much on stderr", "head -c 50000000 /dev/zero >&2; echo 'd stop'", spawn.OutputLimit},
-		{"both", "head -c 900000 /dev/zero | tr '\\0' '\\n'; head -c 50000000 /dev/zero >&2; echo 'd stop'", spawn.OutputLimit},
-		{"room beyond the end", "fallocate -n -l 50M $DIR/spool; fallocate -n -l 50M $DIR/stderr; echo 'd stop'", spawn.Completed},
-		{"and it may not be written to", "fallocate -n -l 50M $DIR/spool; chmod 0400 $DIR/spool; echo 'd stop'", spawn.Completed},
-		{"another file in its place", "rm $DIR/stderr; head -c 50000000 /dev/zero >$DIR/stderr; echo 'd stop'", spawn.Completed},
-		{"a tree in its place", "rm $DIR/spool; mkdir $DIR/spool; head -c 50000000 /dev/zero >$DIR/spool/x; echo 'd stop'", spawn.CLIError},
-		{"scratch", "head -c 50000000 /dev/zero >$TMPDIR/x; head -c 50000000 /dev/zero >$DIR/prompt2; echo 'd stop'", spawn.Completed},
+		{"much at once", "head -c 50000000 /dev/zero; echo 'd stop'", outcome.OutputLimit},
+		{"much on stderr", "head -c 50000000 /dev/zero >&2; echo 'd stop'", outcome.OutputLimit},
+		{"both", "head -c 900000 /dev/zero | tr '\\0' '\\n'; head -c 50000000 /dev/zero >&2; echo 'd stop'", outcome.OutputLimit},
+		{"room beyond the end", "fallocate -n -l 50M $DIR/spool; fallocate -n -l 50M $DIR/stderr; echo 'd stop'", outcome.Completed},
+		{"and it may not be written to", "fallocate -n -l 50M $DIR/spool; chmod 0400 $DIR/spool; echo 'd stop'", outcome.Completed},
+		{"another file in its place", "rm $DIR/stderr; head -c 50000000 /dev/zero >$DIR/stderr; echo 'd stop'", outcome.Completed},
+		{"a tree in its place", "rm $DIR/spool; mkdir $DIR/spool; head -c 50000000 /dev/zero >$DIR/spool/x; echo 'd stop'", outcome.CLIError},
+		{"scratch", "head -c 50000000 /dev/zero >$TMPDIR/x; head -c 50000000 /dev/zero >$DIR/prompt2; echo 'd stop'", outcome.Completed},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := script(`DIR=$(dirname "$TMPDIR"); `+row.script, func(s *Spec) { s.OutputMax, s.LineMax = most, most })

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -44,7 +45,7 @@ func blameHost(err error, log *slog.Logger) error {
 	for _, t := range troubles {
 		if errors.Is(err, t.is) {
 			log.Error("run not started (hint: "+t.hint+")", "err", err)
-			return &spawn.StartError{Cause: spawn.StartFailed, Err: fmt.Errorf("nothing was started: %s: %w (hint: %s)", t.what, t.is, t.hint)}
+			return &spawn.StartError{Cause: outcome.StartFailed, Err: fmt.Errorf("nothing was started: %s: %w (hint: %s)", t.what, t.is, t.hint)}
 		}
 	}
 	return err

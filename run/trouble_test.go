@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/backend"
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -18,14 +19,14 @@ func TestBlameHost(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	for _, row := range []struct {
 		err   error
-		cause spawn.Cause // "" stays what it is
+		cause outcome.Cause // "" stays what it is
 		says  string
 	}{
-		{&os.PathError{Op: "mkdir", Path: "/secret/place", Err: unix.ENOSPC}, spawn.StartFailed, "state directory: no space left on device (hint: make room"},
-		{errors.Join(&os.PathError{Op: "open", Path: "/secret/place", Err: unix.EMFILE}, nil), spawn.StartFailed, "LimitNOFILE"},
-		{&os.PathError{Op: "write", Path: "/secret/place", Err: unix.EROFS}, spawn.StartFailed, "read-only"},
+		{&os.PathError{Op: "mkdir", Path: "/secret/place", Err: unix.ENOSPC}, outcome.StartFailed, "state directory: no space left on device (hint: make room"},
+		{errors.Join(&os.PathError{Op: "open", Path: "/secret/place", Err: unix.EMFILE}, nil), outcome.StartFailed, "LimitNOFILE"},
+		{&os.PathError{Op: "write", Path: "/secret/place", Err: unix.EROFS}, outcome.StartFailed, "read-only"},
 		{&os.PathError{Op: "mkdir", Path: "/secret/place", Err: unix.ENOENT}, "", ""},
-		{&spawn.StartError{Cause: spawn.CLIMissing, Err: unix.ENOSPC}, spawn.CLIMissing, ""},
+		{&spawn.StartError{Cause: outcome.CLIMissing, Err: unix.ENOSPC}, outcome.CLIMissing, ""},
 	} {
 		got := blameHost(row.err, log)
 		var start *spawn.StartError
@@ -50,7 +51,7 @@ func TestStateRemoved(t *testing.T) {
 		}
 		_, err := m.Start(t.Context(), script("d stop"))
 		var start *spawn.StartError
-		if !errors.As(err, &start) || start.Cause != spawn.StartFailed || !strings.Contains(err.Error(), errRemoved.Error()) || strings.Contains(err.Error(), m.state.dir) {
+		if !errors.As(err, &start) || start.Cause != outcome.StartFailed || !strings.Contains(err.Error(), errRemoved.Error()) || strings.Contains(err.Error(), m.state.dir) {
 			t.Errorf("%s: %v", gone(m.state), err)
 		}
 	}
@@ -61,7 +62,7 @@ func TestStateRemoved(t *testing.T) {
 func TestRecordIsSavedLater(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "r")
 	d := &directory{path: dir, kept: []string{dir}}
-	r := pastRun(d, Record{ID: "r", State: Finished, Cause: spawn.CLIError}, slog.New(slog.DiscardHandler))
+	r := pastRun(d, Record{ID: "r", State: Finished, Cause: outcome.CLIError}, slog.New(slog.DiscardHandler))
 	r.unsaved.Store(true)
 	m := &Manager{runs: map[string]*Run{"r": r}}
 	blocked := dir // a file in the directory's place
@@ -75,7 +76,7 @@ func TestRecordIsSavedLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.saveAgain()
-	if got, _ := d.load(); r.unsaved.Load() || got.Cause != spawn.CLIError {
+	if got, _ := d.load(); r.unsaved.Load() || got.Cause != outcome.CLIError {
 		t.Errorf("the record on disk: %+v", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -26,7 +27,7 @@ func (m *Manager) Turn(ctx context.Context, client, session string) (*Turn, erro
 	case err == nil:
 		return &Turn{key, release}, nil
 	case ctx.Err() == nil:
-		return nil, &spawn.StartError{Cause: spawn.ShuttingDown, Err: fmt.Errorf("session %q: the daemon is shutting down", session)}
+		return nil, &spawn.StartError{Cause: outcome.ShuttingDown, Err: fmt.Errorf("session %q: the daemon is shutting down", session)}
 	}
 	return nil, fmt.Errorf("wait for session %q: %w", session, ctx.Err())
 }

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/backend"
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 func TestAnotherUser(t *testing.T) {
@@ -46,7 +46,7 @@ echo "d stop"`
 			s.Home, s.HomeSeed = private, seed
 			s.Request.Prompt = "t asked:"
 		})))
-		verdict(t, r, spawn.Completed)
+		verdict(t, r, outcome.Completed)
 		stderr, err := os.ReadFile(r.dir.file(stderrName))
 		if err != nil || string(stderr) != "note\n" {
 			t.Errorf("session %q: stderr: %q, %v", session, stderr, err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"penstock/backend"
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -30,7 +31,7 @@ type watcher struct {
 
 	parse    *parse
 	spool    spoolFile
-	terminal *spawn.Terminal
+	terminal *outcome.Terminal
 	heard    bool // an event came
 	adopted  bool // from an earlier daemon
 	tooMuch  bool // the output cap or the line cap was passed
@@ -40,10 +41,10 @@ type watcher struct {
 	wordAfterFull bool
 	lost          atomic.Pointer[string] // what tidy knows of output that can't be trusted; nil is nothing
 
-	fresh   *Words          // what to tell a CLI that has forgotten its session; nil once it has not
-	forgot  *spawn.Terminal // its word that it has
-	refused bool            // and it could not be started anew
-	untidy  bool            // tidy is still at it; for who has seen process.Gone
+	fresh   *Words            // what to tell a CLI that has forgotten its session; nil once it has not
+	forgot  *outcome.Terminal // its word that it has
+	refused bool              // and it could not be started anew
+	untidy  bool              // tidy is still at it; for who has seen process.Gone
 }
 
 // open takes hold of the run's files before the child can write to them.
@@ -101,7 +102,7 @@ func (w *watcher) letGo() {
 const tidyMax = 10 * time.Second
 
 // tidy is for the moment when the run's group is empty and not yet removed.
-func (w *watcher) tidy(o spawn.Outcome) {
+func (w *watcher) tidy(o outcome.Outcome) {
 	log, dir, outputs := w.run.log, w.run.dir, w.outputs
 	if !within(tidyMax, func() {
 		// First: what the run itself filled the disk with is about to go.
@@ -285,7 +286,7 @@ func (w *watcher) deadline() (stop func() bool) {
 	if w.spec.Deadline.IsZero() {
 		return func() bool { return true }
 	}
-	return time.AfterFunc(time.Until(w.spec.Deadline), func() { w.run.End(spawn.Timeout) }).Stop
+	return time.AfterFunc(time.Until(w.spec.Deadline), func() { w.run.End(outcome.Timeout) }).Stop
 }
 
 // advance parses one frame or reads once; false when there is nothing to do
@@ -359,7 +360,7 @@ func (w *watcher) measure(ended bool) {
 func (w *watcher) overflow() {
 	if !w.tooMuch {
 		w.tooMuch = true
-		w.run.End(spawn.OutputLimit)
+		w.run.End(outcome.OutputLimit)
 	}
 }
 
@@ -381,23 +382,23 @@ func (w *watcher) hear(e backend.Event) {
 }
 
 // terminalOf is the CLI's last word, nil for any other event.
-func terminalOf(e backend.Event) *spawn.Terminal {
+func terminalOf(e backend.Event) *outcome.Terminal {
 	switch {
 	case e.Kind == backend.Done:
-		return &spawn.Terminal{Done: true, Finish: e.Finish}
+		return &outcome.Terminal{Done: true, Finish: e.Finish}
 	case e.Kind == backend.Failed && e.Failure != nil:
-		return &spawn.Terminal{Failure: failureCause(e.Failure.Code), Message: e.Failure.Message}
+		return &outcome.Terminal{Failure: failureCause(e.Failure.Code), Message: e.Failure.Message}
 	}
 	return nil
 }
 
 // failureCause keeps an adapter's code only where the HTTP surface knows it.
-func failureCause(code string) spawn.Cause {
-	switch c := spawn.Cause(code); c {
-	case spawn.ProviderAuth, spawn.ProviderRateLimit, spawn.ProviderError:
+func failureCause(code string) outcome.Cause {
+	switch c := outcome.Cause(code); c {
+	case outcome.ProviderAuth, outcome.ProviderRateLimit, outcome.ProviderError:
 		return c
 	}
-	return spawn.CLIError
+	return outcome.CLIError
 }
 
 // remember keeps the session at once: the next turn must find it even when

@@ -14,6 +14,7 @@ import (
 	"penstock/backend"
 	"penstock/cgroup"
 	"penstock/internal/atomicfile"
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -107,13 +108,13 @@ func (d *directory) saveWill(w *will) error {
 // noted is why a durable run ended, kept from before its group goes, which tells
 // that until then, to when its record says it.
 type noted struct {
-	Reason   spawn.Cause    `json:"reason,omitempty"`
+	Reason   outcome.Cause  `json:"reason,omitempty"`
 	Receipt  cgroup.Receipt `json:"receipt"`
 	Survived int            `json:"survived"`
 }
 
 // noteEnd is for a daemon that is killed, not for a power cut: nothing is synced.
-func (d *directory) noteEnd(o spawn.Outcome) error {
+func (d *directory) noteEnd(o outcome.Outcome) error {
 	if d.flush == nil {
 		return nil
 	}
@@ -122,7 +123,7 @@ func (d *directory) noteEnd(o spawn.Outcome) error {
 
 // notedEnd is what noteEnd kept. The exit status isn't: whether the output is
 // whole is not known any more.
-func (d *directory) notedEnd() (o spawn.Outcome, err error) {
+func (d *directory) notedEnd() (o outcome.Outcome, err error) {
 	o.Exit.Code = -1
 	data, err := readSmall(d.inStore(endName))
 	if errors.Is(err, fs.ErrNotExist) {

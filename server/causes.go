@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"penstock/admit"
+	"penstock/outcome"
 	"penstock/run"
 	"penstock/spawn"
 )
@@ -30,7 +31,7 @@ func runError(code, message string, r run.Record) *httpError {
 }
 
 // runFailed is the reply for a run that was started and did not complete.
-func runFailed(v spawn.Verdict, r run.Record) *httpError {
+func runFailed(v outcome.Verdict, r run.Record) *httpError {
 	return runError(string(v.Cause), v.Message, r)
 }
 
@@ -71,7 +72,7 @@ func notStarted(id string, err error) *httpError {
 	case errors.Is(err, run.ErrNotDurable):
 		return noDurable()
 	case errors.Is(err, errCancelled):
-		return runError(string(spawn.Cancelled), "cancelled before it was started", run.Record{})
+		return runError(string(outcome.Cancelled), "cancelled before it was started", run.Record{})
 	case errors.Is(err, errDaemonEnds):
 		return shuttingDown()
 	case errors.Is(err, context.DeadlineExceeded):
@@ -93,7 +94,7 @@ func noDurable() *httpError {
 
 // clientGone is never read by anybody; it gives the log line its cause.
 func clientGone() *httpError {
-	return &httpError{Status: 499, Kind: kindRun, Code: string(spawn.ClientGone), Message: "the client went away"}
+	return &httpError{Status: 499, Kind: kindRun, Code: string(outcome.ClientGone), Message: "the client went away"}
 }
 
 func admissionRefused(r *admit.Refused) *httpError {
@@ -126,11 +127,11 @@ func shuttingDown() *httpError {
 // tried (400).
 func startFailed(s *spawn.StartError) *httpError {
 	switch s.Cause {
-	case spawn.CLIMissing:
+	case outcome.CLIMissing:
 		return cliMissing(s.Error())
-	case spawn.ShuttingDown:
+	case outcome.ShuttingDown:
 		return shuttingDown()
-	case spawn.StartFailed:
+	case outcome.StartFailed:
 		return hostFailed(s)
 	}
 	e := runError(string(s.Cause), s.Error(), run.Record{Receipt: s.Receipt})
@@ -149,7 +150,7 @@ func hostFailed(s *spawn.StartError) *httpError {
 func noDescriptors() *httpError {
 	retry := true
 	return &httpError{
-		Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(spawn.StartFailed), Retry: &retry, RetryAfter: time.Second,
+		Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(outcome.StartFailed), Retry: &retry, RetryAfter: time.Second,
 		Message: "too many open files: the daemon has no file descriptor for this connection (hint: raise LimitNOFILE= of the unit, or have fewer clients)",
 	}
 }
@@ -157,5 +158,5 @@ func noDescriptors() *httpError {
 // cliMissing is not worth a retry: the operator has to install something.
 func cliMissing(why string) *httpError {
 	no := false
-	return &httpError{Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(spawn.CLIMissing), Message: why, Retry: &no}
+	return &httpError{Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(outcome.CLIMissing), Message: why, Retry: &no}
 }

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"testing"
 
+	"penstock/outcome"
 	"penstock/run"
-	"penstock/spawn"
 )
 
 // repeaters are the stock clients whose rules are published, each with what it
@@ -34,8 +34,8 @@ var repeaters = map[string]func(status int, should string) bool{
 // Nothing that fails after a start has a status that a stock client repeats.
 func TestAfterStartIsNotRepeated(t *testing.T) {
 	for name, e := range map[string]*httpError{
-		"a killed run":                runFailed(spawn.Verdict{Cause: spawn.Killed, Message: "m"}, recordOf("run_1")),
-		"a run ended by the drain":    runFailed(spawn.Verdict{Cause: spawn.ShuttingDown, Message: "m"}, recordOf("run_1")),
+		"a killed run":                runFailed(outcome.Verdict{Cause: outcome.Killed, Message: "m"}, recordOf("run_1")),
+		"a run ended by the drain":    runFailed(outcome.Verdict{Cause: outcome.ShuttingDown, Message: "m"}, recordOf("run_1")),
 		"text taken back":             textVoided(recordOf("run_1")),
 		"text taken back too often":   tornAnswer(recordOf("run_1")),
 		"a fault of ours":             afterStart(errors.New("disk"), recordOf("run_1")),

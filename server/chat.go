@@ -8,6 +8,7 @@ import (
 
 	"penstock/backend"
 	"penstock/config"
+	"penstock/outcome"
 	"penstock/run"
 	"penstock/spawn"
 )
@@ -126,7 +127,7 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 		return run.Spec{}, err
 	}
 	if why := a.missing(); why != "" {
-		d.metrics.StartFailed(a.config.Name, spawn.CLIMissing)
+		d.metrics.StartFailed(a.config.Name, outcome.CLIMissing)
 		return run.Spec{}, cliMissing(why)
 	}
 	limits, err := q.Limits.lower(a.config.Limits)

@@ -4,22 +4,22 @@ import (
 	"encoding/json"
 
 	"penstock/backend"
+	"penstock/outcome"
 	"penstock/run"
-	"penstock/spawn"
 )
 
 // completion is a chat.completion or one chat.completion.chunk.
 type completion struct {
-	ID       string          `json:"id"`
-	Object   string          `json:"object"`
-	Created  int64           `json:"created"` // Unix seconds
-	Model    string          `json:"model"`
-	Choices  []choice        `json:"choices"`
-	Usage    *usage          `json:"usage,omitempty"`
-	Cost     *cost           `json:"x_cost,omitempty"`
-	Receipt  *spawn.Receipt  `json:"x_receipt,omitempty"`
-	Metadata json.RawMessage `json:"metadata,omitempty"`
-	Error    *errorBody      `json:"error,omitempty"`
+	ID       string           `json:"id"`
+	Object   string           `json:"object"`
+	Created  int64            `json:"created"` // Unix seconds
+	Model    string           `json:"model"`
+	Choices  []choice         `json:"choices"`
+	Usage    *usage           `json:"usage,omitempty"`
+	Cost     *cost            `json:"x_cost,omitempty"`
+	Receipt  *outcome.Receipt `json:"x_receipt,omitempty"`
+	Metadata json.RawMessage  `json:"metadata,omitempty"`
+	Error    *errorBody       `json:"error,omitempty"`
 }
 
 type choice struct {

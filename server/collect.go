@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"penstock/backend"
+	"penstock/outcome"
 	"penstock/run"
-	"penstock/spawn"
 )
 
 // padEvery is how long a reply that has begun may be silent: nginx gives up after
@@ -65,7 +65,7 @@ func (d *daemon) collect(w *reply, x *exchange, ctx context.Context, j *job) err
 	if err != nil {
 		return p.failed(ctx, x, j, err)
 	}
-	x.cause = string(spawn.Completed)
+	x.cause = string(outcome.Completed)
 	w.Header().Set("Content-Type", "application/json")
 	// All is there: a handover need not cut it short.
 	ctx = context.WithoutCancel(ctx)
@@ -113,7 +113,7 @@ func (p *padding) gather(ctx context.Context, events *run.Reader, r *run.Run) (*
 		select {
 		case <-more:
 		case <-ended:
-			if v := r.Verdict(); v.Cause != spawn.Completed {
+			if v := r.Verdict(); v.Cause != outcome.Completed {
 				return nil, r.Record(), runFailed(v, r.Record()) // nobody will be shown what it said
 			}
 			ended = nil
@@ -129,7 +129,7 @@ func (p *padding) gather(ctx context.Context, events *run.Reader, r *run.Run) (*
 		return nil, run.Record{}, err
 	}
 	record := r.Record()
-	if v := r.Verdict(); v.Cause != spawn.Completed {
+	if v := r.Verdict(); v.Cause != outcome.Completed {
 		return nil, record, runFailed(v, record)
 	}
 	if known.kept.over {

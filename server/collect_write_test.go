@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"penstock/backend"
+	"penstock/outcome"
 	"penstock/run"
-	"penstock/spawn"
 )
 
 // wholeOf writes what events make, as collect does.
@@ -42,7 +42,7 @@ func TestWholeGolden(t *testing.T) {
 	peak, cost, cached := uint64(7), 0.25, int64(2)
 	record := run.Record{
 		ID: "run_1", Model: `odd/"content":""`, Created: time.Unix(1700000000, 0), Finish: "length",
-		Receipt: &spawn.Receipt{PidsPeak: &peak}, Metadata: json.RawMessage(`{"content":""}`),
+		Receipt: &outcome.Receipt{PidsPeak: &peak}, Metadata: json.RawMessage(`{"content":""}`),
 	}
 	const begin = `{"id":"chatcmpl-run_1","object":"chat.completion","created":1700000000,"model":"odd/\"content\":\"\"","choices":[{"index":0,"message":{"role":"assistant",`
 	const receipt = `"x_receipt":{"pids_peak":7,"enforced_by":{"memory":"","pids":"","kill":""}},"metadata":{"content":""}}` + "\n"

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 // httpError is every failure a client sees, on any route, before or inside a
@@ -24,7 +24,7 @@ type httpError struct {
 	Message    string
 	Param      string
 	RunID      string
-	Receipt    *spawn.Receipt
+	Receipt    *outcome.Receipt
 	Refused    bool          // admission refused it: nothing was started, capacity is why
 	Retry      *bool         // x-should-retry; nil leaves it to the client
 	RetryAfter time.Duration // 0 is no Retry-After
@@ -47,14 +47,14 @@ func (e *httpError) Unwrap() error { return e.err }
 
 // errorBody is OpenAI's error object with our additions.
 type errorBody struct {
-	Message  string         `json:"message"`
-	Type     string         `json:"type"`
-	Code     string         `json:"code"`
-	Param    *string        `json:"param"`
-	RunID    string         `json:"run_id,omitempty"`
-	Receipt  *spawn.Receipt `json:"receipt,omitempty"`
-	Capacity bool           `json:"capacity,omitempty"`
-	Dispatch string         `json:"provider_dispatch,omitempty"`
+	Message  string           `json:"message"`
+	Type     string           `json:"type"`
+	Code     string           `json:"code"`
+	Param    *string          `json:"param"`
+	RunID    string           `json:"run_id,omitempty"`
+	Receipt  *outcome.Receipt `json:"receipt,omitempty"`
+	Capacity bool             `json:"capacity,omitempty"`
+	Dispatch string           `json:"provider_dispatch,omitempty"`
 }
 
 func (e *httpError) body() errorBody {

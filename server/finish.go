@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"penstock/outcome"
 	"penstock/run"
-	"penstock/spawn"
 )
 
 // queued is the comment that tells a place.
@@ -24,8 +24,8 @@ func (s *stream) finish(ctx context.Context, x *exchange, r *run.Run) error {
 }
 
 // end writes what follows the last event of a run that went so.
-func (s *stream) end(x *exchange, v spawn.Verdict, record run.Record) error {
-	if v.Cause != spawn.Completed {
+func (s *stream) end(x *exchange, v outcome.Verdict, record run.Record) error {
+	if v.Cause != outcome.Completed {
 		return s.fail(x, runFailed(v, record))
 	}
 	if !s.text.whole() {
@@ -105,7 +105,7 @@ func (s *stream) contradicted(x *exchange, r *run.Run, owner bool) error {
 		return err
 	}
 	if owner {
-		r.End(spawn.CLIError)
+		r.End(outcome.CLIError)
 		<-r.Ended()
 	}
 	return s.fail(x, textVoided(r.Record()))

@@ -15,8 +15,8 @@ import (
 	"pgregory.net/rapid"
 
 	"penstock/backend"
+	"penstock/outcome"
 	"penstock/run"
-	"penstock/spawn"
 )
 
 // event is what a decoder makes of a stream.
@@ -175,7 +175,7 @@ func wire(t interface{ Fatal(...any) }, events []backend.Event, resumable bool, 
 			t.Fatal(i, ok, err)
 		}
 	}
-	check(s.end(&exchange{}, spawn.Verdict{Cause: spawn.Completed}, run.Record{}))
+	check(s.end(&exchange{}, outcome.Verdict{Cause: outcome.Completed}, run.Record{}))
 	return rec.Body.String()
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"penstock/config"
+	"penstock/outcome"
 	"penstock/run"
 	"penstock/spawn"
 )
@@ -86,7 +87,7 @@ var errHandedOver = errors.New("the daemon hands over")
 func handedOver(id string) *httpError {
 	retry := true
 	return &httpError{
-		Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(spawn.ShuttingDown), RunID: id, Retry: &retry, RetryAfter: time.Second,
+		Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(outcome.ShuttingDown), RunID: id, Retry: &retry, RetryAfter: time.Second,
 		Message: "the daemon is being replaced and the run goes on: attach again with the same X-Run-Id and Last-Event-ID",
 	}
 }

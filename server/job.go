@@ -9,6 +9,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"penstock/admit"
+	"penstock/outcome"
 	"penstock/run"
 	"penstock/spawn"
 )
@@ -195,12 +196,12 @@ func because(ctx context.Context, err error) error {
 
 var errDaemonEnds = errors.New("the daemon ends")
 
-func endCause(ctx context.Context) spawn.Cause {
+func endCause(ctx context.Context) outcome.Cause {
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, errCancelled):
-		return spawn.Cancelled
+		return outcome.Cancelled
 	case errors.Is(cause, errDaemonEnds):
-		return spawn.ShuttingDown
+		return outcome.ShuttingDown
 	}
-	return spawn.ClientGone
+	return outcome.ClientGone
 }

@@ -55,7 +55,7 @@ func TestDocumentHasEveryRouteAndNoOther(t *testing.T) {
 
 // Each word that the code can send is in the document, and no other.
 func TestDocumentHasTheCodesOwnWords(t *testing.T) {
-	causes := constants(t, "../spawn", "Cause")
+	causes := constants(t, "../outcome", "Cause")
 	reasons := constants(t, "../admit", "Reason")
 	codes := append(literalCodes(t), reasons...)
 	for _, c := range causes {

@@ -9,8 +9,8 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"penstock/outcome"
 	"penstock/run"
-	"penstock/spawn"
 )
 
 const (
@@ -142,7 +142,7 @@ func (d *daemon) cancelRun(w *reply, r *http.Request) error {
 	if isClosed(found.Ended()) {
 		status = http.StatusOK
 	} else {
-		found.End(spawn.Cancelled)
+		found.End(outcome.Cancelled)
 	}
 	writeJSON(w, status, show(found.Record(), d.live()))
 	return nil

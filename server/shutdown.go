@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	"penstock/spawn"
+	"penstock/outcome"
 )
 
 const (
@@ -44,7 +44,7 @@ func (d *daemon) shutdown(srv *http.Server, listeners []net.Listener, force cont
 	begun, running := time.Now(), d.gate.Stats().Running
 	soft, cut := context.WithTimeout(force, softEnd)
 	defer cut()
-	if err := d.runs.End(ctx, soft, spawn.ShuttingDown); err != nil {
+	if err := d.runs.End(ctx, soft, outcome.ShuttingDown); err != nil {
 		errs = append(errs, fmt.Errorf("end runs: %w", err))
 	}
 	d.endBase(errDaemonEnds)

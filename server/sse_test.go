@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"penstock/backend"
+	"penstock/outcome"
 	"penstock/run"
-	"penstock/spawn"
 )
 
 // The wire, byte for byte.
@@ -44,7 +44,7 @@ func testStreamGolden(t *testing.T, resumable bool) {
 			t.Fatal(e, ok, err)
 		}
 	}
-	if err := s.fail(&exchange{}, runFailed(spawn.Verdict{Cause: spawn.Killed, Message: "killed by signal 9"}, record)); err != nil {
+	if err := s.fail(&exchange{}, runFailed(outcome.Verdict{Cause: outcome.Killed, Message: "killed by signal 9"}, record)); err != nil {
 		t.Fatal(err)
 	}
 	const frame = `{"id":"chatcmpl-run_1","object":"chat.completion.chunk","created":1700000000,"model":"claude/opus","choices":[{"index":0,"delta":`

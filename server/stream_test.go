@@ -18,8 +18,8 @@ import (
 	"time"
 
 	"penstock/config"
+	"penstock/outcome"
 	"penstock/run"
-	"penstock/spawn"
 )
 
 // Text the CLI takes back: the same again is not sent twice, anything else
@@ -200,7 +200,7 @@ func TestPadding(t *testing.T) {
 		}
 		x := &exchange{}
 		record := recordOf("run_1")
-		if err := p.fail(x, record, runFailed(spawn.Verdict{Cause: spawn.Timeout, Message: "too long"}, record)); err != nil {
+		if err := p.fail(x, record, runFailed(outcome.Verdict{Cause: outcome.Timeout, Message: "too long"}, record)); err != nil {
 			t.Fatal(err)
 		}
 		resp := rec.Result()

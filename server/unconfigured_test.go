@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"penstock/config"
+	"penstock/outcome"
 	"penstock/run"
-	"penstock/spawn"
 )
 
 // A successor that would not know the backend of a live run is refused.
@@ -61,15 +61,15 @@ func TestRunOutlivesItsBackend(t *testing.T) {
 		change func(map[string]config.Backend)
 		mute   bool // not even the kind is known
 		exit   string
-		want   spawn.Cause
+		want   outcome.Cause
 		says   string // in the verdict
 		text   string // of the answer
 	}{
-		{name: "gone, exit 0", change: gone, exit: "0", want: spawn.Completed, text: "before after"},
-		{name: "gone, exit 3", change: gone, exit: "3", want: spawn.CLIError, says: "status 3"},
-		{name: "another kind, exit 0", change: other, exit: "0", want: spawn.Completed, text: "before after"},
-		{name: "gone, unknown, exit 0", change: gone, mute: true, exit: "0", want: spawn.Lost, says: "isn't configured any more"},
-		{name: "gone, unknown, exit 3", change: gone, mute: true, exit: "3", want: spawn.CLIError, says: "status 3"},
+		{name: "gone, exit 0", change: gone, exit: "0", want: outcome.Completed, text: "before after"},
+		{name: "gone, exit 3", change: gone, exit: "3", want: outcome.CLIError, says: "status 3"},
+		{name: "another kind, exit 0", change: other, exit: "0", want: outcome.Completed, text: "before after"},
+		{name: "gone, unknown, exit 0", change: gone, mute: true, exit: "0", want: outcome.Lost, says: "isn't configured any more"},
+		{name: "gone, unknown, exit 3", change: gone, mute: true, exit: "3", want: outcome.CLIError, says: "status 3"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			c := testConfig(t)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/cgroup"
+	"penstock/outcome"
 )
 
 // Leftover is a run of an earlier daemon that Open is not to sweep away, for
@@ -86,7 +87,7 @@ func (s *Spawner) Adopt(c Command, leader int, started time.Time) (*Process, err
 	case err != nil:
 		s.log.Warn("whether an earlier daemon was ending the run can't be read", "run", c.ID, "err", err)
 	case why != "":
-		p.End(Cause(why)) // before its leader is seen to be gone
+		p.End(outcome.Cause(why)) // before its leader is seen to be gone
 	}
 	s.adopt(p)
 	return p, nil

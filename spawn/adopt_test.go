@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"penstock/cgroup"
+	"penstock/outcome"
 )
 
 // playDaemon is another daemon: it starts scripts, tells their leaders' pids,
@@ -121,16 +122,16 @@ func TestTreesOfAKilledDaemonAreAdopted(t *testing.T) {
 		t.Errorf("a run without a group: %v", err)
 	}
 
-	if err := s.kept["run8"].NoteEnd(string(Timeout)); err != nil {
+	if err := s.kept["run8"].NoteEnd(string(outcome.Timeout)); err != nil {
 		t.Fatal(err)
 	}
 	overdue := adopt(8)
 	awaitProcess(t, overdue)
-	if o := overdue.Outcome(); o.Reason != Timeout && s.notes {
+	if o := overdue.Outcome(); o.Reason != outcome.Timeout && s.notes {
 		t.Errorf("ended by a daemon that was killed over it: %+v", o)
 	}
 	// Where runs can write it, a note in a group is not believed.
-	if err := s.kept["run1"].NoteEnd(string(Completed)); err != nil {
+	if err := s.kept["run1"].NoteEnd(string(outcome.Completed)); err != nil {
 		t.Fatal(err)
 	}
 	noted := s.notes
@@ -142,14 +143,14 @@ func TestTreesOfAKilledDaemonAreAdopted(t *testing.T) {
 	s.notes = noted
 	succeeded := adopt(7)
 	if !noted {
-		succeeded.End(Cancelled) // its leader can't be told apart
+		succeeded.End(outcome.Cancelled) // its leader can't be told apart
 	}
 	awaitProcess(t, gone)
 	awaitProcess(t, succeeded)
 	if unnoted.PID() != known || !alive(strconv.Itoa(known)) {
 		t.Errorf("a run whose leader was not noted: %d is said to be it instead of %d", unnoted.PID(), known)
 	}
-	unnoted.End(Cancelled)
+	unnoted.End(outcome.Cancelled)
 	awaitProcess(t, unnoted)
 	s.EndUnclaimed()
 	eventually(t, "the unclaimed one's end", func() bool { return !alive(strconv.Itoa(pids[3])) })
@@ -172,10 +173,10 @@ func TestTreesOfAKilledDaemonAreAdopted(t *testing.T) {
 	case !o.Exit.Known:
 		t.Log("init reaped it before its exit status could be read; Linux 6.15 would still tell")
 	}
-	asked.End(Cancelled)
+	asked.End(outcome.Cancelled)
 	awaitProcess(t, asked)
 	switch o := asked.Outcome(); {
-	case o.Reason != Cancelled || alive(strconv.Itoa(pids[1])):
+	case o.Reason != outcome.Cancelled || alive(strconv.Itoa(pids[1])):
 		t.Errorf("ended when asked: %+v", o)
 	case o.Exit.Known && o.Exit.Signal != syscall.SIGKILL:
 		t.Errorf("exit %+v, want SIGKILL or none", o.Exit)

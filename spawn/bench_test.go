@@ -55,7 +55,7 @@ func BenchmarkRunCold(b *testing.B) {
 			b.Fatal(err)
 		}
 		<-p.Gone()
-		if o := p.Outcome(); o.Exit != exit0 || o.Err != nil {
+		if o := p.Outcome(); o.Exit != exited0 || o.Err != nil {
 			b.Fatalf("%+v", o)
 		}
 	}

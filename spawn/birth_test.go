@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"penstock/outcome"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -81,7 +82,7 @@ func TestChildHasOnlyItsThreeFiles(t *testing.T) {
 		t.Log(cmp.Diff(want, got))
 		return false
 	})
-	p.End(Cancelled)
+	p.End(outcome.Cancelled)
 	awaitProcess(t, p)
 }
 
@@ -115,7 +116,7 @@ func TestChildLeadsASessionAndIsTheOOMKillersChoice(t *testing.T) {
 	if err != nil || strings.TrimSpace(string(score)) != "500" {
 		t.Errorf("oom_score_adj %q, %v", score, err)
 	}
-	p.End(Cancelled)
+	p.End(outcome.Cancelled)
 	awaitProcess(t, p)
 }
 
@@ -171,10 +172,10 @@ func TestNothingStarts(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			j := newJob(t, fmt.Sprintf("run_no-%d", i), "")
 			j.Argv, j.Dir = []string{tt.program}, tt.dir
-			j.BeforeRemove = func(Outcome) { t.Error("BeforeRemove called for a start that failed") }
+			j.BeforeRemove = func(outcome.Outcome) { t.Error("BeforeRemove called for a start that failed") }
 			_, err := j.start(s)
 			var refused *StartError
-			if !errors.As(err, &refused) || refused.Cause != CLIMissing || !strings.Contains(err.Error(), tt.says) {
+			if !errors.As(err, &refused) || refused.Cause != outcome.CLIMissing || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("got %v, want %q", err, tt.says)
 			}
 			if refused != nil && refused.Gone != nil {
@@ -203,7 +204,7 @@ func TestCancelledNeverStarts(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var refused *StartError
-	if _, err := s.Start(ctx, j.Command); !errors.As(err, &refused) || refused.Cause != Cancelled {
+	if _, err := s.Start(ctx, j.Command); !errors.As(err, &refused) || refused.Cause != outcome.Cancelled {
 		t.Errorf("got %v", err)
 	}
 
@@ -217,7 +218,7 @@ func TestCancelledNeverStarts(t *testing.T) {
 	defer cancel()
 	_, err := s.Start(ctx, j.Command)
 	close(free)
-	if !errors.As(err, &refused) || refused.Cause != Timeout {
+	if !errors.As(err, &refused) || refused.Cause != outcome.Timeout {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(groupDir(s, j.ID)); !errors.Is(err, os.ErrNotExist) {
@@ -265,7 +266,7 @@ func TestCancelledOnTheLaunchersDoorstep(t *testing.T) {
 	late.ended.Store(true)
 	close(free)
 	var refused *StartError
-	if err := <-started; !errors.As(err, &refused) || refused.Cause != Cancelled {
+	if err := <-started; !errors.As(err, &refused) || refused.Cause != outcome.Cancelled {
 		t.Errorf("got %v", err)
 	}
 }
@@ -311,7 +312,7 @@ func TestAStartIsBounded(t *testing.T) {
 	if thaw := os.WriteFile(freeze, []byte("0"), 0); thaw != nil {
 		t.Fatal(thaw)
 	}
-	if !errors.As(err, &refused) || refused.Cause != StartFailed || !strings.Contains(err.Error(), "frozen") {
+	if !errors.As(err, &refused) || refused.Cause != outcome.StartFailed || !strings.Contains(err.Error(), "frozen") {
 		t.Errorf("got %v", err)
 	}
 	eventually(t, "group removed", func() bool {

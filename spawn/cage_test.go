@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"penstock/outcome"
 	"strings"
 	"syscall"
 	"testing"
@@ -61,9 +62,9 @@ func TestTreeEndsWhenAsked(t *testing.T) {
 			p := j.mustStart(s)
 			j.says("deaf") // before it a SIGTERM would do
 			eventually(t, "children", func() bool { return len(pidLines(j.output())) == 2 })
-			p.End(Timeout)
+			p.End(outcome.Timeout)
 			awaitProcess(t, p)
-			if o := p.Outcome(); o.Exit != sigkill || o.Reason != Timeout {
+			if o := p.Outcome(); o.Exit != killed9 || o.Reason != outcome.Timeout {
 				t.Errorf("exit %+v, reason %q", o.Exit, o.Reason)
 			}
 			for _, pid := range pidLines(j.output()) {
@@ -80,16 +81,16 @@ func TestLeaderKilledFromOutside(t *testing.T) {
 	j := newJob(t, "run_outside", "setsid sleep 600 & echo pid $!; exec sleep 600")
 	p := j.mustStart(s)
 	j.says("pid")
-	time.Sleep(birthDeath)
+	time.Sleep(time.Millisecond) // what dies sooner is taken for killed by the kernel
 	if err := syscall.Kill(p.PID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	awaitProcess(t, p)
 	o := p.Outcome()
-	if o.Exit != sigkill || o.Reason != "" || o.Survived != 1 {
+	if o.Exit != killed9 || o.Reason != "" || o.Survived != 1 {
 		t.Errorf("outcome %+v", o)
 	}
-	if v := Decide(Facts{Outcome: o}); v.Cause != Killed || !strings.Contains(v.Message, "not by penstock") {
+	if v := outcome.Decide(outcome.Facts{Outcome: o}); v.Cause != outcome.Killed || !strings.Contains(v.Message, "not by penstock") {
 		t.Errorf("verdict %+v", v)
 	}
 	if alive(pidLines(j.output())[0]) {
@@ -147,10 +148,10 @@ func TestFinishAfterDoneIsCompleted(t *testing.T) {
 	p.Finish(false)
 	awaitProcess(t, p)
 	o := p.Outcome()
-	if o.Exit != sigkill || o.Reason != "" {
+	if o.Exit != killed9 || o.Reason != "" {
 		t.Errorf("outcome %+v", o)
 	}
-	if v := Decide(Facts{Outcome: o, Terminal: done}); v.Cause != Completed {
+	if v := outcome.Decide(outcome.Facts{Outcome: o, Terminal: &outcome.Terminal{Done: true}}); v.Cause != outcome.Completed {
 		t.Errorf("verdict %+v", v)
 	}
 }
@@ -168,7 +169,7 @@ func TestUsageOfALiveTree(t *testing.T) {
 	if err != nil || all.Processes != 3 {
 		t.Errorf("usage of all runs %+v, %v", all, err)
 	}
-	p.End(Cancelled)
+	p.End(outcome.Cancelled)
 	awaitProcess(t, p)
 	if _, err := p.Usage(); err == nil {
 		t.Error("usage of a group that is gone")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"penstock/outcome"
 	"sync"
 	"time"
 )
@@ -78,7 +79,7 @@ func (s *Spawner) account(ended int) error {
 func (s *Spawner) endAll(ctx context.Context) (ended int, err error) {
 	live := s.processes()
 	for _, p := range live {
-		p.End(ShuttingDown)
+		p.End(outcome.ShuttingDown)
 	}
 	for _, p := range live {
 		select {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"penstock/cgroup"
+	"penstock/outcome"
 	"penstock/test/disk"
 )
 
@@ -32,16 +33,16 @@ func TestProcessNoSignalReaches(t *testing.T) {
 	d := disk.New(t)
 	s := open(t, false)
 	p := stuck(t, s, d, "run_stuck")
-	p.End(Timeout)
+	p.End(outcome.Timeout)
 	await(t, "end", p.Ended())
 	o := p.Outcome()
-	if !o.Leaked || !errors.Is(o.Err, cgroup.ErrBusy) || o.Reason != Timeout || !strings.Contains(o.Err.Error(), fmt.Sprint(p.PID())) {
+	if !o.Leaked || !errors.Is(o.Err, cgroup.ErrBusy) || o.Reason != outcome.Timeout || !strings.Contains(o.Err.Error(), fmt.Sprint(p.PID())) {
 		t.Errorf("leaked %v, reason %q, err %v: want it given up with its pid named", o.Leaked, o.Reason, o.Err)
 	}
 	if o.Receipt.CPUUserUsec == nil {
 		t.Errorf("no receipt of a group that is still there: %+v", o.Receipt)
 	}
-	if v := Decide(Facts{Outcome: o}); v.Cause != Timeout {
+	if v := outcome.Decide(outcome.Facts{Outcome: o}); v.Cause != outcome.Timeout {
 		t.Errorf("verdict %+v", v)
 	}
 	if n := s.Isolation().LeakedGroups; n != 1 {
@@ -53,7 +54,7 @@ func TestProcessNoSignalReaches(t *testing.T) {
 	case <-time.After(time.Second):
 	}
 	// The others are not in its way.
-	if _, o := newJob(t, "run_beside", "exit 0").run(s); o.Exit != exit0 {
+	if _, o := newJob(t, "run_beside", "exit 0").run(s); o.Exit != exited0 {
 		t.Errorf("a run beside it: %+v", o)
 	}
 	d.Thaw()

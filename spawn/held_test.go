@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"penstock/outcome"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,7 +57,7 @@ func TestStartsInTheHeldDirectory(t *testing.T) {
 				awaitProcess(t, p)
 			}
 			var why *StartError
-			if !errors.Is(err, ErrMoved) || !errors.As(err, &why) || why.Cause != StartFailed {
+			if !errors.Is(err, ErrMoved) || !errors.As(err, &why) || why.Cause != outcome.StartFailed {
 				t.Errorf("%s, as %s: %v", what, name, err)
 			}
 		}

@@ -70,7 +70,7 @@ cut -d' ' -f6,7 /proc/$$/stat; echo "pid $$"; (exec </dev/tty) 2>/dev/null && ec
 			t.Errorf("%s is not %q", name, value)
 		}
 	}
-	if strings.Contains(out, "TTY") || strings.Contains(out, "HOME=") || o.Exit != exit0 {
+	if strings.Contains(out, "TTY") || strings.Contains(out, "HOME=") || o.Exit != exited0 {
 		t.Errorf("exit %+v:\n%s", o.Exit, out)
 	}
 	if pid := pidLines(out); len(pid) != 1 || !strings.Contains(out, pid[0]+" 0\n") {

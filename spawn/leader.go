@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"penstock/outcome"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,7 +22,7 @@ type leader interface {
 	// Called once.
 	await(ctx context.Context) error
 	// reap takes its exit status, after await: nobody else can then.
-	reap() (Exit, error)
+	reap() (outcome.Exit, error)
 }
 
 // child is a leader born here, in this life of the process or in the one before
@@ -43,12 +44,12 @@ func (c child) await(ctx context.Context) error {
 	return err
 }
 
-func (c child) reap() (Exit, error) {
+func (c child) reap() (outcome.Exit, error) {
 	state, err := c.proc.Wait()
 	if err != nil {
-		return Exit{}, err
+		return outcome.Exit{}, err
 	}
-	e := Exit{Code: state.ExitCode(), Known: true}
+	e := outcome.Exit{Code: state.ExitCode(), Known: true}
 	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		e.Signal = ws.Signal()
 	}
@@ -59,8 +60,8 @@ func (c child) reap() (Exit, error) {
 // parent by now, and reaps it.
 type foundling struct {
 	number int
-	pidfd  *os.File // non-blocking
-	last   Exit     // after await
+	pidfd  *os.File     // non-blocking
+	last   outcome.Exit // after await
 }
 
 func (f *foundling) pid() int { return f.number }
@@ -88,7 +89,7 @@ func (f *foundling) await(ctx context.Context) error {
 	})
 }
 
-func (f *foundling) reap() (Exit, error) { return f.last, nil }
+func (f *foundling) reap() (outcome.Exit, error) { return f.last, nil }
 
 // reapMax is how long init may take to reap an orphan.
 const reapMax = 100 * time.Millisecond
@@ -96,7 +97,7 @@ const reapMax = 100 * time.Millisecond
 // lastStatus asks for the exit status of somebody else's child. The kernel
 // tells it while that is a zombie (proc_pid_stat(5), exit_code), and from Linux
 // 6.15 on afterwards (PIDFD_INFO_EXIT).
-func lastStatus(pidfd, pid int) Exit {
+func lastStatus(pidfd, pid int) outcome.Exit {
 	for end := time.Now().Add(reapMax); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if ws, ok := zombieStatus(pid); ok && unix.PidfdSendSignal(pidfd, 0, nil, 0) == nil {
 			return exitOfWait(ws) // the pidfd's process is there still: the number is its own
@@ -107,7 +108,7 @@ func lastStatus(pidfd, pid int) Exit {
 			return exitOfWait(unix.WaitStatus(info.Exit_code))
 		}
 	}
-	return Exit{Code: -1}
+	return outcome.Exit{Code: -1}
 }
 
 // zombieStatus is false for a process that isn't a zombie.
@@ -130,11 +131,11 @@ func parseZombie(stat string) (unix.WaitStatus, bool) {
 	return unix.WaitStatus(status), err == nil
 }
 
-func exitOfWait(ws unix.WaitStatus) Exit {
+func exitOfWait(ws unix.WaitStatus) outcome.Exit {
 	if ws.Signaled() {
-		return Exit{Code: -1, Signal: ws.Signal(), Known: true}
+		return outcome.Exit{Code: -1, Signal: ws.Signal(), Known: true}
 	}
-	return Exit{Code: ws.ExitStatus(), Known: true}
+	return outcome.Exit{Code: ws.ExitStatus(), Known: true}
 }
 
 // absent is the leader of a tree whose leader went while no daemon watched.
@@ -143,7 +144,7 @@ type absent struct{}
 func (absent) pid() int                    { return 0 }
 func (absent) signal(syscall.Signal) error { return os.ErrProcessDone }
 func (absent) await(context.Context) error { return nil }
-func (absent) reap() (Exit, error)         { return Exit{Code: -1}, nil }
+func (absent) reap() (outcome.Exit, error) { return outcome.Exit{Code: -1}, nil }
 
 func control(f *os.File, do func(fd int) error) error {
 	conn, err := f.SyscallConn()

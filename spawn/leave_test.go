@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/cgroup"
+	"penstock/outcome"
 )
 
 // A Spawner that leaves takes nothing with it: the next one in the same process
@@ -32,7 +33,7 @@ func TestTreesThatWereLeftAreAdoptedAsChildren(t *testing.T) {
 	}
 	later, between, asked := start("later", until("later", "exit 3")), start("between", until("between", "kill -TERM $$")), start("asked", "sleep 60")
 	ending := start("ending", "sleep 60")
-	ending.End(Cancelled)
+	ending.End(outcome.Cancelled)
 	if ending.Leave() {
 		t.Error("a tree whose end has begun was left")
 	}
@@ -41,7 +42,7 @@ func TestTreesThatWereLeftAreAdoptedAsChildren(t *testing.T) {
 		if !p.Leave() {
 			t.Fatal("a tree that lives was not left")
 		}
-		p.End(Cancelled)
+		p.End(outcome.Cancelled)
 		p.Finish(false)
 	}
 	if _, err := before.Leave(); err != nil {
@@ -84,7 +85,7 @@ func TestTreesThatWereLeftAreAdoptedAsChildren(t *testing.T) {
 	}
 	l, b, a := adopt(later), adopt(between), adopt(asked)
 	touch(t, dir+"/later")
-	a.End(Cancelled)
+	a.End(outcome.Cancelled)
 	for _, p := range []*Process{l, b, a} {
 		awaitProcess(t, p)
 		if !reaped(p.PID()) {
@@ -97,7 +98,7 @@ func TestTreesThatWereLeftAreAdoptedAsChildren(t *testing.T) {
 	if e := b.Outcome().Exit; !e.Known || e.Signal.String() != "terminated" {
 		t.Errorf("exit %+v, want SIGTERM", e)
 	}
-	if o := a.Outcome(); o.Reason != Cancelled || !o.Exit.Known {
+	if o := a.Outcome(); o.Reason != outcome.Cancelled || !o.Exit.Known {
 		t.Errorf("ended when asked: %+v", o)
 	}
 }

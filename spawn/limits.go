@@ -11,7 +11,6 @@ type (
 	Mode         = cgroup.Mode
 	Limits       = cgroup.Limits
 	GroupOptions = cgroup.Options
-	Receipt      = cgroup.Receipt
 	Enforced     = cgroup.Enforced
 	Origin       = cgroup.Origin
 	Above        = cgroup.Above

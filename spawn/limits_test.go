@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"penstock/cgroup"
+	"penstock/outcome"
 )
 
 // enforcer is who must hold memory and pids on this machine.
@@ -33,8 +34,8 @@ func TestMemoryLimitEndsTheWholeTree(t *testing.T) {
 	if strings.Contains(out, "survived") || alive(pidLines(out)[0]) {
 		t.Errorf("the tree outlived its memory limit: %q", out)
 	}
-	v := Decide(Facts{Outcome: o, Limits: j.Limits})
-	if v.Cause != MemoryLimit || !strings.Contains(v.Message, "64 MiB") || !strings.Contains(v.Message, "peak") {
+	v := outcome.Decide(outcome.Facts{Outcome: o, Limits: j.Limits})
+	if v.Cause != outcome.MemoryLimit || !strings.Contains(v.Message, "64 MiB") || !strings.Contains(v.Message, "peak") {
 		t.Errorf("verdict %+v of %+v", v, o.Receipt)
 	}
 }
@@ -44,8 +45,8 @@ func TestPidsLimitIsNamed(t *testing.T) {
 	j := newJob(t, "run_pids", "i=0; while [ $i -lt 64 ]; do sleep 600 & i=$((i+1)); done; wait")
 	j.Limits = cgroup.Resources(cgroup.Limits{PidsMax: 16})
 	_, o := j.run(s)
-	v := Decide(Facts{Outcome: o, Limits: j.Limits})
-	if v.Cause != PidsLimit || !strings.Contains(v.Message, "16") {
+	v := outcome.Decide(outcome.Facts{Outcome: o, Limits: j.Limits})
+	if v.Cause != outcome.PidsLimit || !strings.Contains(v.Message, "16") {
 		t.Errorf("verdict %+v of %+v, exit %+v", v, o.Receipt, o.Exit)
 	}
 }
@@ -58,7 +59,7 @@ func TestLimitNobodyHoldsIsARefusal(t *testing.T) {
 		for try := range 10 {
 			j := newJob(t, fmt.Sprintf("run_cpu_%d", try), "i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done")
 			j.Limits = cgroup.Resources(cgroup.Limits{CPUQuota: time.Duration(20-2*try) * time.Millisecond, CPUPeriod: 100 * time.Millisecond})
-			if _, o := j.run(s); above0(o.Receipt.CPUThrottledUsec) {
+			if _, o := j.run(s); o.Receipt.CPUThrottledUsec != nil && *o.Receipt.CPUThrottledUsec > 0 {
 				return
 			}
 		}
@@ -68,7 +69,7 @@ func TestLimitNobodyHoldsIsARefusal(t *testing.T) {
 	j := newJob(t, "run_cpu", "exit 0")
 	j.Limits = cgroup.Resources(cgroup.Limits{CPUQuota: 20 * time.Millisecond, CPUPeriod: 100 * time.Millisecond})
 	var refused *StartError
-	if _, err := j.start(s); !errors.As(err, &refused) || refused.Cause != StartFailed {
+	if _, err := j.start(s); !errors.As(err, &refused) || refused.Cause != outcome.StartFailed {
 		t.Errorf("got %v", err)
 	}
 }
@@ -85,7 +86,7 @@ func TestUnwrittenCPULimitIsARefusal(t *testing.T) {
 	j := newJob(t, "run_unheld", "sleep 600")
 	j.Limits = cgroup.Resources(cgroup.Limits{CPUWeight: 50})
 	var refused *StartError
-	if _, err := j.start(s); !errors.As(err, &refused) || refused.Cause != StartFailed || !strings.Contains(err.Error(), "cpu.weight") {
+	if _, err := j.start(s); !errors.As(err, &refused) || refused.Cause != outcome.StartFailed || !strings.Contains(err.Error(), "cpu.weight") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(groupDir(s, j.ID)); !errors.Is(err, os.ErrNotExist) {
@@ -103,7 +104,7 @@ func TestQuickProgramUnderACPULimit(t *testing.T) {
 		j := newJob(t, fmt.Sprintf("run_quick_%d", i), "")
 		j.Argv = []string{look(t, "true")}
 		j.Limits = cgroup.Resources(cgroup.Limits{CPUWeight: 50, CPUQuota: 90 * time.Millisecond})
-		if _, o := j.run(s); o.Exit != exit0 || o.Receipt.CPUUserUsec == nil {
+		if _, o := j.run(s); o.Exit != exited0 || o.Receipt.CPUUserUsec == nil {
 			t.Fatalf("outcome %+v", o)
 		}
 	}
@@ -121,7 +122,7 @@ func TestNoRunIsImmuneToItsLimit(t *testing.T) {
 	j := newJob(t, "run_immune", "until grep -q ^[1-9] /proc/$$/oom_score_adj; do sleep 0.05; done; echo -1000 >/proc/$$/oom_score_adj; tail /dev/zero; echo survived")
 	j.Limits = cgroup.Resources(cgroup.Limits{MemoryMax: 64 << 20})
 	out, o := j.run(s)
-	if v := Decide(Facts{Outcome: o, Limits: j.Limits}); v.Cause != MemoryLimit || strings.Contains(out, "survived") {
+	if v := outcome.Decide(outcome.Facts{Outcome: o, Limits: j.Limits}); v.Cause != outcome.MemoryLimit || strings.Contains(out, "survived") {
 		t.Errorf("verdict %+v, output %q", v, out)
 	}
 }
@@ -132,7 +133,7 @@ func TestAGroupIsUsedOnce(t *testing.T) {
 	if _, err := newJob(t, "run_once", "exit 0").start(s); err == nil {
 		t.Error("a second tree was born in a live group")
 	}
-	p.End(Cancelled)
+	p.End(outcome.Cancelled)
 	awaitProcess(t, p)
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"penstock/outcome"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +30,7 @@ func MemoryFiles() string {
 			continue
 		}
 		used := (fs.Blocks - fs.Bfree) * uint64(fs.Bsize)
-		found = append(found, fmt.Sprintf("%s: %s", outside(at, mounts), bytesText(used)))
+		found = append(found, fmt.Sprintf("%s: %s", outside(at, mounts), outcome.Bytes(used)))
 	}
 	return strings.Join(found, ", ")
 }

@@ -37,17 +37,3 @@ func TestMemoryFilesAreNamedAsOutside(t *testing.T) {
 		}
 	}
 }
-
-// A run that died of the memory of all is told where on the host to look, and
-// nothing where nothing lies.
-func TestMemoryMessageNamesWhereFilesLie(t *testing.T) {
-	const at = "/tmp/systemd-private-b-penstock.service-x/tmp: 900 MiB"
-	f := Facts{Outcome: Outcome{Exit: Exit{Signal: 9, Known: true}, Receipt: budget}}
-	if v := Decide(f); v.Cause != MemoryLimit || strings.Contains(v.Message, "/tmp") {
-		t.Errorf("%+v", v)
-	}
-	f.MemoryFiles = at
-	if v := Decide(f); v.Cause != MemoryLimit || !strings.HasSuffix(v.Message, "files that earlier runs left in memory ("+at+")") {
-		t.Errorf("%+v", v)
-	}
-}

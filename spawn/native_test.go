@@ -10,16 +10,26 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"penstock/cgroup"
+	"penstock/outcome"
 )
 
 // TestMain lets the test binary be a hostile child (see hostile_test.go) or
 // another daemon (adopt_test.go).
+func num(n uint64) *uint64 { return &n }
+
+// Ends of a leader.
+var (
+	exited0 = outcome.Exit{Known: true}
+	killed9 = outcome.Exit{Known: true, Code: -1, Signal: syscall.SIGKILL}
+)
+
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "play-daemon" {
 		os.Exit(playDaemon(os.Args[2], os.Args[3:]))
@@ -127,7 +137,7 @@ func (j *job) mustStart(s *Spawner) *Process {
 }
 
 // run sees the script to its end and returns what it wrote.
-func (j *job) run(s *Spawner) (string, Outcome) {
+func (j *job) run(s *Spawner) (string, outcome.Outcome) {
 	j.t.Helper()
 	p := j.mustStart(s)
 	awaitProcess(j.t, p)
@@ -216,7 +226,7 @@ func TestSequentialAndConcurrentRunsLeaveNothing(t *testing.T) {
 	newJob(t, "warm-up", "exit 0").run(s)
 	fds, goroutines := openFDs(t), runtime.NumGoroutine()
 	for i := range 200 {
-		if _, o := newJob(t, fmt.Sprintf("seq-%d", i), "exit 0").run(s); o.Exit != exit0 {
+		if _, o := newJob(t, fmt.Sprintf("seq-%d", i), "exit 0").run(s); o.Exit != exited0 {
 			t.Fatalf("run %d: %+v", i, o.Exit)
 		}
 	}
@@ -274,14 +284,14 @@ func TestCloseEndsWhatLives(t *testing.T) {
 	}
 	awaitProcess(t, p)
 	awaitProcess(t, q)
-	if p.Outcome().Reason != ShuttingDown || q.Outcome().Reason != "" {
+	if p.Outcome().Reason != outcome.ShuttingDown || q.Outcome().Reason != "" {
 		t.Errorf("reasons %q and %q", p.Outcome().Reason, q.Outcome().Reason)
 	}
 	if alive(j.output()) {
 		t.Error("a background child outlived Close")
 	}
 	var refused *StartError
-	if _, err := newJob(t, "run_2", "exit 0").start(s); !errors.As(err, &refused) || refused.Cause != ShuttingDown {
+	if _, err := newJob(t, "run_2", "exit 0").start(s); !errors.As(err, &refused) || refused.Cause != outcome.ShuttingDown {
 		t.Errorf("start while closing: %v", err)
 	}
 }

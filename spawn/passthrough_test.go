@@ -97,7 +97,7 @@ func TestRootChildCannotReadTheDaemon(t *testing.T) {
 func TestChildrenSignalEachOther(t *testing.T) {
 	s := open(t, false)
 	out, o := newJob(t, "run_signals", "sleep 600 & kill -TERM $!; wait $! 2>/dev/null; echo $?; cat /proc/$$/environ >/dev/null && echo own").run(s)
-	if out != "143\nown\n" || o.Exit != exit0 {
+	if out != "143\nown\n" || o.Exit != exited0 {
 		t.Errorf("output %q, exit %+v", out, o.Exit)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"penstock/cgroup"
+	"penstock/outcome"
 )
 
 // group is what a Process needs of its cgroup.Group; tests put a group in its
@@ -52,12 +53,12 @@ type Process struct {
 
 	mu      sync.Mutex
 	left    bool
-	reason  Cause
+	reason  outcome.Cause
 	ending  bool
 	hurried bool
 	isCut   bool
 	settle  bool
-	outcome Outcome
+	outcome outcome.Outcome
 }
 
 func newProcess(c Command, g group, l leader, began time.Time, log *slog.Logger) *Process {
@@ -68,7 +69,7 @@ func newProcess(c Command, g group, l leader, began time.Time, log *slog.Logger)
 		group: g, leader: l, cmd: c, log: log, bound: teardownMax, goneGrace: goneGrace,
 		asked: make(chan struct{}), hurry: make(chan struct{}), cut: make(chan struct{}),
 		exited: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{}),
-		outcome: Outcome{Started: born, Spawn: born.Sub(began)},
+		outcome: outcome.Outcome{Started: born, Spawn: born.Sub(began)},
 	}
 }
 
@@ -83,13 +84,13 @@ const goneGrace = 5 * time.Second
 // where the command wants it, else cgroup.kill at once. The first reason wins,
 // and there is none once the leader has exited by itself or Finish was called.
 // It returns at once.
-func (p *Process) End(why Cause) {
+func (p *Process) End(why outcome.Cause) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.left || p.isExited() {
 		return
 	}
-	if why == ClientGone {
+	if why == outcome.ClientGone {
 		time.AfterFunc(p.goneGrace, p.Kill)
 	}
 	if !p.ending {
@@ -155,7 +156,7 @@ func (p *Process) Ended() <-chan struct{} { return p.ended }
 func (p *Process) Gone() <-chan struct{} { return p.gone }
 
 // Outcome is complete after Ended.
-func (p *Process) Outcome() Outcome {
+func (p *Process) Outcome() outcome.Outcome {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.outcome

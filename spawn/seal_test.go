@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"penstock/outcome"
 	"strings"
 	"testing"
 
@@ -25,7 +26,7 @@ func TestNoBirthIntoAnotherGroup(t *testing.T) {
 	if strings.Contains(out, "DONE") || strings.Count(out, "refused: ") != len(deeds) {
 		t.Errorf("a child gave birth in another group:\n%s", out)
 	}
-	p.End(Cancelled)
+	p.End(outcome.Cancelled)
 	awaitProcess(t, p)
 }
 
@@ -101,10 +102,10 @@ func TestUnsealableIsRefused(t *testing.T) {
 	_, err := newJob(t, "run_unsealed", "exit 0").start(s)
 	s.launcher.seal = kept
 	var refused *StartError
-	if !errors.As(err, &refused) || refused.Cause != StartFailed || !strings.Contains(err.Error(), "seal") {
+	if !errors.As(err, &refused) || refused.Cause != outcome.StartFailed || !strings.Contains(err.Error(), "seal") {
 		t.Errorf("got %v", err)
 	}
-	if _, o := newJob(t, "run_sealed", "exit 0").run(s); o.Exit != exit0 {
+	if _, o := newJob(t, "run_sealed", "exit 0").run(s); o.Exit != exited0 {
 		t.Errorf("the next one: %+v", o.Exit)
 	}
 }
@@ -137,6 +138,6 @@ func TestRunsAreApart(t *testing.T) {
 	if got, _ := newJob(t, "run_environ", fmt.Sprintf("cat /proc/%d/environ >/dev/null 2>&1 && echo READ; echo end", pid)).run(s); got != "end\n" {
 		t.Errorf("a child read another run's environment: %s", got)
 	}
-	p.End(Cancelled)
+	p.End(outcome.Cancelled)
 	awaitProcess(t, p)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"penstock/cgroup"
+	"penstock/outcome"
 )
 
 // selfTestMax bounds the whole self-test.
@@ -72,7 +73,7 @@ func (s *Spawner) proveCage(ctx context.Context, c Command, l cgroup.Limits) err
 		return err
 	}
 	placed := s.provePlace(p, c.ID)
-	p.End(Killed)
+	p.End(outcome.Killed)
 	if err := awaitGone(ctx, p); err != nil {
 		return errors.Join(placed, err)
 	}
@@ -148,7 +149,7 @@ func awaitGone(ctx context.Context, p *Process) error {
 	case <-p.Gone():
 		return nil
 	case <-ctx.Done():
-		p.End(Killed)
+		p.End(outcome.Killed)
 		return fmt.Errorf("child %d and its group are not gone: %w", p.PID(), ctx.Err())
 	}
 }

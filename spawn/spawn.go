@@ -12,35 +12,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"penstock/cgroup"
-)
-
-// Cause is why a run ended; the values are the `code` of the HTTP surface.
-type Cause string
-
-const (
-	Completed   Cause = "completed"
-	CLIError    Cause = "cli_error"
-	MemoryLimit Cause = "memory_limit"
-	PidsLimit   Cause = "pids_limit"
-	Timeout     Cause = "timeout"
-	Stalled     Cause = "stalled"
-	OutputLimit Cause = "output_limit"
-	Killed      Cause = "killed"
-	Cancelled   Cause = "cancelled"
-	Lost        Cause = "lost"
-	ClientGone  Cause = "client_gone"
-	CLIMissing  Cause = "cli_missing"
-	// StartFailed is the host's or the daemon's fault, such as a limit that
-	// could not be set: nothing ran.
-	StartFailed  Cause = "start_failed"
-	QueueFull    Cause = "queue_full"
-	QueueTimeout Cause = "queue_timeout"
-	OverBudget   Cause = "over_budget"
-	ShuttingDown Cause = "shutting_down"
-	// The provider's own refusals, told by the CLI; they refine cli_error.
-	ProviderAuth      Cause = "provider_auth"
-	ProviderRateLimit Cause = "provider_rate_limit"
-	ProviderError     Cause = "provider_error"
+	"penstock/outcome"
 )
 
 // Options open a Spawner.
@@ -87,64 +59,7 @@ type Command struct {
 	// BeforeRemove runs when the group is empty and its receipt read, before
 	// rmdir: scratch and spool pages must be let go first (dying memcgs). Of the
 	// outcome all is there but what the removal adds.
-	BeforeRemove func(Outcome)
-}
-
-// Exit is how the leader ended.
-type Exit struct {
-	Code   int            // exit status; -1 when a signal ended it
-	Signal syscall.Signal // 0 when it exited by itself
-	Known  bool           // false when nobody could wait for it (adopted, never started)
-}
-
-// Outcome is everything known when a process tree has ended.
-type Outcome struct {
-	Exit     Exit
-	Reason   Cause // our own reason for ending it; "" when it ended by itself
-	Receipt  cgroup.Receipt
-	Survived int  // processes still in the group when the leader had gone
-	Leaked   bool // the group could not be emptied in time; the janitor goes on
-	Started  time.Time
-	Exited   time.Time     // leader gone
-	Spawn    time.Duration // mkdir .. exec
-	Teardown time.Duration // kill .. rmdir
-	Err      error         // what went wrong in the teardown, for the log
-}
-
-// Terminal is what the CLI itself said last, as its adapter understood it.
-type Terminal struct {
-	Done    bool   // it said it was done
-	Finish  string // "stop", "length" or "content_filter"
-	Failure Cause  // cli_error, provider_*; "" when none
-	Message string
-}
-
-// Facts are all Decide looks at.
-type Facts struct {
-	Outcome  Outcome
-	Terminal *Terminal // nil when the CLI said neither done nor failed
-	Stderr   string    // last lines
-	Limits   *specs.LinuxResources
-	// PlainExit is a backend without a terminal event of its own: its exit
-	// status is its last word, and 0 means done.
-	PlainExit bool
-	// Unread says that what the CLI wrote can't be understood here.
-	Unread bool
-	// Incomplete is why a part of what the CLI wrote may be missing; "" where nothing
-	// speaks for that.
-	Incomplete string
-	// MemoryFiles is what MemoryFiles said at the end of a run that died of the memory
-	// of all; "" where nothing lies there.
-	MemoryFiles string
-	// ManagerStops says that the service manager is ending all processes around the
-	// daemon, the run's own among them, and may have asked these to leave.
-	ManagerStops bool
-}
-
-// Verdict is the one answer to "why did it end".
-type Verdict struct {
-	Cause   Cause
-	Message string // one sentence for the client: what, the figures, what to do
+	BeforeRemove func(outcome.Outcome)
 }
 
 // Isolation is the state of the cage, for /health; a plain snapshot.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"penstock/cgroup"
+	"penstock/outcome"
 )
 
 const (
@@ -31,7 +32,7 @@ func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 		return nil, notStarted(c.ID, context.Cause(ctx))
 	}
 	if len(c.Argv) == 0 || !filepath.IsAbs(c.Argv[0]) {
-		return nil, &StartError{Cause: CLIMissing, Err: fmt.Errorf("start %s: argv %q: program is not an absolute path", c.ID, c.Argv)}
+		return nil, &StartError{Cause: outcome.CLIMissing, Err: fmt.Errorf("start %s: argv %q: program is not an absolute path", c.ID, c.Argv)}
 	}
 	if err := s.enter(); err != nil {
 		return nil, notStarted(c.ID, err)
@@ -41,7 +42,7 @@ func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 	g, err := s.root.NewGroup(c.ID, c.Limits)
 	if err != nil {
 		s.doubt(err)
-		return nil, &StartError{Cause: StartFailed, Err: fmt.Errorf("start %s: %w", c.ID, err)}
+		return nil, &StartError{Cause: outcome.StartFailed, Err: fmt.Errorf("start %s: %w", c.ID, err)}
 	}
 	proc, err := s.bear(ctx, c, g)
 	if err != nil {
@@ -60,9 +61,9 @@ func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 	p := newProcess(c, g, child{proc}, began, s.log)
 	s.adopt(p)
 	if unheld != nil {
-		p.End(StartFailed)
+		p.End(outcome.StartFailed)
 		<-p.Ended()
-		return nil, (&StartError{Cause: StartFailed, Err: fmt.Errorf("start %s: %w", c.ID, unheld)}).until(g)
+		return nil, (&StartError{Cause: outcome.StartFailed, Err: fmt.Errorf("start %s: %w", c.ID, unheld)}).until(g)
 	}
 	return p, nil
 }
@@ -180,5 +181,5 @@ func (s *Spawner) overdue(c Command, g *cgroup.Group, answer <-chan birth) *Star
 	case <-reaped:
 	case <-time.After(s.overdueMax):
 	}
-	return (&StartError{Cause: StartFailed, Err: late}).until(g)
+	return (&StartError{Cause: outcome.StartFailed, Err: late}).until(g)
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"penstock/cgroup"
+	"penstock/outcome"
 )
 
 // ErrName is wrapped by the StartError of a run whose ID no group can have.
@@ -22,7 +23,7 @@ var ErrMoved = errors.New("its working directory has been moved or replaced sinc
 // memory_limit, pids_limit, cli_error or shutting_down, and cancelled or timeout
 // when the context ended first.
 type StartError struct {
-	Cause Cause
+	Cause outcome.Cause
 	Err   error
 	// Receipt is the group's, nil where there was none to read.
 	Receipt *cgroup.Receipt
@@ -47,12 +48,12 @@ func (e *StartError) Unwrap() error { return e.Err }
 
 // notStarted maps a context's end, or the spawner's, to the refusal.
 func notStarted(id string, err error) *StartError {
-	cause := Cancelled
+	cause := outcome.Cancelled
 	switch {
 	case errors.Is(err, errClosed):
-		cause = ShuttingDown
+		cause = outcome.ShuttingDown
 	case errors.Is(err, context.DeadlineExceeded):
-		cause = Timeout
+		cause = outcome.Timeout
 	}
 	return &StartError{Cause: cause, Err: fmt.Errorf("start %s: not started: %w", id, err)}
 }
@@ -62,36 +63,36 @@ func notStarted(id string, err error) *StartError {
 // the group's receipt are asked.
 func execFailed(c Command, r cgroup.Receipt, err error) *StartError {
 	program := c.Argv[0]
-	fail := func(cause Cause, path, why string) *StartError {
+	fail := func(cause outcome.Cause, path, why string) *StartError {
 		return &StartError{Cause: cause, Err: fmt.Errorf("start %s: %s: %s: %w", c.ID, path, why, errnoOf(err))}
 	}
+	errno, _ := errors.AsType[syscall.Errno](err)
+	v, refused := outcome.RefusedStart(errno, r, c.Limits)
 	switch {
 	case errors.Is(err, ErrMoved):
-		return &StartError{Cause: StartFailed, Err: fmt.Errorf("start %s: %s: %w", c.ID, c.Dir, ErrMoved)}
+		return &StartError{Cause: outcome.StartFailed, Err: fmt.Errorf("start %s: %s: %w", c.ID, c.Dir, ErrMoved)}
 	case errors.Is(err, errSeal):
-		return fail(StartFailed, program, "its seal (seccomp, Landlock) could not be put on: is penstock itself in many Landlock domains?")
+		return fail(outcome.StartFailed, program, "its seal (seccomp, Landlock) could not be put on: is penstock itself in many Landlock domains?")
+	case refused:
+		return fail(v.Cause, program, v.Message)
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EACCES),
 		errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ELOOP):
 		path, why := missing(c, err)
-		return fail(CLIMissing, path, why)
+		return fail(outcome.CLIMissing, path, why)
 	case errors.Is(err, syscall.ENOEXEC):
-		return fail(CLIMissing, program, "not executable here: neither a program for this machine nor a script with a #! line")
-	case errors.Is(err, syscall.EAGAIN) && above0(r.PidsRefused) && !refusedAbove(r):
-		return fail(PidsLimit, program, fmt.Sprintf("pids limit%s reached at the start: raise pids_max", pidsFigure(r, c.Limits)))
+		return fail(outcome.CLIMissing, program, "not executable here: neither a program for this machine nor a script with a #! line")
 	case errors.Is(err, syscall.EAGAIN):
-		return fail(StartFailed, program, "no room for a new task: all runs together have as many as they may; raise TasksMax= of the unit or the user's nproc limit (penstock check says which), or try again when fewer run")
-	case (errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ENOMEM)) && (above0(r.OOMEvents) || above0(r.OOMKills)):
-		return fail(MemoryLimit, program, fmt.Sprintf("memory limit%s too small to start: raise memory_max", memoryFigure(r, c.Limits)))
+		return fail(outcome.StartFailed, program, "no room for a new task: all runs together have as many as they may; raise TasksMax= of the unit or the user's nproc limit (penstock check says which), or try again when fewer run")
 	case errors.Is(err, syscall.E2BIG):
-		return fail(CLIError, program, "arguments and environment are too long")
+		return fail(outcome.CLIError, program, "arguments and environment are too long")
 	case errors.Is(err, syscall.ENOMEM):
-		return fail(StartFailed, program, "the host is out of memory")
+		return fail(outcome.StartFailed, program, "the host is out of memory")
 	case errors.Is(err, syscall.ENOSYS):
-		return fail(StartFailed, program, "clone3 is blocked by seccomp: take RestrictNamespaces= out of the unit, or allow clone3 in the container's profile")
+		return fail(outcome.StartFailed, program, "clone3 is blocked by seccomp: take RestrictNamespaces= out of the unit, or allow clone3 in the container's profile")
 	case errors.Is(err, syscall.EPERM) && c.User != nil:
-		return fail(StartFailed, program, fmt.Sprintf("can't become uid %d gid %d: the daemon must be root, with CAP_SETUID and CAP_SETGID, to run a backend as another user", c.User.Uid, c.User.Gid))
+		return fail(outcome.StartFailed, program, fmt.Sprintf("can't become uid %d gid %d: the daemon must be root, with CAP_SETUID and CAP_SETGID, to run a backend as another user", c.User.Uid, c.User.Gid))
 	}
-	return fail(StartFailed, program, "could not be started")
+	return fail(outcome.StartFailed, program, "could not be started")
 }
 
 // errnoOf takes the bare errno out of os's PathError, whose path we tell better.

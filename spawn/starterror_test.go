@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"penstock/cgroup"
+	"penstock/outcome"
 )
 
 func TestExecFailed(t *testing.T) {
@@ -29,28 +30,28 @@ func TestExecFailed(t *testing.T) {
 		user    *syscall.Credential
 		receipt cgroup.Receipt
 		err     error
-		want    Cause
+		want    outcome.Cause
 		says    string
 	}{
-		{"program missing", dir + "/no", "", nil, cgroup.Receipt{}, syscall.ENOENT, CLIMissing, dir + "/no: program not found"},
-		{"path through a file", program + "/x", "", nil, cgroup.Receipt{}, syscall.ENOTDIR, CLIMissing, "program not found"},
-		{"interpreter missing", program, "", nil, cgroup.Receipt{}, syscall.ENOENT, CLIMissing, "interpreter"},
-		{"directory missing", program, dir + "/gone", nil, cgroup.Receipt{}, syscall.ENOENT, CLIMissing, dir + "/gone: working directory does not exist"},
-		{"directory is a file", program, plain, nil, cgroup.Receipt{}, syscall.ENOTDIR, CLIMissing, "working directory is not a directory"},
-		{"not executable", plain, dir, nil, cgroup.Receipt{}, syscall.EACCES, CLIMissing, plain + ": not executable"},
-		{"a directory", dir, "", nil, cgroup.Receipt{}, syscall.EACCES, CLIMissing, dir + ": is a directory"},
-		{"not for this user", program, dir, &syscall.Credential{Uid: 77}, cgroup.Receipt{}, syscall.EACCES, CLIMissing, "uid 77"},
-		{"noexec", program, dir, nil, cgroup.Receipt{}, syscall.EACCES, CLIMissing, "noexec"},
-		{"wrong format", program, "", nil, cgroup.Receipt{}, syscall.ENOEXEC, CLIMissing, "#! line"},
-		{"pids limit", program, "", nil, cgroup.Receipt{PidsRefused: num(1), PidsMax: num(2)}, syscall.EAGAIN, PidsLimit, "pids limit of 2"},
-		{"host task limit", program, "", nil, cgroup.Receipt{PidsRefused: num(0)}, syscall.EAGAIN, StartFailed, "TasksMax"},
-		{"memory limit as E2BIG", program, "", nil, cgroup.Receipt{OOMEvents: num(1), MemoryMaxBytes: num(1 << 20)}, syscall.E2BIG, MemoryLimit, "memory limit of 1 MiB"},
-		{"memory limit as ENOMEM", program, "", nil, cgroup.Receipt{OOMEvents: num(1)}, syscall.ENOMEM, MemoryLimit, "memory limit"},
-		{"arguments too long", program, "", nil, cgroup.Receipt{OOMEvents: num(0)}, syscall.E2BIG, CLIError, "arguments"},
-		{"host out of memory", program, "", nil, cgroup.Receipt{}, syscall.ENOMEM, StartFailed, "host is out of memory"},
-		{"clone3 blocked", program, "", nil, cgroup.Receipt{}, syscall.ENOSYS, StartFailed, "RestrictNamespaces"},
-		{"user refused", program, "", &syscall.Credential{Uid: 77}, cgroup.Receipt{}, syscall.EPERM, StartFailed, "uid 77"},
-		{"anything else", program, "", nil, cgroup.Receipt{}, syscall.ETXTBSY, StartFailed, "text file busy"},
+		{"program missing", dir + "/no", "", nil, cgroup.Receipt{}, syscall.ENOENT, outcome.CLIMissing, dir + "/no: program not found"},
+		{"path through a file", program + "/x", "", nil, cgroup.Receipt{}, syscall.ENOTDIR, outcome.CLIMissing, "program not found"},
+		{"interpreter missing", program, "", nil, cgroup.Receipt{}, syscall.ENOENT, outcome.CLIMissing, "interpreter"},
+		{"directory missing", program, dir + "/gone", nil, cgroup.Receipt{}, syscall.ENOENT, outcome.CLIMissing, dir + "/gone: working directory does not exist"},
+		{"directory is a file", program, plain, nil, cgroup.Receipt{}, syscall.ENOTDIR, outcome.CLIMissing, "working directory is not a directory"},
+		{"not executable", plain, dir, nil, cgroup.Receipt{}, syscall.EACCES, outcome.CLIMissing, plain + ": not executable"},
+		{"a directory", dir, "", nil, cgroup.Receipt{}, syscall.EACCES, outcome.CLIMissing, dir + ": is a directory"},
+		{"not for this user", program, dir, &syscall.Credential{Uid: 77}, cgroup.Receipt{}, syscall.EACCES, outcome.CLIMissing, "uid 77"},
+		{"noexec", program, dir, nil, cgroup.Receipt{}, syscall.EACCES, outcome.CLIMissing, "noexec"},
+		{"wrong format", program, "", nil, cgroup.Receipt{}, syscall.ENOEXEC, outcome.CLIMissing, "#! line"},
+		{"pids limit", program, "", nil, cgroup.Receipt{PidsRefused: num(1), PidsMax: num(2)}, syscall.EAGAIN, outcome.PidsLimit, "pids limit of 2"},
+		{"host task limit", program, "", nil, cgroup.Receipt{PidsRefused: num(0)}, syscall.EAGAIN, outcome.StartFailed, "TasksMax"},
+		{"memory limit as E2BIG", program, "", nil, cgroup.Receipt{OOMEvents: num(1), MemoryMaxBytes: num(1 << 20)}, syscall.E2BIG, outcome.MemoryLimit, "memory limit of 1 MiB"},
+		{"memory limit as ENOMEM", program, "", nil, cgroup.Receipt{OOMEvents: num(1)}, syscall.ENOMEM, outcome.MemoryLimit, "memory limit"},
+		{"arguments too long", program, "", nil, cgroup.Receipt{OOMEvents: num(0)}, syscall.E2BIG, outcome.CLIError, "arguments"},
+		{"host out of memory", program, "", nil, cgroup.Receipt{}, syscall.ENOMEM, outcome.StartFailed, "host is out of memory"},
+		{"clone3 blocked", program, "", nil, cgroup.Receipt{}, syscall.ENOSYS, outcome.StartFailed, "RestrictNamespaces"},
+		{"user refused", program, "", &syscall.Credential{Uid: 77}, cgroup.Receipt{}, syscall.EPERM, outcome.StartFailed, "uid 77"},
+		{"anything else", program, "", nil, cgroup.Receipt{}, syscall.ETXTBSY, outcome.StartFailed, "text file busy"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -67,9 +68,9 @@ func TestExecFailed(t *testing.T) {
 }
 
 func TestNotStarted(t *testing.T) {
-	for err, want := range map[error]Cause{
-		errClosed: ShuttingDown, context.Canceled: Cancelled,
-		context.DeadlineExceeded: Timeout, errors.New("client left"): Cancelled,
+	for err, want := range map[error]outcome.Cause{
+		errClosed: outcome.ShuttingDown, context.Canceled: outcome.Cancelled,
+		context.DeadlineExceeded: outcome.Timeout, errors.New("client left"): outcome.Cancelled,
 	} {
 		if got := notStarted("run_1", err); got.Cause != want || !errors.Is(got, err) {
 			t.Errorf("%v: %q %q, want %q", err, got.Cause, got, want)

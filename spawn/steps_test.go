@@ -116,7 +116,7 @@ func stepByStep(b *testing.B, s *Spawner, c Command, l *laps) {
 	if err := (child{proc}).await(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	if e, err := (child{proc}).reap(); err != nil || e != exit0 {
+	if e, err := (child{proc}).reap(); err != nil || e != exited0 {
 		b.Fatalf("%+v, %v", e, err)
 	}
 	l.lap("program and reap")
@@ -142,7 +142,7 @@ func whole(b *testing.B, s *Spawner, c Command, l *laps) {
 	}
 	<-p.Gone()
 	l.lap("cold run")
-	if o := p.Outcome(); o.Exit != exit0 || o.Err != nil {
+	if o := p.Outcome(); o.Exit != exited0 || o.Err != nil {
 		b.Fatalf("%+v", o)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"penstock/cgroup"
+	"penstock/outcome"
 )
 
 // patience bounds every wait of a test.
@@ -49,18 +50,21 @@ func (g *fakeGroup) note(call string) {
 	g.calls = append(g.calls, call)
 }
 
-func (g *fakeGroup) Procs() ([]int, error)            { g.note("procs"); return g.procs, nil }
-func (g *fakeGroup) Populated() (bool, error)         { return g.populated, nil }
-func (g *fakeGroup) Usage() (cgroup.Usage, error)     { return cgroup.Usage{}, nil }
-func (g *fakeGroup) StorageIO() (uint64, error)       { return 0, nil }
-func (g *fakeGroup) CPUWait() *uint64                 { return nil }
-func (g *fakeGroup) NoteEnd(string) error             { return nil }
-func (g *fakeGroup) MemoryMax() (int64, bool)         { return 0, false }
-func (g *fakeGroup) PidsMax() (int64, bool)           { return 0, false }
-func (g *fakeGroup) Receipt() (cgroup.Receipt, error) { g.note("receipt"); return clean, nil }
-func (g *fakeGroup) Gone() <-chan struct{}            { return g.gone }
-func (g *fakeGroup) Kill() error                      { g.note("kill"); return g.kill() }
-func (g *fakeGroup) Remove(context.Context) error     { g.note("remove"); return g.empty }
+func (g *fakeGroup) Procs() ([]int, error)        { g.note("procs"); return g.procs, nil }
+func (g *fakeGroup) Populated() (bool, error)     { return g.populated, nil }
+func (g *fakeGroup) Usage() (cgroup.Usage, error) { return cgroup.Usage{}, nil }
+func (g *fakeGroup) StorageIO() (uint64, error)   { return 0, nil }
+func (g *fakeGroup) CPUWait() *uint64             { return nil }
+func (g *fakeGroup) NoteEnd(string) error         { return nil }
+func (g *fakeGroup) MemoryMax() (int64, bool)     { return 0, false }
+func (g *fakeGroup) PidsMax() (int64, bool)       { return 0, false }
+func (g *fakeGroup) Receipt() (cgroup.Receipt, error) {
+	g.note("receipt")
+	return cgroup.Receipt{OOMEvents: num(0), OOMKills: num(0), PidsRefused: num(0)}, nil
+}
+func (g *fakeGroup) Gone() <-chan struct{}        { return g.gone }
+func (g *fakeGroup) Kill() error                  { g.note("kill"); return g.kill() }
+func (g *fakeGroup) Remove(context.Context) error { g.note("remove"); return g.empty }
 func (g *fakeGroup) WaitEmpty(context.Context) error {
 	g.note("wait")
 	return g.empty
@@ -97,7 +101,7 @@ func supervised(t *testing.T, g *fakeGroup, c Command, script string) (*Process,
 	abandoned, over := make(chan struct{}), make(chan struct{})
 	go func() { p.supervise(abandoned); close(over) }()
 	t.Cleanup(func() {
-		p.End(Killed)
+		p.End(outcome.Killed)
 		close(abandoned)
 		await(t, "supervisor", over)
 	})
@@ -107,13 +111,13 @@ func supervised(t *testing.T, g *fakeGroup, c Command, script string) (*Process,
 func TestTeardownInOrder(t *testing.T) {
 	g := &fakeGroup{}
 	c := Command{ID: "run_1"}
-	c.BeforeRemove = func(Outcome) { g.note("before remove") }
+	c.BeforeRemove = func(outcome.Outcome) { g.note("before remove") }
 	p, _ := supervised(t, g, c, "exit 3")
 	await(t, "end", p.Ended())
 	if diff := cmp.Diff([]string{"receipt", "before remove", "remove"}, g.calls); diff != "" {
 		t.Error(diff)
 	}
-	if o := p.Outcome(); o.Exit != (Exit{Code: 3, Known: true}) || o.Reason != "" || o.Leaked || o.Err != nil {
+	if o := p.Outcome(); o.Exit != (outcome.Exit{Code: 3, Known: true}) || o.Reason != "" || o.Leaked || o.Err != nil {
 		t.Errorf("outcome %+v", o)
 	}
 	select {
@@ -140,10 +144,10 @@ func TestWhatOutlivesTheLeaderIsKilledAndCounted(t *testing.T) {
 func TestUnkillableTreeIsGivenUpAndSaid(t *testing.T) {
 	g := &fakeGroup{populated: true, empty: fmt.Errorf("wait: %w", cgroup.ErrBusy)}
 	p, _ := supervised(t, g, Command{}, "exec sleep 60")
-	p.End(Timeout)
+	p.End(outcome.Timeout)
 	await(t, "end", p.Ended())
 	o := p.Outcome()
-	if !o.Leaked || !errors.Is(o.Err, cgroup.ErrBusy) || o.Reason != Timeout {
+	if !o.Leaked || !errors.Is(o.Err, cgroup.ErrBusy) || o.Reason != outcome.Timeout {
 		t.Errorf("leaked %v, err %v, reason %q", o.Leaked, o.Err, o.Reason)
 	}
 }
@@ -152,7 +156,7 @@ func TestLeaderIsKilledWhereTheGroupCannotBe(t *testing.T) {
 	broken := errors.New("cgroup.kill: broken")
 	g := &fakeGroup{populated: true, kill: func() error { return broken }}
 	p, _ := supervised(t, g, Command{}, "exec sleep 60")
-	p.End(Cancelled)
+	p.End(outcome.Cancelled)
 	await(t, "end", p.Ended())
 	o := p.Outcome()
 	if o.Exit.Signal != syscall.SIGKILL || !errors.Is(o.Err, broken) {
@@ -164,7 +168,7 @@ func TestLeaderTheGroupsKillDoesNotReach(t *testing.T) {
 	g := &fakeGroup{populated: true, kill: func() error { return nil }}
 	p, _ := supervised(t, g, Command{}, "exec sleep 600")
 	p.bound = 100 * time.Millisecond // read only after End
-	p.End(Timeout)
+	p.End(outcome.Timeout)
 	await(t, "end", p.Ended())
 	if o := p.Outcome(); !o.Leaked || o.Err == nil {
 		t.Errorf("leaked %v, err %v", o.Leaked, o.Err)
@@ -182,28 +186,32 @@ func TestEndings(t *testing.T) {
 		cmd    Command
 		script string
 		end    func(*Process)
-		exit   Exit
-		reason Cause
+		exit   outcome.Exit
+		reason outcome.Cause
 	}{
-		{"hard end", Command{Grace: patience}, trapTerm, func(p *Process) { p.End(Timeout) }, sigkill, Timeout},
-		{"soft end", Command{Grace: patience, SoftEnd: true}, trapTerm, func(p *Process) { p.End(Timeout) }, Exit{Code: 9, Known: true}, Timeout},
+		{"hard end", Command{Grace: patience}, trapTerm, func(p *Process) { p.End(outcome.Timeout) }, killed9, outcome.Timeout},
+		{"soft end", Command{Grace: patience, SoftEnd: true}, trapTerm, func(p *Process) { p.End(outcome.Timeout) }, outcome.Exit{Code: 9, Known: true}, outcome.Timeout},
 		{"soft end ignored", Command{Grace: 50 * time.Millisecond, SoftEnd: true}, ignoreTerm,
-			func(p *Process) { p.End(Timeout) }, sigkill, Timeout},
-		{"grace cut short", Command{Grace: time.Hour, SoftEnd: true}, ignoreTerm, func(p *Process) { p.End(ShuttingDown); p.Kill() }, sigkill, ShuttingDown},
-		{"settling cut short", Command{Grace: time.Hour}, ignoreTerm, func(p *Process) { p.Finish(true); p.Kill() }, sigkill, ""},
-		{"a kill ends none whose end hasn't begun", Command{Grace: patience, SoftEnd: true}, trapTerm, func(p *Process) { p.Kill(); p.End(Timeout) }, Exit{Code: 9, Known: true}, Timeout},
+			func(p *Process) { p.End(outcome.Timeout) }, killed9, outcome.Timeout},
+		{"grace cut short", Command{Grace: time.Hour, SoftEnd: true}, ignoreTerm, func(p *Process) { p.End(outcome.ShuttingDown); p.Kill() }, killed9, outcome.ShuttingDown},
+		{"settling cut short", Command{Grace: time.Hour}, ignoreTerm, func(p *Process) { p.Finish(true); p.Kill() }, killed9, ""},
+		{"a kill ends none whose end hasn't begun", Command{Grace: patience, SoftEnd: true}, trapTerm, func(p *Process) { p.Kill(); p.End(outcome.Timeout) }, outcome.Exit{Code: 9, Known: true}, outcome.Timeout},
 		{"grace of a client that has gone", Command{Grace: time.Hour, SoftEnd: true}, ignoreTerm,
-			func(p *Process) { p.goneGrace = 50 * time.Millisecond; p.End(ClientGone) }, sigkill, ClientGone},
+			func(p *Process) { p.goneGrace = 50 * time.Millisecond; p.End(outcome.ClientGone) }, killed9, outcome.ClientGone},
 		{"a client goes while it ends", Command{Grace: time.Hour, SoftEnd: true}, ignoreTerm,
-			func(p *Process) { p.goneGrace = 50 * time.Millisecond; p.End(Timeout); p.End(ClientGone) }, sigkill, Timeout},
-		{"first reason wins", Command{}, trapTerm, func(p *Process) { p.End(Cancelled); p.End(Timeout) }, sigkill, Cancelled},
-		{"finish at once", Command{Grace: patience}, trapTerm, func(p *Process) { p.Finish(false) }, sigkill, ""},
-		{"soft finish", Command{Grace: patience, SoftEnd: true}, trapTerm, func(p *Process) { p.Finish(false) }, Exit{Code: 9, Known: true}, ""},
-		{"settled", Command{Grace: patience}, "echo ready; sleep 0.1; exit 4", func(p *Process) { p.Finish(true) }, Exit{Code: 4, Known: true}, ""},
-		{"never settles", Command{Grace: 50 * time.Millisecond}, trapTerm, func(p *Process) { p.Finish(true) }, sigkill, ""},
-		{"never settles, soft", Command{Grace: 300 * time.Millisecond, SoftEnd: true}, trapTerm, func(p *Process) { p.Finish(true) }, Exit{Code: 9, Known: true}, ""},
-		{"end cuts settling short, without a reason", Command{Grace: time.Hour}, trapTerm, func(p *Process) { p.Finish(true); p.End(Timeout) }, sigkill, ""},
-		{"finish after end changes nothing", Command{Grace: time.Hour}, trapTerm, func(p *Process) { p.End(Timeout); p.Finish(true) }, sigkill, Timeout},
+			func(p *Process) {
+				p.goneGrace = 50 * time.Millisecond
+				p.End(outcome.Timeout)
+				p.End(outcome.ClientGone)
+			}, killed9, outcome.Timeout},
+		{"first reason wins", Command{}, trapTerm, func(p *Process) { p.End(outcome.Cancelled); p.End(outcome.Timeout) }, killed9, outcome.Cancelled},
+		{"finish at once", Command{Grace: patience}, trapTerm, func(p *Process) { p.Finish(false) }, killed9, ""},
+		{"soft finish", Command{Grace: patience, SoftEnd: true}, trapTerm, func(p *Process) { p.Finish(false) }, outcome.Exit{Code: 9, Known: true}, ""},
+		{"settled", Command{Grace: patience}, "echo ready; sleep 0.1; exit 4", func(p *Process) { p.Finish(true) }, outcome.Exit{Code: 4, Known: true}, ""},
+		{"never settles", Command{Grace: 50 * time.Millisecond}, trapTerm, func(p *Process) { p.Finish(true) }, killed9, ""},
+		{"never settles, soft", Command{Grace: 300 * time.Millisecond, SoftEnd: true}, trapTerm, func(p *Process) { p.Finish(true) }, outcome.Exit{Code: 9, Known: true}, ""},
+		{"end cuts settling short, without a reason", Command{Grace: time.Hour}, trapTerm, func(p *Process) { p.Finish(true); p.End(outcome.Timeout) }, killed9, ""},
+		{"finish after end changes nothing", Command{Grace: time.Hour}, trapTerm, func(p *Process) { p.End(outcome.Timeout); p.Finish(true) }, killed9, outcome.Timeout},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -242,7 +250,7 @@ func TestReasonAfterTheExitIsNone(t *testing.T) {
 	g := &fakeGroup{}
 	p, _ := supervised(t, g, Command{}, "exit 0")
 	await(t, "exit", p.Exited())
-	p.End(Timeout)
+	p.End(outcome.Timeout)
 	await(t, "end", p.Ended())
 	if o := p.Outcome(); o.Reason != "" {
 		t.Errorf("reason %q for a leader that had exited", o.Reason)

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -25,7 +26,7 @@ func spawning(rounds int) error {
 	}
 	defer s.Close(ctx)
 	limits := spawn.Resources(spawn.Limits{MemoryMax: 256 << 20, PidsMax: 64})
-	var steps []spawn.Outcome
+	var steps []outcome.Outcome
 	variants := []struct {
 		name string
 		once func(i int) error
@@ -75,15 +76,15 @@ func spawning(rounds int) error {
 }
 
 // shares prints how long each step of the cold runs took.
-func shares(all []spawn.Outcome) {
+func shares(all []outcome.Outcome) {
 	for _, step := range []struct {
 		name string
-		of   func(spawn.Outcome) time.Duration
+		of   func(outcome.Outcome) time.Duration
 	}{
 		// Where these two meet is chance: often the parent of a vfork(2) isn't
 		// scheduled again before the short-lived child has ended.
-		{"group, limits, birth, exit", func(o spawn.Outcome) time.Duration { return o.Spawn + o.Exited.Sub(o.Started) }},
-		{"empty, receipt, removed", func(o spawn.Outcome) time.Duration { return o.Teardown }},
+		{"group, limits, birth, exit", func(o outcome.Outcome) time.Duration { return o.Spawn + o.Exited.Sub(o.Started) }},
+		{"empty, receipt, removed", func(o outcome.Outcome) time.Duration { return o.Teardown }},
 	} {
 		var took []time.Duration
 		for _, o := range all {

@@ -20,7 +20,8 @@ const module = "penstock/"
 // The numbers leave room for a wall between two of them.
 var floor = map[string]int{
 	"cgroup": 10, "internal/atomicfile": 10,
-	"spawn": 20, "backend": 20,
+	"outcome": 15,
+	"spawn":   20, "backend": 20,
 	"run": 30, "admit": 30, "config": 30,
 	"server": 50, "systemd": 40, "metrics": 40, "metrics/grafana": 40,
 	"client": 40, "cmd/penstock": 60, "cmd/penstock/demo": 55,

@@ -1,4 +1,4 @@
-package spawn
+package outcome
 
 import (
 	"fmt"
@@ -77,9 +77,9 @@ func memoryMessage(f Facts) string {
 func memoryFigure(r cgroup.Receipt, l *specs.LinuxResources) string {
 	switch {
 	case r.MemoryMaxBytes != nil:
-		return " of " + bytesText(*r.MemoryMaxBytes)
+		return " of " + Bytes(*r.MemoryMaxBytes)
 	case l != nil && l.Memory != nil && l.Memory.Limit != nil && *l.Memory.Limit > 0:
-		return " of " + bytesText(uint64(*l.Memory.Limit))
+		return " of " + Bytes(uint64(*l.Memory.Limit))
 	}
 	return ""
 }
@@ -88,7 +88,7 @@ func memoryPeak(r cgroup.Receipt) string {
 	if r.MemoryPeakBytes == nil {
 		return ""
 	}
-	return fmt.Sprintf(" (peak %s)", bytesText(*r.MemoryPeakBytes))
+	return fmt.Sprintf(" (peak %s)", Bytes(*r.MemoryPeakBytes))
 }
 
 const tasksRemedy = ": try again when fewer run, or ask for less parallel work"
@@ -116,6 +116,18 @@ func pidsMessage(f Facts) string {
 		text += "; the CLI said: " + oneLine(t.Message)
 	}
 	return text
+}
+
+// RefusedStart is the verdict on a clone or execve that a limit of the run has
+// refused with errno; not ok where it was no limit of its own.
+func RefusedStart(errno syscall.Errno, r Receipt, l *specs.LinuxResources) (v Verdict, ok bool) {
+	switch {
+	case errno == syscall.EAGAIN && above0(r.PidsRefused) && !refusedAbove(r):
+		return Verdict{PidsLimit, fmt.Sprintf("pids limit%s reached at the start: raise pids_max", pidsFigure(r, l))}, true
+	case (errno == syscall.E2BIG || errno == syscall.ENOMEM) && (above0(r.OOMEvents) || above0(r.OOMKills)):
+		return Verdict{MemoryLimit, fmt.Sprintf("memory limit%s too small to start: raise memory_max", memoryFigure(r, l))}, true
+	}
+	return Verdict{}, false
 }
 
 // refusedAbove: until Linux 6.11 a fork is counted in the group that asked for it,
@@ -213,9 +225,9 @@ func signalName(s syscall.Signal) string {
 	return fmt.Sprintf("signal %d", int(s))
 }
 
-// bytesText is n in the largest binary unit that leaves at least 1, with one
+// Bytes is n in the largest binary unit that leaves at least 1, with one
 // decimal where it isn't whole.
-func bytesText(n uint64) string {
+func Bytes(n uint64) string {
 	units := []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
 	unit, size := 0, uint64(1)
 	for unit+1 < len(units) && n >= size<<10 {
@@ -225,4 +237,56 @@ func bytesText(n uint64) string {
 		return fmt.Sprintf("%d %s", n/size, units[unit])
 	}
 	return fmt.Sprintf("%.1f %s", float64(n)/float64(size), units[unit])
+}
+
+const (
+	// waitShare is the part of its life, in percent, that a run must have waited
+	// for memory before that is told as what took its time.
+	waitShare = 25
+	// reachedPerSecond is how often a run must have reached its memory limits where
+	// the kernel tells no time (no PSI): reading files reaches memory.max, too.
+	reachedPerSecond = 10
+)
+
+// memoryWait says how long a run waited for memory and what would help, in two
+// parts of a sentence; not ok where it didn't for long, or where that isn't known.
+func memoryWait(f Facts) (waited, remedy string, ok bool) {
+	o, r := f.Outcome, f.Outcome.Receipt
+	lived := o.Exited.Sub(o.Started)
+	if o.Started.IsZero() || lived <= 0 {
+		return "", "", false
+	}
+	if r.MemoryPressureUsec == nil {
+		reached := uint64(lived.Seconds()*reachedPerSecond) + 1
+		if !atLeast(r.MemoryHighEvents, reached) && !atLeast(r.MemoryMaxEvents, reached) {
+			return "", "", false
+		}
+		waited = "it was held up for want of memory"
+	} else {
+		stalled := time.Duration(*r.MemoryPressureUsec) * time.Microsecond
+		share := 100 * stalled.Seconds() / lived.Seconds()
+		if share < waitShare {
+			return "", "", false
+		}
+		waited = fmt.Sprintf("it waited for memory for %s of that (%.0f %%)", stalled.Round(time.Millisecond), min(share, 100))
+	}
+	switch {
+	case above0(r.MemoryHighEvents):
+		return fmt.Sprintf("%s, slowed %d times at its memory_high", waited, *r.MemoryHighEvents), "raise memory_high, or ask for less work", true
+	case above0(r.MemoryMaxEvents):
+		return fmt.Sprintf("%s, %d times at its memory limit%s%s", waited, *r.MemoryMaxEvents, memoryFigure(r, f.Limits), memoryPeak(r)),
+			"ask for a larger memory_max or for less work", true
+	}
+	return waited + ", below its own limits" + memoryPeak(r) + ": all runs together, the service (MemoryHigh=) or the host had none left",
+		"try again when fewer run", true
+}
+
+func atLeast(n *uint64, least uint64) bool { return n != nil && *n >= least }
+
+// withMemoryWait adds what took the life of a run that ended badly.
+func withMemoryWait(text string, f Facts) string {
+	if waited, remedy, ok := memoryWait(f); ok {
+		return text + "; " + waited + ": " + remedy
+	}
+	return text
 }

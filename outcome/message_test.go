@@ -1,4 +1,4 @@
-package spawn
+package outcome
 
 import (
 	"strings"
@@ -6,13 +6,13 @@ import (
 	"unicode/utf8"
 )
 
-func TestBytesText(t *testing.T) {
+func TestBytes(t *testing.T) {
 	for n, want := range map[uint64]string{
 		0: "0 bytes", 1023: "1023 bytes", 1024: "1 KiB", 1536: "1.5 KiB",
 		512 << 20: "512 MiB", 512<<20 + 4096: "512.0 MiB", 3 << 29: "1.5 GiB", 2 << 30: "2 GiB", 5 << 50: "5120 TiB",
 	} {
-		if got := bytesText(n); got != want {
-			t.Errorf("bytesText(%d) = %q, want %q", n, got, want)
+		if got := Bytes(n); got != want {
+			t.Errorf("Bytes(%d) = %q, want %q", n, got, want)
 		}
 	}
 }
@@ -39,5 +39,19 @@ func TestStderrTailIsBounded(t *testing.T) {
 	got := stderrTail("start " + strings.Repeat("é", 5000) + " the end\n")
 	if len(got) > stderrMax+3 || !strings.HasSuffix(got, " the end") || !utf8.ValidString(got) {
 		t.Errorf("tail of %d bytes ends %q, valid %v", len(got), got[len(got)-20:], utf8.ValidString(got))
+	}
+}
+
+// A run that died of the memory of all is told where on the host to look, and
+// nothing where nothing lies.
+func TestMemoryMessageNamesWhereFilesLie(t *testing.T) {
+	const at = "/tmp/systemd-private-b-penstock.service-x/tmp: 900 MiB"
+	f := Facts{Outcome: Outcome{Exit: Exit{Signal: 9, Known: true}, Receipt: budget}}
+	if v := Decide(f); v.Cause != MemoryLimit || strings.Contains(v.Message, "/tmp") {
+		t.Errorf("%+v", v)
+	}
+	f.MemoryFiles = at
+	if v := Decide(f); v.Cause != MemoryLimit || !strings.HasSuffix(v.Message, "files that earlier runs left in memory ("+at+")") {
+		t.Errorf("%+v", v)
 	}
 }

@@ -1,4 +1,4 @@
-package spawn
+package outcome
 
 import (
 	"fmt"
