@@ -1,6 +1,19 @@
-// Package admit decides who may start now: slots, the memory budget, one bounded
-// queue per client, and turns between the clients by their weights. A slot is
-// held until the run's group is gone.
+// Package admit decides which run may start now: slots, the memory budget, one
+// bounded queue per client, and turns between the clients by their weights. A
+// slot is held until the run's group is gone.
+//
+//	Gate.Acquire (gate.go)
+//	   │ enqueue ── refuse: draining, never fits, too late      room.go, retry.go
+//	   ▼
+//	queue: one line per client, the smallest pass goes first    queue.go
+//	   │ dispatch, whenever anything changes                    gate.go
+//	   │   ├─ fits: slots, budget, what is reserved             room.go
+//	   │   │         └─ reservation: cap, or learned peaks      peaks.go
+//	   │   └─ paused: memory pressure                           pressure.go
+//	   ▼
+//	wait ── granted, refused, timed out, or ctx                 wait.go
+//	   ▼
+//	Slot ── Release after the group has gone ── dispatch        slot.go
 package admit
 
 import (
@@ -13,8 +26,8 @@ type Options struct {
 	Budget     int64         // bytes of memory all running limits may sum to; 0 is unlimited
 	MaxWaiting int           // per client
 	MaxWait    time.Duration // in the queue
-	// Clients are what the operator wrote of a client, by its name. Who is not in
-	// it has weight 1, no cap of its own and nothing reserved.
+	// Clients are what the operator wrote of a client, by its name. One that is not
+	// in it has weight 1, no cap of its own and nothing reserved.
 	Clients map[string]Client
 	// DefaultMemory is the usual cap of a run, in bytes: what is kept free for
 	// each reserved run that isn't there, and what Stats.MaxRuns is computed
@@ -29,7 +42,7 @@ type Options struct {
 // Client is one client's part.
 type Client struct {
 	MaxRuns  int // at once; 0 is no cap of its own
-	Reserved int // slots, and memory for them, that nobody else gets
+	Reserved int // slots, and memory for them, that no other client gets
 	Weight   int // turns against other clients; 0 is 1
 }
 
@@ -39,9 +52,9 @@ type Ask struct {
 	Backend  string    // whose peaks are learned
 	Memory   int64     // bytes: the run's cap
 	Deadline time.Time // of the whole request; zero is none
-	// Moved is told the place in the client's queue, from 1, each time it
-	// changes; called without locks held, may be nil.
-	Moved func(place int)
+	// OnPosition is called with the position in the client's queue, from 1, each
+	// time it changes; without locks held, may be nil.
+	OnPosition func(position int)
 }
 
 // Reason of a refusal; the values are the `code` of the HTTP surface.
@@ -73,10 +86,10 @@ type Stats struct {
 	Reserved   int64 // bytes
 	Budget     int64
 	WaitingBy  map[string]int // per client
-	// Aside is what finished runs have left of the budget in memory file systems, in
+	// Outside is what finished runs have left of the budget in memory file systems, in
 	// bytes, AsideAt where; Filled is that it leaves too little for any run.
-	Aside   int64
-	AsideAt string
-	Filled  bool
-	Held    string // why starts are held back (Gate.Hold); "" when they aren't
+	Outside   int64
+	OutsideAt string
+	Exhausted bool
+	Paused    string // why starts are held back (Gate.Pause); "" when they aren't
 }

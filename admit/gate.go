@@ -12,17 +12,17 @@ import (
 type Gate struct {
 	options Options // Budget is mu's
 
-	mu       sync.Mutex
-	draining bool
-	held     string // why starts are held back
-	aside    int64  // bytes of the budget that nobody may have
-	asideAt  string // where they are
-	running  int
-	reserved int64          // bytes, by running slots
-	used     map[string]use // by client; who has no run is not in it
-	queue    queue
-	peaks    peaks
-	holds    holds
+	mu        sync.Mutex
+	draining  bool
+	paused    string // why starts are held back
+	outside   int64  // bytes of the budget that no run may have
+	outsideAt string // where they are
+	running   int
+	reserved  int64                // bytes, by running slots
+	used      map[string]clientUse // by client; one without a run is not in it
+	queue     queue
+	peaks     peaks
+	holdTimes holdTimes
 }
 
 const mib = 1 << 20
@@ -30,7 +30,7 @@ const mib = 1 << 20
 // New makes a Gate with nothing running.
 func New(o Options) *Gate {
 	o.Clients = maps.Clone(o.Clients)
-	g := &Gate{options: o, used: map[string]use{}, peaks: peaks{}, holds: holds{live: map[*Slot]time.Time{}}}
+	g := &Gate{options: o, used: map[string]clientUse{}, peaks: peaks{}, holdTimes: holdTimes{live: map[*Slot]time.Time{}}}
 	g.queue.turns = turns{weight: func(client string) int { return o.Clients[client].Weight }, passes: map[string]uint64{}}
 	return g
 }
@@ -41,7 +41,7 @@ func (g *Gate) Acquire(ctx context.Context, a Ask) (*Slot, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	w, err := g.enter(a)
+	w, err := g.enqueue(a)
 	if err != nil {
 		return nil, err
 	}
@@ -54,28 +54,28 @@ func (g *Gate) Adopt(a Ask) *Slot {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := &Slot{gate: g, client: a.Client, backend: a.Backend, memory: a.Memory}
-	g.book(s, 1)
-	g.holds.begin(s, time.Now())
+	g.account(s, 1)
+	g.holdTimes.begin(s, time.Now())
 	return s
 }
 
-// enter grants at once or finds a place in the client's queue.
-func (g *Gate) enter(a Ask) (*waiter, error) {
+// enqueue grants at once or finds a position in the client's queue.
+func (g *Gate) enqueue(a Ask) (*waiter, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
 	if err := g.refuse(a, now); err != nil {
 		return nil, err
 	}
-	w := &waiter{ask: a, since: now, done: make(chan struct{}), moved: make(chan int, 1)}
+	w := &waiter{ask: a, since: now, done: make(chan struct{}), positions: make(chan int, 1)}
 	g.queue.push(w)
 	g.dispatch(now)
-	if w.slot == nil && g.queue.place(w) > g.options.MaxWaiting {
-		waiting := g.queue.place(w) - 1
+	if w.slot == nil && g.queue.position(w) > g.options.MaxWaiting {
+		waiting := g.queue.position(w) - 1
 		g.queue.remove(w)
 		return nil, &Refused{
 			Reason: QueueFull, RetryAfter: g.retryAfter(a.Client, now),
-			Detail: fmt.Sprintf("%s, and %s already", g.why(a.Client), count(waiting, "request of this client waits", "requests of this client wait")),
+			Detail: fmt.Sprintf("%s, and %s already", g.waitReason(a.Client), count(waiting, "request of this client waits", "requests of this client wait")),
 		}
 	}
 	return w, nil
@@ -85,39 +85,39 @@ func (g *Gate) enter(a Ask) (*waiter, error) {
 func (g *Gate) refuse(a Ask, now time.Time) error {
 	switch {
 	case g.draining:
-		return g.leaving()
-	case g.never(a) != "":
-		return &Refused{Reason: OverBudget, Detail: g.never(a)}
+		return g.refuseShutdown()
+	case g.neverFits(a) != "":
+		return &Refused{Reason: OverBudget, Detail: g.neverFits(a)}
 	case !a.Deadline.IsZero() && !now.Before(a.Deadline):
-		return g.late(a.Client, now)
+		return g.refuseTimeout(a.Client, now)
 	}
 	return nil
 }
 
-// dispatch grants as long as somebody fits. The caller holds the lock.
+// dispatch grants as long as a waiter fits. The caller holds the lock.
 func (g *Gate) dispatch(now time.Time) {
 	if g.draining {
 		return
 	}
 	for {
-		w := g.queue.next(g.capped, g.room, g.never)
+		w := g.queue.next(g.capped, g.fits, g.neverFits)
 		if w == nil {
 			return
 		}
-		w.slot = &Slot{gate: g, client: w.ask.Client, backend: w.ask.Backend, memory: g.need(w.ask), waited: now.Sub(w.since)}
-		g.book(w.slot, 1)
-		g.holds.begin(w.slot, now)
+		w.slot = &Slot{gate: g, client: w.ask.Client, backend: w.ask.Backend, memory: g.reservation(w.ask), waited: now.Sub(w.since)}
+		g.account(w.slot, 1)
+		g.holdTimes.begin(w.slot, now)
 		close(w.done)
 	}
 }
 
-// Hold keeps new starts back, and says why, until it is called with "". A run
+// Pause keeps new starts back, and says why, until it is called with "". A run
 // may still start while no other runs, so that there is always progress. Safe
 // for concurrent use.
-func (g *Gate) Hold(why string) {
+func (g *Gate) Pause(why string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.held = why
+	g.paused = why
 	g.dispatch(time.Now())
 }
 
@@ -130,13 +130,13 @@ func (g *Gate) SetBudget(bytes int64) {
 	g.dispatch(time.Now())
 }
 
-// SetAside takes bytes out of the budget: what finished runs have left in memory
+// ReserveOutside takes bytes out of the budget: what finished runs have left in memory
 // file systems stays charged to all runs together, and a run that is given it
-// would be killed for it. where is told to those who wait for it. Safe for concurrent use.
-func (g *Gate) SetAside(bytes int64, where string) {
+// would be killed for it. where is told to those that wait for it. Safe for concurrent use.
+func (g *Gate) ReserveOutside(bytes int64, where string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.aside, g.asideAt = max(0, bytes), where
+	g.outside, g.outsideAt = max(0, bytes), where
 	g.dispatch(time.Now())
 }
 
@@ -147,7 +147,7 @@ func (g *Gate) Drain() {
 	defer g.mu.Unlock()
 	g.draining = true
 	for _, w := range g.queue.clear() {
-		w.err = g.leaving()
+		w.err = g.refuseShutdown()
 		close(w.done)
 	}
 }
@@ -158,8 +158,8 @@ func (g *Gate) Stats() Stats {
 	defer g.mu.Unlock()
 	s := Stats{
 		Running: g.running, MaxRuns: g.options.MaxRuns,
-		Reserved: g.reserved, Budget: g.options.Budget, WaitingBy: map[string]int{}, Held: g.held,
-		Aside: g.aside, AsideAt: g.asideAt, Filled: g.filled(g.options.DefaultMemory),
+		Reserved: g.reserved, Budget: g.options.Budget, WaitingBy: map[string]int{}, Paused: g.paused,
+		Outside: g.outside, OutsideAt: g.outsideAt, Exhausted: g.exhausted(g.options.DefaultMemory),
 	}
 	if g.options.DefaultMemory > 0 && g.options.Budget > 0 {
 		if n := int(g.options.Budget / g.options.DefaultMemory); s.MaxRuns == 0 || n < s.MaxRuns {

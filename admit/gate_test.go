@@ -50,7 +50,7 @@ func refusal(t *testing.T, err error, want Reason) *Refused {
 	return r
 }
 
-func TestWaitsForASlotAndIsGivenTheNext(t *testing.T) {
+func TestGate_NextSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{MaxRuns: 1, MaxWaiting: 5, MaxWait: time.Minute})
 		first, err := g.Acquire(t.Context(), Ask{Client: "a"})
@@ -78,7 +78,7 @@ func TestWaitsForASlotAndIsGivenTheNext(t *testing.T) {
 	})
 }
 
-func TestQueueFull(t *testing.T) {
+func TestGate_QueueFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{MaxRuns: 2, MaxWaiting: 2, MaxWait: time.Hour})
 		// Two holds of 10 s: what the mean is made of.
@@ -118,7 +118,7 @@ func TestQueueFull(t *testing.T) {
 	})
 }
 
-func TestRetryAfterIsBounded(t *testing.T) {
+func TestGate_RetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for held, want := range map[time.Duration]time.Duration{time.Millisecond: time.Second, time.Hour: 5 * time.Minute} {
 			g := New(Options{MaxRuns: 1})
@@ -133,7 +133,7 @@ func TestRetryAfterIsBounded(t *testing.T) {
 	})
 }
 
-func TestDeadlines(t *testing.T) {
+func TestGate_Deadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Minute})
 		if _, err := g.Acquire(t.Context(), Ask{Deadline: time.Now()}); err == nil {
@@ -159,7 +159,7 @@ func TestDeadlines(t *testing.T) {
 	})
 }
 
-func TestCancelledWhileQueued(t *testing.T) {
+func TestGate_CancelledWhileQueued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Minute})
 		s, _ := g.Acquire(t.Context(), Ask{})
@@ -184,7 +184,7 @@ func TestCancelledWhileQueued(t *testing.T) {
 
 // The grant comes while the cancel is on its way: both are ready when the
 // waiting goroutine looks, so either branch may be taken, many times over.
-func TestGrantRacesCancel(t *testing.T) {
+func TestGate_GrantRacesCancel(t *testing.T) {
 	for range 300 {
 		synctest.Test(t, func(t *testing.T) {
 			g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Minute})
@@ -217,16 +217,16 @@ func TestGrantRacesCancel(t *testing.T) {
 }
 
 // Deterministic halves of that race: decided first, looked at later.
-func TestDecidedButGone(t *testing.T) {
+func TestGate_GrantedAfterCancel(t *testing.T) {
 	g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Minute})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, end := range map[string]func(*waiter) (*Slot, error){
-		"settle": func(w *waiter) (*Slot, error) { return g.settle(ctx, w) },
-		"giveUp": func(w *waiter) (*Slot, error) { return g.giveUp(ctx, w) },
-		"wait":   func(w *waiter) (*Slot, error) { return g.wait(ctx, w) },
+		"collect":  func(w *waiter) (*Slot, error) { return g.collect(ctx, w) },
+		"withdraw": func(w *waiter) (*Slot, error) { return g.withdraw(ctx, w) },
+		"wait":     func(w *waiter) (*Slot, error) { return g.wait(ctx, w) },
 	} {
-		w, err := g.enter(Ask{})
+		w, err := g.enqueue(Ask{})
 		if err != nil || w.slot == nil {
 			t.Fatal(name, err)
 		}
@@ -237,19 +237,19 @@ func TestDecidedButGone(t *testing.T) {
 			t.Fatalf("%s: the slot is lost", name)
 		}
 	}
-	w, err := g.enter(Ask{})
+	w, err := g.enqueue(Ask{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.ask.Deadline = time.Now()
-	_, err = g.settle(t.Context(), w)
+	_, err = g.collect(t.Context(), w)
 	refusal(t, err, QueueTimeout)
 	if st := g.Stats(); st.Running != 0 {
 		t.Error("too late: the slot is lost")
 	}
 }
 
-func TestClientsTakeTurns(t *testing.T) {
+func TestQueue_ClientsTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Hour})
 		s, _ := g.Acquire(t.Context(), Ask{})
@@ -274,7 +274,7 @@ func TestClientsTakeTurns(t *testing.T) {
 	})
 }
 
-func TestMoved(t *testing.T) {
+func TestGate_OnPosition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Hour})
 		s, _ := g.Acquire(t.Context(), Ask{})
@@ -282,7 +282,7 @@ func TestMoved(t *testing.T) {
 		ask(g, ctx, Ask{Client: "a"})
 		second := ask(g, t.Context(), Ask{Client: "a"})
 		var places []int
-		third := ask(g, t.Context(), Ask{Client: "a", Moved: func(p int) {
+		third := ask(g, t.Context(), Ask{Client: "a", OnPosition: func(p int) {
 			g.Stats() // no lock is held
 			places = append(places, p)
 		}})
@@ -299,7 +299,7 @@ func TestMoved(t *testing.T) {
 	})
 }
 
-func TestDrain(t *testing.T) {
+func TestGate_Drain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Hour})
 		s, _ := g.Acquire(t.Context(), Ask{})
@@ -322,7 +322,7 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-func TestClientAtItsCapHoldsNobodyElseBack(t *testing.T) {
+func TestQueue_CappedClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{MaxRuns: 3, MaxWaiting: 1, MaxWait: time.Minute, Clients: map[string]Client{"alice": {MaxRuns: 1}}})
 		first, err := g.Acquire(t.Context(), Ask{Client: "alice"})

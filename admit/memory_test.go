@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestMemory(t *testing.T) {
+func TestGate_Budget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{Budget: 100, MaxWaiting: 9, MaxWait: time.Hour, DefaultMemory: 30})
 		_, err := g.Acquire(t.Context(), Ask{Memory: 101})
@@ -41,7 +41,7 @@ func TestMemory(t *testing.T) {
 	})
 }
 
-func TestLargeIsNotStarved(t *testing.T) {
+func TestQueue_LargeNotStarved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{Budget: 10, MaxWaiting: 100, MaxWait: time.Hour})
 		slots := []*Slot{}
@@ -88,7 +88,7 @@ func TestLargeIsNotStarved(t *testing.T) {
 }
 
 // Room is kept for one that was passed too often; when it goes, the room is free.
-func TestRoomIsFreeWhenTheOneItWasKeptForGoes(t *testing.T) {
+func TestQueue_KeptRoomFreed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{Budget: 10, MaxWaiting: 100, MaxWait: time.Hour})
 		base, _ := g.Acquire(t.Context(), Ask{Memory: 1})

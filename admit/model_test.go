@@ -37,7 +37,7 @@ type model struct {
 	held    bool
 }
 
-func TestGateAgainstModel(t *testing.T) {
+func TestGate_Model(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		o := Options{
 			MaxRuns: rapid.IntRange(0, 4).Draw(rt, "max_runs"), Budget: rapid.Int64Range(4, 12).Draw(rt, "budget"),
@@ -131,9 +131,9 @@ func (m *model) apply(ctx context.Context, s step) {
 func (m *model) hold(on bool) {
 	m.held = on
 	if on {
-		m.gate.Hold("memory is short")
+		m.gate.Pause("memory is short")
 	} else {
-		m.gate.Hold("")
+		m.gate.Pause("")
 	}
 }
 

@@ -22,15 +22,15 @@ type Pressure struct {
 	Total     *int64   // bytes: MemTotal
 }
 
-// Judge turns readings into the word for Gate.Hold. Not safe for concurrent use.
-type Judge struct {
+// PauseRule turns readings into the reason for Gate.Pause. Not safe for concurrent use.
+type PauseRule struct {
 	pressed, short bool
 }
 
-// Weigh says why starts must be held back now, or "".
-func (j *Judge) Weigh(p Pressure) string {
+// Reason says why starts must be held back now, or "".
+func (j *PauseRule) Reason(p Pressure) string {
 	if p.Full != nil {
-		j.pressed = *p.Full >= pressureHold && p.full() || j.pressed && *p.Full >= pressureFree
+		j.pressed = *p.Full >= pressureHold && p.budgetFull() || j.pressed && *p.Full >= pressureFree
 	}
 	if p.Available != nil && p.Total != nil {
 		share := 100 * float64(*p.Available) / float64(max(1, *p.Total))
@@ -45,8 +45,8 @@ func (j *Judge) Weigh(p Pressure) string {
 	return ""
 }
 
-// full tells whether the runs together are what fills the budget.
-func (p Pressure) full() bool {
+// budgetFull tells whether the runs together are what fills the budget.
+func (p Pressure) budgetFull() bool {
 	return p.Used == nil || p.Budget <= 0 || *p.Used >= uint64(p.Budget)/100*crowded
 }
 

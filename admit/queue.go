@@ -30,14 +30,14 @@ func (q *queue) push(w *waiter) {
 		q.ring = append(q.ring, l)
 	}
 	l.waiters = append(l.waiters, w)
-	w.tell(len(l.waiters))
+	w.notePosition(len(l.waiters))
 }
 
-// next picks whose turn it is, takes its head out of the queue and returns it;
-// nil when nobody may start now. This is the one place that decides between clients.
+// next picks the client whose turn it is, takes its head out of the queue and
+// returns it; nil when none may start now. This is the one place that decides between clients.
 // A client at its cap keeps its turn, and no room is kept for it meanwhile, nor
 // for an ask that can't fit.
-func (q *queue) next(capped func(client string) bool, room func(Ask) (fits, own bool), never func(Ask) string) *waiter {
+func (q *queue) next(capped func(client string) bool, fits func(Ask) (fit, own bool), neverFits func(Ask) string) *waiter {
 	slices.SortStableFunc(q.ring, func(a, b *line) int { return cmp.Compare(a.pass, b.pass) })
 	var skipped []*waiter
 	full := false
@@ -46,9 +46,9 @@ func (q *queue) next(capped func(client string) bool, room func(Ask) (fits, own 
 			continue
 		}
 		head := l.waiters[0]
-		fits, own := room(head.ask)
+		fit, own := fits(head.ask)
 		// What is reserved for a client takes nothing from those before it.
-		if fits && (own || !full) {
+		if fit && (own || !full) {
 			if !own {
 				for _, w := range skipped {
 					w.passed++
@@ -58,28 +58,28 @@ func (q *queue) next(capped func(client string) bool, room func(Ask) (fits, own 
 			return head
 		}
 		skipped = append(skipped, head)
-		full = full || head.passed >= passMax && never(head.ask) == ""
+		full = full || head.passed >= passMax && neverFits(head.ask) == ""
 	}
 	return nil
 }
 
 // take removes the head of a line that had its turn: among equals it is last now. A
 // start in a slot of the client's own is no turn: counted as one, it would put the
-// present forward to a pass nobody else has reached, where all others are equal.
+// present forward to a pass that no other has reached, where all others are equal.
 func (q *queue) take(l *line, own bool) {
 	if !own {
 		q.turns.spend(l.client, l.pass)
 		l.pass = q.turns.pass(l.client)
 	}
 	l.drop(0)
-	q.leave(l)
+	q.removeLine(l)
 	if len(l.waiters) > 0 {
 		q.ring = append(q.ring, l)
 	}
 }
 
-// leave takes a line out of the ring.
-func (q *queue) leave(l *line) {
+// removeLine takes a line out of the ring.
+func (q *queue) removeLine(l *line) {
 	q.ring = slices.DeleteFunc(q.ring, func(o *line) bool { return o == l })
 }
 
@@ -93,11 +93,11 @@ func (q *queue) remove(w *waiter) {
 		l.drop(i)
 	}
 	if len(l.waiters) == 0 {
-		q.leave(l)
+		q.removeLine(l)
 	}
 }
 
-// clear empties the queue and returns who waited.
+// clear empties the queue and returns all waiters.
 func (q *queue) clear() []*waiter {
 	var all []*waiter
 	for _, l := range q.ring {
@@ -124,8 +124,8 @@ func (q *queue) waiting(client string) int {
 	return 0
 }
 
-// place is the position in the client's own line, from 1; 0 is not in it.
-func (q *queue) place(w *waiter) int {
+// position is the position in the client's own line, from 1; 0 is not in it.
+func (q *queue) position(w *waiter) int {
 	if l := q.line(w.ask.Client); l != nil {
 		return slices.Index(l.waiters, w) + 1
 	}
@@ -150,6 +150,38 @@ func (q *queue) ahead(client string) int {
 func (l *line) drop(i int) {
 	l.waiters = slices.Delete(l.waiters, i, i+1)
 	for j := i; j < len(l.waiters); j++ {
-		l.waiters[j].tell(j + 1)
+		l.waiters[j].notePosition(j + 1)
+	}
+}
+
+// turnUnit is what one turn costs a client of weight 1. Any weight up to 100
+// divides it well enough.
+const turnUnit = 1 << 20
+
+// turns is stride scheduling (Waldspurger and Weihl, MIT/LCS/TM-528): each start
+// puts a client's pass forward by turnUnit / weight, and the smallest pass goes
+// first.
+type turns struct {
+	weight func(client string) int
+	// now is the pass of the latest start. A client that comes to wait begins
+	// there: having been idle earns nothing.
+	now    uint64
+	passes map[string]uint64
+}
+
+// pass is where a client stands.
+func (t *turns) pass(client string) uint64 {
+	return max(t.passes[client], t.now)
+}
+
+// spend counts one start of a client that waited with pass at.
+func (t *turns) spend(client string, at uint64) {
+	t.now = max(t.now, at)
+	t.passes[client] = at + turnUnit/uint64(max(1, t.weight(client)))
+	// A client that is not ahead of now stands at now in any case.
+	for c, p := range t.passes {
+		if p <= t.now {
+			delete(t.passes, c)
+		}
 	}
 }

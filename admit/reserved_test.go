@@ -9,7 +9,7 @@ import (
 
 // A client that starts far more often than its turns would let it, in slots of
 // its own, leaves the others' shares as they are.
-func TestReservedStartsAreNoTurns(t *testing.T) {
+func TestQueue_ReservedStartsNoTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{MaxRuns: 3, MaxWaiting: 1000, MaxWait: time.Hour, Clients: map[string]Client{
 			"review": {Reserved: 2, Weight: 1}, "small": {Weight: 1}, "large": {Weight: 3},
@@ -45,7 +45,7 @@ func TestReservedStartsAreNoTurns(t *testing.T) {
 }
 
 // An ask that the budget has become too small for keeps no room from others.
-func TestNoRoomIsKeptForWhatCannotFit(t *testing.T) {
+func TestQueue_NoRoomForMisfits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{Budget: 10, MaxWaiting: 100, MaxWait: time.Hour, DefaultMemory: 1, Clients: map[string]Client{"review": {Reserved: 2}}})
 		hold, err := g.Acquire(t.Context(), Ask{Client: "a", Memory: 1})

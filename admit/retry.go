@@ -9,22 +9,22 @@ import (
 const (
 	retryMin = time.Second
 	retryMax = 5 * time.Minute
-	// restart is about what a service manager needs to start the next daemon.
-	restart = 5 * time.Second
-	// newest is the weight of the latest hold in the mean.
-	newest = 0.2
+	// restartTime is about what a service manager needs to start the next daemon.
+	restartTime = 5 * time.Second
+	// newestWeight is the weight of the latest hold in the mean.
+	newestWeight = 0.2
 )
 
-// holds remembers how long slots are held.
-type holds struct {
+// holdTimes remembers how long slots are held.
+type holdTimes struct {
 	mean  time.Duration // exponential; 0 until the first slot came back
 	known bool
 	live  map[*Slot]time.Time
 }
 
-func (h *holds) begin(s *Slot, now time.Time) { h.live[s] = now }
+func (h *holdTimes) begin(s *Slot, now time.Time) { h.live[s] = now }
 
-func (h *holds) end(s *Slot, now time.Time, used bool) {
+func (h *holdTimes) end(s *Slot, now time.Time, used bool) {
 	held := now.Sub(h.live[s])
 	delete(h.live, s)
 	switch {
@@ -32,12 +32,12 @@ func (h *holds) end(s *Slot, now time.Time, used bool) {
 	case !h.known:
 		h.mean, h.known = held, true
 	default:
-		h.mean += time.Duration(newest * float64(held-h.mean))
+		h.mean += time.Duration(newestWeight * float64(held-h.mean))
 	}
 }
 
 // typical is the mean; before there is one, the age of the oldest live slot.
-func (h *holds) typical(now time.Time) time.Duration {
+func (h *holdTimes) typical(now time.Time) time.Duration {
 	if h.known {
 		return h.mean
 	}
@@ -51,7 +51,7 @@ func (h *holds) typical(now time.Time) time.Duration {
 // retryAfter estimates when a client's next ask could start, in whole seconds.
 // The caller holds the lock.
 func (g *Gate) retryAfter(client string, now time.Time) time.Duration {
-	typical := min(g.holds.typical(now), retryMax)
+	typical := min(g.holdTimes.typical(now), retryMax)
 	d := typical * time.Duration(g.queue.ahead(client)) / time.Duration(max(1, g.running))
 	if g.capped(client) {
 		// Only the client's own runs make room for it.
@@ -62,28 +62,28 @@ func (g *Gate) retryAfter(client string, now time.Time) time.Duration {
 	return min(max(d, retryMin), retryMax)
 }
 
-func (g *Gate) leaving() *Refused {
-	return &Refused{Reason: ShuttingDown, RetryAfter: restart, Detail: "the daemon is shutting down"}
+func (g *Gate) refuseShutdown() *Refused {
+	return &Refused{Reason: ShuttingDown, RetryAfter: restartTime, Detail: "the daemon is shutting down"}
 }
 
-func (g *Gate) late(client string, now time.Time) *Refused {
+func (g *Gate) refuseTimeout(client string, now time.Time) *Refused {
 	return &Refused{
 		Reason: QueueTimeout, RetryAfter: g.retryAfter(client, now),
-		Detail: "no slot became free in time: " + g.why(client),
+		Detail: "no slot became free in time: " + g.waitReason(client),
 	}
 }
 
-// why says what a client's next ask waits for. The caller holds the lock.
-func (g *Gate) why(client string) string {
+// waitReason says what a client's next ask waits for. The caller holds the lock.
+func (g *Gate) waitReason(client string) string {
 	if g.capped(client) {
 		return fmt.Sprintf("%s, as many as its max_runs allows", count(g.used[client].runs, "run of this client is live", "runs of this client are live"))
 	}
-	if g.held != "" {
-		return "starts are held back: " + g.held
+	if g.paused != "" {
+		return "starts are held back: " + g.paused
 	}
 	live := count(g.running, "run is live", "runs are live")
-	if g.aside > 0 {
-		live += fmt.Sprintf(", and %d MiB of the budget are held by files that finished runs left in memory file systems (%s): delete them", (g.aside+mib-1)/mib, cmp.Or(g.asideAt, "/dev/shm, a tmpfs /tmp"))
+	if g.outside > 0 {
+		live += fmt.Sprintf(", and %d MiB of the budget are held by files that finished runs left in memory file systems (%s): delete them", (g.outside+mib-1)/mib, cmp.Or(g.outsideAt, "/dev/shm, a tmpfs /tmp"))
 	}
 	return live
 }

@@ -2,42 +2,42 @@ package admit
 
 import "fmt"
 
-// room says whether an ask could start now. own is true when it would take only
+// fits says whether an ask could start now. own is true when it would take only
 // what is reserved for its client, which no other ask could have had.
 // The caller holds the lock.
-func (g *Gate) room(a Ask) (fits, own bool) {
-	need := g.need(a)
-	own = g.idle(a.Client, 0) > 0 && need <= g.idleMemory(a.Client, 0)
-	if g.held != "" && g.running > 0 {
+func (g *Gate) fits(a Ask) (fit, own bool) {
+	need := g.reservation(a)
+	own = g.unusedSlots(a.Client, 0) > 0 && need <= g.unusedMemory(a.Client, 0)
+	if g.paused != "" && g.running > 0 {
 		return false, own
 	}
-	runs, memory := g.running+1+g.idle(a.Client, 1), g.reserved+need+g.idleMemory(a.Client, need)
+	runs, memory := g.running+1+g.unusedSlots(a.Client, 1), g.reserved+need+g.unusedMemory(a.Client, need)
 	for client := range g.options.Clients {
 		if client != a.Client {
-			runs += g.idle(client, 0)
-			memory += g.idleMemory(client, 0)
+			runs += g.unusedSlots(client, 0)
+			memory += g.unusedMemory(client, 0)
 		}
 	}
-	aside := g.aside
-	if g.running == 0 && !g.filled(need) {
-		aside = 0 // one may try what is left: its cap says what it may need, not what it will
+	outside := g.outside
+	if g.running == 0 && !g.exhausted(need) {
+		outside = 0 // one may try what is left: its cap says what it may need, not what it will
 	}
-	fits = (g.options.MaxRuns <= 0 || runs <= g.options.MaxRuns) && (g.options.Budget <= 0 || memory <= g.options.Budget-aside)
-	return fits, own
+	fit = (g.options.MaxRuns <= 0 || runs <= g.options.MaxRuns) && (g.options.Budget <= 0 || memory <= g.options.Budget-outside)
+	return fit, own
 }
 
-// filled tells whether what finished runs have left in memory leaves less than half
+// exhausted tells whether what finished runs have left in memory leaves less than half
 // of what a run may need: it would be started to be killed, and the next one, too.
-func (g *Gate) filled(need int64) bool {
-	return g.options.Budget > 0 && g.aside > 0 && g.options.Budget-g.aside < need/2
+func (g *Gate) exhausted(need int64) bool {
+	return g.options.Budget > 0 && g.outside > 0 && g.options.Budget-g.outside < need/2
 }
 
-// never says why an ask could not start even if nothing ran: the budget is too
+// neverFits says why an ask could not start even if nothing ran: the budget is too
 // small for it, or for it beside what stays reserved for others; "" when it could.
 // The caller holds the lock.
-func (g *Gate) never(a Ask) string {
+func (g *Gate) neverFits(a Ask) string {
 	o := g.options
-	slots, memory := 1+max(0, o.Clients[a.Client].Reserved-1), max(g.need(a), int64(o.Clients[a.Client].Reserved)*o.DefaultMemory)
+	slots, memory := 1+max(0, o.Clients[a.Client].Reserved-1), max(g.reservation(a), int64(o.Clients[a.Client].Reserved)*o.DefaultMemory)
 	for client, c := range o.Clients {
 		if client != a.Client {
 			slots += c.Reserved
@@ -56,32 +56,32 @@ func (g *Gate) never(a Ask) string {
 	return ""
 }
 
-// need is what an ask takes of the budget.
-func (g *Gate) need(a Ask) int64 {
+// reservation is what an ask takes of the budget.
+func (g *Gate) reservation(a Ask) int64 {
 	if !g.options.Overcommit {
 		return a.Memory
 	}
 	return g.peaks.expect(a.Backend, a.Memory)
 }
 
-// idle is how many slots stay reserved for a client that has so many runs more.
-func (g *Gate) idle(client string, more int) int {
+// unusedSlots is how many slots stay reserved for a client that has so many runs more.
+func (g *Gate) unusedSlots(client string, more int) int {
 	return max(0, g.options.Clients[client].Reserved-g.used[client].runs-more)
 }
 
-// idleMemory is how many bytes stay reserved for a client that has so many more in use.
-func (g *Gate) idleMemory(client string, more int64) int64 {
+// unusedMemory is how many bytes stay reserved for a client that has so many more in use.
+func (g *Gate) unusedMemory(client string, more int64) int64 {
 	return max(0, int64(g.options.Clients[client].Reserved)*g.options.DefaultMemory-g.used[client].memory-more)
 }
 
-// use is what a client's running slots hold.
-type use struct {
+// clientUse is what a client's running slots hold.
+type clientUse struct {
 	runs   int
 	memory int64 // bytes
 }
 
-// book takes a slot in (by 1) or out (by -1).
-func (g *Gate) book(s *Slot, by int) {
+// account takes a slot in (by 1) or out (by -1).
+func (g *Gate) account(s *Slot, by int) {
 	bytes := int64(by) * s.memory
 	g.running += by
 	g.reserved += bytes

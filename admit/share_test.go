@@ -12,7 +12,7 @@ import (
 
 // Ten clients with weights 1..10, each with more asks than it gets, and one of
 // weight 1 with 500: each has its share of the starts.
-func TestSharesFollowTheWeights(t *testing.T) {
+func TestQueue_Weights(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clients := map[string]Client{"greedy": {Weight: 1}}
 		for i := 1; i <= 10; i++ {
@@ -67,7 +67,7 @@ func TestSharesFollowTheWeights(t *testing.T) {
 	})
 }
 
-func TestReservedSlotsAreFreeForTheirClient(t *testing.T) {
+func TestGate_ReservedSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{MaxRuns: 4, Budget: 40, DefaultMemory: 10, MaxWaiting: 10, MaxWait: time.Hour,
 			Clients: map[string]Client{"review": {Reserved: 2}}})
@@ -96,10 +96,10 @@ func TestReservedSlotsAreFreeForTheirClient(t *testing.T) {
 	})
 }
 
-func TestHoldLetsOneRunAtATime(t *testing.T) {
+func TestGate_Pause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{MaxRuns: 4, MaxWaiting: 10, MaxWait: time.Minute})
-		g.Hold("memory is short")
+		g.Pause("memory is short")
 		first, ok := decided(ask(g, t.Context(), Ask{}))
 		if !ok || first.err != nil {
 			t.Fatal("nothing runs and nothing may start", first.err)
@@ -108,10 +108,10 @@ func TestHoldLetsOneRunAtATime(t *testing.T) {
 		if _, ok := decided(second); ok {
 			t.Fatal("a second run started while starts are held back")
 		}
-		if s := g.Stats(); s.Held != "memory is short" {
-			t.Errorf("stats say held %q", s.Held)
+		if s := g.Stats(); s.Paused != "memory is short" {
+			t.Errorf("stats say held %q", s.Paused)
 		}
-		g.Hold("")
+		g.Pause("")
 		r, ok := decided(second)
 		if !ok || r.err != nil {
 			t.Fatal("still held back", r.err)
@@ -122,10 +122,10 @@ func TestHoldLetsOneRunAtATime(t *testing.T) {
 }
 
 // What finished runs left can't be handed out a second time.
-func TestSetAsideIsNobodys(t *testing.T) {
+func TestGate_ReserveOutside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{Budget: 100 * mib, MaxWaiting: 1, MaxWait: time.Minute})
-		g.SetAside(41*mib, "/dev/shm: 41 MiB")
+		g.ReserveOutside(41*mib, "/dev/shm: 41 MiB")
 		alone, err := g.Acquire(t.Context(), Ask{Memory: 60 * mib})
 		if err != nil {
 			t.Fatal("nothing runs, and nobody may try", err)
@@ -139,7 +139,7 @@ func TestSetAsideIsNobodys(t *testing.T) {
 		if r := refusal(t, err, QueueFull); !strings.Contains(r.Detail, "41 MiB of the budget are held by files that finished runs left in memory file systems (/dev/shm: 41 MiB)") {
 			t.Errorf("detail %q", r.Detail)
 		}
-		g.SetAside(0, "")
+		g.ReserveOutside(0, "")
 		r, ok := decided(waiting)
 		if !ok || r.err != nil {
 			t.Fatal("the files are gone and it still waits", r.err)
@@ -150,11 +150,11 @@ func TestSetAsideIsNobodys(t *testing.T) {
 
 // Where files of finished runs fill the budget, no run is started to be killed:
 // not even while none runs, and never again and again.
-func TestFilledBudgetStartsNothing(t *testing.T) {
+func TestGate_Exhausted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{Budget: 100 * mib, MaxWaiting: 9, MaxWait: time.Minute, DefaultMemory: 60 * mib})
-		g.SetAside(71*mib, "/dev/shm: 71 MiB")
-		if s := g.Stats(); !s.Filled || s.Aside != 71*mib {
+		g.ReserveOutside(71*mib, "/dev/shm: 71 MiB")
+		if s := g.Stats(); !s.Exhausted || s.Outside != 71*mib {
 			t.Errorf("stats %+v", s)
 		}
 		waiting := ask(g, t.Context(), Ask{Memory: 60 * mib})
@@ -174,16 +174,16 @@ func TestFilledBudgetStartsNothing(t *testing.T) {
 		if r := refusal(t, r.err, QueueTimeout); !strings.Contains(r.Detail, "/dev/shm: 71 MiB") {
 			t.Errorf("detail %q", r.Detail)
 		}
-		g.SetAside(70*mib, "/dev/shm: 70 MiB")
+		g.ReserveOutside(70*mib, "/dev/shm: 70 MiB")
 		alone, err := g.Acquire(t.Context(), Ask{Memory: 60 * mib})
-		if err != nil || g.Stats().Filled {
+		if err != nil || g.Stats().Exhausted {
 			t.Fatal("half of it is there, and nobody may try", err)
 		}
 		alone.Release()
 	})
 }
 
-func TestJudge(t *testing.T) {
+func TestPauseRule(t *testing.T) {
 	full := func(f float64) Pressure { return Pressure{Full: &f} }
 	free := func(percent int64) Pressure {
 		total, available := int64(100*mib), percent*mib
@@ -201,9 +201,9 @@ func TestJudge(t *testing.T) {
 		{"nothing told", []Pressure{{}}, []bool{false}},
 		{"told no more", []Pressure{full(50), {}}, []bool{true, true}},
 	} {
-		var j Judge
+		var j PauseRule
 		for i, p := range row.steps {
-			if why := j.Weigh(p); (why != "") != row.held[i] {
+			if why := j.Reason(p); (why != "") != row.held[i] {
 				t.Errorf("%s, step %d: %q", row.name, i, why)
 			}
 		}
@@ -212,7 +212,7 @@ func TestJudge(t *testing.T) {
 
 func ptr[T any](v T) *T { return &v }
 
-func TestLearnedPeakIsReserved(t *testing.T) {
+func TestGate_LearnedPeak(t *testing.T) {
 	g := New(Options{Budget: 1000 * mib, Overcommit: true, MaxWaiting: 1})
 	reserve := func() int64 {
 		s, err := g.Acquire(t.Context(), Ask{Backend: "claude", Memory: 900 * mib})

@@ -29,9 +29,9 @@ func (s *Slot) Learn(peak int64) {
 // Release gives the slot on. Idempotent, and safe for concurrent use.
 func (s *Slot) Release() { s.end(true) }
 
-// giveBack releases a slot that nobody used: it says nothing about how long
+// releaseUnused releases a slot that no run used: it says nothing about how long
 // slots are held.
-func (s *Slot) giveBack() { s.end(false) }
+func (s *Slot) releaseUnused() { s.end(false) }
 
 func (s *Slot) end(used bool) {
 	s.once.Do(func() {
@@ -39,8 +39,8 @@ func (s *Slot) end(used bool) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		now := time.Now()
-		g.book(s, -1)
-		g.holds.end(s, now, used)
+		g.account(s, -1)
+		g.holdTimes.end(s, now, used)
 		g.dispatch(now)
 	})
 }

@@ -79,7 +79,7 @@ func (f facts) refuses() string {
 		return "the state directory was removed while the daemon runs: restart penstock"
 	case f.room != nil && f.room.Low != "":
 		return "no room for what runs write in the state directory: " + f.room.Low + " (keep.min_free)"
-	case f.queue.Filled:
+	case f.queue.Exhausted:
 		return "no run would have memory: " + filesLeft(f.queue)
 	}
 	return ""
@@ -119,7 +119,7 @@ func (d *daemon) degraded(f facts) []string {
 	if n := f.cage.TooMany; n > 0 {
 		out = append(out, fmt.Sprintf("isolation: %d names fit isolation.hide and are too many to be looked at: runs can reach them", n))
 	}
-	if why := f.queue.Held; why != "" {
+	if why := f.queue.Paused; why != "" {
 		out = append(out, "admission: starts are held back: "+why)
 	}
 	if f.log.Losing {

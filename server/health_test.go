@@ -144,13 +144,13 @@ func TestFilesThatHoldTheBudget(t *testing.T) {
 		left       int64
 		known      bool
 	}{
-		{"a good part", admit.Stats{Budget: 1 << 30, Aside: 200 << 20}, true, true, n(200 << 20), n(210 << 20), nil, 200 << 20, true},
-		{"all of it", admit.Stats{Budget: 1 << 30, Aside: 900 << 20, Filled: true, AsideAt: "/dev/shm: 900 MiB"}, true, false, n(900 << 20), n(900 << 20), nil, 900 << 20, true},
-		{"little", admit.Stats{Budget: 1 << 30, Aside: 1 << 20}, false, true, n(1 << 20), n(9 << 20), nil, 1 << 20, true},
+		{"a good part", admit.Stats{Budget: 1 << 30, Outside: 200 << 20}, true, true, n(200 << 20), n(210 << 20), nil, 200 << 20, true},
+		{"all of it", admit.Stats{Budget: 1 << 30, Outside: 900 << 20, Exhausted: true, OutsideAt: "/dev/shm: 900 MiB"}, true, false, n(900 << 20), n(900 << 20), nil, 900 << 20, true},
+		{"little", admit.Stats{Budget: 1 << 30, Outside: 1 << 20}, false, true, n(1 << 20), n(9 << 20), nil, 1 << 20, true},
 		{"a live run's own", admit.Stats{Budget: 1 << 30}, false, true, n(200 << 20), n(300 << 20), []run.Live{{Memory: n(300 << 20)}}, 0, true},
 		{"a newborn's, perhaps", admit.Stats{Budget: 1 << 30}, false, true, n(200 << 20), n(300 << 20), []run.Live{{}}, 0, false},
 		{"unknown", admit.Stats{Budget: 1 << 30}, false, true, nil, nil, nil, 0, false},
-		{"no budget", admit.Stats{Aside: 200 << 20}, false, true, n(200 << 20), n(200 << 20), nil, 200 << 20, true},
+		{"no budget", admit.Stats{Outside: 200 << 20}, false, true, n(200 << 20), n(200 << 20), nil, 200 << 20, true},
 	} {
 		f := facts{live: run.Snapshot{FilesInMemory: row.files, Runs: row.runs}, queue: row.queue, cage: spawn.Isolation{SelfTest: "passed"}}
 		f.live.Pressure.MemoryBytes = row.all

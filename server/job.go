@@ -133,7 +133,7 @@ func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error
 		}
 		s.Turn = turn
 	}
-	slot, err := d.gate.Acquire(waiting, admit.Ask{Client: j.client, Backend: j.backend, Memory: memoryOf(s.Limits), Deadline: s.Deadline, Moved: j.moveTo})
+	slot, err := d.gate.Acquire(waiting, admit.Ask{Client: j.client, Backend: j.backend, Memory: memoryOf(s.Limits), Deadline: s.Deadline, OnPosition: j.moveTo})
 	j.waited = time.Since(j.created)
 	if err != nil {
 		d.refused(j, err)

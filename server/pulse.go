@@ -25,7 +25,7 @@ type Beat struct {
 func (d *daemon) pulse(ctx context.Context, beat func(Beat)) {
 	tick := time.NewTicker(pulseEvery)
 	defer tick.Stop()
-	var judge admit.Judge
+	var judge admit.PauseRule
 	held := ""
 	jam := jam{patience: cmp.Or(d.config.Limits.Stall, jamMax)}
 	for {
@@ -36,14 +36,14 @@ func (d *daemon) pulse(ctx context.Context, beat func(Beat)) {
 		}
 		d.ceiling.follow(d.hostMemory())
 		f := d.facts()
-		why := judge.Weigh(f.pressure())
-		d.gate.Hold(why)
+		why := judge.Reason(f.pressure())
+		d.gate.Pause(why)
 		if n, known := f.leftBehind(); known {
 			where := ""
 			if n > 0 {
 				where = spawn.MemoryFiles()
 			}
-			d.gate.SetAside(n, where)
+			d.gate.ReserveOutside(n, where)
 		}
 		d.connections.letGo(cmp.Or(d.config.Keep.Age, keptDefault))
 		if (why == "") != (held == "") {
@@ -118,8 +118,8 @@ func (f facts) summary() string {
 	if f.live.Stalled > 0 {
 		s += fmt.Sprintf(", %d stalled", f.live.Stalled)
 	}
-	if f.queue.Held != "" {
-		s += "; starts are held back: " + f.queue.Held
+	if f.queue.Paused != "" {
+		s += "; starts are held back: " + f.queue.Paused
 	}
 	return s
 }

@@ -88,7 +88,7 @@ func (d *daemon) report(f facts) healthReport {
 
 // heldByFiles tells of a good part of the budget that nobody's end will free.
 func heldByFiles(q admit.Stats) []string {
-	if q.Budget <= 0 || q.Aside < q.Budget/10 {
+	if q.Budget <= 0 || q.Outside < q.Budget/10 {
 		return nil
 	}
 	return []string{"memory: " + filesLeft(q)}
@@ -96,7 +96,7 @@ func heldByFiles(q admit.Stats) []string {
 
 func filesLeft(q admit.Stats) string {
 	return fmt.Sprintf("%s of the budget of %s are files that finished runs left in memory file systems (%s): delete them",
-		config.Size(q.Aside), config.Size(q.Budget), cmp.Or(q.AsideAt, "/dev/shm, a /tmp that is a tmpfs"))
+		config.Size(q.Outside), config.Size(q.Budget), cmp.Or(q.OutsideAt, "/dev/shm, a /tmp that is a tmpfs"))
 }
 
 func oldest(f facts) float64 {

@@ -19,47 +19,47 @@ const (
 	StateLock = "penstock-lock"   // of the state directory; no socket
 )
 
-// wordVariable has what a daemon tells the next beside its descriptors. It begins
+// handoverVariable has what a daemon hands to the next beside its descriptors. It begins
 // like those of sd_listen_fds(3), so that it is taken out with them.
-const wordVariable = "LISTEN_PENSTOCK_WORD"
+const handoverVariable = "LISTEN_PENSTOCK_WORD"
 
-// Given is what a daemon was started with: sockets in the order of the socket
+// Inherited is what a daemon was started with: sockets in the order of the socket
 // unit, from systemd or from the daemon before it.
-type Given struct {
+type Inherited struct {
 	Listeners []net.Listener
 	Names     []string // of the listeners
 	Lock      *os.File // nil but after a handover
-	Word      string   // what the daemon before this one says; "" is nothing
+	Handover  string   // what the daemon before this one hands over in words; "" is nothing
 }
 
 // Own tells that the daemon before this one has opened the sockets.
-func (g Given) Own() bool { return slices.Contains(g.Names, OwnSocket) }
+func (g Inherited) Own() bool { return slices.Contains(g.Names, OwnSocket) }
 
-// IsHeir tells, before Take, that the process was executed by the daemon that it
+// IsHandover tells, before Inherit, that the process was executed by the daemon that it
 // is to succeed.
-func IsHeir() bool {
+func IsHandover() bool {
 	return slices.Contains(strings.Split(os.Getenv("LISTEN_FDNAMES"), ":"), StateLock) &&
 		os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid())
 }
 
-// Take takes the descriptors of sd_listen_fds(3); none is no error. It may be
+// Inherit takes the descriptors of sd_listen_fds(3); none is no error. It may be
 // called once: it takes LISTEN_FDS out of the environment.
-func Take() (Given, error) {
-	heir := IsHeir()
+func Inherit() (Inherited, error) {
+	handover := IsHandover()
 	files := activation.Files(true)
 	var names []string
 	for _, f := range files {
 		names = append(names, f.Name())
 	}
-	g, err := GivenOf(files, names)
-	if heir {
-		g.Word = os.Getenv(wordVariable)
+	g, err := InheritFiles(files, names)
+	if handover {
+		g.Handover = os.Getenv(handoverVariable)
 	}
-	return g, errors.Join(err, os.Unsetenv(wordVariable))
+	return g, errors.Join(err, os.Unsetenv(handoverVariable))
 }
 
-// GivenOf makes listeners of files that have those names, and closes the files.
-func GivenOf(files []*os.File, names []string) (g Given, err error) {
+// InheritFiles makes listeners of files that have those names, and closes the files.
+func InheritFiles(files []*os.File, names []string) (g Inherited, err error) {
 	for i, f := range files {
 		if names[i] == StateLock {
 			g.Lock = f
@@ -82,12 +82,12 @@ func GivenOf(files []*os.File, names []string) (g Given, err error) {
 	if g.Lock != nil {
 		err = errors.Join(err, g.Lock.Close())
 	}
-	return Given{}, err
+	return Inherited{}, err
 }
 
-// Environ is env with what makes Take of this very process, after execve(2),
+// Environ is env with what makes Inherit of this very process, after execve(2),
 // find files of those names from descriptor 3 on, and word.
 func Environ(env, names []string, word string) []string {
 	out := slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "LISTEN_") })
-	return append(out, "LISTEN_PID="+strconv.Itoa(os.Getpid()), "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"), wordVariable+"="+word)
+	return append(out, "LISTEN_PID="+strconv.Itoa(os.Getpid()), "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"), handoverVariable+"="+word)
 }

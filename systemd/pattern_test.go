@@ -30,7 +30,7 @@ func aimed(t *testing.T) map[*regexp.Regexp]string {
 }
 
 // The lab asks pgrep(1) the same of the daemon that the unit has started.
-func TestNoPatternForAgentsOrDevServersHitsTheDaemon(t *testing.T) {
+func TestUnit_NameUnlikeAgents(t *testing.T) {
 	for _, file := range []string{"penstock.service", "user/penstock.service"} {
 		command := unit(t, file)["ExecStart"]
 		program, _, _ := strings.Cut(command, " ")

@@ -49,12 +49,12 @@ func TestNotify(t *testing.T) {
 	}
 }
 
-// TestListeners runs itself as the activated process: the environment holds
+// TestInherit runs itself as the activated process: the environment holds
 // the pid it must have.
-func TestListeners(t *testing.T) {
+func TestInherit(t *testing.T) {
 	if os.Getenv("PENSTOCK_TEST_ACTIVATED") != "" {
 		t.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid()))
-		g, err := Take()
+		g, err := Inherit()
 		all := g.Listeners
 		if err != nil || len(all) != 1 || g.Lock != nil || g.Own() {
 			t.Fatalf("%+v, %v", g, err)
@@ -65,7 +65,7 @@ func TestListeners(t *testing.T) {
 		os.Stdout.WriteString("address=" + all[0].Addr().String() + "\n")
 		return
 	}
-	if g, err := Take(); err != nil || len(g.Listeners) != 0 {
+	if g, err := Inherit(); err != nil || len(g.Listeners) != 0 {
 		t.Errorf("without systemd: %v, %v", g, err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -78,14 +78,14 @@ func TestListeners(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestListeners$", "-test.v")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestInherit$", "-test.v")
 	cmd.Env = append(os.Environ(), "PENSTOCK_TEST_ACTIVATED=1", "LISTEN_FDS=1")
 	cmd.ExtraFiles = []*os.File{file}
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "address="+l.Addr().String()) {
 		t.Errorf("%v: %s", err, out)
 	}
-	cmd = exec.Command(os.Args[0], "-test.run=^TestListeners$", "-test.v")
+	cmd = exec.Command(os.Args[0], "-test.run=^TestInherit$", "-test.v")
 	pipe, other, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestListeners(t *testing.T) {
 	}
 }
 
-func TestGivenIsHandedOn(t *testing.T) {
+func TestInherited_HandedOver(t *testing.T) {
 	env := Environ([]string{"A=b", "LISTEN_FDS=7", "LISTEN_PIDFDID=1"}, []string{OwnSocket, StateLock}, "a word")
 	want := []string{"A=b", "LISTEN_PID=" + strconv.Itoa(os.Getpid()), "LISTEN_FDS=2", "LISTEN_FDNAMES=" + OwnSocket + ":" + StateLock, "LISTEN_PENSTOCK_WORD=a word"}
 	if !slices.Equal(env, want) {
@@ -119,7 +119,7 @@ func TestGivenIsHandedOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := GivenOf([]*os.File{socket, lock}, []string{OwnSocket, StateLock})
+	g, err := InheritFiles([]*os.File{socket, lock}, []string{OwnSocket, StateLock})
 	if err != nil || !g.Own() || g.Lock != lock || len(g.Listeners) != 1 || g.Listeners[0].Addr().String() != l.Addr().String() {
 		t.Fatalf("%+v, %v", g, err)
 	}
@@ -129,7 +129,7 @@ func TestGivenIsHandedOn(t *testing.T) {
 }
 
 // A service manager that takes nothing is not waited for.
-func TestManagerThatHangs(t *testing.T) {
+func TestNotify_HangingManager(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {

@@ -26,7 +26,7 @@ func unit(t *testing.T, file string) map[string]string {
 	return set
 }
 
-func TestUnitKeepsTheCageWhole(t *testing.T) {
+func TestUnit_CageWhole(t *testing.T) {
 	set := unit(t, "penstock.service")
 	for key, want := range map[string]string{
 		"Type": "notify", "Delegate": "cpu memory pids io", "DelegateSubgroup": "daemon", "OOMPolicy": "continue",
@@ -46,7 +46,7 @@ func TestUnitKeepsTheCageWhole(t *testing.T) {
 
 // A socket with a life of its own would start the service that an operator has
 // just stopped, and one that the service doesn't ask for would hold nothing.
-func TestTheSocketLivesAsLongAsTheService(t *testing.T) {
+func TestUnit_SocketLifetime(t *testing.T) {
 	socket := unit(t, "penstock.socket")
 	if _, there := socket["WantedBy"]; there || socket["StopWhenUnneeded"] != "yes" {
 		t.Errorf("%v", socket)
@@ -86,7 +86,7 @@ func analyze(t *testing.T) string {
 	return program
 }
 
-func TestSystemdUnderstandsTheUnits(t *testing.T) {
+func TestUnit_SystemdVerifies(t *testing.T) {
 	program := analyze(t)
 	files := units(t)
 	out, _ := exec.Command(program, slices.Concat([]string{"verify", "--man=no"}, files)...).CombinedOutput()
@@ -99,7 +99,7 @@ func TestSystemdUnderstandsTheUnits(t *testing.T) {
 }
 
 // The limit of the handbook's table, docs/systemd.md.
-func TestExposure(t *testing.T) {
+func TestUnit_Exposure(t *testing.T) {
 	program := analyze(t)
 	files := units(t)
 	out, err := exec.Command(program, "security", "--offline=true", "--threshold=28", files[0]).CombinedOutput()

@@ -9,9 +9,9 @@ import (
 )
 
 // Watchdog keeps systemd's watchdog quiet (WatchdogSec=, sd_watchdog_enabled(3))
-// as long as somebody says that all is well. Safe for concurrent use.
+// as long as Beat is called and all is well. Safe for concurrent use.
 type Watchdog struct {
-	every time.Duration // 0: nobody watches
+	every time.Duration // 0: there is no watchdog
 
 	mu     sync.Mutex
 	last   time.Time
@@ -27,7 +27,7 @@ func NewWatchdog() (*Watchdog, error) {
 	return &Watchdog{every: within / 3}, nil
 }
 
-// Beat tells a status when it has changed, and, where well, keeps the watchdog
+// Beat sends a status when it has changed, and, where well, keeps the watchdog
 // quiet. Call it more often than every third of WatchdogSec.
 func (w *Watchdog) Beat(well bool, status string) error {
 	w.mu.Lock()

@@ -66,7 +66,7 @@ type service struct {
 	watchdog *systemd.Watchdog
 	build    build
 	banner   bool
-	given    systemd.Given
+	given    systemd.Inherited
 	origin   *spawn.Origin
 	retaken  bool // given is what a successor didn't get
 	stopping bool // a stop was asked for in between
@@ -77,11 +77,11 @@ func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bo
 	log, logged := newLogger(a.stderr, c.Log, &level)
 	said := newSink(a.stdout, nil)
 	a.stderr, a.stdout, a.sinks = logged, said, []*sink{logged, said}
-	given, err := systemd.Take()
+	given, err := systemd.Inherit()
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	origin, err := originIn(given.Word)
+	origin, err := originIn(given.Handover)
 	report(log, err)
 	// Go's vfork keeps its processor until the child's exec: with a single one
 	// a child that is slow to be born stops the whole daemon.

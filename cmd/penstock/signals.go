@@ -117,7 +117,7 @@ func (s *signals) end() (stopping bool) {
 // caughtEarly is for the first line of a successor: a SIGTERM that finds no
 // handler yet ends it as a crash does. Nil for any other program.
 func caughtEarly() *caught {
-	if !systemd.IsHeir() {
+	if !systemd.IsHandover() {
 		return nil
 	}
 	return catch()

@@ -41,7 +41,7 @@ func (d *service) succeed(heir *successor, sig *signals, left *server.Left) erro
 	}
 	d.log.Error("the successor was not executed: serving on without it", "err", err)
 	d.note(handoverNote{Outcome: handoverFailed, Message: err.Error()})
-	given, err := systemd.GivenOf(files, names)
+	given, err := systemd.InheritFiles(files, names)
 	if err != nil {
 		return fmt.Errorf("take up again what was to be handed over: %w", err)
 	}
