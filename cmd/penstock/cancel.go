@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"penstock/client"
+	"penstock/cmd/penstock/terminal"
 )
 
 // cancelWait is how long a run's end is waited for: it has its grace.
@@ -22,10 +23,10 @@ func (a *app) cancelCommand() *cobra.Command {
 			"no failure; one that isn't there is. RUN is a run's id, or as much of its beginning or end as no other run has.",
 		Args: wants(1, -1, "the id of a run"),
 	}
-	d := addDoor(cmd)
+	conn := addConnection(cmd)
 	noWait := cmd.Flags().Bool("no-wait", false, "do not wait for the end")
-	cmd.ValidArgsFunction = completeRuns(d, -1)
-	cmd.RunE = a.ask(d, func(ctx context.Context, c *client.Client, args []string) error {
+	cmd.ValidArgsFunction = completeRuns(conn, -1)
+	cmd.RunE = a.ask(conn, func(ctx context.Context, c *client.Client, args []string) error {
 		failed := false
 		for _, name := range args {
 			said, err := cancel(ctx, c, name, *noWait)
@@ -33,11 +34,11 @@ func (a *app) cancelCommand() *cobra.Command {
 				return err // it is the same for the others
 			}
 			if err != nil {
-				fmt.Fprintln(a.stderr, "penstock:", harmless(d.explain(a, err).Error(), "\n\t"))
+				fmt.Fprintln(a.stderr, "penstock:", terminal.Sanitize(conn.explain(a, err).Error(), "\n\t"))
 				failed = true
 				continue
 			}
-			fmt.Fprintln(a.stdout, oneLine(said))
+			fmt.Fprintln(a.stdout, terminal.OneLine(said))
 		}
 		if failed {
 			return exitCode(exitFailed)
@@ -58,7 +59,7 @@ func cancel(ctx context.Context, c *client.Client, name string, noWait bool) (st
 	case err != nil:
 		return "", err
 	case over:
-		return fmt.Sprintf("%s: had ended: %s", r.ID, ending(r)), nil
+		return fmt.Sprintf("%s: had ended: %s", r.ID, terminal.Ending(r)), nil
 	case r.State == client.Queued:
 		return r.ID + ": cancelled in the queue, never started", nil
 	case noWait:
@@ -69,5 +70,5 @@ func cancel(ctx context.Context, c *client.Client, name string, noWait bool) (st
 	if r, err = c.Wait(ctx, r.ID); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s: %s", r.ID, ending(r)), nil
+	return fmt.Sprintf("%s: %s", r.ID, terminal.Ending(r)), nil
 }

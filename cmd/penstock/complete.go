@@ -8,15 +8,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"penstock/client"
+	"penstock/cmd/penstock/terminal"
 )
 
 // completeRuns completes the ids of runs, up to most arguments; -1 is any number.
-func completeRuns(d *door, most int) cobra.CompletionFunc {
+func completeRuns(conn *connection, most int) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if most >= 0 && len(args) >= most {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		c, err := d.connect(cmd.Context())
+		c, err := conn.connect(cmd.Context())
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -29,9 +30,9 @@ func completeRuns(d *door, most int) cobra.CompletionFunc {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		var out []cobra.Completion
-		for _, row := range rowsOf(runs, time.Now()) {
-			if !slices.Contains(args, row.id) {
-				out = append(out, cobra.CompletionWithDesc(row.id, fmt.Sprintf("%s, %s, %s", row.model, row.state, age(row.age))))
+		for _, row := range terminal.Rows(runs, time.Now()) {
+			if !slices.Contains(args, row.ID) {
+				out = append(out, cobra.CompletionWithDesc(row.ID, fmt.Sprintf("%s, %s, %s", row.Model, row.State, terminal.Age(row.Age))))
 			}
 		}
 		return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
@@ -39,12 +40,12 @@ func completeRuns(d *door, most int) cobra.CompletionFunc {
 }
 
 // completeModels completes the first argument with the models that are ready.
-func completeModels(d *door) cobra.CompletionFunc {
+func completeModels(conn *connection) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		c, err := d.connect(cmd.Context())
+		c, err := conn.connect(cmd.Context())
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"penstock/cmd/penstock/terminal"
 	"penstock/config"
 )
 
@@ -70,7 +71,7 @@ func (a *app) handover(ctx context.Context, c config.Config) error {
 	if note.Outcome != handoverDone {
 		return fmt.Errorf("handover: %s: %s", note.Outcome, note.Message)
 	}
-	fmt.Fprintf(a.stdout, "penstock %s serves, as process %d\n", oneLine(note.Version), pid)
+	fmt.Fprintf(a.stdout, "penstock %s serves, as process %d\n", terminal.OneLine(note.Version), pid)
 	return nil
 }
 

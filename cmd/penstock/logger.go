@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"io"
 	"log/slog"
-	"os"
 
-	"golang.org/x/sys/unix"
-
+	"penstock/cmd/penstock/terminal"
 	"penstock/config"
 )
 
@@ -17,7 +15,7 @@ func newLogger(w io.Writer, c config.Log, level *slog.LevelVar) (*slog.Logger, *
 	setLevel(level, c.Level)
 	o := &slog.HandlerOptions{Level: level}
 	handler := func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, o) }
-	if c.Format == "text" || (c.Format == "auto" && isTerminal(w)) {
+	if c.Format == "text" || (c.Format == "auto" && terminal.Is(w)) {
 		handler = func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, o) }
 	}
 	to := newSink(w, func(lines uint64) []byte {
@@ -34,13 +32,4 @@ func setLevel(level *slog.LevelVar, name string) {
 	if err := l.UnmarshalText([]byte(name)); err == nil {
 		level.Set(l)
 	}
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }

@@ -11,10 +11,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"penstock/client"
+	"penstock/cmd/penstock/terminal"
 )
 
-// logs is one call of the subcommand.
-type logs struct {
+// logsCall is one call of the subcommand.
+type logsCall struct {
 	app               *app
 	client            *client.Client
 	follow, raw, json bool
@@ -29,30 +30,30 @@ func (a *app) logsCommand() *cobra.Command {
 			"much of its beginning or end as no other run has.",
 		Args: wants(1, 1, "the id of a run"),
 	}
-	d := addDoor(cmd)
-	l := logs{app: a}
+	conn := addConnection(cmd)
+	l := logsCall{app: a}
 	f := cmd.Flags()
 	f.BoolVarP(&l.follow, "follow", "f", false, "go on until the run has ended; of a queued one, wait for it")
 	f.BoolVar(&l.raw, "raw", false, "print the stream of server-sent events as it is")
 	f.BoolVar(&l.json, "json", false, "print the events as JSON, one a line")
 	cmd.MarkFlagsMutuallyExclusive("raw", "json")
-	cmd.ValidArgsFunction = completeRuns(d, 1)
-	cmd.RunE = a.ask(d, func(ctx context.Context, c *client.Client, args []string) error {
+	cmd.ValidArgsFunction = completeRuns(conn, 1)
+	cmd.RunE = a.ask(conn, func(ctx context.Context, c *client.Client, args []string) error {
 		l.client = c
 		return l.show(ctx, args[0])
 	})
 	return cmd
 }
 
-func (l *logs) show(ctx context.Context, name string) error {
+func (l *logsCall) show(ctx context.Context, name string) error {
 	r, err := l.client.Find(ctx, name)
 	if err != nil {
 		return err
 	}
-	out := newPen(l.app.stdout)
+	out := terminal.NewPrinter(l.app.stdout)
 	if r.State == client.Queued {
 		if r, err = l.await(ctx, r, out); err != nil || r.State == client.Queued {
-			return errors.Join(err, out.err)
+			return errors.Join(err, out.Err())
 		}
 	}
 	s, err := l.client.Events(ctx, r.ID, -1)
@@ -67,25 +68,25 @@ func (l *logs) show(ctx context.Context, name string) error {
 		return err
 	}
 	if l.raw || l.json {
-		return out.err
+		return out.Err()
 	}
-	return errors.Join(l.last(ctx, r.ID, out), out.err)
+	return errors.Join(l.last(ctx, r.ID, out), out.Err())
 }
 
 // await is for a request that has no run yet.
-func (l *logs) await(ctx context.Context, r client.Run, out *pen) (client.Run, error) {
+func (l *logsCall) await(ctx context.Context, r client.Run, out *terminal.Printer) (client.Run, error) {
 	if !l.follow {
 		if !l.raw && !l.json {
-			out.line(markEnd, dim, wait(r.Queue))
+			out.Line(terminal.MarkEnd, terminal.Dim, terminal.Queued(r.Queue))
 		}
 		return r, nil
 	}
-	told := newPen(l.app.stderr)
-	defer told.clear()
+	told := terminal.NewPrinter(l.app.stderr)
+	defer told.ClearStatus()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for r.State == client.Queued {
-		told.show(fmt.Sprintf("%s, %s", wait(r.Queue), age(time.Since(r.Created))))
+		told.ShowStatus(fmt.Sprintf("%s, %s", terminal.Queued(r.Queue), terminal.Age(time.Since(r.Created))))
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -100,11 +101,11 @@ func (l *logs) await(ctx context.Context, r client.Run, out *pen) (client.Run, e
 }
 
 // read prints the events; a run that failed is read as well as any other.
-func (l *logs) read(s *client.Stream, out *pen) error {
+func (l *logsCall) read(s *client.Stream, out *terminal.Printer) error {
 	for {
 		e, err := s.Next()
 		if l.json && e.Raw != nil {
-			out.write(string(e.Raw) + "\n")
+			out.Print(string(e.Raw) + "\n")
 		}
 		var told *client.Error
 		switch {
@@ -117,51 +118,44 @@ func (l *logs) read(s *client.Stream, out *pen) error {
 		case !l.raw && !l.json:
 			printEvent(out, out, e)
 		}
-		if out.err != nil {
-			return out.err
+		if out.Err() != nil {
+			return out.Err()
 		}
 	}
 }
 
 // printEvent writes one event: the answer with one pen, the rest with another, nil
 // for none.
-func printEvent(answer, rest *pen, e client.Event) {
-	answer.text(e.Text)
+func printEvent(answer, rest *terminal.Printer, e client.Event) {
+	answer.Text(e.Text)
 	if rest == nil {
 		return
 	}
-	rest.aside(markThinking, e.Reasoning)
+	rest.Aside(terminal.MarkThinking, e.Reasoning)
 	if e.Tool != nil {
-		rest.line(markTool, dim, toolLine(e.Tool))
+		rest.Line(terminal.MarkTool, terminal.Dim, terminal.ToolLine(e.Tool))
 	}
 	if text, ok := strings.CutPrefix(e.Comment, "notice: "); ok {
-		rest.line(markNotice, yellow, text)
+		rest.Line(terminal.MarkNotice, terminal.Yellow, text)
 	}
 	if e.Reattached > 0 {
-		rest.line(markNotice, yellow, "the connection was cut: attaching again")
+		rest.Line(terminal.MarkNotice, terminal.Yellow, "the connection was cut: attaching again")
 	}
 }
 
 // last is how the run is now, or how it ended.
-func (l *logs) last(ctx context.Context, id string, out *pen) error {
+func (l *logsCall) last(ctx context.Context, id string, out *terminal.Printer) error {
 	r, err := l.client.Run(ctx, id)
 	if err != nil {
 		return err
 	}
 	if r.State != client.Finished {
-		out.line(markEnd, dim, living(r))
+		out.Line(terminal.MarkEnd, terminal.Dim, terminal.Living(r))
 		return nil
 	}
-	out.line(markEnd, causeColour(r), ending(r))
+	out.Line(terminal.MarkEnd, terminal.CauseColour(r), terminal.Ending(r))
 	if r.Cause != "completed" && r.Message != "" {
-		out.aside(markEnd, strings.TrimRight(r.Message, "\n")+"\n")
+		out.Aside(terminal.MarkEnd, strings.TrimRight(r.Message, "\n")+"\n")
 	}
 	return nil
-}
-
-func causeColour(r client.Run) string {
-	if r.Cause == "completed" {
-		return green
-	}
-	return red
 }

@@ -6,21 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"penstock/client"
+	"penstock/cmd/penstock/terminal"
 )
 
-// ps is one call of the subcommand.
-type ps struct {
+// psCall is one call of the subcommand.
+type psCall struct {
 	client *client.Client
 	filter client.Filter
 	json   bool
 	every  time.Duration
-	screen screen
+	tty    terminal.Terminal
 	out    io.Writer
 }
 
@@ -30,12 +34,13 @@ func (a *app) psCommand() *cobra.Command {
 		Short: "List live and queued runs, and what each uses of its limits",
 		Long: "Lists the live and queued runs: whose they are, how long they last, and what each uses of its limits. STATE is\n" +
 			"busy, stalled (no output, processor time and I/O for 30 s), ending, queued#N (its place in its client's line) or\n" +
-			"queued:session (an earlier turn is not over); of an ended run it is the cause, and the figures are its peaks. On a\n" +
-			"narrow terminal RUN is the end of the id, which every subcommand takes. In a pipe the columns are always the same.",
+			"queued:session (an earlier turn is not over); of an ended run it is the cause, and the figures are its peaks. The\n" +
+			"columns are always the same; --watch on a terminal draws bars, and cuts them and RUN to its width: the end of an\n" +
+			"id is enough for every subcommand.",
 		Args: cobra.NoArgs,
 	}
-	d := addDoor(cmd)
-	p := ps{out: a.stdout}
+	conn := addConnection(cmd)
+	p := psCall{out: a.stdout}
 	f := cmd.Flags()
 	all := f.BoolP("all", "a", false, "also the runs that ended lately, and why")
 	watch := f.BoolP("watch", "w", false, "again and again, until q or Ctrl-C")
@@ -43,8 +48,8 @@ func (a *app) psCommand() *cobra.Command {
 	f.DurationVar(&p.every, "interval", time.Second, "how often with --watch")
 	f.IntVarP(&p.filter.Limit, "limit", "n", 0, "at most so many runs, up to 1000 (default 100)")
 	f.StringVar(&p.filter.Client, "client", "", "only those of one `client`")
-	cmd.RunE = a.ask(d, func(ctx context.Context, c *client.Client, _ []string) error {
-		p.client, p.screen = c, newScreen(a.stdout)
+	cmd.RunE = a.ask(conn, func(ctx context.Context, c *client.Client, _ []string) error {
+		p.client, p.tty = c, terminal.New(a.stdout)
 		if !*all {
 			p.filter.State = "live"
 		}
@@ -53,58 +58,33 @@ func (a *app) psCommand() *cobra.Command {
 			return errors.New("ps: --interval: at least 100ms")
 		case !*watch:
 			return p.once(ctx)
-		case p.screen.terminal && !p.json:
-			return p.watchScreen(ctx, a.stdin)
+		case p.tty.IsTerminal() && !p.json:
+			return p.watch(ctx, a.stdin)
 		}
 		return p.repeat(ctx)
 	})
 	return cmd
 }
 
-func (p *ps) once(ctx context.Context) error {
-	text, err := p.draw(ctx, 0)
+func (p *psCall) once(ctx context.Context) error {
+	runs, err := p.client.Runs(ctx, p.filter)
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(p.out, text)
+	if p.json {
+		if runs == nil {
+			runs = []client.Run{}
+		}
+		e := json.NewEncoder(p.out)
+		e.SetIndent("", "  ")
+		return e.Encode(runs)
+	}
+	_, err = io.WriteString(p.out, terminal.PlainTable(terminal.Rows(runs, time.Now())))
 	return err
 }
 
-// draw is the whole output, in at most so many lines; 0 is any number.
-func (p *ps) draw(ctx context.Context, lines int) (string, error) {
-	runs, err := p.client.Runs(ctx, p.filter)
-	if err != nil {
-		return "", err
-	}
-	if p.json {
-		return asJSON(runs)
-	}
-	rows := rowsOf(runs, time.Now())
-	if !p.screen.terminal {
-		return plainTable(rows), nil
-	}
-	h, err := p.client.Health(ctx)
-	if err != nil {
-		return "", err
-	}
-	columns, _ := p.screen.size()
-	text := p.screen.summary(h, columns) + p.screen.table(rows, columns)
-	if lines > 0 {
-		text = firstLines(text, lines)
-	}
-	return text, nil
-}
-
-func asJSON(runs []client.Run) (string, error) {
-	if runs == nil {
-		runs = []client.Run{}
-	}
-	text, err := json.MarshalIndent(runs, "", "  ")
-	return string(text) + "\n", err
-}
-
 // repeat writes to what is no terminal: one listing after the other.
-func (p *ps) repeat(ctx context.Context) error {
+func (p *psCall) repeat(ctx context.Context) error {
 	tick := time.NewTicker(p.every)
 	defer tick.Stop()
 	for {
@@ -120,6 +100,72 @@ func (p *ps) repeat(ctx context.Context) error {
 			fmt.Fprintln(p.out)
 		}
 	}
+}
+
+// watch draws again and again, until q, Ctrl-C or a signal. A daemon that is
+// restarted meanwhile is waited for.
+func (p *psCall) watch(ctx context.Context, stdin io.Reader) (err error) {
+	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	defer stop()
+	keys, restore, err := terminal.Keys(stdin)
+	if err != nil {
+		return fmt.Errorf("ps: %w", err)
+	}
+	defer restore()
+	leave, err := terminal.EnterScreen(p.out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, leave()) }()
+	resized := make(chan os.Signal, 1)
+	signal.Notify(resized, unix.SIGWINCH)
+	defer signal.Stop(resized)
+	tick := time.NewTicker(p.every)
+	defer tick.Stop()
+	for {
+		if err := p.redraw(ctx); err != nil || ctx.Err() != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-resized:
+		case key := <-keys:
+			if key == 'q' || key == 'Q' || key == 3 || key == 4 { // Ctrl-C, Ctrl-D
+				return nil
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (p *psCall) redraw(ctx context.Context) error {
+	columns, lines := p.tty.Size()
+	text, err := p.table(ctx, columns)
+	var absent *client.Unreachable
+	switch {
+	case errors.As(err, &absent):
+		text = p.tty.Paint(terminal.Red, p.tty.Clip(fmt.Sprintf("no daemon answers at %v: trying again", absent), columns)) + "\n"
+	case err != nil:
+		return err
+	}
+	return terminal.DrawScreen(p.out, firstLines(text, lines))
+}
+
+// table is the daemon's line, and the runs with bars.
+func (p *psCall) table(ctx context.Context, columns int) (string, error) {
+	runs, err := p.client.Runs(ctx, p.filter)
+	if err != nil {
+		return "", err
+	}
+	h, err := p.client.Health(ctx)
+	if err != nil {
+		return "", err
+	}
+	return p.tty.Summary(h, columns) + p.tty.Table(terminal.Rows(runs, time.Now()), columns), nil
 }
 
 func firstLines(text string, most int) string {

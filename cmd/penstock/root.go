@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"penstock/cmd/penstock/terminal"
 )
 
 // Exit codes of every subcommand.
@@ -49,7 +51,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case errors.As(err, &code):
 		return int(code)
 	}
-	fmt.Fprintln(a.stderr, "penstock:", harmless(err.Error(), "\n\t")) // a CLI's words may be in it
+	fmt.Fprintln(a.stderr, "penstock:", terminal.Sanitize(err.Error(), "\n\t")) // a CLI's words may be in it
 	if !a.begun {
 		fmt.Fprintln(a.stderr, "Try 'penstock --help'.")
 		return exitUsage

@@ -34,8 +34,8 @@ func (a *app) runCommand() *cobra.Command {
 			"connection was lost, and 130 after Ctrl-C.",
 		Args: wants(1, 2, "a model, and a prompt in one argument"),
 	}
-	d := addDoor(cmd)
-	o := &asking{app: a}
+	conn := addConnection(cmd)
+	o := &runCall{app: a}
 	f := cmd.Flags()
 	f.StringVar(&o.ask.Session, "session", "", "go on with the conversation of this `name`, or begin it")
 	f.StringVar(&o.ask.Cwd, "cwd", "", "`directory` to work in, on the daemon's host")
@@ -47,8 +47,8 @@ func (a *app) runCommand() *cobra.Command {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "tell of tools, thinking and the end on standard error, terminal or not")
 	_ = cmd.MarkFlagDirname("cwd")
 	_ = cmd.RegisterFlagCompletionFunc("limit", cobra.FixedCompletions([]cobra.Completion{"memory=", "pids=", "cpu="}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
-	cmd.ValidArgsFunction = completeModels(d)
-	asked := a.ask(d, func(ctx context.Context, c *client.Client, _ []string) error {
+	cmd.ValidArgsFunction = completeModels(conn)
+	asked := a.ask(conn, func(ctx context.Context, c *client.Client, _ []string) error {
 		o.client = c
 		return o.run(ctx)
 	})

@@ -14,13 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/client"
+	"penstock/cmd/penstock/terminal"
 )
 
 // statusEvery is how often the line about a silent run is drawn anew.
 const statusEvery = time.Second
 
-// asking is one call of `penstock run`.
-type asking struct {
+// runCall is one call of `penstock run`.
+type runCall struct {
 	app           *app
 	client        *client.Client
 	ask           client.Ask
@@ -28,8 +29,8 @@ type asking struct {
 
 	begun    time.Time
 	stream   *client.Stream
-	answer   *pen // nil with --json
-	side     *pen // on standard error; nil where nothing is told
+	answer   *terminal.Printer // nil with --json
+	side     *terminal.Printer // on standard error; nil where nothing is told
 	thinking bool
 	place    string // in the queue, as last told
 	out      outcome
@@ -54,7 +55,7 @@ type heard struct {
 	err   error
 }
 
-func (o *asking) run(ctx context.Context) error {
+func (o *runCall) run(ctx context.Context) error {
 	o.begun = time.Now()
 	o.out.Model = o.ask.Model
 	o.pens()
@@ -79,15 +80,15 @@ func (o *asking) run(ctx context.Context) error {
 }
 
 // pens decides who is told what, and where.
-func (o *asking) pens() {
+func (o *runCall) pens() {
 	if !o.json {
-		o.answer = newPen(o.app.stdout)
+		o.answer = terminal.NewPrinter(o.app.stdout)
 	}
-	side := newPen(o.app.stderr)
-	if o.verbose || side.screen.terminal {
+	side := terminal.NewPrinter(o.app.stderr)
+	if o.verbose || side.IsTerminal() {
 		o.side = side
 	}
-	if o.side != nil && o.answer != nil && o.side.screen.terminal && o.answer.screen.terminal {
+	if o.side != nil && o.answer != nil && o.side.IsTerminal() && o.answer.IsTerminal() {
 		o.side = o.answer // one terminal: both must know of the other's lines
 	}
 	o.thinking = o.verbose
@@ -111,7 +112,7 @@ func listen(ctx context.Context, s *client.Stream, events chan<- heard) {
 }
 
 // attend shows the run to its end.
-func (o *asking) attend(ctx context.Context, events <-chan heard, caught <-chan os.Signal) error {
+func (o *runCall) attend(ctx context.Context, events <-chan heard, caught <-chan os.Signal) error {
 	tick := time.NewTicker(statusEvery)
 	defer tick.Stop()
 	interrupted := false
@@ -129,8 +130,8 @@ func (o *asking) attend(ctx context.Context, events <-chan heard, caught <-chan 
 				return err
 			}
 			o.take(h.event)
-			if o.answer != nil && o.answer.err != nil {
-				return o.answer.err // nobody reads the answer: leaving ends the run
+			if o.answer != nil && o.answer.Err() != nil {
+				return o.answer.Err() // nobody reads the answer: leaving ends the run
 			}
 		case <-tick.C:
 			o.status(ctx)
@@ -144,7 +145,7 @@ func (o *asking) attend(ctx context.Context, events <-chan heard, caught <-chan 
 	}
 }
 
-func (o *asking) take(e client.Event) {
+func (o *runCall) take(e client.Event) {
 	if place, ok := strings.CutPrefix(e.Comment, "queued position="); ok {
 		o.place = "queued, position " + place
 		o.show(o.place)
@@ -171,18 +172,18 @@ func (o *asking) take(e client.Event) {
 		return
 	}
 	if o.side != nil && o.side != o.answer && e.Text != "" {
-		o.side.clear()
+		o.side.ClearStatus()
 	}
 	printEvent(o.answer, o.side, e)
 }
 
 // status draws a line about a run that says nothing just now.
-func (o *asking) status(ctx context.Context) {
-	if o.side == nil || !o.side.screen.terminal || o.side.open {
+func (o *runCall) status(ctx context.Context) {
+	if o.side == nil || !o.side.IsTerminal() || o.side.InLine() {
 		return
 	}
 	if o.place != "" {
-		o.show(fmt.Sprintf("%s, %s", o.place, age(time.Since(o.begun))))
+		o.show(fmt.Sprintf("%s, %s", o.place, terminal.Age(time.Since(o.begun))))
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, statusEvery)
@@ -192,59 +193,59 @@ func (o *asking) status(ctx context.Context) {
 	case err != nil:
 		return // the stream tells what is wrong
 	case r.State == client.Queued:
-		o.show(fmt.Sprintf("%s, %s", wait(r.Queue), age(time.Since(o.begun))))
+		o.show(fmt.Sprintf("%s, %s", terminal.Queued(r.Queue), terminal.Age(time.Since(o.begun))))
 	default:
-		o.show(living(r))
+		o.show(terminal.Living(r))
 	}
 }
 
-func (o *asking) show(text string) {
+func (o *runCall) show(text string) {
 	if o.side != nil {
-		o.side.show(text)
+		o.side.ShowStatus(text)
 	}
 }
 
 // interrupt cancels the run; its stream tells the end.
-func (o *asking) interrupt(ctx context.Context) {
-	o.say(markNotice, yellow, "cancelling; once more leaves at once")
+func (o *runCall) interrupt(ctx context.Context) {
+	o.say(terminal.MarkNotice, terminal.Yellow, "cancelling; once more leaves at once")
 	if _, _, err := o.client.Cancel(ctx, o.out.RunID); err != nil {
-		o.say(markNotice, red, fmt.Sprintf("not cancelled: %v", err))
+		o.say(terminal.MarkNotice, terminal.Red, fmt.Sprintf("not cancelled: %v", err))
 	}
 }
 
 // leave goes before the end: a run that has no name ends with its connection.
-func (o *asking) leave(cancelled bool) error {
+func (o *runCall) leave(cancelled bool) error {
 	if o.answer != nil {
-		o.answer.endLine()
+		o.answer.EndLine()
 	}
 	if !cancelled {
-		told := newPen(o.app.stderr)
-		told.line(markNotice, yellow, fmt.Sprintf("detached: run %s goes on", o.out.RunID))
-		told.write(fmt.Sprintf("  penstock logs -f %s    shows it from its beginning\n  penstock cancel %s     ends it\n", o.out.RunID, o.out.RunID))
+		told := terminal.NewPrinter(o.app.stderr)
+		told.Line(terminal.MarkNotice, terminal.Yellow, fmt.Sprintf("detached: run %s goes on", o.out.RunID))
+		told.Print(fmt.Sprintf("  penstock logs -f %s    shows it from its beginning\n  penstock cancel %s     ends it\n", o.out.RunID, o.out.RunID))
 	}
 	return exitCode(exitInterrupted)
 }
 
-func (o *asking) say(mark, colour, text string) {
+func (o *runCall) say(mark, colour, text string) {
 	if o.side != nil {
-		o.side.line(mark, colour, text)
+		o.side.Line(mark, colour, text)
 	}
 }
 
 // end tells the end and gives the exit code; err is io.EOF for a run that completed.
-func (o *asking) end(ctx context.Context, err error) error {
+func (o *runCall) end(ctx context.Context, err error) error {
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	if o.answer != nil {
-		o.answer.endLine()
+		o.answer.EndLine()
 	}
 	if o.side != nil {
-		o.side.clear()
+		o.side.ClearStatus()
 	}
 	ended := o.ended(ctx)
 	if ended != nil && o.side != nil {
-		o.say(markEnd, causeColour(*ended), ending(*ended, spent(o.out.Usage, o.out.Cost)...)+", "+shortID(ended.ID))
+		o.say(terminal.MarkEnd, terminal.CauseColour(*ended), terminal.Ending(*ended, terminal.Cost(o.out.Usage, o.out.Cost)...)+", "+terminal.ShortID(ended.ID))
 	}
 	var told *client.Error
 	if errors.As(err, &told) {
@@ -259,13 +260,13 @@ func (o *asking) end(ctx context.Context, err error) error {
 	if code == exitOK || code == exitUnreachable && o.stream == nil {
 		return err
 	}
-	fmt.Fprintln(o.app.stderr, "penstock:", harmless(err.Error(), "\n\t"))
+	fmt.Fprintln(o.app.stderr, "penstock:", terminal.Sanitize(err.Error(), "\n\t"))
 	o.hint(ctx, err)
 	return exitCode(code)
 }
 
 // ended is the record, where somebody wants it and there is one.
-func (o *asking) ended(ctx context.Context) *client.Run {
+func (o *runCall) ended(ctx context.Context) *client.Run {
 	if o.out.RunID == "" || (o.side == nil && !o.json) {
 		return nil
 	}
@@ -278,7 +279,7 @@ func (o *asking) ended(ctx context.Context) *client.Run {
 }
 
 // hint says what can be done about an error.
-func (o *asking) hint(ctx context.Context, err error) {
+func (o *runCall) hint(ctx context.Context, err error) {
 	var told *client.Error
 	var cut *client.Cut
 	switch {
@@ -287,7 +288,7 @@ func (o *asking) hint(ctx context.Context, err error) {
 	case errors.As(err, &cut):
 		fmt.Fprintf(o.app.stderr, "  without --run-id a run ends with its connection\n")
 	case errors.As(err, &told) && told.RetryAfter > 0:
-		fmt.Fprintf(o.app.stderr, "  try again in %s\n", age(told.RetryAfter))
+		fmt.Fprintf(o.app.stderr, "  try again in %s\n", terminal.Age(told.RetryAfter))
 	case errors.As(err, &told) && told.Code == "model_not_found":
 		if all, err := o.client.Models(ctx); err == nil {
 			fmt.Fprintf(o.app.stderr, "  models: %s\n", strings.Join(ready(all), " "))

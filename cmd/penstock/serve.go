@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"penstock/cmd/penstock/terminal"
 	"penstock/config"
 	"penstock/server"
 	"penstock/spawn"
@@ -50,7 +51,7 @@ func (a *app) serveCommand() *cobra.Command {
 		if err != nil {
 			return a.explain(err)
 		}
-		return a.serve(ctx, s, c, *banner || isTerminal(a.stdout))
+		return a.serve(ctx, s, c, *banner || terminal.Is(a.stdout))
 	})
 	return cmd
 }

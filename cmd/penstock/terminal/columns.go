@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"slices"
@@ -112,7 +112,7 @@ func over(table []*column, bar, room int) int {
 }
 
 // lines draws the table.
-func (s screen) lines(table []*column, bar int) string {
+func (s Terminal) lines(table []*column, bar int) string {
 	var b strings.Builder
 	for i := -1; i < len(table[0].cells); i++ {
 		var line []string
@@ -125,14 +125,14 @@ func (s screen) lines(table []*column, bar int) string {
 }
 
 // field is the i'th cell of a column, and for -1 its head.
-func (s screen) field(c *column, i, bar int) string {
-	one := cell{text: c.head, colour: bold}
+func (s Terminal) field(c *column, i, bar int) string {
+	one := cell{text: c.head, colour: Bold}
 	if i >= 0 {
 		one = c.cells[i]
 	}
-	text := s.clip(one.text, c.width)
+	text := s.Clip(one.text, c.width)
 	room := strings.Repeat(" ", c.width-width(text))
-	text = s.paint(one.colour, text)
+	text = s.Paint(one.colour, text)
 	if c.right {
 		text = room + text
 	} else {

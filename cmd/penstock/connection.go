@@ -15,31 +15,31 @@ import (
 	"penstock/config"
 )
 
-// door is where a subcommand for people finds the daemon, and what it shows there.
-type door struct {
+// connection is where a subcommand for people finds the daemon, and what it shows there.
+type connection struct {
 	url, tokenFile string
 	settings       *settings
 	tried          []string // addresses, once connect was called
 	from           string   // who said that the daemon is there
 }
 
-func addDoor(cmd *cobra.Command) *door {
-	d := &door{settings: &settings{flags: map[string]string{}}}
+func addConnection(cmd *cobra.Command) *connection {
+	conn := &connection{settings: &settings{flags: map[string]string{}}}
 	f := cmd.Flags()
-	f.StringVar(&d.url, "url", "", "`address` of the daemon, http://HOST:PORT or unix:/PATH (default $PENSTOCK_URL, else listen of its configuration)")
-	f.StringVar(&d.settings.file, "config", "", "configuration `file` to find the daemon by; must exist")
-	f.StringVar(&d.tokenFile, "token-file", "", "`file` with the token to show (default $PENSTOCK_TOKEN_FILE, else the token in $PENSTOCK_TOKEN)")
+	f.StringVar(&conn.url, "url", "", "`address` of the daemon, http://HOST:PORT or unix:/PATH (default $PENSTOCK_URL, else listen of its configuration)")
+	f.StringVar(&conn.settings.file, "config", "", "configuration `file` to find the daemon by; must exist")
+	f.StringVar(&conn.tokenFile, "token-file", "", "`file` with the token to show (default $PENSTOCK_TOKEN_FILE, else the token in $PENSTOCK_TOKEN)")
 	_ = cmd.MarkFlagFilename("config", "toml")
-	return d
+	return conn
 }
 
 // connect gives a client of the first address that answers.
-func (d *door) connect(ctx context.Context) (*client.Client, error) {
-	addresses, err := d.addresses()
+func (conn *connection) connect(ctx context.Context) (*client.Client, error) {
+	addresses, err := conn.addresses()
 	if err != nil {
 		return nil, err
 	}
-	token, err := d.token()
+	token, err := conn.token()
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func (d *door) connect(ctx context.Context) (*client.Client, error) {
 	for _, address := range addresses {
 		c, err := client.New(address, token)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", d.from, err)
+			return nil, fmt.Errorf("%s: %w", conn.from, err)
 		}
 		if len(addresses) == 1 {
 			return c, nil // the first question tells as well
@@ -59,35 +59,35 @@ func (d *door) connect(ctx context.Context) (*client.Client, error) {
 	return nil, last
 }
 
-func (d *door) addresses() ([]string, error) {
+func (conn *connection) addresses() ([]string, error) {
 	switch env := os.Getenv("PENSTOCK_URL"); {
-	case d.url != "":
-		d.tried, d.from = []string{d.url}, "--url"
-		return d.tried, nil
-	case env != "" && d.settings.file == "":
-		d.tried, d.from = []string{env}, "PENSTOCK_URL"
-		return d.tried, nil
+	case conn.url != "":
+		conn.tried, conn.from = []string{conn.url}, "--url"
+		return conn.tried, nil
+	case env != "" && conn.settings.file == "":
+		conn.tried, conn.from = []string{env}, "PENSTOCK_URL"
+		return conn.tried, nil
 	}
-	found, err := config.ReadDoor(config.Sources{File: d.settings.file, Environ: os.Environ()})
+	found, err := config.ReadDoor(config.Sources{File: conn.settings.file, Environ: os.Environ()})
 	if err != nil {
 		return nil, fmt.Errorf("where the daemon is: %w (--url or PENSTOCK_URL tells it, too)", err)
 	}
-	d.from = "listen of " + found.File
+	conn.from = "listen of " + found.File
 	if found.File == "" {
-		d.from = "the default, for want of a configuration"
+		conn.from = "the default, for want of a configuration"
 	}
 	if os.Getenv("PENSTOCK_LISTEN") != "" {
-		d.from = "PENSTOCK_LISTEN"
+		conn.from = "PENSTOCK_LISTEN"
 	}
 	for _, listen := range found.Listen {
 		if address := reachable(listen); address != "" {
-			d.tried = append(d.tried, address)
+			conn.tried = append(conn.tried, address)
 		}
 	}
-	if len(d.tried) == 0 {
-		return nil, fmt.Errorf("where the daemon is: %s takes any free port (--url or PENSTOCK_URL tells which)", d.from)
+	if len(conn.tried) == 0 {
+		return nil, fmt.Errorf("where the daemon is: %s takes any free port (--url or PENSTOCK_URL tells which)", conn.from)
 	}
-	return d.tried, nil
+	return conn.tried, nil
 }
 
 // reachable is the address to call for one that is listened on; "" where only
@@ -110,8 +110,8 @@ func reachable(listen string) string {
 }
 
 // token is "" where none is given: many daemons want none.
-func (d *door) token() (string, error) {
-	path := d.tokenFile
+func (conn *connection) token() (string, error) {
+	path := conn.tokenFile
 	if path == "" {
 		path = os.Getenv("PENSTOCK_TOKEN_FILE")
 	}
@@ -130,7 +130,7 @@ func (d *door) token() (string, error) {
 }
 
 // explain adds what an operator can do about it, and the exit code.
-func (d *door) explain(a *app, err error) error {
+func (conn *connection) explain(a *app, err error) error {
 	var absent *client.Unreachable
 	var told *client.Error
 	var cut *client.Cut
@@ -138,11 +138,11 @@ func (d *door) explain(a *app, err error) error {
 	case errors.As(err, &cut):
 	case errors.As(err, &absent):
 		fmt.Fprintf(a.stderr, "penstock: no daemon answers at %v\n", absent)
-		if len(d.tried) > 1 {
-			fmt.Fprintf(a.stderr, "  tried %s\n", strings.Join(d.tried, ", "))
+		if len(conn.tried) > 1 {
+			fmt.Fprintf(a.stderr, "  tried %s\n", strings.Join(conn.tried, ", "))
 		}
-		if d.from != "--url" {
-			fmt.Fprintf(a.stderr, "  the address is from %s; --url or PENSTOCK_URL gives another\n", d.from)
+		if conn.from != "--url" {
+			fmt.Fprintf(a.stderr, "  the address is from %s; --url or PENSTOCK_URL gives another\n", conn.from)
 		}
 		fmt.Fprintf(a.stderr, "  to start one: `penstock serve`, or `systemctl start penstock`; `penstock check` says what is in its way\n")
 		return exitCode(exitUnreachable)
@@ -153,15 +153,15 @@ func (d *door) explain(a *app, err error) error {
 }
 
 // ask wraps the work of a subcommand that speaks to the daemon.
-func (a *app) ask(d *door, do func(ctx context.Context, c *client.Client, args []string) error) func(*cobra.Command, []string) error {
+func (a *app) ask(conn *connection, do func(ctx context.Context, c *client.Client, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		a.begun = true
-		c, err := d.connect(cmd.Context())
+		c, err := conn.connect(cmd.Context())
 		if err == nil {
 			err = do(cmd.Context(), c, args)
 		}
 		if err != nil {
-			return d.explain(a, err)
+			return conn.explain(a, err)
 		}
 		return nil
 	}

@@ -27,13 +27,13 @@ func TestAddresses(t *testing.T) {
 		{"", "", []string{"http://env"}},
 		{"", file, []string{"unix:/run/p", "http://127.0.0.1:4000", "http://[::1]:4000", "http://127.0.0.1:4001", "http://box:4002"}},
 	} {
-		d := &door{url: row.url, settings: &settings{file: row.file}}
-		if got, err := d.addresses(); err != nil || !slices.Equal(got, row.want) {
+		conn := &connection{url: row.url, settings: &settings{file: row.file}}
+		if got, err := conn.addresses(); err != nil || !slices.Equal(got, row.want) {
 			t.Errorf("%q %q: %q, %v", row.url, row.file, got, err)
 		}
 	}
-	d := &door{settings: &settings{file: file + ".not"}}
-	if _, err := d.addresses(); err == nil || !strings.Contains(err.Error(), "no such file") {
+	conn := &connection{settings: &settings{file: file + ".not"}}
+	if _, err := conn.addresses(); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("a configuration that isn't there: %v", err)
 	}
 }
@@ -54,8 +54,8 @@ func TestConnect(t *testing.T) {
 		}
 	}
 	t.Setenv("PENSTOCK_TOKEN", "weaker")
-	d := &door{settings: &settings{file: filepath.Join(dir, "penstock.toml")}, tokenFile: filepath.Join(dir, "token")}
-	c, err := d.connect(t.Context())
+	conn := &connection{settings: &settings{file: filepath.Join(dir, "penstock.toml")}, tokenFile: filepath.Join(dir, "token")}
+	c, err := conn.connect(t.Context())
 	if err != nil || c.Address() != s.URL {
 		t.Fatalf("%v", err)
 	}
@@ -63,8 +63,8 @@ func TestConnect(t *testing.T) {
 		t.Errorf("%q, %v", shown, err)
 	}
 	for _, bad := range []string{"two", "none", "absent"} {
-		d.tokenFile = filepath.Join(dir, bad)
-		if _, err := d.connect(t.Context()); err == nil || strings.Contains(err.Error(), "name:a") {
+		conn.tokenFile = filepath.Join(dir, bad)
+		if _, err := conn.connect(t.Context()); err == nil || strings.Contains(err.Error(), "name:a") {
 			t.Errorf("token file %s: %v", bad, err)
 		}
 	}

@@ -1,9 +1,8 @@
-package main
+package terminal
 
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -12,38 +11,6 @@ import (
 	"penstock/client"
 	"penstock/config"
 )
-
-// shortSize writes bytes in at most five columns: 512M, 1.5G.
-func shortSize(n float64) string {
-	units := "BKMGTP"
-	i := 0
-	for n >= 1000 && i < len(units)-1 {
-		n /= 1024
-		i++
-	}
-	if i > 0 && n < 9.95 {
-		return strings.TrimSuffix(strconv.FormatFloat(n, 'f', 1, 64), ".0") + units[i:i+1]
-	}
-	return strconv.FormatFloat(math.Round(n), 'f', 0, 64) + units[i:i+1]
-}
-
-// age is a time in at most six columns: 850ms, 42s, 3m12s, 5h07m, 12d4h.
-func age(d time.Duration) string {
-	switch s := int(d.Seconds()); {
-	case d < 0:
-		return "0s"
-	case d < time.Second:
-		return fmt.Sprintf("%dms", d.Milliseconds())
-	case s < 60:
-		return fmt.Sprintf("%ds", s)
-	case s < 3600:
-		return fmt.Sprintf("%dm%02ds", s/60, s%60)
-	case s < 86400:
-		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
-	default:
-		return fmt.Sprintf("%dd%dh", s/86400, s/3600%24)
-	}
-}
 
 // capsOf are a run's limits; nil is none.
 func capsOf(r client.Run) (memory, pids *uint64, cores *float64) {
@@ -72,8 +39,8 @@ func positive(n *int64) *uint64 {
 	return &u
 }
 
-// wait says what a queued request waits for.
-func wait(q *client.Queue) string {
+// Queued says what a queued request waits for.
+func Queued(q *client.Queue) string {
 	switch {
 	case q == nil:
 		return "queued"
@@ -120,19 +87,8 @@ func pidsOf(used uint64, most *uint64) string {
 	return fmt.Sprintf("%d of %d pids", used, *most)
 }
 
-// seconds has one decimal from one to ten.
-func seconds(d time.Duration) string {
-	if d < time.Second {
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	}
-	if d < 10*time.Second {
-		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s"
-	}
-	return age(d)
-}
-
-// spent is what an answer cost, in words.
-func spent(usage, price json.RawMessage) []string {
+// Cost is what an answer cost, in words.
+func Cost(usage, price json.RawMessage) []string {
 	var out []string
 	var u struct {
 		Prompt     *int64 `json:"prompt_tokens"`
@@ -150,8 +106,8 @@ func spent(usage, price json.RawMessage) []string {
 	return out
 }
 
-// ending is the last line about a run: why and when it ended, and what it needed.
-func ending(r client.Run, more ...string) string {
+// Ending is the last line about a run: why and when it ended, and what it needed.
+func Ending(r client.Run, more ...string) string {
 	first := string(r.Cause)
 	if first == "" {
 		first = string(r.State)
@@ -171,8 +127,8 @@ func lasted(r client.Run) (time.Duration, bool) {
 	return r.Ended.Sub(*r.Started), true
 }
 
-// living is how a run is that has not ended.
-func living(r client.Run) string {
+// Living is how a run is that has not ended.
+func Living(r client.Run) string {
 	parts := []string{string(r.State)}
 	if r.Started != nil {
 		parts[0] += " for " + seconds(time.Since(*r.Started))

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"cmp"
@@ -9,19 +9,19 @@ import (
 	"penstock/client"
 )
 
-// psRow is one run as ps shows it; nil is unknown, or no limit.
-type psRow struct {
-	id, client, model, state, colour string
-	age                              time.Duration
+// Row is one run as ps shows it; nil is unknown, or no limit.
+type Row struct {
+	ID, Client, Model, State, colour string
+	Age                              time.Duration
 	memory, pids, cpu                *float64 // cpu: processors now, of an ended run seconds in all
 	memoryMax, pidsMax, cpuMax       *float64
 	ended                            bool
 	note                             string
 }
 
-// rowsOf puts what runs first, the oldest at the top, then who waits, then who
+// Rows puts what runs first, the oldest at the top, then what waits, then what
 // has ended, the latest at the top.
-func rowsOf(runs []client.Run, now time.Time) []psRow {
+func Rows(runs []client.Run, now time.Time) []Row {
 	runs = slices.Clone(runs)
 	slices.SortStableFunc(runs, func(a, b client.Run) int {
 		if c := cmp.Compare(rank(a), rank(b)); c != 0 {
@@ -32,7 +32,7 @@ func rowsOf(runs []client.Run, now time.Time) []psRow {
 		}
 		return a.Created.Compare(b.Created)
 	})
-	rows := make([]psRow, 0, len(runs))
+	rows := make([]Row, 0, len(runs))
 	for _, r := range runs {
 		rows = append(rows, rowOf(r, now))
 	}
@@ -49,16 +49,16 @@ func rank(r client.Run) int {
 	return 0
 }
 
-func rowOf(r client.Run, now time.Time) psRow {
-	row := psRow{id: oneLine(r.ID), client: oneLine(r.Client), model: oneLine(r.Model)}
+func rowOf(r client.Run, now time.Time) Row {
+	row := Row{ID: OneLine(r.ID), Client: OneLine(r.Client), Model: OneLine(r.Model)}
 	memory, pids, cpu := capsOf(r)
 	row.memoryMax, row.pidsMax, row.cpuMax = float(memory), float(pids), cpu
-	row.state, row.colour = stateOf(r)
+	row.State, row.colour = stateOf(r)
 	since := r.Created
 	if r.Started != nil {
 		since = *r.Started
 	}
-	row.age = now.Sub(since)
+	row.Age = now.Sub(since)
 	if r.State == client.Finished {
 		row.finish(r)
 		return row
@@ -70,11 +70,11 @@ func rowOf(r client.Run, now time.Time) psRow {
 }
 
 // finish shows a run's peaks.
-func (row *psRow) finish(r client.Run) {
+func (row *Row) finish(r client.Run) {
 	row.ended = true
-	row.age, _ = lasted(r)
+	row.Age, _ = lasted(r)
 	if r.Cause != "completed" {
-		row.note = oneLine(r.Message)
+		row.note = OneLine(r.Message)
 	}
 	if r.Receipt == nil {
 		return
@@ -90,24 +90,24 @@ func stateOf(r client.Run) (word, colour string) {
 	switch r.State {
 	case client.Queued:
 		if r.Queue != nil && r.Queue.For == "session" {
-			return "queued:session", dim
+			return "queued:session", Dim
 		}
 		if r.Queue != nil && r.Queue.Position > 0 {
-			return fmt.Sprintf("queued#%d", r.Queue.Position), dim
+			return fmt.Sprintf("queued#%d", r.Queue.Position), Dim
 		}
-		return "queued", dim
+		return "queued", Dim
 	case client.Running:
 		if r.Usage != nil && r.Usage.Stalled {
-			return "stalled", yellow
+			return "stalled", Yellow
 		}
-		return "busy", green
+		return "busy", Green
 	case client.Finished:
 		if r.Cause == "completed" {
 			return "completed", ""
 		}
-		return oneLine(string(r.Cause)), red
+		return OneLine(string(r.Cause)), Red
 	}
-	return string(r.State), yellow
+	return string(r.State), Yellow
 }
 
 func float(n *uint64) *float64 {
@@ -116,4 +116,12 @@ func float(n *uint64) *float64 {
 	}
 	f := float64(*n)
 	return &f
+}
+
+// CauseColour tells a run that completed from any other.
+func CauseColour(r client.Run) string {
+	if r.Cause == "completed" {
+		return Green
+	}
+	return Red
 }

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"encoding/json"
@@ -11,7 +11,7 @@ import (
 	"penstock/client"
 )
 
-const psRuns = `[
+const testRuns = `[
  {"id":"run_01M84PXX4REJMB9X8546PCY0G7","state":"finished","cause":"memory_limit","message":"memory limit of 256 MiB reached\n(peak)","client":"ci","backend":"demo","model":"demo",
   "created_at":"2026-01-02T03:00:00Z","started_at":"2026-01-02T03:00:01Z","ended_at":"2026-01-02T03:02:13Z","limits":{"memory":{"limit":268435456},"pids":{"limit":64}},
   "receipt":{"memory_peak_bytes":268435456,"pids_peak":7,"cpu_user_usec":1500000,"cpu_system_usec":500000}},
@@ -23,16 +23,16 @@ const psRuns = `[
   "limits":{"pids":{"limit":64}},"usage":{"stalled":true,"memory_bytes":1073741824}}
 ]`
 
-func psTestRows(t *testing.T) []psRow {
+func testRows(t *testing.T) []Row {
 	t.Helper()
 	var runs []client.Run
-	if err := json.Unmarshal([]byte(psRuns), &runs); err != nil {
+	if err := json.Unmarshal([]byte(testRuns), &runs); err != nil {
 		t.Fatal(err)
 	}
-	return rowsOf(runs, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	return Rows(runs, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 }
 
-func TestPsOnATerminal(t *testing.T) {
+func TestTable(t *testing.T) {
 	for columns, want := range map[int]string{
 		150: `
 RUN            CLIENT    MODEL        STATE            TIME  MEMORY            PIDS          CPU             WHY
@@ -59,7 +59,7 @@ night�[…  queued#3           5s  -
 46PCY0G7  memory_limit    2m12s  256M/256M
 `,
 	} {
-		got := "\n" + screen{terminal: true, unicode: true}.table(psTestRows(t), columns)
+		got := "\n" + Terminal{terminal: true, unicode: true}.Table(testRows(t), columns)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%d columns (-want +got):\n%s", columns, diff)
 		}
@@ -67,18 +67,18 @@ night�[…  queued#3           5s  -
 }
 
 // No line is ever wider than the terminal, and colours take no room.
-func TestPsFits(t *testing.T) {
-	plain, coloured := screen{terminal: true}, screen{terminal: true, colour: true}
+func TestTable_Fits(t *testing.T) {
+	plain, coloured := Terminal{terminal: true}, Terminal{terminal: true, colour: true}
 	h := client.Health{Status: "wedged", Version: "v1", Degraded: []string{strings.Repeat("long ", 50)}}
 	for columns := 44; columns < 200; columns++ {
-		text := plain.summary(h, columns) + plain.table(psTestRows(t), columns)
+		text := plain.Summary(h, columns) + plain.Table(testRows(t), columns)
 		for line := range strings.Lines(text) {
 			if n := width(strings.TrimSuffix(line, "\n")); n > columns {
 				t.Fatalf("%d columns in %d: %s", n, columns, line)
 			}
 		}
-		painted := coloured.summary(h, columns) + coloured.table(psTestRows(t), columns)
-		for _, code := range []string{bold, dim, red, green, yellow, "0"} {
+		painted := coloured.Summary(h, columns) + coloured.Table(testRows(t), columns)
+		for _, code := range []string{Bold, Dim, Red, Green, Yellow, "0"} {
 			painted = strings.ReplaceAll(painted, "\x1b["+code+"m", "")
 		}
 		if diff := cmp.Diff(text, painted); diff != "" {
@@ -87,7 +87,7 @@ func TestPsFits(t *testing.T) {
 	}
 }
 
-func TestPsInAPipe(t *testing.T) {
+func TestPlainTable(t *testing.T) {
 	want := `
 RUN                             CLIENT    MODEL        STATE           TIME   MEMORY  MEMORY_MAX  PIDS  PIDS_MAX  CPU  CPU_MAX
 run_01M84PXX4REJMB9X8546PCY0GA  ci        demo         stalled         4m00s  1G      -           -     64        -    -
@@ -96,23 +96,23 @@ run_01M84PXX4REJMB9X8546PCY0G8  ci        demo         queued:session  6s     - 
 night�[2J日本                     uid:1000  claude/opus  queued#3        5s     -       -           -     -         -    -
 run_01M84PXX4REJMB9X8546PCY0G7  ci        demo         memory_limit    2m12s  256M    256M        7     64        2.0  -
 `
-	if diff := cmp.Diff(want, "\n"+plainTable(psTestRows(t))); diff != "" {
+	if diff := cmp.Diff(want, "\n"+PlainTable(testRows(t))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-func TestWords(t *testing.T) {
+func TestFormat(t *testing.T) {
 	for n, want := range map[float64]string{0: "0B", 999: "999B", 1000: "1K", 1 << 20: "1M", 1.5 * (1 << 30): "1.5G", 9.96 * (1 << 20): "10M", 999.9 * (1 << 20): "1000M", 1 << 50: "1P"} {
-		if got := shortSize(n); got != want {
+		if got := ShortSize(n); got != want {
 			t.Errorf("size %v: %s, want %s", n, got, want)
 		}
 	}
 	for d, want := range map[time.Duration]string{-time.Second: "0s", 20 * time.Millisecond: "20ms", 59 * time.Second: "59s", 192 * time.Second: "3m12s", 5*time.Hour + 7*time.Minute: "5h07m", 292 * time.Hour: "12d4h"} {
-		if got := age(d); got != want {
+		if got := Age(d); got != want {
 			t.Errorf("age %s: %s, want %s", d, got, want)
 		}
 	}
-	if got := harmless("a\x1b]0;x\x07\u202eb\n\xff", "\n"); got != "a�]0;x��b\n�" {
-		t.Errorf("harmless: %q", got)
+	if got := Sanitize("a\x1b]0;x\x07\u202eb\n\xff", "\n"); got != "a�]0;x��b\n�" {
+		t.Errorf("Sanitize: %q", got)
 	}
 }
