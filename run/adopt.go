@@ -14,96 +14,96 @@ import (
 )
 
 // adopt goes on with a live run of an earlier daemon: its output is read again
-// from the first byte, which brings the watcher's machine to where the other
+// from the first byte, which brings the supervisor's machine to where the other
 // daemon's was. The error wraps fs.ErrNotExist when the run's group is gone.
-func (m *Manager) adopt(d *directory, record Record, l *will, b backend.Backend) (_ *Run, err error) {
-	if err := d.loadWords(l); err != nil {
+func (m *Manager) adopt(d *directory, record Record, cp *checkpoint, b backend.Backend) (_ *Run, err error) {
+	if err := d.loadTexts(cp); err != nil {
 		return nil, fmt.Errorf("what its CLI may still have to be told: %v", err)
 	}
 	d.flush = (*os.File).Sync
 	record.State, record.Durable = Running, true
 	record.Adopted++
 	r := newRun(record, m.log)
-	r.stall, r.fingerprint = l.Stall, l.Fingerprint
-	w := &watcher{run: r, manager: m, spec: l.spec(record, b), will: l, release: func() {}, gone: func() {}, adopted: true}
-	if m.renew(d, &w.spec, l) {
-		w.fresh = w.spec.Fresh
+	r.stall, r.fingerprint = cp.Stall, cp.Fingerprint
+	sup := &supervisor{run: r, manager: m, spec: cp.spec(record, b), checkpoint: cp, unlockSession: func() {}, onGone: func() {}, adopted: true}
+	if m.renew(d, &sup.spec, cp) {
+		sup.fresh = sup.spec.Fresh
 	}
 	defer func() {
 		if err != nil {
-			w.letGo()
-			w.release()
+			sup.release()
+			sup.unlockSession()
 		}
 	}()
-	if err := w.open(d); err != nil {
+	if err := sup.open(d); err != nil {
 		return nil, err
 	}
-	if s := l.Session; s.Session != "" {
-		release, ok := m.turns.try(sessionKey(s.Client, s.Session))
+	if session := cp.Session; session.Session != "" {
+		release, ok := m.sessionLocks.tryAcquire(sessionKey(session.Client, session.Session))
 		if !ok {
 			return nil, errors.New("its session has another run")
 		}
-		w.release = release
+		sup.unlockSession = release
 	}
 	started := record.startedAt()
-	w.process, err = m.spawner.Adopt(spawn.Command{
-		ID: r.id, Limits: record.Limits, SoftEnd: l.SoftEnd, Grace: l.Grace, BeforeRemove: w.tidy,
-	}, l.Leader, started)
+	sup.process, err = m.spawner.Adopt(spawn.Command{
+		ID: r.id, Limits: record.Limits, SoftEnd: cp.SoftEnd, Grace: cp.Grace, BeforeRemove: sup.cleanUp,
+	}, cp.Leader, started)
 	if err != nil {
 		return nil, err
 	}
-	if most, ok := w.process.MemoryMax(); ok {
+	if most, ok := sup.process.MemoryMax(); ok {
 		record.Limits = withMemory(record.Limits, most)
 	}
-	if most, ok := w.process.PidsMax(); ok {
+	if most, ok := sup.process.PidsMax(); ok {
 		record.Limits = withPids(record.Limits, most)
 	}
-	r.limit(record.Limits)
-	w.spec.Limits = record.Limits
+	r.setLimits(record.Limits)
+	sup.spec.Limits = record.Limits
 	// One that has ended by now has had its directory tidied meanwhile.
-	if err := d.save(record); err != nil && !isClosed(w.process.Exited()) {
+	if err := d.save(record); err != nil && !isClosed(sup.process.Exited()) {
 		m.log.Warn("adoption not recorded", "run", r.id, "err", err)
 	}
 	if _, known := m.sessions.get(sessionKey(record.Client, record.Session)); !known {
-		w.remember("") // the other daemon didn't come to it
+		sup.saveSession("") // the other daemon didn't come to it
 	}
 	gone := m.o.Adopted(record)
-	w.gone, w.spawned = sync.OnceFunc(func() { gone(r.Record()) }), started
+	sup.onGone, sup.spawned = sync.OnceFunc(func() { gone(r.Record()) }), started
 	m.log.Info("run adopted", "run", r.id, "client", record.Client, "backend", record.Backend, "age", time.Since(started).Round(time.Second).String())
-	r.born(w.process)
-	if !w.outputs.are(l.Spool, l.Stderr) {
-		w.fail(replacedHint)
+	r.setProcess(sup.process)
+	if !sup.outputs.are(cp.Spool, cp.Stderr) {
+		sup.failTampered(replacedHint)
 		r.finish(false)
 	}
-	if w.fresh == nil {
-		w.show()
+	if sup.fresh == nil {
+		sup.letReadersIn()
 	}
-	go w.watch()
+	go sup.supervise()
 	return r, nil
 }
 
-// mute stands in for the backend of a run of which not even the kind is known
+// opaqueBackend stands in for the backend of a run of which not even the kind is known
 // any more: the run is seen to its end, and its output is not understood.
-type mute struct{ name string }
+type opaqueBackend struct{ name string }
 
-func isMute(b backend.Backend) bool { _, ok := b.(mute); return ok }
+func isOpaque(b backend.Backend) bool { _, ok := b.(opaqueBackend); return ok }
 
-func (m mute) Name() string                                   { return m.name }
-func (mute) Kind() string                                     { return "" }
-func (mute) Framing() backend.Framing                         { return backend.Words } // no line is too long
-func (mute) Features() backend.Features                       { return backend.Features{} }
-func (mute) Machine(backend.Request) backend.Machine          { return mute{} }
-func (mute) Open() [][]byte                                   { return nil }
-func (mute) Line([]byte) (events []backend.Event, w [][]byte) { return nil, nil }
-func (mute) Close() []backend.Event                           { return nil }
-func (m mute) Command(backend.Request) (backend.Command, error) {
+func (m opaqueBackend) Name() string                                   { return m.name }
+func (opaqueBackend) Kind() string                                     { return "" }
+func (opaqueBackend) Framing() backend.Framing                         { return backend.Words } // no line is too long
+func (opaqueBackend) Features() backend.Features                       { return backend.Features{} }
+func (opaqueBackend) Machine(backend.Request) backend.Machine          { return opaqueBackend{} }
+func (opaqueBackend) Open() [][]byte                                   { return nil }
+func (opaqueBackend) Line([]byte) (events []backend.Event, w [][]byte) { return nil, nil }
+func (opaqueBackend) Close() []backend.Event                           { return nil }
+func (m opaqueBackend) Command(backend.Request) (backend.Command, error) {
 	return backend.Command{}, fmt.Errorf("backend %s: not configured", m.name)
 }
 
 // withMemory is what a run's record says of its limits, with another memory cap:
 // its reservation is made of that.
 func withMemory(l *specs.LinuxResources, most int64) *specs.LinuxResources {
-	all := copyOf(l)
+	all := cloneLimits(l)
 	var memory specs.LinuxMemory
 	if all.Memory != nil {
 		memory = *all.Memory
@@ -114,12 +114,12 @@ func withMemory(l *specs.LinuxResources, most int64) *specs.LinuxResources {
 }
 
 func withPids(l *specs.LinuxResources, most int64) *specs.LinuxResources {
-	all := copyOf(l)
+	all := cloneLimits(l)
 	all.Pids = &specs.LinuxPids{Limit: &most}
 	return &all
 }
 
-func copyOf(l *specs.LinuxResources) specs.LinuxResources {
+func cloneLimits(l *specs.LinuxResources) specs.LinuxResources {
 	if l == nil {
 		return specs.LinuxResources{}
 	}
@@ -142,7 +142,7 @@ func pidsOf(l *specs.LinuxResources) int64 {
 	return *l.Pids.Limit
 }
 
-func (r *Run) limit(l *specs.LinuxResources) {
+func (r *Run) setLimits(l *specs.LinuxResources) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.record.Limits = l

@@ -21,12 +21,12 @@ func BenchmarkLook(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	vigils := map[*Run]*vigil{}
+	vigils := map[*Run]*stallDetector{}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	before := threadTime(b)
 	for b.Loop() {
-		m.lookAll(vigils)
+		m.observeAll(vigils)
 		m.sample(time.Now())
 	}
 	b.ReportMetric(float64((threadTime(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")

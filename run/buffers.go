@@ -23,7 +23,7 @@ func (b *buffers) get(size int) []byte {
 	return make([]byte, 0, size)
 }
 
-// put takes a buffer that nobody uses any more.
+// put takes back a buffer that is not used any more.
 func (b *buffers) put(p []byte) {
 	if cap(p) == bufferSize && b != nil {
 		b.pool.Put((*[bufferSize]byte)(p[:bufferSize]))

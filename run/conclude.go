@@ -17,37 +17,37 @@ import (
 
 // conclude makes the verdict and the record final, frees what the run held and
 // only then lets Ended be seen.
-func (w *watcher) conclude() {
-	r := w.run
+func (s *supervisor) conclude() {
+	r := s.run
 	ended := outcome.Outcome{Exit: outcome.Exit{Code: -1}}
-	if w.process != nil {
-		ended = w.process.Outcome()
+	if s.process != nil {
+		ended = s.process.Outcome()
 	}
 	switch {
-	case !w.refused:
-		w.verify()
+	case !s.restartFailed:
+		s.checkSpool()
 	case ended.Reason == "":
 		ended.Reason = r.reason() // it came between two processes
 	}
-	if w.tooMuch && ended.Reason == "" {
+	if s.overOutput && ended.Reason == "" {
 		// A leader that wrote too much and left before it could be ended.
 		ended.Reason = outcome.OutputLimit
 	}
-	stderr := w.stderr()
-	if w.terminal == nil && w.process != nil {
-		w.terminal = exitWord(w.spec.Backend.Features(), ended, stderr)
+	stderr := s.stderr()
+	if s.terminal == nil && s.process != nil {
+		s.terminal = exitFailure(s.spec.Backend.Features(), ended, stderr)
 	}
 	facts := outcome.Facts{
-		Outcome: ended, Terminal: w.terminal, Stderr: stderr,
-		Limits: w.spec.Limits, PlainExit: w.spec.Backend.Features().PlainExit, Unread: isMute(w.spec.Backend),
-		Incomplete: w.cutShort(),
+		Outcome: ended, Terminal: s.terminal, Stderr: stderr,
+		Limits: s.spec.Limits, PlainExit: s.spec.Backend.Features().PlainExit, Unread: isOpaque(s.spec.Backend),
+		Incomplete: s.incomplete(),
 	}
 	if ended.Receipt.OOMAt == cgroup.OOMRuns {
 		facts.MemoryFiles = spawn.MemoryFiles()
 	}
 	verdict := outcome.Decide(facts)
 	if verdict.Cause == outcome.Completed || verdict.Cause == outcome.Killed {
-		facts.ManagerStops = w.manager.isStopped()
+		facts.ManagerStops = s.manager.isStopped()
 		verdict = outcome.Decide(facts)
 	}
 	if verdict.Cause == outcome.CLIError && !strings.Contains(verdict.Message, stateDirectory) {
@@ -55,35 +55,35 @@ func (w *watcher) conclude() {
 			verdict.Message += "; it may be for want of the disk: " + why
 		}
 	}
-	w.trim()
-	record := r.conclude(ended, verdict, w.terminal)
+	s.trim()
+	record := r.conclude(ended, verdict, s.terminal)
 	// The record last: with it the run is over for the next daemon, too.
-	w.will.forgetPrompt()
+	s.checkpoint.forgetPrompt()
 	final := r.finalSize()
-	w.will.Final = &final
-	if err := w.bequeath(); err != nil {
+	s.checkpoint.Final = &final
+	if err := s.saveCheckpoint(); err != nil {
 		r.log.Warn("checkpoint not saved", "err", err)
 	}
 	if err := r.dir.save(record); err != nil {
 		r.log.Error("record not saved: it is kept in memory for now", "again_in", pruneEvery, "err", err)
 		r.unsaved.Store(true)
 	}
-	if w.will.Fresh != nil && r.dir.flush != nil {
+	if s.checkpoint.Fresh != nil && r.dir.flush != nil {
 		if err := r.dir.dropFresh(); err != nil {
 			r.log.Warn("scratch not removed", "err", err)
 		}
 	}
-	w.show()
-	w.letGo()
-	w.release()
-	w.manager.concluded(record, ended)
+	s.letReadersIn()
+	s.release()
+	s.unlockSession()
+	s.manager.concluded(record, ended)
 	level := slog.LevelDebug // the line of its request tells
 	if record.Durable || record.Cause == outcome.ClientGone {
 		level = slog.LevelInfo
 	}
-	r.log.Log(context.Background(), level, "run ended", record.told(ended)...)
+	r.log.Log(context.Background(), level, "run ended", record.logAttrs(ended)...)
 	close(r.ended)
-	r.grown.beat()
+	r.grown.signal()
 	if ended.Err != nil || ended.Leaked {
 		r.log.Warn("teardown", "leaked", ended.Leaked, "err", ended.Err)
 	}
@@ -101,8 +101,8 @@ func (m *Manager) isStopped() bool {
 	return m.o.Stop.Err() != nil && errors.Is(err, context.DeadlineExceeded)
 }
 
-// exitWord is what the exit of a CLI that left no last word says, to its adapter.
-func exitWord(f backend.Features, o outcome.Outcome, stderr string) *outcome.Terminal {
+// exitFailure is what the exit of a CLI that left no last word says, to its adapter.
+func exitFailure(f backend.Features, o outcome.Outcome, stderr string) *outcome.Terminal {
 	if f.Exit == nil || !o.Exit.Known || o.Exit.Signal != 0 {
 		return nil
 	}
@@ -113,9 +113,9 @@ func exitWord(f backend.Features, o outcome.Outcome, stderr string) *outcome.Ter
 	return terminalOf(backend.Event{Kind: backend.Failed, Failure: failure})
 }
 
-// told is what the log has of a run's end, at info of one that may end with no
+// logAttrs is what the log has of a run's end, at info of one that may end with no
 // request left to be logged.
-func (r Record) told(o outcome.Outcome) []any {
+func (r Record) logAttrs(o outcome.Outcome) []any {
 	told := []any{"client", r.Client, "backend", r.Backend, "model", r.Model, "cause", string(r.Cause)}
 	if r.Started != nil && r.Ended != nil {
 		told = append(told, "seconds", r.Ended.Sub(*r.Started).Round(time.Millisecond).Seconds())
@@ -130,22 +130,22 @@ func (r Record) told(o outcome.Outcome) []any {
 		"spawn_seconds", o.Spawn.Seconds(), "teardown_seconds", o.Teardown.Seconds(), "leaked", o.Leaked, "receipt", *r.Receipt)
 }
 
-func (w *watcher) stderr() string {
-	if w.outputs == nil {
+func (s *supervisor) stderr() string {
+	if s.outputs == nil {
 		return ""
 	}
-	_, size, err := w.outputs.sizes()
+	_, size, err := s.outputs.sizes()
 	if err != nil {
 		return ""
 	}
-	tail, err := readTail(w.outputs.stderr, size, stderrTail)
+	tail, err := readTail(s.outputs.stderr, size, stderrTail)
 	if err != nil {
-		w.run.log.Warn("stderr not readable", "err", err)
+		s.run.log.Warn("stderr not readable", "err", err)
 	}
 	return tail
 }
 
-// starting is the record as it goes to disk before the birth: a daemon that
+// starting is the record as it goes to disk before the process starts: a daemon that
 // dies in between must find the run.
 func (r *Run) starting(at time.Time, cliSession string) Record {
 	r.mu.Lock()
@@ -183,8 +183,8 @@ func (r *Run) conclude(o outcome.Outcome, v outcome.Verdict, t *outcome.Terminal
 	return *c
 }
 
-// abort finishes a run that was never started; Ended is not kept from those
-// who already wait for it.
+// abort finishes a run that was never started; Ended is closed also for
+// what waits for it already.
 func (r *Run) abort(err error) {
 	verdict := outcome.Verdict{Cause: abortCause(err), Message: err.Error()}
 	now := time.Now()
@@ -196,7 +196,7 @@ func (r *Run) abort(err error) {
 	close(r.ready)
 	close(r.ended)
 	close(r.done)
-	r.grown.beat()
+	r.grown.signal()
 }
 
 func abortCause(err error) outcome.Cause {

@@ -28,13 +28,13 @@ const (
 
 // Names in a run's place in the store.
 const (
-	recordName = "run.json"
-	willName   = "checkpoint.json"
-	endName    = "end.json"
+	recordName     = "run.json"
+	checkpointName = "checkpoint.json"
+	endName        = "end.json"
 	// The words of a conversation, as bytes: in the checkpoint a byte may take six.
-	wordsName  = "prompt"
-	systemName = "system"
-	saidName   = "said"
+	promptStoreName = "prompt"
+	systemStoreName = "system"
+	stdinLogName    = "said"
 )
 
 var idForm = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
@@ -51,23 +51,23 @@ func checkID(id string) error {
 // owns tmp, work, home and the adapter's files, never the directory itself: it
 // must not be able to put its own record or spool in place of ours.
 type directory struct {
-	path  string
-	user  *User
-	kept  []string           // in the store; the first is read
-	flush atomicfile.Flusher // nil of a run that isn't durable
+	path   string
+	user   *User
+	stored []string           // in the store; the first is read
+	flush  atomicfile.Flusher // nil of a run that isn't durable
 }
 
-func (s *state) directory(id string) *directory {
-	return &directory{path: filepath.Join(s.runs(), id), kept: s.store.of("runs", id)}
+func (s *stateDir) directory(id string) *directory {
+	return &directory{path: filepath.Join(s.runs(), id), stored: s.store.of("runs", id)}
 }
 
 // make fails with fs.ErrExist wrapped when the name is taken, and leaves nothing.
 func (d *directory) make(u *User) (err error) {
-	if err := os.Mkdir(d.kept[0], 0o700); err != nil {
+	if err := os.Mkdir(d.stored[0], 0o700); err != nil {
 		return fmt.Errorf("run directory: %w", orRemoved(err))
 	}
 	d.user = u
-	for _, p := range d.kept[1:] {
+	for _, p := range d.stored[1:] {
 		if err == nil {
 			err = os.MkdirAll(p, 0o700)
 		}
@@ -76,7 +76,7 @@ func (d *directory) make(u *User) (err error) {
 		err = passableDir(d.path, u)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("run directory: %w", orRemoved(err)), d.unkeep())
+		return errors.Join(fmt.Errorf("run directory: %w", orRemoved(err)), d.removeStored())
 	}
 	if err := d.mkdir(tmpName); err != nil {
 		return errors.Join(err, d.remove())
@@ -109,21 +109,21 @@ func passableDir(path string, u *User) error {
 // file is a path in the run's own directory, where its processes may write.
 func (d *directory) file(name string) string { return filepath.Join(d.path, name) }
 
-// inStore is the path of what the daemon believes.
-func (d *directory) inStore(name string) string { return filepath.Join(d.kept[0], name) }
+// storePath is the path of what the daemon believes.
+func (d *directory) storePath(name string) string { return filepath.Join(d.stored[0], name) }
 
-func (d *directory) inStores(name string) (out []string) {
-	for _, p := range d.kept {
+func (d *directory) storePaths(name string) (out []string) {
+	for _, p := range d.stored {
 		out = append(out, filepath.Join(p, name))
 	}
 	return out
 }
 
-// settle gets the names of the run's directory, and of those it lies in, onto the
+// flushNames gets the names of the run's directory, and of those it lies in, onto the
 // disk: what they hold is there already.
-func (d *directory) settle() error {
+func (d *directory) flushNames() error {
 	dirs := []string{d.path, filepath.Dir(d.path)}
-	for _, p := range d.kept {
+	for _, p := range d.stored {
 		dirs = append(dirs, filepath.Dir(p))
 	}
 	return d.flush.Dirs(dirs...)
@@ -213,8 +213,8 @@ func parents(root *os.Root, dir string, made *[]string) error {
 // needs. A directory that the child has removed is no error.
 func (d *directory) removeScratch() error {
 	var errs []error
-	for _, name := range []string{wordsName, systemName, saidName} {
-		for _, p := range d.inStores(name) {
+	for _, name := range []string{promptStoreName, systemStoreName, stdinLogName} {
+		for _, p := range d.storePaths(name) {
 			if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				errs = append(errs, err)
 			}
@@ -240,10 +240,10 @@ func (d *directory) removeScratch() error {
 	return errors.Join(errs...)
 }
 
-func (d *directory) root() (*os.Root, error) { return ownRoot(d.path) }
+func (d *directory) root() (*os.Root, error) { return openOwnDir(d.path) }
 
-// ownRoot opens a directory itself, never what a link in its place points to.
-func ownRoot(path string) (*os.Root, error) {
+// openOwnDir opens a directory itself, never what a link in its place points to.
+func openOwnDir(path string) (*os.Root, error) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
 		return nil, err
@@ -264,15 +264,15 @@ func ownRoot(path string) (*os.Root, error) {
 // remove takes what makes it a run first: a daemon that is killed in between leaves
 // a directory that the next one takes for what was never started.
 func (d *directory) remove() error {
-	if err := d.unkeep(); err != nil {
+	if err := d.removeStored(); err != nil {
 		return err
 	}
 	return discard(d.path)
 }
 
-func (d *directory) unkeep() error {
+func (d *directory) removeStored() error {
 	var errs []error
-	for _, p := range d.kept {
+	for _, p := range d.stored {
 		errs = append(errs, discard(p))
 	}
 	return errors.Join(errs...)

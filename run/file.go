@@ -19,7 +19,7 @@ const smallMax = 1 << 20
 
 // openPlain opens a regular file for reading.
 func openPlain(path string) (*os.File, os.FileInfo, error) {
-	f, err := openOurs(path, os.O_RDONLY, 0)
+	f, err := openKind(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -30,10 +30,10 @@ func openPlain(path string) (*os.File, os.FileInfo, error) {
 	return f, info, nil
 }
 
-// openOurs opens a file of one kind (os.ModeType) and nothing else. Children may
+// openKind opens a file of one kind (os.ModeType) and nothing else. Children may
 // write beside our files: a FIFO in a file's place would block for ever, a
 // symbolic link would show what is not the run's, or have the daemon write to it.
-func openOurs(path string, flags int, kind os.FileMode) (*os.File, error) {
+func openKind(path string, flags int, kind os.FileMode) (*os.File, error) {
 	f, err := os.OpenFile(path, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err

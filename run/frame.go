@@ -10,51 +10,51 @@ import (
 
 const wordMax = 4096 // bytes of one frame of backend.Words
 
-// frames cuts a byte stream as an adapter wants it. The cuts depend on the
+// framer cuts a byte stream as an adapter wants it. The cuts depend on the
 // bytes alone, never on how they were read, which makes an event's number its
 // identity across readers.
-type frames struct {
+type framer struct {
 	framing backend.Framing
 	lineMax int64
 	shared  *buffers // nil: its buffers are its own
 
-	buf   []byte
-	off   int    // where the next frame begins
-	scan  int    // what is known to hold no cut
-	word  []byte // the frame under way (Words), with U+FFFD for invalid bytes
-	ended bool
-	over  bool // a line over lineMax was met: nothing more comes out
+	buf     []byte
+	off     int    // where the next frame begins
+	scan    int    // what is known to hold no cut
+	word    []byte // the frame under way (Words), with U+FFFD for invalid bytes
+	ended   bool
+	tooLong bool // a line over lineMax was met: nothing more comes out
 
-	at     int64 // where buf begins in the stream
-	letGo  bool  // long lines are told as due, not gathered
-	passed int64 // bytes of the line under way that were let go
-	due    *span // a long line that is complete
-	failed error // due could not be read
+	at       int64 // where buf begins in the stream
+	skipLong bool  // long lines are told as due, not gathered
+	skipped  int64 // bytes of the line under way that were let go
+	longDue  *span // a long line that is complete
+	failed   error // due could not be read
 }
 
 // fill reads once from r, into what room there is. Most streams are silent for
 // most of their life: one that finds nothing holds no more than the rest of a
 // frame.
-func (f *frames) fill(r io.Reader) (int, error) {
+func (f *framer) fill(r io.Reader) (int, error) {
 	if f.failed != nil {
 		return 0, f.failed
 	}
 	f.compact()
 	held := len(f.buf)
 	if cap(f.buf)-held < bufferSize/4 {
-		f.move(max(bufferSize, 2*held))
+		f.resize(max(bufferSize, 2*held))
 	}
 	n, err := r.Read(f.buf[held:cap(f.buf)])
 	f.buf = f.buf[:held+n]
 	if n == 0 {
-		f.move(held)
+		f.resize(held)
 	}
 	return n, err
 }
 
 // compact drops what was taken, and a buffer that one long line has grown.
-func (f *frames) compact() {
-	if f.over {
+func (f *framer) compact() {
+	if f.tooLong {
 		f.buf, f.off, f.scan = nil, 0, 0
 		return
 	}
@@ -65,23 +65,23 @@ func (f *frames) compact() {
 	f.scan -= f.off
 	f.off = 0
 	if cap(f.buf) > 2*bufferSize && len(f.buf) < bufferSize/2 {
-		f.move(bufferSize)
+		f.resize(bufferSize)
 	}
 }
 
-// move changes to a buffer of that size.
-func (f *frames) move(size int) {
+// resize changes to a buffer of that size.
+func (f *framer) resize(size int) {
 	to := append(f.shared.get(size), f.buf...)
 	f.shared.put(f.buf)
 	f.buf = to
 }
 
 // end says that no byte follows: an unterminated rest becomes a frame.
-func (f *frames) end() { f.ended = true }
+func (f *framer) end() { f.ended = true }
 
 // next gives a frame, valid until the next call of fill or next.
-func (f *frames) next() (frame []byte, ok bool) {
-	if f.over {
+func (f *framer) next() (frame []byte, ok bool) {
+	if f.tooLong {
 		return nil, false
 	}
 	if f.framing == backend.Words {
@@ -91,8 +91,8 @@ func (f *frames) next() (frame []byte, ok bool) {
 }
 
 // nextLine cuts at LF only: U+2028 and CR are legal inside JSON lines.
-func (f *frames) nextLine() ([]byte, bool) {
-	if f.due != nil || f.failed != nil {
+func (f *framer) nextLine() ([]byte, bool) {
+	if f.longDue != nil || f.failed != nil {
 		return nil, false
 	}
 	begin := f.off
@@ -102,37 +102,37 @@ func (f *frames) nextLine() ([]byte, bool) {
 		return f.line(begin, end)
 	}
 	f.scan = len(f.buf)
-	size := f.passed + int64(len(f.buf)-begin)
+	size := f.skipped + int64(len(f.buf)-begin)
 	switch {
 	case size > f.lineMax:
-		f.over = true
+		f.tooLong = true
 	case f.ended && size > 0:
 		f.off = len(f.buf)
 		return f.line(begin, len(f.buf))
-	case f.letGo && size > longLine:
-		f.off, f.passed = len(f.buf), size
+	case f.skipLong && size > longLine:
+		f.off, f.skipped = len(f.buf), size
 	}
 	return nil, false
 }
 
 // line is what ends at end of buf; where its beginning was let go it is due.
-func (f *frames) line(begin, end int) ([]byte, bool) {
-	size := f.passed + int64(end-begin)
+func (f *framer) line(begin, end int) ([]byte, bool) {
+	size := f.skipped + int64(end-begin)
 	switch {
 	case size > f.lineMax:
-		f.over = true
-	case f.passed > 0:
-		f.due = &span{f.at + int64(begin) - f.passed, size}
+		f.tooLong = true
+	case f.skipped > 0:
+		f.longDue = &span{f.at + int64(begin) - f.skipped, size}
 	default:
 		return f.buf[begin:end], true
 	}
-	f.passed = 0
+	f.skipped = 0
 	return nil, false
 }
 
 // nextWord cuts after a space or newline, else before the code point that
 // would pass wordMax bytes of input.
-func (f *frames) nextWord() ([]byte, bool) {
+func (f *framer) nextWord() ([]byte, bool) {
 	if f.scan == f.off {
 		f.word = f.word[:0]
 	}
@@ -157,7 +157,7 @@ func (f *frames) nextWord() ([]byte, bool) {
 	return nil, false
 }
 
-func (f *frames) cutWord() ([]byte, bool) {
+func (f *framer) cutWord() ([]byte, bool) {
 	f.off = f.scan
 	return f.word, true
 }

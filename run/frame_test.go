@@ -31,7 +31,7 @@ func cut(framing backend.Framing, lineMax int64, text []byte, sizes func() int) 
 			frames = append(frames, string(line))
 		}
 		if f.ended {
-			return frames, f.over
+			return frames, f.tooLong
 		}
 		if n, _ := f.fill(in); n == 0 {
 			f.end()
@@ -39,8 +39,8 @@ func cut(framing backend.Framing, lineMax int64, text []byte, sizes func() int) 
 	}
 }
 
-func frame(framing backend.Framing, lineMax int64) *frames {
-	return &frames{framing: framing, lineMax: lineMax}
+func frame(framing backend.Framing, lineMax int64) *framer {
+	return &framer{framing: framing, lineMax: lineMax}
 }
 
 func TestFrames(t *testing.T) {
@@ -108,12 +108,12 @@ func replayed(framing backend.Framing, text []byte, sizes func() int) []backend.
 	if framing == backend.Words {
 		m = &words{}
 	}
-	p := newParse(framing, 1000, m, nil)
+	p := newParser(framing, 1000, m, nil)
 	in := &chunks{rest: text, sizes: sizes}
 	var all []backend.Event
 	for {
 		for {
-			events, _, ok := p.step()
+			events, _, ok := p.next()
 			if !ok {
 				break
 			}

@@ -186,7 +186,7 @@ func TestUnusedSessionsExpire(t *testing.T) {
 	m := open(t, func(o *Options) { o.KeepSessions = time.Hour })
 	verdict(t, start(t, m, script("echo 's x'; echo 'd stop'", inSession("old"))), outcome.Completed)
 	later := time.Now().Add(2 * time.Hour)
-	turn, err := m.Turn(t.Context(), "tester", "old")
+	turn, err := m.LockSession(t.Context(), "tester", "old")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,19 +207,19 @@ func TestUnusedSessionsExpire(t *testing.T) {
 
 func TestTurnIsTakenBeforeTheStart(t *testing.T) {
 	m := open(t)
-	turn, err := m.Turn(t.Context(), "tester", "s")
+	turn, err := m.LockSession(t.Context(), "tester", "s")
 	if err != nil {
 		t.Fatal(err)
 	}
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if _, err := m.Turn(short, "tester", "s"); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := m.LockSession(short, "tester", "s"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("second turn: %v", err)
 	}
-	r := start(t, m, script("sleep 60", inSession("s"), func(s *Spec) { s.Turn = turn }))
-	next := make(chan *Turn, 1)
+	r := start(t, m, script("sleep 60", inSession("s"), func(s *Spec) { s.SessionLock = turn }))
+	next := make(chan *SessionLock, 1)
 	go func() {
-		turn, err := m.Turn(t.Context(), "tester", "s")
+		turn, err := m.LockSession(t.Context(), "tester", "s")
 		if err != nil {
 			t.Error(err)
 		}
@@ -228,16 +228,16 @@ func TestTurnIsTakenBeforeTheStart(t *testing.T) {
 	r.End(outcome.Cancelled)
 	verdict(t, r, outcome.Cancelled)
 	turn = <-next
-	if _, err := m.Start(t.Context(), script("", inSession("other"), func(s *Spec) { s.Turn = turn })); err == nil {
+	if _, err := m.Start(t.Context(), script("", inSession("other"), func(s *Spec) { s.SessionLock = turn })); err == nil {
 		t.Error("started with another session's turn")
 	}
-	if turn, err = m.Turn(t.Context(), "tester", "s"); err != nil {
+	if turn, err = m.LockSession(t.Context(), "tester", "s"); err != nil {
 		t.Fatalf("a failed start kept the turn: %v", err)
 	}
 	defer turn.Release()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := m.Turn(t.Context(), "tester", "s")
+		_, err := m.LockSession(t.Context(), "tester", "s")
 		ended <- err
 	}()
 	if err := m.End(t.Context(), t.Context(), outcome.ShuttingDown); err != nil {
@@ -312,7 +312,7 @@ func TestSlotIsKeptForABirthThatCannotBeEnded(t *testing.T) {
 	m := &Manager{quit: make(chan struct{})}
 	called := make(chan struct{})
 	born := make(chan struct{})
-	m.afterBirth(fmt.Errorf("x: %w", &spawn.StartError{Cause: outcome.CLIError, Err: io.EOF, Gone: born}), func() { close(called) })
+	m.afterStart(fmt.Errorf("x: %w", &spawn.StartError{Cause: outcome.CLIError, Err: io.EOF, Gone: born}), func() { close(called) })
 	if isClosed(called) {
 		t.Error("the slot was given free before the birth had ended")
 	}
@@ -320,7 +320,7 @@ func TestSlotIsKeptForABirthThatCannotBeEnded(t *testing.T) {
 	wait(t, "OnGone", called)
 	for _, err := range []error{io.EOF, &spawn.StartError{Cause: outcome.CLIError, Err: io.EOF}} {
 		n := 0
-		m.afterBirth(err, func() { n++ })
+		m.afterStart(err, func() { n++ })
 		if n != 1 {
 			t.Errorf("%v: OnGone called %d times at once", err, n)
 		}

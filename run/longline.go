@@ -41,7 +41,7 @@ func (l *longLines) parse(file io.ReaderAt, line span, m backend.Machine) (event
 	case err != nil && err != io.EOF:
 		return nil, nil, fmt.Errorf("read a line of %d bytes again: %w", line.size, err)
 	case int64(n) < line.size, bytes.IndexByte(text, '\n') >= 0:
-		return nil, nil, ErrSpoiled // it was one line when its end was looked for
+		return nil, nil, ErrTampered // it was one line when its end was looked for
 	}
 	events, writes = m.Line(text)
 	return events, writes, nil
@@ -49,7 +49,7 @@ func (l *longLines) parse(file io.ReaderAt, line span, m backend.Machine) (event
 
 // share gives the copy of an event's long text that another reading holds already,
 // where there is one. A text's own bytes are what the weak pointer goes by: they live as long
-// as anybody has the text, or a part of it.
+// as the text, or a part of it, is held anywhere.
 func (l *longLines) share(event uint64, text string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -30,13 +30,13 @@ func TestLongLinesAreTheSame(t *testing.T) {
 		}
 		most := rapid.SampledFrom([]int64{longLine, 2 * longLine, 4 * longLine}).Draw(rt, "line_max")
 		read := func(shared bool) (all []string) {
-			p := newParse(backend.Lines, most, &letters{}, nil)
+			p := newParser(backend.Lines, most, &letters{}, nil)
 			if shared {
 				p.from(bytes.NewReader(text), &longLines{})
 			}
-			in := &spoolFile{file: bytes.NewReader(text), limit: int64(len(text))}
+			in := &tail{file: bytes.NewReader(text), limit: int64(len(text))}
 			for !p.closed {
-				events, _, ok := p.step()
+				events, _, ok := p.next()
 				for _, e := range events {
 					all = append(all, fmt.Sprint(e.Seq, e.Kind, len(e.Text), e.Text[:min(3, len(e.Text))]))
 				}
@@ -54,7 +54,7 @@ func TestLongLinesAreTheSame(t *testing.T) {
 					rt.Fatalf("%d bytes are held", cap(p.frames.buf))
 				}
 			}
-			return append(all, fmt.Sprint("over ", p.frames.over))
+			return append(all, fmt.Sprint("over ", p.frames.tooLong))
 		}
 		if diff := cmp.Diff(read(false), read(true)); diff != "" {
 			rt.Fatal(diff)
@@ -104,21 +104,21 @@ func TestLongLineTamperedWith(t *testing.T) {
 	whole := strings.Repeat("x", 2*longLine)
 	for name, now := range map[string]string{"shorter": whole[:longLine], "two lines": whole[:longLine] + "\n" + whole[longLine+1:]} {
 		l := &longLines{}
-		if _, _, err := l.parse(strings.NewReader(now), span{0, int64(len(whole))}, &letters{}); !errors.Is(err, ErrSpoiled) {
+		if _, _, err := l.parse(strings.NewReader(now), span{0, int64(len(whole))}, &letters{}); !errors.Is(err, ErrTampered) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	p := newParse(backend.Lines, 4*longLine, &letters{}, nil)
+	p := newParser(backend.Lines, 4*longLine, &letters{}, nil)
 	p.from(strings.NewReader(whole[:longLine]), &longLines{})
 	in := strings.NewReader(whole + "\n")
 	for {
-		if _, _, ok := p.step(); ok {
+		if _, _, ok := p.next(); ok {
 			t.Fatal("a frame")
 		}
 		if _, err := p.frames.fill(in); err == io.EOF {
 			t.Fatal("not told")
 		} else if err != nil {
-			if !errors.Is(err, ErrSpoiled) {
+			if !errors.Is(err, ErrTampered) {
 				t.Error(err)
 			}
 			return

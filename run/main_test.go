@@ -80,7 +80,7 @@ func open(t testing.TB, change ...func(*Options)) *Manager {
 		if m.notifier != nil && m.notifier.count() != 0 {
 			t.Errorf("%d inotify watches left", m.notifier.count())
 		}
-		if n := len(m.turns.lines); n != 0 {
+		if n := len(m.sessionLocks.lines); n != 0 {
 			t.Errorf("%d sessions still held", n)
 		}
 		if err := m.Close(ctx); err != nil {

@@ -28,24 +28,24 @@ const (
 
 // Manager holds all runs of one state directory. Safe for concurrent use.
 type Manager struct {
-	o        Options
-	log      *slog.Logger
-	observer Observer
-	spawner  *spawn.Spawner
-	state    *state
-	sessions *sessions
-	pruned   *pruned
-	revived  []*watcher // of runs that Open has still to start anew
-	turns    turns
-	notifier *notifier // nil: no inotify instance to be had
-	enforced cgroup.Enforced
+	o            Options
+	log          *slog.Logger
+	observer     Observer
+	spawner      *spawn.Spawner
+	state        *stateDir
+	sessions     *sessions
+	pruned       *pruned
+	interrupted  []*supervisor // of runs that Open has still to start anew
+	sessionLocks sessionLocks
+	notifier     *notifier // nil: no inotify instance to be had
+	enforced     cgroup.Enforced
 
 	snapshot atomic.Pointer[Snapshot]
-	sampled  atomic.Pointer[sampled]
+	sampled  atomic.Pointer[treeSample]
 	full     chan struct{} // more finished runs than are kept; has room for one
 	room     atomic.Pointer[Room]
 	asking   atomic.Bool // how much room there is
-	// reclaiming is held by who removes runs before their time.
+	// reclaiming is held while runs are removed before their time.
 	reclaiming sync.Mutex
 	reclaims   atomic.Int64 // how often that has made room
 	quit       chan struct{}
@@ -68,7 +68,7 @@ type Manager struct {
 // daemon left lives on then. A Lock it was given is closed then, too.
 func Open(ctx context.Context, o Options) (*Manager, error) {
 	o = o.complete()
-	st, err := o.hold()
+	st, err := o.stateDir()
 	if err != nil {
 		return nil, err
 	}
@@ -100,14 +100,14 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 		m.log.Warn("leftovers of sessions not removed", "err", err)
 	}
 	m.o.Spawner.EndUnclaimed()
-	for _, w := range m.revived {
-		go w.watch()
+	for _, sup := range m.interrupted {
+		go sup.supervise()
 	}
-	m.revived = nil
+	m.interrupted = nil
 	m.publish()
-	m.chores.Go(m.dispatch)
-	m.chores.Go(m.tidy)
-	m.chores.Go(m.watchRoom)
+	m.chores.Go(m.dispatchLoop)
+	m.chores.Go(m.pruneLoop)
+	m.chores.Go(m.roomLoop)
 	return m, nil
 }
 
@@ -226,8 +226,8 @@ func (m *Manager) finished(size int64) {
 	}
 }
 
-// refuse takes no more runs.
-func (m *Manager) refuse() {
+// refuseStarts takes no more runs.
+func (m *Manager) refuseStarts() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.closing {
@@ -244,7 +244,7 @@ const removeWait = 5 * time.Second
 // until their groups are gone: under ctx, and not long once all have ended. The
 // end of cut cuts their grace short. The error names those that weren't.
 func (m *Manager) End(ctx, cut context.Context, why outcome.Cause) error {
-	m.refuse()
+	m.refuseStarts()
 	runs := m.all()
 	for _, r := range runs {
 		r.End(why)
@@ -266,7 +266,7 @@ func awaitDone(ctx context.Context, runs []*Run) error {
 	for _, r := range runs {
 		select {
 		case <-r.ended:
-		case <-r.left:
+		case <-r.detached:
 		case <-ctx.Done():
 		}
 	}
@@ -291,14 +291,14 @@ func awaitDone(ctx context.Context, runs []*Run) error {
 // Close ends what End has not, stops the manager's own work and gives the
 // state directory free. Call it once.
 func (m *Manager) Close(ctx context.Context) error {
-	return errors.Join(m.End(ctx, ctx, outcome.ShuttingDown), m.rest(), m.state.close())
+	return errors.Join(m.End(ctx, ctx, outcome.ShuttingDown), m.stop(), m.state.close())
 }
 
-// rest stops the manager's own work.
-func (m *Manager) rest() error {
+// stop stops the manager's own work.
+func (m *Manager) stop() error {
 	close(m.quit)
 	m.chores.Wait()
-	m.saveAgain()
+	m.retrySaves()
 	if m.notifier == nil {
 		return nil
 	}

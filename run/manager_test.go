@@ -52,11 +52,11 @@ func TestRunToItsEnd(t *testing.T) {
 	if c.Exit == nil || *c.Exit != 0 || c.Finish != "stop" || c.OutputBytes == 0 || c.Receipt == nil || c.Started == nil || c.Exited == nil || string(c.Metadata) != `{"k":1}` {
 		t.Errorf("record: %+v", c)
 	}
-	onDisk, err := readRecord(r.dir.inStore(recordName))
+	onDisk, err := readRecord(r.dir.storePath(recordName))
 	if err != nil || onDisk.State != Finished || onDisk.Cause != outcome.Completed {
 		t.Errorf("record on disk: %+v, %v", onDisk, err)
 	}
-	for name, mode := range map[string]os.FileMode{dir: 0o700, r.dir.inStore(recordName): 0o600, r.dir.file("spool"): 0o600, r.dir.file("stderr"): 0o600} {
+	for name, mode := range map[string]os.FileMode{dir: 0o700, r.dir.storePath(recordName): 0o600, r.dir.file("spool"): 0o600, r.dir.file("stderr"): 0o600} {
 		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("mode of %q: %v, %v", name, info.Mode(), err)
 		}

@@ -11,14 +11,14 @@ import (
 )
 
 // notifier is the one inotify instance (inotify(7)) of a manager: it turns
-// writes to watched files into beats.
+// writes to watched files into signals.
 type notifier struct {
 	file *os.File // non-blocking, so that Close ends the reader
 	done chan struct{}
 
 	mu      sync.Mutex
 	fd      int // -1 when closed
-	watches map[int32]*pulse
+	watches map[int32]*broadcast
 }
 
 func newNotifier() (*notifier, error) {
@@ -28,14 +28,14 @@ func newNotifier() (*notifier, error) {
 	}
 	n := &notifier{
 		file: os.NewFile(uintptr(fd), "inotify"), fd: fd,
-		done: make(chan struct{}), watches: map[int32]*pulse{},
+		done: make(chan struct{}), watches: map[int32]*broadcast{},
 	}
 	go n.read()
 	return n, nil
 }
 
-// watch beats p at each write to path. forget it with the number it returns.
-func (n *notifier) watch(path string, p *pulse) (int32, error) {
+// watch signals p at each write to path. forget it with the number it returns.
+func (n *notifier) watch(path string, b *broadcast) (int32, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.fd < 0 {
@@ -45,7 +45,7 @@ func (n *notifier) watch(path string, p *pulse) (int32, error) {
 	if err != nil {
 		return 0, &os.PathError{Op: "inotify_add_watch", Path: path, Err: err}
 	}
-	n.watches[int32(wd)] = p
+	n.watches[int32(wd)] = b
 	return int32(wd), nil
 }
 
@@ -91,13 +91,13 @@ func (n *notifier) dispatch(events []byte) {
 		name := binary.NativeEndian.Uint32(events[12:])
 		events = events[min(len(events), unix.SizeofInotifyEvent+int(name)):]
 		if mask&unix.IN_Q_OVERFLOW != 0 {
-			for _, p := range n.watches {
-				p.beat()
+			for _, b := range n.watches {
+				b.signal()
 			}
 			continue
 		}
-		if p := n.watches[wd]; p != nil {
-			p.beat()
+		if b := n.watches[wd]; b != nil {
+			b.signal()
 		}
 	}
 }

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Outlook says why Hold would refuse a state directory, and where it is or would
+// CheckDir says why LockDir would refuse a state directory, and where it is or would
 // be made. It leaves nothing there.
-func Outlook(dir string) (there string, err error) {
-	s, err := stateAt(dir)
+func CheckDir(dir string) (there string, err error) {
+	s, err := stateDirAt(dir)
 	if err != nil {
 		return dir, err
 	}
@@ -47,7 +47,7 @@ func Outlook(dir string) (there string, err error) {
 }
 
 // tryLock takes the lock for a moment, where there is one.
-func (s *state) tryLock() error {
+func (s *stateDir) tryLock() error {
 	f, err := os.OpenFile(s.lockPath(), os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -7,10 +7,10 @@ import (
 	"penstock/backend"
 )
 
-// parse is one reading of a spool: bytes to frames to numbered events. The
+// parser is one reading of a spool: bytes to frames to numbered events. The
 // same bytes give the same events with the same numbers, whatever the reads.
-type parse struct {
-	frames  frames
+type parser struct {
+	frames  framer
 	machine backend.Machine
 	seq     uint64
 	closed  bool
@@ -23,17 +23,17 @@ type parse struct {
 
 // from lets long lines be read again from the spool when they are whole, and their
 // texts be shared with the run's other readings.
-func (p *parse) from(file io.ReaderAt, lines *longLines) {
-	p.file, p.lines, p.frames.letGo = file, lines, true
+func (p *parser) from(file io.ReaderAt, lines *longLines) {
+	p.file, p.lines, p.frames.skipLong = file, lines, true
 }
 
-func newParse(f backend.Framing, lineMax int64, m backend.Machine, shared *buffers) *parse {
-	return &parse{frames: frames{framing: f, lineMax: lineMax, shared: shared}, machine: m}
+func newParser(f backend.Framing, lineMax int64, m backend.Machine, shared *buffers) *parser {
+	return &parser{frames: framer{framing: f, lineMax: lineMax, shared: shared}, machine: m}
 }
 
-// step takes one frame; false means that more bytes are needed. Events may be
+// next takes one frame; false means that more bytes are needed. Events may be
 // none. After end it closes the machine once and is then done for good.
-func (p *parse) step() (events []backend.Event, writes [][]byte, ok bool) {
+func (p *parser) next() (events []backend.Event, writes [][]byte, ok bool) {
 	if p.restarted {
 		p.restarted = false
 		return p.number([]backend.Event{{Kind: backend.Notice, Text: restartedNotice}}), nil, true
@@ -42,8 +42,8 @@ func (p *parse) step() (events []backend.Event, writes [][]byte, ok bool) {
 		events, writes := p.machine.Line(frame)
 		return p.number(events), writes, true
 	}
-	if due := p.frames.due; due != nil {
-		p.frames.due = nil
+	if due := p.frames.longDue; due != nil {
+		p.frames.longDue = nil
 		events, writes, err := p.lines.parse(p.file, *due, p.machine)
 		if err != nil {
 			p.frames.failed = err
@@ -58,7 +58,7 @@ func (p *parse) step() (events []backend.Event, writes [][]byte, ok bool) {
 	return nil, nil, false
 }
 
-func (p *parse) number(events []backend.Event) []backend.Event {
+func (p *parser) number(events []backend.Event) []backend.Event {
 	for i := range events {
 		p.seq++
 		events[i].Seq = p.seq
@@ -72,12 +72,12 @@ func (p *parse) number(events []backend.Event) []backend.Event {
 // edgeSize is how many of the last bytes read are looked at again.
 const edgeSize = 64
 
-// spoolFile is a place in a file that may only grow.
-type spoolFile struct {
-	file  io.ReaderAt
-	at    int64
-	limit int64 // -1 while the file may grow
-	most  int64 // nothing beyond it is read, 0 is no bound: it is nobody's, see Spec.OutputMax
+// tail is a place in a file that may only grow.
+type tail struct {
+	file   io.ReaderAt
+	offset int64
+	limit  int64 // -1 while the file may grow
+	max    int64 // nothing beyond it is read, 0 is no bound; what lies there is of no run, see Spec.OutputMax
 
 	edge []byte // the last bytes before at
 	look [edgeSize]byte
@@ -85,46 +85,46 @@ type spoolFile struct {
 
 // Read gives 0, nil at the present end of a file that may grow, and ErrSpoiled
 // for one that has shrunk.
-func (s *spoolFile) Read(p []byte) (n int, err error) {
+func (s *tail) Read(p []byte) (n int, err error) {
 	if s.limit >= 0 {
-		p = p[:min(int64(len(p)), max(0, s.limit-s.at))]
+		p = p[:min(int64(len(p)), max(0, s.limit-s.offset))]
 	}
-	if s.most > 0 {
-		p = p[:min(int64(len(p)), max(0, s.most-s.at))]
+	if s.max > 0 {
+		p = p[:min(int64(len(p)), max(0, s.max-s.offset))]
 	}
 	if len(p) > 0 {
-		n, err = s.file.ReadAt(p, s.at)
+		n, err = s.file.ReadAt(p, s.offset)
 		if err != nil && err != io.EOF {
 			return 0, err
 		}
 		if n == 0 && s.limit >= 0 {
-			return 0, ErrSpoiled
+			return 0, ErrTampered
 		}
 	}
 	// After the read: what was cut off later does not matter to it.
-	if err := s.intact(); err != nil {
+	if err := s.verify(); err != nil {
 		return 0, err
 	}
-	s.at += int64(n)
-	s.remember(p[:n])
+	s.offset += int64(n)
+	s.keepEdge(p[:n])
 	return n, nil
 }
 
-// intact looks at the bytes before at again. A size alone would not tell a file
+// verify looks at the bytes before at again. A size alone would not tell a file
 // that was truncated and has grown beyond at since.
-func (s *spoolFile) intact() error {
+func (s *tail) verify() error {
 	look := s.look[:len(s.edge)]
-	n, err := s.file.ReadAt(look, s.at-int64(len(look)))
+	n, err := s.file.ReadAt(look, s.offset-int64(len(look)))
 	if err != nil && err != io.EOF {
 		return err
 	}
 	if !bytes.Equal(look[:n], s.edge) {
-		return ErrSpoiled
+		return ErrTampered
 	}
 	return nil
 }
 
-func (s *spoolFile) remember(p []byte) {
+func (s *tail) keepEdge(p []byte) {
 	p = p[max(0, len(p)-edgeSize):]
 	over := max(0, len(s.edge)+len(p)-edgeSize)
 	s.edge = append(s.edge[:copy(s.edge, s.edge[over:])], p...)

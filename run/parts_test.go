@@ -44,17 +44,17 @@ func TestStillness(t *testing.T) {
 	}
 	zero := time.Unix(1000, 0)
 	for _, test := range tests {
-		s := stillness{window: 10 * time.Second}
+		s := idleWindow{window: 10 * time.Second}
 		for _, l := range test.looks {
 			u := cgroup.Usage{CPUUsec: l.cpu, IOBytes: l.io}
-			if got := s.look(newVital(zero.Add(time.Duration(l.second)*time.Second), l.output, u)); got != l.want {
+			if got := s.observe(newActivity(zero.Add(time.Duration(l.second)*time.Second), l.output, u)); got != l.want {
 				t.Errorf("%s, second %d: still is %v", test.name, l.second, got)
 			}
 		}
 	}
-	s := stillness{window: 10 * time.Minute}
+	s := idleWindow{window: 10 * time.Minute}
 	for i := range 10_000 {
-		s.look(newVital(zero.Add(time.Duration(i)*time.Second), 5, cgroup.Usage{}))
+		s.observe(newActivity(zero.Add(time.Duration(i)*time.Second), 5, cgroup.Usage{}))
 	}
 	if len(s.seen) > windowSlots+2 {
 		t.Errorf("%d looks are kept", len(s.seen))
@@ -75,15 +75,15 @@ func TestStillnessWithoutIOController(t *testing.T) {
 		{"not to be asked", func(int) (uint64, error) { return 0, io.ErrUnexpectedEOF }, 100, true, true},
 		{"computes", func(int) (uint64, error) { return 7, nil }, 500_000, false, false},
 	} {
-		v := vigil{fatal: stillness{window: time.Minute}}
+		v := stallDetector{ending: idleWindow{window: time.Minute}}
 		zero, asked, still := time.Unix(1000, 0), 0, false
 		for second := range 180 {
 			cpu := test.cpu * uint64(second)
-			signs := vital{at: zero.Add(time.Duration(second) * time.Second), output: 5, cpu: &cpu}
-			if v.fatal.doubtful(signs) {
+			signs := activity{at: zero.Add(time.Duration(second) * time.Second), output: 5, cpu: &cpu}
+			if v.ending.halfway(signs) {
 				signs.io = v.io.at(signs.at, func() (uint64, error) { asked++; return test.bytes(second) })
 			}
-			still = v.fatal.look(signs) || still
+			still = v.ending.observe(signs) || still
 		}
 		if still != test.still || (asked > 0) != test.asks || asked > 180/4 {
 			t.Errorf("%s: still %v after %d questions", test.name, still, asked)
@@ -104,13 +104,13 @@ func TestStarvedIsNotStill(t *testing.T) {
 		{"starved before, and now idle", func(s int) *uint64 { return number(min(uint64(s), 40) * 950_000) }, true},
 		{"unknown", func(int) *uint64 { return nil }, true},
 	} {
-		s, zero, still := stillness{window: time.Minute}, time.Unix(1000, 0), false
+		s, zero, still := idleWindow{window: time.Minute}, time.Unix(1000, 0), false
 		for second := range 240 {
-			signs := vital{at: zero.Add(time.Duration(second) * time.Second), output: 5, cpu: number(uint64(second) * 100)}
-			if s.doubtful(signs) {
+			signs := activity{at: zero.Add(time.Duration(second) * time.Second), output: 5, cpu: number(uint64(second) * 100)}
+			if s.halfway(signs) {
 				signs.waited = test.wait(second)
 			}
-			still = s.look(signs) || still
+			still = s.observe(signs) || still
 		}
 		if still != test.still {
 			t.Errorf("%s: still %v", test.name, still)
@@ -130,21 +130,21 @@ func TestReadTail(t *testing.T) {
 }
 
 func TestOverlay(t *testing.T) {
-	got := overlay([]string{"A=1", "B=2"}, []string{"B=3", "C="}, nil, []string{"A=4"})
+	got := mergeEnv([]string{"A=1", "B=2"}, []string{"B=3", "C="}, nil, []string{"A=4"})
 	if diff := cmp.Diff([]string{"A=4", "B=3", "C="}, got); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestSpoolFileStopsAtItsLimit(t *testing.T) {
-	s := spoolFile{file: strings.NewReader("abcdef"), limit: -1}
+	s := tail{file: strings.NewReader("abcdef"), limit: -1}
 	buf := make([]byte, 4)
 	for _, want := range []string{"abcd", "ef", ""} {
 		if n, err := s.Read(buf); err != nil || string(buf[:n]) != want {
 			t.Errorf("got %q, %v, want %q", buf[:n], err, want)
 		}
 	}
-	s = spoolFile{file: strings.NewReader("abcdef"), limit: 3}
+	s = tail{file: strings.NewReader("abcdef"), limit: 3}
 	if got, err := io.ReadAll(io.LimitReader(&s, 3)); err != nil || string(got) != "abc" {
 		t.Errorf("got %q, %v", got, err)
 	}
@@ -164,7 +164,7 @@ func TestNotifier(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	var mine, other pulse
+	var mine, other broadcast
 	wd, err := n.watch(path, &mine)
 	if err != nil {
 		t.Fatal(err)
@@ -214,8 +214,8 @@ func TestGrowthFallsBackToPolling(t *testing.T) {
 	if err := n.close(); err != nil {
 		t.Fatal(err)
 	}
-	var p pulse
-	g := watchGrowth(n, &p, slog.New(slog.DiscardHandler), path)
+	var p broadcast
+	g := watchFiles(n, &p, slog.New(slog.DiscardHandler), path)
 	defer g.stop()
 	beat := p.wait()
 	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
@@ -255,7 +255,7 @@ func TestSpeakerEndsInTheMiddleOfALine(t *testing.T) {
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newSpeaker(path, nil); err == nil {
+	if _, err := newStdinWriter(path, nil); err == nil {
 		t.Fatal("a speaker nobody listens to")
 	}
 	listener, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -263,11 +263,11 @@ func TestSpeakerEndsInTheMiddleOfALine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	s, err := newSpeaker(path, nil)
+	s, err := newStdinWriter(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.say([][]byte{make([]byte, 1<<20)})
+	s.queue([][]byte{make([]byte, 1<<20)})
 	if _, err := listener.Read(make([]byte, 1)); err != nil { // it is speaking
 		t.Fatal(err)
 	}
@@ -280,7 +280,7 @@ func TestSpeakerEndsInTheMiddleOfALine(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("close hangs on a line nobody reads")
 	}
-	s.say([][]byte{[]byte("late")})
+	s.queue([][]byte{[]byte("late")})
 	s.close()
 }
 

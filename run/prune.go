@@ -13,8 +13,8 @@ const (
 	removeEvery = time.Hour
 )
 
-// tidy removes old runs in the background.
-func (m *Manager) tidy() {
+// pruneLoop removes old runs in the background.
+func (m *Manager) pruneLoop() {
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
 	m.emptyTrash()
@@ -27,7 +27,7 @@ func (m *Manager) tidy() {
 		for m.prune(time.Now()) == pruneMax && !isClosed(m.quit) {
 		}
 		m.expire(time.Now())
-		m.saveAgain()
+		m.retrySaves()
 		select {
 		case <-tick.C:
 		case <-m.full:
@@ -51,7 +51,7 @@ func (m *Manager) prune(now time.Time) (removed int) { return m.pruneFor(now, 0,
 // pruneFor is prune that also takes the oldest runs until so many bytes are free, of
 // those that ended longer ago than spare.
 func (m *Manager) pruneFor(now time.Time, bytes int64, spare time.Duration) (removed int) {
-	old := m.outdated(now, bytes, spare)
+	old := m.takeExpired(now, bytes, spare)
 	if err := m.pruned.save(old); err != nil {
 		m.log.Warn("runs that are not kept any more: a later daemon won't know them", "err", err)
 	}
@@ -63,16 +63,16 @@ func (m *Manager) pruneFor(now time.Time, bytes int64, spare time.Duration) (rem
 		}
 		r.log.Warn("old run not removed", "again_in", removeEvery, "err", err)
 		m.mu.Lock()
-		r.keptUntil = now.Add(removeEvery)
+		r.retryRemovalAt = now.Add(removeEvery)
 		m.runs[r.id] = r
 		m.mu.Unlock()
 	}
 	return removed
 }
 
-// saveAgain writes the final records for which there was no room: the next daemon
+// retrySaves writes the final records for which there was no room: the next daemon
 // would take such a run for lost.
-func (m *Manager) saveAgain() {
+func (m *Manager) retrySaves() {
 	for _, r := range m.all() {
 		if r.unsaved.Load() && r.dir.save(r.Record()) == nil {
 			r.unsaved.Store(false)
@@ -81,7 +81,7 @@ func (m *Manager) saveAgain() {
 	}
 }
 
-// expire forgets sessions that nobody has used for KeepSessions.
+// expire forgets sessions that were not used for KeepSessions.
 func (m *Manager) expire(now time.Time) {
 	for _, s := range m.sessions.list("") {
 		if now.Sub(s.Updated) <= m.o.KeepSessions || isClosed(m.quit) {
@@ -93,7 +93,7 @@ func (m *Manager) expire(now time.Time) {
 
 func (m *Manager) expireOne(s Session, now time.Time) {
 	key := sessionKey(s.Client, s.Session)
-	release, ok := m.turns.try(key)
+	release, ok := m.sessionLocks.tryAcquire(key)
 	if !ok {
 		return
 	}
@@ -106,13 +106,13 @@ func (m *Manager) expireOne(s Session, now time.Time) {
 	}
 }
 
-// retiredAt is when a run of an earlier daemon is taken to have ended. A record
+// notAhead is when a run of an earlier daemon is taken to have ended. A record
 // dated ahead is as old as this daemon: the clock was wrong then, or is now.
-func retiredAt(now, finished time.Time) time.Time { return now.Add(-max(0, now.Sub(finished))) }
+func notAhead(now, finished time.Time) time.Time { return now.Add(-max(0, now.Sub(finished))) }
 
-// outdated takes runs out of the registry, more than are beyond what is kept where
+// takeExpired takes runs out of the registry, more than are beyond what is kept where
 // so many bytes are needed.
-func (m *Manager) outdated(now time.Time, need int64, spare time.Duration) []*Run {
+func (m *Manager) takeExpired(now time.Time, need int64, spare time.Duration) []*Run {
 	type aged struct {
 		run  *Run
 		at   time.Time // by a clock that is never set, see retiredAt
@@ -125,7 +125,7 @@ func (m *Manager) outdated(now time.Time, need int64, spare time.Duration) []*Ru
 	for _, r := range m.runs {
 		if isClosed(r.done) {
 			c := r.Record()
-			past = append(past, aged{r, r.retired, c.OutputBytes})
+			past = append(past, aged{r, r.endedAt, c.OutputBytes})
 			kept += c.OutputBytes
 		}
 	}
@@ -136,7 +136,7 @@ func (m *Manager) outdated(now time.Time, need int64, spare time.Duration) []*Ru
 		if len(old) == pruneMax || fits && (need <= 0 || now.Sub(p.at) < spare) && now.Sub(p.at) <= m.o.Keep {
 			break
 		}
-		if now.Before(p.run.keptUntil) {
+		if now.Before(p.run.retryRemovalAt) {
 			continue
 		}
 		m.pruned.add(p.run) // before it is unknown: its request may come at any moment

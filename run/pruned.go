@@ -112,7 +112,7 @@ func (p *pruned) save(runs []*Run) error {
 }
 
 func appendTo(path, text string) error {
-	f, err := openOurs(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0)
+	f, err := openKind(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0)
 	if err != nil {
 		return err
 	}

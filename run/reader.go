@@ -24,8 +24,8 @@ type Reader struct {
 
 	live    bool // it was opened before the run's end
 	file    *os.File
-	spool   spoolFile
-	parse   *parse
+	spool   tail
+	parse   *parser
 	pending []backend.Event
 	err     error // sticky
 }
@@ -56,7 +56,7 @@ func (d *Reader) Next(ctx context.Context) (backend.Event, error) {
 // tryReads bounds how much output without an event one Try goes through.
 const tryReads = 16
 
-// Try is Next for who waits for other things too: an event of Kind 0 means that
+// Try is Next for a caller that waits for other things too: an event of Kind 0 means that
 // there is none yet. more is closed as soon as another Try is of use, which may
 // be at once.
 func (d *Reader) Try() (e backend.Event, more <-chan struct{}, err error) {
@@ -96,7 +96,7 @@ func (d *Reader) take() (backend.Event, bool) {
 
 // step parses one frame; false where there is none.
 func (d *Reader) step() (ok bool) {
-	d.pending, _, ok = d.parse.step()
+	d.pending, _, ok = d.parse.next()
 	if !ok && d.parse.closed {
 		d.err = io.EOF
 	}
@@ -110,17 +110,17 @@ func (d *Reader) read() (more <-chan struct{}, err error) {
 		return more, err
 	}
 	grown := d.run.grown.wait()
-	ended := isClosed(d.run.ended) // which makes grown beat too
-	if d.run.spoiled.Load() {
-		return d.spoiled(fmt.Errorf("read spool of %s: %w", d.run.id, ErrSpoiled))
+	ended := isClosed(d.run.ended) // which signals grown, too
+	if d.run.tampered.Load() {
+		return d.endTampered(fmt.Errorf("read spool of %s: %w", d.run.id, ErrTampered))
 	}
 	if ended {
 		d.spool.limit = d.run.finalSize()
 	}
 	n, err := d.parse.frames.fill(&d.spool)
 	switch {
-	case errors.Is(err, ErrSpoiled):
-		return d.spoiled(fmt.Errorf("read spool of %s: %w", d.run.id, err))
+	case errors.Is(err, ErrTampered):
+		return d.endTampered(fmt.Errorf("read spool of %s: %w", d.run.id, err))
 	case err != nil:
 		return nil, fmt.Errorf("read spool of %s: %w", d.run.id, err)
 	case n > 0:
@@ -132,10 +132,11 @@ func (d *Reader) read() (more <-chan struct{}, err error) {
 	return nil, nil
 }
 
-// spoiled is the end of a reading. Who followed the live run gets io.EOF with
-// the verdict that says why; who comes later, or has a verdict that doesn't, err.
-func (d *Reader) spoiled(err error) (more <-chan struct{}, _ error) {
-	d.run.spoil()
+// endTampered is the end of a reading. A reader that followed the live run gets
+// io.EOF with the verdict that says why; a later one, or one whose verdict doesn't
+// say it, err.
+func (d *Reader) endTampered(err error) (more <-chan struct{}, _ error) {
+	d.run.markTampered()
 	if !isClosed(d.run.ended) {
 		return d.run.ended, nil
 	}
@@ -164,13 +165,13 @@ func (d *Reader) open() (more <-chan struct{}, err error) {
 	}
 	f, err := d.run.openSpool()
 	if err != nil {
-		if errors.Is(err, ErrSpoiled) {
-			return d.spoiled(err)
+		if errors.Is(err, ErrTampered) {
+			return d.endTampered(err)
 		}
 		return nil, err
 	}
 	d.file = f
-	d.spool = spoolFile{file: f, limit: -1, most: replay.outputMax}
+	d.spool = tail{file: f, limit: -1, max: replay.outputMax}
 	d.begin()
 	return nil, nil
 }
@@ -182,13 +183,13 @@ func (d *Reader) Rewind() {
 		return // nothing was read, or it is closed
 	}
 	d.pending, d.err = nil, nil
-	d.spool = spoolFile{file: d.file, limit: -1, most: d.run.replay.outputMax}
+	d.spool = tail{file: d.file, limit: -1, max: d.run.replay.outputMax}
 	d.begin()
 }
 
 // begin makes the parser of one reading.
 func (d *Reader) begin() {
-	d.parse = d.run.replay.parse()
+	d.parse = d.run.replay.newParser()
 	d.parse.from(d.file, &d.run.replay.lines)
 	d.parse.machine.Open()
 }
@@ -212,14 +213,14 @@ type replay struct {
 	lines              longLines
 }
 
-func newReplay(b backend.Backend, l *will) *replay {
-	r := l.Request
+func newReplay(b backend.Backend, cp *checkpoint) *replay {
+	r := cp.Request
 	r.Prompt, r.System = "", ""
-	return &replay{backend: b, request: r, restarted: l.Restart == restartDone, lineMax: l.LineMax, outputMax: l.OutputMax}
+	return &replay{backend: b, request: r, restarted: cp.Restart == restartDone, lineMax: cp.LineMax, outputMax: cp.OutputMax}
 }
 
-func (p *replay) parse() *parse {
-	again := newParse(p.backend.Framing(), p.lineMax, p.backend.Machine(p.request), &p.buffers)
+func (p *replay) newParser() *parser {
+	again := newParser(p.backend.Framing(), p.lineMax, p.backend.Machine(p.request), &p.buffers)
 	again.restarted = p.restarted
 	return again
 }

@@ -7,24 +7,23 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
-
 	"penstock/outcome"
+	"time"
 )
 
 func (d *directory) save(r Record) error {
-	return writeJSON(d.inStores(recordName), r, smallMax, d.flush)
+	return writeJSON(d.storePaths(recordName), r, smallMax, d.flush)
 }
 
 // errNeverStarted is of a directory without a record and without a checkpoint:
-// both are written before a birth.
+// both are written before a process is started.
 var errNeverStarted = errors.New("it was never started")
 
 // recalled is what an earlier daemon has kept of a run.
 type recalled struct {
-	record  Record
-	will    *will // nil of a run that isn't durable
-	rebuilt bool  // the record is the checkpoint's
+	record     Record
+	checkpoint *checkpoint // nil of a run that isn't durable
+	rebuilt    bool        // the record is the checkpoint's
 }
 
 // recall reads what an earlier daemon has kept of a run. A whole checkpoint gives
@@ -33,13 +32,13 @@ type recalled struct {
 // or one of the checkpoint's.
 func (d *directory) recall() (found recalled, err error) {
 	var recordErr error
-	found.will, err = d.loadWill()
+	found.checkpoint, err = d.loadCheckpoint()
 	found.record, recordErr = d.load()
 	switch {
 	case recordErr == nil:
-	case found.will != nil && found.will.Record.ID == filepath.Base(d.path):
-		found.record, found.rebuilt = found.will.Record, true
-	case errors.Is(recordErr, fs.ErrNotExist) && !isPassing(err):
+	case found.checkpoint != nil && found.checkpoint.Record.ID == filepath.Base(d.path):
+		found.record, found.rebuilt = found.checkpoint.Record, true
+	case errors.Is(recordErr, fs.ErrNotExist) && !isTransient(err):
 		return found, errNeverStarted
 	}
 	return found, err
@@ -47,7 +46,7 @@ func (d *directory) recall() (found recalled, err error) {
 
 // load reads a record; where that fails it is one of a lost run.
 func (d *directory) load() (Record, error) {
-	r, err := readRecord(d.inStore(recordName))
+	r, err := readRecord(d.storePath(recordName))
 	id := filepath.Base(d.path)
 	if err == nil && r.ID != id {
 		err = fmt.Errorf("it is of run %q", r.ID)
@@ -56,11 +55,11 @@ func (d *directory) load() (Record, error) {
 		return r, nil
 	}
 	at := time.Now()
-	if info, statErr := os.Stat(d.kept[0]); statErr == nil {
+	if info, statErr := os.Stat(d.stored[0]); statErr == nil {
 		at = info.ModTime()
 	}
 	r = Record{ID: id, Object: object, Created: at}
-	r.lose("the run's record can't be read: "+err.Error(), at)
+	r.markLost("the run's record can't be read: "+err.Error(), at)
 	return r, err
 }
 
@@ -77,8 +76,8 @@ func readRecord(path string) (r Record, err error) {
 
 const object = "run"
 
-// lose finishes the record of a run that ended while nobody watched.
-func (r *Record) lose(why string, at time.Time) {
+// markLost finishes the record of a run that ended while no daemon watched.
+func (r *Record) markLost(why string, at time.Time) {
 	r.State, r.Cause, r.Message, r.Ended = Finished, outcome.Lost, why, &at
 }
 

@@ -39,7 +39,7 @@ func (m *Manager) recover(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		r, err := m.leftover(m.state.directory(id))
+		r, err := m.recoverRun(m.state.directory(id))
 		if err != nil {
 			return fmt.Errorf("run %s of an earlier daemon: whether it lives can't be told: %w", id, err)
 		}
@@ -72,81 +72,81 @@ func (m *Manager) number(found []*Run) {
 	}
 }
 
-// leftover is where a run of an earlier daemon gets its place in this one; nil is
+// recoverRun is where a run of an earlier daemon gets its place in this one; nil is
 // that there was none. An error is the host's: it says nothing of the run.
-func (m *Manager) leftover(d *directory) (*Run, error) {
+func (m *Manager) recoverRun(d *directory) (*Run, error) {
 	found, err := d.recall()
 	if errors.Is(err, errNeverStarted) {
-		m.neverStarted(d)
+		m.discardUnstarted(d)
 		return nil, nil
 	}
-	if isPassing(err) {
+	if isTransient(err) {
 		return nil, err
 	}
 	record := found.record
-	if found.rebuilt && found.will.Leader == 0 && !m.spawner.Keeps(record.ID) {
-		m.neverStarted(d) // the record comes after the checkpoint, and before the birth
+	if found.rebuilt && found.checkpoint.Leader == 0 && !m.spawner.Keeps(record.ID) {
+		m.discardUnstarted(d) // the record comes after the checkpoint, and before the start
 		return nil, nil
 	}
 	if err != nil {
 		m.log.Warn("checkpoint not readable: the run's events are lost", "run", record.ID, "err", err)
 	}
-	w, b := m.heir(&record, found.will)
+	cp, b := m.resolveBackend(&record, found.checkpoint)
 	if record.State == Finished && record.Ended != nil {
-		return m.past(d, record, w, b), nil
+		return m.finishedRun(d, record, cp, b), nil
 	}
-	if w != nil {
-		if w.Restart == restartDue {
-			if r := m.revive(d, record, w, b); r != nil {
+	if cp != nil {
+		if cp.Restart == restartDue {
+			if r := m.resumeRestart(d, record, cp, b); r != nil {
 				return r, nil
 			}
 		}
-		r, err := m.adopt(d, record, w, b)
-		if err == nil || isPassing(err) {
+		r, err := m.adopt(d, record, cp, b)
+		if err == nil || isTransient(err) {
 			return r, err
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			m.log.Error("run not adopted: it is ended", "run", record.ID, "err", err)
-		} else if r := m.revive(d, record, w, b); r != nil {
+		} else if r := m.resumeRestart(d, record, cp, b); r != nil {
 			return r, nil
 		}
 	}
-	m.conclude(d, &record, w, b)
-	return m.past(d, record, w, b), nil
+	m.conclude(d, &record, cp, b)
+	return m.finishedRun(d, record, cp, b), nil
 }
 
-// neverStarted forgets what an earlier daemon was about to start: the same request
+// discardUnstarted forgets what an earlier daemon was about to start: the same request
 // may come again.
-func (m *Manager) neverStarted(d *directory) {
+func (m *Manager) discardUnstarted(d *directory) {
 	if err := d.remove(); err != nil {
 		m.log.Warn("run that was never started is not removed", "run", filepath.Base(d.path), "err", err)
 	}
 }
 
-// heir gives what is needed to read a run's output, or nil.
-func (m *Manager) heir(r *Record, w *will) (*will, backend.Backend) {
-	if w == nil {
+// resolveBackend gives what is needed to read a run's output, or nil.
+func (m *Manager) resolveBackend(r *Record, cp *checkpoint) (*checkpoint, backend.Backend) {
+	if cp == nil {
 		return nil, nil
 	}
-	m.o.Bounds(r.Backend, w.Kind).hold(r, w, time.Now())
+	m.o.Bounds(r.Backend, cp.Kind).apply(r, cp, time.Now())
 	b, ok := m.o.Backends(r.Backend)
-	if ok && (w.Kind == "" || w.Kind == b.Kind()) {
-		return w, b
+	if ok && (cp.Kind == "" || cp.Kind == b.Kind()) {
+		return cp, b
 	}
-	was, err := backend.New(backend.Config{Name: r.Backend, Kind: w.Kind})
+	was, err := backend.New(backend.Config{Name: r.Backend, Kind: cp.Kind})
 	if err != nil {
-		m.log.Warn("run of a backend that isn't configured any more: what it says can't be read", "run", r.ID, "backend", r.Backend, "kind", w.Kind)
-		return w, mute{r.Backend}
+		m.log.Warn("run of a backend that isn't configured any more: what it says can't be read", "run", r.ID, "backend", r.Backend, "kind", cp.Kind)
+		return cp, opaqueBackend{r.Backend}
 	}
-	m.log.Warn("run of a backend that isn't configured any more, or as another kind: it is read as what it was", "run", r.ID, "backend", r.Backend, "kind", w.Kind)
-	return w, was
+	m.log.Warn("run of a backend that isn't configured any more, or as another kind: it is read as what it was", "run", r.ID, "backend", r.Backend, "kind", cp.Kind)
+	return cp, was
 }
 
 // conclude finishes the record of a run whose group is gone: by what its
 // output says, and where that says nothing it is lost.
-func (m *Manager) conclude(d *directory, r *Record, w *will, b backend.Backend) {
-	word, _ := m.lastWord(d, w, b)
-	ended, err := d.notedEnd()
+func (m *Manager) conclude(d *directory, r *Record, cp *checkpoint, b backend.Backend) {
+	word, _ := m.lastTerminal(d, cp, b)
+	ended, err := d.loadEnd()
 	if err != nil {
 		m.log.Warn("what was noted of the run's end can't be read", "run", r.ID, "err", err)
 		err = nil
@@ -154,7 +154,7 @@ func (m *Manager) conclude(d *directory, r *Record, w *will, b backend.Backend) 
 	verdict := outcome.Decide(outcome.Facts{
 		Outcome:  ended,
 		Terminal: word, Limits: r.Limits,
-		PlainExit: b != nil && b.Features().PlainExit, Unread: b != nil && isMute(b),
+		PlainExit: b != nil && b.Features().PlainExit, Unread: b != nil && isOpaque(b),
 	})
 	if verdict.Cause == outcome.Lost {
 		verdict.Message = "the daemon ended before the run did: its outcome is unknown; check what it did before asking again"
@@ -165,24 +165,24 @@ func (m *Manager) conclude(d *directory, r *Record, w *will, b backend.Backend) 
 	if ended.Receipt.EnforcedBy != (cgroup.Enforced{}) {
 		r.Receipt, r.EnforcedBy, r.Survived = &ended.Receipt, ended.Receipt.EnforcedBy, ended.Survived
 	}
-	if w != nil {
+	if cp != nil {
 		d.flush = (*os.File).Sync
-		w.forgetPrompt()
-		err = d.saveWill(w)
+		cp.forgetPrompt()
+		err = d.saveCheckpoint(cp)
 	}
 	err = errors.Join(err, d.save(*r))
 	if r.Started != nil {
-		m.observer.RunFinished(*r, outcome.Outcome{}) // when it ended, nobody knows
+		m.observer.RunFinished(*r, outcome.Outcome{}) // when it ended is not known
 	}
-	if err := errors.Join(err, d.removeScratch(), d.dropFresh(), d.trim(w)); err != nil {
+	if err := errors.Join(err, d.removeScratch(), d.dropFresh(), d.trim(cp)); err != nil {
 		m.log.Warn("run of an earlier daemon not settled", "run", r.ID, "err", err)
 	}
 }
 
-// lastWord reads a whole output for how the CLI said it ended; nil when it didn't.
+// lastTerminal reads a whole output for how the CLI said it ended; nil when it didn't.
 // sessionUnknown is that it refused its session and did nothing.
-func (m *Manager) lastWord(d *directory, w *will, b backend.Backend) (word *outcome.Terminal, sessionUnknown bool) {
-	if w == nil {
+func (m *Manager) lastTerminal(d *directory, cp *checkpoint, b backend.Backend) (word *outcome.Terminal, sessionUnknown bool) {
+	if cp == nil {
 		return nil, false
 	}
 	f, info, err := openPlain(d.file(spoolName))
@@ -191,15 +191,15 @@ func (m *Manager) lastWord(d *directory, w *will, b backend.Backend) (word *outc
 		return nil, false
 	}
 	defer f.Close()
-	if !isInode(f, w.Spool) {
+	if !isInode(f, cp.Spool) {
 		m.log.Warn("output is not what the run was born with", "run", filepath.Base(d.path))
 		return nil, false
 	}
-	p := newReplay(b, w).parse()
+	p := newReplay(b, cp).newParser()
 	p.machine.Open()
-	spool := spoolFile{file: f, limit: info.Size(), most: w.OutputMax}
+	spool := tail{file: f, limit: info.Size(), max: cp.OutputMax}
 	for !p.closed {
-		events, _, ok := p.step()
+		events, _, ok := p.next()
 		for _, e := range events {
 			if t := terminalOf(e); t != nil {
 				return t, e.Failure != nil && e.Failure.SessionUnknown
@@ -219,27 +219,27 @@ func (m *Manager) lastWord(d *directory, w *will, b backend.Backend) (word *outc
 	return nil, false
 }
 
-// past is a finished run; without a will its events can't be read.
-func (m *Manager) past(d *directory, r Record, w *will, b backend.Backend) *Run {
-	p := pastRun(d, r, m.log)
-	if w == nil || isMute(b) {
+// finishedRun is a finished run; without a checkpoint its events can't be read.
+func (m *Manager) finishedRun(d *directory, r Record, cp *checkpoint, b backend.Backend) *Run {
+	p := newFinishedRun(d, r, m.log)
+	if cp == nil || isOpaque(b) {
 		return p
 	}
-	p.replay, p.fingerprint = newReplay(b, w), w.Fingerprint
+	p.replay, p.fingerprint = newReplay(b, cp), cp.Fingerprint
 	f, info, err := openPlain(d.file(spoolName))
 	if err != nil {
 		m.log.Warn("output not readable", "run", r.ID, "err", err)
-		p.spoiled.Store(true)
+		p.tampered.Store(true)
 		return p
 	}
 	defer f.Close()
 	p.spool, p.final = info, info.Size()
-	if w.Final != nil {
-		p.final = *w.Final
+	if cp.Final != nil {
+		p.final = *cp.Final
 	}
-	if !isInode(f, w.Spool) || info.Size() < p.final {
+	if !isInode(f, cp.Spool) || info.Size() < p.final {
 		m.log.Warn("output is not what the run has left", "run", r.ID)
-		p.spoiled.Store(true)
+		p.tampered.Store(true)
 	}
 	return p
 }

@@ -13,8 +13,8 @@ import (
 	"penstock/outcome"
 )
 
-// Words are what a CLI is told.
-type Words struct{ System, Prompt string }
+// PromptText is what a CLI is told.
+type PromptText struct{ System, Prompt string }
 
 // restartedNotice is the first event of a run whose CLI had forgotten its session.
 const restartedNotice = "the CLI does not know this session any more: it was started anew, with the conversation as this request has it"
@@ -22,57 +22,57 @@ const restartedNotice = "the CLI does not know this session any more: it was sta
 // Stages of a restart, as a checkpoint has them.
 const (
 	restartDue  = "due"  // the first process is gone, the second was not tried
-	restartDone = "done" // the second one is, or was, about to be born
+	restartDone = "done" // the second one is, or was, about to be started
 )
 
-// forgotten takes the events of one line for which the CLI has refused its session
+// sessionUnknown takes the events of one line for which the CLI has refused its session
 // before it did anything, where it can be started anew. It ends the process then,
-// and nothing of what it said counts. Any other event but a Notice settles that
+// and nothing of what it said counts. Any other event but a Notice tells that
 // it has the session, and lets readers in.
-func (w *watcher) forgotten(events []backend.Event) bool {
-	if w.fresh == nil {
+func (s *supervisor) sessionUnknown(events []backend.Event) bool {
+	if s.fresh == nil {
 		return false
 	}
 	for _, e := range events {
 		if e.Kind == backend.Failed && e.Failure != nil && e.Failure.SessionUnknown {
-			w.forgot = terminalOf(e)
-			w.run.finish(false)
+			s.unknownSession = terminalOf(e)
+			s.run.finish(false)
 			return true
 		}
 	}
 	for _, e := range events {
 		if e.Kind != backend.Notice {
-			w.settled()
+			s.forgoRestart()
 			break
 		}
 	}
 	return false
 }
 
-// settled is when the CLI can't be started anew any more.
-func (w *watcher) settled() {
-	w.fresh, w.spec.Fresh = nil, nil
-	w.show()
+// forgoRestart is when the CLI can't be started anew any more.
+func (s *supervisor) forgoRestart() {
+	s.fresh, s.spec.Fresh = nil, nil
+	s.letReadersIn()
 }
 
-// show lets readers in: the files are those that stay. It may be called again.
-func (w *watcher) show() {
-	if !isClosed(w.run.ready) {
-		close(w.run.ready)
+// letReadersIn lets readers in: the files are those that stay. It may be called again.
+func (s *supervisor) letReadersIn() {
+	if !isClosed(s.run.ready) {
+		close(s.run.ready)
 	}
 }
 
-// forgotAtExit looks at a process that has ended without a last word.
-func (w *watcher) forgotAtExit() {
-	if w.fresh == nil || w.forgot != nil || w.terminal != nil || w.tooMuch || w.run.spoiled.Load() {
+// sessionUnknownAtExit looks at a process that has ended without a last word.
+func (s *supervisor) sessionUnknownAtExit() {
+	if s.fresh == nil || s.unknownSession != nil || s.terminal != nil || s.overOutput || s.run.tampered.Load() {
 		return
 	}
-	o, f := w.process.Outcome(), w.spec.Backend.Features()
+	o, f := s.process.Outcome(), s.spec.Backend.Features()
 	if o.Reason != "" || f.Exit == nil || !o.Exit.Known || o.Exit.Signal != 0 {
 		return
 	}
-	if failure := f.Exit(o.Exit.Code, w.stderr()); failure != nil && failure.SessionUnknown {
-		w.forgot = terminalOf(backend.Event{Kind: backend.Failed, Failure: failure})
+	if failure := f.Exit(o.Exit.Code, s.stderr()); failure != nil && failure.SessionUnknown {
+		s.unknownSession = terminalOf(backend.Event{Kind: backend.Failed, Failure: failure})
 	}
 }
 
@@ -80,59 +80,59 @@ func (w *watcher) forgotAtExit() {
 var errRestartEnded = errors.New("the run was ended before that")
 
 // restart starts the CLI anew, told the whole conversation and without the session:
-// in a fresh group, under the same id, slot, turn and deadline. False is that the
+// in a fresh group, under the same id, slot, session lock and deadline. False is that the
 // run is over, and how is settled.
-func (w *watcher) restart() bool {
-	if w.forgot == nil {
+func (s *supervisor) restart() bool {
+	if s.unknownSession == nil {
 		return false
 	}
-	why := *w.forgot
-	err := w.again()
-	if over := birth(err); over != nil {
+	why := *s.unknownSession
+	err := s.startAnew()
+	if over := pendingStart(err); over != nil {
 		select {
 		case <-over:
-		case <-w.manager.quit:
+		case <-s.manager.quit:
 		}
 	}
-	w.forgot = nil
+	s.unknownSession = nil
 	if err == nil {
-		w.run.log.Info("session forgotten by its CLI: started anew", "session", w.spec.Session, "client", w.spec.Client)
+		s.run.log.Info("session forgotten by its CLI: started anew", "session", s.spec.Session, "client", s.spec.Client)
 		return true
 	}
 	if !errors.Is(err, errRestartEnded) {
 		why.Message += "; it could not be started anew: " + err.Error()
 	}
-	w.terminal, w.refused, w.run.silent = &why, true, true
+	s.terminal, s.restartFailed, s.run.silent = &why, true, true
 	return false
 }
 
-// again is one try; whatever fails, the run's own files are there to be concluded.
-func (w *watcher) again() error {
-	if err := w.awaitGone(); err != nil {
+// startAnew is one try; whatever fails, the run's own files are there to be concluded.
+func (s *supervisor) startAnew() error {
+	if err := s.awaitGone(); err != nil {
 		return err
 	}
-	r, d, fresh := w.run, w.run.dir, *w.fresh
-	if w.spec.Durable {
-		w.will.Restart = restartDue
-		if err := w.bequeath(); err != nil {
+	r, d, fresh := s.run, s.run.dir, *s.fresh
+	if s.spec.Durable {
+		s.checkpoint.Restart = restartDue
+		if err := s.saveCheckpoint(); err != nil {
 			return err
 		}
 	}
-	known := w.session
+	known := s.session
 	known.CLISession, known.Updated = "", time.Now()
-	if err := w.manager.sessions.put(known, d.flush); err != nil {
+	if err := s.manager.sessions.put(known, d.flush); err != nil {
 		return err
 	}
-	s := w.spec
-	s.Request.System, s.Request.Prompt, s.Request.Session = fresh.System, fresh.Prompt, ""
+	spec := s.spec
+	spec.Request.System, spec.Request.Prompt, spec.Request.Session = fresh.System, fresh.Prompt, ""
 	if err := d.removeScratch(); err != nil {
 		return err
 	}
 	if err := d.mkdir(tmpName); err != nil {
 		return err
 	}
-	p, err := w.manager.prepare(d, s)
-	defer func() { p.at.close() }()
+	p, err := s.manager.prepare(d, spec)
+	defer func() { p.dir.close() }()
 	if err != nil {
 		return err
 	}
@@ -154,47 +154,47 @@ func (w *watcher) again() error {
 		case <-ctx.Done():
 		}
 	}()
-	next := newWill(s, p)
-	old := watcher{outputs: w.outputs, growth: w.growth, speaker: w.speaker}
-	next.Restart, next.Fresh = restartDone, w.will.Fresh
-	w.will, w.spec, w.adopted = next, s, false
-	if err := w.open(d); err != nil {
-		w.outputs, w.growth, w.speaker = old.outputs, old.growth, old.speaker
+	next := newCheckpoint(spec, p)
+	old := supervisor{outputs: s.outputs, fileWatch: s.fileWatch, stdin: s.stdin}
+	next.Restart, next.Fresh = restartDone, s.checkpoint.Fresh
+	s.checkpoint, s.spec, s.adopted = next, spec, false
+	if err := s.open(d); err != nil {
+		s.outputs, s.fileWatch, s.stdin = old.outputs, old.fileWatch, old.stdin
 		return err
 	}
-	old.letGo()
-	w.terminal, w.fresh, w.spec.Fresh = nil, nil, nil
-	w.lost.Store(nil)
+	old.release()
+	s.terminal, s.fresh, s.spec.Fresh = nil, nil, nil
+	s.outputLost.Store(nil)
 	r.restarted()
-	err = w.bear(ctx, std, p)
+	err = s.startProcess(ctx, std, p)
 	if errors.Is(err, context.Canceled) {
 		return errRestartEnded
 	}
-	w.show()
+	s.letReadersIn()
 	return err
 }
 
 // awaitGone waits until the group of the process that has ended is free to be made
 // anew.
-func (w *watcher) awaitGone() error {
-	if w.run.reason() != "" {
+func (s *supervisor) awaitGone() error {
+	if s.run.reason() != "" {
 		return errRestartEnded
 	}
-	if w.process == nil {
+	if s.process == nil {
 		return nil // of an earlier daemon
 	}
 	late := time.NewTimer(removeWait)
 	defer late.Stop()
 	select {
-	case <-w.process.Gone():
-	case <-w.run.stop:
+	case <-s.process.Gone():
+	case <-s.run.stop:
 		return errRestartEnded
-	case <-w.manager.quit:
+	case <-s.manager.quit:
 		return errRestartEnded
 	case <-late.C:
 		return errors.New("its group is still there")
 	}
-	if w.untidy {
+	if s.cleaningUp {
 		return errors.New("its scratch is still there")
 	}
 	return nil
@@ -225,9 +225,9 @@ const (
 )
 
 // saveFresh keeps it for the next daemon.
-func (d *directory) saveFresh(f *Words) error {
+func (d *directory) saveFresh(f *PromptText) error {
 	for name, text := range map[string]string{freshPromptName: f.Prompt, freshSystemName: f.System} {
-		for _, p := range d.inStores(name) {
+		for _, p := range d.storePaths(name) {
 			if err := atomicfile.Replace(p, []byte(text), d.flush); err != nil {
 				return err
 			}
@@ -237,19 +237,19 @@ func (d *directory) saveFresh(f *Words) error {
 }
 
 // loadFresh is nil where a run can't be started anew.
-func (d *directory) loadFresh(w *will) (*Words, error) {
-	if w.Fresh == nil || w.Restart == restartDone {
+func (d *directory) loadFresh(cp *checkpoint) (*PromptText, error) {
+	if cp.Fresh == nil || cp.Restart == restartDone {
 		return nil, nil
 	}
-	f := new(Words)
+	f := new(PromptText)
 	for _, one := range []struct {
 		name string
 		long int64
 		to   *string
-	}{{freshPromptName, w.Fresh.Prompt, &f.Prompt}, {freshSystemName, w.Fresh.System, &f.System}} {
-		data, err := readUpTo(d.inStore(one.name), one.long)
+	}{{freshPromptName, cp.Fresh.Prompt, &f.Prompt}, {freshSystemName, cp.Fresh.System, &f.System}} {
+		data, err := readUpTo(d.storePath(one.name), one.long)
 		if err == nil && int64(len(data)) != one.long {
-			err = fmt.Errorf("%s: %d bytes instead of %d", d.inStore(one.name), len(data), one.long)
+			err = fmt.Errorf("%s: %d bytes instead of %d", d.storePath(one.name), len(data), one.long)
 		}
 		if err != nil {
 			return nil, err
@@ -263,7 +263,7 @@ func (d *directory) loadFresh(w *will) (*Words, error) {
 func (d *directory) dropFresh() error {
 	var errs []error
 	for _, name := range []string{freshPromptName, freshSystemName} {
-		for _, p := range d.inStores(name) {
+		for _, p := range d.storePaths(name) {
 			if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				errs = append(errs, err)
 			}
@@ -274,8 +274,8 @@ func (d *directory) dropFresh() error {
 
 // renew completes the Spec of a run of an earlier daemon by what the configuration
 // gives, so that its CLI can be started anew; false where it can't be.
-func (m *Manager) renew(d *directory, s *Spec, l *will) bool {
-	fresh, err := d.loadFresh(l)
+func (m *Manager) renew(d *directory, s *Spec, cp *checkpoint) bool {
+	fresh, err := d.loadFresh(cp)
 	if err != nil {
 		m.log.Warn("a CLI that has forgotten its session can't be started anew", "run", s.ID, "err", err)
 	}
@@ -287,28 +287,28 @@ func (m *Manager) renew(d *directory, s *Spec, l *will) bool {
 		return false
 	}
 	s.Argv, s.Env, s.User, s.Home, s.HomeSeed, s.OpenCwd = now.Argv, now.Env, now.User, now.Home, now.HomeSeed, now.OpenCwd
-	s.Request, s.Fresh = l.Request, fresh
+	s.Request, s.Fresh = cp.Request, fresh
 	d.user = s.User
 	return true
 }
 
-// revive is for a run of an earlier daemon whose CLI has forgotten its session and
+// resumeRestart is for a run of an earlier daemon whose CLI has forgotten its session and
 // is gone, and that has not been started anew: nil for any other.
-func (m *Manager) revive(d *directory, record Record, l *will, b backend.Backend) *Run {
-	if l == nil || b == nil || l.Past || record.State == Finished {
+func (m *Manager) resumeRestart(d *directory, record Record, cp *checkpoint, b backend.Backend) *Run {
+	if cp == nil || b == nil || cp.BeforeReboot || record.State == Finished {
 		return nil
 	}
-	s := l.spec(record, b)
-	if !m.renew(d, &s, l) {
+	s := cp.spec(record, b)
+	if !m.renew(d, &s, cp) {
 		return nil
 	}
 	word := &outcome.Terminal{Failure: outcome.CLIError, Message: "the CLI does not know the session any more"}
-	if l.Restart != restartDue {
-		if word = m.lastUnknown(d, l, b); word == nil {
+	if cp.Restart != restartDue {
+		if word = m.lastSessionUnknown(d, cp, b); word == nil {
 			return nil
 		}
 	}
-	release, ok := m.turns.try(sessionKey(l.Session.Client, l.Session.Session))
+	release, ok := m.sessionLocks.tryAcquire(sessionKey(cp.Session.Client, cp.Session.Session))
 	if !ok {
 		return nil
 	}
@@ -316,17 +316,17 @@ func (m *Manager) revive(d *directory, record Record, l *will, b backend.Backend
 	record.State, record.Durable = Ending, true
 	record.Adopted++
 	r := newRun(record, m.log)
-	r.stall, r.fingerprint, r.dir = l.Stall, l.Fingerprint, d
-	w := &watcher{run: r, manager: m, spec: s, will: l, session: l.Session, release: release, fresh: s.Fresh, forgot: word, adopted: true}
+	r.stall, r.fingerprint, r.dir = cp.Stall, cp.Fingerprint, d
+	sup := &supervisor{run: r, manager: m, spec: s, checkpoint: cp, session: cp.Session, unlockSession: release, fresh: s.Fresh, unknownSession: word, adopted: true}
 	gone := m.o.Adopted(record)
-	w.gone = func() { gone(r.Record()) }
-	m.revived = append(m.revived, w)
+	sup.onGone = func() { gone(r.Record()) }
+	m.interrupted = append(m.interrupted, sup)
 	return r
 }
 
-// lastUnknown is the word of an output, or of stderr, that the session is unknown.
-func (m *Manager) lastUnknown(d *directory, l *will, b backend.Backend) *outcome.Terminal {
-	word, unknown := m.lastWord(d, l, b)
+// lastSessionUnknown is the word of an output, or of stderr, that the session is unknown.
+func (m *Manager) lastSessionUnknown(d *directory, cp *checkpoint, b backend.Backend) *outcome.Terminal {
+	word, unknown := m.lastTerminal(d, cp, b)
 	if unknown {
 		return word
 	}
@@ -335,7 +335,7 @@ func (m *Manager) lastUnknown(d *directory, l *will, b backend.Backend) *outcome
 		return nil
 	}
 	f, info, err := openPlain(d.file(stderrName))
-	if err != nil || !isInode(f, l.Stderr) {
+	if err != nil || !isInode(f, cp.Stderr) {
 		return nil
 	}
 	defer f.Close()

@@ -40,7 +40,7 @@ func TestForgottenSessionIsStartedAnew(t *testing.T) {
 			s.Backend, s.Durable = agent{talks: talks, seen: &told}, talks
 			s.Request.Model, s.Request.Effort = "big", "high"
 			s.Env = append(s.Env, "COUNT="+count)
-			s.Request.Prompt, s.Fresh = "last", &Words{Prompt: "whole\n"}
+			s.Request.Prompt, s.Fresh = "last", &PromptText{Prompt: "whole\n"}
 		}))
 		gone := counted(t, &s)
 		r := start(t, m, s)
@@ -82,7 +82,7 @@ func TestForgottenSessionAndTheEnd(t *testing.T) {
 	var r atomic.Pointer[Run]
 	s := script(forgetful, inSession("talk", func(s *Spec) {
 		s.Env = append(s.Env, "COUNT="+count)
-		s.Fresh = &Words{Prompt: "whole"}
+		s.Fresh = &PromptText{Prompt: "whole"}
 		s.Backend = &endedAtSecond{run: &r}
 	}))
 	s.ID = "r"
@@ -119,11 +119,11 @@ func TestForgottenSessionKeepsItsOutput(t *testing.T) {
 	m := open(t)
 	remembering(m, t)
 	r := start(t, m, script(`echo "u gone"`, inSession("talk", func(s *Spec) {
-		s.Durable, s.Fresh, s.Backend = true, &Words{Prompt: "whole"}, &refusedAtSecond{}
+		s.Durable, s.Fresh, s.Backend = true, &PromptText{Prompt: "whole"}, &refusedAtSecond{}
 	})))
 	verdict(t, r, outcome.CLIError)
 	wait(t, "removal", r.done)
-	if c := m.past(r.dir, r.Record(), &will{Spool: inode(t, r.dir.file(spoolName))}, agent{}); c.spoiled.Load() {
+	if c := m.finishedRun(r.dir, r.Record(), &checkpoint{Spool: inode(t, r.dir.file(spoolName))}, agent{}); c.tampered.Load() {
 		t.Error("its output is gone")
 	}
 }
@@ -159,12 +159,12 @@ func TestOnlyWhatDidNothingIsStartedAnew(t *testing.T) {
 	m := open(t)
 	for name, c := range map[string]struct {
 		text  string
-		fresh *Words
+		fresh *PromptText
 		runs  int
 	}{
-		"text came":      {`echo run >> "$COUNT"; echo "t word"; echo "t more"; echo "u gone"`, &Words{}, 1},
+		"text came":      {`echo run >> "$COUNT"; echo "t word"; echo "t more"; echo "u gone"`, &PromptText{}, 1},
 		"can't be told":  {`echo run >> "$COUNT"; echo "u gone"`, nil, 1},
-		"always says so": {`echo run >> "$COUNT"; echo "u gone"`, &Words{}, 2},
+		"always says so": {`echo run >> "$COUNT"; echo "u gone"`, &PromptText{}, 2},
 	} {
 		remembering(m, t)
 		count := t.TempDir() + "/count"

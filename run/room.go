@@ -26,9 +26,9 @@ const (
 	minRoomPart = 10
 	// minInodes is the low-water mark of files that can still be made.
 	minInodes = 256
-	// youngMax is how long a run that has ended is spared while no start needs the
+	// spareMax is how long a run that has ended is spared while no start needs the
 	// room: its client may just be reading it.
-	youngMax = time.Minute
+	spareMax = time.Minute
 	// recordSize is about what a finished run takes beside its output, in bytes.
 	recordSize = 32 << 10
 )
@@ -62,7 +62,7 @@ func roomAt(dir string, minFree int64) (r Room, ok bool) {
 }
 
 // removed tells that a place without which no run can start is not there any more.
-func (s *state) removed() bool {
+func (s *stateDir) removed() bool {
 	for _, dir := range []string{s.runs(), s.store.runs()} {
 		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 			return true
@@ -144,12 +144,12 @@ func (m *Manager) launchWithRoom(launch func() error) error {
 	return launch()
 }
 
-// watchRoom keeps an eye on the room there is.
-func (m *Manager) watchRoom() {
+// roomLoop keeps an eye on the room there is.
+func (m *Manager) roomLoop() {
 	tick := time.NewTicker(roomEvery)
 	defer tick.Stop()
 	for {
-		m.lookForRoom()
+		m.checkRoom()
 		select {
 		case <-tick.C:
 		case <-m.quit:
@@ -158,9 +158,9 @@ func (m *Manager) watchRoom() {
 	}
 }
 
-func (m *Manager) lookForRoom() {
+func (m *Manager) checkRoom() {
 	room, ok := m.askRoom()
-	if ok && room.Low != "" && m.reclaim(0, youngMax) > 0 {
+	if ok && room.Low != "" && m.reclaim(0, spareMax) > 0 {
 		room, ok = m.askRoom()
 	}
 	if !ok {

@@ -57,21 +57,21 @@ func TestFinishedRunsMakeRoom(t *testing.T) {
 		}
 		return n
 	}
-	m.lookForRoom()
+	m.checkRoom()
 	if room := m.Room(); room == nil || room.Low != "" || known() != 4 {
 		t.Fatalf("room %+v, %d runs known, want all four", room, known())
 	}
 	d.others.Store(100<<20 - 17<<20) // less than a MiB is left beside the four
-	m.lookForRoom()
+	m.checkRoom()
 	if room := m.Room(); room == nil || room.Low == "" || known() != 4 {
 		t.Errorf("room %+v, %d runs known: want what has just ended spared", room, known())
 	}
 	m.mu.Lock()
 	for _, r := range runs {
-		r.retired = r.retired.Add(-2 * youngMax)
+		r.endedAt = r.endedAt.Add(-2 * spareMax)
 	}
 	m.mu.Unlock()
-	m.lookForRoom()
+	m.checkRoom()
 	if room := m.Room(); room == nil || room.Low != "" || known() != 3 {
 		t.Errorf("room %+v, %d runs known, want the oldest gone and no other", room, known())
 	}
@@ -79,7 +79,7 @@ func TestFinishedRunsMakeRoom(t *testing.T) {
 		t.Error("the oldest run is still there")
 	}
 	d.others.Store(100 << 20)
-	m.lookForRoom()
+	m.checkRoom()
 	if room := m.Room(); room == nil || room.Low == "" || known() != 0 {
 		t.Errorf("room %+v, %d runs known: want none, and what lacks told", room, known())
 	}
@@ -128,7 +128,7 @@ func TestRoomThatIsNotTold(t *testing.T) {
 		}
 	})
 	for range 2 {
-		m.lookForRoom()
+		m.checkRoom()
 		if m.Room() != nil {
 			t.Errorf("room %+v of a file system that doesn't answer", m.Room())
 		}
@@ -142,9 +142,9 @@ func TestRoomThatIsNotTold(t *testing.T) {
 // A directory that every start needs has gone, be it the store in a runtime directory
 // that a logout removes: that is told before a start fails.
 func TestPlacesThatWereRemoved(t *testing.T) {
-	for _, which := range []func(*state) string{(*state).runs, func(s *state) string { return s.store.runs() }} {
+	for _, which := range []func(*stateDir) string{(*stateDir).runs, func(s *stateDir) string { return s.store.runs() }} {
 		m := open(t)
-		m.lookForRoom()
+		m.checkRoom()
 		if room := m.Room(); room == nil || room.Removed {
 			t.Errorf("room %+v with all in its place", room)
 		}
@@ -152,7 +152,7 @@ func TestPlacesThatWereRemoved(t *testing.T) {
 		if err := os.Rename(dir, dir+".away"); err != nil {
 			t.Fatal(err)
 		}
-		m.lookForRoom()
+		m.checkRoom()
 		if room := m.Room(); room == nil || !room.Removed {
 			t.Errorf("room %+v without %s", room, dir)
 		}

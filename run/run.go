@@ -1,197 +1,293 @@
-// Package run is a run's life: its directory, its spool, its readers, its end,
-// and the record that stays. A run is files: the CLI's stdout goes to a regular
-// file which any number of readers follow through parsers of their own.
 package run
 
 import (
-	"context"
-	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
-	"penstock/backend"
-	"penstock/cgroup"
-	"penstock/internal/atomicfile"
 	"penstock/outcome"
 	"penstock/spawn"
 )
 
-// Options open a Manager.
-type Options struct {
-	StateDir string // runs/, sessions/, lock live below; created 0700
-	Lock     *Lock  // of StateDir, see Hold; nil takes it in Open
-	Spawner  *spawn.Spawner
-	Logger   *slog.Logger
-	Observer Observer // may be nil
-	// Backends finds the adapter of a durable run that an earlier daemon left;
-	// nil knows none.
-	Backends func(name string) (backend.Backend, bool)
-	// Bounds are the widest figures that an earlier daemon's run of a backend may
-	// have, also of one that isn't configured any more; nil bounds the longest line
-	// to 16 MiB.
-	Bounds func(backend, kind string) Bounds
-	// NotDurable says why durable runs are refused; nil where they are not.
-	NotDurable error
-	// Renew gives what a backend's configuration has for a run of an earlier daemon
-	// whose CLI is to be started anew: Argv, Env, User, Home, HomeSeed and OpenCwd of
-	// a Spec. nil starts none anew.
-	Renew func(backend string) (Spec, bool)
-	// Adopted is told of each run of an earlier daemon that still lives, before
-	// Open returns; what it gives back is that run's OnGone, and may be called
-	// before Open returns, too. May be nil.
-	Adopted  func(Record) (gone func(Record))
-	Keep     time.Duration // how long a finished run's record and spool stay; 0 is one hour
-	KeepRuns int           // and how many at most; 0 is 1000
-	// KeepBytes is how much output of finished runs stays at most; 0 is 4 GiB.
-	KeepBytes int64
-	// MinFree is the low-water mark of the state directory's file system, in bytes,
-	// at most a tenth of it: below, finished runs go before their time. 0 is none.
-	MinFree int64
-	roomAt  func(dir string, minFree int64) (Room, bool) // nil asks the file system
-	// KeepSessions is how long a session stays that nobody uses; 0 is 30 days.
-	KeepSessions time.Duration
-	// Stop is done when this daemon has been asked to end; nil is never.
-	Stop     context.Context
-	stopping func() (bool, error) // nil is Spawner.Stopping
-	// StallAfter is how long without output, CPU time and I/O makes a run
-	// stalled in the Snapshot; 0 is 30 s.
-	StallAfter time.Duration
+// Run is one run, waiting, live or finished. Its methods are safe for
+// concurrent use.
+type Run struct {
+	id  string
+	log *slog.Logger
 
-	flush atomicfile.Flusher // of durable runs; nil is os.File.Sync
+	grown    broadcast     // its outputs have grown
+	stop     chan struct{} // End was called
+	ready    chan struct{} // dir, replay and outputs are set, or there will be none
+	ended    chan struct{}
+	detached chan struct{} // for the next daemon to adopt; ended stays open
+	done     chan struct{} // OnGone was called: nothing of it is left to wait for
+
+	dir      *directory  // nil: never got one
+	replay   *replay     // nil: its events can't be read
+	outputs  *outputs    // nil: of an earlier daemon
+	spool    os.FileInfo // as of the start; nil: of an earlier daemon
+	silent   bool        // it has no events: its CLI did nothing
+	tampered atomic.Bool // see ErrSpoiled
+	unsaved  atomic.Bool // the final record is not on disk yet
+	// diskFull is why the disk took no more at some time of the run's life.
+	diskFull atomic.Pointer[string]
+	stall    time.Duration
+	// fingerprint is Spec.Fingerprint of a durable run.
+	fingerprint []byte
+	seq         uint64 // of its place among all runs: by when it was registered
+	// endedAt is when it became one to be pruned, by a clock that is never set. To be
+	// read once done is closed.
+	endedAt time.Time
+	// retryRemovalAt is when its removal is tried again; Manager.mu's.
+	retryRemovalAt time.Time
+	sample         atomic.Pointer[runSample]
+
+	mu      sync.Mutex
+	record  Record
+	why     outcome.Cause
+	cut     bool // Kill was called after End
+	process *spawn.Process
+	verdict outcome.Verdict
+	final   int64 // bytes of the spool, once ended
 }
 
-// Spec is one run to start.
-type Spec struct {
-	ID       string // checked by the caller; "" makes run_<ULID>
-	Client   string
-	Model    string // as the client wrote it
-	Backend  backend.Backend
-	Argv     []string        // resolved command: Argv[0] absolute; the adapter's arguments are appended
-	Env      []string        // complete base environment, see backend.Env
-	User     *User           // nil is the daemon's own
-	Request  backend.Request // Cwd, Tmp, Dir, Session, Root are filled here
-	Cwd      string          // "" is a fresh directory of the session's or of the run's own
-	Home     string          // "" leaves HOME as in Env; "private" is a fresh one per session
-	HomeSeed string          // directory copied into a private HOME
-	Session  string          // the caller's name for the conversation; "" is none
-	// Fresh is what to tell a CLI that does not know the session any more: all of the
-	// conversation. nil where that can't be told.
-	Fresh *Words
-	Turn  *Turn // of Session, see Manager.Turn; nil makes Start wait for it
-	// OpenCwd opens a directory that the client named or the session remembers,
-	// or says why no run may work in it (any more). It is asked right before the
-	// birth, and the run starts in what it opened or not at all; a nil file is a
-	// directory that may be what it will. When nil, any may.
-	OpenCwd   func(cwd string) (*os.File, error)
-	Limits    *specs.LinuxResources
-	Deadline  time.Time // zero is none
-	Grace     time.Duration
-	Stall     time.Duration // no output, CPU and I/O for so long ends the run; 0 is never
-	OutputMax int64         // bytes of stdout + stderr on disk
-	LineMax   int64         // bytes of one line
-	Metadata  json.RawMessage
-	// Durable makes the run outlive this daemon, and its output readable by the next.
-	Durable bool
-	// Fingerprint is kept with a durable run: what tells its request from others.
-	Fingerprint []byte
-	// OnGone is called exactly once when the group is removed, or the start
-	// failed and nothing is left of it: only then is the slot free.
-	OnGone func()
+func newRun(r Record, log *slog.Logger) *Run {
+	return &Run{
+		id: r.ID, record: r, log: log.With("run", r.ID),
+		stop: make(chan struct{}), ready: make(chan struct{}),
+		ended: make(chan struct{}), detached: make(chan struct{}), done: make(chan struct{}),
+	}
 }
 
-// User is the Unix user a backend runs as.
-type User struct {
-	Name     string
-	UID, GID uint32
-	Groups   []uint32
-	Home     string
+// newFinishedRun is a finished run of an earlier daemon.
+func newFinishedRun(d *directory, r Record, log *slog.Logger) *Run {
+	p := newRun(r, log)
+	p.dir = d
+	p.endedAt = notAhead(time.Now(), r.finishedAt())
+	p.verdict = outcome.Verdict{Cause: r.Cause, Message: r.Message}
+	close(p.stop)
+	close(p.ready)
+	close(p.ended)
+	close(p.done)
+	return p
 }
 
-// State of a run.
-type State string
+// ID is the run's name.
+func (r *Run) ID() string { return r.id }
 
-const (
-	Waiting  State = "waiting" // for its birth
-	Running  State = "running"
-	Ending   State = "ending"
-	Finished State = "finished"
-)
+// Fingerprint is that of a durable run's Spec, also after a restart; nil for any other.
+func (r *Run) Fingerprint() []byte { return r.fingerprint }
 
-// Record is what the API shows and what stays on disk as run.json.
-type Record struct {
-	ID          string                `json:"id"`
-	Object      string                `json:"object"` // "run"
-	State       State                 `json:"state"`
-	Cause       outcome.Cause         `json:"cause,omitempty"`
-	Message     string                `json:"message,omitempty"`
-	Client      string                `json:"client"`
-	Backend     string                `json:"backend"`
-	Model       string                `json:"model"`
-	Session     string                `json:"session_id,omitempty"`
-	CLISession  string                `json:"cli_session_id,omitempty"`
-	Created     time.Time             `json:"created_at"`
-	Started     *time.Time            `json:"started_at,omitempty"`
-	Exited      *time.Time            `json:"exited_at,omitempty"`
-	Ended       *time.Time            `json:"ended_at,omitempty"`
-	Limits      *specs.LinuxResources `json:"limits,omitempty"`
-	Receipt     *cgroup.Receipt       `json:"receipt,omitempty"`
-	EnforcedBy  cgroup.Enforced       `json:"enforced_by"`
-	Exit        *int                  `json:"exit_code,omitempty"`
-	Signal      string                `json:"signal,omitempty"`
-	Finish      string                `json:"finish_reason,omitempty"`
-	OutputBytes int64                 `json:"output_bytes"` // stdout and stderr
-	Survived    int                   `json:"processes_after_leader,omitempty"`
-	Metadata    json.RawMessage       `json:"metadata,omitempty"`
-	// Durable says that it outlives its daemon, and Adopted how many took it over.
-	// SessionRestarted: its CLI did not know the session any more, and was started anew.
-	SessionRestarted bool `json:"session_restarted,omitempty"`
-	Durable          bool `json:"durable,omitempty"`
-	Adopted          int  `json:"adopted,omitempty"`
+// Record is the run as it is now.
+func (r *Run) Record() Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.record
 }
 
-// Observer is told of each step; metrics implements it. Calls are made from
-// many goroutines and must not block.
-type Observer interface {
-	RunStarted(r Record, spawn time.Duration)
-	FirstOutput(r Record, after time.Duration) // spawn to first event
-	// RunFinished has a zero Outcome for a run that ended while no daemon watched.
-	RunFinished(r Record, o outcome.Outcome)
+// Ended is closed when the verdict and the record are final: the tree is gone,
+// or was given up and reported, or was never started.
+func (r *Run) Ended() <-chan struct{} { return r.ended }
+
+// Detached is closed when the run lives on without this daemon (Manager.Detach).
+// Ended then stays open.
+func (r *Run) Detached() <-chan struct{} { return r.detached }
+
+// Verdict is valid after Ended.
+func (r *Run) Verdict() outcome.Verdict {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.verdict
 }
 
-// Snapshot is the manager's state from memory.
-type Snapshot struct {
-	Runs      []Live
-	Processes int     // pids in all run groups, sampled
-	Memory    *uint64 // bytes of all run groups; nil unknown
-	// FilesInMemory is the part of Memory that is files in memory file systems,
-	// also of finished runs, in bytes; nil unknown.
-	FilesInMemory *uint64
-	DyingGroups   *uint64 // removed ones that the kernel still keeps; nil unknown
-	Stalled       int
-	Heartbeat     time.Time // last time the dispatcher made progress
-	Pressure      cgroup.TreeUsage
+// End ends the run, whatever state it is in; one that still waits is never
+// started. The first reason wins. It returns at once.
+func (r *Run) End(why outcome.Cause) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.record.State == Finished {
+		return
+	}
+	if r.why == "" {
+		r.why = why
+		close(r.stop)
+	}
+	if r.process != nil {
+		r.record.State = Ending
+		r.process.End(why)
+	}
 }
 
-// Live is one live run in a Snapshot; nil is unknown.
-type Live struct {
-	ID, Backend, Client string
-	Started             time.Time
-	Sampled             time.Time // of the figures below; zero before the first look
-	Stalled             bool
-	Memory, Pids        *uint64
-	CPUUsec, IOBytes    *uint64  // since the run's birth
-	CPUCores            *float64 // between the last two looks; 1 is one processor, busy
-	// MemoryHighEvents and MemoryMaxEvents are since the run's birth.
-	MemoryHighEvents, MemoryMaxEvents *uint64
+// Kill cuts short the grace of a run whose end has begun; any other lives on. It
+// returns at once.
+func (r *Run) Kill() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cut = r.why != ""
+	if r.process != nil {
+		r.process.Kill()
+	}
 }
 
-// Filter selects records.
-type Filter struct {
-	State      State // "" is any
-	Unfinished bool  // waiting, running and ending ones only
-	Client     string
-	Limit      int
+// finish ends the tree after the CLI's last word.
+func (r *Run) finish(settle bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.record.State == Running {
+		r.record.State = Ending
+	}
+	r.process.Finish(settle)
+}
+
+// reason is why End was called, "" when it wasn't.
+func (r *Run) reason() outcome.Cause {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.why
+}
+
+// setProcess notes the process; an End that came first is passed on.
+func (r *Run) setProcess(p *spawn.Process) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.process = p
+	r.record.State = Running
+	if r.why != "" {
+		r.record.State = Ending
+		p.End(r.why)
+	}
+	if r.cut {
+		p.Kill()
+	}
+}
+
+// noteDiskFull notes that the disk takes no more.
+func (r *Run) noteDiskFull(why string) { r.diskFull.CompareAndSwap(nil, &why) }
+
+// setFiles notes the files of a process to come; before ready they may be those of
+// another one.
+func (r *Run) setFiles(d *directory, o *outputs, p *replay, spool os.FileInfo) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dir, r.outputs, r.replay, r.spool = d, o, p, spool
+}
+
+// sizes are those of its outputs as they are now.
+func (r *Run) sizes() (spool, stderr int64, err error) {
+	r.mu.Lock()
+	o := r.outputs
+	r.mu.Unlock()
+	return o.sizes()
+}
+
+// isLive tells whether it has a process tree.
+func (r *Run) isLive() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.record.State == Running || r.record.State == Ending
+}
+
+func (r *Run) finalSize() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.final
+}
+
+func (r *Run) setCLISession(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.record.CLISession = id
+}
+
+// startedAt is zero for a run that never started.
+func (r *Record) startedAt() time.Time {
+	if r.Started == nil {
+		return time.Time{}
+	}
+	return *r.Started
+}
+
+// outputs are the daemon's own descriptors of the two files of a live run.
+type outputs struct {
+	spool, stderr *os.File
+}
+
+func (d *directory) openOutputs() (*outputs, error) {
+	spool, _, err := openPlain(d.file(spoolName))
+	if err != nil {
+		return nil, err
+	}
+	stderr, _, err := openPlain(d.file(stderrName))
+	if err != nil {
+		spool.Close()
+		return nil, err
+	}
+	return &outputs{spool, stderr}, nil
+}
+
+// sizes are those of the spool and of stderr, in bytes.
+func (o *outputs) sizes() (spool, stderr int64, err error) {
+	a, err := o.spool.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	b, err := o.stderr.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	return a.Size(), b.Size(), nil
+}
+
+// are tells whether these are the files of those inodes; 0 is unknown, and any.
+func (o *outputs) are(spool, stderr uint64) bool {
+	return isInode(o.spool, spool) && isInode(o.stderr, stderr)
+}
+
+func isInode(f *os.File, n uint64) bool {
+	is, ok := inodeOf(f)
+	return n == 0 || ok && is == n
+}
+
+// inodeOf is not ok of a file that can't be asked.
+func inodeOf(f *os.File) (n uint64, ok bool) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, false
+	}
+	is, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return is.Ino, true
+}
+
+// dropPages writes the outputs back and drops their pages: pages charged to the
+// run's group would keep a dying memory cgroup behind after rmdir. It goes by
+// descriptor: the child may have put anything in place of the names.
+func (o *outputs) dropPages() error {
+	return errors.Join(dropFilePages(o.spool), dropFilePages(o.stderr))
+}
+
+func dropFilePages(f *os.File) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var errs [2]error
+	err = conn.Control(func(fd uintptr) {
+		errs[0] = os.NewSyscallError("fdatasync", unix.Fdatasync(int(fd)))
+		errs[1] = os.NewSyscallError("fadvise", unix.Fadvise(int(fd), 0, 0, unix.FADV_DONTNEED))
+	})
+	return errors.Join(err, errs[0], errs[1])
+}
+
+func (o *outputs) close() {
+	o.spool.Close()
+	o.stderr.Close()
 }

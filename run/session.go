@@ -63,7 +63,7 @@ func sessionKey(client, session string) string {
 }
 
 // openSessions loads what is there; warn is told of files that can't be used.
-func openSessions(st *state, warn func(path string, err error)) (*sessions, error) {
+func openSessions(st *stateDir, warn func(path string, err error)) (*sessions, error) {
 	s := &sessions{dir: st.sessions(), files: st.store.of("sessions"), known: map[string]Session{}}
 	entries, err := os.ReadDir(s.files[0])
 	if err != nil {
@@ -84,7 +84,7 @@ func openSessions(st *state, warn func(path string, err error)) (*sessions, erro
 			warn(path, err)
 			continue
 		}
-		one.Updated = retiredAt(now, one.Updated) // one that is dated ahead would never expire
+		one.Updated = notAhead(now, one.Updated) // one that is dated ahead would never expire
 		s.known[key] = one
 	}
 	return s, nil
@@ -147,14 +147,14 @@ func (s *sessions) list(client string) []Session {
 	return out
 }
 
-// forget is for the holder of the session's turn. It is whole or not at all: what
+// forget is for the holder of the session's lock. It is whole or not at all: what
 // can't be deleted is in the trash then.
 func (s *sessions) forget(key string) error {
 	taken, err := s.drop(key)
 	if err != nil {
 		return err
 	}
-	empty(taken) // unlocked: it may be large
+	deleteTrashed(taken) // unlocked: it may be large
 	return nil
 }
 
@@ -174,7 +174,7 @@ func (s *sessions) drop(key string) (taken string, err error) {
 		err = nil
 	}
 	if err == nil {
-		taken, err = setAside(s.path(key))
+		taken, err = moveToTrash(s.path(key))
 	}
 	if err != nil {
 		return "", errors.Join(err, writeJSON(s.records(key), one, smallMax, nil))
@@ -197,7 +197,7 @@ func (m *Manager) Sessions(client string) []Session { return m.sessions.list(cli
 // starts anew. What the CLI itself keeps in a HOME of the user's own stays.
 func (m *Manager) Forget(client, session string) error {
 	key := sessionKey(client, session)
-	release, ok := m.turns.try(key)
+	release, ok := m.sessionLocks.tryAcquire(key)
 	if !ok {
 		return fmt.Errorf("forget session %q: %w", session, ErrSessionBusy)
 	}

@@ -210,27 +210,27 @@ func TestCancelledWhileItWaits(t *testing.T) {
 }
 
 func TestTurns(t *testing.T) {
-	var line turns
-	first, err := line.take(t.Context(), nil, "k")
+	var line sessionLocks
+	first, err := line.acquire(t.Context(), nil, "k")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := line.try("k"); ok {
+	if _, ok := line.tryAcquire("k"); ok {
 		t.Error("a held turn was given away")
 	}
-	other, err := line.take(t.Context(), nil, "other")
+	other, err := line.acquire(t.Context(), nil, "other")
 	if err != nil {
 		t.Fatal(err)
 	}
 	other()
 	stop := make(chan struct{})
 	close(stop)
-	if _, err := line.take(t.Context(), stop, "k"); !errors.Is(err, context.Canceled) {
+	if _, err := line.acquire(t.Context(), stop, "k"); !errors.Is(err, context.Canceled) {
 		t.Errorf("stopped: %v", err)
 	}
 	second := make(chan func())
 	go func() {
-		release, err := line.take(context.Background(), nil, "k")
+		release, err := line.acquire(context.Background(), nil, "k")
 		if err != nil {
 			t.Error(err)
 		}
@@ -240,7 +240,7 @@ func TestTurns(t *testing.T) {
 	first()
 	release := <-second
 	release()
-	if release, ok := line.try("k"); !ok {
+	if release, ok := line.tryAcquire("k"); !ok {
 		t.Error("a free turn was refused")
 	} else {
 		release()

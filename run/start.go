@@ -28,9 +28,9 @@ var ErrExists = errors.New("a run of this id exists")
 // believe later of a durable one.
 var ErrNotDurable = errors.New("no durable runs on this host")
 
-// Start starts one run. With Spec.Session and no Spec.Turn it first waits for
-// the session's turn, under ctx and the deadline: an error that wraps ctx's then
-// says that nothing was started. A Turn given is Start's to release from the
+// Start starts one run. With Spec.Session and no Spec.SessionLock it first waits for
+// the session's lock, under ctx and the deadline: an error that wraps ctx's then
+// says that nothing was started. A SessionLock given is Start's to release from the
 // call on, also when it fails. After that the run is on its own: only End, its limits
 // and the manager's end end it. A failed start leaves nothing behind.
 // Errors: *spawn.StartError, *SessionError, ErrExists, ErrNotDurable, ctx's own.
@@ -42,15 +42,15 @@ func (m *Manager) Start(ctx context.Context, s Spec) (*Run, error) {
 	})
 	r, err := m.start(ctx, s, gone)
 	if err != nil {
-		s.Turn.Release()
-		m.afterBirth(err, gone)
+		s.SessionLock.Release()
+		m.afterStart(err, gone)
 		return nil, err
 	}
 	return r, nil
 }
 
-// birth is closed when the birth that err tells of is over; nil is over already.
-func birth(err error) <-chan struct{} {
+// pendingStart is closed when the start that err tells of is over; nil is over already.
+func pendingStart(err error) <-chan struct{} {
 	var start *spawn.StartError
 	if !errors.As(err, &start) {
 		return nil
@@ -58,9 +58,9 @@ func birth(err error) <-chan struct{} {
 	return start.Gone
 }
 
-// afterBirth calls gone when nothing can come to life any more.
-func (m *Manager) afterBirth(err error, gone func()) {
-	over := birth(err)
+// afterStart calls gone when no process can come to life any more.
+func (m *Manager) afterStart(err error, gone func()) {
+	over := pendingStart(err)
 	if over == nil || isClosed(over) {
 		gone()
 		return
@@ -92,10 +92,10 @@ func (m *Manager) start(ctx context.Context, s Spec, gone func()) (*Run, error) 
 	}
 	release := func() {}
 	switch {
-	case s.Turn != nil:
-		release = s.Turn.Release
+	case s.SessionLock != nil:
+		release = s.SessionLock.Release
 	case s.Session != "":
-		release, err = m.turns.take(ctx, r.stop, sessionKey(s.Client, s.Session))
+		release, err = m.sessionLocks.acquire(ctx, r.stop, sessionKey(s.Client, s.Session))
 	}
 	if err == nil {
 		err = m.launchWithRoom(func() error { return m.launch(ctx, r, s, release, gone) })
@@ -107,11 +107,11 @@ func (m *Manager) start(ctx context.Context, s Spec, gone func()) (*Run, error) 
 		return r, nil
 	}
 	if why := r.reason(); why != "" && errors.Is(err, context.Canceled) {
-		err = &spawn.StartError{Cause: why, Err: fmt.Errorf("run %s: %s before it was started", r.id, why), Gone: birth(err)}
-	} else if birth(err) == nil && ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))) {
+		err = &spawn.StartError{Cause: why, Err: fmt.Errorf("run %s: %s before it was started", r.id, why), Gone: pendingStart(err)}
+	} else if pendingStart(err) == nil && ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))) {
 		err = fmt.Errorf("run %s: not started: %w", r.id, ctx.Err())
 	}
-	err = blameHost(err, r.log)
+	err = hostError(err, r.log)
 	m.unregister(r, err)
 	return nil, err
 }
@@ -130,7 +130,7 @@ func (s *Spec) complete() error {
 	if s.Cwd != "" && !filepath.IsAbs(s.Cwd) {
 		return fmt.Errorf("run %s: cwd %q: not an absolute path", s.ID, s.Cwd)
 	}
-	if s.Turn != nil && s.Turn.key != sessionKey(s.Client, s.Session) {
+	if s.SessionLock != nil && s.SessionLock.key != sessionKey(s.Client, s.Session) {
 		return fmt.Errorf("run %s: the turn given is of another session", s.ID)
 	}
 	if s.OutputMax <= 0 {
@@ -142,10 +142,10 @@ func (s *Spec) complete() error {
 	return nil
 }
 
-// launch makes the run's files and lets its process be born.
+// launch makes the run's files and starts its process.
 func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func()) (err error) {
 	if s.User != nil {
-		if err := m.state.traversable(); err != nil {
+		if err := m.state.letOthersPass(); err != nil {
 			return err
 		}
 	}
@@ -158,14 +158,14 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 	} else if err != nil {
 		return err
 	}
-	w := &watcher{run: r, manager: m, spec: s, release: release, gone: gone}
+	sup := &supervisor{run: r, manager: m, spec: s, unlockSession: release, onGone: gone}
 	var p plan
 	defer func() {
-		p.at.close()
+		p.dir.close()
 		if err != nil {
-			w.letGo()
+			sup.release()
 			r.dir, r.replay = nil, nil
-			err = errors.Join(err, dir.remove(), p.at.remove())
+			err = errors.Join(err, dir.remove(), p.dir.remove())
 		}
 	}()
 	if p, err = m.prepare(dir, s); err != nil {
@@ -176,26 +176,26 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 		return err
 	}
 	defer std.close()
-	w.will = newWill(s, p)
+	sup.checkpoint = newCheckpoint(s, p)
 	if p.session.CLISession != "" && s.Fresh != nil {
-		w.fresh = s.Fresh
-		w.will.Fresh = &wordsLength{int64(len(s.Fresh.Prompt)), int64(len(s.Fresh.System))}
+		sup.fresh = s.Fresh
+		sup.checkpoint.Fresh = &textLength{int64(len(s.Fresh.Prompt)), int64(len(s.Fresh.System))}
 		if s.Durable {
 			if err := dir.saveFresh(s.Fresh); err != nil {
 				return err
 			}
 		}
 	}
-	w.spec.Fresh = nil
-	if err := w.open(dir); err != nil {
+	sup.spec.Fresh = nil
+	if err := sup.open(dir); err != nil {
 		return err
 	}
-	return w.begin(ctx, std, p)
+	return sup.launch(ctx, std, p)
 }
 
 // plan is one run's place, words and environment, settled.
 type plan struct {
-	at      place
+	dir     workDir
 	session Session // zero without one
 	request backend.Request
 	command backend.Command
@@ -204,52 +204,52 @@ type plan struct {
 
 // prepare settles where the run works and what its CLI is told.
 func (m *Manager) prepare(dir *directory, s Spec) (p plan, err error) {
-	if p.at, p.session, err = m.placeOf(dir, s); err != nil {
+	if p.dir, p.session, err = m.workDirOf(dir, s); err != nil {
 		return p, err
 	}
 	q := s.Request
-	q.Cwd, q.Tmp, q.Dir, q.Session = p.at.cwd, dir.file(tmpName), dir.path, p.session.CLISession
+	q.Cwd, q.Tmp, q.Dir, q.Session = p.dir.cwd, dir.file(tmpName), dir.path, p.session.CLISession
 	q.Root = s.User == nil && os.Geteuid() == 0 || s.User != nil && s.User.UID == 0
 	p.request = q
 	if p.command, err = s.Backend.Command(q); err != nil {
 		return p, fmt.Errorf("backend %s: %w", s.Backend.Name(), err)
 	}
-	p.env = environment(s, p.command, p.at, q.Tmp)
+	p.env = environment(s, p.command, p.dir, q.Tmp)
 	if s.Session != "" {
 		p.session = Session{
 			Client: s.Client, Session: s.Session, Backend: s.Backend.Name(),
-			CLISession: p.session.CLISession, Cwd: p.at.cwd, Home: valueOf(p.env, "HOME"),
+			CLISession: p.session.CLISession, Cwd: p.dir.cwd, Home: envValue(p.env, "HOME"),
 		}
 	}
 	return p, dir.write(p.command.Files)
 }
 
-func (m *Manager) placeOf(dir *directory, s Spec) (at place, known Session, err error) {
+func (m *Manager) workDirOf(dir *directory, s Spec) (at workDir, known Session, err error) {
 	if s.Session == "" {
-		at, err = dir.ownPlace(s)
+		at, err = dir.ownWorkDir(s)
 		return at, known, err
 	}
 	known, _ = m.sessions.get(sessionKey(s.Client, s.Session))
 	if known.CLISession != "" && known.Backend != s.Backend.Name() {
 		return at, known, &SessionError{Session: s.Session, Field: "backend", Have: known.Backend, Want: s.Backend.Name()}
 	}
-	at, err = m.sessions.place(s, known)
+	at, err = m.sessions.workDir(s, known)
 	return at, known, err
 }
 
 // environment is the child's whole environment; what the run itself decides
 // lies on top.
-func environment(s Spec, c backend.Command, at place, tmp string) []string {
+func environment(s Spec, c backend.Command, at workDir, tmp string) []string {
 	var own []string
 	if at.home != "" {
 		own = []string{"HOME=" + at.home}
 	}
 	own = append(own, "TMPDIR="+tmp)
 	added := backend.Env(os.LookupEnv, os.Environ(), c.Pass, c.Set)
-	return overlay(s.Env, s.User.environment(), added, own)
+	return mergeEnv(s.Env, s.User.environment(), added, own)
 }
 
-// environment is what tells a child who it is; none for the daemon's own user.
+// environment is what tells a child its user; none for the daemon's own user.
 func (u *User) environment() []string {
 	if u == nil {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"penstock/backend"
 )
 
-// stdio is what a child is born with. The files are the daemon's only until
+// stdio is what a child is started with. The files are the daemon's only until
 // the child has its own descriptors.
 type stdio struct {
 	stdin, stdout, stderr *os.File

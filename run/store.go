@@ -40,9 +40,9 @@ const Format = 2
 // StorePlaces are the store of a state directory, and its copy where there is one.
 func StorePlaces(stateDir string) []string { return storeOf(stateDir).places }
 
-// StoreOutlook says what will keep runs from writing to the store of a state
+// StoreProtection says what will keep runs from writing to the store of a state
 // directory, or why nothing will, without making anything.
-func StoreOutlook(stateDir string) (wall string, err error) {
+func StoreProtection(stateDir string) (wall string, err error) {
 	if spawn.CanMount() {
 		return "hidden from runs in a mount namespace", nil
 	}
@@ -124,12 +124,12 @@ func (l *Lock) Protect() []string {
 
 // openStore makes the store, and the first time takes over what an earlier
 // daemon has left. The lock is held.
-func (s *state) openStore() error {
+func (s *stateDir) openStore() error {
 	s.store = storeOf(s.dir)
 	return s.fillStore()
 }
 
-func (s *state) fillStore() error {
+func (s *stateDir) fillStore() error {
 	fresh, err := s.store.isFresh()
 	if err != nil {
 		return err

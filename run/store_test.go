@@ -25,7 +25,7 @@ func TestStore_TakesOverOnce(t *testing.T) {
 	state := t.TempDir()
 	ended := time.Now()
 	past(t, state, "before", Record{ID: "before", State: Finished, Cause: outcome.Completed, Client: "c", Created: ended, Ended: &ended})
-	text, err := json.Marshal(will{Deadline: ended, OutputMax: 7, Fingerprint: []byte("f"), Request: backend.Request{Prompt: "p"}})
+	text, err := json.Marshal(checkpoint{Deadline: ended, OutputMax: 7, Fingerprint: []byte("f"), Request: backend.Request{Prompt: "p"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,18 +35,18 @@ func TestStore_TakesOverOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	sessions := filepath.Join(state, "sessions")
-	if err := errors.Join(os.WriteFile(filepath.Join(state, "runs", "before", legacyWill), text, 0o600), os.MkdirAll(sessions, 0o700),
+	if err := errors.Join(os.WriteFile(filepath.Join(state, "runs", "before", legacyCheckpointName), text, 0o600), os.MkdirAll(sessions, 0o700),
 		os.WriteFile(filepath.Join(sessions, sessionKey("c", "s")+".json"), known, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		lock, err := Hold(state)
+		lock, err := LockDir(state)
 		if err != nil {
 			t.Fatal(err)
 		}
 		found, err := lock.state.directory("before").recall()
-		if err != nil || found.record.Client != "c" || found.will == nil || found.will.OutputMax != 7 || string(found.will.Fingerprint) != "f" {
-			t.Errorf("%+v %+v %v", found.record, found.will, err)
+		if err != nil || found.record.Client != "c" || found.checkpoint == nil || found.checkpoint.OutputMax != 7 || string(found.checkpoint.Fingerprint) != "f" {
+			t.Errorf("%+v %+v %v", found.record, found.checkpoint, err)
 		}
 		all, err := openSessions(lock.state, func(path string, err error) { t.Error(path, err) })
 		if err != nil || len(all.list("c")) != 1 {
@@ -85,7 +85,7 @@ func TestStore_PermissionBitsTakenAway(t *testing.T) {
 	}
 	asOther(t, func() {
 		for range 2 {
-			s, err := makeState(state)
+			s, err := makeStateDir(state)
 			if err == nil {
 				s.store = store{[]string{filepath.Join(state, storeName)}}
 				err = s.fillStore()
@@ -97,13 +97,13 @@ func TestStore_PermissionBitsTakenAway(t *testing.T) {
 			d := s.directory("r")
 			if found, err := d.recall(); errors.Is(err, errNeverStarted) {
 				err = d.make(nil)
-				if err = errors.Join(err, d.save(Record{ID: "r", Client: "c"}), os.Chmod(d.inStore(recordName), 0), os.Chmod(d.kept[0], 0)); err != nil {
+				if err = errors.Join(err, d.save(Record{ID: "r", Client: "c"}), os.Chmod(d.storePath(recordName), 0), os.Chmod(d.stored[0], 0)); err != nil {
 					t.Error(err)
 				}
 			} else if err != nil || found.record.Client != "c" {
 				t.Errorf("%+v, %v", found.record, err)
 			}
-			if err := errors.Join(d.save(Record{ID: "r", Client: "c"}), os.Chmod(d.kept[0], 0), os.Chmod(s.store.runs(), 0), os.Chmod(s.store.places[0], 0)); err != nil {
+			if err := errors.Join(d.save(Record{ID: "r", Client: "c"}), os.Chmod(d.stored[0], 0), os.Chmod(s.store.runs(), 0), os.Chmod(s.store.places[0], 0)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -114,7 +114,7 @@ func TestStore_PermissionBitsTakenAway(t *testing.T) {
 // of which nothing lives. Else nothing reads the copy.
 func TestStore_Copy(t *testing.T) {
 	dir := t.TempDir()
-	s := &state{dir: dir, store: store{[]string{filepath.Join(dir, "runtime"), filepath.Join(dir, storeName)}}}
+	s := &stateDir{dir: dir, store: store{[]string{filepath.Join(dir, "runtime"), filepath.Join(dir, storeName)}}}
 	begin := func() {
 		t.Helper()
 		for _, p := range []string{s.runs(), s.sessions(), s.store.places[0]} {
@@ -128,7 +128,7 @@ func TestStore_Copy(t *testing.T) {
 	}
 	begin()
 	d := s.directory("r")
-	if err := errors.Join(d.make(nil), d.saveWill(&will{OutputMax: 7}), d.save(Record{ID: "r", State: Running, Client: "c"})); err != nil {
+	if err := errors.Join(d.make(nil), d.saveCheckpoint(&checkpoint{OutputMax: 7}), d.save(Record{ID: "r", State: Running, Client: "c"})); err != nil {
 		t.Fatal(err)
 	}
 	all, err := openSessions(s, func(path string, err error) { t.Error(path, err) })
@@ -145,7 +145,7 @@ func TestStore_Copy(t *testing.T) {
 	begin()
 	live := func() []spawn.Leftover {
 		t.Helper()
-		left, err := (&Lock{s}).Live(func(string, string) Bounds { return Bounds{} })
+		left, err := (&Lock{s}).Leftovers(func(string, string) Bounds { return Bounds{} })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +159,7 @@ func TestStore_Copy(t *testing.T) {
 	}
 	begin()
 	found, err := d.recall()
-	if err != nil || found.record.Client != "c" || found.will == nil || found.will.OutputMax != 7 || len(live()) != 0 {
+	if err != nil || found.record.Client != "c" || found.checkpoint == nil || found.checkpoint.OutputMax != 7 || len(live()) != 0 {
 		t.Errorf("after a reboot: %+v, %v, live %v", found, err, live())
 	}
 	if all, err := openSessions(s, func(path string, err error) { t.Error(path, err) }); err != nil || len(all.list("c")) != 1 {
@@ -172,7 +172,7 @@ func TestStore_LaterFormat(t *testing.T) {
 	if err := errors.Join(os.Mkdir(filepath.Join(dir, storeName), 0o700), os.WriteFile(filepath.Join(dir, storeName, formatName), []byte("3\n"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Hold(dir); err == nil || !strings.Contains(err.Error(), "later version") {
+	if _, err := LockDir(dir); err == nil || !strings.Contains(err.Error(), "later version") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -268,7 +268,7 @@ func TestDurableRunThatCannotBeKept(t *testing.T) {
 // Whatever a loss of power leaves, no id is held by a run that never was.
 func TestWhatAPowerCutLeaves(t *testing.T) {
 	state := t.TempDir()
-	lock, err := Hold(state)
+	lock, err := LockDir(state)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,12 +284,12 @@ func TestWhatAPowerCutLeaves(t *testing.T) {
 		}
 	}
 	make("only-a-directory", func(d *directory) error { return nil })
-	make("no-record", func(d *directory) error { return d.saveWill(&will{Record: record("no-record")}) })
+	make("no-record", func(d *directory) error { return d.saveCheckpoint(&checkpoint{Record: record("no-record")}) })
 	make("torn", func(d *directory) error {
-		return errors.Join(d.saveWill(&will{Record: record("torn"), Leader: 1 << 22}), os.WriteFile(d.inStore(recordName), nil, 0o600))
+		return errors.Join(d.saveCheckpoint(&checkpoint{Record: record("torn"), Leader: 1 << 22}), os.WriteFile(d.storePath(recordName), nil, 0o600))
 	})
 	make("no-outputs", func(d *directory) error {
-		return errors.Join(d.saveWill(&will{Record: record("no-outputs"), Leader: 1 << 22}), d.save(record("no-outputs")), os.RemoveAll(d.path))
+		return errors.Join(d.saveCheckpoint(&checkpoint{Record: record("no-outputs"), Leader: 1 << 22}), d.save(record("no-outputs")), os.RemoveAll(d.path))
 	})
 	if err := errors.Join(os.Mkdir(filepath.Join(state, "runs", "no-store"), 0o700), lock.Close()); err != nil {
 		t.Fatal(err)
@@ -311,24 +311,24 @@ func TestWhatAPowerCutLeaves(t *testing.T) {
 // Of a prompt each byte may take six in JSON.
 func TestCheckpointOfALongPrompt(t *testing.T) {
 	d := newDirectory(t, nil)
-	w := &will{Talks: true, Request: backend.Request{Prompt: strings.Repeat("\x01\xff", 6<<20), System: "s\x00"}}
-	if err := d.saveWill(w); err != nil {
+	w := &checkpoint{Talks: true, Request: backend.Request{Prompt: strings.Repeat("\x01\xff", 6<<20), System: "s\x00"}}
+	if err := d.saveCheckpoint(w); err != nil {
 		t.Fatal(err)
 	}
-	got, err := d.loadWill()
+	got, err := d.loadCheckpoint()
 	if err == nil {
-		err = d.loadWords(got)
+		err = d.loadTexts(got)
 	}
 	if err != nil || got.Request.Prompt != w.Request.Prompt || got.Request.System != w.Request.System {
 		t.Errorf("%v: not what was told", err)
 	}
-	if err := os.Truncate(d.inStore(wordsName), 3); err != nil {
+	if err := os.Truncate(d.storePath(promptStoreName), 3); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.loadWords(got); err == nil || !strings.Contains(err.Error(), "3 bytes instead of") {
+	if err := d.loadTexts(got); err == nil || !strings.Contains(err.Error(), "3 bytes instead of") {
 		t.Errorf("torn words: %v", err)
 	}
-	if err := writeJSON([]string{d.inStore("x")}, strings.Repeat("x", 100), 100, atomicfile.Flusher(nil)); err == nil {
+	if err := writeJSON([]string{d.storePath("x")}, strings.Repeat("x", 100), 100, atomicfile.Flusher(nil)); err == nil {
 		t.Error("something was written that can't be read")
 	}
 }
@@ -364,7 +364,7 @@ func TestOutputSwappedWithoutADaemon(t *testing.T) {
 			t.Fatalf("%s: not there", id)
 		}
 		e, err := r.Follow(0).Next(t.Context())
-		if spoiled := errors.Is(err, ErrSpoiled); spoiled != (id != "same") {
+		if spoiled := errors.Is(err, ErrTampered); spoiled != (id != "same") {
 			t.Errorf("%s: %+v, %v", id, e, err)
 		}
 	}
@@ -378,7 +378,7 @@ func TestBoundsHold(t *testing.T) {
 		Limits:  spawn.Resources(spawn.Limits{MemoryMax: 1 << 30, PidsMax: 100}),
 		Timeout: time.Hour, Grace: time.Second, Stall: time.Minute, OutputMax: 1 << 20, LineMax: 1 << 10,
 	}
-	for name, w := range map[string]will{
+	for name, w := range map[string]checkpoint{
 		"none":     {Grace: -1},
 		"too much": {Deadline: now.Add(999 * time.Hour), Grace: time.Hour, Stall: time.Hour, OutputMax: 1 << 60, LineMax: 1 << 60},
 		"negative": {Stall: -1, OutputMax: -1, LineMax: -1},
@@ -386,21 +386,21 @@ func TestBoundsHold(t *testing.T) {
 		for _, limits := range []*Record{{}, {Limits: wide}} {
 			r := *limits
 			r.Started = &began
-			b.hold(&r, &w, now)
+			b.apply(&r, &w, now)
 			if w.Deadline.After(began.Add(time.Hour)) || w.Deadline.IsZero() || w.Grace < 0 || w.Grace > time.Second ||
 				w.Stall != time.Minute || w.OutputMax != 1<<20 || w.LineMax != 1<<10 || memoryOf(r.Limits) != 1<<30 || pidsOf(r.Limits) != 100 {
 				t.Errorf("%s: %+v %+v", name, w, r.Limits)
 			}
 		}
 	}
-	narrow := will{Deadline: now, Stall: 1, OutputMax: 2, LineMax: 3}
+	narrow := checkpoint{Deadline: now, Stall: 1, OutputMax: 2, LineMax: 3}
 	r := Record{Started: &began, Limits: spawn.Resources(spawn.Limits{MemoryMax: 5, PidsMax: 6})}
-	if b.hold(&r, &narrow, now); narrow.Deadline != now || narrow.Stall != 1 || narrow.OutputMax != 2 || narrow.LineMax != 3 || memoryOf(r.Limits) != 5 || pidsOf(r.Limits) != 6 {
+	if b.apply(&r, &narrow, now); narrow.Deadline != now || narrow.Stall != 1 || narrow.OutputMax != 2 || narrow.LineMax != 3 || memoryOf(r.Limits) != 5 || pidsOf(r.Limits) != 6 {
 		t.Errorf("%+v %+v", narrow, r.Limits)
 	}
 	later := now.Add(time.Hour)
 	r.Started = &later
-	if b.hold(&r, &will{}, now); r.Started.After(now) {
+	if b.apply(&r, &checkpoint{}, now); r.Started.After(now) {
 		t.Error("it started in the future")
 	}
 }

@@ -14,14 +14,14 @@ import (
 	"penstock/internal/atomicfile"
 )
 
-// legacyWill is the checkpoint as the version before left it in a run's own
+// legacyCheckpointName is the checkpoint as the version before left it in a run's own
 // directory, beside run.json and said. Runs could write them: they are read once,
 // and Bounds hold for them as for every checkpoint.
-const legacyWill = "will.json"
+const legacyCheckpointName = "will.json"
 
 // takeOver fills a store that is new with what the copy has, or where there is
 // none, with what the version before has left.
-func (s *state) takeOver() error {
+func (s *stateDir) takeOver() error {
 	if len(s.store.places) > 1 {
 		if _, err := os.Lstat(filepath.Join(s.store.places[1], formatName)); err == nil {
 			return s.takeCopy(s.store.places[1])
@@ -31,7 +31,7 @@ func (s *state) takeOver() error {
 }
 
 // takeCopy is for the time after a reboot: none of its runs lives.
-func (s *state) takeCopy(from string) error {
+func (s *stateDir) takeCopy(from string) error {
 	entries, err := os.ReadDir(filepath.Join(from, "runs"))
 	if err != nil {
 		return err
@@ -40,15 +40,15 @@ func (s *state) takeCopy(from string) error {
 		if !e.IsDir() || checkID(e.Name()) != nil {
 			continue
 		}
-		old := &directory{path: filepath.Join(s.runs(), e.Name()), kept: []string{filepath.Join(from, "runs", e.Name())}}
+		old := &directory{path: filepath.Join(s.runs(), e.Name()), stored: []string{filepath.Join(from, "runs", e.Name())}}
 		found, err := old.recall()
 		if errors.Is(err, errNeverStarted) {
 			continue
 		}
-		if found.will != nil {
-			found.will.Past = true
+		if found.checkpoint != nil {
+			found.checkpoint.BeforeReboot = true
 		}
-		if err := s.takeRun(e.Name(), found.record, found.will); err != nil {
+		if err := s.takeRun(e.Name(), found.record, found.checkpoint); err != nil {
 			return err
 		}
 	}
@@ -60,7 +60,7 @@ func (s *state) takeCopy(from string) error {
 	return s.takeSessions(filepath.Join(from, "sessions"))
 }
 
-func (s *state) takeLegacy() error {
+func (s *stateDir) takeLegacy() error {
 	entries, err := os.ReadDir(s.runs())
 	if err != nil {
 		return err
@@ -76,36 +76,36 @@ func (s *state) takeLegacy() error {
 	return s.takeSessions(s.sessions())
 }
 
-func (s *state) takeLegacyRun(id string) error {
+func (s *stateDir) takeLegacyRun(id string) error {
 	path := filepath.Join(s.runs(), id)
-	old := &directory{path: path, kept: []string{path}}
+	old := &directory{path: path, stored: []string{path}}
 	record, err := old.load()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // never started: recover removes it
 	}
-	var w *will
-	if data, err := readUpTo(old.file(legacyWill), willMax); err == nil {
-		if w = new(will); json.Unmarshal(data, w) != nil {
-			w = nil
+	var cp *checkpoint
+	if data, err := readUpTo(old.file(legacyCheckpointName), checkpointMax); err == nil {
+		if cp = new(checkpoint); json.Unmarshal(data, cp) != nil {
+			cp = nil
 		} else {
-			w.Kind = "" // that version told none: the run has written it
+			cp.Kind = "" // that version told none: the run has written it
 		}
 	}
-	if err := s.takeRun(id, record, w); err != nil || w == nil || !w.Talks {
+	if err := s.takeRun(id, record, cp); err != nil || cp == nil || !cp.Talks {
 		return err
 	}
-	told, err := openSaid(old.file(saidName), false)
+	told, err := openStdinLog(old.file(stdinLogName), false)
 	if err != nil {
 		return nil // it is not adopted then: what its CLI was told is not known
 	}
 	defer told.close()
-	return atomicfile.Replace(s.directory(id).inStore(saidName), binary.LittleEndian.AppendUint64(nil, uint64(told.done)), (*os.File).Sync)
+	return atomicfile.Replace(s.directory(id).storePath(stdinLogName), binary.LittleEndian.AppendUint64(nil, uint64(told.written)), (*os.File).Sync)
 }
 
 // forgetLegacy removes what takeLegacy has read; nothing reads it any more.
-func (s *state) forgetLegacy() error {
+func (s *stateDir) forgetLegacy() error {
 	var errs []error
-	for _, pattern := range []string{filepath.Join("runs", "*", recordName), filepath.Join("runs", "*", legacyWill), filepath.Join("runs", "*", saidName), filepath.Join("sessions", "*.json")} {
+	for _, pattern := range []string{filepath.Join("runs", "*", recordName), filepath.Join("runs", "*", legacyCheckpointName), filepath.Join("runs", "*", stdinLogName), filepath.Join("sessions", "*.json")} {
 		names, err := fs.Glob(os.DirFS(s.dir), pattern)
 		errs = append(errs, err)
 		for _, name := range names {
@@ -118,24 +118,24 @@ func (s *state) forgetLegacy() error {
 }
 
 // takeRun writes one run into the store.
-func (s *state) takeRun(id string, r Record, w *will) error {
+func (s *stateDir) takeRun(id string, r Record, cp *checkpoint) error {
 	d := s.directory(id)
 	d.flush = (*os.File).Sync
-	for _, p := range d.kept {
+	for _, p := range d.stored {
 		if err := os.MkdirAll(p, 0o700); err != nil {
 			return err
 		}
 	}
-	if w != nil {
-		w.Record = r
-		if err := d.saveWill(w); err != nil {
+	if cp != nil {
+		cp.Record = r
+		if err := d.saveCheckpoint(cp); err != nil {
 			return err
 		}
 	}
 	return d.save(r)
 }
 
-func (s *state) takeSessions(from string) error {
+func (s *stateDir) takeSessions(from string) error {
 	entries, err := os.ReadDir(from)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -19,15 +19,15 @@ import (
 // it has no meaning any more.
 const trashName = "trash"
 
-// setAside moves path, which lies two below such a directory, into its trash and
+// moveToTrash moves path, which lies two below such a directory, into its trash and
 // tells where it is then, "" where there was nothing. An error says that path is
 // as it was.
-func setAside(path string) (taken string, err error) {
+func moveToTrash(path string) (taken string, err error) {
 	trash := filepath.Join(filepath.Dir(filepath.Dir(path)), trashName)
 	if err := os.Mkdir(trash, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("trash: %w", err)
 	}
-	root, err := ownRoot(trash)
+	root, err := openOwnDir(trash)
 	if err != nil {
 		return "", fmt.Errorf("trash: %v", err) // fs.ErrNotExist would be said of path
 	}
@@ -40,7 +40,7 @@ func setAside(path string) (taken string, err error) {
 		}
 		return "", nil
 	case errors.Is(err, syscall.EXDEV):
-		return path, nil // somebody has mounted it: it goes where it is
+		return path, nil // it is a mount point: it goes where it is
 	case err != nil:
 		return "", fmt.Errorf("trash: %w", err)
 	}
@@ -62,27 +62,27 @@ func renameInto(root *os.Root, name, path string) error {
 // discard deletes path. What of it can't be deleted is in the trash then: an error
 // says that path is as it was.
 func discard(path string) error {
-	taken, err := setAside(path)
-	empty(taken)
+	taken, err := moveToTrash(path)
+	deleteTrashed(taken)
 	return err
 }
 
-// empty deletes what setAside has taken; what stays emptyTrash tells of.
-func empty(taken string) {
+// deleteTrashed deletes what moveToTrash has taken; what stays there emptyTrash tells of.
+func deleteTrashed(taken string) {
 	if filepath.Base(filepath.Dir(taken)) != trashName {
 		if taken != "" {
 			_ = removeTree(taken)
 		}
 		return
 	}
-	if root, err := ownRoot(filepath.Dir(taken)); err == nil {
+	if root, err := openOwnDir(filepath.Dir(taken)); err == nil {
 		_ = removeAll(root, filepath.Base(taken))
 		_ = root.Close()
 	}
 }
 
 // emptyTrash deletes what was left.
-func (s *state) emptyTrash() error {
+func (s *stateDir) emptyTrash() error {
 	var errs []error
 	for _, dir := range append(s.store.of(trashName), filepath.Join(s.dir, trashName)) {
 		if err := emptyDir(dir); !errors.Is(err, fs.ErrNotExist) {
@@ -93,7 +93,7 @@ func (s *state) emptyTrash() error {
 }
 
 func emptyDir(path string) error {
-	root, err := ownRoot(path)
+	root, err := openOwnDir(path)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ var unfinished = []string{".new-*", ".probe-*", ".penstock-check-*"}
 
 // sweepUnfinished removes such files. It is for the holder of the lock, before
 // anything is written there.
-func (s *state) sweepUnfinished() error {
+func (s *stateDir) sweepUnfinished() error {
 	var errs []error
 	for _, dir := range append(append(s.store.of(), s.store.of("sessions")...), s.dir, s.sessions()) {
 		entries, err := os.ReadDir(dir)
@@ -143,10 +143,10 @@ func (s *sessions) sweep() error {
 		if _, known := s.get(key); known || s.indexed(key) {
 			continue
 		}
-		taken, err := setAside(s.path(key))
+		taken, err := moveToTrash(s.path(key))
 		errs = append(errs, err)
 		if taken == s.path(key) {
-			empty(taken) // there is no other place for it
+			deleteTrashed(taken) // there is no other place for it
 		}
 	}
 	return errors.Join(errs...)

@@ -7,14 +7,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"penstock/outcome"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
-
-	"penstock/outcome"
 )
 
 // A session is forgotten whole or not at all, and what can't be deleted is not in
@@ -236,7 +235,7 @@ func TestTrash_BehindALinkStays(t *testing.T) {
 	if err := errors.Join(os.WriteFile(kept, nil, 0o600), os.Symlink(elsewhere, filepath.Join(dir, trashName))); err != nil {
 		t.Fatal(err)
 	}
-	s := &state{dir: dir, store: store{[]string{filepath.Join(dir, storeName)}}}
+	s := &stateDir{dir: dir, store: store{[]string{filepath.Join(dir, storeName)}}}
 	if err := s.emptyTrash(); err == nil {
 		t.Error("a link was followed")
 	}
@@ -251,7 +250,7 @@ func TestTrash_BehindALinkStays(t *testing.T) {
 // A run that puts a link in the trash's place while it is emptied, or filled, has
 // nothing behind the link deleted, nor anything put there.
 func TestTrashIsNotSwapped(t *testing.T) {
-	s := &state{dir: t.TempDir()}
+	s := &stateDir{dir: t.TempDir()}
 	trash, precious := filepath.Join(s.dir, trashName), filepath.Join(s.dir, storeName)
 	const many = 300
 	dirs := []string{filepath.Join(s.runs(), "other")}
@@ -284,7 +283,7 @@ func TestTrashIsNotSwapped(t *testing.T) {
 	if err := errors.Join(os.Remove(trash), os.Mkdir(trash, 0o700), os.RemoveAll(trash+".x")); err != nil {
 		t.Fatal(err)
 	}
-	held, err := ownRoot(trash)
+	held, err := openOwnDir(trash)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,21 +11,21 @@ import (
 
 // trim leaves no more on disk of what the run has written than output_max, and
 // nothing that the run has put in the place of its outputs. Its group is empty.
-func (w *watcher) trim() {
-	spool, stderr, err := w.outputs.trim(w.spec.OutputMax)
+func (s *supervisor) trim() {
+	spool, stderr, err := s.outputs.trim(s.spec.OutputMax)
 	if err != nil {
-		w.run.log.Warn("output not trimmed: it takes more of the disk than output_max", "err", err)
+		s.run.log.Warn("output not trimmed: it takes more of the disk than output_max", "err", err)
 		return
 	}
-	for name, ours := range map[string]*os.File{spoolName: w.outputs.spool, stderrName: w.outputs.stderr} {
-		if err := w.run.dir.removeOther(name, ours); err != nil {
-			w.run.log.Warn("what lies in the place of the run's output is not removed", "err", err)
+	for name, ours := range map[string]*os.File{spoolName: s.outputs.spool, stderrName: s.outputs.stderr} {
+		if err := s.run.dir.removeOther(name, ours); err != nil {
+			s.run.log.Warn("what lies in the place of the run's output is not removed", "err", err)
 		}
 	}
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	w.run.final = spool
-	w.run.record.OutputBytes = spool + stderr
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock()
+	s.run.final = spool
+	s.run.record.OutputBytes = spool + stderr
 }
 
 // trim cuts both files so that they have no more than most bytes together, the
@@ -88,10 +88,10 @@ func (d *directory) removeOther(name string, ours *os.File) error {
 }
 
 // trim is for a run whose end no daemon has seen; w is nil where that isn't durable.
-func (d *directory) trim(w *will) error {
+func (d *directory) trim(cp *checkpoint) error {
 	most := int64(defaultOutputMax)
-	if w != nil && w.OutputMax > 0 {
-		most = w.OutputMax
+	if cp != nil && cp.OutputMax > 0 {
+		most = cp.OutputMax
 	}
 	o, err := d.openOutputs()
 	if errors.Is(err, fs.ErrNotExist) {

@@ -3,11 +3,10 @@ package run
 import (
 	"os"
 	"path/filepath"
+	"penstock/outcome"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"penstock/outcome"
 )
 
 // onDisk is what a run's directory takes, in bytes.
@@ -70,7 +69,7 @@ func TestLeftOutputIsTrimmed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := d.trim(&will{OutputMax: 4 << 20}); err != nil {
+	if err := d.trim(&checkpoint{OutputMax: 4 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	if n := onDisk(t, d.path); n != 4<<20 {

@@ -160,7 +160,7 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 	if err != nil {
 		return run.Spec{}, err
 	}
-	var again *run.Words
+	var again *run.PromptText
 	if resumed {
 		again = fresh(q.Messages)
 	}

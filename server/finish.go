@@ -123,7 +123,7 @@ func (s *stream) broken(ctx context.Context, x *exchange, r *run.Run, cause erro
 
 // unreadable is what can be told of a run whose output is not there any more.
 func unreadable(cause error) *httpError {
-	for _, known := range []error{run.ErrNoReplay, run.ErrSpoiled, run.ErrPruned} {
+	for _, known := range []error{run.ErrNoReplay, run.ErrTampered, run.ErrPruned} {
 		if errors.Is(cause, known) {
 			return refusal(http.StatusGone, "replay_gone", "%s", known.Error())
 		}

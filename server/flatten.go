@@ -83,7 +83,7 @@ func flatten(messages []message, resumed bool) (system, prompt string, err error
 
 // fresh is a whole conversation for a CLI that has forgotten its session; nil
 // where it can't be told. Parts of earlier turns that can't be sent are named in it.
-func fresh(messages []message) *run.Words {
+func fresh(messages []message) *run.PromptText {
 	told := slices.Clone(messages)
 	for i := range told {
 		told[i].Lacking = nil
@@ -92,7 +92,7 @@ func fresh(messages []message) *run.Words {
 	if err != nil {
 		return nil
 	}
-	return &run.Words{System: system, Prompt: prompt}
+	return &run.PromptText{System: system, Prompt: prompt}
 }
 
 func writeMessage(b *strings.Builder, m message) {

@@ -131,7 +131,7 @@ func (d *daemon) handOver(ctx context.Context, srv *http.Server, listeners []net
 	}
 	bounded, cancel := context.WithTimeout(context.Background(), endBound)
 	defer cancel()
-	lock, runs, err := d.runs.Leave(bounded)
+	lock, runs, err := d.runs.Detach(bounded)
 	if err != nil {
 		d.log.Warn("not all is left in order: the successor sweeps it", "err", err)
 	}

@@ -103,11 +103,11 @@ func (d *daemon) attend(ctx context.Context, r *run.Run) {
 	select {
 	case <-ctx.Done():
 		r.End(endCause(ctx))
-	case <-r.Left():
+	case <-r.Detached():
 	case <-r.Ended():
 	}
 	select {
-	case <-r.Left():
+	case <-r.Detached():
 	case <-r.Ended():
 	}
 }
@@ -125,20 +125,20 @@ func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error
 	defer giveUp(nil)
 	defer context.AfterFunc(d.waiting, func() { giveUp(errDaemonEnds) })()
 	if s.Session != "" {
-		turn, err := d.runs.Turn(waiting, j.client, s.Session)
+		turn, err := d.runs.LockSession(waiting, j.client, s.Session)
 		if err != nil {
 			j.waited = time.Since(j.created)
 			d.refused(j, err)
 			return nil, because(waiting, err)
 		}
-		s.Turn = turn
+		s.SessionLock = turn
 	}
 	slot, err := d.gate.Acquire(waiting, admit.Ask{Client: j.client, Backend: j.backend, Memory: memoryOf(s.Limits), Deadline: s.Deadline, OnPosition: j.moveTo})
 	j.waited = time.Since(j.created)
 	if err != nil {
 		d.refused(j, err)
-		if s.Turn != nil {
-			s.Turn.Release()
+		if s.SessionLock != nil {
+			s.SessionLock.Release()
 		}
 		return nil, because(waiting, err)
 	}

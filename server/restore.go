@@ -23,7 +23,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	keep, err := lock.Live(d.bounds)
+	keep, err := lock.Leftovers(d.bounds)
 	if err != nil {
 		return errors.Join(err, lock.Close())
 	}
@@ -64,9 +64,9 @@ func cageOptions(c config.Config, a agents, log *slog.Logger) spawn.Options {
 
 func hold(dir string, left *os.File) (*run.Lock, error) {
 	if left == nil {
-		return run.Hold(dir)
+		return run.LockDir(dir)
 	}
-	return run.Inherit(dir, left)
+	return run.InheritLock(dir, left)
 }
 
 func (a agents) adapter(name string) (backend.Backend, bool) {

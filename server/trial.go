@@ -19,7 +19,7 @@ type Trial struct{ Config config.Config }
 func (t Trial) Listen() []error { return checkListen(t.Config) }
 
 // State says where the state directory is, or would be made.
-func (t Trial) State() (there string, err error) { return run.Outlook(t.Config.StateDir) }
+func (t Trial) State() (there string, err error) { return run.CheckDir(t.Config.StateDir) }
 
 // Backend is what stops a daemon; a program that isn't there only leaves its
 // backend out.

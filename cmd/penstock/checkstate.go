@@ -35,7 +35,7 @@ func checkState(t server.Trial) (f finding, running bool) {
 // them must be out of the reach of runs.
 func checkStore(dir string) finding {
 	f := finding{Area: "isolation", Name: "records", OK: true}
-	wall, err := runs.StoreOutlook(dir)
+	wall, err := runs.StoreProtection(dir)
 	if err != nil {
 		f.OK, f.Advice = false, true
 		f.Detail = "durable runs (X-Run-Id) would be refused: runs could write to the daemon's records: " + err.Error()

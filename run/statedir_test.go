@@ -22,20 +22,20 @@ import (
 
 func TestStateDirectoryIsForOneDaemon(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
-	s, err := openState(dir)
+	s, err := openStateDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
-	if _, err := openState(dir); err == nil || !strings.Contains(err.Error(), fmt.Sprint("pid ", os.Getpid())) {
+	if _, err := openStateDir(dir); err == nil || !strings.Contains(err.Error(), fmt.Sprint("pid ", os.Getpid())) {
 		t.Errorf("second daemon: %v", err)
 	}
 	if err := s.close(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := openState(dir)
+	again, err := openStateDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestInheritOnAFullDisk(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	before, err := Hold(dir)
+	before, err := LockDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,10 +70,10 @@ func TestInheritOnAFullDisk(t *testing.T) {
 	if err := before.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Hold(dir); !errors.Is(err, unix.ENOSPC) {
+	if _, err := LockDir(dir); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("a daemon that starts: %v", err)
 	}
-	after, err := Inherit(dir, left)
+	after, err := InheritLock(dir, left)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestInheritOnAFullDisk(t *testing.T) {
 // Who takes a lock file away for a stale one has not ended the daemon's runs.
 func TestInheritWithoutTheName(t *testing.T) {
 	dir := t.TempDir()
-	before, err := Hold(dir)
+	before, err := LockDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,15 +105,15 @@ func TestInheritWithoutTheName(t *testing.T) {
 	if err := errors.Join(before.Close(), os.Remove(path)); err != nil {
 		t.Fatal(err)
 	}
-	after, err := Inherit(dir, first)
+	after, err := InheritLock(dir, first)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer after.Close()
-	if _, err := Hold(dir); err == nil {
+	if _, err := LockDir(dir); err == nil {
 		t.Error("the directory is not held")
 	}
-	if _, err := Inherit(dir, second); err == nil || !strings.Contains(err.Error(), "in use by another daemon") {
+	if _, err := InheritLock(dir, second); err == nil || !strings.Contains(err.Error(), "in use by another daemon") {
 		t.Errorf("it was inherited from somebody who holds it: %v", err)
 	}
 }
@@ -122,7 +122,7 @@ func TestInheritWithoutTheName(t *testing.T) {
 // waited for.
 func TestLockOfTheDeadIsWaitedFor(t *testing.T) {
 	dir := t.TempDir()
-	before, err := Hold(dir)
+	before, err := LockDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,11 +134,11 @@ func TestLockOfTheDeadIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.AfterFunc(20*time.Millisecond, func() { before.Close() })
-	after, err := Hold(dir)
+	after, err := LockDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Hold(dir); err == nil {
+	if _, err := LockDir(dir); err == nil {
 		t.Error("held twice")
 	}
 	if err := after.Close(); err != nil {
@@ -152,7 +152,7 @@ func TestStateDirectoryThatCannotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	for dir, says := range map[string]string{"": "state_dir", "relative": "absolute", "/proc/penstock": "not writable", filepath.Join(file, "x"): "not writable"} {
-		if _, err := openState(dir); err == nil || !strings.Contains(err.Error(), says) {
+		if _, err := openStateDir(dir); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want it to say %q", dir, err, says)
 		}
 	}
@@ -160,7 +160,7 @@ func TestStateDirectoryThatCannotBe(t *testing.T) {
 	if err := os.Chmod(open, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	s, err := openState(open)
+	s, err := openStateDir(open)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,23 +172,23 @@ func TestStateDirectoryThatCannotBe(t *testing.T) {
 
 func TestOpenTakesALockOver(t *testing.T) {
 	dir := t.TempDir()
-	lock, err := Hold(dir)
+	lock, err := LockDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := open(t, func(o *Options) { o.StateDir, o.Lock = dir, lock })
 	verdict(t, start(t, m, script("echo 'd stop'")), outcome.Completed)
-	if _, err := Hold(dir); err == nil {
+	if _, err := LockDir(dir); err == nil {
 		t.Error("held twice")
 	}
 	elsewhere := t.TempDir()
-	if lock, err = Hold(elsewhere); err != nil {
+	if lock, err = LockDir(elsewhere); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (Options{StateDir: dir, Lock: lock}).hold(); err == nil {
+	if _, err := (Options{StateDir: dir, Lock: lock}).stateDir(); err == nil {
 		t.Error("a lock of another directory was taken for this one's")
 	}
-	if lock, err = Hold(elsewhere); err != nil {
+	if lock, err = LockDir(elsewhere); err != nil {
 		t.Errorf("not given free when Open failed: %v", err)
 	} else if err := lock.Close(); err != nil {
 		t.Error(err)
@@ -216,7 +216,7 @@ func past(t *testing.T, state, id string, r any) {
 // newDirectory is a run's, in a state directory of its own.
 func newDirectory(t *testing.T, u *User) *directory {
 	t.Helper()
-	s, err := openState(t.TempDir())
+	s, err := openStateDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func newDirectory(t *testing.T, u *User) *directory {
 // before the run's record said so, has noted why.
 func TestEndThatAnEarlierDaemonNoted(t *testing.T) {
 	state := t.TempDir()
-	s, err := openState(state)
+	s, err := openStateDir(state)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,9 +249,9 @@ func TestEndThatAnEarlierDaemonNoted(t *testing.T) {
 		d.flush = (*os.File).Sync
 		peak := uint64(5)
 		err := errors.Join(d.save(Record{ID: id, State: Running, Created: started, Started: &started}),
-			d.noteEnd(outcome.Outcome{Reason: outcome.Timeout, Survived: 2, Receipt: cgroup.Receipt{MemoryPeakBytes: &peak, EnforcedBy: cgroup.Enforced{Kill: cgroup.Kernel}}}))
+			d.saveEnd(outcome.Outcome{Reason: outcome.Timeout, Survived: 2, Receipt: cgroup.Receipt{MemoryPeakBytes: &peak, EnforcedBy: cgroup.Enforced{Kill: cgroup.Kernel}}}))
 		if id == "torn" {
-			err = errors.Join(err, os.Truncate(d.inStore(endName), 5))
+			err = errors.Join(err, os.Truncate(d.storePath(endName), 5))
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -298,7 +298,7 @@ func TestRunsOfAnEarlierDaemon(t *testing.T) {
 		}
 		r.End(outcome.Cancelled)
 	}
-	onDisk, err := readRecord(m.state.directory("live").inStore(recordName))
+	onDisk, err := readRecord(m.state.directory("live").storePath(recordName))
 	if err != nil || onDisk.State != Finished || onDisk.Cause != outcome.Lost {
 		t.Errorf("lost run on disk: %+v, %v", onDisk, err)
 	}
@@ -333,7 +333,7 @@ func TestPrune(t *testing.T) {
 		id := fmt.Sprint("r", i)
 		past(t, dir, id, Record{ID: id, State: Finished, Created: at, Ended: &at, OutputBytes: 100})
 	}
-	st, err := openState(dir)
+	st, err := openStateDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -410,23 +410,23 @@ func TestAdaptersFiles(t *testing.T) {
 // directory.
 func TestLockIsInherited(t *testing.T) {
 	dir, other := t.TempDir(), t.TempDir()
-	held, err := Hold(dir)
+	held, err := LockDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Inherit(other, held.state.lock); err == nil {
+	if _, err := InheritLock(other, held.state.lock); err == nil {
 		t.Error("a lock opens another directory")
 	}
 	// Inherit has closed it: nobody holds the directory any more.
-	held, err = Hold(dir)
+	held, err = LockDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := Inherit(dir, held.state.lock)
+	again, err := InheritLock(dir, held.state.lock)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Hold(dir); err == nil {
+	if _, err := LockDir(dir); err == nil {
 		t.Error("another daemon takes an inherited directory")
 	}
 	if err := again.Close(); err != nil {

@@ -15,9 +15,9 @@ import (
 	"penstock/spawn"
 )
 
-// place is where a run works: both are absolute; an empty home leaves HOME as
+// workDir is where a run works: both are absolute; an empty home leaves HOME as
 // the environment has it.
-type place struct {
+type workDir struct {
 	cwd, home string
 	held      *os.File // cwd, open from its check on; nil was not checked
 	made      string   // the session's directory, when it was made for this run
@@ -87,15 +87,15 @@ func (s Spec) open(cwd string) (*os.File, error) {
 	return f, nil
 }
 
-// close lets go of what was held for the birth.
-func (p place) close() {
+// close lets go of what was held for the start.
+func (p workDir) close() {
 	if p.held != nil {
 		p.held.Close()
 	}
 }
 
 // remove takes back what was made for a run that was never started.
-func (p place) remove() error {
+func (p workDir) remove() error {
 	if p.made == "" {
 		return nil
 	}
@@ -105,8 +105,8 @@ func (p place) remove() error {
 // private is Spec.Home's word for a HOME of the session's or the run's own.
 const private = "private"
 
-// ownPlace is for a run without a session.
-func (d *directory) ownPlace(s Spec) (p place, err error) {
+// ownWorkDir is for a run without a session.
+func (d *directory) ownWorkDir(s Spec) (p workDir, err error) {
 	p.cwd = s.Cwd
 	if p.cwd == "" {
 		p.cwd = d.file(workName)
@@ -126,9 +126,9 @@ func (d *directory) ownPlace(s Spec) (p place, err error) {
 	return p, nil
 }
 
-// place is for a run of a session: what the session has used before wins,
+// workDir is for a run of a session: what the session has used before wins,
 // since its CLI finds the conversation only there.
-func (s *sessions) place(spec Spec, known Session) (p place, err error) {
+func (s *sessions) workDir(spec Spec, known Session) (p workDir, err error) {
 	base := s.path(sessionKey(spec.Client, spec.Session))
 	resumes := known.CLISession != ""
 	p.cwd = spec.Cwd
@@ -152,15 +152,15 @@ func (s *sessions) place(spec Spec, known Session) (p place, err error) {
 			return p, err
 		}
 	}
-	if p.made, err = s.make(base, p, spec); err == nil && own {
+	if p.made, err = s.makeDirs(base, p, spec); err == nil && own {
 		p.held, err = openBelow(s.dir, p.cwd)
 	}
 	return p, err
 }
 
-// make makes the directories that are the session's own, and tells the whole's
+// makeDirs makes the directories that are the session's own, and tells the whole's
 // when it was not there before.
-func (s *sessions) make(base string, p place, spec Spec) (made string, err error) {
+func (s *sessions) makeDirs(base string, p workDir, spec Spec) (made string, err error) {
 	ownCwd, ownHome := filepath.Dir(p.cwd) == base, filepath.Dir(p.home) == base
 	if !ownCwd && !ownHome {
 		return "", nil
@@ -238,8 +238,8 @@ func copySeed(to, seed string) error {
 	})
 }
 
-// giveTree gives children before their parents: nobody can put anything in the
-// place of what is still to be given.
+// giveTree gives children before their parents: nothing can be put in the place of
+// what is still to be given.
 func giveTree(dir string, u *User) error {
 	if u == nil {
 		return nil
@@ -271,8 +271,8 @@ func (u *User) ownBelow(root *os.Root, dir string) error {
 	return root.Lchown(dir, int(u.UID), int(u.GID))
 }
 
-// overlay is base with later lists laid over it, name by name.
-func overlay(lists ...[]string) []string {
+// mergeEnv is base with later lists laid over it, name by name.
+func mergeEnv(lists ...[]string) []string {
 	at := map[string]int{}
 	var out []string
 	for _, list := range lists {
@@ -289,7 +289,7 @@ func overlay(lists ...[]string) []string {
 	return out
 }
 
-func valueOf(env []string, name string) string {
+func envValue(env []string, name string) string {
 	for _, entry := range env {
 		if value, ok := strings.CutPrefix(entry, name+"="); ok {
 			return value

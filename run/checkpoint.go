@@ -18,22 +18,22 @@ import (
 	"penstock/spawn"
 )
 
-// willMax is far more than a checkpoint has: its largest parts are the record and
+// checkpointMax is far more than a checkpoint has: its largest parts are the record and
 // the paths in the request.
-const willMax = 8 << 20
+const checkpointMax = 8 << 20
 
-// will is the checkpoint of a durable run, what the next daemon must know of it:
+// checkpoint is the checkpoint of a durable run, what the next daemon must know of it:
 // to see it to its end, to go on talking to its CLI, and to read its output again.
 // It is kept beside the record as long as that is.
-type will struct {
+type checkpoint struct {
 	// Request makes the machine. The prompt and the system text lie beside the
 	// checkpoint while the CLI may still have to be told them.
 	Request backend.Request `json:"request"`
 	// Kind is the backend's, "" unknown: its machine is made of it where the
 	// backend isn't configured any more, or is another one by now.
 	Kind        string        `json:"kind,omitempty"`
-	Words       *wordsLength  `json:"words,omitempty"`
-	Record      Record        `json:"record,omitzero"` // as of before the birth, for one that is torn
+	Texts       *textLength   `json:"words,omitempty"`
+	Record      Record        `json:"record,omitzero"` // as of before the start, for one that is torn
 	Fingerprint []byte        `json:"fingerprint,omitempty"`
 	Leader      int           `json:"leader,omitempty"` // pid; 0 is unknown, or that it has ended
 	Deadline    time.Time     `json:"deadline,omitzero"`
@@ -53,122 +53,122 @@ type will struct {
 	Final *int64 `json:"final,omitempty"`
 	// Fresh is the length of what the CLI is told where it has forgotten its session,
 	// and Restart how far that has come.
-	Fresh   *wordsLength `json:"fresh,omitempty"`
-	Restart string       `json:"restart,omitempty"`
-	// Past says that none of its processes can live: it is of before a reboot.
-	Past bool `json:"past,omitempty"`
+	Fresh   *textLength `json:"fresh,omitempty"`
+	Restart string      `json:"restart,omitempty"`
+	// BeforeReboot says that none of its processes can live: it is of before a reboot.
+	BeforeReboot bool `json:"past,omitempty"`
 }
 
-// wordsLength is in bytes.
-type wordsLength struct {
+// textLength is in bytes.
+type textLength struct {
 	Prompt int64 `json:"prompt"`
 	System int64 `json:"system"`
 }
 
-func newWill(s Spec, p plan) *will {
-	w := &will{
+func newCheckpoint(s Spec, p plan) *checkpoint {
+	cp := &checkpoint{
 		Request: p.request, Kind: s.Backend.Kind(), Fingerprint: s.Fingerprint, Deadline: s.Deadline, Grace: s.Grace, Stall: s.Stall,
 		OutputMax: s.OutputMax, LineMax: s.LineMax, SoftEnd: p.command.SoftEnd, Settle: p.command.Settle,
 		Talks: p.command.Input == backend.Conversation, Session: p.session,
 	}
-	if !w.Talks {
-		w.forgetPrompt()
+	if !cp.Talks {
+		cp.forgetPrompt()
 	}
-	return w
+	return cp
 }
 
-func (w *will) forgetPrompt() { w.Request.Prompt, w.Request.System, w.Words = "", "", nil }
+func (cp *checkpoint) forgetPrompt() { cp.Request.Prompt, cp.Request.System, cp.Texts = "", "", nil }
 
-// spec is the part of a Spec that matters after the birth.
-func (w *will) spec(r Record, b backend.Backend) Spec {
+// spec is the part of a Spec that matters after the start.
+func (cp *checkpoint) spec(r Record, b backend.Backend) Spec {
 	return Spec{
 		ID: r.ID, Client: r.Client, Model: r.Model, Backend: b, Session: r.Session, Limits: r.Limits, Metadata: r.Metadata,
-		Deadline: w.Deadline, Grace: w.Grace, Stall: w.Stall, OutputMax: w.OutputMax, LineMax: w.LineMax,
-		Durable: true, Fingerprint: w.Fingerprint,
+		Deadline: cp.Deadline, Grace: cp.Grace, Stall: cp.Stall, OutputMax: cp.OutputMax, LineMax: cp.LineMax,
+		Durable: true, Fingerprint: cp.Fingerprint,
 	}
 }
 
-// saveWill writes the words once, before the checkpoint that tells their length.
-func (d *directory) saveWill(w *will) error {
-	if w.Words == nil && w.Request.Prompt+w.Request.System != "" {
-		for name, text := range map[string]string{wordsName: w.Request.Prompt, systemName: w.Request.System} {
-			for _, p := range d.inStores(name) {
+// saveCheckpoint writes the words once, before the checkpoint that tells their length.
+func (d *directory) saveCheckpoint(cp *checkpoint) error {
+	if cp.Texts == nil && cp.Request.Prompt+cp.Request.System != "" {
+		for name, text := range map[string]string{promptStoreName: cp.Request.Prompt, systemStoreName: cp.Request.System} {
+			for _, p := range d.storePaths(name) {
 				if err := atomicfile.Replace(p, []byte(text), d.flush); err != nil {
 					return err
 				}
 			}
 		}
-		w.Words = &wordsLength{int64(len(w.Request.Prompt)), int64(len(w.Request.System))}
+		cp.Texts = &textLength{int64(len(cp.Request.Prompt)), int64(len(cp.Request.System))}
 	}
-	bare := *w
+	bare := *cp
 	bare.Request.Prompt, bare.Request.System = "", ""
-	return writeJSON(d.inStores(willName), bare, willMax, d.flush)
+	return writeJSON(d.storePaths(checkpointName), bare, checkpointMax, d.flush)
 }
 
-// noted is why a durable run ended, kept from before its group goes, which tells
+// endRecord is why a durable run ended, kept from before its group goes, which tells
 // that until then, to when its record says it.
-type noted struct {
+type endRecord struct {
 	Reason   outcome.Cause  `json:"reason,omitempty"`
 	Receipt  cgroup.Receipt `json:"receipt"`
 	Survived int            `json:"survived"`
 }
 
-// noteEnd is for a daemon that is killed, not for a power cut: nothing is synced.
-func (d *directory) noteEnd(o outcome.Outcome) error {
+// saveEnd is for a daemon that is killed, not for a power cut: nothing is synced.
+func (d *directory) saveEnd(o outcome.Outcome) error {
 	if d.flush == nil {
 		return nil
 	}
-	return writeJSON(d.inStores(endName), noted{o.Reason, o.Receipt, o.Survived}, smallMax, nil)
+	return writeJSON(d.storePaths(endName), endRecord{o.Reason, o.Receipt, o.Survived}, smallMax, nil)
 }
 
-// notedEnd is what noteEnd kept. The exit status isn't: whether the output is
+// loadEnd is what saveEnd kept. The exit status isn't: whether the output is
 // whole is not known any more.
-func (d *directory) notedEnd() (o outcome.Outcome, err error) {
+func (d *directory) loadEnd() (o outcome.Outcome, err error) {
 	o.Exit.Code = -1
-	data, err := readSmall(d.inStore(endName))
+	data, err := readSmall(d.storePath(endName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return o, nil
 	}
-	var n noted
+	var n endRecord
 	if err == nil {
 		err = json.Unmarshal(data, &n)
 	}
 	if err != nil {
-		return o, fmt.Errorf("%s: %w", d.inStore(endName), err)
+		return o, fmt.Errorf("%s: %w", d.storePath(endName), err)
 	}
 	o.Reason, o.Receipt, o.Survived = n.Reason, n.Receipt, n.Survived
 	return o, nil
 }
 
-// loadWill is nil for a run that isn't durable. The words are left where they are.
-func (d *directory) loadWill() (*will, error) {
-	data, err := readUpTo(d.inStore(willName), willMax)
+// loadCheckpoint is nil for a run that isn't durable. The words are left where they are.
+func (d *directory) loadCheckpoint() (*checkpoint, error) {
+	data, err := readUpTo(d.storePath(checkpointName), checkpointMax)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	w := new(will)
+	cp := new(checkpoint)
 	if err == nil {
-		err = json.Unmarshal(data, w)
+		err = json.Unmarshal(data, cp)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.inStore(willName), err)
+		return nil, fmt.Errorf("%s: %w", d.storePath(checkpointName), err)
 	}
-	return w, nil
+	return cp, nil
 }
 
-// loadWords gives a checkpoint what its CLI may still have to be told.
-func (d *directory) loadWords(w *will) error {
-	if w.Words == nil {
+// loadTexts gives a checkpoint what its CLI may still have to be told.
+func (d *directory) loadTexts(cp *checkpoint) error {
+	if cp.Texts == nil {
 		return nil
 	}
 	for _, one := range []struct {
 		name string
 		long int64
 		to   *string
-	}{{wordsName, w.Words.Prompt, &w.Request.Prompt}, {systemName, w.Words.System, &w.Request.System}} {
-		data, err := readUpTo(d.inStore(one.name), one.long)
+	}{{promptStoreName, cp.Texts.Prompt, &cp.Request.Prompt}, {systemStoreName, cp.Texts.System, &cp.Request.System}} {
+		data, err := readUpTo(d.storePath(one.name), one.long)
 		if err == nil && int64(len(data)) != one.long {
-			err = fmt.Errorf("%s: %d bytes instead of %d", d.inStore(one.name), len(data), one.long)
+			err = fmt.Errorf("%s: %d bytes instead of %d", d.storePath(one.name), len(data), one.long)
 		}
 		if err != nil {
 			return err
@@ -187,13 +187,13 @@ type Bounds struct {
 	OutputMax, LineMax int64
 }
 
-// hold narrows a run's figures to the bounds: a daemon with a narrower
+// apply narrows a run's figures to the bounds: a daemon with a narrower
 // configuration, or one that could not keep runs from its files, may have left
 // them.
-func (b Bounds) hold(r *Record, w *will, now time.Time) {
-	w.OutputMax, w.LineMax = narrow(w.OutputMax, b.OutputMax), narrow(w.LineMax, b.LineMax)
-	w.Stall = narrow(w.Stall, b.Stall)
-	w.Grace = min(max(w.Grace, 0), b.Grace)
+func (b Bounds) apply(r *Record, cp *checkpoint, now time.Time) {
+	cp.OutputMax, cp.LineMax = clamp(cp.OutputMax, b.OutputMax), clamp(cp.LineMax, b.LineMax)
+	cp.Stall = clamp(cp.Stall, b.Stall)
+	cp.Grace = min(max(cp.Grace, 0), b.Grace)
 	if r.Started != nil && r.Started.After(now) {
 		r.Started = &now
 	}
@@ -203,33 +203,33 @@ func (b Bounds) hold(r *Record, w *will, now time.Time) {
 			last = *r.Started
 		}
 		last = last.Add(b.Timeout)
-		if w.Deadline.IsZero() || w.Deadline.After(last) {
-			w.Deadline = last
+		if cp.Deadline.IsZero() || cp.Deadline.After(last) {
+			cp.Deadline = last
 		}
 	}
 	if b.Limits == nil {
 		return
 	}
 	if m := b.Limits.Memory; m != nil && m.Limit != nil {
-		r.Limits = withMemory(r.Limits, narrow(memoryOf(r.Limits), *m.Limit))
+		r.Limits = withMemory(r.Limits, clamp(memoryOf(r.Limits), *m.Limit))
 	}
 	if p := b.Limits.Pids; p != nil && p.Limit != nil {
-		r.Limits = withPids(r.Limits, narrow(pidsOf(r.Limits), *p.Limit))
+		r.Limits = withPids(r.Limits, clamp(pidsOf(r.Limits), *p.Limit))
 	}
 }
 
-// narrow is v, or most where v is none or more.
-func narrow[T int64 | time.Duration](v, most T) T {
+// clamp is v, or most where v is none or more.
+func clamp[T int64 | time.Duration](v, most T) T {
 	if most > 0 && (v <= 0 || v > most) {
 		return most
 	}
 	return v
 }
 
-// Live lists the durable runs that an earlier daemon has not seen to their end,
+// Leftovers lists the durable runs that an earlier daemon has not seen to their end,
 // for spawn.Options.Keep. It fails where that can't be told of one: its processes
 // would be ended.
-func (l *Lock) Live(bounds func(backend, kind string) Bounds) ([]spawn.Leftover, error) {
+func (l *Lock) Leftovers(bounds func(backend, kind string) Bounds) ([]spawn.Leftover, error) {
 	entries, err := os.ReadDir(l.state.store.runs())
 	if err != nil {
 		return nil, fmt.Errorf("runs: %w", err)
@@ -240,21 +240,21 @@ func (l *Lock) Live(bounds func(backend, kind string) Bounds) ([]spawn.Leftover,
 			continue
 		}
 		found, err := l.state.directory(e.Name()).recall()
-		if isPassing(err) {
+		if isTransient(err) {
 			return nil, fmt.Errorf("runs: %s: whether it lives can't be told: %w", e.Name(), err)
 		}
-		r, w := found.record, found.will
-		if w == nil || w.Past || r.State == Finished {
+		r, cp := found.record, found.checkpoint
+		if cp == nil || cp.BeforeReboot || r.State == Finished {
 			continue // not durable, or over
 		}
-		bounds(r.Backend, w.Kind).hold(&r, w, time.Now())
-		out = append(out, spawn.Leftover{ID: r.ID, Limits: r.Limits, Leader: w.Leader})
+		bounds(r.Backend, cp.Kind).apply(&r, cp, time.Now())
+		out = append(out, spawn.Leftover{ID: r.ID, Limits: r.Limits, Leader: cp.Leader})
 	}
 	return out, nil
 }
 
-// isPassing tells an error of the host's from one of the file's.
-func isPassing(err error) bool {
+// isTransient tells an error of the host's from one of the file's.
+func isTransient(err error) bool {
 	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EIO} {
 		if errors.Is(err, e) {
 			return true

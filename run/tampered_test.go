@@ -6,13 +6,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"penstock/outcome"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"penstock/outcome"
 )
 
 func TestChildThatSpoilsItsOutput(t *testing.T) {
@@ -59,10 +58,10 @@ func TestChildThatSpoilsItsOutput(t *testing.T) {
 			}
 			again := r.Follow(0)
 			defer again.Close()
-			if e, err := again.Next(ctx); !errors.Is(err, ErrSpoiled) {
+			if e, err := again.Next(ctx); !errors.Is(err, ErrTampered) {
 				t.Errorf("replay: %+v, %v", e, err)
 			}
-			onDisk, err := readRecord(r.dir.inStore(recordName))
+			onDisk, err := readRecord(r.dir.storePath(recordName))
 			if err != nil || onDisk.State != Finished || onDisk.Cause != outcome.CLIError {
 				t.Errorf("record on disk: %+v, %v", onDisk, err)
 			}
@@ -92,7 +91,7 @@ func TestFinishedSpoolThatShrinks(t *testing.T) {
 	for err == nil {
 		_, err = d.Next(t.Context())
 	}
-	if !errors.Is(err, ErrSpoiled) {
+	if !errors.Is(err, ErrTampered) {
 		t.Errorf("replay of a shrunk spool: %v", err)
 	}
 }

@@ -11,28 +11,28 @@ import (
 	"penstock/spawn"
 )
 
-// sampleEvery is the dispatcher's beat.
+// sampleEvery is how often the dispatcher looks at the live runs.
 const sampleEvery = time.Second
 
-// sampled is the last reading of all groups together.
-type sampled struct {
+// treeSample is the last reading of all groups together.
+type treeSample struct {
 	at    time.Time
 	whole cgroup.TreeUsage
 	files *uint64 // in memory file systems
 	dying *uint64 // groups
 }
 
-// watched is what the dispatcher last saw of a live run.
-type watched struct {
+// runSample is what the dispatcher last saw of a live run.
+type runSample struct {
 	at      time.Time
 	usage   cgroup.Usage
 	cores   *float64
 	stalled bool
 }
 
-// coresSince is how many processors were busy between two looks; nil where the
+// busyCores is how many processors were busy between two looks; nil where the
 // kernel doesn't count, or at the first look.
-func (w *watched) coresSince(last *watched) *float64 {
+func (w *runSample) busyCores(last *runSample) *float64 {
 	if last == nil || last.usage.CPUUsec == nil || w.usage.CPUUsec == nil || *w.usage.CPUUsec < *last.usage.CPUUsec {
 		return nil
 	}
@@ -44,45 +44,45 @@ func (w *watched) coresSince(last *watched) *float64 {
 	return &cores
 }
 
-// vigil is the dispatcher's memory of one live run.
-type vigil struct {
-	shown stillness // for the snapshot
-	fatal stillness // ends the run; window 0 is never
-	io    storage   // where the groups don't count it
+// stallDetector is the dispatcher's memory of one live run.
+type stallDetector struct {
+	shown  idleWindow // for the snapshot
+	ending idleWindow // ends the run; window 0 is never
+	io     storageIO  // where the groups don't count it
 }
 
-// dispatch looks at all live runs once a second. It is the only place that
+// dispatchLoop looks at all live runs once a second. It is the only place that
 // reads groups for the snapshot.
-func (m *Manager) dispatch() {
+func (m *Manager) dispatchLoop() {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
-	vigils := map[*Run]*vigil{}
+	vigils := map[*Run]*stallDetector{}
 	for {
 		select {
 		case <-m.quit:
 			return
 		case <-tick.C:
 		}
-		m.lookAll(vigils)
+		m.observeAll(vigils)
 		m.sample(time.Now())
 	}
 }
 
-func (m *Manager) lookAll(vigils map[*Run]*vigil) {
+func (m *Manager) observeAll(vigils map[*Run]*stallDetector) {
 	live := map[*Run]bool{}
-	full := troubled(m.state.dir, os.Geteuid() == 0)
+	full := diskState(m.state.dir, os.Geteuid() == 0)
 	for _, r := range m.all() {
 		if !r.isLive() {
 			continue
 		}
 		live[r] = true
 		if full != "" {
-			r.short(full)
+			r.noteDiskFull(full)
 		}
 		if vigils[r] == nil {
-			vigils[r] = &vigil{shown: stillness{window: m.o.StallAfter}, fatal: stillness{window: r.stall}}
+			vigils[r] = &stallDetector{shown: idleWindow{window: m.o.StallAfter}, ending: idleWindow{window: r.stall}}
 		}
-		vigils[r].look(r, time.Now())
+		vigils[r].observe(r, time.Now())
 	}
 	for r := range vigils {
 		if !live[r] {
@@ -93,33 +93,33 @@ func (m *Manager) lookAll(vigils map[*Run]*vigil) {
 
 var errGone = errors.New("run has ended")
 
-// look tolerates a group that vanishes meanwhile.
-func (v *vigil) look(r *Run, now time.Time) {
+// observe tolerates a group that vanishes meanwhile.
+func (d *stallDetector) observe(r *Run, now time.Time) {
 	usage, err := r.usage()
 	if err != nil {
 		return
 	}
-	seen := &watched{at: time.Now(), usage: usage}
+	seen := &runSample{at: time.Now(), usage: usage}
 	spool, stderr, err := r.sizes()
 	if err != nil {
 		return
 	}
-	signs := newVital(now, spool+stderr, usage)
-	if v.shown.doubtful(signs) || v.fatal.doubtful(signs) {
+	signs := newActivity(now, spool+stderr, usage)
+	if d.shown.halfway(signs) || d.ending.halfway(signs) {
 		signs.waited = r.cpuWait()
 		if signs.io == nil {
-			signs.io = v.io.at(now, r.storageIO)
+			signs.io = d.io.at(now, r.storageIO)
 		}
 	}
-	seen.cores, seen.stalled = seen.coresSince(r.watched.Load()), v.shown.look(signs)
-	r.watched.Store(seen)
-	if v.fatal.window > 0 && v.fatal.look(signs) {
+	seen.cores, seen.stalled = seen.busyCores(r.sample.Load()), d.shown.observe(signs)
+	r.sample.Store(seen)
+	if d.ending.window > 0 && d.ending.observe(signs) {
 		r.End(outcome.Stalled)
 	}
 }
 
 func (r *Run) usage() (cgroup.Usage, error) {
-	p := r.alive()
+	p := r.liveProcess()
 	if p == nil {
 		return cgroup.Usage{}, errGone
 	}
@@ -127,7 +127,7 @@ func (r *Run) usage() (cgroup.Usage, error) {
 }
 
 func (r *Run) storageIO() (uint64, error) {
-	p := r.alive()
+	p := r.liveProcess()
 	if p == nil {
 		return 0, errGone
 	}
@@ -136,15 +136,15 @@ func (r *Run) storageIO() (uint64, error) {
 
 // cpuWait is nil where the kernel doesn't say.
 func (r *Run) cpuWait() *uint64 {
-	p := r.alive()
+	p := r.liveProcess()
 	if p == nil {
 		return nil
 	}
 	return p.CPUWait()
 }
 
-// alive is nil once the run has ended.
-func (r *Run) alive() *spawn.Process {
+// liveProcess is nil once the run has ended.
+func (r *Run) liveProcess() *spawn.Process {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.process
@@ -164,7 +164,7 @@ func (m *Manager) sample(now time.Time) {
 	if err != nil {
 		m.log.Debug("dying groups not read", "err", err)
 	}
-	m.sampled.Store(&sampled{at: now, whole: whole, files: files, dying: dying})
+	m.sampled.Store(&treeSample{at: now, whole: whole, files: files, dying: dying})
 	m.publish()
 }
 
@@ -183,7 +183,7 @@ func (m *Manager) publish() {
 		if !r.isLive() {
 			continue
 		}
-		one := r.live()
+		one := r.snapshotEntry()
 		if one.Stalled {
 			s.Stalled++
 		}
@@ -199,10 +199,10 @@ func (m *Manager) publish() {
 	m.snapshot.Store(&s)
 }
 
-func (r *Run) live() Live {
+func (r *Run) snapshotEntry() Live {
 	c := r.Record()
 	one := Live{ID: c.ID, Backend: c.Backend, Client: c.Client, Started: c.startedAt()}
-	if w := r.watched.Load(); w != nil {
+	if w := r.sample.Load(); w != nil {
 		one.Sampled, one.Stalled, one.Memory, one.Pids = w.at, w.stalled, w.usage.MemoryBytes, w.usage.Pids
 		one.CPUUsec, one.IOBytes, one.CPUCores = w.usage.CPUUsec, w.usage.IOBytes, w.cores
 		one.MemoryHighEvents, one.MemoryMaxEvents = w.usage.MemoryHighEvents, w.usage.MemoryMaxEvents

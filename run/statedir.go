@@ -15,31 +15,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// state is the daemon's state directory, held by one daemon at a time.
-type state struct {
+// stateDir is the daemon's state directory, held by one daemon at a time.
+type stateDir struct {
 	dir   string
 	lock  *os.File
 	store store
 }
 
 // Lock is a state directory held for this daemon alone.
-type Lock struct{ state *state }
+type Lock struct{ state *stateDir }
 
-// Hold takes the state directory before Open does: before anything of another
+// LockDir takes the state directory before Open does: before anything of another
 // daemon's is touched, such as the groups that spawn.Open sweeps. Give it to
 // Open in Options, whose Manager then lets it go; else Close it.
-func Hold(dir string) (*Lock, error) {
-	s, err := openState(dir)
+func LockDir(dir string) (*Lock, error) {
+	s, err := openStateDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	return &Lock{s}, nil
 }
 
-// Inherit is Hold with the lock that Manager.Leave has left; f is the Lock's to
+// InheritLock is LockDir with the lock that Manager.Detach has left; f is the Lock's to
 // close, also when it fails.
-func Inherit(dir string, f *os.File) (*Lock, error) {
-	s, err := inheritState(dir, f)
+func InheritLock(dir string, f *os.File) (*Lock, error) {
+	s, err := inheritStateDir(dir, f)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -50,10 +50,10 @@ func Inherit(dir string, f *os.File) (*Lock, error) {
 // to close.
 func (l *Lock) Close() error { return l.state.close() }
 
-// hold is the lock given, or one taken now.
-func (o Options) hold() (*state, error) {
+// stateDir is the lock given, or one taken now.
+func (o Options) stateDir() (*stateDir, error) {
 	if o.Lock == nil {
-		return openState(o.StateDir)
+		return openStateDir(o.StateDir)
 	}
 	if o.Lock.state.dir != o.StateDir {
 		err := fmt.Errorf("state directory: %s: the lock held is of %s", o.StateDir, o.Lock.state.dir)
@@ -62,17 +62,17 @@ func (o Options) hold() (*state, error) {
 	return o.Lock.state, nil
 }
 
-// openState also takes the lock. The error names the other daemon where there
+// openStateDir also takes the lock. The error names the other daemon where there
 // is one.
-func openState(dir string) (*state, error) {
-	s, err := makeState(dir)
+func openStateDir(dir string) (*stateDir, error) {
+	s, err := makeStateDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	if err := probeWrite(dir); err != nil {
 		return nil, unwritable(dir, err)
 	}
-	if err := s.take(); err != nil {
+	if err := s.acquire(); err != nil {
 		return nil, err
 	}
 	if err := s.openStore(); err != nil {
@@ -81,10 +81,10 @@ func openState(dir string) (*state, error) {
 	return s, nil
 }
 
-// inheritState takes a lock that f holds already. A full disk is no reason to
+// inheritStateDir takes a lock that f holds already. A full disk is no reason to
 // refuse it: the runs that came with it would be ended.
-func inheritState(dir string, f *os.File) (*state, error) {
-	s, err := makeState(dir)
+func inheritStateDir(dir string, f *os.File) (*stateDir, error) {
+	s, err := makeStateDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -93,9 +93,9 @@ func inheritState(dir string, f *os.File) (*state, error) {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	if is, ok := held.Sys().(*syscall.Stat_t); ok && is.Nlink == 0 {
-		// Somebody has removed it as a stale one, and it says nothing any more:
-		// who holds the file that has the name now holds the directory.
-		if err := s.take(); err != nil {
+		// It was removed as a stale one, and it says nothing any more: the holder
+		// of the file that has the name now holds the directory.
+		if err := s.acquire(); err != nil {
 			return nil, err
 		}
 		if err := s.openStore(); err != nil {
@@ -111,15 +111,15 @@ func inheritState(dir string, f *os.File) (*state, error) {
 		return nil, fmt.Errorf("state directory: %s: the lock that was left to us is another directory's", dir)
 	}
 	s.lock = f
-	if err := s.hold(); err != nil {
+	if err := s.lockAndSign(); err != nil {
 		return nil, err
 	}
 	return s, s.openStore()
 }
 
-// makeState makes the directory (0700).
-func makeState(dir string) (*state, error) {
-	s, err := stateAt(dir)
+// makeStateDir makes the directory (0700).
+func makeStateDir(dir string) (*stateDir, error) {
+	s, err := stateDirAt(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -134,16 +134,16 @@ func makeState(dir string) (*state, error) {
 	return s, nil
 }
 
-func stateAt(dir string) (*state, error) {
+func stateDirAt(dir string) (*stateDir, error) {
 	if dir == "" || !filepath.IsAbs(dir) {
 		return nil, fmt.Errorf("state directory: %q: not an absolute path (hint: set state_dir)", dir)
 	}
-	return &state{dir: dir}, nil
+	return &stateDir{dir: dir}, nil
 }
 
-func (s *state) lockPath() string { return filepath.Join(s.dir, "lock") }
-func (s *state) runs() string     { return filepath.Join(s.dir, "runs") }
-func (s *state) sessions() string { return filepath.Join(s.dir, "sessions") }
+func (s *stateDir) lockPath() string { return filepath.Join(s.dir, "lock") }
+func (s *stateDir) runs() string     { return filepath.Join(s.dir, "runs") }
+func (s *stateDir) sessions() string { return filepath.Join(s.dir, "sessions") }
 
 func unwritable(dir string, err error) error {
 	return fmt.Errorf("state directory: %s: not writable: %w (hint: set state_dir to a directory of the daemon's own, or name it in ReadWritePaths= of the unit)", dir, err)
@@ -178,15 +178,15 @@ func probeWrite(dir string) error {
 	return errors.Join(err, f.Close(), os.Remove(f.Name()))
 }
 
-// take locks the directory with flock(2): the lock goes with the process,
+// acquire locks the directory with flock(2): the lock goes with the process,
 // however it ends. The file tells the holder's pid.
-func (s *state) take() error {
+func (s *stateDir) acquire() error {
 	f, err := os.OpenFile(s.lockPath(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return unwritable(s.dir, err)
 	}
 	s.lock = f
-	if err := s.hold(); err != nil {
+	if err := s.lockAndSign(); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	return nil
@@ -195,7 +195,7 @@ func (s *state) take() error {
 // ErrInUse is wrapped by the refusal of a state directory that another daemon holds.
 var ErrInUse = errors.New("in use by another daemon")
 
-func (s *state) flock() error {
+func (s *stateDir) flock() error {
 	err := lockSoon(s.lock)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return fmt.Errorf("state directory: %s: %w (pid %s): stop it or set another state_dir", s.dir, ErrInUse, holder(s.lock))
@@ -206,7 +206,7 @@ func (s *state) flock() error {
 	return nil
 }
 
-func (s *state) hold() error {
+func (s *stateDir) lockAndSign() error {
 	if err := s.flock(); err != nil {
 		return err
 	}
@@ -224,13 +224,13 @@ func (s *state) hold() error {
 	return nil
 }
 
-// newbornMax bounds how long the lock outlives a daemon that was killed amid a
-// birth: until it executes, the child has all descriptors that the daemon had.
-const newbornMax = 2 * time.Second
+// lockWaitMax bounds how long the lock outlives a daemon that was killed amid a
+// start: until it executes, the child has all descriptors that the daemon had.
+const lockWaitMax = 2 * time.Second
 
 // lockSoon takes the lock, and waits for it a little where its holder is gone.
 func lockSoon(f *os.File) error {
-	for end := time.Now().Add(newbornMax); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(lockWaitMax); ; time.Sleep(10 * time.Millisecond) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if !errors.Is(err, unix.EWOULDBLOCK) || !isGone(holder(f)) || time.Now().After(end) {
 			return err
@@ -257,9 +257,9 @@ func holder(f *os.File) string {
 	return "unknown"
 }
 
-// traversable lets another user's process reach its own directories below the
+// letOthersPass lets another user's process reach its own directories below the
 // state directory by name. Nobody can list it, and what isn't theirs stays 0600.
-func (s *state) traversable() error {
+func (s *stateDir) letOthersPass() error {
 	for _, d := range []string{s.dir, s.runs(), s.sessions()} {
 		if err := os.Chmod(d, 0o711); err != nil {
 			return fmt.Errorf("state directory: %s: let other users pass: %w", d, err)
@@ -268,4 +268,4 @@ func (s *state) traversable() error {
 	return nil
 }
 
-func (s *state) close() error { return s.lock.Close() }
+func (s *stateDir) close() error { return s.lock.Close() }

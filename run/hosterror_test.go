@@ -28,7 +28,7 @@ func TestBlameHost(t *testing.T) {
 		{&os.PathError{Op: "mkdir", Path: "/secret/place", Err: unix.ENOENT}, "", ""},
 		{&spawn.StartError{Cause: outcome.CLIMissing, Err: unix.ENOSPC}, outcome.CLIMissing, ""},
 	} {
-		got := blameHost(row.err, log)
+		got := hostError(row.err, log)
 		var start *spawn.StartError
 		if !errors.As(got, &start) {
 			if row.cause != "" {
@@ -44,7 +44,7 @@ func TestBlameHost(t *testing.T) {
 
 // A state directory that something else cleaned up is no fault of the request.
 func TestStateRemoved(t *testing.T) {
-	for _, gone := range []func(*state) string{(*state).runs, func(s *state) string { return s.dir }} {
+	for _, gone := range []func(*stateDir) string{(*stateDir).runs, func(s *stateDir) string { return s.dir }} {
 		m := open(t)
 		if err := os.RemoveAll(gone(m.state)); err != nil {
 			t.Fatal(err)
@@ -61,21 +61,21 @@ func TestStateRemoved(t *testing.T) {
 // not take its run for lost.
 func TestRecordIsSavedLater(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "r")
-	d := &directory{path: dir, kept: []string{dir}}
-	r := pastRun(d, Record{ID: "r", State: Finished, Cause: outcome.CLIError}, slog.New(slog.DiscardHandler))
+	d := &directory{path: dir, stored: []string{dir}}
+	r := newFinishedRun(d, Record{ID: "r", State: Finished, Cause: outcome.CLIError}, slog.New(slog.DiscardHandler))
 	r.unsaved.Store(true)
 	m := &Manager{runs: map[string]*Run{"r": r}}
 	blocked := dir // a file in the directory's place
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if m.saveAgain(); !r.unsaved.Load() {
+	if m.retrySaves(); !r.unsaved.Load() {
 		t.Fatal("told as saved where it can't be")
 	}
 	if err := errors.Join(os.Remove(blocked), os.Mkdir(blocked, 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	m.saveAgain()
+	m.retrySaves()
 	if got, _ := d.load(); r.unsaved.Load() || got.Cause != outcome.CLIError {
 		t.Errorf("the record on disk: %+v", got)
 	}
@@ -104,18 +104,18 @@ func TestCutShort(t *testing.T) {
 		{name: "full for a while before the last word", full: true, after: true, want: full},
 		{name: "not written back", lost: true, want: "EIO"},
 	} {
-		w := &watcher{run: newRun(Record{}, slog.New(slog.DiscardHandler)), outputs: &outputs{spool, spool}, wordAfterFull: row.after}
+		w := &supervisor{run: newRun(Record{}, slog.New(slog.DiscardHandler)), outputs: &outputs{spool, spool}, terminalAfterFull: row.after}
 		w.spec.Backend = agent{}
 		if row.plain {
 			w.spec.Backend = agent{framing: backend.Words}
 		}
 		if row.full {
-			w.run.short(full)
+			w.run.noteDiskFull(full)
 		}
 		if row.lost {
-			w.lost.Store(&row.want)
+			w.outputLost.Store(&row.want)
 		}
-		if got := w.cutShort(); got != row.want {
+		if got := w.incomplete(); got != row.want {
 			t.Errorf("%s: %q, want %q", row.name, got, row.want)
 		}
 	}

@@ -19,9 +19,9 @@ const stateDirectory = "state directory"
 // errRemoved is a state directory that was there when the daemon started.
 var errRemoved = errors.New("removed while the daemon runs")
 
-// troubles are what a host runs out of, or breaks with, and what mends it: no
+// hostErrors are what a host runs out of, or breaks with, and what mends it: no
 // fault of the request, and not the CLI's.
-var troubles = []struct {
+var hostErrors = []struct {
 	is   error
 	what string
 	hint string
@@ -35,14 +35,14 @@ var troubles = []struct {
 	{unix.ENFILE, "the host's open files", "raise fs.file-max"},
 }
 
-// blameHost tells a start that failed for want of what the host should give.
+// hostError tells a start that failed for want of what the host should give.
 // The paths are for the log only.
-func blameHost(err error, log *slog.Logger) error {
+func hostError(err error, log *slog.Logger) error {
 	var known *spawn.StartError
 	if errors.As(err, &known) {
 		return err
 	}
-	for _, t := range troubles {
+	for _, t := range hostErrors {
 		if errors.Is(err, t.is) {
 			log.Error("run not started (hint: "+t.hint+")", "err", err)
 			return &spawn.StartError{Cause: outcome.StartFailed, Err: fmt.Errorf("nothing was started: %s: %w (hint: %s)", t.what, t.is, t.hint)}
@@ -51,14 +51,14 @@ func blameHost(err error, log *slog.Logger) error {
 	return err
 }
 
-// cramped is the room below which the state directory may be why a CLI failed, or
+// lowSpace is the room below which the state directory may be why a CLI failed, or
 // wrote less than it meant to, in bytes.
-const cramped = 1 << 20
+const lowSpace = 1 << 20
 
-// troubled says what is wrong with the file system of the state directory, which
+// diskState says what is wrong with the file system of the state directory, which
 // takes all that CLIs write; "" when nothing is. root may also use the blocks that
 // are kept back for it.
-func troubled(dir string, root bool) string {
+func diskState(dir string, root bool) string {
 	var fs unix.Statfs_t
 	if unix.Statfs(dir, &fs) != nil {
 		return ""
@@ -70,7 +70,7 @@ func troubled(dir string, root bool) string {
 	if root {
 		blocks = fs.Bfree
 	}
-	if free := blocks * uint64(fs.Bsize); free < cramped {
+	if free := blocks * uint64(fs.Bsize); free < lowSpace {
 		return fmt.Sprintf("%s: %d KiB are free", inStateDir(unix.ENOSPC), free>>10)
 	}
 	return ""
@@ -83,19 +83,19 @@ func inStateDir(err error) string { return fmt.Sprintf("the daemon's state direc
 // no one else: this is the look at it that can be had from here.
 func (d *directory) refusesWrites() string {
 	root := d.user == nil && os.Geteuid() == 0 || d.user != nil && d.user.UID == 0
-	if why := troubled(filepath.Dir(d.path), root); why != "" {
+	if why := diskState(filepath.Dir(d.path), root); why != "" {
 		return why
 	}
 	if d.user != nil && overQuota(d.path, int(d.user.UID)) {
 		return inStateDir(unix.EDQUOT)
 	}
-	return diskTrouble(tryWrite(d.path))
+	return diskError(tryWrite(d.path))
 }
 
-// diskTrouble is what err says of the state directory's disk; "" where it is
+// diskError is what err says of the state directory's disk; "" where it is
 // about something else.
-func diskTrouble(err error) string {
-	for _, t := range troubles {
+func diskError(err error) string {
+	for _, t := range hostErrors {
 		if errors.Is(err, t.is) && t.what == stateDirectory {
 			return inStateDir(t.is)
 		}
@@ -133,23 +133,23 @@ func overQuota(dir string, uid int) bool {
 	defer f.Close()
 	var q dqblk
 	_, _, errno := unix.Syscall6(unix.SYS_QUOTACTL_FD, f.Fd(), getUserQuota, uintptr(uid), uintptr(unsafe.Pointer(&q)), 0, 0)
-	return errno == 0 && q.HardLimit > 0 && q.Space+cramped > q.HardLimit<<10
+	return errno == 0 && q.HardLimit > 0 && q.Space+lowSpace > q.HardLimit<<10
 }
 
-// cutShort says why what the run wrote may not be all that it meant to write; ""
+// incomplete says why what the run wrote may not be all that it meant to write; ""
 // where nothing speaks for that. The outputs' group is empty.
-func (w *watcher) cutShort() string {
-	if why := w.lost.Load(); why != nil {
+func (s *supervisor) incomplete() string {
+	if why := s.outputLost.Load(); why != nil {
 		return *why
 	}
 	if limit, ok := fileSizeLimit(); ok {
-		if spool, stderr, err := w.outputs.sizes(); err == nil && uint64(max(spool, stderr)) >= limit {
+		if spool, stderr, err := s.outputs.sizes(); err == nil && uint64(max(spool, stderr)) >= limit {
 			return fmt.Sprintf("its output reached the limit on the size of files that the daemon was started with (ulimit -f, LimitFSIZE=): %d bytes", limit)
 		}
 	}
 	// A last word in the output that a full disk still took came after all else.
-	full := w.run.shortage.Load()
-	if full != nil && (w.spec.Backend.Features().PlainExit || w.wordAfterFull) {
+	full := s.run.diskFull.Load()
+	if full != nil && (s.spec.Backend.Features().PlainExit || s.terminalAfterFull) {
 		return *full
 	}
 	return ""

@@ -4,17 +4,16 @@ import (
 	"context"
 	"errors"
 	"os"
-	"time"
-
 	"penstock/outcome"
+	"time"
 )
 
-// Leave refuses further starts, lets every durable run live on for the next
+// Detach refuses further starts, lets every durable run live on for the next
 // daemon to adopt, sees to the end of those whose end has begun, under ctx, ends
 // the others, and stops the manager's own work. The state directory stays
 // locked by the file returned, which Inherit takes. Call it instead of Close.
-func (m *Manager) Leave(ctx context.Context) (lock *os.File, left int, err error) {
-	left, err = m.leave(ctx)
+func (m *Manager) Detach(ctx context.Context) (lock *os.File, left int, err error) {
+	left, err = m.detachAll(ctx)
 	return m.state.lock, left, err
 }
 
@@ -22,33 +21,33 @@ func (m *Manager) Leave(ctx context.Context) (lock *os.File, left int, err error
 func (m *Manager) abandon(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, abandonMax)
 	defer cancel()
-	_, err := m.leave(bounded)
+	_, err := m.detachAll(bounded)
 	return errors.Join(err, m.state.close())
 }
 
 // abandonMax bounds how long an Open that fails waits for runs that are just ending.
 const abandonMax = 10 * time.Second
 
-func (m *Manager) leave(ctx context.Context) (left int, err error) {
-	m.refuse()
+func (m *Manager) detachAll(ctx context.Context) (left int, err error) {
+	m.refuseStarts()
 	runs := m.all()
 	for _, r := range runs {
-		if r.leave() {
+		if r.detach() {
 			left++
 			continue
 		}
 		r.End(outcome.ShuttingDown)
 	}
-	return left, errors.Join(awaitDone(ctx, runs), m.rest())
+	return left, errors.Join(awaitDone(ctx, runs), m.stop())
 }
 
-// leave is false for a run that is this daemon's to see to its end.
-func (r *Run) leave() bool {
+// detach is false for a run that is this daemon's to see to its end.
+func (r *Run) detach() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.record.Durable || r.process == nil || !r.process.Leave() {
 		return false
 	}
-	close(r.left)
+	close(r.detached)
 	return true
 }

@@ -12,7 +12,7 @@ import (
 
 func TestLiveIsWhatDurableRunsAreLeft(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state [1]*") // nothing of it is a pattern
-	lock, err := Hold(dir)
+	lock, err := LockDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestLiveIsWhatDurableRunsAreLeft(t *testing.T) {
 			err = d.save(Record{ID: id, State: state})
 		}
 		if err == nil && id != "brief" {
-			err = d.saveWill(&will{Leader: 7})
+			err = d.saveCheckpoint(&checkpoint{Leader: 7})
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -33,7 +33,7 @@ func TestLiveIsWhatDurableRunsAreLeft(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "runs", "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	left, err := lock.Live(func(string, string) Bounds { return Bounds{} })
+	left, err := lock.Leftovers(func(string, string) Bounds { return Bounds{} })
 	if diff := cmp.Diff([]spawn.Leftover{{ID: "live", Leader: 7}}, left); diff != "" || err != nil {
 		t.Errorf("%v, (-want +got):\n%s", err, diff)
 	}

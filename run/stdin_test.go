@@ -31,22 +31,22 @@ func TestSpeakerGoesOnWhereAnEarlierDaemonWas(t *testing.T) {
 		if err := os.WriteFile(log, binary.LittleEndian.AppendUint64(nil, row.said), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		told, err := openSaid(log, true)
+		told, err := openStdinLog(log, true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := newSpeaker(fifo, told)
+		s, err := newStdinWriter(fifo, told)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.say([][]byte{[]byte("one"), []byte("two")}) // the machine starts anew
+		s.queue([][]byte{[]byte("one"), []byte("two")}) // the machine starts anew
 		got := make([]byte, len(row.rest))
 		if _, err := io.ReadFull(listener, got); err != nil || string(got) != row.rest {
 			t.Errorf("after %d bytes the CLI was told %q, want %q: %v", row.said, got, row.rest, err)
 		}
 		s.close()
-		next, err := openSaid(log, true)
-		if err != nil || next.done != int64(len("one\ntwo\n")) {
+		next, err := openStdinLog(log, true)
+		if err != nil || next.written != int64(len("one\ntwo\n")) {
 			t.Errorf("after %d bytes the next daemon is told %+v, %v", row.said, next, err)
 		}
 		next.close()

@@ -12,13 +12,13 @@ import (
 // be had (fs.inotify.max_user_watches or max_user_instances used up).
 const pollEvery = 50 * time.Millisecond
 
-// growth announces writes to some files until it is stopped.
-type growth struct {
+// fileWatch announces writes to some files until it is stopped.
+type fileWatch struct {
 	stop func()
 }
 
-// watchGrowth never fails: without watches it polls.
-func watchGrowth(n *notifier, p *pulse, log *slog.Logger, paths ...string) growth {
+// watchFiles never fails: without watches it polls.
+func watchFiles(n *notifier, b *broadcast, log *slog.Logger, paths ...string) fileWatch {
 	var wds []int32
 	release := func() {
 		for _, wd := range wds {
@@ -29,20 +29,20 @@ func watchGrowth(n *notifier, p *pulse, log *slog.Logger, paths ...string) growt
 	}
 	for _, path := range paths {
 		if n == nil {
-			return poll(p, paths)
+			return poll(b, paths)
 		}
-		wd, err := n.watch(path, p)
+		wd, err := n.watch(path, b)
 		if err != nil {
 			release()
 			log.Warn("no inotify watch: the run's output is polled (hint: raise fs.inotify.max_user_watches)", "every", pollEvery, "err", err)
-			return poll(p, paths)
+			return poll(b, paths)
 		}
 		wds = append(wds, wd)
 	}
-	return growth{stop: sync.OnceFunc(release)}
+	return fileWatch{stop: sync.OnceFunc(release)}
 }
 
-func poll(p *pulse, paths []string) growth {
+func poll(b *broadcast, paths []string) fileWatch {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() {
@@ -57,11 +57,11 @@ func poll(p *pulse, paths []string) growth {
 			}
 			if now := totalSize(paths); now != last {
 				last = now
-				p.beat()
+				b.signal()
 			}
 		}
 	})
-	return growth{stop: func() {
+	return fileWatch{stop: func() {
 		cancel()
 		done.Wait()
 	}}

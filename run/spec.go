@@ -1,0 +1,197 @@
+// Package run is a run's life: its directory, its spool, its readers, its end,
+// and the record that stays. A run is files: the CLI's stdout goes to a regular
+// file which any number of readers follow through parsers of their own.
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"penstock/backend"
+	"penstock/cgroup"
+	"penstock/internal/atomicfile"
+	"penstock/outcome"
+	"penstock/spawn"
+)
+
+// Options open a Manager.
+type Options struct {
+	StateDir string // runs/, sessions/, lock live below; created 0700
+	Lock     *Lock  // of StateDir, see LockDir; nil takes it in Open
+	Spawner  *spawn.Spawner
+	Logger   *slog.Logger
+	Observer Observer // may be nil
+	// Backends finds the adapter of a durable run that an earlier daemon left;
+	// nil knows none.
+	Backends func(name string) (backend.Backend, bool)
+	// Bounds are the widest figures that an earlier daemon's run of a backend may
+	// have, also of one that isn't configured any more; nil bounds the longest line
+	// to 16 MiB.
+	Bounds func(backend, kind string) Bounds
+	// NotDurable says why durable runs are refused; nil where they are not.
+	NotDurable error
+	// Renew gives what a backend's configuration has for a run of an earlier daemon
+	// whose CLI is to be started anew: Argv, Env, User, Home, HomeSeed and OpenCwd of
+	// a Spec. nil starts none anew.
+	Renew func(backend string) (Spec, bool)
+	// Adopted is told of each run of an earlier daemon that still lives, before
+	// Open returns; what it gives back is that run's OnGone, and may be called
+	// before Open returns, too. May be nil.
+	Adopted  func(Record) (gone func(Record))
+	Keep     time.Duration // how long a finished run's record and spool stay; 0 is one hour
+	KeepRuns int           // and how many at most; 0 is 1000
+	// KeepBytes is how much output of finished runs stays at most; 0 is 4 GiB.
+	KeepBytes int64
+	// MinFree is the low-water mark of the state directory's file system, in bytes,
+	// at most a tenth of it: below, finished runs go before their time. 0 is none.
+	MinFree int64
+	roomAt  func(dir string, minFree int64) (Room, bool) // nil asks the file system
+	// KeepSessions is how long a session stays that is not used; 0 is 30 days.
+	KeepSessions time.Duration
+	// Stop is done when this daemon has been asked to end; nil is never.
+	Stop     context.Context
+	stopping func() (bool, error) // nil is Spawner.Stopping
+	// StallAfter is how long without output, CPU time and I/O makes a run
+	// stalled in the Snapshot; 0 is 30 s.
+	StallAfter time.Duration
+
+	flush atomicfile.Flusher // of durable runs; nil is os.File.Sync
+}
+
+// Spec is one run to start.
+type Spec struct {
+	ID       string // checked by the caller; "" makes run_<ULID>
+	Client   string
+	Model    string // as the client wrote it
+	Backend  backend.Backend
+	Argv     []string        // resolved command: Argv[0] absolute; the adapter's arguments are appended
+	Env      []string        // complete base environment, see backend.Env
+	User     *User           // nil is the daemon's own
+	Request  backend.Request // Cwd, Tmp, Dir, Session, Root are filled here
+	Cwd      string          // "" is a fresh directory of the session's or of the run's own
+	Home     string          // "" leaves HOME as in Env; "private" is a fresh one per session
+	HomeSeed string          // directory copied into a private HOME
+	Session  string          // the caller's name for the conversation; "" is none
+	// Fresh is what to tell a CLI that does not know the session any more: all of the
+	// conversation. nil where that can't be told.
+	Fresh       *PromptText
+	SessionLock *SessionLock // of Session, see Manager.LockSession; nil makes Start wait for it
+	// OpenCwd opens a directory that the client named or the session remembers,
+	// or says why no run may work in it (any more). It is asked right before the
+	// start, and the run starts in what it opened or not at all; a nil file is a
+	// directory that may be what it will. When nil, any may.
+	OpenCwd   func(cwd string) (*os.File, error)
+	Limits    *specs.LinuxResources
+	Deadline  time.Time // zero is none
+	Grace     time.Duration
+	Stall     time.Duration // no output, CPU and I/O for so long ends the run; 0 is never
+	OutputMax int64         // bytes of stdout + stderr on disk
+	LineMax   int64         // bytes of one line
+	Metadata  json.RawMessage
+	// Durable makes the run outlive this daemon, and its output readable by the next.
+	Durable bool
+	// Fingerprint is kept with a durable run: what tells its request from others.
+	Fingerprint []byte
+	// OnGone is called exactly once when the group is removed, or the start
+	// failed and nothing is left of it: only then is the slot free.
+	OnGone func()
+}
+
+// User is the Unix user a backend runs as.
+type User struct {
+	Name     string
+	UID, GID uint32
+	Groups   []uint32
+	Home     string
+}
+
+// State of a run.
+type State string
+
+const (
+	Waiting  State = "waiting" // for its start
+	Running  State = "running"
+	Ending   State = "ending"
+	Finished State = "finished"
+)
+
+// Record is what the API shows and what stays on disk as run.json.
+type Record struct {
+	ID          string                `json:"id"`
+	Object      string                `json:"object"` // "run"
+	State       State                 `json:"state"`
+	Cause       outcome.Cause         `json:"cause,omitempty"`
+	Message     string                `json:"message,omitempty"`
+	Client      string                `json:"client"`
+	Backend     string                `json:"backend"`
+	Model       string                `json:"model"`
+	Session     string                `json:"session_id,omitempty"`
+	CLISession  string                `json:"cli_session_id,omitempty"`
+	Created     time.Time             `json:"created_at"`
+	Started     *time.Time            `json:"started_at,omitempty"`
+	Exited      *time.Time            `json:"exited_at,omitempty"`
+	Ended       *time.Time            `json:"ended_at,omitempty"`
+	Limits      *specs.LinuxResources `json:"limits,omitempty"`
+	Receipt     *cgroup.Receipt       `json:"receipt,omitempty"`
+	EnforcedBy  cgroup.Enforced       `json:"enforced_by"`
+	Exit        *int                  `json:"exit_code,omitempty"`
+	Signal      string                `json:"signal,omitempty"`
+	Finish      string                `json:"finish_reason,omitempty"`
+	OutputBytes int64                 `json:"output_bytes"` // stdout and stderr
+	Survived    int                   `json:"processes_after_leader,omitempty"`
+	Metadata    json.RawMessage       `json:"metadata,omitempty"`
+	// Durable says that it outlives its daemon, and Adopted how many took it over.
+	// SessionRestarted: its CLI did not know the session any more, and was started anew.
+	SessionRestarted bool `json:"session_restarted,omitempty"`
+	Durable          bool `json:"durable,omitempty"`
+	Adopted          int  `json:"adopted,omitempty"`
+}
+
+// Observer hears of each step; metrics implements it. Calls are made from
+// many goroutines and must not block.
+type Observer interface {
+	RunStarted(r Record, spawn time.Duration)
+	FirstOutput(r Record, after time.Duration) // spawn to first event
+	// RunFinished has a zero Outcome for a run that ended while no daemon watched.
+	RunFinished(r Record, o outcome.Outcome)
+}
+
+// Snapshot is the manager's state from memory.
+type Snapshot struct {
+	Runs      []Live
+	Processes int     // pids in all run groups, sampled
+	Memory    *uint64 // bytes of all run groups; nil unknown
+	// FilesInMemory is the part of Memory that is files in memory file systems,
+	// also of finished runs, in bytes; nil unknown.
+	FilesInMemory *uint64
+	DyingGroups   *uint64 // removed ones that the kernel still keeps; nil unknown
+	Stalled       int
+	Heartbeat     time.Time // last time the dispatcher made progress
+	Pressure      cgroup.TreeUsage
+}
+
+// Live is one live run in a Snapshot; nil is unknown.
+type Live struct {
+	ID, Backend, Client string
+	Started             time.Time
+	Sampled             time.Time // of the figures below; zero before the first look
+	Stalled             bool
+	Memory, Pids        *uint64
+	CPUUsec, IOBytes    *uint64  // since the run's start
+	CPUCores            *float64 // between the last two looks; 1 is one processor, busy
+	// MemoryHighEvents and MemoryMaxEvents are since the run's start.
+	MemoryHighEvents, MemoryMaxEvents *uint64
+}
+
+// Filter selects records.
+type Filter struct {
+	State      State // "" is any
+	Unfinished bool  // waiting, running and ending ones only
+	Client     string
+	Limit      int
+}
