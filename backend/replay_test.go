@@ -23,7 +23,7 @@ func recording(t testing.TB, kind, scenario string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", kind, scenario+".jsonl"))
 	if err != nil {
-		t.Fatalf("%v (make it with: go run ./test/record -cli %s -scenario %s)", err, kind, scenario)
+		t.Fatalf("%v (make it with: go -C test run ./record -cli %s -scenario %s)", err, kind, scenario)
 	}
 	return data
 }

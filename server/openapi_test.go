@@ -15,11 +15,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	document "penstock/server/openapi"
-	"penstock/test/openapi"
+	"penstock/internal/openapitest"
+	"penstock/server/openapi"
 )
 
-var theDocument = sync.OnceValues(openapi.New)
+var theDocument = sync.OnceValues(openapitest.New)
 
 // documented is a client to which everything undocumented is a failed test.
 func documented(t *testing.T, base http.RoundTripper) *http.Client {
@@ -90,7 +90,7 @@ func enum(t *testing.T, schema string) []string {
 	var doc struct {
 		Components struct{ Schemas map[string]json.RawMessage }
 	}
-	if err := json.Unmarshal(document.Document(), &doc); err != nil {
+	if err := json.Unmarshal(openapi.Document(), &doc); err != nil {
 		t.Fatal(err)
 	}
 	var one struct{ Enum []string }
@@ -187,7 +187,7 @@ func each(t *testing.T, dir string, visit func(ast.Node)) {
 func TestDocumentIsServed(t *testing.T) {
 	s := serve(t, nil)
 	r := s.ask("GET", "/openapi.json", "")
-	if r.status != 200 || r.body != string(document.Document()) {
+	if r.status != 200 || r.body != string(openapi.Document()) {
 		t.Errorf("%d, %d bytes", r.status, len(r.body))
 	}
 }

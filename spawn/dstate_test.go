@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"penstock/cgroup"
+	"penstock/internal/disktest"
 	"penstock/outcome"
-	"penstock/test/disk"
 )
 
 // stuck starts a run whose child sleeps in state D until the disk thaws.
-func stuck(t *testing.T, s *Spawner, d *disk.Disk, id string) *Process {
+func stuck(t *testing.T, s *Spawner, d *disktest.Disk, id string) *Process {
 	t.Helper()
 	d.Freeze()
 	j := newJob(t, id, "echo up; echo x >"+d.Dir+"/file; echo wrote")
@@ -30,7 +30,7 @@ func stuck(t *testing.T, s *Spawner, d *disk.Disk, id string) *Process {
 }
 
 func TestProcessNoSignalReaches(t *testing.T) {
-	d := disk.New(t)
+	d := disktest.New(t)
 	s := open(t, false)
 	p := stuck(t, s, d, "run_stuck")
 	p.End(outcome.Timeout)
@@ -66,7 +66,7 @@ func TestProcessNoSignalReaches(t *testing.T) {
 }
 
 func TestCloseBesideAProcessNoSignalReaches(t *testing.T) {
-	d := disk.New(t)
+	d := disktest.New(t)
 	s := open(t, false)
 	p := stuck(t, s, d, "run_stuck")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -16,7 +16,7 @@ import (
 )
 
 func main() {
-	binary := flag.String("penstock", "bin/penstock", "the daemon to measure")
+	binary := flag.String("penstock", "../bin/penstock", "the daemon to measure")
 	rounds := flag.Int("rounds", 500, "rounds of the spawn part")
 	seconds := flag.Int("seconds", 4, "length of each HTTP part")
 	only := flag.String("only", "", "one part: spawn, serve or scrape")

@@ -46,35 +46,6 @@ type Daemon struct {
 	err    error
 }
 
-// Binary is the penstock under test: PENSTOCK_BIN, else bin/penstock of this checkout.
-func Binary(tb testing.TB) string {
-	tb.Helper()
-	path := os.Getenv("PENSTOCK_BIN")
-	if path == "" {
-		path = filepath.Join(Top(tb), "bin", "penstock")
-	}
-	if _, err := os.Stat(path); err != nil {
-		tb.Fatalf("penstock binary: %v: run `make build` first", err)
-	}
-	return path
-}
-
-// Top is the checkout's root.
-func Top(tb testing.TB) string {
-	tb.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for ; dir != "/"; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-	}
-	tb.Fatal("no go.mod above the working directory")
-	return ""
-}
-
 // Start runs penstock and waits until it is ready. At the test's end it is
 // stopped, and processes or groups that are left fail the test.
 func Start(tb testing.TB, o Options) *Daemon {

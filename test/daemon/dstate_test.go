@@ -9,14 +9,14 @@ import (
 	"testing"
 	"time"
 
-	"penstock/test/disk"
+	"penstock/internal/disktest"
 )
 
 // A process in state D outlives every kill. Its run is told as ended, its slot
 // is not given away, everybody is told that its group is still there; once the
 // disk answers again the group goes by itself. A stop beside one is bounded.
 func TestProcessNoSignalReaches(t *testing.T) {
-	frozen := disk.New(t)
+	frozen := disktest.New(t)
 	d := Start(t, Options{Config: fmt.Sprintf(`drain_timeout = "1s"
 %s
 [budget]

@@ -5,10 +5,10 @@ import (
 	"os"
 	"testing"
 
-	"penstock/test/openapi"
+	"penstock/internal/openapitest"
 )
 
 // Every exchange of these tests is as /openapi.json says.
 func TestMain(m *testing.M) {
-	os.Exit(openapi.Main(m, &http.DefaultTransport, &Transport))
+	os.Exit(openapitest.Main(m, &http.DefaultTransport, &Transport))
 }

@@ -5,11 +5,11 @@ import (
 	"os"
 	"testing"
 
+	"penstock/internal/openapitest"
 	"penstock/test/daemon"
-	"penstock/test/openapi"
 )
 
 // Every exchange of these tests is as /openapi.json says.
 func TestMain(m *testing.M) {
-	os.Exit(openapi.Main(m, &http.DefaultTransport, &daemon.Transport))
+	os.Exit(openapitest.Main(m, &http.DefaultTransport, &daemon.Transport))
 }

@@ -75,8 +75,7 @@ type seen struct {
 func goSDK(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "gosdk")
-	build := exec.Command("go", "build", "-o", program, ".")
-	build.Dir = filepath.Join(daemon.Top(t), "test", "sdk", "gosdk")
+	build := exec.Command("go", "build", "-o", program, "penstock/test/sdk/gosdk")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the openai-go client: %v: %s", err, out)
 	}

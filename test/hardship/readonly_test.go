@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"penstock/internal/disktest"
 	"penstock/test/daemon"
-	"penstock/test/disk"
 )
 
 // The state directory's file system turns read-only under live runs, as one does
@@ -22,7 +22,7 @@ func TestReadOnlyDisk(t *testing.T) {
 	if err := unix.Stat("/", &root); err != nil || unix.Major(root.Dev) != 0 {
 		t.Skipf("this machine's root is on a disk, which would turn read-only too (%v)", err)
 	}
-	dir := disk.New(t).Dir
+	dir := disktest.New(t).Dir
 	d := start(t, dir, "")
 	still := ask(t, d, "/sleep 6 words", nil)
 	spewing := ask(t, d, "/sleep 5 /spew 1MiB", nil)

@@ -47,7 +47,8 @@ func sources(t *testing.T) []source {
 		rel, _ := filepath.Rel(root, path)
 		rel = filepath.ToSlash(rel)
 		if d.IsDir() {
-			if rel == "test" || rel == "bin" || rel == "tools" || (strings.HasPrefix(rel, ".") && rel != ".") {
+			ofTests := strings.HasPrefix(rel, "internal/") && strings.HasSuffix(rel, "test")
+			if rel == "test" || rel == "bin" || rel == "tools" || ofTests || (strings.HasPrefix(rel, ".") && rel != ".") {
 				return fs.SkipDir
 			}
 			return nil

@@ -1,6 +1,6 @@
 // Package powercut takes the power from a machine under durable runs, again and
 // again, and looks what the next daemon makes of what the disk still has. For
-// the lab: the disk is one that forgets what was not flushed (test/disk).
+// the lab: the disk is one that forgets what was not flushed (internal/disktest).
 //
 // PENSTOCK_POWERCUTS is the number of cuts, PENSTOCK_POWERCUTS_SEED replays them.
 package powercut
@@ -17,8 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"penstock/internal/disktest"
 	"penstock/test/daemon"
-	"penstock/test/disk"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 // The device keeps what was synced and may forget the rest: else the cuts below
 // prove nothing.
 func TestDeviceForgets(t *testing.T) {
-	v := disk.NewVolatile(t)
+	v := disktest.NewVolatile(t)
 	for name, sync := range map[string]bool{"kept": true, "forgotten": false} {
 		f, err := os.Create(filepath.Join(v.Dir, name))
 		if err != nil {
@@ -89,7 +89,7 @@ func TestPowerCuts(t *testing.T) {
 
 // machine is what loses its power.
 type machine struct {
-	disk      *disk.Volatile
+	disk      *disktest.Volatile
 	daemon    *daemon.Daemon
 	root      string // of its groups
 	births    string // a directory that outlives the power: each birth adds a line to its run's file
@@ -120,7 +120,7 @@ func (p *power) note(f func()) {
 
 func turnOn(t *testing.T) *machine {
 	t.Helper()
-	volatile := disk.NewVolatile(t) // or skips
+	volatile := disktest.NewVolatile(t) // or skips
 	// Pages go to the device as soon as may be: what is there unflushed at a cut is
 	// there by halves.
 	for name, value := range map[string]string{"dirty_expire_centisecs": "1", "dirty_writeback_centisecs": "2"} {

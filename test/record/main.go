@@ -3,8 +3,8 @@
 // adapter (backend.New, Command and Machine; a conversational CLI is spoken to
 // with the machine's own writes), and keeps what they print on stdout:
 //
-//	go run ./test/record                          # all CLIs, all scenarios
-//	go run ./test/record -cli claude,pi -scenario text,void -v
+//	go -C test run ./record                          # all CLIs, all scenarios
+//	go -C test run ./record -cli claude,pi -scenario text,void -v
 //
 // Each becomes backend/testdata/<cli>/<scenario>.jsonl, with paths, ports, UUIDs
 // and times replaced by fixed ones (scrub.go). -v also shows the events that the
@@ -39,7 +39,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("record", flag.ExitOnError)
-	top := flags.String("top", ".", "the repository's root")
+	top := flags.String("top", "..", "the repository's root")
 	out := flags.String("out", "", "where to write, default <top>/backend/testdata")
 	only := flags.String("cli", "", "CLIs, comma separated; default all")
 	scenarios := flags.String("scenario", "", "scenarios, comma separated; default all")

@@ -34,19 +34,6 @@ func config(t *testing.T) string {
 		"[backends.agent]\nkind = \"jsonl\"\ncommand = [" + `"` + agent + `"]` + "\n"
 }
 
-// serve starts the checkout's penstock: this module has no bin of its own.
-func serve(t *testing.T, config string) *daemon.Daemon {
-	t.Helper()
-	if os.Getenv("PENSTOCK_BIN") == "" {
-		built, err := filepath.Abs("../../bin/penstock")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Setenv("PENSTOCK_BIN", built)
-	}
-	return daemon.Start(t, daemon.Options{Config: config})
-}
-
 // start sends a request under a name and leaves it: the run is durable.
 func start(t *testing.T, d *daemon.Daemon, id, model, prompt string) {
 	t.Helper()
@@ -63,7 +50,7 @@ func start(t *testing.T, d *daemon.Daemon, id, model, prompt string) {
 
 func TestPage(t *testing.T) {
 	b := open(t)
-	d := serve(t, config(t))
+	d := daemon.Start(t, daemon.Options{Config: config(t)})
 	wild := "agent/" + hostile
 	start(t, d, "wild", wild, "hold")
 	start(t, d, "big", "demo", "/alloc 200MiB /sleep 300")
@@ -182,7 +169,7 @@ func TestToken(t *testing.T) {
 	if err := os.WriteFile(file, []byte("review-bot:s3cret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := serve(t, "tokens_file = \""+file+"\"\n"+config(t))
+	d := daemon.Start(t, daemon.Options{Config: "tokens_file = \"" + file + "\"\n" + config(t)})
 	b.expectErrors() // refusals are logged by the browser
 	b.do(chromedp.Navigate(d.URL + "/ui"))
 	b.until("the question for a token", "document.getElementById('token').open")

@@ -1,9 +1,9 @@
-// Package disk gives a test a file system of its own: one that it can freeze
+// Package disktest gives a test a file system of its own: one that it can freeze
 // (FIFREEZE, linux/fs.h), after which a writer sleeps uninterruptibly, in state
 // D, where no signal reaches it; and one on a device that forgets in a power cut
 // what was not flushed. It needs to be root over a machine that may be broken,
 // so it is for the labs.
-package disk
+package disktest
 
 import (
 	"errors"

@@ -1,6 +1,6 @@
-// Package openapi holds HTTP exchanges against the document that the daemon
+// Package openapitest holds HTTP exchanges against the document that the daemon
 // serves: a test client's transport that lets nothing undocumented pass.
-package openapi
+package openapitest
 
 import (
 	"bytes"
