@@ -15,8 +15,8 @@ const (
 	errorMax = 2000 // and of what failed
 )
 
-// account writes the one log line of a request and counts it.
-func (d *daemon) account(x *exchange, w *reply, r *http.Request, begun time.Time) {
+// logRequest writes the one log line of a request and counts it.
+func (d *daemon) logRequest(x *requestInfo, w *reply, r *http.Request, begun time.Time) {
 	took := time.Since(begun)
 	d.metrics.HTTPRequest(x.route, r.Method, w.status, took, x.requestID)
 	level := levelOf(x.route, w.status)
@@ -33,13 +33,13 @@ func (d *daemon) account(x *exchange, w *reply, r *http.Request, begun time.Time
 	if x.runID != "" {
 		attrs = append(attrs, slog.String("run_id", x.runID))
 	}
-	attrs = append(attrs, x.job.told(x.own)...)
-	d.log.LogAttrs(r.Context(), level, "request", append(attrs, x.outcome()...)...)
+	attrs = append(attrs, x.job.logAttrs(x.own)...)
+	d.log.LogAttrs(r.Context(), level, "request", append(attrs, x.outcomeAttrs()...)...)
 }
 
 func levelOf(route string, status int) slog.Level {
 	switch {
-	case quiet(route) && (status < 400 || status == http.StatusServiceUnavailable): // not ready is no news each second
+	case isPolled(route) && (status < 400 || status == http.StatusServiceUnavailable): // not ready is no news each second
 		return slog.LevelDebug
 	case status >= 500:
 		return slog.LevelWarn
@@ -47,15 +47,15 @@ func levelOf(route string, status int) slog.Level {
 	return slog.LevelInfo
 }
 
-// quiet are the routes that watchers ask every few seconds, the live page among
+// isPolled tells whether a route is one that watchers ask every few seconds, the live page among
 // them.
-func quiet(route string) bool {
+func isPolled(route string) bool {
 	return slices.Contains([]string{"/health", "/livez", "/readyz", "/metrics", "/v1/runs"}, route)
 }
 
-// told is what a line says of the run that was asked for. An answer's text, a
+// logAttrs is what a line says of the run that was asked for. An answer's text, a
 // prompt, or what a CLI wrote is never in it.
-func (j *job) told(own bool) []slog.Attr {
+func (j *job) logAttrs(own bool) []slog.Attr {
 	if j == nil {
 		return nil
 	}
@@ -69,11 +69,11 @@ func (j *job) told(own bool) []slog.Attr {
 	if j.err != nil {
 		return attrs
 	}
-	return append(attrs, toldOf(j.run.Record())...)
+	return append(attrs, runAttrs(j.run.Record())...)
 }
 
-// toldOf is how a run went, once it has ended.
-func toldOf(r run.Record) []slog.Attr {
+// runAttrs is how a run went, once it has ended.
+func runAttrs(r run.Record) []slog.Attr {
 	var attrs []slog.Attr
 	if r.Started != nil && r.Ended != nil {
 		attrs = append(attrs, slog.Float64("run_seconds", seconds(r.Ended.Sub(*r.Started))))
@@ -90,9 +90,9 @@ func toldOf(r run.Record) []slog.Attr {
 	return attrs
 }
 
-// outcome is why it ended: the cause, where there was something to end, or the
+// outcomeAttrs is why it ended: the cause, where there was something to end, or the
 // code of a refusal. What a run failed of is in its record.
-func (x *exchange) outcome() []slog.Attr {
+func (x *requestInfo) outcomeAttrs() []slog.Attr {
 	var attrs []slog.Attr
 	name := "code"
 	if x.runID != "" {

@@ -14,21 +14,21 @@ import (
 	"penstock/run"
 )
 
-// agent is one configured backend, ready to be asked.
-type agent struct {
+// configuredBackend is one configured backend, ready to be asked.
+type configuredBackend struct {
 	config  config.Backend
 	adapter backend.Backend
 	env     []string  // what a child may have of the daemon's environment
 	user    *run.User // nil is the daemon's own
 }
 
-// agents are all backends by name; fixed for the daemon's life.
-type agents map[string]*agent
+// backends are all backends by name; fixed for the daemon's life.
+type backends map[string]*configuredBackend
 
-func newAgents(c config.Config) (agents, error) {
-	out := agents{}
+func newBackends(c config.Config) (backends, error) {
+	out := backends{}
 	for name, b := range c.Backends {
-		one, err := newAgent(b)
+		one, err := newBackend(b)
 		if err != nil {
 			return nil, fmt.Errorf("backend %s: %w", name, err)
 		}
@@ -37,7 +37,7 @@ func newAgents(c config.Config) (agents, error) {
 	return out, nil
 }
 
-func newAgent(b config.Backend) (*agent, error) {
+func newBackend(b config.Backend) (*configuredBackend, error) {
 	adapter, err := backend.New(backend.Config{
 		Name: b.Name, Kind: b.Kind, ExtraArgs: b.ExtraArgs, SetEnv: b.SetEnv, Env: b.Env, Permissions: b.Permissions,
 	})
@@ -52,16 +52,16 @@ func newAgent(b config.Backend) (*agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &agent{config: b, adapter: adapter, env: env, user: u}, nil
+	return &configuredBackend{config: b, adapter: adapter, env: env, user: u}, nil
 }
 
-// trial asks for as little as a run can.
-var trial = backend.Request{Prompt: "?", Cwd: "/", Tmp: "/", Dir: "/"}
+// probeRequest asks for as little as a run can.
+var probeRequest = backend.Request{Prompt: "?", Cwd: "/", Tmp: "/", Dir: "/"}
 
 // environment is what the backend's children get of the daemon's own: an
 // allowlist, never the whole. What the adapter sets itself comes on top later.
 func environment(b backend.Backend) ([]string, error) {
-	command, err := b.Command(trial)
+	command, err := b.Command(probeRequest)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func lookupUser(name string) (*run.User, error) {
 }
 
 // users are the ids that runs may have beside the daemon's own.
-func (a agents) users() []int {
+func (a backends) users() []int {
 	var out []int
 	for _, one := range a {
 		if one.user != nil {
@@ -106,7 +106,7 @@ func (a agents) users() []int {
 }
 
 // names are the backends in a fixed order.
-func (a agents) names() []string {
+func (a backends) names() []string {
 	var out []string
 	for name := range a {
 		out = append(out, name)
@@ -119,7 +119,7 @@ func (a agents) names() []string {
 var knownAs = map[string]string{"claude-code": "claude", "kimi-code": "kimi"}
 
 // find takes a backend's name or one of its aliases.
-func (a agents) find(name string) (*agent, bool) {
+func (a backends) find(name string) (*configuredBackend, bool) {
 	if found, ok := a[name]; ok {
 		return found, true
 	}
@@ -134,7 +134,7 @@ func (a agents) find(name string) (*agent, bool) {
 
 // resolve splits <backend>[/<model>]; model is "" where the CLI is to use its
 // own default.
-func (a agents) resolve(id string) (*agent, string, error) {
+func (a backends) resolve(id string) (*configuredBackend, string, error) {
 	rest := strings.TrimPrefix(id, "bridge/")
 	name, model, named := strings.Cut(rest, "/")
 	found, ok := a.find(name)
@@ -144,16 +144,16 @@ func (a agents) resolve(id string) (*agent, string, error) {
 	if !named {
 		return found, found.config.DefaultModel, nil
 	}
-	if !found.takes(model) {
+	if !found.accepts(model) {
 		return nil, "", modelNotFound(id, "backend %s has no model %q; backends known are %s", name, clip(model, 60), strings.Join(a.names(), ", "))
 	}
 	return found, model, nil
 }
 
-// takes tells whether the backend may be asked for the model. What is listed
+// accepts tells whether the backend may be asked for the model. What is listed
 // is a help, not a fence: the CLIs learn new models faster than files do. A
 // plain program has no models beyond those listed for it.
-func (a *agent) takes(model string) bool {
+func (a *configuredBackend) accepts(model string) bool {
 	if slices.Contains(a.config.Models, model) || (model != "" && model == a.config.DefaultModel) {
 		return true
 	}
@@ -171,7 +171,7 @@ func modelNotFound(id, format string, args ...any) *httpError {
 }
 
 // missing says in words why the backend can't run; "" when it can.
-func (a *agent) missing() string {
+func (a *configuredBackend) missing() string {
 	if a.config.Missing == "" {
 		return ""
 	}

@@ -56,17 +56,17 @@ func needsNoToken(path string) bool {
 	return strings.HasPrefix(path, "/ui/")
 }
 
-// answersWhenShort are replies from memory.
-func answersWhenShort(path string) bool {
+// answersFromReserve are replies from memory.
+func answersFromReserve(path string) bool {
 	return path == "/health" || path == "/livez" || path == "/readyz"
 }
 
 // admitRequest is the door: where it comes from, then who it is.
-func (d *daemon) admitRequest(x *exchange, r *http.Request) error {
-	if err := d.guard.check(r); err != nil {
+func (d *daemon) admitRequest(x *requestInfo, r *http.Request) error {
+	if err := d.originCheck.check(r); err != nil {
 		return err
 	}
-	if peerOf(r.Context()).short && !answersWhenShort(r.URL.Path) {
+	if peerOf(r.Context()).reserved && !answersFromReserve(r.URL.Path) {
 		return noDescriptors()
 	}
 	client, operator, err := identify(r, d.tokens.now())

@@ -10,28 +10,30 @@ import (
 	"penstock/spawn"
 )
 
-// Unheld is a limit of the configuration that nobody on a host can hold.
-type Unheld struct {
+// UnenforcedLimit is a limit of the configuration that nobody on a host can hold.
+type UnenforcedLimit struct {
 	Key    string // as the file has it
 	Cause  string
 	Remedy string
 }
 
-func (u Unheld) Error() string { return fmt.Sprintf("%s: %s (hint: %s)", u.Key, u.Cause, u.Remedy) }
+func (u UnenforcedLimit) Error() string {
+	return fmt.Sprintf("%s: %s (hint: %s)", u.Key, u.Cause, u.Remedy)
+}
 
 // neutralWeight is the kernel's default of cpu.weight: it asks for nothing.
 const neutralWeight = 100
 
-// kernelHolds is cgroup.Kernel.
-const kernelHolds = "kernel"
+// enforcedByKernel is cgroup.Kernel.
+const enforcedByKernel = "kernel"
 
-// UnheldCaps are the limits of a configuration that a host which enforces so
+// UnenforcedLimits are the limits of a configuration that a host which enforces so
 // can't hold: Run refuses to start with any. Memory and pids are held by the
 // kernel or by our own watch, always; throttling and shares only by the kernel.
-func UnheldCaps(c config.Config, held spawn.Enforced) []Unheld {
-	var all []Unheld
+func UnenforcedLimits(c config.Config, held spawn.Enforced) []UnenforcedLimit {
+	var all []UnenforcedLimit
 	for _, name := range slices.Sorted(maps.Keys(c.Backends)) {
-		for _, u := range unheld(c.Limits, name, c.Backends[name].Limits, held) {
+		for _, u := range unenforcedOf(c.Limits, name, c.Backends[name].Limits, held) {
 			if !slices.Contains(all, u) {
 				all = append(all, u)
 			}
@@ -40,16 +42,16 @@ func UnheldCaps(c config.Config, held spawn.Enforced) []Unheld {
 	return all
 }
 
-// unheld judges one backend's limits. A value that is the default's was
+// unenforcedOf judges one backend's limits. A value that is the default's was
 // written there, and is to be mended there.
-func unheld(defaults config.Limits, backend string, own config.Limits, held spawn.Enforced) []Unheld {
-	var out []Unheld
+func unenforcedOf(defaults config.Limits, backend string, own config.Limits, held spawn.Enforced) []UnenforcedLimit {
+	var out []UnenforcedLimit
 	add := func(name, controller string, inherited bool) {
 		key := "limits." + name
 		if !inherited {
 			key = "backends." + backend + "." + key
 		}
-		out = append(out, Unheld{
+		out = append(out, UnenforcedLimit{
 			Key: key, Cause: "cgroup v2 has no " + controller + " controller here to hold it",
 			Remedy: "take " + name + " out, or delegate the " + controller + " controller",
 		})
@@ -60,16 +62,16 @@ func unheld(defaults config.Limits, backend string, own config.Limits, held spaw
 	if own.CPUWeight != neutralWeight && own.CPUWeight != 0 && held.CPU == "" {
 		add("cpu_weight", "cpu", own.CPUWeight == defaults.CPUWeight)
 	}
-	if own.MemoryHigh > 0 && held.Memory != kernelHolds {
+	if own.MemoryHigh > 0 && held.Memory != enforcedByKernel {
 		add("memory_high", "memory", own.MemoryHigh == defaults.MemoryHigh)
 	}
 	return out
 }
 
-// capsHold refuses a start with caps that nobody on this host can hold.
-func capsHold(c config.Config, held spawn.Enforced) error {
+// checkEnforced refuses a start with caps that nobody on this host can hold.
+func checkEnforced(c config.Config, held spawn.Enforced) error {
 	var errs []error
-	for _, u := range UnheldCaps(c, held) {
+	for _, u := range UnenforcedLimits(c, held) {
 		errs = append(errs, u)
 	}
 	return errors.Join(errs...)

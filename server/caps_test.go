@@ -42,7 +42,7 @@ func TestUnheldCaps(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string
-			for _, u := range UnheldCaps(load(tt.all, tt.one), tt.held) {
+			for _, u := range UnenforcedLimits(load(tt.all, tt.one), tt.held) {
 				got = append(got, u.Key)
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {

@@ -58,7 +58,7 @@ func notStarted(id string, err error) *httpError {
 	case errors.Is(err, spawn.ErrName):
 		return badRequest("X-Run-Id", "X-Run-Id %q is the name of a kernel file: choose another", clip(id, 128))
 	case errors.Is(err, spawn.ErrMoved):
-		return moved()
+		return cwdMoved()
 	case errors.As(err, &refused):
 		return admissionRefused(refused)
 	case errors.As(err, &plain):

@@ -37,7 +37,7 @@ func TestAfterStartIsNotRepeated(t *testing.T) {
 		"a killed run":                runFailed(outcome.Verdict{Cause: outcome.Killed, Message: "m"}, recordOf("run_1")),
 		"a run ended by the drain":    runFailed(outcome.Verdict{Cause: outcome.ShuttingDown, Message: "m"}, recordOf("run_1")),
 		"text taken back":             textVoided(recordOf("run_1")),
-		"text taken back too often":   tornAnswer(recordOf("run_1")),
+		"text taken back too often":   tooManyVoids(recordOf("run_1")),
 		"a fault of ours":             afterStart(errors.New("disk"), recordOf("run_1")),
 		"an output that is not there": afterStart(unreadable(errors.New("gone")), recordOf("run_1")),
 	} {
@@ -63,7 +63,7 @@ func TestPanicAfterStart(t *testing.T) {
 	for status, j := range map[int]*job{400: newJob("run_1", "c", false), 500: nil} {
 		rec := httptest.NewRecorder()
 		func() {
-			x := &exchange{job: j, runID: "run_1"}
+			x := &requestInfo{job: j, runID: "run_1"}
 			defer recoverInto(x, newReply(rec))
 			panic("x")
 		}()

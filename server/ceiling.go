@@ -11,9 +11,9 @@ import (
 	"penstock/spawn"
 )
 
-// ceiling keeps what all runs together may have below the limits above, which
+// limitFollower keeps what all runs together may have below the limits above, which
 // operators change while the daemon runs.
-type ceiling struct {
+type limitFollower struct {
 	budget  config.Budget
 	least   int64 // pids_max of a run, as configured
 	log     *slog.Logger
@@ -25,8 +25,8 @@ type ceiling struct {
 	tasks  atomic.Pointer[spawn.Bound] // nil is not limited
 }
 
-func newCeiling(d *daemon) *ceiling {
-	return &ceiling{
+func newLimitFollower(d *daemon) *limitFollower {
+	return &limitFollower{
 		budget: d.config.Budget, least: d.config.Limits.PidsMax, log: d.log, gate: d.gate, spawner: d.spawner,
 		memory: d.config.Budget.Memory,
 	}
@@ -34,9 +34,9 @@ func newCeiling(d *daemon) *ceiling {
 
 // follow reads the limits above and puts what changed into force. Not for
 // concurrent use; host is the machine's memory in bytes, 0 is unknown.
-func (c *ceiling) follow(host int64) {
+func (c *limitFollower) follow(host int64) {
 	above, err := c.spawner.Follow()
-	c.cramp(above.Tasks)
+	c.noteTasks(above.Tasks)
 	limit, from := int64(0), ""
 	if above.Memory != nil {
 		limit, from = above.Memory.N, above.Memory.From
@@ -54,9 +54,9 @@ func (c *ceiling) follow(host int64) {
 	c.failed = err != nil
 }
 
-// cramp takes note of how many tasks all runs together may have, and tells when
+// noteTasks takes note of how many tasks all runs together may have, and tells when
 // that becomes less than one run's cap.
-func (c *ceiling) cramp(now *spawn.Bound) {
+func (c *limitFollower) noteTasks(now *spawn.Bound) {
 	was := c.tasks.Swap(now)
 	if fewTasks(now, c.least) && !fewTasks(was, c.least) {
 		c.log.Warn("runs together may have few tasks: a limit above leaves no more beside the daemon", "tasks", now.N, "from", now.From, "pids_max", c.least)
@@ -66,8 +66,8 @@ func (c *ceiling) cramp(now *spawn.Bound) {
 // fewTasks tells whether one run at its pids_max could have all that there are.
 func fewTasks(b *spawn.Bound, pidsMax int64) bool { return b != nil && b.N < pidsMax }
 
-// cramped says in words what the limits above are too small for.
-func cramped(b *spawn.Bound, pidsMax int64) []string {
+// taskShortage says in words what the limits above are too small for.
+func taskShortage(b *spawn.Bound, pidsMax int64) []string {
 	if !fewTasks(b, pidsMax) {
 		return nil
 	}

@@ -16,7 +16,7 @@ import (
 // chat is POST /v1/chat/completions.
 func (d *daemon) chat(w *reply, r *http.Request) error {
 	arrived := time.Now()
-	x := exchangeOf(r)
+	x := infoOf(r)
 	id, durable, err := runID(r)
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func (d *daemon) chat(w *reply, r *http.Request) error {
 	ctx := r.Context()
 	if j.durable {
 		var release func()
-		ctx, release = d.attached(ctx)
+		ctx, release = d.readerContext(ctx)
 		defer release()
 	}
 	if streamed {
@@ -54,13 +54,13 @@ func (d *daemon) ask(w *reply, r *http.Request, own *job, arrived time.Time) (j 
 	if err != nil {
 		return nil, false, false, err
 	}
-	own.load = held
+	own.lease = held
 	defer func() {
 		if j != own {
 			held.release()
 		}
 	}()
-	done, err := d.intake.turn(r.Context(), len(body))
+	done, err := d.intake.acquireDecoder(r.Context(), len(body))
 	if err != nil {
 		return nil, false, false, err
 	}
@@ -80,7 +80,7 @@ func (d *daemon) job(ctx context.Context, w *reply, q *chatRequest, j *job, arri
 		if j.fingerprint, err = q.fingerprint(); err != nil {
 			return nil, err
 		}
-		if old, err := d.jobs.find(j, keptRuns{d.runs}); old != nil || err != nil {
+		if old, err := d.jobs.find(j, runLookup{d.runs}); old != nil || err != nil {
 			return old, err
 		}
 		if d.notDurable != nil {
@@ -97,9 +97,9 @@ func (d *daemon) job(ctx context.Context, w *reply, q *chatRequest, j *job, arri
 	}
 	spec.ID, j.model, j.backend = j.id, spec.Model, spec.Backend.Name()
 	spec.Durable, spec.Fingerprint = j.durable, j.fingerprint[:]
-	j.limits, j.held, j.session = spec.Limits, d.spawner.Enforced(), spec.Session
+	j.limits, j.enforced, j.session = spec.Limits, d.spawner.Enforced(), spec.Session
 	ctx, j.cancel = context.WithCancelCause(ctx)
-	claimed, err := d.jobs.claim(j, keptRuns{d.runs})
+	claimed, err := d.jobs.claim(j, runLookup{d.runs})
 	if err != nil || claimed != j {
 		j.cancel(nil)
 		return claimed, err
@@ -108,21 +108,21 @@ func (d *daemon) job(ctx context.Context, w *reply, q *chatRequest, j *job, arri
 	return j, nil
 }
 
-// keptRuns is what the jobs ask of the runs.
-type keptRuns struct{ runs *run.Manager }
+// runLookup is what the jobs ask of the runs.
+type runLookup struct{ runs *run.Manager }
 
-func (k keptRuns) known(id string) bool {
+func (k runLookup) known(id string) bool {
 	_, ok := k.runs.Get(id)
 	return ok
 }
 
-func (k keptRuns) pruned(j *job) bool {
+func (k runLookup) pruned(j *job) bool {
 	return j.durable && k.runs.Pruned(j.id, j.client, j.fingerprint[:])
 }
 
 // prepare checks the request against its backend and makes what a run needs.
 func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.Spec, error) {
-	a, model, err := d.agents.resolve(q.Model)
+	a, model, err := d.backends.resolve(q.Model)
 	if err != nil {
 		return run.Spec{}, err
 	}
@@ -146,23 +146,23 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 	}
 	features := a.adapter.Features()
 	if q.Effort != "" && !features.Effort {
-		q.ignore("effort", "reasoning_effort")
+		q.noteIgnored("effort", "reasoning_effort")
 	} else if q.Effort != "" {
 		if q.Effort, err = a.effortWord(q.Effort); err != nil {
 			return run.Spec{}, err
 		}
 		if q.Effort == "" {
-			q.ignore("effort", "reasoning_effort")
+			q.noteIgnored("effort", "reasoning_effort")
 		}
 	}
 	resumed := q.Session != "" && features.Resume && d.resumes(client, q.Session)
-	system, prompt, err := flatten(q.Messages, resumed)
+	system, prompt, err := buildPrompt(q.Messages, resumed)
 	if err != nil {
 		return run.Spec{}, err
 	}
 	var again *run.PromptText
 	if resumed {
-		again = fresh(q.Messages)
+		again = freshPrompt(q.Messages)
 	}
 	return run.Spec{
 		Client: client, Model: q.Model, Backend: a.adapter, Argv: a.config.Command, Env: a.env, User: a.user,

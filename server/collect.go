@@ -48,17 +48,17 @@ func (p *padding) pad() error {
 }
 
 // collect serves a chat request as one object.
-func (d *daemon) collect(w *reply, x *exchange, ctx context.Context, j *job) error {
+func (d *daemon) collect(w *reply, x *requestInfo, ctx context.Context, j *job) error {
 	p := newPadding(w, d.config.FirstByteAfter)
 	defer p.timer.Stop()
-	w.unhurried()
+	w.waitForReader()
 	if err := p.wait(ctx, j.started); err != nil {
 		return p.failed(ctx, x, j, err)
 	}
 	if j.err != nil {
 		return p.failed(ctx, x, j, notStarted(j.id, j.err))
 	}
-	x.conn.follows(func() bool { return isClosed(j.run.Ended()) })
+	x.conn.followsRun(func() bool { return isClosed(j.run.Ended()) })
 	events := j.run.Follow(0)
 	defer events.Close()
 	known, record, err := p.gather(ctx, events, j.run)
@@ -74,8 +74,8 @@ func (d *daemon) collect(w *reply, x *exchange, ctx context.Context, j *job) err
 		unread, err = reread(ctx, events, each)
 		return err
 	}
-	if err := (&whole{w: w, outline: known, record: record, again: again}).write(); err != nil {
-		return cutShort(w, x, j, unread, err)
+	if err := (&answerWriter{w: w, summary: known, record: record, again: again}).write(); err != nil {
+		return abortAnswer(w, x, j, unread, err)
 	}
 	return nil
 }
@@ -99,8 +99,8 @@ func reread(ctx context.Context, events *run.Reader, each func(backend.Event) er
 }
 
 // gather waits for the run and all its events.
-func (p *padding) gather(ctx context.Context, events *run.Reader, r *run.Run) (*outline, run.Record, error) {
-	known, ended := &outline{}, r.Ended()
+func (p *padding) gather(ctx context.Context, events *run.Reader, r *run.Run) (*answerSummary, run.Record, error) {
+	known, ended := &answerSummary{}, r.Ended()
 	for {
 		e, more, err := events.Try()
 		if errors.Is(err, io.EOF) {
@@ -133,7 +133,7 @@ func (p *padding) gather(ctx context.Context, events *run.Reader, r *run.Run) (*
 		return nil, record, runFailed(v, record)
 	}
 	if known.kept.over {
-		return nil, record, tornAnswer(record)
+		return nil, record, tooManyVoids(record)
 	}
 	return known, record, nil
 }
@@ -154,13 +154,13 @@ func (p *padding) wait(ctx context.Context, what <-chan struct{}) error {
 }
 
 // failed is a request without an answer; one that its client left ends the run.
-func (p *padding) failed(ctx context.Context, x *exchange, j *job, err error) error {
+func (p *padding) failed(ctx context.Context, x *requestInfo, j *job, err error) error {
 	record := run.Record{ID: j.id, Model: j.model, Created: j.created}
 	if j.begun() && j.run != nil {
 		record = j.run.Record()
 	}
 	if isHandedOver(ctx) {
-		err = handedOver(j.id)
+		err = reattachError(j.id)
 	} else if ctx.Err() != nil {
 		if !j.durable {
 			j.cancel(err)
@@ -172,10 +172,10 @@ func (p *padding) failed(ctx context.Context, x *exchange, j *job, err error) er
 	return p.fail(x, record, err)
 }
 
-// cutShort is an answer that broke off on its way: what is out must not look
+// abortAnswer is an answer that broke off on its way: what is out must not look
 // like a whole one, and there is no status left to say so with. unread is why
 // the run's output could not be read.
-func cutShort(w *reply, x *exchange, j *job, unread, err error) error {
+func abortAnswer(w *reply, x *requestInfo, j *job, unread, err error) error {
 	if !w.begun() {
 		return afterStart(err, j.run.Record())
 	}
@@ -194,7 +194,7 @@ func cutShort(w *reply, x *exchange, j *job, unread, err error) error {
 
 // fail gives the error its status, or, where padding is out already, a 200
 // whose body can't be mistaken for an answer.
-func (p *padding) fail(x *exchange, record run.Record, err error) error {
+func (p *padding) fail(x *requestInfo, record run.Record, err error) error {
 	if !p.w.begun() {
 		return err
 	}

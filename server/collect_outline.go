@@ -5,17 +5,17 @@ import (
 	"penstock/run"
 )
 
-// outline is what a whole answer has to know before its first byte. The words
+// answerSummary is what a whole answer has to know before its first byte. The words
 // themselves stay in the spool, where they are read again to be written: an
 // answer as large as the output cap must not be held in memory.
-type outline struct {
-	kept     kept
+type answerSummary struct {
+	kept     keptSpans
 	reasoned bool
 	tools    bool
 	usage    *backend.Usage
 }
 
-func (o *outline) add(e backend.Event) {
+func (o *answerSummary) add(e backend.Event) {
 	switch e.Kind {
 	case backend.Text:
 		o.kept.text(len(e.Text))
@@ -37,16 +37,16 @@ const spansMax = 1 << 16
 // span is a range of all the text a CLI said, in bytes.
 type span struct{ from, to int64 }
 
-// kept tells which of all the text that a CLI said is its answer, after what
+// keptSpans tells which of all the text that a CLI said is its answer, after what
 // it took back.
-type kept struct {
+type keptSpans struct {
 	said  int64
 	valid int64  // bytes of the answer, the sum of spans
 	spans []span // in order, none empty, no two that touch
 	over  bool   // more than spansMax were needed: the answer is not known
 }
 
-func (k *kept) text(n int) {
+func (k *keptSpans) text(n int) {
 	from := k.said
 	k.said += int64(n)
 	k.valid += int64(n)
@@ -63,7 +63,7 @@ func (k *kept) text(n int) {
 }
 
 // void keeps the first keep bytes of the answer.
-func (k *kept) void(keep int) {
+func (k *keptSpans) void(keep int) {
 	for last := len(k.spans) - 1; last >= 0; last-- {
 		s := &k.spans[last]
 		excess := k.valid - int64(max(keep, 0))
@@ -81,13 +81,13 @@ func (k *kept) void(keep int) {
 	}
 }
 
-// sieve lets the kept spans of a text pass that comes again from its start.
-type sieve struct {
+// spanFilter lets the kept spans of a text pass that comes again from its start.
+type spanFilter struct {
 	spans []span
 	at    int64
 }
 
-func (s *sieve) text(piece string, pass func(string) error) error {
+func (s *spanFilter) text(piece string, pass func(string) error) error {
 	begin, end := s.at, s.at+int64(len(piece))
 	s.at = end
 	for len(s.spans) > 0 && s.spans[0].from < end {
@@ -106,7 +106,7 @@ func (s *sieve) text(piece string, pass func(string) error) error {
 	return nil
 }
 
-// tornAnswer is a run that took back more than can be followed.
-func tornAnswer(record run.Record) *httpError {
+// tooManyVoids is a run that took back more than can be followed.
+func tooManyVoids(record run.Record) *httpError {
 	return runError("text_voided", "the command line agent took back parts of its answer more often than can be followed", record)
 }

@@ -77,12 +77,12 @@ func TestCutShort(t *testing.T) {
 		"client stuck":       {nil, os.ErrDeadlineExceeded, "client_gone"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			x := &exchange{}
+			x := &requestInfo{}
 			ended := make(chan error, 1)
 			srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 				w := newReply(rw)
 				_, err := io.WriteString(w, strings.Repeat(" ", 10000)+`{"half":"`)
-				ended <- errors.Join(err, cutShort(w, x, newJob("run_1", "c", false), row.read, row.cause))
+				ended <- errors.Join(err, abortAnswer(w, x, newJob("run_1", "c", false), row.read, row.cause))
 			}))
 			defer srv.Close()
 			ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -8,17 +8,17 @@ import (
 	"penstock/run"
 )
 
-// whole writes an answer as one object, piece by piece, from a run that has
+// answerWriter writes an answer as one object, piece by piece, from a run that has
 // ended: one reading for the text and one each for thinking and tools where
 // there were any.
-type whole struct {
+type answerWriter struct {
 	w       io.Writer
-	outline *outline
+	summary *answerSummary
 	record  run.Record
 	again   func(each func(backend.Event) error) error // all events, from the first
 }
 
-func (o *whole) write() error {
+func (o *answerWriter) write() error {
 	head, tail, err := o.frame()
 	if err != nil {
 		return err
@@ -29,12 +29,12 @@ func (o *whole) write() error {
 	if err := o.text(`"content":`, o.content); err != nil {
 		return err
 	}
-	if o.outline.reasoned {
+	if o.summary.reasoned {
 		if err := o.text(`,"reasoning_content":`, o.reasoning); err != nil {
 			return err
 		}
 	}
-	if o.outline.tools {
+	if o.summary.tools {
 		if err := o.tools(); err != nil {
 			return err
 		}
@@ -44,11 +44,11 @@ func (o *whole) write() error {
 }
 
 // frame is the object around the message's words.
-func (o *whole) frame() (head, tail []byte, err error) {
+func (o *answerWriter) frame() (head, tail []byte, err error) {
 	c := newCompletion("chat.completion", o.record)
 	reason := finishReason(o.record)
 	c.Choices = []choice{{Message: &answerMessage{Role: roleAssistant}, Finish: &reason}}
-	c.Usage, c.Cost = usageOf(o.outline.usage)
+	c.Usage, c.Cost = usageOf(o.summary.usage)
 	c.Receipt, c.Metadata = o.record.Receipt, o.record.Metadata
 	text, err := marshal(c)
 	// A string that holds these words has its quotes escaped, and metadata,
@@ -58,7 +58,7 @@ func (o *whole) frame() (head, tail []byte, err error) {
 }
 
 // text writes one member whose value is a string.
-func (o *whole) text(member string, words func(*jsonText) error) error {
+func (o *answerWriter) text(member string, words func(*jsonText) error) error {
 	if _, err := io.WriteString(o.w, member+`"`); err != nil {
 		return err
 	}
@@ -73,8 +73,8 @@ func (o *whole) text(member string, words func(*jsonText) error) error {
 	return err
 }
 
-func (o *whole) content(t *jsonText) error {
-	pass := sieve{spans: o.outline.kept.spans}
+func (o *answerWriter) content(t *jsonText) error {
+	pass := spanFilter{spans: o.summary.kept.spans}
 	return o.again(func(e backend.Event) error {
 		if e.Kind != backend.Text {
 			return nil
@@ -83,7 +83,7 @@ func (o *whole) content(t *jsonText) error {
 	})
 }
 
-func (o *whole) reasoning(t *jsonText) error {
+func (o *answerWriter) reasoning(t *jsonText) error {
 	return o.again(func(e backend.Event) error {
 		if e.Kind != backend.Reasoning {
 			return nil
@@ -92,7 +92,7 @@ func (o *whole) reasoning(t *jsonText) error {
 	})
 }
 
-func (o *whole) tools() error {
+func (o *answerWriter) tools() error {
 	before := `,"x_tool":[`
 	err := o.again(func(e backend.Event) error {
 		if e.Kind != backend.ToolUse || e.Tool == nil {

@@ -20,7 +20,7 @@ import (
 func wholeOf(t *testing.T, record run.Record, events []backend.Event) string {
 	t.Helper()
 	var out bytes.Buffer
-	o := &whole{w: &out, outline: &outline{}, record: record, again: func(each func(backend.Event) error) error {
+	o := &answerWriter{w: &out, summary: &answerSummary{}, record: record, again: func(each func(backend.Event) error) error {
 		for _, e := range events {
 			if err := each(e); err != nil {
 				return err
@@ -29,7 +29,7 @@ func wholeOf(t *testing.T, record run.Record, events []backend.Event) string {
 		return nil
 	}}
 	for _, e := range events {
-		o.outline.add(e)
+		o.summary.add(e)
 	}
 	if err := o.write(); err != nil {
 		t.Fatal(err)
@@ -196,8 +196,8 @@ func TestWholeIsNotHeld(t *testing.T) {
 	}
 	before := alive()
 	var w scale
-	o := &whole{w: &w, outline: &outline{}, again: again}
-	if err := again(func(e backend.Event) error { o.outline.add(e); return nil }); err != nil {
+	o := &answerWriter{w: &w, summary: &answerSummary{}, again: again}
+	if err := again(func(e backend.Event) error { o.summary.add(e); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.write(); err != nil {
@@ -212,7 +212,7 @@ func TestWholeIsNotHeld(t *testing.T) {
 }
 
 func TestKeptIsBounded(t *testing.T) {
-	var k kept
+	var k keptSpans
 	for i := range 2 * spansMax {
 		k.text(2)
 		k.void(i + 1)
@@ -220,7 +220,7 @@ func TestKeptIsBounded(t *testing.T) {
 	if !k.over || len(k.spans) > spansMax {
 		t.Errorf("over %v, %d spans", k.over, len(k.spans))
 	}
-	k = kept{}
+	k = keptSpans{}
 	for range 2 * spansMax {
 		k.text(2)
 	}

@@ -24,8 +24,8 @@ const (
 type conn struct {
 	net.Conn
 	set     *connections
-	reserve *reserve // it is on a descriptor of the reserve, its deadline stands; nil is the rule
-	number  int32    // in hangups
+	reserve *fdReserve // it is on a descriptor of the reserve, its deadline stands; nil is the rule
+	number  int32      // in the hangupPoller
 	leave   context.CancelFunc
 
 	mu      sync.Mutex
@@ -36,9 +36,9 @@ type conn struct {
 	over    func() bool // whether the run that is being read has ended; nil: none is
 }
 
-// enter is for the request's handler; c may be nil, where there is no
+// setPhase is for the request's handler; c may be nil, where there is no
 // connection to speak of.
-func (c *conn) enter(p phase) {
+func (c *conn) setPhase(p phase) {
 	if c == nil {
 		return
 	}
@@ -51,8 +51,8 @@ func (c *conn) enter(p phase) {
 	}
 }
 
-// follows notes that a run's output is being sent, and whether it has ended.
-func (c *conn) follows(over func() bool) {
+// followsRun notes that a run's output is being sent, and whether it has ended.
+func (c *conn) followsRun(over func() bool) {
 	if c == nil {
 		return
 	}
@@ -61,9 +61,9 @@ func (c *conn) follows(over func() bool) {
 	c.over = over
 }
 
-// hungUp: the peer will send nothing more, which is how a closed connection looks
+// peerClosed: the peer will send nothing more, which is how a closed connection looks
 // from here. What is left to be said to it has a bound from now on.
-func (c *conn) hungUp() {
+func (c *conn) peerClosed() {
 	c.mu.Lock()
 	c.left = time.Now()
 	c.mu.Unlock()
@@ -129,15 +129,15 @@ func (c *conn) stalled(now time.Time) time.Duration {
 
 // connections are all that are open.
 type connections struct {
-	hangups *hangups
+	hangups *hangupPoller
 
-	mu    sync.Mutex
-	all   map[*conn]struct{}
-	quiet chan struct{} // closed when all are idle; nil while nobody waits
+	mu      sync.Mutex
+	all     map[*conn]struct{}
+	allIdle chan struct{} // closed when all are idle; nil while nobody waits
 }
 
 // add takes in one that was just accepted; r is of one on a reserved descriptor.
-func (s *connections) add(c net.Conn, r *reserve) *conn {
+func (s *connections) add(c net.Conn, r *fdReserve) *conn {
 	added := &conn{Conn: c, set: s, reserve: r, phase: unknown, since: time.Now(), leave: func() {}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,7 +155,7 @@ func (s *connections) remove(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.all, c)
-	s.settle()
+	s.notifyIdle()
 }
 
 // context is an http.Server's ConnContext: it ends when the peer leaves.
@@ -167,7 +167,7 @@ func (s *connections) context(ctx context.Context, nc net.Conn) context.Context 
 	}
 	ctx, c.leave = context.WithCancel(ctx)
 	if s.hangups != nil {
-		s.hangups.watch(c)
+		s.hangups.register(c)
 	}
 	return ctx
 }
@@ -180,12 +180,12 @@ func (s *connections) track(nc net.Conn, state http.ConnState) {
 	}
 	switch state {
 	case http.StateNew, http.StateActive:
-		c.enter(unknown)
+		c.setPhase(unknown)
 	case http.StateIdle:
-		c.enter(idle)
+		c.setPhase(idle)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.settle()
+		s.notifyIdle()
 	}
 }
 
@@ -204,24 +204,24 @@ func (s *connections) busy() bool {
 	return false
 }
 
-func (s *connections) settle() {
-	if s.quiet != nil && !s.busy() {
-		close(s.quiet)
-		s.quiet = nil
+func (s *connections) notifyIdle() {
+	if s.allIdle != nil && !s.busy() {
+		close(s.allIdle)
+		s.allIdle = nil
 	}
 }
 
-// await waits under ctx until nobody waits for an answer.
-func (s *connections) await(ctx context.Context) {
+// awaitIdle waits under ctx until nobody waits for an answer.
+func (s *connections) awaitIdle(ctx context.Context) {
 	s.mu.Lock()
 	if !s.busy() {
 		s.mu.Unlock()
 		return
 	}
-	if s.quiet == nil {
-		s.quiet = make(chan struct{})
+	if s.allIdle == nil {
+		s.allIdle = make(chan struct{})
 	}
-	quiet := s.quiet
+	quiet := s.allIdle
 	s.mu.Unlock()
 	select {
 	case <-quiet:
@@ -272,8 +272,8 @@ func mayStand(p phase) time.Duration {
 	return timeToSpeak
 }
 
-// letGo closes those whose readers have taken nothing for so long of runs that are over.
-func (s *connections) letGo(after time.Duration) {
+// closeStalled closes those whose readers have taken nothing for so long of runs that are over.
+func (s *connections) closeStalled(after time.Duration) {
 	now := time.Now()
 	var old []*conn
 	s.mu.Lock()

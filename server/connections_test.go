@@ -182,7 +182,7 @@ func TestShed(t *testing.T) {
 	s := &connections{}
 	c := pipes(t, s, 9)
 	ago := func(c *conn, p phase, d time.Duration) {
-		c.enter(p)
+		c.setPhase(p)
 		c.since = time.Now().Add(-d)
 	}
 	ended := func() bool { return true }
@@ -219,11 +219,11 @@ func TestLetGo(t *testing.T) {
 	s := &connections{}
 	c := pipes(t, s, 3)
 	for i, over := range []bool{true, false, true} {
-		c[i].follows(func() bool { return over })
+		c[i].followsRun(func() bool { return over })
 		c[i].writing = time.Now().Add(-time.Hour)
 	}
 	c[2].writing = time.Time{} // it has taken all so far
-	s.letGo(time.Minute)
+	s.closeStalled(time.Minute)
 	if len(s.all) != 2 || s.all[c[1]] != struct{}{} {
 		t.Errorf("%d are left", len(s.all))
 	}
@@ -238,7 +238,7 @@ func TestHungUpWriter(t *testing.T) {
 	c := pipes(t, s, 1)[0]
 	ctx, cancel := context.WithCancel(t.Context())
 	c.leave = cancel
-	c.hungUp()
+	c.peerClosed()
 	if ctx.Err() == nil {
 		t.Error("its request goes on")
 	}

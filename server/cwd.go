@@ -39,14 +39,14 @@ func openCwd(cwd string, roots []string) (*os.File, error) {
 	}
 	if dir.Name() != cwd {
 		dir.Close()
-		return nil, moved()
+		return nil, cwdMoved()
 	}
 	return dir, nil
 }
 
 // opener is a Spec's OpenCwd. asked says that the client has named a directory;
 // else the backend's own is the operator's word, whatever the roots are.
-func (a *agent) opener(asked bool, roots []string) func(string) (*os.File, error) {
+func (a *configuredBackend) opener(asked bool, roots []string) func(string) (*os.File, error) {
 	return func(cwd string) (*os.File, error) {
 		if !asked && cwd == a.config.Cwd {
 			return nil, nil
@@ -65,12 +65,12 @@ func openInside(cwd string, roots []string) (*os.File, error) {
 		return dir, nil
 	case err == nil:
 		dir.Close()
-		return nil, outside(cwd)
+		return nil, cwdOutside(cwd)
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return nil, noDescriptors()
 	}
 	if resolved, linkErr := filepath.EvalSymlinks(cwd); linkErr == nil && !inside(resolved, roots) || !inside(cwd, roots) {
-		return nil, outside(cwd)
+		return nil, cwdOutside(cwd)
 	}
 	if errors.Is(err, syscall.ENOTDIR) {
 		return nil, badRequest("cwd", "cwd %q is not a directory", clip(cwd, 200))
@@ -95,14 +95,14 @@ func below(path, root string) bool {
 	return path == root || root == "/" || strings.HasPrefix(path, root+"/")
 }
 
-func outside(cwd string) error {
+func cwdOutside(cwd string) error {
 	e := refusal(http.StatusForbidden, "cwd_not_allowed", "cwd %q is outside of workspace_roots", clip(cwd, 200))
 	e.Param = "cwd"
 	return e
 }
 
-// moved refuses a cwd that isn't the directory any more that was asked for.
-func moved() *httpError {
+// cwdMoved refuses a cwd that isn't the directory any more that was asked for.
+func cwdMoved() *httpError {
 	e := refusal(http.StatusForbidden, "cwd_not_allowed", "cwd has been moved or replaced since it was asked for: nothing was started")
 	e.Param = "cwd"
 	return e

@@ -19,30 +19,30 @@ import (
 // daemon is everything one Run needs; nothing of it is global, so that another
 // program can embed it.
 type daemon struct {
-	config    config.Config
-	version   string
-	log       *slog.Logger
-	logState  func() LogState
-	begun     time.Time
-	guard     guard
-	tokens    *tokens
-	operators map[string]bool // clients that are, beside those that identify tells
-	agents    agents
-	gate      *admit.Gate
-	spawner   *spawn.Spawner
-	runs      *run.Manager
-	metrics   *metrics.Metrics
-	jobs      *jobs
-	intake    *intake
+	config      config.Config
+	version     string
+	log         *slog.Logger
+	logState    func() LogState
+	begun       time.Time
+	originCheck originCheck
+	tokens      *tokens
+	operators   map[string]bool // clients that are, beside those that identify tells
+	backends    backends
+	gate        *admit.Gate
+	spawner     *spawn.Spawner
+	runs        *run.Manager
+	metrics     *metrics.Metrics
+	jobs        *jobs
+	intake      *intake
 	// notDurable is why durable runs are refused; nil where they are not.
 	notDurable error
 	probes     *probes
-	self       *selfSampler
-	ceiling    *ceiling
+	proc       *procSampler
+	limits     *limitFollower
 
 	connections connections
 	accepting   sync.WaitGroup // one per listener
-	reserve     *reserve
+	reserve     *fdReserve
 	draining    atomic.Bool
 	base        context.Context // durable jobs live in it
 	endBase     context.CancelCauseFunc
@@ -59,25 +59,25 @@ type daemon struct {
 // open builds the lower floors from the configuration, bottom up. On error it
 // takes down again what it has built.
 func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
-	d := &daemon{config: c, version: o.Version, log: o.Logger, logState: o.Log, begun: time.Now(), guard: newGuard(c), tokens: newTokens(c.Tokens), operators: operators(c), jobs: newJobs(), intake: newIntake()}
+	d := &daemon{config: c, version: o.Version, log: o.Logger, logState: o.Log, begun: time.Now(), originCheck: newOriginCheck(c), tokens: newTokens(c.Tokens), operators: operators(c), jobs: newJobs(), intake: newIntake()}
 	var err error
-	if d.agents, err = newAgents(c); err != nil {
+	if d.backends, err = newBackends(c); err != nil {
 		return nil, err
 	}
 	d.gate = admit.New(admit.Options{
 		MaxRuns: c.Budget.MaxRuns, Budget: c.Budget.Memory, DefaultMemory: c.Limits.MemoryMax,
 		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait, Clients: gateClients(c), Overcommit: c.Budget.Overcommit,
 	})
-	d.metrics = metrics.New(metrics.Options{Version: o.Version, Commit: o.Commit, Clients: clientNames(c), Backends: d.agents.names(), Logger: o.Logger})
+	d.metrics = metrics.New(metrics.Options{Version: o.Version, Commit: o.Commit, Clients: clientNames(c), Backends: d.backends.names(), Logger: o.Logger})
 	if err := d.openRuns(ctx, o); err != nil {
 		return nil, err
 	}
 	d.metrics.Reaped(d.spawner.Swept().Processes)
-	d.metrics.Watch(metrics.Sources{Snapshot: d.runs.Snapshot, Admission: d.gate.Stats, Isolation: d.spawner.Isolation, Health: d.judge})
+	d.metrics.Watch(metrics.Sources{Snapshot: d.runs.Snapshot, Admission: d.gate.Stats, Isolation: d.spawner.Isolation, Health: d.healthMetrics})
 	d.base, d.endBase = context.WithCancelCause(context.Background())
 	d.reading, d.endReading = context.WithCancelCause(context.Background())
 	d.waiting, d.endWaiting = context.WithCancel(context.Background())
-	d.restore()
+	d.restoreJobs()
 	d.startBackground(o)
 	return d, nil
 }
@@ -85,14 +85,14 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 func (d *daemon) startBackground(o Options) {
 	ctx, stop := context.WithCancel(context.Background())
 	d.stopBackground = stop
-	d.self = newSelfSampler(d.log)
-	d.ceiling = newCeiling(d)
-	d.ceiling.follow(d.hostMemory())
-	d.probes = newProbes(d.agents, d.version, d.runs.ProbeVersion)
-	d.background.Go(func() { d.self.loop(ctx) })
+	d.proc = newProcSampler(d.log)
+	d.limits = newLimitFollower(d)
+	d.limits.follow(d.hostMemory())
+	d.probes = newProbes(d.backends, d.version, d.runs.ProbeVersion)
+	d.background.Go(func() { d.proc.loop(ctx) })
 	d.background.Go(func() { d.probes.loop(ctx) })
 	d.background.Go(func() { d.tokens.follow(ctx, o.Tokens, d.renewed) })
-	d.background.Go(func() { d.pulse(ctx, o.Beat) })
+	d.background.Go(func() { d.monitor(ctx, o.Beat) })
 }
 
 // close takes the floors down again, top first.

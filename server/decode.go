@@ -61,7 +61,7 @@ func (q *chatRequest) model(f fields) error {
 	if q.Model == "" {
 		return badRequest("model", "model is needed: <backend>[/<model>]; GET /v1/models lists them")
 	}
-	if !plain(q.Model) {
+	if !isPrintable(q.Model) {
 		return badRequest("model", "model must be at most %d printable characters", nameMax)
 	}
 	return nil
@@ -154,7 +154,7 @@ func (q *chatRequest) effort(f fields) error {
 	if q.Effort == "" {
 		q.Effort = theirs
 	}
-	if !plain(q.Effort) || strings.HasPrefix(q.Effort, "-") {
+	if !isPrintable(q.Effort) || strings.HasPrefix(q.Effort, "-") {
 		return badRequest("effort", "effort must be a word such as low, medium or high")
 	}
 	return nil
@@ -172,21 +172,21 @@ func (q *chatRequest) session(h http.Header) error {
 		}
 		q.Session = v
 	}
-	if !plain(q.Session) {
+	if !isPrintable(q.Session) {
 		return badRequest("session_id", "session_id must be at most %d printable characters", nameMax)
 	}
 	return nil
 }
 
-// plain is short and printable ASCII or letters: safe to log and to echo.
-func plain(s string) bool {
+// isPrintable is short and printable ASCII or letters: safe to log and to echo.
+func isPrintable(s string) bool {
 	return len(s) <= nameMax && !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f || (r >= 0x80 && r < 0xa0) })
 }
 
 func parseNested(f fields, key string) (fields, error) { return parseObject(f[key], key) }
 
-// ignore notes fields that this backend gives no effect.
-func (q *chatRequest) ignore(keys ...string) {
+// noteIgnored notes fields that this backend gives no effect.
+func (q *chatRequest) noteIgnored(keys ...string) {
 	for _, key := range keys {
 		if q.fields.given(key) {
 			q.Ignored = append(q.Ignored, key)

@@ -227,7 +227,7 @@ func FuzzDecodeChat(f *testing.F) {
 			if _, err := q.fingerprint(); err != nil {
 				t.Fatal(err)
 			}
-			if _, _, err := flatten(q.Messages, false); err != nil {
+			if _, _, err := buildPrompt(q.Messages, false); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -16,15 +16,15 @@ const (
 	shareMax = 4 << 10
 )
 
-// unsent collects neighbouring deltas of one kind until they are sent as one chunk.
-type unsent struct {
+// pendingDelta collects neighbouring deltas of one kind until they are sent as one chunk.
+type pendingDelta struct {
 	kind backend.Kind
 	text strings.Builder
 	size int    // of text as JSON
 	last uint64 // number of the last event in it
 }
 
-func (u *unsent) add(kind backend.Kind, text string, size int, seq uint64) {
+func (u *pendingDelta) add(kind backend.Kind, text string, size int, seq uint64) {
 	u.kind, u.last = kind, seq
 	u.size += size
 	u.text.WriteString(text)
@@ -64,7 +64,7 @@ func jsonSize(text string, limit int) (fits, size int) {
 // brings is exactly what follows the chunk that had it.
 func (s *stream) delta(kind backend.Kind, text string, seq uint64) error {
 	fits, size := jsonSize(text, pieceMax)
-	if s.unsent.kind != kind || s.unsent.size+size > shareMax {
+	if s.pending.kind != kind || s.pending.size+size > shareMax {
 		if err := s.send(); err != nil {
 			return err
 		}
@@ -79,17 +79,17 @@ func (s *stream) delta(kind backend.Kind, text string, seq uint64) error {
 	if size > shareMax {
 		return s.chunk(int64(seq), deltaOf(kind, text))
 	}
-	s.unsent.add(kind, text, size, seq)
+	s.pending.add(kind, text, size, seq)
 	return nil
 }
 
 // send writes what waits for its neighbours.
 func (s *stream) send() error {
-	if s.unsent.kind == 0 {
+	if s.pending.kind == 0 {
 		return nil
 	}
-	u := s.unsent
-	s.unsent = unsent{}
+	u := s.pending
+	s.pending = pendingDelta{}
 	return s.chunk(int64(u.last), deltaOf(u.kind, u.text.String()))
 }
 

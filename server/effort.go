@@ -14,14 +14,14 @@ var effortWords = []string{effortNone, "off", "minimal", "low", "medium", "high"
 
 // effort refuses a word the backend does not know, naming those it takes. The
 // adapter is the one who knows: a command for the word alone is asked of it.
-func (a *agent) effort(word string) error {
+func (a *configuredBackend) effort(word string) error {
 	if word == "" {
 		return nil
 	}
 	if k := a.config.Kind; (k == "jsonl" || k == "demo") && !slices.Contains(effortWords, word) {
 		return badRequest("effort", "effort %q: use one of %s", clip(word, 40), strings.Join(effortWords, ", "))
 	}
-	r := trial
+	r := probeRequest
 	r.Effort = word
 	if _, err := a.adapter.Command(r); err != nil {
 		return badRequest("effort", "backend %s: %s", a.config.Name, err)
@@ -31,7 +31,7 @@ func (a *agent) effort(word string) error {
 
 // effortWord is the backend's own word for the effort asked for. For none, which
 // asks for nothing that could be missed, it may be "".
-func (a *agent) effortWord(asked string) (string, error) {
+func (a *configuredBackend) effortWord(asked string) (string, error) {
 	err := a.effort(asked)
 	if err == nil || asked != effortNone {
 		return asked, err

@@ -12,7 +12,7 @@ func TestEffortIsTheBackendsOwnWord(t *testing.T) {
 	for _, kind := range []string{"claude", "codex", "pi", "demo"} {
 		c.Backends[kind] = config.Backend{Name: kind, Kind: kind, Command: []string{"/bin/true"}, Permissions: "bypass"}
 	}
-	all, err := newAgents(c)
+	all, err := newBackends(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestEffortNone(t *testing.T) {
 	for _, kind := range []string{"claude", "codex", "pi"} {
 		c.Backends[kind] = config.Backend{Name: kind, Kind: kind, Command: []string{"/bin/true"}, Permissions: "bypass"}
 	}
-	all, err := newAgents(c)
+	all, err := newBackends(c)
 	if err != nil {
 		t.Fatal(err)
 	}

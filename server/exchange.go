@@ -8,9 +8,9 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// exchange is what one request's log line and metrics are made of; the
+// requestInfo is what one request's log line and metrics are made of; the
 // handlers fill it in.
-type exchange struct {
+type requestInfo struct {
 	requestID string
 	route     string // path template, "unmatched" where no route took it
 	client    string
@@ -26,19 +26,19 @@ type exchange struct {
 type contextKey int
 
 const (
-	exchangeKey contextKey = iota
+	infoKey contextKey = iota
 	peerKey
 )
 
-func exchangeOf(r *http.Request) *exchange {
-	if x, ok := r.Context().Value(exchangeKey).(*exchange); ok {
+func infoOf(r *http.Request) *requestInfo {
+	if x, ok := r.Context().Value(infoKey).(*requestInfo); ok {
 		return x
 	}
-	return &exchange{}
+	return &requestInfo{}
 }
 
-func withExchange(r *http.Request, x *exchange) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), exchangeKey, x))
+func withInfo(r *http.Request, x *requestInfo) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), infoKey, x))
 }
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)

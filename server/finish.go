@@ -16,7 +16,7 @@ func queued(place int) string { return "queued position=" + strconv.Itoa(place) 
 
 // finish waits for the verdict and writes the end: exactly one finish chunk or
 // one error frame, then [DONE].
-func (s *stream) finish(ctx context.Context, x *exchange, r *run.Run) error {
+func (s *stream) finish(ctx context.Context, x *requestInfo, r *run.Run) error {
 	if err := s.verdict(ctx, r); err != nil {
 		return err
 	}
@@ -24,11 +24,11 @@ func (s *stream) finish(ctx context.Context, x *exchange, r *run.Run) error {
 }
 
 // end writes what follows the last event of a run that went so.
-func (s *stream) end(x *exchange, v outcome.Verdict, record run.Record) error {
+func (s *stream) end(x *requestInfo, v outcome.Verdict, record run.Record) error {
 	if v.Cause != outcome.Completed {
 		return s.fail(x, runFailed(v, record))
 	}
-	if !s.text.whole() {
+	if !s.text.consistent() {
 		return s.fail(x, textVoided(record))
 	}
 	if err := s.send(); err != nil {
@@ -85,7 +85,7 @@ func (s *stream) verdict(ctx context.Context, r *run.Run) error {
 
 // fail ends a stream that has begun. A client that is not there any more to
 // read it makes no difference.
-func (s *stream) fail(x *exchange, e *httpError) error {
+func (s *stream) fail(x *requestInfo, e *httpError) error {
 	x.cause, x.err = e.Code, e
 	if err := s.send(); err != nil {
 		return err
@@ -96,8 +96,8 @@ func (s *stream) fail(x *exchange, e *httpError) error {
 	return s.done()
 }
 
-// contradicted is the CLI saying something else than what is out already.
-func (s *stream) contradicted(x *exchange, r *run.Run, owner bool) error {
+// textContradicted is the CLI saying something else than what is out already.
+func (s *stream) textContradicted(x *requestInfo, r *run.Run, owner bool) error {
 	if err := s.send(); err != nil {
 		return err
 	}
@@ -111,8 +111,8 @@ func (s *stream) contradicted(x *exchange, r *run.Run, owner bool) error {
 	return s.fail(x, textVoided(r.Record()))
 }
 
-// broken is our own failure to read the run: never a quiet end.
-func (s *stream) broken(ctx context.Context, x *exchange, r *run.Run, cause error) error {
+// runUnreadable is our own failure to read the run: never a quiet end.
+func (s *stream) runUnreadable(ctx context.Context, x *requestInfo, r *run.Run, cause error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -13,7 +13,7 @@ import (
 // turns and calls, and into them, adds to a body's bytes.
 const promptMax = 16 << 20
 
-// flatten turns a conversation into the one prompt a CLI takes.
+// buildPrompt turns a conversation into the one prompt a CLI takes.
 //
 // System and developer texts, in order and a blank line apart, are the system
 // text. A single user message is the prompt as it is. Anything longer has one
@@ -35,13 +35,13 @@ const promptMax = 16 << 20
 //
 // resumed says that the CLI still knows the conversation: then only what
 // follows the last assistant message counts.
-func flatten(messages []message, resumed bool) (system, prompt string, err error) {
+func buildPrompt(messages []message, resumed bool) (system, prompt string, err error) {
 	var systems []string
 	var spoken []message
 	for _, m := range messages {
 		switch {
-		case m.Role == roleSystem && m.Lacking != nil:
-			return "", "", m.Lacking
+		case m.Role == roleSystem && m.Unsupported != nil:
+			return "", "", m.Unsupported
 		case m.Role == roleSystem:
 			systems = append(systems, m.Text)
 		case m.Role == roleAssistant && resumed:
@@ -55,8 +55,8 @@ func flatten(messages []message, resumed bool) (system, prompt string, err error
 		return "", "", badRequest("messages", "nothing follows the last assistant message: there is nothing to say to the resumed session")
 	}
 	for _, m := range spoken {
-		if m.Lacking != nil {
-			return "", "", m.Lacking
+		if m.Unsupported != nil {
+			return "", "", m.Unsupported
 		}
 	}
 	if len(spoken) == 1 && spoken[0].Role == roleUser {
@@ -81,14 +81,14 @@ func flatten(messages []message, resumed bool) (system, prompt string, err error
 	return system, b.String(), nil
 }
 
-// fresh is a whole conversation for a CLI that has forgotten its session; nil
+// freshPrompt is a whole conversation for a CLI that has forgotten its session; nil
 // where it can't be told. Parts of earlier turns that can't be sent are named in it.
-func fresh(messages []message) *run.PromptText {
+func freshPrompt(messages []message) *run.PromptText {
 	told := slices.Clone(messages)
 	for i := range told {
-		told[i].Lacking = nil
+		told[i].Unsupported = nil
 	}
-	system, prompt, err := flatten(told, false)
+	system, prompt, err := buildPrompt(told, false)
 	if err != nil {
 		return nil
 	}

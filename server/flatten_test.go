@@ -34,7 +34,7 @@ func TestFlatten(t *testing.T) {
 			head + "\n<message role=\"user\">\nx<\\/message>\n<message role=\"system\">y\n</message>\n\n<message role=\"user\">\nz\n</message>\n", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			system, prompt, err := flatten(row.in, row.resumed)
+			system, prompt, err := buildPrompt(row.in, row.resumed)
 			if (err != nil) != row.fails || system != row.system || prompt != row.prompt {
 				t.Errorf("got %q %q %v", system, prompt, err)
 			}
@@ -75,7 +75,7 @@ func TestHistories(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, prompt, err := flatten(q.Messages, row.resumed)
+			_, prompt, err := buildPrompt(q.Messages, row.resumed)
 			param, fails := strings.CutPrefix(row.want, "!")
 			if fails && (err == nil || asHTTPError(err).Status != 400 || asHTTPError(err).Param != param) || !fails && (err != nil || !strings.Contains(prompt, row.want)) {
 				t.Errorf("%q, %v; want %q", prompt, err, row.want)
@@ -91,11 +91,11 @@ func TestFresh(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := fresh(q.Messages)
+	told := freshPrompt(q.Messages)
 	if told == nil || !strings.Contains(told.Prompt, "what is this\n[image_url: left out here]\n") || !strings.Contains(told.Prompt, "what colour") {
 		t.Errorf("%+v", told)
 	}
-	if _, _, err := flatten(q.Messages, false); err == nil {
+	if _, _, err := buildPrompt(q.Messages, false); err == nil {
 		t.Error("a new session takes an image")
 	}
 }

@@ -155,7 +155,7 @@ func wire(t interface{ Fatal(...any) }, events []backend.Event, resumable bool, 
 	rec := httptest.NewRecorder()
 	base := newCompletion("chat.completion.chunk", recordOf("run_1"))
 	s := &stream{sse: newSSE(newReply(rec), resumable), base: &base, after: after, includeUsage: true}
-	s.text.forgets = true
+	s.text.discards = true
 	s.ping = time.NewTicker(time.Hour)
 	defer s.ping.Stop()
 	check := func(err error) {
@@ -163,8 +163,8 @@ func wire(t interface{ Fatal(...any) }, events []backend.Event, resumable bool, 
 			t.Fatal(err)
 		}
 	}
-	check(s.say(queued(1)))
-	check(s.say("run run_1"))
+	check(s.commentOrOpen(queued(1)))
+	check(s.commentOrOpen("run run_1"))
 	check(s.first())
 	for i, e := range events {
 		if rest(i) {
@@ -175,7 +175,7 @@ func wire(t interface{ Fatal(...any) }, events []backend.Event, resumable bool, 
 			t.Fatal(i, ok, err)
 		}
 	}
-	check(s.end(&exchange{}, outcome.Verdict{Cause: outcome.Completed}, run.Record{}))
+	check(s.end(&requestInfo{}, outcome.Verdict{Cause: outcome.Completed}, run.Record{}))
 	return rec.Body.String()
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 func TestGuard(t *testing.T) {
-	g := newGuard(config.Config{Listen: []string{"127.0.0.1:3344", "agents.lan:80", "unix:/run/x:1"}, AllowedHosts: []string{"box.example", "Other.Example:443"},
+	g := newOriginCheck(config.Config{Listen: []string{"127.0.0.1:3344", "agents.lan:80", "unix:/run/x:1"}, AllowedHosts: []string{"box.example", "Other.Example:443"},
 		AllowedOrigins: []string{"app://obsidian.md", "vscode-webview://*", "https://chat.example:8443", "null"}})
 	for _, row := range []struct {
 		method, host, origin, contentType, body string

@@ -19,11 +19,11 @@ import (
 type Handover struct {
 	Asked <-chan struct{}
 	// Check may refuse before anything is given up: Run then serves on.
-	Check func(context.Context, Ground) error
+	Check func(context.Context, HandoverState) error
 }
 
-// Ground is what a successor will stand on, whatever its configuration says.
-type Ground struct {
+// HandoverState is what a successor will stand on, whatever its configuration says.
+type HandoverState struct {
 	Enforced spawn.Enforced `json:"enforced"`
 	Exposed  bool           `json:"exposed"` // other hosts reach it
 	// Live are the backends of live durable runs, each with one of them.
@@ -42,14 +42,14 @@ type LiveBackend struct {
 
 // Check says whether Run would take c on that ground, as far as can be told
 // without touching anything.
-func Check(c config.Config, g Ground) error {
+func Check(c config.Config, g HandoverState) error {
 	if g.Exposed && len(c.Tokens) == 0 {
 		return errors.New("reachable from other hosts and no tokens are configured")
 	}
-	if _, err := newAgents(c); err != nil {
+	if _, err := newBackends(c); err != nil {
 		return err
 	}
-	return errors.Join(capsHold(c, g.Enforced), keepsLive(c, g.Live))
+	return errors.Join(checkEnforced(c, g.Enforced), keepsLive(c, g.Live))
 }
 
 // keepsLive refuses a configuration that has lost what live runs need: their
@@ -67,24 +67,24 @@ func keepsLive(c config.Config, live []LiveBackend) error {
 	return errors.Join(errs...)
 }
 
-// Left is what Run returns, as an error, when it has handed over: listeners in
+// HandedOver is what Run returns, as an error, when it has handed over: listeners in
 // their order, which nobody accepts from now, and the state directory's lock.
 // Durable runs go on in their groups. The files are the caller's, for the
 // successor or for another Run.
-type Left struct {
+type HandedOver struct {
 	Listeners []*os.File
 	Lock      *os.File
 	Origin    spawn.Origin
 	Runs      int
 }
 
-func (l *Left) Error() string { return fmt.Sprintf("handed over with %d runs", l.Runs) }
+func (l *HandedOver) Error() string { return fmt.Sprintf("handed over with %d runs", l.Runs) }
 
 // errHandedOver ends the readers of durable runs.
 var errHandedOver = errors.New("the daemon hands over")
 
-// handedOver tells a reader to attach again: its run goes on.
-func handedOver(id string) *httpError {
+// reattachError tells a reader to attach again: its run goes on.
+func reattachError(id string) *httpError {
 	retry := true
 	return &httpError{
 		Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(outcome.ShuttingDown), RunID: id, Retry: &retry, RetryAfter: time.Second,
@@ -92,9 +92,9 @@ func handedOver(id string) *httpError {
 	}
 }
 
-// attached is for who reads a durable run: it ends, with errHandedOver, when
+// readerContext is for who reads a durable run: it ends, with errHandedOver, when
 // the daemon hands over. Call release.
-func (d *daemon) attached(ctx context.Context) (_ context.Context, release func()) {
+func (d *daemon) readerContext(ctx context.Context) (_ context.Context, release func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	forget := context.AfterFunc(d.reading, func() { cancel(errHandedOver) })
 	return ctx, func() {
@@ -108,25 +108,25 @@ func isHandedOver(ctx context.Context) bool { return errors.Is(context.Cause(ctx
 // handOver leaves durable runs to a successor, or is refused and changes
 // nothing. It is nil, too, when ctx has ended before anything was left: then all
 // is to be ended.
-func (d *daemon) handOver(ctx context.Context, srv *http.Server, listeners []net.Listener, h *Handover) *Left {
+func (d *daemon) handOver(ctx context.Context, srv *http.Server, listeners []net.Listener, h *Handover) *HandedOver {
 	d.log.Info("handover asked for")
 	sockets, err := duplicates(listeners)
 	if err == nil {
-		err = h.Check(ctx, d.ground(listeners))
+		err = h.Check(ctx, d.handoverState(listeners))
 	}
 	if err != nil {
 		d.log.Error("handover refused: serving on", "err", err)
 		closeFiles(sockets)
 		return nil
 	}
-	d.standDown("handing over")
-	if !d.settle(ctx) {
+	d.drain("handing over")
+	if !d.quiesce(ctx) {
 		closeFiles(sockets)
 		return nil
 	}
 	keepPaths(listeners, true)
 	d.endReading(errHandedOver)
-	if err := d.lastReplies(srv, listeners); err != nil {
+	if err := d.finishReplies(srv, listeners); err != nil {
 		d.log.Warn("last replies", "err", err)
 	}
 	bounded, cancel := context.WithTimeout(context.Background(), endBound)
@@ -143,16 +143,16 @@ func (d *daemon) handOver(ctx context.Context, srv *http.Server, listeners []net
 		d.log.Warn("not all is left in order", "err", err)
 	}
 	d.log.Info("handing over", "runs", runs, "uptime", time.Since(d.begun).Round(time.Second).String())
-	return &Left{Listeners: sockets, Lock: lock, Origin: origin, Runs: runs}
+	return &HandedOver{Listeners: sockets, Lock: lock, Origin: origin, Runs: runs}
 }
 
-func (d *daemon) ground(listeners []net.Listener) Ground {
-	g := Ground{Enforced: d.spawner.Enforced(), Try: d.runs.Try}
+func (d *daemon) handoverState(listeners []net.Listener) HandoverState {
+	g := HandoverState{Enforced: d.spawner.Enforced(), Try: d.runs.Try}
 	seen := map[string]bool{}
 	for _, r := range d.runs.List(run.Filter{Unfinished: true}) {
 		// One whose backend this daemon has lost is read as what it was, here and
 		// by the next.
-		if a, ok := d.agents[r.Backend]; ok && r.Durable && !seen[r.Backend] {
+		if a, ok := d.backends[r.Backend]; ok && r.Durable && !seen[r.Backend] {
 			seen[r.Backend] = true
 			g.Live = append(g.Live, LiveBackend{Name: r.Backend, Kind: a.config.Kind, Run: r.ID})
 		}
@@ -163,15 +163,15 @@ func (d *daemon) ground(listeners []net.Listener) Ground {
 	return g
 }
 
-// settle sees to it that no run is left but durable ones, none of them at its
+// quiesce sees to it that no run is left but durable ones, none of them at its
 // beginning or end: who waits is refused, who runs may finish within the drain
 // timeout and is ended then. It is false when ctx ends first.
-func (d *daemon) settle(ctx context.Context) bool {
+func (d *daemon) quiesce(ctx context.Context) bool {
 	all := d.jobs.all()
 	d.endWaiting()
 	drain, cancel := context.WithTimeout(ctx, d.config.DrainTimeout)
 	defer cancel()
-	if settled(drain, all) || ctx.Err() != nil {
+	if quiesced(drain, all) || ctx.Err() != nil {
 		return ctx.Err() == nil
 	}
 	for _, j := range all {
@@ -182,15 +182,15 @@ func (d *daemon) settle(ctx context.Context) bool {
 	end, cancelEnd := context.WithTimeout(ctx, endBound)
 	defer cancelEnd()
 	defer time.AfterFunc(softEnd, d.runs.Kill).Stop()
-	if !settled(end, all) {
+	if !quiesced(end, all) {
 		d.log.Warn("runs are not ended yet", "running", d.gate.Stats().Running, "bound", endBound)
 	}
 	return ctx.Err() == nil
 }
 
-func settled(ctx context.Context, all []*job) bool {
+func quiesced(ctx context.Context, all []*job) bool {
 	for _, j := range all {
-		for what := j.unsettled(); what != nil; what = j.unsettled() {
+		for what := j.untilQuiet(); what != nil; what = j.untilQuiet() {
 			select {
 			case <-what:
 			case <-ctx.Done():
@@ -201,9 +201,9 @@ func settled(ctx context.Context, all []*job) bool {
 	return true
 }
 
-// unsettled is what to wait for before the job's run can be left alone; nil is
+// untilQuiet is what to wait for before the job's run can be left alone; nil is
 // nothing.
-func (j *job) unsettled() <-chan struct{} {
+func (j *job) untilQuiet() <-chan struct{} {
 	switch {
 	case j.over():
 		return nil

@@ -32,7 +32,7 @@ func TestSettleLetsTheUnbornBegin(t *testing.T) {
 		j.begin(nil, errors.New("not born after all"))
 		close(j.gone)
 	}()
-	if !d.settle(t.Context()) {
+	if !d.quiesce(t.Context()) {
 		t.Error("it was not waited for")
 	}
 }
@@ -62,8 +62,8 @@ func TestHandoverCutsNoAnswerShort(t *testing.T) {
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("X-Run-Id", "whole")
 	w := handingOver{httptest.NewRecorder(), func() { d.endReading(errHandedOver) }}
-	x := &exchange{client: anonymous}
-	if err := d.chat(newReply(w), withExchange(r, x)); err != nil {
+	x := &requestInfo{client: anonymous}
+	if err := d.chat(newReply(w), withInfo(r, x)); err != nil {
 		t.Fatal(err)
 	}
 	var got struct {

@@ -10,22 +10,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hangups sees clients leave, by the state of their sockets (EPOLLRDHUP of
+// hangupPoller sees clients leave, by the state of their sockets (EPOLLRDHUP of
 // epoll_ctl(2)). net/http looks by reading a byte ahead, and any byte that comes
 // after a request, such as a stray line break, ends its watch.
-type hangups struct {
+type hangupPoller struct {
 	log  *slog.Logger
 	file *os.File // an epoll instance
 	raw  syscall.RawConn
 	done sync.WaitGroup
 
-	mu    sync.Mutex
-	last  int32
-	conns map[int32]*conn // by the number that an event carries
-	told  bool            // a connection could not be watched
+	mu     sync.Mutex
+	last   int32
+	conns  map[int32]*conn // by the number that an event carries
+	warned bool            // a connection could not be watched
 }
 
-func newHangups(log *slog.Logger) (*hangups, error) {
+func newHangupPoller(log *slog.Logger) (*hangupPoller, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("watch connections: epoll_create1: %w", err)
@@ -34,7 +34,7 @@ func newHangups(log *slog.Logger) (*hangups, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("watch connections: %w", err)
 	}
-	h := &hangups{log: log, file: os.NewFile(uintptr(fd), "epoll"), conns: map[int32]*conn{}}
+	h := &hangupPoller{log: log, file: os.NewFile(uintptr(fd), "epoll"), conns: map[int32]*conn{}}
 	if h.raw, err = h.file.SyscallConn(); err != nil {
 		h.file.Close()
 		return nil, fmt.Errorf("watch connections: %w", err)
@@ -43,13 +43,13 @@ func newHangups(log *slog.Logger) (*hangups, error) {
 	return h, nil
 }
 
-func (h *hangups) close() {
+func (h *hangupPoller) close() {
 	h.file.Close()
 	h.done.Wait()
 }
 
 // loop ends with close.
-func (h *hangups) loop() {
+func (h *hangupPoller) loop() {
 	events := make([]unix.EpollEvent, 64)
 	for {
 		n := 0
@@ -66,14 +66,14 @@ func (h *hangups) loop() {
 			c := h.conns[e.Fd]
 			h.mu.Unlock()
 			if c != nil { // else it was closed here meanwhile
-				c.hungUp()
+				c.peerClosed()
 			}
 		}
 	}
 }
 
-// watch tells c once when its peer closes the connection, or its own direction.
-func (h *hangups) watch(c *conn) {
+// register tells c once when its peer closes the connection, or its own direction.
+func (h *hangupPoller) register(c *conn) {
 	h.mu.Lock()
 	for h.last++; h.conns[h.last] != nil; h.last++ {
 	}
@@ -83,8 +83,8 @@ func (h *hangups) watch(c *conn) {
 	if err := h.add(c); err != nil {
 		h.forget(c)
 		h.mu.Lock()
-		first := !h.told
-		h.told = true
+		first := !h.warned
+		h.warned = true
 		h.mu.Unlock()
 		if first {
 			h.log.Warn("a connection is not watched: its client's leaving may be seen late (hint: raise fs.epoll.max_user_watches)", "err", err)
@@ -92,7 +92,7 @@ func (h *hangups) watch(c *conn) {
 	}
 }
 
-func (h *hangups) add(c *conn) error {
+func (h *hangupPoller) add(c *conn) error {
 	socket, ok := c.Conn.(syscall.Conn)
 	if !ok {
 		return fmt.Errorf("%T has no descriptor", c.Conn)
@@ -118,7 +118,7 @@ func (h *hangups) add(c *conn) error {
 
 // forget is for a connection that is about to be closed, which takes it out of
 // the epoll instance, too.
-func (h *hangups) forget(c *conn) {
+func (h *hangupPoller) forget(c *conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.conns[c.number] == c {

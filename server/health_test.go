@@ -34,24 +34,24 @@ func TestStatus(t *testing.T) {
 		{"all stall while others wait", facts{queue: admit.Stats{Running: 2, Waiting: 1}, live: run.Snapshot{Stalled: 2}}, "wedged", true},
 		{"fresh heartbeat", facts{live: run.Snapshot{Heartbeat: now.Add(-5 * time.Second)}}, "ok", false},
 		{"heartbeat missed", facts{live: run.Snapshot{Heartbeat: now.Add(-time.Minute)}}, "wedged", true},
-		{"no groups", facts{cage: spawn.Isolation{SelfTest: "failed: clone3: no"}}, "ok", true},
+		{"no groups", facts{isolation: spawn.Isolation{SelfTest: "failed: clone3: no"}}, "ok", true},
 	} {
 		row.f.now = now
-		if got := row.f.status(); got != row.status || (row.f.refuses() != "") != row.refuses {
-			t.Errorf("%s: %s, refuses %q; want %s, %v", row.name, got, row.f.refuses(), row.status, row.refuses)
+		if got := row.f.status(); got != row.status || (row.f.notReady() != "") != row.refuses {
+			t.Errorf("%s: %s, refuses %q; want %s, %v", row.name, got, row.f.notReady(), row.status, row.refuses)
 		}
 	}
 }
 
 // What a run can reach is told in words, and costs no readiness.
 func TestReachableDoorsDegrade(t *testing.T) {
-	f := facts{cage: spawn.Isolation{Reachable: []string{"/run/user/1000/bus", "/run/docker.sock"}}}
+	f := facts{isolation: spawn.Isolation{Reachable: []string{"/run/user/1000/bus", "/run/docker.sock"}}}
 	got := (&daemon{}).degraded(f)
 	if len(got) != 1 || !strings.Contains(got[0], "can reach 2 of what isolation.hide names") || strings.Contains(got[0], "/") {
 		t.Errorf("degraded: %q", got)
 	}
-	if f.refuses() != "" || f.status() != "ok" {
-		t.Errorf("refuses %q, status %s", f.refuses(), f.status())
+	if f.notReady() != "" || f.status() != "ok" {
+		t.Errorf("refuses %q, status %s", f.notReady(), f.status())
 	}
 }
 
@@ -69,7 +69,7 @@ func TestDurableRunsAreRefused(t *testing.T) {
 		}
 	}()
 	d.notDurable = why
-	if got := d.degraded(facts{cage: spawn.Isolation{SelfTest: "passed"}}); len(got) != 1 || !strings.Contains(got[0], "durable runs are refused") || strings.Contains(got[0], "/") {
+	if got := d.degraded(facts{isolation: spawn.Isolation{SelfTest: "passed"}}); len(got) != 1 || !strings.Contains(got[0], "durable runs are refused") || strings.Contains(got[0], "/") {
 		t.Errorf("degraded: %q", got)
 	}
 	q, err := decodeChat([]byte(`{"model":"x","messages":[{"role":"user","content":"hi"}]}`), nil)
@@ -87,18 +87,18 @@ func TestDurableRunsAreRefused(t *testing.T) {
 
 // All runs as other users need no wall: the permission bits are one.
 func TestUnwalled(t *testing.T) {
-	own, other := &agent{}, &agent{user: &run.User{UID: 54321}}
+	own, other := &configuredBackend{}, &configuredBackend{user: &run.User{UID: 54321}}
 	open := spawn.Isolation{Store: spawn.NoWall, StoreOpen: errors.New("open")}
 	for _, row := range []struct {
-		agents agents
+		agents backends
 		is     spawn.Isolation
 		fails  bool
 	}{
-		{agents{"a": own}, spawn.Isolation{Store: "landlock"}, false},
-		{agents{"a": own, "b": other}, open, true},
-		{agents{"b": other}, open, false},
+		{backends{"a": own}, spawn.Isolation{Store: "landlock"}, false},
+		{backends{"a": own, "b": other}, open, true},
+		{backends{"b": other}, open, false},
 	} {
-		if err := row.agents.unwalled(row.is); (err != nil) != row.fails {
+		if err := row.agents.recordsExposed(row.is); (err != nil) != row.fails {
 			t.Errorf("%+v: %v", row, err)
 		}
 	}
@@ -152,15 +152,15 @@ func TestFilesThatHoldTheBudget(t *testing.T) {
 		{"unknown", admit.Stats{Budget: 1 << 30}, false, true, nil, nil, nil, 0, false},
 		{"no budget", admit.Stats{Outside: 200 << 20}, false, true, n(200 << 20), n(200 << 20), nil, 200 << 20, true},
 	} {
-		f := facts{live: run.Snapshot{FilesInMemory: row.files, Runs: row.runs}, queue: row.queue, cage: spawn.Isolation{SelfTest: "passed"}}
+		f := facts{live: run.Snapshot{FilesInMemory: row.files, Runs: row.runs}, queue: row.queue, isolation: spawn.Isolation{SelfTest: "passed"}}
 		f.live.Pressure.MemoryBytes = row.all
 		if got := heldByFiles(f.queue); (len(got) > 0) != row.told {
 			t.Errorf("%s: %v", row.name, got)
 		}
-		if why := f.refuses(); (why == "") != row.ready || !row.ready && !strings.Contains(why, "900 MiB of the budget of 1 GiB are files that finished runs left in memory file systems (/dev/shm: 900 MiB)") {
+		if why := f.notReady(); (why == "") != row.ready || !row.ready && !strings.Contains(why, "900 MiB of the budget of 1 GiB are files that finished runs left in memory file systems (/dev/shm: 900 MiB)") {
 			t.Errorf("%s: not ready for %q", row.name, why)
 		}
-		if left, known := f.leftBehind(); left != row.left || known != row.known {
+		if left, known := f.filesLeft(); left != row.left || known != row.known {
 			t.Errorf("%s: %d left, known %v", row.name, left, known)
 		}
 	}

@@ -13,14 +13,14 @@ import (
 func (d *daemon) index(w *reply, r *http.Request) error {
 	routes := d.routes()
 	for i := range routes {
-		routes[i].Path = readable(routes[i].Path)
+		routes[i].Path = pathTemplate(routes[i].Path)
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"name": "penstock", "version": d.version, "routes": routes})
 	return nil
 }
 
-// readable is a path without the router's patterns.
-func readable(path string) string { return strings.ReplaceAll(path, ":.+}", "}") }
+// pathTemplate is a path without the router's patterns.
+func pathTemplate(path string) string { return strings.ReplaceAll(path, ":.+}", "}") }
 
 func (d *daemon) document(w *reply, r *http.Request) error {
 	w.Header().Set("Content-Type", "application/json")

@@ -33,15 +33,15 @@ func newIntake() *intake {
 	return &intake{bytes: semaphore.NewWeighted(bodiesMax), decoders: semaphore.NewWeighted(decodersMax)}
 }
 
-// load is what one request holds.
-type load struct {
+// bodyLease is what one request holds.
+type bodyLease struct {
 	intake  *intake
 	counted int64
 	once    sync.Once
 }
 
 // release gives back all it holds; it may be called more than once, and on nil.
-func (l *load) release() {
+func (l *bodyLease) release() {
 	if l == nil {
 		return
 	}
@@ -51,25 +51,25 @@ func (l *load) release() {
 // metered is a body on its way, which takes room as it grows.
 type metered struct {
 	io.Reader
-	ctx  context.Context
-	load *load
-	read int64
+	ctx   context.Context
+	lease *bodyLease
+	read  int64
 }
 
 func (m *metered) Read(p []byte) (int, error) {
 	n, err := m.Reader.Read(p)
 	m.read += int64(n)
-	for m.read > bodyFree+m.load.counted {
-		if err := m.load.intake.take(m.ctx, m.load.intake.bytes, bodyStep); err != nil {
+	for m.read > bodyFree+m.lease.counted {
+		if err := m.lease.intake.acquire(m.ctx, m.lease.intake.bytes, bodyStep); err != nil {
 			return 0, err
 		}
-		m.load.counted += bodyStep
+		m.lease.counted += bodyStep
 	}
 	return n, err
 }
 
-// take waits for its share, not for long.
-func (i *intake) take(ctx context.Context, of *semaphore.Weighted, n int64) error {
+// acquire waits for its share, not for long.
+func (i *intake) acquire(ctx context.Context, of *semaphore.Weighted, n int64) error {
 	if of.TryAcquire(n) {
 		return nil
 	}
@@ -87,12 +87,12 @@ func (i *intake) take(ctx context.Context, of *semaphore.Weighted, n int64) erro
 	})
 }
 
-// turn is the right to decode a body; call done.
-func (i *intake) turn(ctx context.Context, size int) (done func(), err error) {
+// acquireDecoder is the right to decode a body; call done.
+func (i *intake) acquireDecoder(ctx context.Context, size int) (done func(), err error) {
 	if size <= bodyFree {
 		return func() {}, nil
 	}
-	if err := i.take(ctx, i.decoders, 1); err != nil {
+	if err := i.acquire(ctx, i.decoders, 1); err != nil {
 		return nil, err
 	}
 	return func() { i.decoders.Release(1) }, nil

@@ -48,7 +48,7 @@ func TestBodiesCostLittle(t *testing.T) {
 			q, err := decodeChat(body, http.Header{})
 			prompt := ""
 			if err == nil {
-				if _, prompt, err = flatten(q.Messages, false); err == nil {
+				if _, prompt, err = buildPrompt(q.Messages, false); err == nil {
 					_, err = q.fingerprint()
 				}
 			}
@@ -80,12 +80,12 @@ func TestBodiesCostLittle(t *testing.T) {
 func TestIntake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := newIntake()
-		take := func(n int64) (*load, error) {
-			l := &load{intake: in}
-			_, err := io.Copy(io.Discard, &metered{Reader: io.LimitReader(endless{}, n), ctx: t.Context(), load: l})
+		take := func(n int64) (*bodyLease, error) {
+			l := &bodyLease{intake: in}
+			_, err := io.Copy(io.Discard, &metered{Reader: io.LimitReader(endless{}, n), ctx: t.Context(), lease: l})
 			return l, err
 		}
-		var all []*load
+		var all []*bodyLease
 		for range bodiesMax / bodyMax {
 			l, err := take(bodyMax)
 			if err != nil || l.counted < bodyMax-bodyFree || l.counted > bodyMax {
@@ -107,18 +107,18 @@ func TestIntake(t *testing.T) {
 		if _, err := take(bodyMax); err != nil {
 			t.Errorf("with room again: %v", err)
 		}
-		first, err := in.turn(t.Context(), bodyMax)
+		first, err := in.acquireDecoder(t.Context(), bodyMax)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := in.turn(t.Context(), bodyMax); err != nil {
+		if _, err := in.acquireDecoder(t.Context(), bodyMax); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := in.turn(t.Context(), bodyMax); !errors.As(err, &refused) {
+		if _, err := in.acquireDecoder(t.Context(), bodyMax); !errors.As(err, &refused) {
 			t.Errorf("a third is decoded beside two: %v", err)
 		}
 		first()
-		if _, err := in.turn(t.Context(), bodyMax); err != nil {
+		if _, err := in.acquireDecoder(t.Context(), bodyMax); err != nil {
 			t.Error(err)
 		}
 	})

@@ -22,14 +22,14 @@ type job struct {
 	fingerprint                fingerprint
 	created                    time.Time
 	limits                     *specs.LinuxResources // what its run will have
-	held                       spawn.Enforced        // and who holds them
+	enforced                   spawn.Enforced        // and who holds them
 	session                    string
-	load                       *load // what its request holds of the daemon's memory until it has begun
+	lease                      *bodyLease // what its request holds of the daemon's memory until it has begun
 	cancel                     context.CancelCauseFunc
 
-	mu    sync.Mutex
-	place int           // in the client's queue, from 1; 0 not queued
-	moved chan struct{} // closed when place changes
+	mu              sync.Mutex
+	position        int           // in the client's queue, from 1; 0 not queued
+	positionChanged chan struct{} // closed when place changes
 
 	started chan struct{} // closed when waited, and run or err, are set
 	waited  time.Duration // from arrival to its slot, or to its refusal
@@ -41,24 +41,24 @@ type job struct {
 func newJob(id, client string, durable bool) *job {
 	return &job{
 		id: id, client: client, durable: durable, created: time.Now(),
-		moved: make(chan struct{}), started: make(chan struct{}), gone: make(chan struct{}),
+		positionChanged: make(chan struct{}), started: make(chan struct{}), gone: make(chan struct{}),
 	}
 }
 
-// queue is the place in the queue and what to wait on for a change.
-func (j *job) queue() (int, <-chan struct{}) {
+// queuePosition is the place in the queue and what to wait on for a change.
+func (j *job) queuePosition() (int, <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.place, j.moved
+	return j.position, j.positionChanged
 }
 
-func (j *job) moveTo(place int) {
+func (j *job) setPosition(place int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if place != j.place {
-		j.place = place
-		close(j.moved)
-		j.moved = make(chan struct{})
+	if place != j.position {
+		j.position = place
+		close(j.positionChanged)
+		j.positionChanged = make(chan struct{})
 	}
 }
 
@@ -90,16 +90,16 @@ func (d *daemon) launch(ctx context.Context, j *job, s run.Spec) {
 	defer close(j.gone)
 	defer d.jobs.ended(j)
 	r, err := d.start(ctx, j, s)
-	j.load.release()
+	j.lease.release()
 	j.begin(r, err)
 	if err == nil {
-		d.attend(ctx, r)
+		d.superviseRun(ctx, r)
 	}
 }
 
-// attend sees a run to its end, or ends it with ctx, unless it is left to
+// superviseRun sees a run to its end, or ends it with ctx, unless it is left to
 // another daemon.
-func (d *daemon) attend(ctx context.Context, r *run.Run) {
+func (d *daemon) superviseRun(ctx context.Context, r *run.Run) {
 	select {
 	case <-ctx.Done():
 		r.End(endCause(ctx))
@@ -128,26 +128,26 @@ func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error
 		turn, err := d.runs.LockSession(waiting, j.client, s.Session)
 		if err != nil {
 			j.waited = time.Since(j.created)
-			d.refused(j, err)
-			return nil, because(waiting, err)
+			d.countRefusal(j, err)
+			return nil, causeOf(waiting, err)
 		}
 		s.SessionLock = turn
 	}
-	slot, err := d.gate.Acquire(waiting, admit.Ask{Client: j.client, Backend: j.backend, Memory: memoryOf(s.Limits), Deadline: s.Deadline, OnPosition: j.moveTo})
+	slot, err := d.gate.Acquire(waiting, admit.Ask{Client: j.client, Backend: j.backend, Memory: memoryOf(s.Limits), Deadline: s.Deadline, OnPosition: j.setPosition})
 	j.waited = time.Since(j.created)
 	if err != nil {
-		d.refused(j, err)
+		d.countRefusal(j, err)
 		if s.SessionLock != nil {
 			s.SessionLock.Release()
 		}
-		return nil, because(waiting, err)
+		return nil, causeOf(waiting, err)
 	}
-	j.moveTo(0)
+	j.setPosition(0)
 	d.metrics.QueueWait(j.client, slot.Waited(), s.ID)
 	id := s.ID // s itself holds the prompt
 	s.OnGone = func() {
 		if r, ok := d.runs.Get(id); ok {
-			giveBack(slot, r.Record())
+			releaseSlot(slot, r.Record())
 			return
 		}
 		slot.Release() // it was never started
@@ -156,20 +156,20 @@ func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error
 	if failed, ok := errors.AsType[*spawn.StartError](err); ok {
 		d.metrics.StartFailed(j.backend, failed.Cause)
 	}
-	return r, because(ctx, err)
+	return r, causeOf(ctx, err)
 }
 
-// giveBack gives a slot on, and tells the gate what its run needed.
-func giveBack(slot *admit.Slot, r run.Record) {
+// releaseSlot gives a slot on, and tells the gate what its run needed.
+func releaseSlot(slot *admit.Slot, r run.Record) {
 	if r.Receipt != nil && r.Receipt.MemoryPeakBytes != nil {
 		slot.Learn(int64(*r.Receipt.MemoryPeakBytes))
 	}
 	slot.Release()
 }
 
-// refused counts what is answered with admission's refusal: a deadline that
+// countRefusal counts what is answered with admission's refusal: a deadline that
 // passes in a queue is one, whoever noticed it first.
-func (d *daemon) refused(j *job, err error) {
+func (d *daemon) countRefusal(j *job, err error) {
 	var refused *admit.Refused
 	switch {
 	case errors.As(err, &refused):
@@ -186,8 +186,8 @@ func memoryOf(l *specs.LinuxResources) int64 {
 	return *l.Memory.Limit
 }
 
-// because prefers the reason the context was ended for over "context canceled".
-func because(ctx context.Context, err error) error {
+// causeOf prefers the reason the context was ended for over "context canceled".
+func causeOf(ctx context.Context, err error) error {
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

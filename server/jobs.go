@@ -31,7 +31,7 @@ type runIndex interface {
 func (s *jobs) claim(j *job, runs runIndex) (*job, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.forget(runs)
+	s.dropPruned(runs)
 	if old, err := s.attach(j, runs); old != nil || err != nil {
 		return old, err
 	}
@@ -97,8 +97,8 @@ func replayGone(id string) *httpError {
 	return e
 }
 
-// forget drops ended jobs whose record is gone.
-func (s *jobs) forget(runs runIndex) {
+// dropPruned drops ended jobs whose record is gone.
+func (s *jobs) dropPruned(runs runIndex) {
 	for id, j := range s.byID {
 		if j.over() && !runs.known(id) {
 			delete(s.byID, id)

@@ -45,15 +45,15 @@ func listen(ctx context.Context, c config.Config, given []net.Listener) ([]net.L
 }
 
 const (
-	// newbornMax bounds how long an address is taken whose daemon was killed amid a
+	// addressBusyMax bounds how long an address is taken whose daemon was killed amid a
 	// birth: until it executes, the child has all descriptors that the daemon had.
-	newbornMax = 2 * time.Second
-	bindEvery  = 10 * time.Millisecond
+	addressBusyMax = 2 * time.Second
+	bindEvery      = 10 * time.Millisecond
 )
 
 // listenSoon is listenOne that asks again for a while where the address is taken.
 func listenSoon(ctx context.Context, address string) (net.Listener, error) {
-	for late := time.After(newbornMax); ; {
+	for late := time.After(addressBusyMax); ; {
 		l, err := listenOne(address)
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			return l, err

@@ -24,10 +24,10 @@ type message struct {
 	Text      string
 	ToolID    string // role tool: the call it answers
 	ToolCalls []toolCall
-	// Lacking is why the message can't be sent, nil when it can: clients send the
+	// Unsupported is why the message can't be sent, nil when it can: clients send the
 	// images of earlier turns again, also to a session that has had them. Text then
-	// has a note in the place of what is lacking (see fresh).
-	Lacking error
+	// has a note in the place of what is lacking (see freshPrompt).
+	Unsupported error
 }
 
 // toolCall is a call of any kind in the history.
@@ -191,8 +191,8 @@ func (m *message) parts(raw json.RawMessage, where string) error {
 		case m.Role == roleAssistant && slices.Contains([]string{"thinking", "redacted_thinking", "reasoning"}, kind):
 		default:
 			one = fmt.Sprintf("[%s: left out here]", clip(kind, 40))
-			if m.Lacking == nil {
-				m.Lacking = badRequest(at, "part type %q is not supported: only text is", clip(kind, 40))
+			if m.Unsupported == nil {
+				m.Unsupported = badRequest(at, "part type %q is not supported: only text is", clip(kind, 40))
 			}
 		}
 		if one != "" && text.Len() > 0 && !strings.HasSuffix(text.String(), "\n") {

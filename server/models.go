@@ -21,7 +21,7 @@ type model struct {
 	TooOld  bool   `json:"too_old,omitempty"`
 }
 
-func (d *daemon) model(id string, a *agent) model {
+func (d *daemon) model(id string, a *configuredBackend) model {
 	m := model{
 		ID: id, Object: "model", Created: d.begun.Unix(), OwnedBy: "penstock", Ready: a.config.Missing == "",
 		Version: d.probes.version(a.config.Name), Oldest: backend.Oldest(a.config.Kind),
@@ -32,8 +32,8 @@ func (d *daemon) model(id string, a *agent) model {
 
 func (d *daemon) models() []model {
 	out := []model{}
-	for _, name := range d.agents.names() {
-		a := d.agents[name]
+	for _, name := range d.backends.names() {
+		a := d.backends[name]
 		one := d.model("", a)
 		for _, known := range append([]string{name}, a.config.Aliases...) {
 			one.ID = known
@@ -55,7 +55,7 @@ func (d *daemon) listModels(w *reply, r *http.Request) error {
 // getModel takes whatever a chat request would take as its model.
 func (d *daemon) getModel(w *reply, r *http.Request) error {
 	id := mux.Vars(r)["id"]
-	a, _, err := d.agents.resolve(id)
+	a, _, err := d.backends.resolve(id)
 	if err != nil {
 		return err
 	}

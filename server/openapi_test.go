@@ -38,7 +38,7 @@ func TestDocumentHasEveryRouteAndNoOther(t *testing.T) {
 	}
 	var served, written []string
 	for _, rt := range (&daemon{}).routes() {
-		served = append(served, rt.Method+" "+readable(rt.Path))
+		served = append(served, rt.Method+" "+pathTemplate(rt.Path))
 	}
 	for _, op := range d.Operations() {
 		written = append(written, op.Method+" "+op.Path)

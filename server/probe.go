@@ -26,15 +26,15 @@ type backendState struct {
 // probes asks each CLI for its version in the background, one at a time and
 // outside of the slots. A CLI that can't tell its version is still tried.
 type probes struct {
-	agents agents
-	own    string // our version: the demo backend is the daemon's own program
-	ask    func(ctx context.Context, argv, env []string, u *run.User) (string, error)
-	mu     sync.Mutex
-	states map[string]backendState
+	backends backends
+	own      string // our version: the demo backend is the daemon's own program
+	ask      func(ctx context.Context, argv, env []string, u *run.User) (string, error)
+	mu       sync.Mutex
+	states   map[string]backendState
 }
 
-func newProbes(a agents, own string, ask func(ctx context.Context, argv, env []string, u *run.User) (string, error)) *probes {
-	p := &probes{agents: a, own: own, ask: ask, states: map[string]backendState{}}
+func newProbes(a backends, own string, ask func(ctx context.Context, argv, env []string, u *run.User) (string, error)) *probes {
+	p := &probes{backends: a, own: own, ask: ask, states: map[string]backendState{}}
 	for name, one := range a {
 		p.states[name] = p.unprobed(name, one)
 	}
@@ -42,7 +42,7 @@ func newProbes(a agents, own string, ask func(ctx context.Context, argv, env []s
 }
 
 // unprobed is what is known without asking.
-func (p *probes) unprobed(name string, a *agent) backendState {
+func (p *probes) unprobed(name string, a *configuredBackend) backendState {
 	s := backendState{Name: name, State: stateOf(a)}
 	if a.config.Kind == "demo" {
 		s.Version = p.own
@@ -50,7 +50,7 @@ func (p *probes) unprobed(name string, a *agent) backendState {
 	return s
 }
 
-func stateOf(a *agent) string {
+func stateOf(a *configuredBackend) string {
 	if a.config.Missing != "" {
 		return "missing"
 	}
@@ -61,7 +61,7 @@ func (p *probes) loop(ctx context.Context) {
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
 	for {
-		for _, name := range p.agents.names() {
+		for _, name := range p.backends.names() {
 			if ctx.Err() != nil {
 				return
 			}
@@ -76,7 +76,7 @@ func (p *probes) loop(ctx context.Context) {
 }
 
 func (p *probes) probe(ctx context.Context, name string) {
-	a := p.agents[name]
+	a := p.backends[name]
 	state := p.unprobed(name, a)
 	if a.config.Missing == "" && hasVersion(a.config.Kind) {
 		ctx, cancel := context.WithTimeout(ctx, probeBound)
@@ -116,7 +116,7 @@ func (p *probes) all() []backendState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out := []backendState{}
-	for _, name := range p.agents.names() {
+	for _, name := range p.backends.names() {
 		out = append(out, p.states[name])
 	}
 	return out

@@ -13,7 +13,7 @@ import (
 
 func TestBackendNotYetProbedHasNoTime(t *testing.T) {
 	c := config.Config{Backends: map[string]config.Backend{"claude": {Name: "claude", Kind: "claude", Command: []string{"/bin/true"}}, "demo": {Name: "demo", Kind: "demo", Command: []string{"/bin/true", "demo"}}}}
-	all, err := newAgents(c)
+	all, err := newBackends(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,12 +35,12 @@ func TestBackendNotYetProbedHasNoTime(t *testing.T) {
 // What a model's CLI is, and whether that is known to work, from memory.
 func TestModelsTellVersions(t *testing.T) {
 	c := config.Config{Backends: map[string]config.Backend{"claude": {Name: "claude", Kind: "claude", Models: []string{"opus"}, Command: []string{"/bin/true"}}, "any": {Name: "any", Kind: "exec", Command: []string{"/bin/true"}}}}
-	all, err := newAgents(c)
+	all, err := newBackends(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	said, fails := "2.1.0 (Claude Code)", error(nil)
-	d := &daemon{agents: all, probes: newProbes(all, "v9", func(context.Context, []string, []string, *run.User) (string, error) { return said, fails })}
+	d := &daemon{backends: all, probes: newProbes(all, "v9", func(context.Context, []string, []string, *run.User) (string, error) { return said, fails })}
 	tell := func() []model {
 		d.probes.probe(t.Context(), "claude")
 		d.probes.probe(t.Context(), "any")

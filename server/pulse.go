@@ -10,7 +10,7 @@ import (
 	"penstock/spawn"
 )
 
-const pulseEvery = time.Second
+const monitorEvery = time.Second
 
 // keptDefault is how long a finished run's output stays where keep.age says nothing.
 const keptDefault = time.Hour
@@ -21,62 +21,62 @@ type Beat struct {
 	Summary string // one line for people
 }
 
-// pulse tells how the daemon is, and holds starts back while memory is short.
-func (d *daemon) pulse(ctx context.Context, beat func(Beat)) {
-	tick := time.NewTicker(pulseEvery)
+// monitor tells how the daemon is, and holds starts back while memory is short.
+func (d *daemon) monitor(ctx context.Context, beat func(Beat)) {
+	tick := time.NewTicker(monitorEvery)
 	defer tick.Stop()
 	var judge admit.PauseRule
 	held := ""
-	jam := jam{patience: cmp.Or(d.config.Limits.Stall, jamMax)}
+	jam := stuckSlots{patience: cmp.Or(d.config.Limits.Stall, stuckSlotsMax)}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		d.ceiling.follow(d.hostMemory())
+		d.limits.follow(d.hostMemory())
 		f := d.facts()
 		why := judge.Reason(f.pressure())
 		d.gate.Pause(why)
-		if n, known := f.leftBehind(); known {
+		if n, known := f.filesLeft(); known {
 			where := ""
 			if n > 0 {
 				where = spawn.MemoryFiles()
 			}
 			d.gate.ReserveOutside(n, where)
 		}
-		d.connections.letGo(cmp.Or(d.config.Keep.Age, keptDefault))
+		d.connections.closeStalled(cmp.Or(d.config.Keep.Age, keptDefault))
 		if (why == "") != (held == "") {
 			d.log.Warn("starts are held back", "on", why != "", "why", why)
 		}
 		held = why
 		if beat != nil {
-			beat(Beat{Wedged: f.stuck() || jam.lasts(f.jammed(), f.now), Summary: f.summary()})
+			beat(Beat{Wedged: f.dispatcherStuck() || jam.tooLong(f.slotsStuck(), f.now), Summary: f.summary()})
 		}
 	}
 }
 
 // hostMemory is the machine's, in bytes; 0 is unknown.
 func (d *daemon) hostMemory() int64 {
-	if total := d.self.sample().Total; total != nil {
+	if total := d.proc.sample().Total; total != nil {
 		return int64(*total)
 	}
 	return 0
 }
 
-// jamMax is how long all slots may be held by stalled runs while others wait,
+// stuckSlotsMax is how long all slots may be held by stalled runs while others wait,
 // where stall_timeout sets no end to such runs.
-const jamMax = 5 * time.Minute
+const stuckSlotsMax = 5 * time.Minute
 
-// jam watches for slots that stay held by stalled runs. Runs that wait for a
+// stuckSlots watches for slots that stay held by stalled runs. Runs that wait for a
 // slow model look like that, too, and end by themselves, or by stall_timeout:
 // killing all of them is only right when that hasn't helped.
-type jam struct {
+type stuckSlots struct {
 	patience time.Duration
 	since    time.Time // zero: none
 }
 
-func (j *jam) lasts(now bool, at time.Time) bool {
+func (j *stuckSlots) tooLong(now bool, at time.Time) bool {
 	switch {
 	case !now:
 		j.since = time.Time{}
@@ -88,17 +88,17 @@ func (j *jam) lasts(now bool, at time.Time) bool {
 
 func (f facts) pressure() admit.Pressure {
 	p := admit.Pressure{Full: f.live.Pressure.MemoryFullAvg10, Used: f.live.Pressure.MemoryBytes, Budget: f.queue.Budget}
-	if a, t := f.self.Available, f.self.Total; a != nil && t != nil {
+	if a, t := f.proc.Available, f.proc.Total; a != nil && t != nil {
 		available, total := int64(*a), int64(*t)
 		p.Available, p.Total = &available, &total
 	}
 	return p
 }
 
-// leftBehind is what finished runs hold of the budget, in bytes: files in memory
+// filesLeft is what finished runs hold of the budget, in bytes: files in memory
 // file systems that aren't any live run's. It is not known, and then as it was,
 // before the first look at a newborn run, and after the last one's end.
-func (f facts) leftBehind() (n int64, known bool) {
+func (f facts) filesLeft() (n int64, known bool) {
 	s := f.live
 	if s.FilesInMemory == nil || s.Pressure.MemoryBytes == nil {
 		return 0, false

@@ -10,7 +10,7 @@ import (
 
 func TestJamMustLast(t *testing.T) {
 	at := time.Now()
-	j := jam{patience: time.Minute}
+	j := stuckSlots{patience: time.Minute}
 	for i, step := range []struct {
 		jammed bool
 		after  time.Duration
@@ -23,7 +23,7 @@ func TestJamMustLast(t *testing.T) {
 		{true, 2 * time.Minute, false}, // another one
 		{true, 3*time.Minute + time.Second, true},
 	} {
-		if got := j.lasts(step.jammed, at.Add(step.after)); got != step.want {
+		if got := j.tooLong(step.jammed, at.Add(step.after)); got != step.want {
 			t.Errorf("step %d: %v", i, got)
 		}
 	}
@@ -43,8 +43,8 @@ func TestWedged(t *testing.T) {
 		{"no heartbeat", facts{now: now, live: run.Snapshot{Heartbeat: now.Add(-heartbeatMax - time.Second)}}, true, false},
 		{"not begun", facts{now: now}, false, false},
 	} {
-		if row.f.stuck() != row.stuck || row.f.jammed() != row.jammed || row.f.wedged() != (row.stuck || row.jammed) {
-			t.Errorf("%s: stuck %v, jammed %v, wedged %v", row.name, row.f.stuck(), row.f.jammed(), row.f.wedged())
+		if row.f.dispatcherStuck() != row.stuck || row.f.slotsStuck() != row.jammed || row.f.wedged() != (row.stuck || row.jammed) {
+			t.Errorf("%s: stuck %v, jammed %v, wedged %v", row.name, row.f.dispatcherStuck(), row.f.slotsStuck(), row.f.wedged())
 		}
 	}
 }

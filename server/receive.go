@@ -25,9 +25,9 @@ const (
 	bodyUnread = 5 * time.Second // for one that is not asked for
 )
 
-// unread is for a request whose body nobody has asked for yet: it is not waited
+// boundUnreadBody is for a request whose body nobody has asked for yet: it is not waited
 // for before the reply, nor for long after it, and ends the connection.
-func unread(w *reply, r *http.Request) {
+func boundUnreadBody(w *reply, r *http.Request) {
 	if r.ContentLength == 0 {
 		return
 	}
@@ -40,8 +40,8 @@ func unread(w *reply, r *http.Request) {
 // when nothing of it is needed any more. The end must be seen: only then does
 // net/http watch the connection and end the request's context when the client
 // goes away.
-func (i *intake) readBody(w *reply, r *http.Request) (_ []byte, _ *load, err error) {
-	held := &load{intake: i}
+func (i *intake) readBody(w *reply, r *http.Request) (_ []byte, _ *bodyLease, err error) {
+	held := &bodyLease{intake: i}
 	defer func() {
 		if err != nil {
 			held.release()
@@ -54,11 +54,11 @@ func (i *intake) readBody(w *reply, r *http.Request) (_ []byte, _ *load, err err
 	if r.ContentLength > bodyMax && r.Header.Get("Expect") != "" {
 		return nil, nil, tooLarge() // the client asks before it sends
 	}
-	x, ctx := exchangeOf(r), r.Context()
-	x.conn.enter(receiving)
-	defer x.conn.enter(replying)
+	x, ctx := infoOf(r), r.Context()
+	x.conn.setPhase(receiving)
+	defer x.conn.setPhase(replying)
 	in := &paced{ReadCloser: http.MaxBytesReader(w, r.Body, bodyMax), ctrl: w.ctrl, begun: time.Now()}
-	body, err := readDecoded(in, decode, func(r io.Reader) io.Reader { return &metered{Reader: r, ctx: ctx, load: held} })
+	body, err := readDecoded(in, decode, func(r io.Reader) io.Reader { return &metered{Reader: r, ctx: ctx, lease: held} })
 	var over *http.MaxBytesError
 	var refused *httpError
 	switch {
@@ -77,7 +77,7 @@ func (i *intake) readBody(w *reply, r *http.Request) (_ []byte, _ *load, err err
 	}
 	// A deadline left standing would end the watch, and with it the run.
 	_ = w.ctrl.SetReadDeadline(time.Time{})
-	if !peerOf(r.Context()).short {
+	if !peerOf(r.Context()).reserved {
 		w.Header().Del("Connection")
 	}
 	return bytes.TrimPrefix(body, []byte("\ufeff")), held, nil // the mark that some tools put before UTF-8

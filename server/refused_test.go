@@ -22,7 +22,7 @@ import (
 
 // leftBy is a daemon that has made way with durable runs still live, of
 // the script given each; their leaders are beside it.
-func leftBy(t *testing.T, c config.Config, script string, ids ...string) (*Left, spawn.Enforced, map[string]int) {
+func leftBy(t *testing.T, c config.Config, script string, ids ...string) (*HandedOver, spawn.Enforced, map[string]int) {
 	t.Helper()
 	d, err := open(t.Context(), c, Options{Logger: slog.New(slog.DiscardHandler), Log: func() LogState { return LogState{} }})
 	if err != nil {
@@ -41,7 +41,7 @@ func leftBy(t *testing.T, c config.Config, script string, ids ...string) (*Left,
 			r := httptest.NewRequest("POST", "/v1/chat/completions", strings.NewReader(chatBody("sh", "echo $$ >"+pidFile+"; "+script, false, ""))).WithContext(asked)
 			r.Header.Set("Content-Type", "application/json")
 			r.Header.Set("X-Run-Id", id)
-			_ = d.chat(newReply(httptest.NewRecorder()), withExchange(r, &exchange{client: anonymous}))
+			_ = d.chat(newReply(httptest.NewRecorder()), withInfo(r, &requestInfo{client: anonymous}))
 		}()
 		eventually(t, id+" is born", func() bool {
 			text, err := os.ReadFile(pidFile)
@@ -51,7 +51,7 @@ func leftBy(t *testing.T, c config.Config, script string, ids ...string) (*Left,
 		leave()
 		<-answered
 	}
-	left := d.handOver(t.Context(), d.httpServer(), nil, &Handover{Check: func(_ context.Context, g Ground) error {
+	left := d.handOver(t.Context(), d.httpServer(), nil, &Handover{Check: func(_ context.Context, g HandoverState) error {
 		if len(g.Live) != 1 || g.Live[0].Name != "sh" || g.Live[0].Kind != "exec" {
 			t.Errorf("live: %+v", g.Live)
 		}
@@ -115,7 +115,7 @@ func TestRefusedStartLeavesRuns(t *testing.T) {
 			b.Limits.CPUMax = 1
 			c.Backends["sh"] = b
 		}},
-		{name: "strict isolation", why: "strict", never: held.Memory == kernelHolds, change: func(c *config.Config) { c.Isolation.Mode = "strict" }},
+		{name: "strict isolation", why: "strict", never: held.Memory == enforcedByKernel, change: func(c *config.Config) { c.Isolation.Mode = "strict" }},
 		{name: "no such user", why: "nobody-of-this-name", change: func(c *config.Config) {
 			b := c.Backends["sh"]
 			b.User = "nobody-of-this-name"

@@ -7,7 +7,7 @@ import (
 
 const (
 	// writeStall is how long one piece of a reply may make no progress, unless the
-	// reply is a run's (see unhurried). A slow reader is fine as long as it reads:
+	// reply is a run's (see waitForReader). A slow reader is fine as long as it reads:
 	// at worst writePiece bytes in this time.
 	writeStall = 30 * time.Second
 	writePiece = 32 << 10
@@ -21,13 +21,13 @@ const (
 // none; one for the whole reply would cut long ones.
 type reply struct {
 	http.ResponseWriter
-	ctrl    *http.ResponseController
-	status  int
-	bytes   int64
-	armed   time.Time // when the deadline was last moved
-	loose   int       // bytes since the last look at the clock
-	wrote   func(int) // told each piece's bytes; may be nil
-	patient bool      // see unhurried
+	ctrl       *http.ResponseController
+	status     int
+	bytes      int64
+	armed      time.Time // when the deadline was last moved
+	sinceArmed int       // bytes since the last look at the clock
+	onWrite    func(int) // told each piece's bytes; may be nil
+	noDeadline bool      // see waitForReader
 }
 
 func newReply(w http.ResponseWriter) *reply {
@@ -52,14 +52,14 @@ func (w *reply) Write(p []byte) (int, error) {
 	written := 0
 	for {
 		piece := p[written:min(len(p), written+writePiece)]
-		if w.loose += len(piece); w.loose >= armPiece {
+		if w.sinceArmed += len(piece); w.sinceArmed >= armPiece {
 			w.arm()
 		}
 		n, err := w.ResponseWriter.Write(piece)
 		written += n
 		w.bytes += int64(n)
-		if w.wrote != nil {
-			w.wrote(n)
+		if w.onWrite != nil {
+			w.onWrite(n)
 		}
 		if err != nil || written >= len(p) {
 			return written, err
@@ -73,22 +73,22 @@ func (w *reply) FlushError() error {
 	return w.ctrl.Flush()
 }
 
-// unhurried lets the rest of the reply wait for its reader as long as the
+// waitForReader lets the rest of the reply wait for its reader as long as the
 // connection lives: it is a run's answer, whose bytes are in the spool, and a
 // stalled reader has not left. Hangups, the kernel's own probes of a silent peer
-// and the daemon's end bound it, and connections.letGo once the run is over.
-func (w *reply) unhurried() {
-	w.patient = true
+// and the daemon's end bound it, and connections.closeStalled once the run is over.
+func (w *reply) waitForReader() {
+	w.noDeadline = true
 	// Refused only by test recorders, which never block.
 	_ = w.ctrl.SetWriteDeadline(time.Time{})
 }
 
 // arm moves the write deadline, at most once a second: each move costs a timer.
 func (w *reply) arm() {
-	if w.patient {
+	if w.noDeadline {
 		return
 	}
-	w.loose = 0
+	w.sinceArmed = 0
 	if now := time.Now(); now.Sub(w.armed) > time.Second {
 		w.armed = now
 		// Refused only by test recorders, which never block.

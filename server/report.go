@@ -69,7 +69,7 @@ type memoryReport struct {
 func (d *daemon) report(f facts) healthReport {
 	some, full := f.live.Pressure.MemorySomeAvg10, f.live.Pressure.MemoryFullAvg10
 	if some == nil { // no memory controller: the host's figures are the next best
-		some, full = f.self.SomeAvg10, f.self.FullAvg10
+		some, full = f.proc.SomeAvg10, f.proc.FullAvg10
 	}
 	var tasks *int64
 	if b := f.tasks; b != nil {
@@ -78,11 +78,11 @@ func (d *daemon) report(f facts) healthReport {
 	return healthReport{
 		Status: f.status(), Busy: f.queue.Running > 0, Degraded: append(d.degraded(f), heldByFiles(f.queue)...), Version: d.version,
 		Uptime:    seconds(f.now.Sub(d.begun)),
-		Daemon:    daemonReport{RSS: f.self.RSS, FDs: f.self.FDs, Threads: f.self.Threads, Goroutines: f.self.Goroutines},
+		Daemon:    daemonReport{RSS: f.proc.RSS, FDs: f.proc.FDs, Threads: f.proc.Threads, Goroutines: f.proc.Goroutines},
 		Children:  childrenReport{Runs: len(f.live.Runs), Processes: f.live.Processes, Memory: f.live.Memory, Oldest: oldest(f), Stalled: f.live.Stalled, TasksMax: tasks},
 		Queue:     queueReport{Running: f.queue.Running, Max: f.queue.MaxRuns, Waiting: f.queue.Waiting, Oldest: seconds(f.queue.OldestWait)},
-		Memory:    memoryReport{Budget: f.queue.Budget, Reserved: f.queue.Reserved, Used: f.live.Memory, Available: f.self.Available, SomeAvg10: some, FullAvg10: full},
-		Isolation: isolation{f.cage, len(f.cage.Hidden), len(f.cage.Reachable)}, Backends: f.backends,
+		Memory:    memoryReport{Budget: f.queue.Budget, Reserved: f.queue.Reserved, Used: f.live.Memory, Available: f.proc.Available, SomeAvg10: some, FullAvg10: full},
+		Isolation: isolation{f.isolation, len(f.isolation.Hidden), len(f.isolation.Reachable)}, Backends: f.backends,
 	}
 }
 
@@ -91,10 +91,10 @@ func heldByFiles(q admit.Stats) []string {
 	if q.Budget <= 0 || q.Outside < q.Budget/10 {
 		return nil
 	}
-	return []string{"memory: " + filesLeft(q)}
+	return []string{"memory: " + filesLeftText(q)}
 }
 
-func filesLeft(q admit.Stats) string {
+func filesLeftText(q admit.Stats) string {
 	return fmt.Sprintf("%s of the budget of %s are files that finished runs left in memory file systems (%s): delete them",
 		config.Size(q.Outside), config.Size(q.Budget), cmp.Or(q.OutsideAt, "/dev/shm, a /tmp that is a tmpfs"))
 }

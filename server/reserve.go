@@ -14,16 +14,16 @@ import (
 
 const (
 	reserveSize = 4               // descriptors
-	shortFor    = 5 * time.Second // what a connection on a reserved one may take in all
-	shortEvery  = time.Minute     // between two warnings
+	reservedFor = 5 * time.Second // what a connection on a reserved one may take in all
+	warnEvery   = time.Minute     // between two warnings
 	pollFor     = 100 * time.Millisecond
 )
 
-// reserve keeps a few descriptors back for the day there are none: then
+// fdReserve keeps a few descriptors back for the day there are none: then
 // connections are accepted on those, a few at a time, and get a short reply,
 // health among them. Without it nobody is answered, and a daemon that is short
 // of files looks dead.
-type reserve struct {
+type fdReserve struct {
 	log  *slog.Logger
 	back chan struct{} // a short connection was closed; has room for one
 
@@ -33,14 +33,14 @@ type reserve struct {
 	warned time.Time
 }
 
-func newReserve(log *slog.Logger) *reserve {
-	r := &reserve{log: log, back: make(chan struct{}, 1)}
+func newFDReserve(log *slog.Logger) *fdReserve {
+	r := &fdReserve{log: log, back: make(chan struct{}, 1)}
 	r.fill()
 	return r
 }
 
 // fill takes back what was given out; false while descriptors are short.
-func (r *reserve) fill() bool {
+func (r *fdReserve) fill() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for len(r.spare) < reserveSize && !r.closed {
@@ -53,8 +53,8 @@ func (r *reserve) fill() bool {
 	return true
 }
 
-// give lets one go; false when all are out.
-func (r *reserve) give() bool {
+// spend lets one go; false when all are out.
+func (r *fdReserve) spend() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	last := len(r.spare) - 1
@@ -66,18 +66,18 @@ func (r *reserve) give() bool {
 	return true
 }
 
-func (r *reserve) close() {
+func (r *fdReserve) close() {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
-	for r.give() {
+	for r.spend() {
 	}
 }
 
-func (r *reserve) warn() {
+func (r *fdReserve) warn() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now := time.Now(); now.Sub(r.warned) >= shortEvery {
+	if now := time.Now(); now.Sub(r.warned) >= warnEvery {
 		r.warned = now
 		var l unix.Rlimit
 		_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &l) // a figure for the message
@@ -86,7 +86,7 @@ func (r *reserve) warn() {
 }
 
 // returned is told when a connection on a reserved descriptor was closed.
-func (r *reserve) returned() {
+func (r *fdReserve) returned() {
 	r.fill()
 	select {
 	case r.back <- struct{}{}:
@@ -94,14 +94,14 @@ func (r *reserve) returned() {
 	}
 }
 
-// reserved is a listener with a reserve.
-type reserved struct {
+// reservingListener is a listener with a reserve.
+type reservingListener struct {
 	net.Listener
-	reserve     *reserve
+	reserve     *fdReserve
 	connections *connections
 }
 
-func (l *reserved) Accept() (net.Conn, error) {
+func (l *reservingListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		switch {
@@ -109,7 +109,7 @@ func (l *reserved) Accept() (net.Conn, error) {
 			return l.connections.add(c, nil), nil
 		case err == nil:
 			l.reserve.warn()
-			_ = c.SetDeadline(time.Now().Add(shortFor)) // fails only on a closed one
+			_ = c.SetDeadline(time.Now().Add(reservedFor)) // fails only on a closed one
 			return l.connections.add(c, l.reserve), nil
 		case !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE):
 			return nil, err
@@ -117,7 +117,7 @@ func (l *reserved) Accept() (net.Conn, error) {
 		l.reserve.warn()
 		// The kernel says so also when nobody is at the door: what is given up for
 		// nobody somebody else would take.
-		if l.knocked() && !l.connections.shed() && !l.reserve.give() {
+		if l.hasPending() && !l.connections.shed() && !l.reserve.spend() {
 			select {
 			case <-l.reserve.back:
 			case <-time.After(pollFor):
@@ -128,7 +128,7 @@ func (l *reserved) Accept() (net.Conn, error) {
 
 // refill is false where the reserve can't be filled again, not even by closing a
 // few connections.
-func (l *reserved) refill() bool {
+func (l *reservingListener) refill() bool {
 	for range reserveSize {
 		if l.reserve.fill() {
 			return true
@@ -140,8 +140,8 @@ func (l *reserved) refill() bool {
 	return l.reserve.fill()
 }
 
-// knocked waits for a client, not for long; true where that can't be seen.
-func (l *reserved) knocked() (yes bool) {
+// hasPending waits for a client, not for long; true where that can't be seen.
+func (l *reservingListener) hasPending() (yes bool) {
 	socket, ok := l.Listener.(syscall.Conn)
 	if !ok {
 		return true

@@ -19,7 +19,7 @@ import (
 func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	c := d.config
 	// Before the groups: what another daemon runs in them would be swept.
-	lock, err := hold(c.StateDir, o.Lock)
+	lock, err := lockState(c.StateDir, o.Lock)
 	if err != nil {
 		return err
 	}
@@ -27,22 +27,22 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	if err != nil {
 		return errors.Join(err, lock.Close())
 	}
-	cage := cageOptions(c, d.agents, o.Logger)
+	cage := spawnOptions(c, d.backends, o.Logger)
 	cage.Cgroup.Origin, cage.Nap, cage.ReapOrphans, cage.Keep, cage.Protect = o.Origin, o.Nap, o.ReapOrphans, keep, lock.Protect()
 	d.spawner, err = spawn.Open(ctx, cage)
 	if err != nil {
 		return errors.Join(err, lock.Close())
 	}
-	if err := capsHold(c, d.spawner.Enforced()); err != nil {
+	if err := checkEnforced(c, d.spawner.Enforced()); err != nil {
 		return errors.Join(err, d.spawner.Abandon(context.WithoutCancel(ctx)), lock.Close())
 	}
-	if d.notDurable = d.agents.unwalled(d.spawner.Isolation()); d.notDurable != nil {
+	if d.notDurable = d.backends.recordsExposed(d.spawner.Isolation()); d.notDurable != nil {
 		o.Logger.Warn("durable runs are refused: runs could write to what the daemon believes of them (hint: a state_dir that lies directly in / or whose parent directories aren't writable, XDG_RUNTIME_DIR set, or a daemon as root)", "err", d.notDurable)
 	}
 	d.runs, err = run.Open(ctx, run.Options{
 		StateDir: c.StateDir, Lock: lock, Spawner: d.spawner, Logger: o.Logger, Observer: d.metrics,
 		Keep: c.Keep.Age, KeepRuns: c.Keep.Runs, KeepBytes: c.Keep.Size, MinFree: c.Keep.MinFree,
-		Bounds: d.bounds, NotDurable: d.notDurable, Backends: d.agents.adapter, Adopted: d.adopted, Renew: d.renew, Stop: ctx,
+		Bounds: d.bounds, NotDurable: d.notDurable, Backends: d.backends.adapterOf, Adopted: d.adopted, Renew: d.renew, Stop: ctx,
 	})
 	if err != nil {
 		return errors.Join(err, d.spawner.Abandon(context.WithoutCancel(ctx)))
@@ -50,8 +50,8 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	return nil
 }
 
-// cageOptions are those that the configuration says.
-func cageOptions(c config.Config, a agents, log *slog.Logger) spawn.Options {
+// spawnOptions are those that the configuration says.
+func spawnOptions(c config.Config, a backends, log *slog.Logger) spawn.Options {
 	return spawn.Options{
 		Cgroup:   spawn.GroupOptions{Mode: spawn.Mode(c.Isolation.Mode), Name: c.GroupName(), Budget: c.Budget.Memory, Logger: log},
 		SelfTest: c.Isolation.SelfTest,
@@ -62,14 +62,14 @@ func cageOptions(c config.Config, a agents, log *slog.Logger) spawn.Options {
 	}
 }
 
-func hold(dir string, left *os.File) (*run.Lock, error) {
+func lockState(dir string, left *os.File) (*run.Lock, error) {
 	if left == nil {
 		return run.LockDir(dir)
 	}
 	return run.InheritLock(dir, left)
 }
 
-func (a agents) adapter(name string) (backend.Backend, bool) {
+func (a backends) adapterOf(name string) (backend.Backend, bool) {
 	found, ok := a[name]
 	if !ok {
 		return nil, false
@@ -79,7 +79,7 @@ func (a agents) adapter(name string) (backend.Backend, bool) {
 
 // renew is what a backend is started with now.
 func (d *daemon) renew(name string) (run.Spec, bool) {
-	a, ok := d.agents[name]
+	a, ok := d.backends[name]
 	if !ok || a.missing() != "" {
 		return run.Spec{}, false
 	}
@@ -95,7 +95,7 @@ func (d *daemon) renew(name string) (run.Spec, bool) {
 // figures where they could write them: they are held to the general limits.
 func (d *daemon) bounds(name, kind string) run.Bounds {
 	l := d.config.Limits
-	if a, ok := d.agents[name]; ok {
+	if a, ok := d.backends[name]; ok {
 		l = a.config.Limits
 	} else if kind != "" {
 		return run.Bounds{Grace: math.MaxInt64}
@@ -106,9 +106,9 @@ func (d *daemon) bounds(name, kind string) run.Bounds {
 	}
 }
 
-// unwalled says why runs can write to what the daemon believes of durable ones;
+// recordsExposed says why runs can write to what the daemon believes of durable ones;
 // nil where nothing can: there is a wall, or all are other users.
-func (a agents) unwalled(is spawn.Isolation) error {
+func (a backends) recordsExposed(is spawn.Isolation) error {
 	if is.Store != spawn.NoWall {
 		return nil
 	}
@@ -123,12 +123,12 @@ func (a agents) unwalled(is spawn.Isolation) error {
 // adopted gives a run of an earlier daemon the slot it holds.
 func (d *daemon) adopted(r run.Record) (gone func(run.Record)) {
 	slot := d.gate.Adopt(admit.Ask{Client: r.Client, Backend: r.Backend, Memory: memoryOf(r.Limits)})
-	return func(last run.Record) { giveBack(slot, last) }
+	return func(last run.Record) { releaseSlot(slot, last) }
 }
 
-// restore makes the durable runs of an earlier daemon known by their requests,
+// restoreJobs makes the durable runs of an earlier daemon known by their requests,
 // so that the same request attaches and another one is a conflict.
-func (d *daemon) restore() {
+func (d *daemon) restoreJobs() {
 	for _, c := range d.runs.List(run.Filter{}) {
 		r, ok := d.runs.Get(c.ID)
 		if !ok || len(r.Fingerprint()) != len(fingerprint{}) {
@@ -147,7 +147,7 @@ func (d *daemon) restore() {
 		go func() {
 			defer close(j.gone)
 			defer d.jobs.ended(j)
-			d.attend(d.base, r)
+			d.superviseRun(d.base, r)
 		}()
 	}
 }

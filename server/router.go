@@ -50,17 +50,17 @@ func (d *daemon) handler() http.Handler {
 		if rt.Method == http.MethodGet {
 			methods = append(methods, http.MethodHead)
 		}
-		m.Handle(rt.Path, adapt(rt)).Methods(methods...)
+		m.Handle(rt.Path, serveRoute(rt)).Methods(methods...)
 	}
-	m.NotFoundHandler = adapt(route{Path: "unmatched", serve: func(w *reply, r *http.Request) error { return notFound(m, r) }})
-	m.MethodNotAllowedHandler = adapt(route{Path: "unmatched", serve: func(w *reply, r *http.Request) error { return methodNotAllowed(m, r) }})
-	return d.wrap(m)
+	m.NotFoundHandler = serveRoute(route{Path: "unmatched", serve: func(w *reply, r *http.Request) error { return notFound(m, r) }})
+	m.MethodNotAllowedHandler = serveRoute(route{Path: "unmatched", serve: func(w *reply, r *http.Request) error { return methodNotAllowed(m, r) }})
+	return d.middleware(m)
 }
 
-func adapt(rt route) http.Handler {
+func serveRoute(rt route) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		x := exchangeOf(r)
-		x.route = readable(rt.Path)
+		x := infoOf(r)
+		x.route = pathTemplate(rt.Path)
 		w, ok := rw.(*reply)
 		if !ok {
 			w = newReply(rw)
@@ -82,7 +82,7 @@ func notFound(m *mux.Router, r *http.Request) error {
 		return noRoute(r.URL.Path, hint)
 	}
 	for _, meant := range []string{asked, below} {
-		if meant == r.URL.Path || len(taken(m, r, meant)) == 0 {
+		if meant == r.URL.Path || len(methodsFor(m, r, meant)) == 0 {
 			continue
 		}
 		hint := "did you mean " + clip(meant, 200) + "?"
@@ -115,14 +115,14 @@ func otherAPI(route string) string {
 // methodNotAllowed asks the router itself which methods it would take: mux
 // answers 405 without Allow (RFC 9110, 15.5.6 requires it).
 func methodNotAllowed(m *mux.Router, r *http.Request) error {
-	allow := taken(m, r, r.URL.Path)
+	allow := methodsFor(m, r, r.URL.Path)
 	e := refusal(http.StatusMethodNotAllowed, "method_not_allowed", "%s does not take %s", clip(r.URL.Path, 200), clip(r.Method, 20))
 	e.Header = http.Header{"Allow": {strings.Join(allow, ", ")}}
 	return e
 }
 
-// taken are the methods that the router would take for a path, sorted.
-func taken(m *mux.Router, r *http.Request, route string) (methods []string) {
+// methodsFor are the methods that the router would take for a path, sorted.
+func methodsFor(m *mux.Router, r *http.Request, route string) (methods []string) {
 	for _, method := range []string{"DELETE", "GET", "HEAD", "POST"} {
 		probe := r.Clone(r.Context())
 		probe.Method, probe.URL.Path, probe.URL.RawPath = method, route, ""

@@ -25,7 +25,7 @@ func (d *daemon) listRuns(w *reply, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if x := exchangeOf(r); !x.operator {
+	if x := infoOf(r); !x.operator {
 		if f.Client != "" && f.Client != x.client {
 			return refusal(http.StatusForbidden, "client_not_allowed", "client %q: only your own runs are shown to you", clip(f.Client, 60))
 		}
@@ -73,7 +73,7 @@ func runFilter(r *http.Request) (run.Filter, error) {
 func (d *daemon) getRun(w *reply, r *http.Request) error {
 	id := mux.Vars(r)["id"]
 	w.Header().Set("X-Run-Id", headerSafe(id))
-	x := exchangeOf(r)
+	x := infoOf(r)
 	if found, err := d.ownRun(x, id); err == nil {
 		writeJSON(w, http.StatusOK, show(found.Record(), d.live()))
 		return nil
@@ -87,7 +87,7 @@ func (d *daemon) getRun(w *reply, r *http.Request) error {
 
 // runEvents replays a run; the reader is a guest: his leaving ends nothing.
 func (d *daemon) runEvents(w *reply, r *http.Request) error {
-	x, id := exchangeOf(r), mux.Vars(r)["id"]
+	x, id := infoOf(r), mux.Vars(r)["id"]
 	after, err := lastEventID(r)
 	if err != nil {
 		return err
@@ -98,21 +98,21 @@ func (d *daemon) runEvents(w *reply, r *http.Request) error {
 	}
 	x.runID = id
 	w.Header().Set("X-Run-Id", id)
-	s := &stream{sse: newSSE(w, true), includeUsage: true, after: after, tellCaught: true}
+	s := &stream{sse: newSSE(w, true), includeUsage: true, after: after, announceCaughtUp: true}
 	if r.Method == http.MethodHead {
 		return s.open("run " + id)
 	}
 	defer d.streaming(w)()
-	w.unhurried()
+	w.waitForReader()
 	ctx := r.Context()
 	if found.Record().Durable {
 		var release func()
-		ctx, release = d.attached(ctx)
+		ctx, release = d.readerContext(ctx)
 		defer release()
 	}
 	if err := s.follow(ctx, x, found, false); err != nil {
 		if isHandedOver(ctx) {
-			return s.fail(x, handedOver(id))
+			return s.fail(x, reattachError(id))
 		}
 		x.cause = "reader_gone"
 		if !errors.Is(err, context.Canceled) {
@@ -124,7 +124,7 @@ func (d *daemon) runEvents(w *reply, r *http.Request) error {
 
 // cancelRun is idempotent: 202 while there is something to end, 200 after.
 func (d *daemon) cancelRun(w *reply, r *http.Request) error {
-	x, id := exchangeOf(r), mux.Vars(r)["id"]
+	x, id := infoOf(r), mux.Vars(r)["id"]
 	if j, ok := d.jobs.get(id); ok && !j.begun() && x.owns(j.client) {
 		x.runID = id
 		w.Header().Set("X-Run-Id", id)
@@ -150,7 +150,7 @@ func (d *daemon) cancelRun(w *reply, r *http.Request) error {
 
 // ownRun finds a run whose text the caller may see. Another's is not there for
 // him.
-func (d *daemon) ownRun(x *exchange, id string) (*run.Run, error) {
+func (d *daemon) ownRun(x *requestInfo, id string) (*run.Run, error) {
 	found, ok := d.runs.Get(id)
 	if !ok || !x.owns(found.Record().Client) {
 		return nil, runNotFound(id)
@@ -158,7 +158,7 @@ func (d *daemon) ownRun(x *exchange, id string) (*run.Run, error) {
 	return found, nil
 }
 
-func (x *exchange) owns(client string) bool { return x.operator || x.client == client }
+func (x *requestInfo) owns(client string) bool { return x.operator || x.client == client }
 
 func runNotFound(id string) *httpError {
 	return refusal(http.StatusNotFound, "run_not_found", "no run %q", clip(id, 128))

@@ -10,8 +10,8 @@ import (
 // shownRun is a run as the runs routes show it: its record, and how it is now.
 type shownRun struct {
 	run.Record
-	Usage *liveUsage  `json:"usage,omitempty"` // while its processes live
-	Queue *queuePlace `json:"queue,omitempty"` // while it is queued
+	Usage *liveUsage     `json:"usage,omitempty"` // while its processes live
+	Queue *queuePosition `json:"queue,omitempty"` // while it is queued
 }
 
 // liveUsage is what the last look at a live run's group saw, at most a second
@@ -29,8 +29,8 @@ type liveUsage struct {
 	MemoryMaxEvents  *uint64 `json:"memory_max_events,omitempty"`
 }
 
-// queuePlace is where a request stands that has no run yet.
-type queuePlace struct {
+// queuePosition is where a request stands that has no run yet.
+type queuePosition struct {
 	For      string  `json:"for"`                // "slot", or "session": its earlier turn
 	Position int     `json:"position,omitempty"` // in its client's line for a slot, from 1
 	Waited   float64 `json:"waited_seconds"`
@@ -63,13 +63,13 @@ func show(r run.Record, live map[string]run.Live) shownRun {
 
 // shown is what can be told of a job that has no run yet.
 func (j *job) shown() shownRun {
-	place, _ := j.queue()
-	q := &queuePlace{For: "slot", Position: place, Waited: seconds(time.Since(j.created))}
+	place, _ := j.queuePosition()
+	q := &queuePosition{For: "slot", Position: place, Waited: seconds(time.Since(j.created))}
 	if place == 0 && j.session != "" {
 		q.For = "session"
 	}
 	return shownRun{Queue: q, Record: run.Record{
 		ID: j.id, Object: "run", State: stateQueued, Client: j.client, Backend: j.backend, Model: j.model, Session: j.session,
-		Created: j.created, Limits: j.limits, EnforcedBy: j.held,
+		Created: j.created, Limits: j.limits, EnforcedBy: j.enforced,
 	}}
 }

@@ -38,7 +38,7 @@ func TestLiveRuns(t *testing.T) {
 		return u != nil && u.CPUCores != nil && *u.CPUCores > 0 && *u.CPUUsec > 0 && *u.Memory > 0 && *u.Pids == 1 && !u.Stalled && !u.Sampled.IsZero()
 	})
 	live := list("live")
-	for id, want := range map[string]queuePlace{"first": {For: "slot", Position: 1}, "second": {For: "slot", Position: 2}, "turn": {For: "session"}} {
+	for id, want := range map[string]queuePosition{"first": {For: "slot", Position: 1}, "second": {For: "slot", Position: 2}, "turn": {For: "session"}} {
 		r := live[id]
 		if r.Queue == nil || r.State != stateQueued || r.Usage != nil {
 			t.Fatalf("%s: %+v", id, r)

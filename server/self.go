@@ -10,10 +10,10 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-const selfEvery = time.Second
+const procEvery = time.Second
 
-// selfSample is what /health says of the daemon and the host; nil is unknown.
-type selfSample struct {
+// procStats is what /health says of the daemon and the host; nil is unknown.
+type procStats struct {
 	RSS        *uint64
 	FDs        *int
 	Threads    *int
@@ -24,15 +24,15 @@ type selfSample struct {
 	FullAvg10  *float64
 }
 
-// selfSampler reads /proc in the background, so that /health need not.
-type selfSampler struct {
-	now atomic.Pointer[selfSample]
+// procSampler reads /proc in the background, so that /health need not.
+type procSampler struct {
+	now atomic.Pointer[procStats]
 	log *slog.Logger
 	fs  *procfs.FS
 }
 
-func newSelfSampler(log *slog.Logger) *selfSampler {
-	s := &selfSampler{log: log}
+func newProcSampler(log *slog.Logger) *procSampler {
+	s := &procSampler{log: log}
 	if fs, err := procfs.NewDefaultFS(); err == nil {
 		s.fs = &fs
 	} else {
@@ -42,10 +42,10 @@ func newSelfSampler(log *slog.Logger) *selfSampler {
 	return s
 }
 
-func (s *selfSampler) sample() selfSample { return *s.now.Load() }
+func (s *procSampler) sample() procStats { return *s.now.Load() }
 
-func (s *selfSampler) loop(ctx context.Context) {
-	tick := time.NewTicker(selfEvery)
+func (s *procSampler) loop(ctx context.Context) {
+	tick := time.NewTicker(procEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -59,8 +59,8 @@ func (s *selfSampler) loop(ctx context.Context) {
 
 // read takes what the host offers. RSS is VmRSS of status: the field of stat
 // lags behind by up to 64 pages a thread (proc(5)).
-func (s *selfSampler) read() *selfSample {
-	out := &selfSample{Goroutines: runtime.NumGoroutine()}
+func (s *procSampler) read() *procStats {
+	out := &procStats{Goroutines: runtime.NumGoroutine()}
 	if s.fs == nil {
 		return out
 	}

@@ -4,27 +4,27 @@ package server
 // its latest message at most, so older text is not asked for again.
 const sentMax = 1 << 20
 
-// sent follows the answer text a client has been given, for the day the CLI
+// sentText follows the answer text a client has been given, for the day the CLI
 // takes some of it back. What was sent can't be unsent: as long as the
 // replacement says the same again it is held back, and at the first difference
 // the stream has to end.
-type sent struct {
-	// forgets is true until something is taken back, see stream.recall: of a hundred
+type sentText struct {
+	// discards is true until something is taken back, see stream.rereadSent: of a hundred
 	// readers of one run nobody should keep what the spool has.
-	forgets bool
-	tail    []byte // the last bytes sent
-	total   int    // bytes sent so far
-	valid   int    // bytes of it that are the answer, as of now
+	discards bool
+	tail     []byte // the last bytes sent
+	total    int    // bytes sent so far
+	valid    int    // bytes of it that are the answer, as of now
 }
 
 // void keeps the first keep bytes of the answer.
-func (s *sent) void(keep int) {
+func (s *sentText) void(keep int) {
 	s.valid = min(max(keep, 0), s.valid)
 }
 
 // text takes the next piece of the answer and gives what of it is still to be
 // sent. ok is false where it contradicts what was sent.
-func (s *sent) text(piece string) (more string, ok bool) {
+func (s *sentText) text(piece string) (more string, ok bool) {
 	again := min(s.total-s.valid, len(piece))
 	if again > 0 {
 		from := s.valid - (s.total - len(s.tail))
@@ -40,11 +40,11 @@ func (s *sent) text(piece string) (more string, ok bool) {
 	return more, true
 }
 
-// whole tells whether all that was sent is the answer.
-func (s *sent) whole() bool { return s.valid == s.total }
+// consistent tells whether all that was sent is the answer.
+func (s *sentText) consistent() bool { return s.valid == s.total }
 
-func (s *sent) remember(more string) {
-	if s.forgets {
+func (s *sentText) remember(more string) {
+	if s.discards {
 		return
 	}
 	if len(more) >= sentMax {

@@ -32,7 +32,7 @@ func TestSent(t *testing.T) {
 		{"void beyond the end", []step{text("ab", "ab"), void(9), text("c", "c")}, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			var s sent
+			var s sentText
 			for i, st := range row.steps {
 				if st.text == "" {
 					s.void(st.void)
@@ -42,8 +42,8 @@ func TestSent(t *testing.T) {
 					t.Fatalf("step %d: %q %v, want %q %v", i, more, ok, st.more, st.ok)
 				}
 			}
-			if s.whole() != row.whole {
-				t.Errorf("whole %v, want %v", s.whole(), row.whole)
+			if s.consistent() != row.whole {
+				t.Errorf("whole %v, want %v", s.consistent(), row.whole)
 			}
 		})
 	}
@@ -54,7 +54,7 @@ func TestSentGivesTheAnswer(t *testing.T) {
 	full := strings.Repeat("abcdefghij", 50)
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		var s sent
+		var s sentText
 		var out strings.Builder
 		for at := 0; at < len(full); {
 			if r.IntN(4) == 0 {
@@ -69,14 +69,14 @@ func TestSentGivesTheAnswer(t *testing.T) {
 			out.WriteString(more)
 			at += n
 		}
-		if out.String() != full || !s.whole() {
+		if out.String() != full || !s.consistent() {
 			t.Fatalf("seed %d: gave %q", seed, out.String())
 		}
 	}
 }
 
 func TestSentIsBounded(t *testing.T) {
-	var s sent
+	var s sentText
 	piece := strings.Repeat("x", 100<<10)
 	for range 200 {
 		s.text(piece)

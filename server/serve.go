@@ -86,9 +86,9 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 		return err
 	}
 	keepPaths(o.Listeners, !o.Unlink)
-	d.reserve = newReserve(d.log)
+	d.reserve = newFDReserve(d.log)
 	defer d.reserve.close()
-	if d.connections.hangups, err = newHangups(d.log); err != nil {
+	if d.connections.hangups, err = newHangupPoller(d.log); err != nil {
 		closeAll(listeners)
 		return errors.Join(fmt.Errorf("serve: %w", err), d.close(ctx))
 	}
@@ -96,7 +96,7 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 	srv := d.httpServer()
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
-		d.accepting.Go(func() { failed <- srv.Serve(&reserved{l, d.reserve, &d.connections}) })
+		d.accepting.Go(func() { failed <- srv.Serve(&reservingListener{l, d.reserve, &d.connections}) })
 	}
 	d.log.Info("serving", "addresses", names(listeners), "version", o.Version)
 	if o.Ready != nil {
@@ -123,7 +123,7 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 
 // serve waits for the reason to end: a handover that has left everything, a
 // listener that failed, or ctx.
-func (d *daemon) serve(ctx context.Context, srv *http.Server, listeners []net.Listener, failed <-chan error, h *Handover) (*Left, error) {
+func (d *daemon) serve(ctx context.Context, srv *http.Server, listeners []net.Listener, failed <-chan error, h *Handover) (*HandedOver, error) {
 	var asked <-chan struct{}
 	if h != nil {
 		asked = h.Asked

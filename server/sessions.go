@@ -10,7 +10,7 @@ import (
 )
 
 func (d *daemon) listSessions(w *reply, r *http.Request) error {
-	all := d.runs.Sessions(exchangeOf(r).client)
+	all := d.runs.Sessions(infoOf(r).client)
 	if all == nil {
 		all = []run.Session{}
 	}
@@ -21,7 +21,7 @@ func (d *daemon) listSessions(w *reply, r *http.Request) error {
 // forgetSession drops the caller's mapping; the CLI's own files stay the CLI's.
 func (d *daemon) forgetSession(w *reply, r *http.Request) error {
 	id := mux.Vars(r)["id"]
-	err := d.runs.Forget(exchangeOf(r).client, id)
+	err := d.runs.Forget(infoOf(r).client, id)
 	switch {
 	case errors.Is(err, run.ErrNoSession):
 		return refusal(http.StatusNotFound, "session_not_found", "no session %q", clip(id, 128))

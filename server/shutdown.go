@@ -16,15 +16,15 @@ const (
 	softEnd = 10 * time.Second
 	// endBound is for ending all runs and removing their groups, after the drain.
 	endBound = 20 * time.Second
-	// lastWords is for the replies to reach their clients after that.
-	lastWords = 3 * time.Second
+	// lastRepliesBound is for the replies to reach their clients after that.
+	lastRepliesBound = 3 * time.Second
 )
 
 // shutdown takes no new work, tells who waits, lets what runs finish for the
 // drain timeout, ends the rest softly and then not, and closes. Force cuts each
 // of these waits short. Health and streams are served until the end.
 func (d *daemon) shutdown(srv *http.Server, listeners []net.Listener, force context.Context, cause error) error {
-	d.standDown(fmt.Sprint(cause))
+	d.drain(fmt.Sprint(cause))
 	idle := make(chan struct{})
 	go func() {
 		d.jobs.live.Wait()
@@ -54,33 +54,33 @@ func (d *daemon) shutdown(srv *http.Server, listeners []net.Listener, force cont
 		errs = append(errs, fmt.Errorf("end runs: %d still held after %v", d.gate.Stats().Running, endBound))
 	}
 	d.log.Info("runs ended", "running", running, "still_held", d.gate.Stats().Running, "seconds", seconds(time.Since(begun)))
-	errs = append(errs, d.lastReplies(srv, listeners))
+	errs = append(errs, d.finishReplies(srv, listeners))
 	closing, cancelClose := context.WithTimeout(context.Background(), endBound)
 	defer cancelClose()
 	errs = append(errs, d.close(closing))
 	return errors.Join(errs...)
 }
 
-// standDown takes no more work; who waits for a slot is told.
-func (d *daemon) standDown(cause string) {
+// drain takes no more work; who waits for a slot is told.
+func (d *daemon) drain(cause string) {
 	d.log.Info("draining", "timeout", d.config.DrainTimeout.String(), "running", d.gate.Stats().Running, "cause", cause)
 	d.draining.Store(true)
 	d.jobs.close()
 	d.gate.Drain()
 }
 
-// lastReplies accepts nobody any more, answers who was accepted, lets every
+// finishReplies accepts nobody any more, answers who was accepted, lets every
 // reply come to its end, then closes all connections.
-func (d *daemon) lastReplies(srv *http.Server, listeners []net.Listener) error {
-	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+func (d *daemon) finishReplies(srv *http.Server, listeners []net.Listener) error {
+	ctx, cancel := context.WithTimeout(context.Background(), lastRepliesBound)
 	defer cancel()
 	closeAll(listeners)
 	d.accepting.Wait()
 	srv.SetKeepAlivesEnabled(false)
-	d.connections.await(ctx)
+	d.connections.awaitIdle(ctx)
 	err := srv.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		d.log.Warn("clients did not take their last bytes in time", "bound", lastWords)
+		d.log.Warn("clients did not take their last bytes in time", "bound", lastRepliesBound)
 		err = srv.Close()
 	}
 	if err != nil {

@@ -24,7 +24,7 @@ func testStreamGolden(t *testing.T, resumable bool) {
 	record := run.Record{ID: "run_1", Model: "claude/opus", Created: time.Unix(1700000000, 0)}
 	base := newCompletion("chat.completion.chunk", record)
 	s := &stream{sse: newSSE(newReply(rec), resumable), base: &base, after: -1}
-	if err := s.say(queued(3)); err != nil {
+	if err := s.commentOrOpen(queued(3)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.first(); err != nil {
@@ -44,7 +44,7 @@ func testStreamGolden(t *testing.T, resumable bool) {
 			t.Fatal(e, ok, err)
 		}
 	}
-	if err := s.fail(&exchange{}, runFailed(outcome.Verdict{Cause: outcome.Killed, Message: "killed by signal 9"}, record)); err != nil {
+	if err := s.fail(&requestInfo{}, runFailed(outcome.Verdict{Cause: outcome.Killed, Message: "killed by signal 9"}, record)); err != nil {
 		t.Fatal(err)
 	}
 	const frame = `{"id":"chatcmpl-run_1","object":"chat.completion.chunk","created":1700000000,"model":"claude/opus","choices":[{"index":0,"delta":`

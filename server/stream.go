@@ -20,26 +20,26 @@ const (
 // stream writes one reader's view of a run.
 type stream struct {
 	sse
-	base         *completion // what all chunks of the run have in common
-	includeUsage bool
-	after        int64 // events up to this number were seen before; -1 is none
-	tellCaught   bool  // say when all events so far are out
-	text         sent
-	unsent       unsent
-	last         uint64 // number of the last event
-	usage        *backend.Usage
-	ping         *time.Ticker // of follow
-	heard        int64        // bytes written when ping was last put off
+	base             *completion // what all chunks of the run have in common
+	includeUsage     bool
+	after            int64 // events up to this number were seen before; -1 is none
+	announceCaughtUp bool  // say when all events so far are out
+	text             sentText
+	pending          pendingDelta
+	last             uint64 // number of the last event
+	usage            *backend.Usage
+	ping             *time.Ticker // of follow
+	pingedAt         int64        // bytes written when ping was last put off
 }
 
 // stream serves a chat request as server-sent events; its errors are those of
 // a reply that has not begun.
-func (d *daemon) stream(w *reply, x *exchange, ctx context.Context, j *job, includeUsage bool, after int64) error {
+func (d *daemon) stream(w *reply, x *requestInfo, ctx context.Context, j *job, includeUsage bool, after int64) error {
 	s := &stream{sse: newSSE(w, j.durable), includeUsage: includeUsage, after: after}
 	defer d.streaming(w)()
-	w.unhurried()
+	w.waitForReader()
 	if err := s.await(ctx, j); err != nil {
-		return s.gone(ctx, x, j, err)
+		return s.readerGone(ctx, x, j, err)
 	}
 	if j.err != nil {
 		e := notStarted(j.id, j.err)
@@ -49,7 +49,7 @@ func (d *daemon) stream(w *reply, x *exchange, ctx context.Context, j *job, incl
 		return s.fail(x, e)
 	}
 	if err := s.follow(ctx, x, j.run, !j.durable); err != nil {
-		return s.gone(ctx, x, j, err)
+		return s.readerGone(ctx, x, j, err)
 	}
 	return nil
 }
@@ -57,17 +57,17 @@ func (d *daemon) stream(w *reply, x *exchange, ctx context.Context, j *job, incl
 // streaming counts w as an event stream until its end.
 func (d *daemon) streaming(w *reply) (end func()) {
 	d.metrics.StreamOpened()
-	w.wrote = d.metrics.StreamWrote
+	w.onWrite = d.metrics.StreamWrote
 	return func() {
-		w.wrote = nil
+		w.onWrite = nil
 		d.metrics.StreamClosed()
 	}
 }
 
-// gone is a client that left, or one that is to come again.
-func (s *stream) gone(ctx context.Context, x *exchange, j *job, err error) error {
+// readerGone is a client that left, or one that is to come again.
+func (s *stream) readerGone(ctx context.Context, x *requestInfo, j *job, err error) error {
 	if isHandedOver(ctx) {
-		e := handedOver(j.id)
+		e := reattachError(j.id)
 		if !s.w.begun() {
 			return e
 		}
@@ -90,10 +90,10 @@ func (s *stream) await(ctx context.Context, j *job) error {
 	defer ping.Stop()
 	told := 0
 	for {
-		place, moved := j.queue()
+		place, moved := j.queuePosition()
 		if place > 0 && place != told {
 			told = place
-			if err := s.say(queued(place)); err != nil {
+			if err := s.commentOrOpen(queued(place)); err != nil {
 				return err
 			}
 		}
@@ -103,12 +103,12 @@ func (s *stream) await(ctx context.Context, j *job) error {
 		case <-moved:
 		case <-soon.C:
 			if !s.w.begun() {
-				if err := s.say("accepted"); err != nil {
+				if err := s.commentOrOpen("accepted"); err != nil {
 					return err
 				}
 			}
 		case <-ping.C:
-			if err := s.say("ping"); err != nil {
+			if err := s.commentOrOpen("ping"); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -117,8 +117,8 @@ func (s *stream) await(ctx context.Context, j *job) error {
 	}
 }
 
-// say is a comment; the first one opens the reply.
-func (s *stream) say(text string) error {
+// commentOrOpen is a comment; the first one opens the reply.
+func (s *stream) commentOrOpen(text string) error {
 	if s.w.begun() {
 		return s.comment(text)
 	}
@@ -127,10 +127,10 @@ func (s *stream) say(text string) error {
 
 // follow writes the run's events to its end. owner tells that this reader's
 // run may be ended when its answer can't be told any more.
-func (s *stream) follow(ctx context.Context, x *exchange, r *run.Run, owner bool) error {
+func (s *stream) follow(ctx context.Context, x *requestInfo, r *run.Run, owner bool) error {
 	s.base = newChunk(r)
-	x.conn.follows(func() bool { return isClosed(r.Ended()) })
-	if err := s.say("run " + r.ID()); err != nil {
+	x.conn.followsRun(func() bool { return isClosed(r.Ended()) })
+	if err := s.commentOrOpen("run " + r.ID()); err != nil {
 		return err
 	}
 	if err := s.first(); err != nil {
@@ -138,7 +138,7 @@ func (s *stream) follow(ctx context.Context, x *exchange, r *run.Run, owner bool
 	}
 	events := r.Follow(0)
 	defer events.Close()
-	s.text.forgets = true
+	s.text.discards = true
 	s.ping = time.NewTicker(pingEvery)
 	defer s.ping.Stop()
 	for {
@@ -160,24 +160,24 @@ func (s *stream) follow(ctx context.Context, x *exchange, r *run.Run, owner bool
 
 // next writes one event, where there is one; more tells when there may be
 // another, and is nil after the stream's end.
-func (s *stream) next(ctx context.Context, x *exchange, events *run.Reader, r *run.Run, owner bool) (more <-chan struct{}, err error) {
+func (s *stream) next(ctx context.Context, x *requestInfo, events *run.Reader, r *run.Run, owner bool) (more <-chan struct{}, err error) {
 	e, more, err := events.Try()
 	switch {
 	case errors.Is(err, io.EOF):
 		return nil, s.finish(ctx, x, r)
 	case err != nil:
-		return nil, s.broken(ctx, x, r, err)
+		return nil, s.runUnreadable(ctx, x, r, err)
 	case e.Kind == 0:
 		return more, s.pause(more)
-	case e.Kind == backend.Void && s.text.forgets:
-		if err := s.recall(ctx, r, e.Seq); err != nil {
-			return nil, s.broken(ctx, x, r, err)
+	case e.Kind == backend.Void && s.text.discards:
+		if err := s.rereadSent(ctx, r, e.Seq); err != nil {
+			return nil, s.runUnreadable(ctx, x, r, err)
 		}
 	}
 	if ok, err := s.event(e); err != nil {
 		return nil, err
 	} else if !ok {
-		return nil, s.contradicted(x, r, owner)
+		return nil, s.textContradicted(x, r, owner)
 	}
 	return more, nil
 }
@@ -187,23 +187,23 @@ func (s *stream) pause(more <-chan struct{}) error {
 	if err := s.send(); err != nil {
 		return err
 	}
-	if s.w.bytes > s.heard { // many events are silent to the client
-		s.heard = s.w.bytes
+	if s.w.bytes > s.pingedAt { // many events are silent to the client
+		s.pingedAt = s.w.bytes
 		s.ping.Reset(pingEvery)
 	}
-	if s.tellCaught && !isClosed(more) {
-		s.tellCaught = false
+	if s.announceCaughtUp && !isClosed(more) {
+		s.announceCaughtUp = false
 		return s.comment("caught up")
 	}
 	return s.flush()
 }
 
-// recall reads the text before the event that is the first to take some back; from
+// rereadSent reads the text before the event that is the first to take some back; from
 // now on it is kept.
-func (s *stream) recall(ctx context.Context, r *run.Run, first uint64) error {
+func (s *stream) rereadSent(ctx context.Context, r *run.Run, first uint64) error {
 	reader := r.Follow(0)
 	defer reader.Close()
-	s.text = sent{}
+	s.text = sentText{}
 	for {
 		e, err := reader.Next(ctx)
 		if err != nil {

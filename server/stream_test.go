@@ -198,7 +198,7 @@ func TestPadding(t *testing.T) {
 		if h := rec.Header(); rec.Body.String() != "   " || !rec.Flushed || h.Get("Content-Type") != "application/json" || h.Get("Cache-Control") != "no-store, no-transform" {
 			t.Errorf("%q %v", rec.Body.String(), rec.Header())
 		}
-		x := &exchange{}
+		x := &requestInfo{}
 		record := recordOf("run_1")
 		if err := p.fail(x, record, runFailed(outcome.Verdict{Cause: outcome.Timeout, Message: "too long"}, record)); err != nil {
 			t.Fatal(err)
@@ -217,7 +217,7 @@ func TestPaddedFailureNamesItsModel(t *testing.T) {
 	p := newPadding(newReply(rec), 0)
 	j := newJob("first", "c", true)
 	j.model = "demo"
-	if err := errors.Join(p.pad(), p.failed(t.Context(), &exchange{}, j, handedOver(j.id))); err != nil {
+	if err := errors.Join(p.pad(), p.failed(t.Context(), &requestInfo{}, j, reattachError(j.id))); err != nil {
 		t.Fatal(err)
 	}
 	var c completion
@@ -241,7 +241,7 @@ func testNoPadding(t *testing.T, padAfter, took time.Duration) {
 			t.Errorf("%v, begun %v", err, p.w.begun())
 		}
 		failure := errors.New("x")
-		if err := p.fail(&exchange{}, recordOf(""), failure); err != failure {
+		if err := p.fail(&requestInfo{}, recordOf(""), failure); err != failure {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -253,8 +253,8 @@ func TestAwaitPings(t *testing.T) {
 		rec := httptest.NewRecorder()
 		s := &stream{sse: newSSE(newReply(rec), false)}
 		j := newJob("run_1", "c", false)
-		time.AfterFunc(time.Second, func() { j.moveTo(2) })
-		time.AfterFunc(2*time.Second, func() { j.moveTo(1) })
+		time.AfterFunc(time.Second, func() { j.setPosition(2) })
+		time.AfterFunc(2*time.Second, func() { j.setPosition(1) })
 		time.AfterFunc(2*pingEvery+time.Second, func() { j.begin(nil, errCancelled) })
 		if err := s.await(context.Background(), j); err != nil {
 			t.Fatal(err)

@@ -24,7 +24,7 @@ func (t Trial) State() (there string, err error) { return run.CheckDir(t.Config.
 // Backend is what stops a daemon; a program that isn't there only leaves its
 // backend out.
 func (t Trial) Backend(name string) error {
-	_, err := newAgent(t.Config.Backends[name])
+	_, err := newBackend(t.Config.Backends[name])
 	return err
 }
 
@@ -32,11 +32,11 @@ func (t Trial) Backend(name string) error {
 // self-test in them where it is wanted, and removes them. A process that gets a
 // scope from the service manager stays in it to its end.
 func (t Trial) Cage(ctx context.Context, nap []string) (is spawn.Isolation, held spawn.Enforced, err error) {
-	a, err := newAgents(t.Config)
+	a, err := newBackends(t.Config)
 	if err != nil {
 		return is, held, err
 	}
-	o := cageOptions(t.Config, a, slog.New(slog.DiscardHandler))
+	o := spawnOptions(t.Config, a, slog.New(slog.DiscardHandler))
 	o.Cgroup.Name += "-check"
 	o.Cgroup.Trial, o.Nap = true, nap
 	s, err := spawn.Open(ctx, o)
@@ -44,7 +44,7 @@ func (t Trial) Cage(ctx context.Context, nap []string) (is spawn.Isolation, held
 		return is, held, err
 	}
 	is, held = s.Isolation(), s.Enforced()
-	h, err := newHangups(o.Logger)
+	h, err := newHangupPoller(o.Logger)
 	if err != nil {
 		err = fmt.Errorf("serve: %w", err)
 	} else {

@@ -16,7 +16,7 @@ import (
 // A successor that would not know the backend of a live run is refused.
 func TestHandoverKeepsTheBackendsOfLiveRuns(t *testing.T) {
 	c := testConfig(t)
-	g := Ground{Live: []LiveBackend{{Name: "sh", Kind: "exec", Run: "stays"}}}
+	g := HandoverState{Live: []LiveBackend{{Name: "sh", Kind: "exec", Run: "stays"}}}
 	for _, row := range []struct {
 		name, why string
 		change    func(map[string]config.Backend)

@@ -9,22 +9,22 @@ import (
 	"penstock/run"
 )
 
-// wrap goes around the router, not inside it: gorilla/mux runs its middleware
+// middleware goes around the router, not inside it: gorilla/mux runs its middleware
 // for matched routes only, and a 404 needs a log line too.
-func (d *daemon) wrap(next http.Handler) http.Handler {
+func (d *daemon) middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
-		x := &exchange{requestID: requestID(r), route: "unmatched", conn: peerOf(r.Context()).conn}
+		x := &requestInfo{requestID: requestID(r), route: "unmatched", conn: peerOf(r.Context()).conn}
 		w := newReply(rw)
 		w.Header().Set("X-Request-Id", x.requestID)
-		if peerOf(r.Context()).short {
+		if peerOf(r.Context()).reserved {
 			w.Header().Set("Connection", "close")
 		}
-		d.guard.share(w.Header(), r)
-		defer d.account(x, w, r, begun)
+		d.originCheck.setCORS(w.Header(), r)
+		defer d.logRequest(x, w, r, begun)
 		defer recoverInto(x, w)
-		unread(w, r)
-		if d.guard.preflight(w, r) {
+		boundUnreadBody(w, r)
+		if d.originCheck.preflight(w, r) {
 			x.route = "preflight"
 			return
 		}
@@ -33,15 +33,15 @@ func (d *daemon) wrap(next http.Handler) http.Handler {
 			return
 		}
 		if x.client != "" {
-			x.conn.enter(replying)
+			x.conn.setPhase(replying)
 		}
-		next.ServeHTTP(w, withExchange(r, x))
+		next.ServeHTTP(w, withInfo(r, x))
 	})
 }
 
 // recoverInto turns a panic into a 500, or cuts the connection where the reply
 // has begun: a truncated reply must not look whole.
-func recoverInto(x *exchange, w *reply) {
+func recoverInto(x *requestInfo, w *reply) {
 	p := recover()
 	if p == nil {
 		return
@@ -63,7 +63,7 @@ func recoverInto(x *exchange, w *reply) {
 }
 
 // fail writes err unless the reply has begun, and notes it for the log.
-func fail(x *exchange, w *reply, err error) {
+func fail(x *requestInfo, w *reply, err error) {
 	e := asHTTPError(err)
 	x.cause, x.err = e.Code, e
 	if !w.begun() {

@@ -99,7 +99,7 @@ func checkCaps(held *cgroup.Enforced, c config.Config) []finding {
 		return nil
 	}
 	var all []finding
-	for _, u := range server.UnheldCaps(c, *held) {
+	for _, u := range server.UnenforcedLimits(c, *held) {
 		all = append(all, finding{Area: "limits", Name: u.Key, Detail: u.Cause, Remedy: u.Remedy})
 	}
 	return all

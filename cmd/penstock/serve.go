@@ -106,7 +106,7 @@ func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bo
 	}
 	for {
 		sig, err := d.run(ctx, heir)
-		left, ok := errors.AsType[*server.Left](err)
+		left, ok := errors.AsType[*server.HandedOver](err)
 		if !ok {
 			sig.stop()
 			return err
@@ -151,7 +151,7 @@ func (d *service) run(ctx context.Context, heir *successor) (*signals, error) {
 			Logger: log, Version: d.build.Version, Commit: d.build.Commit, Force: sig.force, Tokens: d.reloads.tokens,
 			Listeners: d.given.Listeners, Unlink: d.given.Own(), Lock: d.given.Lock, Origin: d.origin, Log: d.logged.state, ReapOrphans: true,
 			Beat: func(b server.Beat) { report(log, d.watchdog.Beat(!b.Wedged, b.Summary)) },
-			Handover: &server.Handover{Asked: sig.handover, Check: func(ctx context.Context, g server.Ground) error {
+			Handover: &server.Handover{Asked: sig.handover, Check: func(ctx context.Context, g server.HandoverState) error {
 				if err := heir.check(ctx, g); err != nil {
 					return err
 				}

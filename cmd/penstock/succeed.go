@@ -22,7 +22,7 @@ var errStopped = errors.New("a stop came in between")
 // succeed executes the successor in this process's place. Where that fails,
 // although it was tried out before, this program takes everything up again: nil
 // says that it is ready to.
-func (d *service) succeed(heir *successor, sig *signals, left *server.Left) error {
+func (d *service) succeed(heir *successor, sig *signals, left *server.HandedOver) error {
 	names := d.given.Names
 	if len(names) == 0 {
 		for range left.Listeners {

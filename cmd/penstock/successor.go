@@ -19,7 +19,7 @@ import (
 // estate is what a daemon hands over, as the successor's program is asked about
 // it beforehand (serve --dry-run): it knows best what it takes.
 type estate struct {
-	server.Ground
+	server.HandoverState
 	StateDir    string   `json:"state_dir"`
 	Listen      []string `json:"listen,omitempty"` // empty where systemd gave the sockets
 	Isolation   string   `json:"isolation"`
@@ -51,7 +51,7 @@ func newSuccessor(d *service) (*successor, error) {
 }
 
 // check runs the successor's program without letting it take over.
-func (s *successor) check(ctx context.Context, g server.Ground) error {
+func (s *successor) check(ctx context.Context, g server.HandoverState) error {
 	said, err := s.ask(ctx, g)
 	if err != nil {
 		s.daemon.note(handoverNote{Outcome: handoverRefused, Message: err.Error()})
@@ -61,9 +61,9 @@ func (s *successor) check(ctx context.Context, g server.Ground) error {
 	return nil
 }
 
-func (s *successor) ask(ctx context.Context, g server.Ground) (string, error) {
+func (s *successor) ask(ctx context.Context, g server.HandoverState) (string, error) {
 	d := s.daemon
-	e := estate{Ground: g, StateDir: d.config.StateDir, Isolation: d.config.Isolation.Mode}
+	e := estate{HandoverState: g, StateDir: d.config.StateDir, Isolation: d.config.Isolation.Mode}
 	if len(d.given.Listeners) == 0 || d.given.Own() {
 		e.Listen = d.config.Listen
 	}
@@ -126,7 +126,7 @@ func (a *app) dryRun(s *settings, text string) error {
 	if len(e.Listen) > 0 && !slices.Equal(e.Listen, c.Listen) {
 		return fmt.Errorf("listen: %q was %q: this needs a restart", c.Listen, e.Listen)
 	}
-	if err := server.Check(c, e.Ground); err != nil {
+	if err := server.Check(c, e.HandoverState); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(a.stdout, "%s\n%s\n", readBuild(), formatLine)
