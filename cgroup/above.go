@@ -1,19 +1,17 @@
 package cgroup
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
+
+	"penstock/internal/procinfo"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,7 +31,7 @@ func MemoryAbove() (Bound, bool) {
 	if err != nil {
 		return Bound{}, false
 	}
-	return memoryAbove(here.own, here.mount.point)
+	return memoryAbove(here.own, here.mount.Point)
 }
 
 func memoryAbove(path, top string) (least Bound, ok bool) {
@@ -71,7 +69,7 @@ func TasksAbove() (Bound, bool) {
 		return Bound{}, false
 	}
 	t := taskRoom{}
-	return t.left(here.own, here.mount.point, 0, nil)
+	return t.left(here.own, here.mount.Point, 0, nil)
 }
 
 // taskRoom tells what the limits above leave to all runs together: the smallest
@@ -102,7 +100,7 @@ func (t *taskRoom) left(path, top string, inRuns int64, runs func() ([]int, erro
 			take(int64(limit), max(0, int64(now)-inRuns), dir+"/pids.max")
 		}
 	}
-	if all, err := parseFile("/proc/loadavg", parseTasks); err == nil {
+	if all, err := procinfo.Host.Tasks(); err == nil {
 		for _, file := range []string{"/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"} {
 			if limit, err := parseFile(file, parseValue); err == nil && limit <= math.MaxInt32 {
 				take(int64(limit), max(0, all-inRuns), file)
@@ -127,20 +125,6 @@ func ownNproc() (int64, bool) {
 	return int64(l.Cur), true
 }
 
-// parseTasks reads how many tasks there are from /proc/loadavg: "0.1 0.2 0.3 1/234 5678".
-func parseTasks(r io.Reader) (int64, error) {
-	b, err := io.ReadAll(r)
-	if err != nil {
-		return 0, err
-	}
-	fields := strings.Fields(string(b))
-	if len(fields) < 4 {
-		return 0, fmt.Errorf("%q: want four fields", b)
-	}
-	_, all, _ := strings.Cut(fields[3], "/")
-	return strconv.ParseInt(all, 10, 64)
-}
-
 // userTasks counts a user's tasks that are not in runs, whose processes are asked
 // for last: one that is born meanwhile is not counted.
 func userTasks(uid int, runs func() ([]int, error)) (sum int64) {
@@ -154,8 +138,8 @@ func userTasks(uid int, runs func() ([]int, error)) (sum int64) {
 		if err != nil {
 			continue
 		}
-		if o, err := parseFile("/proc/"+e.Name()+"/status", parseOwner); err == nil && o.uid == uid {
-			tasks[pid] = o.tasks
+		if s, err := procinfo.Host.Status(pid); err == nil && s.UID == uid {
+			tasks[pid] = int64(s.Threads)
 		}
 	}
 	var in []int
@@ -168,33 +152,6 @@ func userTasks(uid int, runs func() ([]int, error)) (sum int64) {
 		}
 	}
 	return sum
-}
-
-type owner struct {
-	uid   int
-	tasks int64
-}
-
-// parseOwner reads the real user and the number of threads from /proc/PID/status.
-func parseOwner(r io.Reader) (o owner, err error) {
-	sc := bufio.NewScanner(r)
-	for sc.Scan() {
-		key, val, _ := strings.Cut(sc.Text(), ":")
-		fields := strings.Fields(val)
-		if len(fields) == 0 {
-			continue
-		}
-		switch key {
-		case "Uid":
-			o.uid, err = strconv.Atoi(fields[0])
-		case "Threads":
-			o.tasks, err = strconv.ParseInt(fields[0], 10, 64)
-		}
-		if err != nil {
-			return o, fmt.Errorf("line %q: %w", sc.Text(), err)
-		}
-	}
-	return o, sc.Err()
 }
 
 // Above is what limits all runs together; nil is nothing.

@@ -83,12 +83,6 @@ func TestUserTasks(t *testing.T) {
 	if with < 2 || without >= with {
 		t.Errorf("%d tasks of this user, %d without this process", with, without)
 	}
-	if n, err := parseTasks(strings.NewReader("0.20 0.18 0.12 1/80 11206\n")); n != 80 || err != nil {
-		t.Errorf("loadavg: %d, %v", n, err)
-	}
-	if _, err := parseTasks(strings.NewReader("\n")); err == nil {
-		t.Error("an empty loadavg is no number")
-	}
 }
 
 func TestMemoryAboveUs(t *testing.T) {

@@ -44,7 +44,7 @@ func lookUnit(ctx context.Context, here place, o Options) (prospect, error) {
 	if !ok {
 		return prospect{}, closed("set Delegate=yes in the unit", "%s: not delegated to us", here.own)
 	}
-	if here.mount.readOnly {
+	if isReadOnly(here.mount) {
 		return prospect{}, readOnly(here)
 	}
 	if err := writable(root + "/cgroup.procs"); err != nil {

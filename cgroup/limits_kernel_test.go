@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"penstock/internal/procinfo"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -137,7 +139,7 @@ func waitSignal(t *testing.T, v *victim) unix.Signal {
 // With swap on the host a group would pass its cap there unless it is denied.
 func TestSwapCantPassTheCap(t *testing.T) {
 	r := kernelRoot(t)
-	if areas, err := parseFile("/proc/swaps", parseSwaps); err != nil || areas == 0 {
+	if areas, err := procinfo.Host.SwapAreas(); err != nil || areas == 0 {
 		lacks(t, "a swap area")
 	}
 	// The root denies swap to all; here each group must on its own.

@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -9,70 +8,23 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"penstock/internal/procinfo"
 )
-
-// mount is one cgroup2 mount of /proc/self/mountinfo (proc_pid_mountinfo(5)).
-type mount struct {
-	root     string // group that is mounted, seen from our cgroup namespace
-	point    string
-	readOnly bool
-}
-
-var mountEscapes = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
-
-// parseMounts picks the cgroup2 lines, in mount order.
-func parseMounts(r io.Reader) ([]mount, error) {
-	var found []mount
-	sc := bufio.NewScanner(r)
-	for sc.Scan() {
-		left, right, ok := strings.Cut(sc.Text(), " - ")
-		f := strings.Fields(left)
-		if !ok || len(f) < 6 {
-			return nil, fmt.Errorf("line %q: want 6 fields and a hyphen", sc.Text())
-		}
-		if kind, rest, _ := strings.Cut(right, " "); kind == "cgroup2" {
-			_, super, _ := strings.Cut(rest, " ")
-			found = append(found, mount{
-				root:     mountEscapes.Replace(f[3]),
-				point:    mountEscapes.Replace(f[4]),
-				readOnly: hasOption(f[5], "ro") || hasOption(super, "ro"),
-			})
-		}
-	}
-	return found, sc.Err()
-}
-
-func hasOption(list, want string) bool {
-	return slices.Contains(strings.Split(list, ","), want)
-}
-
-// parseSelf picks our v2 group from /proc/self/cgroup: the "0::" line.
-func parseSelf(r io.Reader) (string, error) {
-	sc := bufio.NewScanner(r)
-	for sc.Scan() {
-		if path, ok := strings.CutPrefix(sc.Text(), "0::"); ok {
-			return path, nil
-		}
-	}
-	if err := sc.Err(); err != nil {
-		return "", err
-	}
-	return "", errors.New("no \"0::\" line: the kernel has no cgroup v2")
-}
 
 // place is where this process stands in the v2 tree.
 type place struct {
-	mount mount
+	mount procinfo.Mount
 	own   string // directory of our own group
 }
 
 // findPlace reads where we are; it is read anew for each Open because we move.
 func findPlace() (place, error) {
-	mounts, err := parseFile("/proc/self/mountinfo", parseMounts)
+	mounts, err := procinfo.Host.Mounts()
 	if err != nil {
 		return place{}, err
 	}
-	self, err := parseFile("/proc/self/cgroup", parseSelf)
+	self, err := procinfo.Host.Group(os.Getpid())
 	if err != nil {
 		return place{}, err
 	}
@@ -93,30 +45,37 @@ func isReal(path string) bool {
 	return errors.Is(err, os.ErrNotExist)
 }
 
-// locate finds the directory of group self; a writable mount wins, then the
-// last one, which lies on top.
-func locate(mounts []mount, self string) (mount, string, error) {
+// locate finds the directory of group self; a writable mount of cgroup2 wins,
+// then the last one, which lies on top.
+func locate(mounts []procinfo.Mount, self string) (procinfo.Mount, string, error) {
+	mounts = slices.DeleteFunc(slices.Clone(mounts), func(m procinfo.Mount) bool { return m.FSType != "cgroup2" })
 	if len(mounts) == 0 {
-		return mount{}, "", errors.New("no cgroup2 mount in /proc/self/mountinfo: boot with systemd.unified_cgroup_hierarchy=1 or mount cgroup2")
+		return procinfo.Mount{}, "", errors.New("no cgroup2 mount in /proc/self/mountinfo: boot with systemd.unified_cgroup_hierarchy=1 or mount cgroup2")
 	}
 	if strings.HasSuffix(self, " (deleted)") {
-		return mount{}, "", fmt.Errorf("our own group %s: removed under us: start the daemon from a group that exists", self)
+		return procinfo.Mount{}, "", fmt.Errorf("our own group %s: removed under us: start the daemon from a group that exists", self)
 	}
-	var best mount
+	var best procinfo.Mount
 	var own string
 	for _, m := range mounts {
-		rel, ok := below(m.root, self)
+		rel, ok := below(m.Root, self)
 		if !ok {
 			continue
 		}
-		if own == "" || best.readOnly || !m.readOnly {
-			best, own = m, filepath.Join(m.point, rel)
+		if own == "" || isReadOnly(best) || !isReadOnly(m) {
+			best, own = m, filepath.Join(m.Point, rel)
 		}
 	}
 	if own == "" {
-		return mount{}, "", fmt.Errorf("our own group %s: not below any cgroup2 mount: give the container its own cgroup namespace", self)
+		return procinfo.Mount{}, "", fmt.Errorf("our own group %s: not below any cgroup2 mount: give the container its own cgroup namespace", self)
 	}
 	return best, own, nil
+}
+
+// isReadOnly tells whether the mount, or its whole file system, refuses writes.
+func isReadOnly(m procinfo.Mount) bool {
+	_, super := m.SuperOptions["ro"]
+	return super || m.Has("ro")
 }
 
 // below is path seen from root. A group outside our cgroup namespace is shown as

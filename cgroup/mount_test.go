@@ -4,59 +4,37 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"penstock/internal/procinfo"
 )
 
-func TestParseMounts(t *testing.T) {
-	in := `31 23 0:28 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro,mode=755
-32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime shared:7 - cgroup cgroup rw,cpu
-41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 master:1 - cgroup2 cgroup2 rw,nsdelegate
-42 31 0:38 /a\040b /mnt/tab\011x ro,nosuid - cgroup2 none rw
-`
-	got, err := parseMounts(strings.NewReader(in))
-	want := []mount{
-		{root: "/", point: "/sys/fs/cgroup/unified"},
-		{root: "/a b", point: "/mnt/tab\tx", readOnly: true},
-	}
-	if d := cmp.Diff(want, got, cmp.AllowUnexported(mount{})); d != "" || err != nil {
-		t.Errorf("%v (-want +got):\n%s", err, d)
-	}
-	for _, bad := range []string{"31 23 0:28 / /x rw", "31 23 - cgroup2 none rw"} {
-		if _, err := parseMounts(strings.NewReader(bad)); err == nil {
-			t.Errorf("%q: want an error", bad)
-		}
-	}
-}
-
-func TestParseSelf(t *testing.T) {
-	if got, err := parseSelf(strings.NewReader("4:memory:/x\n0::/system.slice/a:b.service\n")); got != "/system.slice/a:b.service" || err != nil {
-		t.Errorf("%q, %v", got, err)
-	}
-	if _, err := parseSelf(strings.NewReader("4:memory:/x\n")); err == nil {
-		t.Error("without a v2 line: want an error")
-	}
-}
-
 func TestLocate(t *testing.T) {
-	all := mount{root: "/", point: "/sys/fs/cgroup"}
-	part := mount{root: "/box", point: "/mnt"}
-	locked := mount{root: "/", point: "/ro", readOnly: true}
+	at := func(root, point string) procinfo.Mount {
+		return procinfo.Mount{FSType: "cgroup2", Root: root, Point: point}
+	}
+	all, part := at("/", "/sys/fs/cgroup"), at("/box", "/mnt")
+	locked, lockedWhole, v1 := at("/", "/ro"), at("/", "/ro"), at("/", "/v1")
+	locked.Options = map[string]string{"ro": ""}
+	lockedWhole.SuperOptions = map[string]string{"ro": ""}
+	v1.FSType = "cgroup"
 	for _, tt := range []struct {
 		name   string
-		mounts []mount
+		mounts []procinfo.Mount
 		self   string
 		want   string
 		bad    string
 	}{
-		{"root", []mount{all}, "/", "/sys/fs/cgroup", ""},
-		{"below", []mount{all}, "/a/b", "/sys/fs/cgroup/a/b", ""},
-		{"bind of a part", []mount{part}, "/box/c", "/mnt/c", ""},
-		{"bind of another part", []mount{part}, "/boxer", "", "not below any"},
-		{"writable wins over a later one", []mount{all, locked}, "/a", "/sys/fs/cgroup/a", ""},
-		{"read-only when there is no other", []mount{locked}, "/a", "/ro/a", ""},
-		{"the last of equals", []mount{all, {root: "/", point: "/two"}}, "/a", "/two/a", ""},
-		{"outside the namespace", []mount{all}, "/../x", "", "not below any"},
-		{"removed", []mount{all}, "/a (deleted)", "", "removed under us"},
+		{"root", []procinfo.Mount{all}, "/", "/sys/fs/cgroup", ""},
+		{"below", []procinfo.Mount{all}, "/a/b", "/sys/fs/cgroup/a/b", ""},
+		{"bind of a part", []procinfo.Mount{part}, "/box/c", "/mnt/c", ""},
+		{"bind of another part", []procinfo.Mount{part}, "/boxer", "", "not below any"},
+		{"writable wins over a later one", []procinfo.Mount{all, locked}, "/a", "/sys/fs/cgroup/a", ""},
+		{"a file system that is read-only", []procinfo.Mount{lockedWhole, all, lockedWhole}, "/a", "/sys/fs/cgroup/a", ""},
+		{"the other version", []procinfo.Mount{all, v1}, "/a", "/sys/fs/cgroup/a", ""},
+		{"the other version alone", []procinfo.Mount{v1}, "/a", "", "no cgroup2 mount"},
+		{"read-only when there is no other", []procinfo.Mount{locked}, "/a", "/ro/a", ""},
+		{"the last of equals", []procinfo.Mount{all, at("/", "/two")}, "/a", "/two/a", ""},
+		{"outside the namespace", []procinfo.Mount{all}, "/../x", "", "not below any"},
+		{"removed", []procinfo.Mount{all}, "/a (deleted)", "", "removed under us"},
 		{"no mount", nil, "/", "", "no cgroup2 mount"},
 	} {
 		_, got, err := locate(tt.mounts, tt.self)

@@ -15,7 +15,7 @@ const bootedBySystemd = "/run/systemd/system"
 // below the container's root: an entry script that moved everybody out of the
 // root, so that it may give its children controllers, has moved us, too.
 func lookSubtree(_ context.Context, here place, o Options) (prospect, error) {
-	if here.mount.readOnly {
+	if isReadOnly(here.mount) {
 		return prospect{}, readOnly(here)
 	}
 	if p, ok := lookInherited(here, o.Name); ok {
@@ -57,8 +57,8 @@ func lookBelow(here place, parent, name string) (prospect, error) {
 // containerRoot is the root of our cgroup namespace when that is a container's:
 // neither the host's own root nor one that a service manager looks after.
 func containerRoot(here place) (string, bool) {
-	top := here.mount.point
-	if here.mount.root != "/" || top == here.own || isReal(top) {
+	top := here.mount.Point
+	if here.mount.Root != "/" || top == here.own || isReal(top) {
 		return "", false
 	}
 	_, err := os.Stat(bootedBySystemd)
@@ -75,5 +75,5 @@ func writable(paths ...string) error {
 }
 
 func readOnly(here place) error {
-	return closed("take ProtectControlGroups= out of the unit, or give the container a writable cgroup namespace", "%s: mounted read-only", here.mount.point)
+	return closed("take ProtectControlGroups= out of the unit, or give the container a writable cgroup namespace", "%s: mounted read-only", here.mount.Point)
 }

@@ -84,26 +84,3 @@ func TestParsePressure(t *testing.T) {
 		t.Error("avg10=x: want an error")
 	}
 }
-
-func TestParseStatus(t *testing.T) {
-	in := "Name:\tnode: x\nPid:\t7\nPPid:\t3\nVmRSS:\t  9000 kB\nRssAnon:\t    1024 kB\nRssFile:\t 512 kB\nRssShmem:\t      4 kB\nVmSwap:\t       2 kB\nThreads:\t11\n"
-	if got, err := parseStatus(strings.NewReader(in)); got != (status{sample{memory: 1030 << 10, tasks: 11}, 3}) || err != nil {
-		t.Errorf("%+v, %v", got, err)
-	}
-	zombie := "Name:\tsh\nState:\tZ (zombie)\nThreads:\t1\n"
-	if got, err := parseStatus(strings.NewReader(zombie)); got != (status{sample: sample{tasks: 1}}) || err != nil {
-		t.Errorf("zombie: %+v, %v", got, err)
-	}
-	if _, err := parseStatus(strings.NewReader("RssAnon:\tmany kB\n")); err == nil {
-		t.Error("RssAnon many: want an error")
-	}
-}
-
-func TestParseSwaps(t *testing.T) {
-	head := "Filename\t\t\t\tType\t\tSize\n"
-	for in, want := range map[string]int{"": 0, head: 0, head + "/swap file 1\n/dev/sda2 partition 2\n": 2} {
-		if got, err := parseSwaps(strings.NewReader(in)); got != want || err != nil {
-			t.Errorf("%q: %d, %v, want %d", in, got, err, want)
-		}
-	}
-}

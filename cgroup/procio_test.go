@@ -3,32 +3,16 @@ package cgroup
 import (
 	"os"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
-)
 
-func TestParseProcIO(t *testing.T) {
-	for _, row := range []struct {
-		text string
-		want uint64
-		ok   bool
-	}{
-		{"rchar: 9\nwchar: 8\nsyscr: 1\nsyscw: 1\nread_bytes: 4096\nwrite_bytes: 8192\ncancelled_write_bytes: 4096\n", 12288, true},
-		{"rchar: 9\n", 0, false},
-		{"read_bytes: x\n", 0, false},
-		{"", 0, false},
-	} {
-		if got, err := parseProcIO(strings.NewReader(row.text)); got != row.want || (err == nil) != row.ok {
-			t.Errorf("%q: %d, %v", row.text, got, err)
-		}
-	}
-}
+	"penstock/internal/procinfo"
+)
 
 func TestStorageIO(t *testing.T) {
 	g := newGroup(t, openRoot(t), "io", nil)
 	v := born(t, g.FD(), "sleep").ready(t)
-	own, err := parseFile("/proc/self/io", parseProcIO)
+	own, err := procinfo.Host.StorageBytes(os.Getpid())
 	if err != nil {
 		lacks(t, "task I/O accounting: "+err.Error())
 	}

@@ -1,13 +1,14 @@
 package cgroup
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
+
+	"penstock/internal/procinfo"
 
 	"github.com/containerd/cgroups/v3"
 	"golang.org/x/sys/unix"
@@ -97,7 +98,7 @@ func Inspect(ctx context.Context, name string) (Report, error) {
 		r.add(Available, "cgroup2 mount", false, err.Error(), "boot with systemd.unified_cgroup_hierarchy=1")
 		return r, nil
 	}
-	r.add(Available, "cgroup2 mount", true, fmt.Sprintf("%s (%s), own group %s", here.mount.point, modeName(cgroups.Mode()), here.own), "")
+	r.add(Available, "cgroup2 mount", true, fmt.Sprintf("%s (%s), own group %s", here.mount.Point, modeName(cgroups.Mode()), here.own), "")
 	r.Ways = inspectWays(ctx, here, Options{Name: name})
 	if err := r.addControllers(here); err != nil {
 		return r, err
@@ -182,7 +183,7 @@ func (r *Report) addHugePages(held, some bool) {
 // disabledAtBoot are the controllers that the kernel's command line switches off;
 // none where it can't be read.
 func disabledAtBoot() []string {
-	words, _ := parseFile("/proc/cmdline", parseWords)
+	words, _ := procinfo.Host.BootOptions()
 	return disabled(words)
 }
 
@@ -196,13 +197,12 @@ func disabled(words []string) (all []string) {
 }
 
 func (r *Report) addSwap() error {
-	b, err := os.ReadFile("/proc/swaps")
+	areas, err := procinfo.Host.SwapAreas()
 	if err != nil && !absent(err) {
 		return err
 	}
-	areas, err := parseSwaps(bytes.NewReader(b))
 	r.add("", "swap", true, yesNo(areas == 0, "none", fmt.Sprintf("in use (%d); runs get none", areas)), "")
-	return err
+	return nil
 }
 
 func modeName(m cgroups.CGMode) string {

@@ -1,13 +1,10 @@
 package cgroup
 
 import (
-	"bufio"
 	"errors"
-	"fmt"
-	"io"
 	"os"
-	"strconv"
-	"strings"
+
+	"penstock/internal/procinfo"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,46 +46,12 @@ func (g *Group) sample() (sample, error) {
 // first process that would be the whole daemon's.
 func sampleProcess(pid int) (sample, error) {
 	borrowed := sharesMemory(pid, os.Getpid())
-	st, err := parseFile(fmt.Sprintf("/proc/%d/status", pid), parseStatus)
+	st, err := procinfo.Host.Status(pid)
 	if err != nil {
 		return sample{}, err
 	}
-	if borrowed || sharesMemory(pid, st.parent) {
-		st.memory = 0
+	if borrowed || sharesMemory(pid, st.Parent) {
+		st.Memory = 0
 	}
-	return st.sample, nil
-}
-
-// status is what the watch wants of /proc/PID/status.
-type status struct {
-	sample
-	parent int
-}
-
-// parseStatus reads /proc/PID/status (proc_pid_status(5)); a zombie has no
-// memory lines and counts as none.
-func parseStatus(r io.Reader) (status, error) {
-	var s status
-	sc := bufio.NewScanner(r)
-	for sc.Scan() {
-		key, val, _ := strings.Cut(sc.Text(), ":")
-		switch key {
-		case "RssAnon", "RssShmem", "VmSwap", "Threads", "PPid":
-		default:
-			continue
-		}
-		n, err := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(val, " kB")), 10, 63)
-		if err != nil {
-			return status{}, fmt.Errorf("line %q: %w", sc.Text(), err)
-		}
-		switch key {
-		case "Threads":
-			s.tasks = n
-		case "PPid":
-			s.parent = int(n)
-		default:
-			s.memory += n << 10
-		}
-	}
-	return s, sc.Err()
+	return sample{memory: st.Memory, tasks: st.Threads}, nil
 }

@@ -193,11 +193,11 @@ func TestScopeRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.close()
-	group, err := filepath.Rel(here.mount.point, base)
+	group, err := filepath.Rel(here.mount.Point, base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	group = filepath.Join(here.mount.root, group)
+	group = filepath.Join(here.mount.Root, group)
 
 	exists := refusal(errUnitExists, "Unit x.scope was already loaded.")
 	for _, tt := range []struct {

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	"penstock/internal/procinfo"
+
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
@@ -28,7 +30,7 @@ type manager struct {
 	kind   string // systemManager or userManager
 	socket string
 	root   string // directory of the group that it manages
-	mounts []mount
+	mounts []procinfo.Mount
 }
 
 // managerSocket is where a manager may be reached: at a socket of its own,

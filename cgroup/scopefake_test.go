@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	"penstock/internal/procinfo"
+
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
 )
@@ -167,7 +169,7 @@ func (f *fakeManager) manager(t *testing.T) *manager {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	mounts, err := parseFile("/proc/self/mountinfo", parseMounts)
+	mounts, err := procinfo.Host.Mounts()
 	if err != nil {
 		t.Fatal(err)
 	}

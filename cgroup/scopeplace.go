@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"penstock/internal/procinfo"
 )
 
 // initScope is the group that a manager itself lives in, directly below the one
@@ -21,7 +23,7 @@ func (m *manager) place(pid int) error {
 	if pid <= 0 {
 		return errors.New("its process is in another pid namespace: the host's, if this is a container")
 	}
-	self, err := parseFile("/proc/"+strconv.Itoa(pid)+"/cgroup", parseSelf)
+	self, err := procinfo.Host.Group(pid)
 	if err != nil {
 		return fmt.Errorf("its process %d: %w", pid, err)
 	}
@@ -29,7 +31,7 @@ func (m *manager) place(pid int) error {
 	if !ok {
 		return fmt.Errorf("its process %d is in group %s, which is no %s of a manager in our tree", pid, self, initScope[1:])
 	}
-	if m.mounts, err = parseFile("/proc/self/mountinfo", parseMounts); err != nil {
+	if m.mounts, err = procinfo.Host.Mounts(); err != nil {
 		return err
 	}
 	if _, m.root, err = locate(m.mounts, path.Join("/", prefix)); err != nil {

@@ -18,7 +18,7 @@ const runsDir = "runs"
 // daemon before this one has left to it, nil is nothing.
 func setUp(ctx context.Context, here place, s site, source string, o Options) (_ *Root, err error) {
 	r := &Root{
-		path: s.path, top: here.mount.point, source: source, mode: o.Mode, budget: o.Budget, log: o.Logger, origin: originOf(here, s, o.Origin),
+		path: s.path, top: here.mount.Point, source: source, mode: o.Mode, budget: o.Budget, log: o.Logger, origin: originOf(here, s, o.Origin),
 		stop: make(chan struct{}), groups: map[string]*Group{}, leaked: map[*Group]struct{}{},
 	}
 	defer func() {

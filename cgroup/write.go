@@ -1,13 +1,13 @@
 package cgroup
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
+
+	"penstock/internal/procinfo"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,7 +56,7 @@ func (d *dir) setSwap(n int64) error {
 	if !absent(err) {
 		return err
 	}
-	areas, serr := parseFile("/proc/swaps", parseSwaps)
+	areas, serr := procinfo.Host.SwapAreas()
 	if serr != nil && !absent(serr) {
 		return errors.Join(err, serr)
 	}
@@ -64,10 +64,4 @@ func (d *dir) setSwap(n int64) error {
 		return fmt.Errorf("%w: the host has swap that can't be limited: boot with swapaccount=1 or switch swap off", err)
 	}
 	return nil
-}
-
-// parseSwaps counts the swap areas of /proc/swaps: a heading, then one a line.
-func parseSwaps(r io.Reader) (int, error) {
-	b, err := io.ReadAll(r)
-	return max(bytes.Count(b, []byte("\n"))-1, 0), err
 }

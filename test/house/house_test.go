@@ -19,7 +19,7 @@ const module = "penstock/"
 // floor is a package's place in the house; imports may only point to a lower one.
 // The numbers leave room for a wall between two of them.
 var floor = map[string]int{
-	"cgroup": 10, "internal/atomicfile": 10,
+	"internal/procinfo": 5, "cgroup": 10, "internal/atomicfile": 10,
 	"outcome": 15,
 	"spawn":   20, "backend": 20,
 	"run": 30, "admit": 30, "config": 30,

@@ -1,0 +1,74 @@
+// Package procinfo is the one reader of each file of /proc that this program
+// asks: over prometheus/procfs where that has what is wanted, by a parser of its
+// own where not.
+//
+//	mountinfo              Mounts, ThreadMounts     mounts.go    procfs, octal escapes undone here
+//	PID/cgroup             Group                    process.go   procfs
+//	PID/io                 StorageBytes             process.go   procfs
+//	PID/stat               Stat                     process.go   own: procfs drops the exit status
+//	PID/status             Status                   process.go   own: procfs has no threads, parent and seals
+//	swaps, cmdline         SwapAreas, BootOptions   procinfo.go  procfs
+//	loadavg                Tasks                    procinfo.go  own: procfs has the averages alone
+//
+// Each error names its file. A process that is gone is fs.ErrNotExist or ESRCH.
+package procinfo
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/procfs"
+)
+
+// FS is where a proc file system is mounted.
+type FS string
+
+// Host is the one of this process.
+const Host FS = "/proc"
+
+// SwapAreas counts the areas of proc_swaps(5).
+func (p FS) SwapAreas() (int, error) {
+	proc, err := procfs.NewFS(string(p))
+	if err != nil {
+		return 0, err
+	}
+	areas, err := proc.Swaps()
+	return len(areas), p.named("swaps", err)
+}
+
+// BootOptions are the words of the kernel's command line (proc_cmdline(5)).
+func (p FS) BootOptions() ([]string, error) {
+	proc, err := procfs.NewFS(string(p))
+	if err != nil {
+		return nil, err
+	}
+	words, err := proc.CmdLine()
+	return words, p.named("cmdline", err)
+}
+
+// Tasks counts all that there are, by proc_loadavg(5): "0.1 0.2 0.3 1/234 5678".
+func (p FS) Tasks() (int64, error) {
+	text, err := os.ReadFile(p.path("loadavg"))
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) < 4 {
+		return 0, p.named("loadavg", fmt.Errorf("%q: want four fields", text))
+	}
+	_, all, _ := strings.Cut(fields[3], "/")
+	n, err := strconv.ParseInt(all, 10, 64)
+	return n, p.named("loadavg", err)
+}
+
+func (p FS) path(file string) string { return string(p) + "/" + file }
+
+// named adds the file to an error that doesn't tell it.
+func (p FS) named(file string, err error) error {
+	if err == nil || strings.Contains(err.Error(), p.path(file)) {
+		return err
+	}
+	return fmt.Errorf("parse %s: %w", p.path(file), err)
+}

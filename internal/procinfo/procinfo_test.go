@@ -1,0 +1,188 @@
+package procinfo
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// fake is a proc file system of one file.
+func fake(t *testing.T, file, text string) FS {
+	t.Helper()
+	p := FS(t.TempDir())
+	if err := os.MkdirAll(filepath.Dir(p.path(file)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(p.path(file), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestMounts(t *testing.T) {
+	const text = `27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+31 23 0:28 / /sys/fs/cg ro,nosuid,nodev,noexec shared:9 master:2 - tmpfs tmpfs ro,mode=755
+38 31 0:31 / /sys/fs/cg/uni\040fied rw,nosuid,nodev,noexec,relatime - cgroup2 cgroup2 rw
+39 31 0:36 /a\134b /mnt/tab\011x rw,relatime unbindable - cgroup a\040source rw,pids
+40 31 0:37 / /mnt/nameless rw -  tmpfs rw
+`
+	set := func(words ...string) map[string]string {
+		m := map[string]string{}
+		for _, w := range words {
+			k, v, _ := strings.Cut(w, "=")
+			m[k] = v
+		}
+		return m
+	}
+	want := []Mount{
+		{27, "254:0", "/", "/", "ext4", "/dev/vda", set("rw", "relatime"), set("rw"), false},
+		{31, "0:28", "/", "/sys/fs/cg", "tmpfs", "tmpfs", set("ro", "nosuid", "nodev", "noexec"), set("ro", "mode=755"), false},
+		{38, "0:31", "/", "/sys/fs/cg/uni fied", "cgroup2", "cgroup2", set("rw", "nosuid", "nodev", "noexec", "relatime"), set("rw"), true},
+		{39, "0:36", `/a\b`, "/mnt/tab\tx", "cgroup", "a source", set("rw", "relatime"), set("rw", "pids"), false},
+		{40, "0:37", "/", "/mnt/nameless", "", "tmpfs", set("rw"), set("rw"), true},
+	}
+	got, err := fake(t, "self/mountinfo", text).Mounts()
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, d)
+	}
+	got, err = fake(t, "self/task/7/mountinfo", text).ThreadMounts(7)
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Errorf("of a thread: %v (-want +got):\n%s", err, d)
+	}
+	for _, bad := range []string{"x\n", "27 1 254:0 / / rw\n", "27 1 - ext4\n", "27 1 254:0 / / rw - \n", "27 1 254:0 / / rw - ext4\n", "x 1 254:0 / / rw - ext4 none rw\n"} {
+		p := fake(t, "self/mountinfo", bad)
+		if got, err := p.Mounts(); err == nil || !strings.Contains(err.Error(), p.path("self/mountinfo")) {
+			t.Errorf("%q: %+v, %v, want an error that names the file", bad, got, err)
+		}
+	}
+}
+
+func TestUnescapeOctal(t *testing.T) {
+	for in, want := range map[string]string{
+		`/a`: "/a", `/a\040b`: "/a b", `/a\134b`: `/a\b`, `/a\04`: `/a\04`, `\089`: `\089`, `\011\012`: "\t\n",
+	} {
+		if got := unescapeOctal(in); got != want {
+			t.Errorf("unescapeOctal(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestGroup(t *testing.T) {
+	if got, err := fake(t, "7/cgroup", "4:memory:/x\n0::/system.slice/a:b.service\n").Group(7); got != "/system.slice/a:b.service" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, text := range []string{"4:memory:/x\n", "", "0:/x\n", "0:name=x:/x\n"} {
+		if got, err := fake(t, "7/cgroup", text).Group(7); err == nil {
+			t.Errorf("%q: %q, want an error", text, got)
+		}
+	}
+	if _, err := Host.Group(os.Getpid()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGone(t *testing.T) {
+	const gone = 1<<22 + 1 // above any pid_max
+	_, group := Host.Group(gone)
+	_, bytes := Host.StorageBytes(gone)
+	_, stat := Host.Stat(gone)
+	_, status := Host.Status(gone)
+	for name, err := range map[string]error{"cgroup": group, "io": bytes, "stat": stat, "status": status} {
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s of a process that is gone: %v, want ErrNotExist", name, err)
+		}
+	}
+}
+
+func TestStorageBytes(t *testing.T) {
+	for _, row := range []struct {
+		text string
+		want uint64
+		ok   bool
+	}{
+		{"rchar: 9\nwchar: 8\nsyscr: 1\nsyscw: 1\nread_bytes: 4096\nwrite_bytes: 8192\ncancelled_write_bytes: 4096\n", 12288, true},
+		{"rchar: 9\n", 0, false},
+		{"read_bytes: x\n", 0, false},
+		{"", 0, false},
+	} {
+		if got, err := fake(t, "7/io", row.text).StorageBytes(7); row.ok && got != row.want || (err == nil) != row.ok {
+			t.Errorf("%q: %d, %v", row.text, got, err)
+		}
+	}
+}
+
+func TestStat(t *testing.T) {
+	line := func(name, state, status string) string {
+		return "4711 (" + name + ") " + state + " 1 7 6 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345" + strings.Repeat(" 0", 29) + " " + status + "\n"
+	}
+	stat := func(state string, wait unix.WaitStatus) Stat { return Stat{4711, state, 6, 12345, uint32(wait)} }
+	for _, row := range []struct {
+		name, text string
+		want       Stat
+	}{
+		{"exited", line("sh", "Z", "768"), stat("Z", 3<<8)},
+		{"killed", line("sh", "Z", "9"), stat("Z", 9)},
+		{"a name like a field", line("a) Z 1 (b", "S", "0"), stat("S", 0)},
+		{"cut", "4711 (sh) Z 1 2", Stat{}},
+		{"no number", line("sh", "Z", "x"), Stat{}},
+		{"empty", "", Stat{}},
+	} {
+		got, err := fake(t, "7/stat", row.text).Stat(7)
+		if (err == nil) != (row.want != Stat{}) || err == nil && got != row.want {
+			t.Errorf("%s: %+v, %v, want %+v", row.name, got, err, row.want)
+		}
+	}
+}
+
+func TestStatus(t *testing.T) {
+	node := "Name:\tnode: x\nPid:\t77\nPPid:\t3\nUid:\t1000\t0\t0\t0\nNSpid:\t77\t5\t1\nVmRSS:\t  9000 kB\nRssAnon:\t    1024 kB\nRssFile:\t 512 kB\n" +
+		"RssShmem:\t      4 kB\nVmSwap:\t       2 kB\nThreads:\t11\nNoNewPrivs:\t1\nSeccomp:\t2\nGroups:\t" + strings.Repeat("4294967294 ", 1<<16) + "\n"
+	for text, want := range map[string]Status{
+		node: {UID: 1000, Parent: 3, InnerPID: 1, Threads: 11, Memory: 1030 << 10, NoNewPrivs: true, Seccomp: 2},
+		"Name:\tsh\nState:\tZ (zombie)\nUid:\t0\t0\t0\t0\nThreads:\t1\n": {InnerPID: 77, Threads: 1},
+		"Uid:\t0\t0\t0\t0\nNSpid:\t77\nNoNewPrivs:\t0\nSeccomp:\t0\n":    {InnerPID: 77},
+	} {
+		if got, err := fake(t, "77/status", text).Status(77); err != nil || got != want {
+			t.Errorf("%.80q: %+v, %v, want %+v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "Uid:\t\n", "Uid:\t-1\n", "Uid:\t0\nNSpid:\tx\n", "Uid:\t0\nRssAnon:\tmany kB\n"} {
+		if got, err := fake(t, "77/status", text).Status(77); err == nil {
+			t.Errorf("%q: %+v, want an error", text, got)
+		}
+	}
+}
+
+func TestSwapAreas(t *testing.T) {
+	head := "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+	for text, want := range map[string]int{"": 0, head: 0, head + "/swap\\040file file 1 0 -2\n/dev/sda2 partition 2 0 -3\n": 2} {
+		if got, err := fake(t, "swaps", text).SwapAreas(); got != want || err != nil {
+			t.Errorf("%q: %d, %v, want %d", text, got, err, want)
+		}
+	}
+	if _, err := FS(t.TempDir()).SwapAreas(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a kernel without swap: %v, want ErrNotExist", err)
+	}
+}
+
+func TestTasks(t *testing.T) {
+	if n, err := fake(t, "loadavg", "0.20 0.18 0.12 1/80 11206\n").Tasks(); n != 80 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if _, err := fake(t, "loadavg", "\n").Tasks(); err == nil {
+		t.Error("an empty loadavg is no number")
+	}
+}
+
+func TestBootOptions(t *testing.T) {
+	got, err := fake(t, "cmdline", "quiet cgroup_disable=memory,pids\n").BootOptions()
+	if d := cmp.Diff([]string{"quiet", "cgroup_disable=memory,pids"}, got); d != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, d)
+	}
+}
