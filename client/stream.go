@@ -12,6 +12,7 @@ import (
 
 	"penstock/backend"
 	"penstock/cgroup"
+	"penstock/internal/backoff"
 )
 
 const (
@@ -200,12 +201,9 @@ func (s *Stream) cut(err error) (Event, error) {
 // reattach waits a little longer each time. Only what time can mend is tried again.
 func (s *Stream) reattach() error {
 	for {
-		wait := time.NewTimer(min(waitMin<<(s.tries-1), waitMax))
-		select {
-		case <-wait.C:
-		case <-s.ctx.Done():
-			wait.Stop()
-			return context.Cause(s.ctx)
+		pause := backoff.Policy{First: waitMin, Max: waitMax}
+		if err := pause.Wait(s.ctx, s.tries-1); err != nil {
+			return err
 		}
 		err := s.attach()
 		var told *Error

@@ -24,6 +24,7 @@ var floor = map[string]int{
 	"spawn":   20, "backend": 20,
 	"run": 30, "admit": 30, "config": 30,
 	"server": 50, "systemd": 40, "metrics": 40, "metrics/grafana": 40,
+	"internal/hint": 5, "internal/bytesize": 6, "internal/backoff": 5,
 	"client": 40, "cmd/penstock": 60, "cmd/penstock/demo": 55, "cmd/penstock/terminal": 55,
 	"server/openapi": 10, "server/ui": 10,
 }

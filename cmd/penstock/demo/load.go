@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"penstock/internal/bytesize"
 )
 
 // spewLine is how much text one line of /spew holds, in bytes.
@@ -86,13 +88,11 @@ func parseDuration(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// parseSize reads bytes with a binary unit: 512, 64KiB, 500MiB, 2G.
+// parseSize reads bytes: 512, 64KiB, 500MiB, 2G.
 func parseSize(text string) (int, error) {
-	digits := strings.TrimRight(text, "KMGiB")
-	shift, known := map[string]int{"": 0, "B": 0, "K": 10, "KiB": 10, "M": 20, "MiB": 20, "G": 30, "GiB": 30}[text[len(digits):]]
-	n, err := strconv.ParseUint(digits, 10, 32)
-	if err != nil || !known || n<<shift > 1<<40 {
+	n, err := bytesize.Parse(text)
+	if err != nil || n > bytesize.TiB {
 		return 0, fmt.Errorf("%q: want a size like 500MiB, at most 1024GiB", text)
 	}
-	return int(n << shift), nil
+	return int(n), nil
 }

@@ -2,25 +2,11 @@ package terminal
 
 import (
 	"fmt"
-	"math"
 	"strconv"
-	"strings"
 	"time"
-)
 
-// ShortSize writes bytes in at most five columns: 512M, 1.5G.
-func ShortSize(n float64) string {
-	units := "BKMGTP"
-	i := 0
-	for n >= 1000 && i < len(units)-1 {
-		n /= 1024
-		i++
-	}
-	if i > 0 && n < 9.95 {
-		return strings.TrimSuffix(strconv.FormatFloat(n, 'f', 1, 64), ".0") + units[i:i+1]
-	}
-	return strconv.FormatFloat(math.Round(n), 'f', 0, 64) + units[i:i+1]
-}
+	"penstock/internal/bytesize"
+)
 
 // Age is a time in at most six columns: 850ms, 42s, 3m12s, 5h07m, 12d4h.
 func Age(d time.Duration) string {
@@ -63,7 +49,7 @@ func size(n *float64) string {
 	if n == nil {
 		return "-"
 	}
-	return ShortSize(*n)
+	return bytesize.Short(*n)
 }
 
 func whole(n *float64) string {

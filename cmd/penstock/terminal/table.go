@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"penstock/client"
+	"penstock/internal/bytesize"
 )
 
 // Summary is the line about the daemon as a whole, and what works less well.
@@ -23,9 +24,9 @@ func (s Terminal) Summary(h client.Health, columns int) string {
 	if h.Memory.Budget > 0 {
 		memory := "memory "
 		if used := h.Memory.Used; used != nil {
-			memory += ShortSize(float64(*used)) + " used, "
+			memory += bytesize.Short(float64(*used)) + " used, "
 		}
-		parts = append(parts, memory+ShortSize(float64(h.Memory.Reserved))+" of "+ShortSize(float64(h.Memory.Budget))+" reserved")
+		parts = append(parts, memory+bytesize.Short(float64(h.Memory.Reserved))+" of "+bytesize.Short(float64(h.Memory.Budget))+" reserved")
 	}
 	for len(parts) > 2 && width(strings.Join(parts, "  ")) > columns {
 		parts = parts[:len(parts)-1]

@@ -8,7 +8,7 @@
 //	 |- PlainTable   fixed columns                     table.go     ps
 //	 `- Table        bars, cut to the width            columns.go   ps --watch
 //	Ending, Living, Queued   a run in one line         words.go     run, logs, cancel
-//	Age, ShortSize           numbers                   format.go
+//	Age                      numbers                   format.go
 package terminal
 
 import (

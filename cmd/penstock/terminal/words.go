@@ -9,7 +9,7 @@ import (
 
 	"penstock/cgroup"
 	"penstock/client"
-	"penstock/config"
+	"penstock/internal/bytesize"
 )
 
 // capsOf are a run's limits; nil is none.
@@ -68,16 +68,16 @@ func needs(r *cgroup.Receipt) []string {
 		out = append(out, "cpu "+seconds(time.Duration(*r.CPUUserUsec+*r.CPUSystemUsec)*time.Microsecond))
 	}
 	if r.IOReadBytes != nil && r.IOWriteBytes != nil && *r.IOReadBytes+*r.IOWriteBytes > 0 {
-		out = append(out, fmt.Sprintf("io %s read, %s written", config.Size(int64(*r.IOReadBytes)), config.Size(int64(*r.IOWriteBytes))))
+		out = append(out, fmt.Sprintf("io %s read, %s written", bytesize.Human(int64(*r.IOReadBytes)), bytesize.Human(int64(*r.IOWriteBytes))))
 	}
 	return out
 }
 
 func memoryOf(used uint64, most *uint64) string {
 	if most == nil {
-		return "memory " + config.Size(int64(used))
+		return "memory " + bytesize.Human(int64(used))
 	}
-	return fmt.Sprintf("memory %s of %s", config.Size(int64(used)), config.Size(int64(*most)))
+	return fmt.Sprintf("memory %s of %s", bytesize.Human(int64(used)), bytesize.Human(int64(*most)))
 }
 
 func pidsOf(used uint64, most *uint64) string {
