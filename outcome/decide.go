@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// birthDeath is how soon after its birth a SIGKILL is the kernel's own doing
+// startDeath is how soon after its start a SIGKILL is the kernel's own doing
 // (cgroup.kill seen by the spawner's cgroup; no program gets far in that time).
-const birthDeath = time.Millisecond
+const startDeath = time.Millisecond
 
-// birthCPU is less processor time than any program needs for its start, and more
+// startCPU is less processor time than any program needs for its start, and more
 // than a child that is killed before its first instruction.
-const birthCPU = 200 * time.Microsecond
+const startCPU = 200 * time.Microsecond
 
 // Decide is the one place that says why a run ended. It looks, in this order,
 // at: our own reason for ending it; the kernel's evidence of a limit; the CLI's
-// own last word; its exit status. A signal nobody accounts for is a failure, and
+// own last word; its exit status. A signal that nothing accounts for is a failure, and
 // so is a success that may be half of one. It is pure: the same facts always
 // give the same verdict.
 func Decide(f Facts) Verdict {
@@ -121,23 +121,23 @@ func succeeded(f Facts) bool {
 // failed is a leader known to have ended badly.
 func failed(e Exit) bool { return e.Known && (e.Code != 0 || e.Signal != 0) }
 
-// atBirth is a SIGKILL too early for anyone but the kernel. A busy daemon takes
-// note of a birth late, so there must be proof that nothing ran: the processor
+// killedAtStart is a SIGKILL too early for any process to have sent it. A busy daemon takes
+// note of a start late, so there must be proof that nothing ran: the processor
 // time of the group.
-func atBirth(o Outcome) (time.Duration, bool) {
+func killedAtStart(o Outcome) (time.Duration, bool) {
 	lived := o.Exited.Sub(o.Started)
 	user, system := o.Receipt.CPUUserUsec, o.Receipt.CPUSystemUsec
-	if o.Exit.Signal != syscall.SIGKILL || o.Exited.IsZero() || lived >= birthDeath || user == nil || system == nil {
+	if o.Exit.Signal != syscall.SIGKILL || o.Exited.IsZero() || lived >= startDeath || user == nil || system == nil {
 		return lived, false
 	}
-	return lived, time.Duration(*user+*system)*time.Microsecond < birthCPU
+	return lived, time.Duration(*user+*system)*time.Microsecond < startCPU
 }
 
 func above0(n *uint64) bool { return n != nil && *n > 0 }
 
 func signalMessage(f Facts) string {
 	sig := f.Outcome.Exit.Signal
-	if lived, ok := atBirth(f.Outcome); ok {
+	if lived, ok := killedAtStart(f.Outcome); ok {
 		return fmt.Sprintf("the CLI was killed by the kernel at birth, %s after its start, with no kill asked for and no memory shortage: the daemon's own cgroup may have seen cgroup.kill (restart the service)", lived.Round(10*time.Microsecond))
 	}
 	if crash(sig) {

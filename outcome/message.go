@@ -131,7 +131,7 @@ func RefusedStart(errno syscall.Errno, r Receipt, l *specs.LinuxResources) (v Ve
 }
 
 // refusedAbove: until Linux 6.11 a fork is counted in the group that asked for it,
-// whosever limit refused it. The own limit's leaves the peak at that limit.
+// whichever limit refused it. The own limit's leaves the peak at that limit.
 func refusedAbove(r cgroup.Receipt) bool {
 	return above0(r.PidsRefused) && r.PidsPeak != nil && (r.PidsMax == nil || *r.PidsPeak < *r.PidsMax)
 }

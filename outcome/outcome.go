@@ -56,7 +56,7 @@ type Receipt = cgroup.Receipt
 type Exit struct {
 	Code   int            // exit status; -1 when a signal ended it
 	Signal syscall.Signal // 0 when it exited by itself
-	Known  bool           // false when nobody could wait for it (adopted, never started)
+	Known  bool           // false when it could not be waited for (adopted, never started)
 }
 
 // Outcome is everything known when a process tree has ended.

@@ -45,7 +45,7 @@ func (m *Manager) detachAll(ctx context.Context) (left int, err error) {
 func (r *Run) detach() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.record.Durable || r.process == nil || !r.process.Leave() {
+	if !r.record.Durable || r.process == nil || !r.process.Detach() {
 		return false
 	}
 	close(r.detached)

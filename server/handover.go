@@ -138,7 +138,7 @@ func (d *daemon) handOver(ctx context.Context, srv *http.Server, listeners []net
 	d.stopBackground()
 	d.background.Wait()
 	d.endBase(errDaemonEnds)
-	origin, err := d.spawner.Leave()
+	origin, err := d.spawner.Detach()
 	if err != nil {
 		d.log.Warn("not all is left in order", "err", err)
 	}

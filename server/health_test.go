@@ -88,7 +88,7 @@ func TestDurableRunsAreRefused(t *testing.T) {
 // All runs as other users need no wall: the permission bits are one.
 func TestUnwalled(t *testing.T) {
 	own, other := &configuredBackend{}, &configuredBackend{user: &run.User{UID: 54321}}
-	open := spawn.Isolation{Store: spawn.NoWall, StoreOpen: errors.New("open")}
+	open := spawn.Isolation{Store: spawn.Unprotected, StoreOpen: errors.New("open")}
 	for _, row := range []struct {
 		agents backends
 		is     spawn.Isolation

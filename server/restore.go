@@ -28,7 +28,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 		return errors.Join(err, lock.Close())
 	}
 	cage := spawnOptions(c, d.backends, o.Logger)
-	cage.Cgroup.Origin, cage.Nap, cage.ReapOrphans, cage.Keep, cage.Protect = o.Origin, o.Nap, o.ReapOrphans, keep, lock.Protect()
+	cage.Cgroup.Origin, cage.SleepCommand, cage.ReapOrphans, cage.Keep, cage.ProtectPaths = o.Origin, o.Nap, o.ReapOrphans, keep, lock.Protect()
 	d.spawner, err = spawn.Open(ctx, cage)
 	if err != nil {
 		return errors.Join(err, lock.Close())
@@ -55,7 +55,7 @@ func spawnOptions(c config.Config, a backends, log *slog.Logger) spawn.Options {
 	return spawn.Options{
 		Cgroup:   spawn.GroupOptions{Mode: spawn.Mode(c.Isolation.Mode), Name: c.GroupName(), Budget: c.Budget.Memory, Logger: log},
 		SelfTest: c.Isolation.SelfTest,
-		Hide: spawn.Hiding{
+		Mask: spawn.MaskPaths{
 			Paths: c.Isolation.Hide, ReadOnly: c.Isolation.ReadOnly, Users: a.users(), AbstractSockets: c.Isolation.AbstractSockets,
 		},
 		Logger: log,
@@ -109,7 +109,7 @@ func (d *daemon) bounds(name, kind string) run.Bounds {
 // recordsExposed says why runs can write to what the daemon believes of durable ones;
 // nil where nothing can: there is a wall, or all are other users.
 func (a backends) recordsExposed(is spawn.Isolation) error {
-	if is.Store != spawn.NoWall {
+	if is.Store != spawn.Unprotected {
 		return nil
 	}
 	for _, one := range a {

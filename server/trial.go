@@ -38,7 +38,7 @@ func (t Trial) Cage(ctx context.Context, nap []string) (is spawn.Isolation, held
 	}
 	o := spawnOptions(t.Config, a, slog.New(slog.DiscardHandler))
 	o.Cgroup.Name += "-check"
-	o.Cgroup.Trial, o.Nap = true, nap
+	o.Cgroup.Trial, o.SleepCommand = true, nap
 	s, err := spawn.Open(ctx, o)
 	if err != nil {
 		return is, held, err

@@ -17,8 +17,8 @@ import (
 	"penstock/outcome"
 )
 
-// Leftover is a run of an earlier daemon that Open is not to sweep away, for
-// somebody to claim with Adopt.
+// Leftover is a run of an earlier daemon that Open is not to sweep away, to be
+// claimed with Adopt.
 type Leftover struct {
 	ID     string
 	Limits *specs.LinuxResources
@@ -60,8 +60,8 @@ func (s *Spawner) Keeps(id string) bool {
 }
 
 // Adopt claims a leftover that Open has kept: its end is seen from now on, like
-// that of a command started here, only that nobody can tell its exit status
-// (Exit.Known) where the kernel can't. leader is its first process, 0 where
+// that of a command started here, only that its exit status is unknown
+// (Exit.Known) where the kernel doesn't tell it. leader is its first process, 0 where
 // that isn't known: the group tells. Of the command only what concerns its end is used. The
 // error wraps fs.ErrNotExist when there is no such leftover; after any other it
 // is still there to be claimed.
@@ -83,23 +83,23 @@ func (s *Spawner) Adopt(c Command, leader int, started time.Time) (*Process, err
 	p := newProcess(c, g.Group, first, started, s.log)
 	p.outcome.Started, p.outcome.Spawn, p.adopted = started, 0, true
 	switch why, err := g.NotedEnd(); {
-	case !s.notes:
+	case !s.trustsNotes:
 	case err != nil:
 		s.log.Warn("whether an earlier daemon was ending the run can't be read", "run", c.ID, "err", err)
 	case why != "":
 		p.End(outcome.Cause(why)) // before its leader is seen to be gone
 	}
-	s.adopt(p)
+	s.supervise(p)
 	return p, nil
 }
 
-// oldestMax is how long a birth may take that has begun when its daemon was killed.
-const oldestMax = 2 * time.Second
+// oldestWait is how long a start may take that was under way when its daemon was killed.
+const oldestWait = 2 * time.Second
 
 // findLeader takes the handle before the group is asked, so that it can't be of
 // a later process with the same number.
 func (s *Spawner) findLeader(g *cgroup.Group, pid int) (_ leader, err error) {
-	if pid <= 0 && s.notes {
+	if pid <= 0 && s.trustsNotes {
 		if pid, err = g.Leader(); err != nil {
 			return nil, err
 		}
@@ -110,13 +110,13 @@ func (s *Spawner) findLeader(g *cgroup.Group, pid int) (_ leader, err error) {
 		}
 	}
 	if pid == 0 {
-		return absent{}, nil
+		return unknownLeader{}, nil
 	}
 	f, err := openPidfd(pid)
 	// EINVAL, of older kernels: the number still names the session that a
 	// dead leader has left.
 	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
-		return absent{}, nil
+		return unknownLeader{}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -124,14 +124,14 @@ func (s *Spawner) findLeader(g *cgroup.Group, pid int) (_ leader, err error) {
 	pids, err := g.Procs()
 	inside := err == nil && slices.Contains(pids, pid)
 	switch {
-	// Born before this process executed its successor. A zombie isn't listed in
+	// Started before this process executed another program in its own place. A zombie isn't listed in
 	// its group any more, but still says where it was (cgroups(7)).
 	case isChild(f) && (inside || wasIn(pid, g.ID())):
 		return adoptChild(pid, f)
 	case inside:
-		return &foundling{number: pid, pidfd: f}, nil
+		return &orphan{number: pid, pidfd: f}, nil
 	}
-	return absent{}, errors.Join(err, f.Close())
+	return unknownLeader{}, errors.Join(err, f.Close())
 }
 
 // awaitOldest finds the first process of a group whose daemon was killed before it
@@ -139,7 +139,7 @@ func (s *Spawner) findLeader(g *cgroup.Group, pid int) (_ leader, err error) {
 // nothing in the group is older. Where only a later session of its making is left
 // that can't be told apart, and is waited for.
 func awaitOldest(g *cgroup.Group) (int, error) {
-	for end := time.Now().Add(oldestMax); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(oldestWait); ; time.Sleep(10 * time.Millisecond) {
 		pids, err := g.Procs()
 		if err != nil {
 			return 0, err
@@ -204,7 +204,7 @@ func wasIn(pid int, id string) bool {
 	return err == nil && strings.HasSuffix(unifiedPath(string(text)), "/"+id)
 }
 
-// EndUnclaimed ends the leftovers that nobody has claimed. Call it once.
+// EndUnclaimed ends the leftovers that were not claimed. Call it once.
 func (s *Spawner) EndUnclaimed() {
 	s.mu.Lock()
 	left := s.kept
@@ -215,10 +215,10 @@ func (s *Spawner) EndUnclaimed() {
 		first, err := s.findLeader(g.Group, g.leader)
 		if err != nil {
 			s.log.Warn("its first process is not waited for", "run", id, "err", err)
-			first = absent{}
+			first = unknownLeader{}
 		}
 		p := newProcess(Command{ID: id}, g.Group, first, time.Now(), s.log)
-		s.adopt(p)
+		s.supervise(p)
 		p.Finish(false)
 	}
 	if s.reaps {

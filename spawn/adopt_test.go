@@ -71,7 +71,7 @@ func orphans(t *testing.T, scripts ...string) (pids []int) {
 	return pids
 }
 
-func TestTreesOfAKilledDaemonAreAdopted(t *testing.T) {
+func TestAdopt_DaemonKilled(t *testing.T) {
 	dir := t.TempDir()
 	pids := orphans(t,
 		"while [ ! -e "+dir+"/go ]; do sleep 0.02; done; sleep 60 & exit 3",
@@ -127,20 +127,20 @@ func TestTreesOfAKilledDaemonAreAdopted(t *testing.T) {
 	}
 	overdue := adopt(8)
 	awaitProcess(t, overdue)
-	if o := overdue.Outcome(); o.Reason != outcome.Timeout && s.notes {
+	if o := overdue.Outcome(); o.Reason != outcome.Timeout && s.trustsNotes {
 		t.Errorf("ended by a daemon that was killed over it: %+v", o)
 	}
 	// Where runs can write it, a note in a group is not believed.
 	if err := s.kept["run1"].NoteEnd(string(outcome.Completed)); err != nil {
 		t.Fatal(err)
 	}
-	noted := s.notes
-	s.notes = false
+	noted := s.trustsNotes
+	s.trustsNotes = false
 	own, asked, leaderless := adopt(0), adopt(1), adopt(2)
 	known := pids[5]
 	pids[5], pids[6], pids[7] = 0, 0, 0
 	unnoted, gone := adopt(5), adopt(6)
-	s.notes = noted
+	s.trustsNotes = noted
 	succeeded := adopt(7)
 	if !noted {
 		succeeded.End(outcome.Cancelled) // its leader can't be told apart

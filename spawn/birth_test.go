@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"penstock/outcome"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -16,9 +15,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"penstock/outcome"
 )
 
-func TestBornInTheGroup(t *testing.T) {
+func TestStart_InTheGroup(t *testing.T) {
 	s := open(t, false)
 	// The child itself reports first thing where it is: never moved in later.
 	out, o := newJob(t, "run_birth", "cat /proc/self/cgroup").run(s)
@@ -30,7 +31,7 @@ func TestBornInTheGroup(t *testing.T) {
 	}
 }
 
-func TestChildGetsExactlyItsEnvironment(t *testing.T) {
+func TestStart_Environment(t *testing.T) {
 	s := open(t, false)
 	t.Setenv("DAEMON_SECRET", "hunter2")
 	for name, env := range map[string][]string{
@@ -53,7 +54,7 @@ func TestChildGetsExactlyItsEnvironment(t *testing.T) {
 	}
 }
 
-func TestChildHasOnlyItsThreeFiles(t *testing.T) {
+func TestStart_ThreeFilesOnly(t *testing.T) {
 	s := open(t, false)
 	// A descriptor that is not marked close-on-exec, made after the launcher.
 	fd, err := syscall.Open("/dev/null", syscall.O_RDONLY, 0)
@@ -86,7 +87,7 @@ func TestChildHasOnlyItsThreeFiles(t *testing.T) {
 	awaitProcess(t, p)
 }
 
-func TestChildReadsItsStdin(t *testing.T) {
+func TestStart_Stdin(t *testing.T) {
 	s := open(t, false)
 	j := newJob(t, "run_stdin", "cat")
 	prompt := filepath.Join(t.TempDir(), "prompt")
@@ -104,7 +105,7 @@ func TestChildReadsItsStdin(t *testing.T) {
 	}
 }
 
-func TestChildLeadsASessionAndIsTheOOMKillersChoice(t *testing.T) {
+func TestStart_SessionAndOOMScore(t *testing.T) {
 	s := open(t, false)
 	j := newJob(t, "run_score", `read a b c d e f rest </proc/$$/stat; echo "session $f of $$"; exec sleep 600`)
 	p := j.mustStart(s)
@@ -120,7 +121,7 @@ func TestChildLeadsASessionAndIsTheOOMKillersChoice(t *testing.T) {
 	awaitProcess(t, p)
 }
 
-func TestScoreOfChildrenIsNeverLowered(t *testing.T) {
+func TestChildOOMScore_NeverLowered(t *testing.T) {
 	for own, want := range map[string]int{"-900\n": 500, "0\n": 500, "700\n": 700} {
 		path := filepath.Join(t.TempDir(), "score")
 		if err := os.WriteFile(path, []byte(own), 0o600); err != nil {
@@ -135,7 +136,7 @@ func TestScoreOfChildrenIsNeverLowered(t *testing.T) {
 	}
 }
 
-func TestChildRunsAsItsUser(t *testing.T) {
+func TestStart_User(t *testing.T) {
 	needRoot(t)
 	s := open(t, false)
 	j := newJob(t, "run_user", `id -u; id -g; id -G; grep -E "^Cap(Prm|Eff):" /proc/self/status`)
@@ -148,7 +149,7 @@ func TestChildRunsAsItsUser(t *testing.T) {
 	}
 }
 
-func TestNothingStarts(t *testing.T) {
+func TestStart_Refused(t *testing.T) {
 	s := open(t, false)
 	dir := t.TempDir()
 	plain, garbage := filepath.Join(dir, "plain"), filepath.Join(dir, "garbage")
@@ -188,7 +189,7 @@ func TestNothingStarts(t *testing.T) {
 	}
 }
 
-func TestReservedNameIsRefused(t *testing.T) {
+func TestStart_ReservedName(t *testing.T) {
 	s := open(t, false)
 	var refused *StartError
 	_, err := newJob(t, "memory.max", "exit 0").start(s)
@@ -197,7 +198,7 @@ func TestReservedNameIsRefused(t *testing.T) {
 	}
 }
 
-func TestCancelledNeverStarts(t *testing.T) {
+func TestStart_Cancelled(t *testing.T) {
 	s := open(t, false)
 	mark := filepath.Join(t.TempDir(), "mark")
 	j := newJob(t, "run_cancelled", "touch "+mark)
@@ -248,7 +249,7 @@ func (c *lateEnd) Err() error {
 }
 
 // The last look is the launcher's own, when nobody else can ask any more.
-func TestCancelledOnTheLaunchersDoorstep(t *testing.T) {
+func TestStart_CancelledBeforeTheFork(t *testing.T) {
 	s := open(t, false)
 	busy, free := make(chan struct{}), make(chan struct{})
 	if err := s.launcher.do(context.Background(), func() { close(busy); <-free }); err != nil {
@@ -272,15 +273,15 @@ func TestCancelledOnTheLaunchersDoorstep(t *testing.T) {
 }
 
 // A birth that even the kill doesn't end keeps its group, and says so.
-func TestABirthThatCannotBeEndedIsNotGone(t *testing.T) {
+func TestStart_TimeoutUnkillable(t *testing.T) {
 	s := open(t, false)
-	s.overdueMax = 50 * time.Millisecond
+	s.lateMax = 50 * time.Millisecond
 	g, err := s.root.NewGroup("run_stuck", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer := make(chan birth)
-	refused := s.overdue(Command{ID: "run_stuck", Argv: []string{"/bin/true"}}, g, answer)
+	answer := make(chan startResult)
+	refused := s.startTimeout(Command{ID: "run_stuck", Argv: []string{"/bin/true"}}, g, answer)
 	if refused.Gone == nil {
 		t.Fatal("the error says that the group is gone")
 	}
@@ -289,14 +290,14 @@ func TestABirthThatCannotBeEndedIsNotGone(t *testing.T) {
 		t.Error("gone before the birth ended")
 	default:
 	}
-	answer <- birth{err: syscall.EAGAIN}
+	answer <- startResult{err: syscall.EAGAIN}
 	await(t, "group gone", refused.Gone)
 	if _, err := os.Stat(groupDir(s, "run_stuck")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("gone, but the group is there: %v", err)
 	}
 }
 
-func TestAStartIsBounded(t *testing.T) {
+func TestStart_Timeout(t *testing.T) {
 	s := open(t, false)
 	s.startMax = 300 * time.Millisecond
 	// A frozen child never gets to execve. Go's spawn keeps its processor so

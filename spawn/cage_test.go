@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"penstock/outcome"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"penstock/outcome"
 )
 
 func groupDir(s *Spawner, id string) string {
@@ -33,7 +34,7 @@ func pidLines(text string) []string {
 	return all
 }
 
-func TestTreeEndsWithItsLeader(t *testing.T) {
+func TestProcess_EndsWithItsLeader(t *testing.T) {
 	s := open(t, false)
 	j := newJob(t, "run_tree", daemonize+"while [ $(grep -c pid out) -lt 2 ]; do sleep 0.02; done; exit 5")
 	out, o := j.run(s)
@@ -53,7 +54,7 @@ func TestTreeEndsWithItsLeader(t *testing.T) {
 	}
 }
 
-func TestTreeEndsWhenAsked(t *testing.T) {
+func TestProcess_End(t *testing.T) {
 	for _, soft := range []bool{false, true} {
 		t.Run(fmt.Sprintf("soft %v", soft), func(t *testing.T) {
 			s := open(t, false)
@@ -76,7 +77,7 @@ func TestTreeEndsWhenAsked(t *testing.T) {
 	}
 }
 
-func TestLeaderKilledFromOutside(t *testing.T) {
+func TestProcess_LeaderKilledFromOutside(t *testing.T) {
 	s := open(t, false)
 	j := newJob(t, "run_outside", "setsid sleep 600 & echo pid $!; exec sleep 600")
 	p := j.mustStart(s)
@@ -98,10 +99,10 @@ func TestLeaderKilledFromOutside(t *testing.T) {
 	}
 }
 
-func TestChildCannotLeaveItsCage(t *testing.T) {
+func TestEscape_CgroupProcs(t *testing.T) {
 	s := open(t, false)
-	if !s.launcher.proof {
-		t.Skipf("this machine can't seal the launcher: %s", s.launcher.escape)
+	if !s.launcher.works {
+		t.Skipf("this machine can't shut the launcher in: %s", s.launcher.escape)
 	}
 	j := newJob(t, "run_escape", "")
 	group := s.root.Path()
@@ -129,7 +130,7 @@ func TestChildCannotLeaveItsCage(t *testing.T) {
 
 // A root child that makes itself a user and a cgroup namespace may get a
 // writable view of its own group, never of one above.
-func TestOwnNamespacesAreNoWayOut(t *testing.T) {
+func TestEscape_OwnNamespaces(t *testing.T) {
 	s := open(t, false)
 	out, o := newJob(t, "run_ns", `unshare -UrmC sh -c 'mount -t cgroup2 none /mnt 2>/dev/null && mkdir -p /mnt/a/b && echo $$ >/mnt/a/b/cgroup.procs; setsid sleep 600 & cat /proc/self/cgroup' ; grep ^0 /proc/self/cgroup`).run(s)
 	if o.Leaked {
@@ -140,7 +141,7 @@ func TestOwnNamespacesAreNoWayOut(t *testing.T) {
 	}
 }
 
-func TestFinishAfterDoneIsCompleted(t *testing.T) {
+func TestProcess_FinishAfterDone(t *testing.T) {
 	s := open(t, false)
 	j := newJob(t, "run_finish", "echo done; exec sleep 600")
 	p := j.mustStart(s)
@@ -156,7 +157,7 @@ func TestFinishAfterDoneIsCompleted(t *testing.T) {
 	}
 }
 
-func TestUsageOfALiveTree(t *testing.T) {
+func TestProcess_Usage(t *testing.T) {
 	s := open(t, false)
 	j := newJob(t, "run_usage", "sleep 600 & sleep 600 & echo up; wait")
 	p := j.mustStart(s)

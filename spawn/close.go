@@ -5,18 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"penstock/outcome"
 	"sync"
 	"time"
+
+	"penstock/outcome"
 )
 
 // Close refuses further starts, ends every live tree (grace included while ctx
 // lasts, at once afterwards), stops the launcher and leaves the cgroup tree as
 // it was found. An error names what could not be ended. Later calls do nothing.
-func (s *Spawner) Close(ctx context.Context) error { return s.shut(ctx, s.root.Close, s.account) }
+func (s *Spawner) Close(ctx context.Context) error {
+	return s.shutdown(ctx, s.root.Close, s.logRemains)
+}
 
-func (s *Spawner) shut(ctx context.Context, closeRoot func(context.Context) error, account func(ended int) error) error {
-	first, err := s.refuse()
+func (s *Spawner) shutdown(ctx context.Context, closeRoot func(context.Context) error, account func(ended int) error) error {
+	first, err := s.beginClose()
 	if !first {
 		return nil
 	}
@@ -31,7 +34,7 @@ func (s *Spawner) shut(ctx context.Context, closeRoot func(context.Context) erro
 	errs = append(errs, closeRoot(last))
 	errs = append(errs, account(ended))
 	close(s.closed)
-	if !quiet(&s.watches, teardownMax) {
+	if !waitTimeout(&s.watches, teardownMax) {
 		errs = append(errs, errors.New("close spawner: a teardown is still under way"))
 	}
 	s.children.stop()
@@ -43,7 +46,7 @@ func (s *Spawner) shut(ctx context.Context, closeRoot func(context.Context) erro
 
 // refuse takes no further starts and waits, within a bound, for those under way;
 // first is true for the first caller only.
-func (s *Spawner) refuse() (first bool, err error) {
+func (s *Spawner) beginClose() (first bool, err error) {
 	s.mu.Lock()
 	first = !s.closing
 	s.closing = true
@@ -51,15 +54,15 @@ func (s *Spawner) refuse() (first bool, err error) {
 	if !first {
 		return false, nil
 	}
-	if !quiet(&s.starts, startMax+teardownMax) {
+	if !waitTimeout(&s.starts, startMax+teardownMax) {
 		err = errors.New("close spawner: a start is still under way")
 	}
-	s.stopDoubts()
+	s.stopRetries()
 	return true, err
 }
 
-// account is the last word on the cage: what the kernel still has of it.
-func (s *Spawner) account(ended int) error {
+// logRemains tells what the kernel still has of the cage.
+func (s *Spawner) logRemains(ended int) error {
 	groups, pids, err := s.root.Remains()
 	if err != nil {
 		return fmt.Errorf("close spawner: %w", err)
@@ -113,8 +116,8 @@ func (s *Spawner) processes() []*Process {
 	return all
 }
 
-// quiet waits, within a bound, until a group of goroutines is done.
-func quiet(wg *sync.WaitGroup, d time.Duration) bool {
+// waitTimeout waits, within a bound, until a group of goroutines is done.
+func waitTimeout(wg *sync.WaitGroup, d time.Duration) bool {
 	still := make(chan struct{})
 	go func() {
 		wg.Wait()
@@ -128,4 +131,45 @@ func quiet(wg *sync.WaitGroup, d time.Duration) bool {
 	case <-timer.C:
 		return false
 	}
+}
+
+// Detach closes the Spawner without ending what Process.Detach has let go: groups,
+// limits and processes stay for the next Open, which is to Keep them and to be
+// given the Origin. What is live else was given up, and is the next one's to
+// sweep. Call it instead of Close, which then does nothing.
+func (s *Spawner) Detach() (Origin, error) {
+	first, err := s.beginClose()
+	if !first {
+		return Origin{}, nil
+	}
+	s.children.stop()
+	errs := []error{err, s.launcher.close()}
+	origin, err := s.root.Leave()
+	errs = append(errs, err)
+	close(s.closed)
+	if !waitTimeout(&s.watches, teardownMax) {
+		errs = append(errs, errors.New("a teardown is still under way"))
+	}
+	if err := errors.Join(append(errs, s.null.Close())...); err != nil {
+		return origin, fmt.Errorf("leave spawner: %w", err)
+	}
+	return origin, nil
+}
+
+// Abandon closes the Spawner of a start that comes to nothing: what was started
+// here is ended, and what an earlier daemon left lives on for the next one,
+// claimed or not. Call it instead of Close, which then does nothing.
+func (s *Spawner) Abandon(ctx context.Context) error {
+	for _, p := range s.processes() {
+		if p.adopted {
+			p.Detach()
+		}
+	}
+	return s.shutdown(ctx, s.root.Abandon, func(int) error {
+		groups, _, err := s.root.Remains()
+		if len(groups) > 0 {
+			s.log.Info("runs of an earlier daemon are left as they were", "groups", groups)
+		}
+		return err
+	})
 }

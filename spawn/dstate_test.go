@@ -29,7 +29,7 @@ func stuck(t *testing.T, s *Spawner, d *disktest.Disk, id string) *Process {
 	return p
 }
 
-func TestProcessNoSignalReaches(t *testing.T) {
+func TestProcess_Unkillable(t *testing.T) {
 	d := disktest.New(t)
 	s := open(t, false)
 	p := stuck(t, s, d, "run_stuck")
@@ -65,7 +65,7 @@ func TestProcessNoSignalReaches(t *testing.T) {
 	}
 }
 
-func TestCloseBesideAProcessNoSignalReaches(t *testing.T) {
+func TestClose_UnkillableProcess(t *testing.T) {
 	d := disktest.New(t)
 	s := open(t, false)
 	p := stuck(t, s, d, "run_stuck")

@@ -10,18 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// guard keeps children from writing to Options.Protect. All is final once the
+// protection keeps children from writing to Options.ProtectPaths. All is final once the
 // launcher thread is prepared.
-type guard struct {
-	paths  []string
-	log    *slog.Logger
-	wall   string // Isolation.Store
-	open   error  // and StoreOpen
-	mounts bool   // it covers in a mount namespace of the launcher's
+type protection struct {
+	paths     []string
+	log       *slog.Logger
+	store     string // Isolation.Store
+	storeOpen error  // and StoreOpen
+	mounts    bool   // it masks in a mount namespace of the launcher's
 }
 
 // NoWall is Isolation.Store where nothing keeps children out.
-const NoWall = "none"
+const Unprotected = "none"
 
 // Protectable says why runs of a daemon that can't mount can't be kept from
 // writing to what lies in dir; nil where they can. A Landlock domain grants
@@ -48,8 +48,8 @@ func CanMount() bool {
 	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
 }
 
-// fits tells whether all paths can be protected by Landlock.
-func (g *guard) fits() error {
+// landlockFits tells whether all paths can be protected by Landlock.
+func (g *protection) landlockFits() error {
 	for _, path := range g.paths {
 		if err := Protectable(filepath.Dir(path)); err != nil {
 			return err
@@ -58,9 +58,9 @@ func (g *guard) fits() error {
 	return nil
 }
 
-// cover hides the paths in the launcher's mount namespace, wherever the file
+// mask masks the paths in the launcher's mount namespace, wherever the file
 // system shows them.
-func (g *guard) cover() error {
+func (g *protection) mask() error {
 	g.mounts = true
 	var errs []error
 	for _, path := range g.paths {
@@ -70,15 +70,15 @@ func (g *guard) cover() error {
 		}
 		table := newMountTable(mounts)
 		for _, shown := range append([]string{path}, aliases(unix.AT_FDCWD, path, table)...) {
-			errs = append(errs, coverPath(shown, table))
+			errs = append(errs, maskPath(shown, table))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// again covers what the host has mounted since. A path may lead through a file
+// maskAgain masks what the host has mounted since. A path may lead through a file
 // system that doesn't answer: only the mounts are the launcher thread's.
-func (g *guard) again(h *hider) {
+func (g *protection) maskAgain(h *pathMasker) {
 	if !g.mounts {
 		return
 	}
@@ -94,8 +94,8 @@ func (g *guard) again(h *hider) {
 				errs = append(errs, err)
 				continue
 			}
-			if !t.isHidden(table) {
-				h.onThread(func() { errs = append(errs, t.hide()) })
+			if !t.isMasked(table) {
+				h.onThread(func() { errs = append(errs, t.mask()) })
 				h.stale.Store(true)
 			}
 			t.close()
@@ -106,9 +106,9 @@ func (g *guard) again(h *hider) {
 	}
 }
 
-// probe is a file that no child may be able to make; "" is that nothing is to be
+// probeFile is a file that no child may be able to make; "" is that nothing is to be
 // protected.
-func (g *guard) probe() string {
+func (g *protection) probeFile() string {
 	for _, path := range g.paths {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
 			return filepath.Join(path, fmt.Sprintf(".probe-%d", os.Getpid()))
@@ -117,17 +117,17 @@ func (g *guard) probe() string {
 	return ""
 }
 
-// judge says what the wall is: built is why it could not be built, open what a
+// conclude says what keeps children out: built is why that could not be set up, open what a
 // child has shown.
-func (g *guard) judge(wall string, built, open error) {
-	g.wall, g.open = wall, built
+func (g *protection) conclude(mechanism string, built, open error) {
+	g.store, g.storeOpen = mechanism, built
 	if built == nil {
-		g.open = open
+		g.storeOpen = open
 	}
 	if len(g.paths) == 0 {
-		g.open = errors.New("nothing is to be protected")
+		g.storeOpen = errors.New("nothing is to be protected")
 	}
-	if g.open != nil {
-		g.wall = NoWall
+	if g.storeOpen != nil {
+		g.store = Unprotected
 	}
 }

@@ -79,7 +79,7 @@ func held(t *testing.T, dir, said string) {
 	}
 }
 
-func TestStoreIsHiddenFromChildren(t *testing.T) {
+func TestProtect_Hidden(t *testing.T) {
 	needRoot(t)
 	dir, protect := stateDir(t)
 	alias, err := filepath.EvalSymlinks(t.TempDir())
@@ -94,13 +94,13 @@ func TestStoreIsHiddenFromChildren(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	l, err := openLauncher(unifiedProcs(t), Hiding{}, protect, slog.New(slog.DiscardHandler))
+	l, err := openLauncher(unifiedProcs(t), MaskPaths{}, protect, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.close()
-	if l.guard.wall != "mount namespace" || l.guard.open != nil {
-		t.Fatalf("the wall is %q: %v", l.guard.wall, l.guard.open)
+	if l.protection.store != "mount namespace" || l.protection.storeOpen != nil {
+		t.Fatalf("the wall is %q: %v", l.protection.store, l.protection.storeOpen)
 	}
 	for _, at := range []string{dir, alias} {
 		said := script(t, l, "D="+at+"\n"+tries)
@@ -110,7 +110,7 @@ func TestStoreIsHiddenFromChildren(t *testing.T) {
 }
 
 // What the host mounts later shows children no record either.
-func TestStoreStaysHidden(t *testing.T) {
+func TestProtect_StaysHidden(t *testing.T) {
 	needRoot(t)
 	dir, protect := stateDir(t)
 	host, err := filepath.EvalSymlinks(t.TempDir())
@@ -127,7 +127,7 @@ func TestStoreStaysHidden(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	l, err := openLauncher(unifiedProcs(t), Hiding{}, protect, slog.New(slog.DiscardHandler))
+	l, err := openLauncher(unifiedProcs(t), MaskPaths{}, protect, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,12 +146,12 @@ func TestStoreStaysHidden(t *testing.T) {
 	}
 }
 
-func TestStoreBehindLandlock(t *testing.T) {
+func TestProtect_Landlock(t *testing.T) {
 	if landlockABI() < 2 {
 		t.Skip("this kernel lacks Landlock ABI 2")
 	}
 	dir, protect := stateDir(t)
-	domain, err := writesDomain(false, protect)
+	domain, err := writeDomain(false, protect)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestStoreBehindLandlock(t *testing.T) {
 
 func mustDomain(t *testing.T) int {
 	t.Helper()
-	domain, err := writesDomain(false, nil)
+	domain, err := writeDomain(false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func mustDomain(t *testing.T) int {
 // inDomain runs a script as a child of a daemon that can't mount.
 func inDomain(t *testing.T, domain int, text string) string {
 	t.Helper()
-	l := &launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), seal: seal{domain: domain, filter: runFilter(nil)}}
+	l := &launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), sandbox: sandbox{domain: domain, filter: runFilter(nil)}}
 	ready := make(chan error, 1)
 	go onThread(func() {
 		defer close(l.done)
@@ -245,27 +245,27 @@ func withoutRoot(t *testing.T, f func()) {
 }
 
 // A store that a child can write to is told as no wall.
-func TestGuardTellsWhatIsOpen(t *testing.T) {
+func TestProtect_TellsWhatIsOpen(t *testing.T) {
 	needRoot(t)
 	if landlockABI() < 2 {
 		t.Skip("this kernel lacks Landlock ABI 2")
 	}
 	dir, protect := stateDir(t)
-	half := seal{domain: mustDomain(t), filter: runFilter(nil)} // without protection
+	half := sandbox{domain: mustDomain(t), filter: runFilter(nil)} // without protection
 	defer half.open()
-	g := guard{paths: protect}
-	open, err := half.probe(unifiedProcs(t), g.probe())
+	g := protection{paths: protect}
+	open, err := half.probe(unifiedProcs(t), g.probeFile())
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.judge("landlock", nil, open)
-	if g.wall != NoWall || g.open == nil {
-		t.Errorf("the wall is %q: %v", g.wall, g.open)
+	g.conclude("landlock", nil, open)
+	if g.store != Unprotected || g.storeOpen == nil {
+		t.Errorf("the wall is %q: %v", g.store, g.storeOpen)
 	}
 	if left, err := os.ReadDir(filepath.Join(dir, "store")); err != nil || len(left) != 1 {
 		t.Errorf("the probe has left %v, %v", left, err)
 	}
-	if _, err := os.Stat(g.probe()); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(g.probeFile()); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("the probe has left its file")
 	}
 }

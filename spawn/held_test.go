@@ -4,15 +4,16 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"penstock/outcome"
 	"strings"
 	"syscall"
 	"testing"
+
+	"penstock/outcome"
 )
 
 // A run starts in the directory that was checked, or not at all: whatever has
 // been put in its place meanwhile, and whoever it runs as.
-func TestStartsInTheHeldDirectory(t *testing.T) {
+func TestStart_HeldDirectory(t *testing.T) {
 	s := open(t, false)
 	top := t.TempDir()
 	if err := os.Chmod(top, 0o755); err != nil {

@@ -17,26 +17,26 @@ import (
 )
 
 const (
-	// hideEvery is how long a door that opens anew, such as the socket of a service
+	// rescanEvery is how long a path that appears anew, such as the socket of a service
 	// started later, may stay open to children.
-	hideEvery = 2 * time.Second
-	// lookMax is how long one pattern's look may take. One that takes longer, as
+	rescanEvery = 2 * time.Second
+	// scanMax is how long the scan of one pattern may take. One that takes longer, as
 	// on a file system that doesn't answer, goes on by itself: what it found before
 	// holds, and that it is late is told.
-	lookMax = time.Second
-	// lookShare is the part of the time that looks may take: 1 in so many.
-	lookShare = 10
-	// coverBatch is how many paths the launcher thread covers in one go: births wait
+	scanMax = time.Second
+	// scanShare is the part of the time that scans may take: 1 in so many.
+	scanShare = 10
+	// maskBatch is how many paths the launcher thread masks in one go: starts wait
 	// for it.
-	coverBatch = 64
+	maskBatch = 64
 )
 
-// Hiding names what children must not use to have somebody else start a
-// process for them: paths, absolute and clean, with the wildcards of
+// MaskPaths names what children must not use to have another program start a
+// process for them, as maskedPaths and readonlyPaths of the OCI runtime specification do: paths, absolute and clean, with the wildcards of
 // filepath.Match in any component; none is followed through a symbolic link
 // that a wildcard has found, nor when its last component is one.
-type Hiding struct {
-	// Paths become empty: a socket answers as one that nobody listens on, a
+type MaskPaths struct {
+	// Paths become empty: a socket answers as one without a listener, a
 	// file reads as empty, a directory as empty and read-only. One that is
 	// sticky, or lies in a sticky one (/tmp/tmux-0), is children's own instead:
 	// empty, but writable.
@@ -49,75 +49,75 @@ type Hiding struct {
 	AbstractSockets bool
 }
 
-// hider keeps paths hidden in the launcher's mount namespace, or tells which a
+// pathMasker keeps paths masked in the launcher's mount namespace, or tells which a
 // child can reach where there is none. Anybody can make names that fit, and file
 // systems that don't answer: what is looked at is looked at by other threads, and
 // only the mounts are made by the launcher's.
-type hider struct {
-	Hiding
-	log    *slog.Logger
-	guard  *guard          // looks again in each round; nil without a launcher
-	mounts bool            // the launcher has a mount namespace of its own
-	jobs   chan func()     // for the launcher thread
-	closed <-chan struct{} // it takes none any more
+type pathMasker struct {
+	MaskPaths
+	log        *slog.Logger
+	protection *protection     // masked again in each round; nil without a launcher
+	mounts     bool            // the launcher has a mount namespace of its own
+	jobs       chan func()     // for the launcher thread
+	closed     <-chan struct{} // it takes none any more
 
-	top     *os.File    // "/" as the launcher thread sees it; closed with the last look
-	root    int         // its descriptor
-	info    string      // mountinfo of that thread
-	looks   []*hideLook // of the round only
-	working atomic.Bool
-	stale   atomic.Bool // the mounts are not as they were read
+	top      *os.File       // "/" as the launcher thread sees it; closed with the last scan
+	root     int            // its descriptor
+	info     string         // mountinfo of that thread
+	patterns []*maskPattern // of the round only
+	working  atomic.Bool
+	stale    atomic.Bool // the mounts are not as they were read
 
 	mu        sync.Mutex
 	table     mountTable
 	hidden    []string
 	reachable []string
 	late      []string // patterns
-	beyond    int
+	tooMany   int
 }
 
-// hideLook is what is known of one pattern.
-type hideLook struct {
-	pattern string
-	writes  bool      // only these are to be hidden
-	busy    chan seen // of a look that has not come back; nil is none
-	last    seen
-	late    bool
+// maskPattern is what is known of one pattern.
+type maskPattern struct {
+	pattern  string
+	readonly bool            // to be read, but not to be written to
+	busy     chan scanResult // of a scan that has not come back; nil is none
+	last     scanResult
+	late     bool
 }
 
-// seen is what a look has found.
-type seen struct {
-	hidden []string
-	open   map[string]error
-	beyond int // names that were too many to be looked at
+// scanResult is what the scan of one pattern has found.
+type scanResult struct {
+	hidden  []string
+	open    map[string]error
+	tooMany int // names that were too many to be looked at
 }
 
-// state is what the last looks found, sorted.
-func (h *hider) state() (hidden, reachable []string) {
+// reachability is what the last scans found, sorted.
+func (h *pathMasker) reachability() (hidden, reachable []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return append([]string{}, h.hidden...), append([]string{}, h.reachable...)
 }
 
-// unknown is what the looks could not tell: patterns whose look is late, and how
+// unscanned is what the scans could not tell: patterns whose scan is late, and how
 // many names were too many.
-func (h *hider) unknown() (late []string, beyond int) {
+func (h *pathMasker) unscanned() (late []string, beyond int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return append([]string{}, h.late...), h.beyond
+	return append([]string{}, h.late...), h.tooMany
 }
 
-// LookForDoors says what of the paths to be hidden a daemon could not look at, if it
+// CheckMaskPaths says what of the paths to be masked a daemon could not look at, if it
 // were started now: patterns that lead to a file system that doesn't answer, and
 // how many names are too many.
-func LookForDoors(h Hiding) (late []string, tooMany int) {
-	look := hider{Hiding: h, log: slog.New(slog.DiscardHandler)}
+func CheckMaskPaths(h MaskPaths) (late []string, tooMany int) {
+	look := pathMasker{MaskPaths: h, log: slog.New(slog.DiscardHandler)}
 	look.scan()
-	return look.unknown()
+	return look.unscanned()
 }
 
-// enter is for the thread whose view children have.
-func (h *hider) enter() error {
+// openRoot is for the thread whose view children have.
+func (h *pathMasker) openRoot() error {
 	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return &os.PathError{Op: "open", Path: "/", Err: err}
@@ -126,18 +126,18 @@ func (h *hider) enter() error {
 	h.jobs = make(chan func())
 	h.stale.Store(true)
 	for _, pattern := range h.Paths {
-		h.looks = append(h.looks, &hideLook{pattern: pattern})
+		h.patterns = append(h.patterns, &maskPattern{pattern: pattern})
 	}
 	for _, pattern := range h.ReadOnly {
-		h.looks = append(h.looks, &hideLook{pattern: pattern, writes: true})
+		h.patterns = append(h.patterns, &maskPattern{pattern: pattern, readonly: true})
 	}
 	return nil
 }
 
 // scan is one round, whose mounts the calling thread makes.
-func (h *hider) scan() {
+func (h *pathMasker) scan() {
 	if h.jobs == nil {
-		if err := h.enter(); err != nil {
+		if err := h.openRoot(); err != nil {
 			h.log.Error("isolation.hide: nothing is hidden", "err", err)
 			return
 		}
@@ -157,9 +157,9 @@ func (h *hider) scan() {
 	}
 }
 
-// follow looks again and again until the launcher has gone.
-func (h *hider) follow() {
-	pause := hideEvery
+// rescan scans again and again until the launcher has gone.
+func (h *pathMasker) rescan() {
+	pause := rescanEvery
 	for {
 		select {
 		case <-h.closed:
@@ -168,30 +168,30 @@ func (h *hider) follow() {
 		}
 		begun := time.Now()
 		idle := h.round()
-		pause = max(hideEvery, lookShare*(time.Since(begun)-idle))
+		pause = max(rescanEvery, scanShare*(time.Since(begun)-idle))
 	}
 }
 
-// round looks at every pattern, one after the other, and tells for how long it
+// round scans every pattern, one after the other, and tells for how long it
 // has only waited.
-func (h *hider) round() (idle time.Duration) {
-	h.once(lookMax, func() {
+func (h *pathMasker) round() (idle time.Duration) {
+	h.runBounded(scanMax, func() {
 		h.ownDirectories()
-		if h.guard != nil {
-			h.guard.again(h)
+		if h.protection != nil {
+			h.protection.maskAgain(h)
 		}
 	})
-	for _, l := range h.looks {
-		if h.mounts || !l.writes {
-			idle += h.take(l)
+	for _, l := range h.patterns {
+		if h.mounts || !l.readonly {
+			idle += h.await(l)
 		}
 	}
-	h.tell()
+	h.report()
 	return idle
 }
 
-// once calls f, but not while an earlier call is under way, and waits for it only so long.
-func (h *hider) once(limit time.Duration, f func()) {
+// runBounded calls f, but not while an earlier call is under way, and waits for it only so long.
+func (h *pathMasker) runBounded(limit time.Duration, f func()) {
 	if !h.working.CompareAndSwap(false, true) {
 		return
 	}
@@ -207,13 +207,13 @@ func (h *hider) once(limit time.Duration, f func()) {
 	}
 }
 
-// take looks at a pattern, or asks after the look that is under way, and tells
+// await scans a pattern, or asks after the scan that is under way, and tells
 // for how long it has waited for nothing.
-func (h *hider) take(l *hideLook) (idle time.Duration) {
-	wait := lookMax
+func (h *pathMasker) await(l *maskPattern) (idle time.Duration) {
+	wait := scanMax
 	if l.busy == nil {
-		l.busy = make(chan seen, 1)
-		go func(found chan<- seen) { found <- h.look(l) }(l.busy)
+		l.busy = make(chan scanResult, 1)
+		go func(found chan<- scanResult) { found <- h.scanPattern(l) }(l.busy)
 	} else {
 		wait = 0
 	}
@@ -229,14 +229,14 @@ func (h *hider) take(l *hideLook) (idle time.Duration) {
 	}
 }
 
-// look covers what a pattern names now, or tells what of it can be reached.
-func (h *hider) look(l *hideLook) (s seen) {
+// scanPattern masks what a pattern names now, or tells what of it can be reached.
+func (h *pathMasker) scanPattern(l *maskPattern) (s scanResult) {
 	s.open = map[string]error{}
 	paths, beyond := h.expand(l.pattern)
-	s.beyond = beyond
+	s.tooMany = beyond
 	if !h.mounts {
 		for _, path := range paths {
-			if door, found := reach(path); found {
+			if door, found := findReachable(path); found {
 				s.open[door] = nil
 			}
 		}
@@ -246,7 +246,7 @@ func (h *hider) look(l *hideLook) (s seen) {
 	flush := func() {
 		h.onThread(func() {
 			for _, t := range batch {
-				if err := l.cover(t); err != nil {
+				if err := l.apply(t); err != nil {
 					s.open[t.path] = err
 				}
 			}
@@ -269,11 +269,11 @@ func (h *hider) look(l *hideLook) (s seen) {
 				continue
 			}
 			s.hidden = append(s.hidden, shown)
-			if l.covers(t, table) {
+			if l.isDone(t, table) {
 				t.close()
 				continue
 			}
-			if batch = append(batch, t); len(batch) == coverBatch {
+			if batch = append(batch, t); len(batch) == maskBatch {
 				flush()
 			}
 		}
@@ -285,24 +285,24 @@ func (h *hider) look(l *hideLook) (s seen) {
 	return s
 }
 
-// covers tells whether a target is as the look wants it.
-func (l *hideLook) covers(t *target, mounts mountTable) bool {
-	if l.writes {
-		return t.isReadOnly(mounts)
+// isDone tells whether a target is as the pattern wants it.
+func (l *maskPattern) isDone(t *target, mounts mountTable) bool {
+	if l.readonly {
+		return t.isMaskedReadonly(mounts)
 	}
-	return t.isHidden(mounts)
+	return t.isMasked(mounts)
 }
 
-// cover is for the launcher thread.
-func (l *hideLook) cover(t *target) error {
-	if l.writes {
-		return t.hideWrites()
+// apply is for the launcher thread.
+func (l *maskPattern) apply(t *target) error {
+	if l.readonly {
+		return t.maskReadonly()
 	}
-	return t.hide()
+	return t.mask()
 }
 
 // onThread has the launcher thread do a job and waits for it.
-func (h *hider) onThread(job func()) {
+func (h *pathMasker) onThread(job func()) {
 	done := make(chan struct{})
 	select {
 	case h.jobs <- func() { defer close(done); job() }:
@@ -311,27 +311,27 @@ func (h *hider) onThread(job func()) {
 	}
 }
 
-// toldMax is how many paths one line names.
-const toldMax = 20
+// namedMax is how many paths one line names.
+const namedMax = 20
 
-// tell sums up what all looks have found, and logs what is new to be told.
-func (h *hider) tell() {
+// report sums up what all scans have found, and logs what is new.
+func (h *pathMasker) report() {
 	hidden, open, beyond := map[string]bool{}, map[string]error{}, 0
 	var late []string
-	for _, l := range h.looks {
+	for _, l := range h.patterns {
 		for _, path := range l.last.hidden {
 			hidden[path] = true
 		}
 		maps.Copy(open, l.last.open)
-		beyond += l.last.beyond
+		beyond += l.last.tooMany
 		if l.late {
 			late = append(late, l.pattern)
 		}
 	}
 	h.mu.Lock()
-	was, wasLate, wasBeyond := h.reachable, h.late, h.beyond
+	was, wasLate, wasBeyond := h.reachable, h.late, h.tooMany
 	h.hidden, h.reachable = slices.Sorted(maps.Keys(hidden)), slices.Sorted(maps.Keys(open))
-	h.late, h.beyond = late, beyond
+	h.late, h.tooMany = late, beyond
 	h.mu.Unlock()
 	if fresh := without(late, wasLate); len(fresh) > 0 {
 		h.log.Warn("isolation.hide: a file system doesn't answer: what these name stays hidden as it was", "patterns", fresh)
@@ -343,7 +343,7 @@ func (h *hider) tell() {
 		h.log.Warn("isolation.hide: more names fit than are looked at: children can reach the others", "others", beyond, "of_one_user", ownerMax, "of_one_pattern", namesMax)
 	}
 	if h.mounts {
-		h.warn(was, open)
+		h.warnReachable(was, open)
 	}
 }
 
@@ -351,17 +351,17 @@ func without(all, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(others, s) })
 }
 
-// warn tells, in one line, of what is reachable and was not before.
-func (h *hider) warn(was []string, open map[string]error) {
+// warnReachable tells, in one line, of what is reachable and was not before.
+func (h *pathMasker) warnReachable(was []string, open map[string]error) {
 	opened := without(slices.Sorted(maps.Keys(open)), was)
 	if len(opened) > 0 {
-		h.log.Warn("children can reach what isolation.hide names", "count", len(opened), "paths", opened[:min(len(opened), toldMax)], "err", open[opened[0]])
+		h.log.Warn("children can reach what isolation.hide names", "count", len(opened), "paths", opened[:min(len(opened), namedMax)], "err", open[opened[0]])
 	}
 }
 
 // mountTable are the mounts children see, read anew after one was made and once
 // a round.
-func (h *hider) mountTable() mountTable {
+func (h *pathMasker) mountTable() mountTable {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.stale.Swap(false) {
@@ -380,9 +380,9 @@ func (h *hider) mountTable() mountTable {
 
 // ownDirectories makes the directory in which tmux of each user that children
 // may be would put its sockets. A directory that appears while the daemon runs
-// is somebody else's and gets hidden; these must not be, or a child would lose
+// is another program's and gets masked; these must not be, or a child would lose
 // what it has just made.
-func (h *hider) ownDirectories() {
+func (h *pathMasker) ownDirectories() {
 	h.stale.Store(true)
 	if !h.mounts {
 		return

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hiddenSource is what mountinfo calls a directory that hides another.
-const hiddenSource = "penstock-hidden"
+// maskSource is what mountinfo calls a directory that masks another.
+const maskSource = "penstock-hidden"
 
-// target is a path as it is now, held open: nobody can put something else in
+// target is a path as it is now, held open: no process can put something else in
 // its place before it is mounted on.
 type target struct {
 	fd      int
@@ -79,7 +79,7 @@ func (t *target) isDir() bool { return t.stat.Mode&unix.S_IFMT == unix.S_IFDIR }
 // mountRoot tells whether something is mounted right there.
 func (t *target) mountRoot() bool { return t.stat.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 }
 
-// isNull tells whether it is /dev/null, which covers everything but directories.
+// isNull tells whether it is /dev/null, which masks everything but directories.
 func (t *target) isNull() bool {
 	return t.stat.Mode&unix.S_IFMT == unix.S_IFCHR && t.stat.Rdev_major == 1 && t.stat.Rdev_minor == 3
 }
@@ -100,21 +100,21 @@ func (t *target) mount(mounts mountTable) (mount, bool) {
 	return m, ok
 }
 
-// isHidden tells whether hide has covered it.
-func (t *target) isHidden(mounts mountTable) bool {
+// isMasked tells whether mask has been mounted on it.
+func (t *target) isMasked(mounts mountTable) bool {
 	at, ok := t.mount(mounts)
-	return t.isNull() || ok && at.Source == hiddenSource
+	return t.isNull() || ok && at.Source == maskSource
 }
 
-// isReadOnly tells whether hideWrites has covered it.
-func (t *target) isReadOnly(mounts mountTable) bool {
+// isMaskedReadonly tells whether maskReadonly has made it so.
+func (t *target) isMaskedReadonly(mounts mountTable) bool {
 	at, ok := t.mount(mounts)
 	return ok && t.mountRoot() && at.readOnly() && at.Private
 }
 
-// coverPath hides one path from the calling thread's children, unless it is
-// hidden already or gone by now.
-func coverPath(path string, mounts mountTable) error {
+// maskPath masks one path for the calling thread's children, unless it is
+// masked already or gone by now.
+func maskPath(path string, mounts mountTable) error {
 	t, err := openTarget(unix.AT_FDCWD, path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -123,14 +123,14 @@ func coverPath(path string, mounts mountTable) error {
 		return err
 	}
 	defer t.close()
-	if t.isHidden(mounts) {
+	if t.isMasked(mounts) {
 		return nil
 	}
-	return t.hide()
+	return t.mask()
 }
 
-// hide covers it with nothing, for the calling thread's children.
-func (t *target) hide() error {
+// mask mounts an empty file or directory on it, for the calling thread's children.
+func (t *target) mask() error {
 	if !t.isDir() {
 		if err := unix.Mount(os.DevNull, t.proc(), "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("mount /dev/null on %s: %w", t.path, err)
@@ -142,16 +142,16 @@ func (t *target) hide() error {
 		flags &^= unix.MS_RDONLY
 		data = fmt.Sprintf("mode=%#o,uid=%d,gid=%d,size=1m,nr_inodes=1k", t.stat.Mode&0o7777, t.stat.Uid, t.stat.Gid)
 	}
-	if err := unix.Mount(hiddenSource, t.proc(), "tmpfs", flags, data); err != nil {
+	if err := unix.Mount(maskSource, t.proc(), "tmpfs", flags, data); err != nil {
 		return fmt.Errorf("mount an empty directory on %s: %w", t.path, err)
 	}
 	return nil
 }
 
-// hideWrites makes it and all below it read-only, for the calling thread's
+// maskReadonly makes it and all below it read-only, for the calling thread's
 // children. What the host mounts there later does not appear: it would be writable.
 // No path is looked up: the file system may have stopped answering by now.
-func (t *target) hideWrites() error {
+func (t *target) maskReadonly() error {
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY, Propagation: unix.MS_PRIVATE}
 	if t.mountRoot() {
 		if err := unix.MountSetattr(t.fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {

@@ -12,7 +12,7 @@ import (
 
 const (
 	// ownerMax is how many names of one user a wildcard finds in all, root's apart:
-	// anybody can make any number in a sticky directory.
+	// any user can make any number in a sticky directory.
 	ownerMax = 512
 	// namesMax is how many it finds at all.
 	namesMax = 4096
@@ -20,16 +20,16 @@ const (
 	entriesMax = 100_000
 )
 
-// named is a name that a wildcard has found, and whose it is.
-type named struct {
+// ownedName is a name that a wildcard has found, and its owner.
+type ownedName struct {
 	path string
 	uid  uint32
 }
 
 // expand finds the paths a pattern names now, and counts those that are too many
 // to be looked at. Links in its part without wildcards are the operator's
-// (/var/run); behind a wildcard anybody may have made them, and they are not followed.
-func (h *hider) expand(pattern string) (paths []string, beyond int) {
+// (/var/run); behind a wildcard any user may have made them, and they are not followed.
+func (h *pathMasker) expand(pattern string) (paths []string, beyond int) {
 	fixed, rest := "/", strings.Split(strings.TrimPrefix(pattern, "/"), "/")
 	for len(rest) > 1 && !isWild(rest[0]) {
 		fixed, rest = filepath.Join(fixed, rest[0]), rest[1:]
@@ -40,7 +40,7 @@ func (h *hider) expand(pattern string) (paths []string, beyond int) {
 	}
 	paths = []string{base}
 	for _, component := range rest {
-		var found []named
+		var found []ownedName
 		for _, dir := range paths {
 			more, left := h.matches(dir, component)
 			found, beyond = append(found, more...), beyond+left
@@ -56,9 +56,9 @@ func isWild(component string) bool { return strings.ContainsAny(component, `*?[\
 
 // choose takes as many names as are looked at: root's first, of any other user's
 // not more than ownerMax, the short ones first (/tmp/tmux-0 is older than
-// /tmp/tmux-31337), so that a flood of names hides few but its maker's own.
-func choose(found []named) (paths []string, beyond int) {
-	slices.SortFunc(found, func(a, b named) int {
+// /tmp/tmux-31337), so that a flood of names costs few masks but its maker's own.
+func choose(found []ownedName) (paths []string, beyond int) {
+	slices.SortFunc(found, func(a, b ownedName) int {
 		return cmp.Or(cmp.Compare(min(a.uid, 1), min(b.uid, 1)), cmp.Compare(len(a.path), len(b.path)), cmp.Compare(a.path, b.path))
 	})
 	of := map[uint32]int{}
@@ -75,7 +75,7 @@ func choose(found []named) (paths []string, beyond int) {
 
 // matches are the entries of a directory that fit, links left out. beyond is 1
 // where the directory has more than are looked at.
-func (h *hider) matches(dir, component string) (found []named, beyond int) {
+func (h *pathMasker) matches(dir, component string) (found []ownedName, beyond int) {
 	fd, err := openNoLinks(h.root, dir)
 	if err != nil {
 		return nil, 0
@@ -84,7 +84,7 @@ func (h *hider) matches(dir, component string) (found []named, beyond int) {
 	take := func(name string) {
 		var st unix.Stat_t
 		if unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Mode&unix.S_IFMT != unix.S_IFLNK {
-			found = append(found, named{filepath.Join(dir, name), st.Uid})
+			found = append(found, ownedName{filepath.Join(dir, name), st.Uid})
 		}
 	}
 	if !isWild(component) {
@@ -114,7 +114,7 @@ func (h *hider) matches(dir, component string) (found []named, beyond int) {
 // mountTable are the mounts of a namespace, as they are asked for.
 type mountTable struct {
 	byID map[uint64]mount
-	// left are those that hide nothing: each path is compared with all of these.
+	// left are those that mask nothing: each path is compared with all of these.
 	left []mount
 }
 
@@ -122,7 +122,7 @@ func newMountTable(mounts []mount) mountTable {
 	t := mountTable{byID: make(map[uint64]mount, len(mounts))}
 	for _, m := range mounts {
 		t.byID[m.ID] = m
-		if m.Source != hiddenSource && m.Root != "/null" { // of /dev
+		if m.Source != maskSource && m.Root != "/null" { // of /dev
 			t.left = append(t.left, m)
 		}
 	}
@@ -131,13 +131,13 @@ func newMountTable(mounts []mount) mountTable {
 
 // aliases are the other paths under which mounts show what lies at a path: a
 // socket is the same one there.
-func (h *hider) aliases(path string, mounts mountTable) []string {
+func (h *pathMasker) aliases(path string, mounts mountTable) []string {
 	return aliases(h.root, path, mounts)
 }
 
 func aliases(root int, path string, mounts mountTable) []string {
 	var found []string
-	for _, at := range homes(root, path, mounts.left) {
+	for _, at := range mountsHolding(root, path, mounts.left) {
 		inner, ok := rebase(path, at.Point, at.Root)
 		if !ok {
 			continue
@@ -147,7 +147,7 @@ func aliases(root int, path string, mounts mountTable) []string {
 				continue
 			}
 			shown, ok := rebase(inner, m.Root, m.Point)
-			if ok && shown != path && !slices.Contains(found, shown) && shows(root, shown, m, mounts) {
+			if ok && shown != path && !slices.Contains(found, shown) && leadsInto(root, shown, m, mounts) {
 				found = append(found, shown)
 			}
 		}
@@ -155,9 +155,9 @@ func aliases(root int, path string, mounts mountTable) []string {
 	return found
 }
 
-// homes are the mount that holds a path and the one that is mounted right
+// mountsHolding are the mount that holds a path and the one that is mounted right
 // there, by others than us.
-func homes(root int, path string, left []mount) []mount {
+func mountsHolding(root int, path string, left []mount) []mount {
 	var out []mount
 	if at, ok := mountOf(filepath.Dir(path), left); ok {
 		out = append(out, at)
@@ -168,8 +168,8 @@ func homes(root int, path string, left []mount) []mount {
 	return out
 }
 
-// shows tells whether a path leads into that mount, or to what hides it there.
-func shows(root int, path string, m mount, mounts mountTable) bool {
+// leadsInto tells whether a path leads into that mount, or to what masks it there.
+func leadsInto(root int, path string, m mount, mounts mountTable) bool {
 	t, err := openTarget(root, path)
 	if err != nil {
 		return false
@@ -200,10 +200,10 @@ func rebase(path, from, to string) (string, bool) {
 	return filepath.Join(to, strings.TrimPrefix(path, from)), true
 }
 
-// reach finds a door at or below a path that this process could use: a socket
+// findReachable finds what this process could use at or below a path: a socket
 // or FIFO it may write to, or a file; a directory it could put something into
 // is one unless it is made for that (sticky, or in a sticky one).
-func reach(path string) (door string, found bool) {
+func findReachable(path string) (open string, found bool) {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return "", false
@@ -224,14 +224,14 @@ func reach(path string) (door string, found bool) {
 			return nil
 		}
 		if entry.Type()&(os.ModeSocket|os.ModeNamedPipe) != 0 && unix.Faccessat(unix.AT_FDCWD, at, unix.W_OK, unix.AT_EACCESS) == nil {
-			door, found = at, true
+			open, found = at, true
 		}
 		return nil
 	}
 	if err := filepath.WalkDir(path, walk); err != nil {
 		return "", false
 	}
-	return door, found
+	return open, found
 }
 
 // ownable tells a directory that every user has one of, or a part in.

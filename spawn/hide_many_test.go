@@ -14,10 +14,10 @@ import (
 )
 
 // A child can make as many directories of such a name as it likes.
-func TestScanGrowsNoFasterThanWhatItHides(t *testing.T) {
+func TestMask_ScanIsLinear(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()
-	h := hider{Hiding: Hiding{Paths: []string{filepath.Join(dir, "tmux-*")}}, log: slog.New(slog.DiscardHandler), mounts: true}
+	h := pathMasker{MaskPaths: MaskPaths{Paths: []string{filepath.Join(dir, "tmux-*")}}, log: slog.New(slog.DiscardHandler), mounts: true}
 	inOwnNamespace(t, func() error {
 		var made int
 		cost := func(n int) float64 {
@@ -28,7 +28,7 @@ func TestScanGrowsNoFasterThanWhatItHides(t *testing.T) {
 			}
 			eventually(t, "all are hidden", func() bool { // a look may be late
 				h.scan()
-				hidden, _ := h.state()
+				hidden, _ := h.reachability()
 				return len(hidden) == made
 			})
 			return testing.AllocsPerRun(1, h.scan)
@@ -57,7 +57,7 @@ func flood(t *testing.T, dir string, n, uid int) {
 
 // 40 000 names, which any user can make in a sticky /tmp: births go on, the names
 // of others are hidden all the same, and that there were too many is told.
-func TestAFloodOfNamesHoldsNoBirthUp(t *testing.T) {
+func TestMask_FloodOfNamesDelaysNoStart(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()
 	flood(t, dir, 40000, 12345)
@@ -70,7 +70,7 @@ func TestAFloodOfNamesHoldsNoBirthUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun := time.Now()
-	s := openHiding(t, mode(), false, Hiding{Paths: []string{filepath.Join(dir, "tmux-*")}})
+	s := openHiding(t, mode(), false, MaskPaths{Paths: []string{filepath.Join(dir, "tmux-*")}})
 	for i := range 20 {
 		j := newJob(t, fmt.Sprintf("run_flood_%d", i), "ls "+dir+"/tmux-0 "+dir+"/tmux-77 && echo there")
 		if out, _ := j.run(s); !strings.Contains(out, "there") {
@@ -111,7 +111,7 @@ func hiddenDir(t *testing.T, l *launcher, path string) bool {
 			return
 		}
 		defer target.close()
-		seen <- target.isHidden(newMountTable(mounts))
+		seen <- target.isMasked(newMountTable(mounts))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -119,13 +119,13 @@ func hiddenDir(t *testing.T, l *launcher, path string) bool {
 	return <-seen
 }
 
-func TestChooseIsFairToOwners(t *testing.T) {
-	var found []named
+func TestMask_ChooseIsFairToOwners(t *testing.T) {
+	var found []ownedName
 	for i := range 2 * namesMax {
-		found = append(found, named{fmt.Sprintf("/tmp/x-%d", 10000+i), 7})
+		found = append(found, ownedName{fmt.Sprintf("/tmp/x-%d", 10000+i), 7})
 	}
 	for uid := range uint32(5) {
-		found = append(found, named{fmt.Sprintf("/tmp/x-%d", uid), 100 + uid}, named{fmt.Sprintf("/tmp/root-%d", uid), 0})
+		found = append(found, ownedName{fmt.Sprintf("/tmp/x-%d", uid), 100 + uid}, ownedName{fmt.Sprintf("/tmp/root-%d", uid), 0})
 	}
 	paths, beyond := choose(found)
 	if len(paths) != ownerMax+10 || beyond != 2*namesMax-ownerMax {
@@ -160,14 +160,14 @@ func deadFS(t *testing.T, at string) (closeIt func()) {
 
 // A file system that doesn't answer, where a pattern leads, stops no birth; what is
 // hidden stays so, the rest is looked at, and it is told.
-func TestADeadFileSystemStopsNoBirth(t *testing.T) {
+func TestMask_DeadFileSystemDelaysNoStart(t *testing.T) {
 	needRoot(t)
 	d := newDoors(t)
 	dead := d.at("dead")
 	if err := os.Mkdir(dead, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	hiding := Hiding{Paths: []string{d.at("dead/*/bus"), d.at("*.sock"), d.at("spool")}}
+	hiding := MaskPaths{Paths: []string{d.at("dead/*/bus"), d.at("*.sock"), d.at("spool")}}
 	if err := os.MkdirAll(filepath.Join(dead, "x"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestADeadFileSystemStopsNoBirth(t *testing.T) {
 }
 
 // A daemon that starts beside a dead file system serves, and tells.
-func TestADeadFileSystemStopsNoStart(t *testing.T) {
+func TestMask_DeadFileSystemDelaysNoOpen(t *testing.T) {
 	needRoot(t)
 	d := newDoors(t)
 	if err := os.Mkdir(d.at("dead"), 0o755); err != nil {
@@ -206,7 +206,7 @@ func TestADeadFileSystemStopsNoStart(t *testing.T) {
 	}
 	alive := deadFS(t, d.at("dead"))
 	defer alive()
-	s := openHiding(t, mode(), true, Hiding{Paths: []string{d.at("dead/x"), d.at("spool")}})
+	s := openHiding(t, mode(), true, MaskPaths{Paths: []string{d.at("dead/x"), d.at("spool")}})
 	if i := s.Isolation(); len(i.Late) != 1 || len(i.Hidden) != 1 {
 		t.Errorf("late %v, hidden %v", i.Late, i.Hidden)
 	}

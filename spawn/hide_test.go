@@ -60,14 +60,14 @@ func (d doors) listen(name string) {
 	}
 }
 
-func (d doors) hiding() Hiding {
-	return Hiding{
+func (d doors) hiding() MaskPaths {
+	return MaskPaths{
 		Paths:    []string{d.at("*.sock"), d.at("spool"), d.at("table"), d.at("own"), d.at("nothing")},
 		ReadOnly: []string{d.at("conf")},
 	}
 }
 
-func TestDoorsAreHidden(t *testing.T) {
+func TestMask_Paths(t *testing.T) {
 	needRoot(t)
 	d := newDoors(t)
 	s := openHiding(t, mode(), false, d.hiding())
@@ -107,7 +107,7 @@ func TestDoorsAreHidden(t *testing.T) {
 
 // A door that opens while runs are under way closes for these too; one whose
 // socket is made anew, as a restarted service does, again.
-func TestLaterDoorsAreHidden(t *testing.T) {
+func TestMask_LaterPaths(t *testing.T) {
 	needRoot(t)
 	d := newDoors(t)
 	s := openHiding(t, mode(), false, d.hiding())
@@ -156,9 +156,9 @@ func hiddenNow(t *testing.T, l *launcher, path string) bool {
 
 // What makes the kernel start a program is writable for uid 0 without any
 // capability; a fresh procfs would show it anew.
-func TestKernelsDoorsAreReadOnly(t *testing.T) {
+func TestMask_Readonly(t *testing.T) {
 	needRoot(t)
-	s := openHiding(t, mode(), false, Hiding{ReadOnly: []string{"/proc/sys", "/sys"}})
+	s := openHiding(t, mode(), false, MaskPaths{ReadOnly: []string{"/proc/sys", "/sys"}})
 	if len(s.Isolation().Reachable) > 0 {
 		t.Errorf("isolation %+v", s.Isolation())
 	}
@@ -186,7 +186,7 @@ func inOwnNamespace(t *testing.T, f func() error) {
 	t.Helper()
 	done := make(chan error, 1)
 	go onThread(func() {
-		if err := sealMounts(); err != nil {
+		if err := readonlyCgroups(); err != nil {
 			done <- err
 			return
 		}
@@ -215,7 +215,7 @@ func onThread(f func()) {
 }
 
 // A socket is the same one wherever its file system is mounted.
-func TestAliasesAreHidden(t *testing.T) {
+func TestMask_Aliases(t *testing.T) {
 	needRoot(t)
 	d := newDoors(t)
 	if err := os.Mkdir(d.at("again"), 0o755); err != nil {
@@ -225,10 +225,10 @@ func TestAliasesAreHidden(t *testing.T) {
 		if err := unix.Mount(d.at("own"), d.at("again"), "", unix.MS_BIND, ""); err != nil {
 			return err
 		}
-		h := hider{Hiding: Hiding{Paths: []string{d.at("own/server")}, ReadOnly: []string{"/proc/sys"}}, log: slog.New(slog.DiscardHandler), mounts: true}
+		h := pathMasker{MaskPaths: MaskPaths{Paths: []string{d.at("own/server")}, ReadOnly: []string{"/proc/sys"}}, log: slog.New(slog.DiscardHandler), mounts: true}
 		for range 2 {
 			h.scan()
-			hidden, reachable := h.state()
+			hidden, reachable := h.reachability()
 			if diff := cmp.Diff([]string{"/proc/sys", d.at("again/server"), d.at("own/server")}, hidden); diff != "" || len(reachable) > 0 {
 				return fmt.Errorf("reachable %v, hidden (-want +got):\n%s", reachable, diff)
 			}
@@ -241,7 +241,7 @@ func TestAliasesAreHidden(t *testing.T) {
 }
 
 // What the host mounts later below a read-only path would be writable.
-func TestLaterMountsStayOutOfReadOnlyPaths(t *testing.T) {
+func TestMask_LaterMountsBelowReadonly(t *testing.T) {
 	needRoot(t)
 	d := newDoors(t)
 	inOwnNamespace(t, func() error {
@@ -265,15 +265,15 @@ func readOnlyNow(path string) error {
 		return err
 	}
 	defer target.close()
-	return target.hideWrites()
+	return target.maskReadonly()
 }
 
 // A second scan of what is covered mounts nothing more.
-func TestScanIsIdempotent(t *testing.T) {
+func TestMask_ScanIsIdempotent(t *testing.T) {
 	needRoot(t)
 	d := newDoors(t)
 	inOwnNamespace(t, func() error {
-		h := hider{Hiding: d.hiding(), log: slog.New(slog.DiscardHandler), mounts: true}
+		h := pathMasker{MaskPaths: d.hiding(), log: slog.New(slog.DiscardHandler), mounts: true}
 		var counts []int
 		for range 3 {
 			h.scan()
@@ -291,7 +291,7 @@ func TestScanIsIdempotent(t *testing.T) {
 }
 
 // Behind a wildcard anybody may have put a link: what it points to is not hidden.
-func TestExpandFollowsOnlyTheOperatorsLinks(t *testing.T) {
+func TestMask_ExpandFollowsOnlyTheOperatorsLinks(t *testing.T) {
 	dir := t.TempDir()
 	err := errors.Join(os.MkdirAll(filepath.Join(dir, "run/user/1"), 0o755), os.MkdirAll(filepath.Join(dir, "run/user/22"), 0o755),
 		os.WriteFile(filepath.Join(dir, "run/user/1/bus"), nil, 0o644), os.WriteFile(filepath.Join(dir, "run/user/22/bus"), nil, 0o644),
@@ -299,7 +299,7 @@ func TestExpandFollowsOnlyTheOperatorsLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := hider{root: unix.AT_FDCWD}
+	h := pathMasker{root: unix.AT_FDCWD}
 	for pattern, want := range map[string][]string{
 		"/var/user/*/bus":     {"/run/user/1/bus", "/run/user/22/bus"},
 		"/run/user/?/bus":     {"/run/user/1/bus"},
@@ -323,19 +323,19 @@ func TestExpandFollowsOnlyTheOperatorsLinks(t *testing.T) {
 }
 
 // Where nothing can be hidden, the doors are told.
-func TestReachableDoorsAreTold(t *testing.T) {
+func TestMask_ReachableAreTold(t *testing.T) {
 	d := newDoors(t)
 	for name, want := range map[string]string{
 		"door.sock": "door.sock", "spool": "spool", "table": "table", "own": "own/server", "nothing": "",
 	} {
-		got, found := reach(d.at(name))
+		got, found := findReachable(d.at(name))
 		if found != (want != "") || found && got != d.at(want) {
 			t.Errorf("%s: %q, %v; want %q", name, got, found, want)
 		}
 	}
-	h := hider{Hiding: d.hiding(), log: slog.New(slog.DiscardHandler)}
+	h := pathMasker{MaskPaths: d.hiding(), log: slog.New(slog.DiscardHandler)}
 	h.scan()
-	hidden, reachable := h.state()
+	hidden, reachable := h.reachability()
 	var want []string
 	for _, name := range []string{"door.sock", "own/server", "spool", "table"} {
 		want = append(want, d.at(name))
@@ -352,7 +352,7 @@ func BenchmarkScan(b *testing.B) {
 	if os.Geteuid() != 0 {
 		b.Skip("needs root: makes a mount namespace")
 	}
-	h := hider{log: slog.New(slog.DiscardHandler), mounts: true}
+	h := pathMasker{log: slog.New(slog.DiscardHandler), mounts: true}
 	for i := range 50 {
 		h.Paths = append(h.Paths, fmt.Sprintf("/run/nothing-%d/*", i))
 	}
@@ -360,7 +360,7 @@ func BenchmarkScan(b *testing.B) {
 	done := make(chan struct{})
 	go onThread(func() {
 		defer close(done)
-		if err := sealMounts(); err != nil {
+		if err := readonlyCgroups(); err != nil {
 			b.Error(err)
 			return
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestGroupsThatLeadOutAreLeftOut(t *testing.T) {
+func TestDropPrivileged(t *testing.T) {
 	gids := map[string]string{"docker": "998", "sudo": "27", "root": "0"}
 	i := newIdentities(func(name string) (*user.Group, error) {
 		if gid, ok := gids[name]; ok {
@@ -21,7 +21,7 @@ func TestGroupsThatLeadOutAreLeftOut(t *testing.T) {
 		return nil, user.UnknownGroupError(name)
 	})
 	given := &syscall.Credential{Uid: 1000, Gid: 1000, Groups: []uint32{1000, 998, 44, 27, 0}}
-	got, news := i.narrow(given)
+	got, news := i.dropPrivileged(given)
 	if diff := cmp.Diff([]uint32{1000, 44}, got.Groups); diff != "" {
 		t.Error(diff)
 	}
@@ -31,28 +31,28 @@ func TestGroupsThatLeadOutAreLeftOut(t *testing.T) {
 	if len(given.Groups) != 5 {
 		t.Errorf("the caller's own credential was changed: %v", given.Groups)
 	}
-	if _, news := i.narrow(given); news != nil {
+	if _, news := i.dropPrivileged(given); news != nil {
 		t.Errorf("told twice: %v", news)
 	}
-	primary, _ := i.narrow(&syscall.Credential{Uid: 1001, Gid: 998, Groups: []uint32{998, 27}})
+	primary, _ := i.dropPrivileged(&syscall.Credential{Uid: 1001, Gid: 998, Groups: []uint32{998, 27}})
 	if diff := cmp.Diff([]uint32{998}, primary.Groups); diff != "" || primary.Gid != 998 {
 		t.Errorf("primary group: gid %d %s", primary.Gid, diff)
 	}
-	if same, news := i.narrow(nil); same != nil || news != nil {
+	if same, news := i.dropPrivileged(nil); same != nil || news != nil {
 		t.Error("the daemon's own user was changed")
 	}
 	root := &syscall.Credential{Groups: []uint32{998}}
-	if same, _ := i.narrow(root); same != root {
+	if same, _ := i.dropPrivileged(root); same != root {
 		t.Error("root was changed")
 	}
 }
 
 // A run of another user has nothing of root's: no capability, not even to be
 // regained, no group, no key, no terminal, no file.
-func TestAnotherUserHasNothingOfRoots(t *testing.T) {
+func TestIdentity_NothingOfRoots(t *testing.T) {
 	needRoot(t)
 	s := open(t, false)
-	s.identities.doors[777] = "docker"
+	s.identities.privileged[777] = "docker"
 	j := newJob(t, "run_as", `grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp):' /proc/self/status; echo "umask $(umask)"
 cut -d' ' -f6,7 /proc/$$/stat; echo "pid $$"; (exec </dev/tty) 2>/dev/null && echo TTY; env`)
 	if err := os.Chmod(j.Dir, 0o755); err != nil {
@@ -82,7 +82,7 @@ const none = "0000000000000000"
 
 // The daemon's session keyring holds what its starter had (a Kerberos ticket, a
 // file system's key); another one is the run's.
-func TestSessionKeyringIsTheRunsOwn(t *testing.T) {
+func TestIdentity_SessionKeyring(t *testing.T) {
 	text, err := os.ReadFile("/proc/keys")
 	if err != nil {
 		if lab() {
@@ -104,7 +104,7 @@ func TestSessionKeyringIsTheRunsOwn(t *testing.T) {
 
 // The limit of open files is what the daemon was started with, not what the Go
 // runtime has made of it.
-func TestOpenFilesLimitIsTheStarters(t *testing.T) {
+func TestNoFileLimit_OfTheStarter(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestOpenFilesLimitIsTheStarters(t *testing.T) {
 	if os.Getenv("PENSTOCK_LIMITED") == "" {
 		// Once more, with a limit known.
 		out := filepath.Join(t.TempDir(), "out")
-		p, err := os.StartProcess("/bin/sh", []string{"sh", "-c", "ulimit -S -n 321 && exec " + self + " -test.v -test.run '^TestOpenFilesLimitIsTheStarters$' >" + out + " 2>&1"},
+		p, err := os.StartProcess("/bin/sh", []string{"sh", "-c", "ulimit -S -n 321 && exec " + self + " -test.v -test.run '^TestNoFileLimit_OfTheStarter$' >" + out + " 2>&1"},
 			&os.ProcAttr{Env: append(os.Environ(), "PENSTOCK_LIMITED=1")})
 		if err != nil {
 			t.Fatal(err)

@@ -13,34 +13,34 @@ import (
 // errClosed is why a launcher takes no more work.
 var errClosed = errors.New("spawner is closed")
 
-// launcher is one OS thread from which every child is born. Mount namespace,
+// launcher is one OS thread from which every child is forked. Mount namespace,
 // capability sets and no_new_privs belong to a thread, so the thread prepares
 // itself once and children inherit all of it, while the daemon's other threads
 // keep their rights over the groups. What would bind the thread itself, or must
-// not be shared by two runs, is the seal each child puts on by itself.
+// not be shared by two runs, is the sandbox each child puts on by itself.
 type launcher struct {
-	jobs   chan func()
-	quit   chan struct{}
-	done   chan struct{}
-	seal   seal
-	hider  hider
-	guard  guard
-	score  scoreGuard
-	escape string // Isolation.Escape
-	proof  bool   // escape names mechanisms that work
-	gap    error  // why escapeRootAlone
+	jobs       chan func()
+	quit       chan struct{}
+	done       chan struct{}
+	sandbox    sandbox
+	masker     pathMasker
+	protection protection
+	oomScore   oomScoreKeeper
+	escape     string // Isolation.Escape
+	works      bool   // escape names mechanisms that work
+	gap        error  // why escapeRootAlone
 }
 
 // openLauncher starts the thread and prepares it. procs is a cgroup.procs file
 // which must be out of its reach afterwards; an error is only about what holds
 // in every mode, a missing escape-proofing is told in l.escape.
-func openLauncher(procs string, h Hiding, protect []string, log *slog.Logger) (*launcher, error) {
+func openLauncher(procs string, h MaskPaths, protect []string, log *slog.Logger) (*launcher, error) {
 	l := &launcher{
 		jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}),
-		seal: unsealed(), hider: hider{Hiding: h, log: log},
-		guard: guard{paths: protect, log: log},
+		sandbox: noSandbox(), masker: pathMasker{MaskPaths: h, log: log},
+		protection: protection{paths: protect, log: log},
 	}
-	l.hider.guard = &l.guard
+	l.masker.protection = &l.protection
 	ready := make(chan error, 1)
 	go l.main(procs, ready)
 	if err := <-ready; err != nil {
@@ -64,22 +64,22 @@ func (l *launcher) main(procs string, ready chan<- error) {
 	}
 	// The goroutine returns without unlocking, so the runtime ends the thread.
 	defer close(l.done)
-	l.hider.closed = l.done
+	l.masker.closed = l.done
 	if err := l.prepare(procs); err != nil {
-		ready <- errors.Join(err, l.seal.open())
+		ready <- errors.Join(err, l.sandbox.open())
 		return
 	}
 	ready <- nil
-	go l.hider.follow()
-	rescan := time.NewTicker(hideEvery)
+	go l.masker.rescan()
+	rescan := time.NewTicker(rescanEvery)
 	defer rescan.Stop()
 	for {
 		select {
 		case <-rescan.C:
-			l.score.look(l.hider.log)
+			l.oomScore.restore(l.masker.log)
 		case job := <-l.jobs:
 			job()
-		case job := <-l.hider.jobs:
+		case job := <-l.masker.jobs:
 			job()
 		case <-l.quit:
 			return
@@ -109,7 +109,7 @@ func (l *launcher) close() error {
 	defer timer.Stop()
 	select {
 	case <-l.done:
-		return l.seal.open()
+		return l.sandbox.open()
 	case <-timer.C:
 		return errors.New("close launcher: a start still holds its thread")
 	}

@@ -17,24 +17,24 @@ import (
 // atCwd is AT_FDCWD as a raw call wants it.
 const atCwd = ^uintptr(-unix.AT_FDCWD - 1)
 
-// seal is what each child puts on between birth and execve, from which there
+// sandbox is what each child puts on between fork and execve, from which there
 // is no way back: os.StartProcess has no place for it.
-type seal struct {
+type sandbox struct {
 	domain int             // Landlock rule set, one domain per child of it; -1 is none
 	filter *unix.SockFprog // nil is none
 	noFile *syscall.Rlimit // the daemon's own, before the Go runtime raised it
 	// apart are namespaces of each child's own, as flags of clone.
-	apart uint64
+	namespaces uint64
 }
 
-// errSeal is a child that could not put on its seal, and so was not started.
-var errSeal = errors.New("put on the seal")
+// errSandbox is a child that could not put on its sandbox, and so was not started.
+var errSandbox = errors.New("put on the sandbox")
 
-// unsealed is the seal that holds nothing.
-func unsealed() seal { return seal{domain: -1} }
+// noSandbox is the sandbox that holds nothing.
+func noSandbox() sandbox { return sandbox{domain: -1} }
 
 // open gives the rule set back.
-func (s *seal) open() error {
+func (s *sandbox) open() error {
 	if s.domain < 0 {
 		return nil
 	}
@@ -43,62 +43,62 @@ func (s *seal) open() error {
 	return err
 }
 
-// bear starts a program as os.StartProcess does, sealed; of attr.Sys it knows
+// forkExec starts a program as os.StartProcess does, in the sandbox; of attr.Sys it knows
 // Credential, UseCgroupFD and CgroupFD, and every child gets a session of its
 // own; it starts in held, where that is not nil, or not at all. To be called on
 // the launcher thread.
-func (s *seal) bear(path string, argv []string, attr *os.ProcAttr, held *heldDir) (*os.Process, error) {
-	b, err := s.newborn(path, argv, attr)
+func (s *sandbox) forkExec(path string, argv []string, attr *os.ProcAttr, held *dirIdentity) (*os.Process, error) {
+	b, err := s.newChildSpec(path, argv, attr)
 	if err != nil {
 		return nil, err
 	}
-	b.held = held
-	pid, f, err := b.deliver(attr.Files)
+	b.startDir = held
+	pid, f, err := b.forkAndWait(attr.Files)
 	runtime.KeepAlive(argv)
 	if err != nil {
 		return nil, &os.PathError{Op: "fork/exec", Path: path, Err: err}
 	}
 	if f.stage != stageNone {
-		return nil, &os.PathError{Op: "fork/exec", Path: path, Err: f.err(b.held != nil)}
+		return nil, &os.PathError{Op: "fork/exec", Path: path, Err: f.err(b.startDir != nil)}
 	}
 	return os.FindProcess(pid)
 }
 
 // err is why the child does not execute; held tells that it had to start in a
 // directory that was checked.
-func (f fate) err(held bool) error {
+func (f childStatus) err(held bool) error {
 	switch {
-	case f.stage == stageSeal:
-		return fmt.Errorf("%w: %w", errSeal, f.errno)
-	case held && (f.stage == stageHeld && f.errno == syscall.ESTALE ||
+	case f.stage == stageSandbox:
+		return fmt.Errorf("%w: %w", errSandbox, f.errno)
+	case held && (f.stage == stageStartDir && f.errno == syscall.ESTALE ||
 		f.stage == stageDirectory && (f.errno == syscall.ENOENT || f.errno == syscall.ENOTDIR || f.errno == syscall.ELOOP)):
 		return fmt.Errorf("%w: %w", ErrMoved, f.errno)
 	}
 	return f.errno
 }
 
-// heldDir is what a child needs to know its working directory again.
-type heldDir struct {
+// dirIdentity is what a child needs to know its working directory again.
+type dirIdentity struct {
 	dot       [2]byte // "."
 	want, got unix.Statx_t
 }
 
-// hold looks at the directory that f holds open; nil for none.
-func hold(f *os.File) (*heldDir, error) {
+// identify tells which directory f holds open; nil for none.
+func identify(f *os.File) (*dirIdentity, error) {
 	if f == nil {
 		return nil, nil
 	}
-	h := &heldDir{dot: [2]byte{'.'}}
+	h := &dirIdentity{dot: [2]byte{'.'}}
 	if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_INO, &h.want); err != nil {
 		return nil, os.NewSyscallError("statx", err)
 	}
 	return h, nil
 }
 
-// newborn lays out what the child needs.
-func (s *seal) newborn(path string, argv []string, attr *os.ProcAttr) (*newborn, error) {
-	b := &newborn{domain: s.domain, filter: s.filter, noFile: s.noFile}
-	b.clone = cloneArgs{flags: sharing | s.apart, exitSignal: uint64(unix.SIGCHLD)}
+// newChildSpec lays out what the child needs.
+func (s *sandbox) newChildSpec(path string, argv []string, attr *os.ProcAttr) (*childSpec, error) {
+	b := &childSpec{domain: s.domain, filter: s.filter, noFile: s.noFile}
+	b.clone = cloneArgs{flags: sharing | s.namespaces, exitSignal: uint64(unix.SIGCHLD)}
 	var err error
 	if b.path, err = syscall.BytePtrFromString(path); err != nil {
 		return nil, err
@@ -130,18 +130,18 @@ func (s *seal) newborn(path string, argv []string, attr *os.ProcAttr) (*newborn,
 	return b, nil
 }
 
-// deliver forks and hears what the child has to say: stageNone when it executes.
-func (b *newborn) deliver(files []*os.File) (pid int, f fate, err error) {
+// forkAndWait forks and hears what the child has to say: stageNone when it executes.
+func (b *childSpec) forkAndWait(files []*os.File) (pid int, f childStatus, err error) {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return 0, f, err
 	}
 	read := os.NewFile(uintptr(pipe[0]), "birth")
 	defer read.Close()
-	kept, err := b.aside(pipe[1], files)
+	kept, err := b.dupAbove(pipe[1], files)
 	defer func() {
 		for _, fd := range kept {
-			_ = unix.Close(fd) // a copy that nobody wrote to
+			_ = unix.Close(fd) // a copy that was not written to
 		}
 	}()
 	if err != nil {
@@ -164,7 +164,7 @@ func (b *newborn) deliver(files []*os.File) (pid int, f fate, err error) {
 	said := (*[unsafe.Sizeof(f)]byte)(unsafe.Pointer(&f))[:]
 	n, err := io.ReadFull(read, said)
 	if n == 0 && errors.Is(err, io.EOF) {
-		return int(child), fate{}, nil
+		return int(child), childStatus{}, nil
 	}
 	var status unix.WaitStatus
 	for {
@@ -174,9 +174,9 @@ func (b *newborn) deliver(files []*os.File) (pid int, f fate, err error) {
 	}
 }
 
-// aside gives the child copies of its files and of the pipe above its stdio,
+// dupAbove gives the child copies of its files and of the pipe above its stdio,
 // so that putting them in place overwrites none.
-func (b *newborn) aside(report int, files []*os.File) (kept []int, err error) {
+func (b *childSpec) dupAbove(report int, files []*os.File) (kept []int, err error) {
 	above := func(fd uintptr) (uintptr, error) {
 		if fd >= uintptr(len(b.files)) {
 			return fd, nil

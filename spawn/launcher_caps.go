@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dropInherited empties the thread's ambient and inheritable sets, so that a
+// dropInheritedCaps empties the thread's ambient and inheritable sets, so that a
 // capability given to the daemon (AmbientCapabilities= of its unit) stays its own.
-func dropInherited() error {
+func dropInheritedCaps() error {
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
 		return fmt.Errorf("prctl PR_CAP_AMBIENT_CLEAR_ALL: %w", err)
 	}
@@ -25,9 +25,9 @@ func dropInherited() error {
 	return nil
 }
 
-// limitBounding takes every capability but those kept from everything the
+// limitBoundingSet takes every capability but those kept from everything the
 // thread will ever start. The first number the kernel doesn't know is the end.
-func limitBounding(kept []uintptr) error {
+func limitBoundingSet(kept []uintptr) error {
 	for c := uintptr(0); c < 64; c++ {
 		if slices.Contains(kept, c) {
 			continue

@@ -24,7 +24,7 @@ type cloneArgs struct {
 	flags, pidFD, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
 }
 
-// stage is what a newborn was about when it failed.
+// stage is what a childSpecdSpec was about when it failed.
 type stage uint32
 
 const (
@@ -32,27 +32,27 @@ const (
 	stageSession
 	stageIdentity
 	stageDirectory
-	stageHeld
+	stageStartDir
 	stageFiles
-	stageSeal
+	stageSandbox
 	stageExec
 	stageProbe // tells what the probe found instead of executing
 )
 
-// fate is what a newborn says through its pipe when it does not execute.
-type fate struct {
+// childStatus is what a child says through its pipe when it does not execute.
+type childStatus struct {
 	stage  stage
 	errno  syscall.Errno
 	second syscall.Errno // stageProbe only: of clone3
 	third  syscall.Errno // stageProbe only: of making the file probeStore
 }
 
-// newborn is everything the child needs between clone3 and execve, laid out
+// childSpec is everything the child needs between clone3 and execve, laid out
 // beforehand: it may not allocate, nor call what isn't a raw system call.
-type newborn struct {
+type childSpec struct {
 	clone      cloneArgs
 	path, dir  *byte // dir nil is the daemon's own
-	held       *heldDir
+	startDir   *dirIdentity
 	argv, envv **byte
 	files      [3]uintptr
 	report     uintptr // write end of a close-on-exec pipe
@@ -64,16 +64,16 @@ type newborn struct {
 	probe      *byte // a cgroup.procs file the child must not be able to open
 	probeStore *byte // a file the child must not be able to make; may be nil
 	leaderAttr *byte // of the group, for the child's pid; nil without a group
-	noted      int32 // that pid
-	fate       fate
+	leaderPID  int32 // that pid
+	status     childStatus
 }
 
-// fork gives birth. The child leaves only by execve or exit.
+// fork makes the child, which goes on from here and leaves only by execve or exit.
 //
 //go:noinline
 //go:norace
 //go:nocheckptr
-func (b *newborn) fork() (pid, errno uintptr) {
+func (b *childSpec) fork() (pid, errno uintptr) {
 	// Everything the child touches is prepared, or shared stack slots would be
 	// written behind the parent's back.
 	var err syscall.Errno
@@ -85,7 +85,7 @@ func (b *newborn) fork() (pid, errno uintptr) {
 		return pid, errno // the caller calls runtimeAfterFork
 	}
 
-	b.fate.stage = stageSession
+	b.status.stage = stageSession
 	if _, _, err = syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0); err != 0 {
 		goto failed
 	}
@@ -95,11 +95,11 @@ func (b *newborn) fork() (pid, errno uintptr) {
 	// first. Without extended attributes the next one has to guess.
 	if b.leaderAttr != nil {
 		got, _, _ = syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
-		b.noted = int32(got)
-		_, _, _ = syscall.RawSyscall6(unix.SYS_FSETXATTR, uintptr(b.clone.cgroup), uintptr(unsafe.Pointer(b.leaderAttr)), uintptr(unsafe.Pointer(&b.noted)), unsafe.Sizeof(b.noted), 0, 0)
+		b.leaderPID = int32(got)
+		_, _, _ = syscall.RawSyscall6(unix.SYS_FSETXATTR, uintptr(b.clone.cgroup), uintptr(unsafe.Pointer(b.leaderAttr)), uintptr(unsafe.Pointer(&b.leaderPID)), unsafe.Sizeof(b.leaderPID), 0, 0)
 	}
 
-	b.fate.stage = stageIdentity
+	b.status.stage = stageIdentity
 	if b.credential != nil {
 		// Before the user id goes, and with it the right to do it. An unknown
 		// capability ends the list.
@@ -124,7 +124,7 @@ func (b *newborn) fork() (pid, errno uintptr) {
 	// a user with too many, is no reason to refuse.
 	_, _, _ = syscall.RawSyscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0)
 
-	b.fate.stage = stageDirectory
+	b.status.stage = stageDirectory
 	if b.dir != nil {
 		if _, _, err = syscall.RawSyscall(unix.SYS_CHDIR, uintptr(unsafe.Pointer(b.dir)), 0, 0); err != 0 {
 			goto failed
@@ -132,19 +132,19 @@ func (b *newborn) fork() (pid, errno uintptr) {
 	}
 
 	// Not by the descriptor that is held: it belongs to the mount namespace of
-	// the daemon, where nothing is hidden from who goes up from there.
-	b.fate.stage = stageHeld
-	if b.held != nil {
-		if _, _, err = syscall.RawSyscall6(unix.SYS_STATX, atCwd, uintptr(unsafe.Pointer(&b.held.dot)), 0, unix.STATX_INO, uintptr(unsafe.Pointer(&b.held.got)), 0); err != 0 {
+	// the daemon, where nothing is masked for a child that goes up from there.
+	b.status.stage = stageStartDir
+	if b.startDir != nil {
+		if _, _, err = syscall.RawSyscall6(unix.SYS_STATX, atCwd, uintptr(unsafe.Pointer(&b.startDir.dot)), 0, unix.STATX_INO, uintptr(unsafe.Pointer(&b.startDir.got)), 0); err != 0 {
 			goto failed
 		}
-		if b.held.got.Ino != b.held.want.Ino || b.held.got.Dev_major != b.held.want.Dev_major || b.held.got.Dev_minor != b.held.want.Dev_minor {
+		if b.startDir.got.Ino != b.startDir.want.Ino || b.startDir.got.Dev_major != b.startDir.want.Dev_major || b.startDir.got.Dev_minor != b.startDir.want.Dev_minor {
 			err = syscall.ESTALE
 			goto failed
 		}
 	}
 
-	b.fate.stage = stageFiles
+	b.status.stage = stageFiles
 	for i = 0; i < uintptr(len(b.files)); i++ {
 		if _, _, err = syscall.RawSyscall(unix.SYS_DUP3, b.files[i], i, 0); err != 0 {
 			goto failed
@@ -159,7 +159,7 @@ func (b *newborn) fork() (pid, errno uintptr) {
 		}
 	}
 
-	b.fate.stage = stageSeal
+	b.status.stage = stageSandbox
 	if b.domain >= 0 {
 		if _, _, err = syscall.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(b.domain), 0, 0); err != 0 {
 			goto failed
@@ -172,13 +172,13 @@ func (b *newborn) fork() (pid, errno uintptr) {
 	}
 
 	if b.probe != nil {
-		b.fate.stage = stageProbe
-		_, _, b.fate.second = syscall.RawSyscall(unix.SYS_CLONE3, 0, 0, 0)
+		b.status.stage = stageProbe
+		_, _, b.status.second = syscall.RawSyscall(unix.SYS_CLONE3, 0, 0, 0)
 		if b.probeStore != nil {
 			if got, _, err = syscall.RawSyscall6(unix.SYS_OPENAT, atCwd, uintptr(unsafe.Pointer(b.probeStore)), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600, 0, 0); err == 0 {
 				_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, got, 0, 0)
 			}
-			b.fate.third = err
+			b.status.third = err
 		}
 		if got, _, err = syscall.RawSyscall6(unix.SYS_OPENAT, atCwd, uintptr(unsafe.Pointer(b.probe)), unix.O_WRONLY|unix.O_CLOEXEC, 0, 0, 0); err == 0 {
 			_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, got, 0, 0)
@@ -186,12 +186,12 @@ func (b *newborn) fork() (pid, errno uintptr) {
 		goto failed
 	}
 
-	b.fate.stage = stageExec
+	b.status.stage = stageExec
 	_, _, err = syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(b.path)), uintptr(unsafe.Pointer(b.argv)), uintptr(unsafe.Pointer(b.envv)))
 
 failed:
-	b.fate.errno = err
-	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, b.report, uintptr(unsafe.Pointer(&b.fate)), unsafe.Sizeof(b.fate))
+	b.status.errno = err
+	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, b.report, uintptr(unsafe.Pointer(&b.status)), unsafe.Sizeof(b.status))
 	for {
 		_, _, _ = syscall.RawSyscall(unix.SYS_EXIT, 253, 0, 0)
 	}

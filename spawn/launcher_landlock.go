@@ -50,24 +50,24 @@ func scopes(abi int, abstract bool) uint64 {
 	return unix.LANDLOCK_SCOPE_SIGNAL | unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET
 }
 
-// apartDomain makes a rule set whose domain is there for its walls alone:
+// scopeDomain makes a rule set whose domain is there for its scope alone:
 // ptrace_may_access refuses every process outside, so that the root, cwd,
 // descriptors, environment and memory in /proc of the daemon, of other runs and
 // of the host stay closed to a child. A domain that handles file access would
 // forbid mount(2) and with it every CLI's own sandbox, so it is one of scopes
 // where the kernel has these.
-func apartDomain(abstract bool) (fd int, err error) {
+func scopeDomain(abstract bool) (fd int, err error) {
 	if landlockABI() < scopeABI {
-		return writesDomain(abstract, nil)
+		return writeDomain(abstract, nil)
 	}
 	return createRuleset(unix.LandlockRulesetAttr{Scoped: scopes(scopeABI, abstract)})
 }
 
-// writesDomain makes a rule set that also allows writing everywhere but below
-// the cgroup mounts and the paths to protect, which are to fit (guard.fits). It
+// writeDomain makes a rule set that also allows writing everywhere but below
+// the cgroup mounts and the paths to protect, which are to fit (protection.landlockFits). It
 // needs no privilege. The price: mount(2) is refused inside such a domain, so a
 // CLI that brings a bubblewrap sandbox can't start it.
-func writesDomain(abstract bool, protect []string) (fd int, err error) {
+func writeDomain(abstract bool, protect []string) (fd int, err error) {
 	abi := landlockABI()
 	switch {
 	case abi == 0:

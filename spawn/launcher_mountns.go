@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sealMounts gives the calling thread a mount namespace of its own in which
+// readonlyCgroups gives the calling thread a mount namespace of its own in which
 // every cgroup mount is read-only. Needs CAP_SYS_ADMIN. Mounts the host makes
 // later still appear in it (slave), its own never leave it.
-func sealMounts() error {
+func readonlyCgroups() error {
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("unshare mount namespace: %w", err)
 	}

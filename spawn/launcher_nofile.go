@@ -10,9 +10,9 @@ import (
 )
 
 // noFileLimit finds the limit of open files the daemon was started with. The
-// Go runtime raises its own and gives children the old one back, but tells
-// nobody: so a child is asked, stopped before its first instruction. To be
-// called on a locked thread, which traces it. Nil where the host lets nobody be
+// Go runtime raises its own and gives children the old one back, but doesn't
+// tell it: so a child is asked, stopped before its first instruction. To be
+// called on a locked thread, which traces it. Nil where the host lets no process be
 // traced (kernel.yama.ptrace_scope of 2 or 3): children then have the raised one.
 func noFileLimit() (*syscall.Rlimit, error) {
 	const self = "/proc/self/exe"

@@ -8,7 +8,7 @@ import (
 )
 
 // As under kernel.yama.ptrace_scope = 2, which is no reason to refuse.
-func TestHostWhereNobodyIsTraced(t *testing.T) {
+func TestNoFileLimit_NoTracing(t *testing.T) {
 	var f filter
 	f.load(offsetCall)
 	f.jump(unix.BPF_JEQ, unix.SYS_PTRACE, 0, 1)

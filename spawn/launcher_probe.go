@@ -9,16 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// probe lets a child put on the seal and try, instead of executing, to open
+// probe lets a child put on the sandbox and try, instead of executing, to open
 // procs for writing, to call clone3 and, where store names a file, to make that:
 // open says that it could. Opening writes nothing.
-func (s *seal) probe(procs, store string) (open, err error) {
+func (s *sandbox) probe(procs, store string) (open, err error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer null.Close()
-	b, err := s.newborn("/", nil, &os.ProcAttr{})
+	b, err := s.newChildSpec("/", nil, &os.ProcAttr{})
 	if err != nil {
 		return nil, err
 	}
@@ -30,12 +30,12 @@ func (s *seal) probe(procs, store string) (open, err error) {
 			return nil, err
 		}
 	}
-	_, f, err := b.deliver([]*os.File{null, null, null})
+	_, f, err := b.forkAndWait([]*os.File{null, null, null})
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("probe the seal: %w", err)
+		return nil, fmt.Errorf("probe the sandbox: %w", err)
 	case f.stage != stageProbe:
-		return nil, fmt.Errorf("probe the seal: %w", f.err(false))
+		return nil, fmt.Errorf("probe the sandbox: %w", f.err(false))
 	case f.errno == 0:
 		return nil, fmt.Errorf("open %s: still writable for a child", procs)
 	case f.errno != unix.EROFS && f.errno != unix.EACCES:

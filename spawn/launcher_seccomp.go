@@ -68,33 +68,33 @@ func (f *filter) answer(what uint32) {
 //     to reap it.
 //   - prlimit that sets a limit of another process: nothing but the user id is
 //     asked, and the daemon may have the same.
-//   - signals to the victims, as kill(2) takes them: a wall against accidents
+//   - signals to the protected, as kill(2) takes them: a guard against accidents
 //     (kill -1, pkill -u), for the daemon's threads have numbers, too.
-func runFilter(victims []uint32) *unix.SockFprog {
+func runFilter(protected []uint32) *unix.SockFprog {
 	var f filter
 	f.load(offsetCall)
 	f.jump(unix.BPF_JSET, x32Bit, 1, 0)
 	f.jump(unix.BPF_JEQ, unix.SYS_CLONE3, 0, 1)
 	f.refuse(unix.ENOSYS)
 	for _, abi := range abis() {
-		f.arguments(abi, victims)
+		f.checkArguments(abi, protected)
 	}
 	f.allow()
 	return &unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}
 }
 
-// victims are what a run may not signal where no Landlock scope keeps it from
+// protectededPIDs are what a run may not signal where no Landlock scope keeps it from
 // everybody outside: the daemon, its process group, and all at once.
-func victims(landlock int) []uint32 {
+func protectedPIDs(landlock int) []uint32 {
 	if landlock >= scopeABI {
 		return nil
 	}
-	return victimsOf(os.Getpid(), unix.Getpgrp())
+	return protectedPIDsOf(os.Getpid(), unix.Getpgrp())
 }
 
-// victimsOf leaves out a process group outside of the daemon's pid namespace,
+// protectedPIDsOf leaves out a process group outside of the daemon's pid namespace,
 // which is 0: to a run that number is its own group.
-func victimsOf(pid, group int) []uint32 {
+func protectedPIDsOf(pid, group int) []uint32 {
 	all := []uint32{uint32(pid), uint32(1<<32 - 1)}
 	if group > 0 {
 		all = append(all, uint32(-group))
@@ -102,8 +102,8 @@ func victimsOf(pid, group int) []uint32 {
 	return all
 }
 
-// arguments refuses calls of one ABI by what they are given.
-func (f *filter) arguments(abi callNumbers, victims []uint32) {
+// checkArguments refuses calls of one ABI by what they are given.
+func (f *filter) checkArguments(abi callNumbers, protected []uint32) {
 	var body filter
 	body.load(offsetCall)
 	body.jump(unix.BPF_JEQ, abi.clone, 0, 4)
@@ -112,13 +112,13 @@ func (f *filter) arguments(abi callNumbers, victims []uint32) {
 	body.refuse(unix.EPERM)
 	body.allow()
 	for _, call := range abi.signals {
-		if len(victims) == 0 {
+		if len(protected) == 0 {
 			break
 		}
-		body.jump(unix.BPF_JEQ, call, 0, uint8(len(victims)+3))
+		body.jump(unix.BPF_JEQ, call, 0, uint8(len(protected)+3))
 		body.load(offsetArgs)
-		for i, victim := range victims {
-			body.jump(unix.BPF_JEQ, victim, uint8(len(victims)-i), 0)
+		for i, pid := range protected {
+			body.jump(unix.BPF_JEQ, pid, uint8(len(protected)-i), 0)
 		}
 		body.allow()
 		body.refuse(unix.EPERM)

@@ -51,7 +51,7 @@ type called struct {
 }
 
 // What the filter lets through and what not, in every ABI of the machine.
-func TestRunFilter(t *testing.T) {
+func TestSeccompFilter(t *testing.T) {
 	const victim = 7
 	prog := runFilter([]uint32{victim})
 	program := unsafe.Slice(prog.Filter, prog.Len)
@@ -84,9 +84,9 @@ func TestRunFilter(t *testing.T) {
 }
 
 // kill(0, sig) is what timeout(1) and shells do.
-func TestOwnGroupIsNoVictim(t *testing.T) {
+func TestProtectedPIDs_OwnGroup(t *testing.T) {
 	for _, group := range []int{0, 7} {
-		got := victimsOf(7, group)
+		got := protectedPIDsOf(7, group)
 		if slices.Contains(got, 0) || slices.Contains(got, uint32(1<<32-7)) != (group == 7) {
 			t.Errorf("group %d: %v", group, got)
 		}

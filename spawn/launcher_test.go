@@ -43,11 +43,11 @@ func script(t *testing.T, l *launcher, text string) string {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	answer := make(chan birth, 1)
+	answer := make(chan startResult, 1)
 	err = l.do(t.Context(), func() {
-		p, err := l.seal.bear("/bin/sh", []string{"sh", "-c", text}, &os.ProcAttr{
+		p, err := l.sandbox.forkExec("/bin/sh", []string{"sh", "-c", text}, &os.ProcAttr{
 			Env: []string{"PATH=" + os.Getenv("PATH")}, Files: []*os.File{out, out, out}}, nil)
-		answer <- birth{p, err}
+		answer <- startResult{p, err}
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -81,16 +81,16 @@ func rootEscape() string {
 	return escapeRoot
 }
 
-func TestLauncherSealsTheCgroupTree(t *testing.T) {
+func TestLauncher_CgroupTreeIsReadonly(t *testing.T) {
 	needRoot(t)
 	procs := unifiedProcs(t)
-	l, err := openLauncher(procs, Hiding{}, nil, slog.New(slog.DiscardHandler))
+	l, err := openLauncher(procs, MaskPaths{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.close()
-	if l.escape != rootEscape() || !l.proof {
-		t.Fatalf("escape proofing %q, proof %v", l.escape, l.proof)
+	if l.escape != rootEscape() || !l.works {
+		t.Fatalf("escape proofing %q, proof %v", l.escape, l.works)
 	}
 	pid := strconv.Itoa(os.Getpid())
 	for _, way := range []string{procs, "/proc/" + pid + "/root" + procs, "/proc/1/root" + procs, "/proc/" + pid + "/cwd/" + strings.Repeat("../", 20) + procs} {
@@ -119,13 +119,13 @@ func writable(path string) bool {
 	return err == nil && f.Close() == nil
 }
 
-func TestLauncherThreadIsItsOwn(t *testing.T) {
+func TestLauncher_ThreadIsItsOwn(t *testing.T) {
 	needRoot(t)
 	before, err := os.Readlink("/proc/self/ns/mnt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := openLauncher(unifiedProcs(t), Hiding{}, nil, slog.New(slog.DiscardHandler))
+	l, err := openLauncher(unifiedProcs(t), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,9 +154,9 @@ func TestLauncherThreadIsItsOwn(t *testing.T) {
 	}
 }
 
-func TestLauncherChildrenAreStripped(t *testing.T) {
+func TestLauncher_ChildrenAreStripped(t *testing.T) {
 	needRoot(t)
-	l, err := openLauncher(unifiedProcs(t), Hiding{}, nil, slog.New(slog.DiscardHandler))
+	l, err := openLauncher(unifiedProcs(t), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestLauncherChildrenAreStripped(t *testing.T) {
 	}
 	for _, name := range []string{"CapBnd", "CapPrm", "CapEff"} {
 		var want uint64
-		for _, c := range granted() {
+		for _, c := range allowedCaps() {
 			want |= 1 << c
 		}
 		if got := set(name); got&^want != 0 || got&(1<<unix.CAP_SETUID) == 0 {
@@ -192,7 +192,7 @@ func TestLauncherChildrenAreStripped(t *testing.T) {
 	}
 }
 
-func TestLauncherTakesNothingWhenCancelled(t *testing.T) {
+func TestLauncher_TakesNothingWhenCancelled(t *testing.T) {
 	l := &launcher{jobs: make(chan func()), done: make(chan struct{})}
 	why := errors.New("client left")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -202,13 +202,13 @@ func TestLauncherTakesNothingWhenCancelled(t *testing.T) {
 	}
 }
 
-// TestUserSeal gives children the seal that those of a daemon without root get.
-func TestUserSeal(t *testing.T) {
+// TestLauncher_AsUser gives children the sandbox that those of a daemon without root get.
+func TestLauncher_AsUser(t *testing.T) {
 	procs := unifiedProcs(t)
 	if os.Geteuid() == 0 && !writable(procs) {
-		t.Fatal("the tree is sealed already: nothing to prove")
+		t.Fatal("the tree is read-only already: nothing to prove")
 	}
-	domain, err := writesDomain(false, nil)
+	domain, err := writeDomain(false, nil)
 	if landlockABI() < 2 {
 		if err == nil || !strings.Contains(err.Error(), "landlock") {
 			t.Fatalf("without Landlock: %v", err)
@@ -221,7 +221,7 @@ func TestUserSeal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), seal: seal{domain: domain, filter: runFilter(nil)}}
+	l := &launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), sandbox: sandbox{domain: domain, filter: runFilter(nil)}}
 	ready := make(chan error, 1)
 	go onThread(func() {
 		defer close(l.done)
@@ -240,7 +240,7 @@ func TestUserSeal(t *testing.T) {
 	}
 	defer l.close()
 	proved := make(chan error, 1)
-	if err := l.do(t.Context(), func() { _, err := l.seal.probe(procs, ""); proved <- err }); err != nil {
+	if err := l.do(t.Context(), func() { _, err := l.sandbox.probe(procs, ""); proved <- err }); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-proved; err != nil {
@@ -262,17 +262,17 @@ func TestUserSeal(t *testing.T) {
 }
 
 // A probe that finds something open says so.
-func TestProbeTellsWhatIsOpen(t *testing.T) {
+func TestProbe_TellsWhatIsOpen(t *testing.T) {
 	needRoot(t)
 	procs := unifiedProcs(t)
-	bare := unsealed()
+	bare := noSandbox()
 	if _, err := bare.probe(procs, ""); err == nil || !strings.Contains(err.Error(), "still writable") {
-		t.Errorf("without a seal: %v", err)
+		t.Errorf("without a sandbox: %v", err)
 	}
 	if _, err := bare.probe("/proc/sys/nothing/here", ""); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("a file that isn't there: %v", err)
 	}
-	half := seal{domain: -1}
+	half := sandbox{domain: -1}
 	half.filter = runFilter(nil)
 	if _, err := half.probe("/proc/self/nothing", ""); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("root needs no no_new_privs for a filter: %v", err)

@@ -2,15 +2,17 @@ package spawn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
-	"penstock/outcome"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/outcome"
 )
 
 // leader is a tree's first process.
@@ -21,11 +23,11 @@ type leader interface {
 	// await returns once it is gone, or with ctx's error when that ends first.
 	// Called once.
 	await(ctx context.Context) error
-	// reap takes its exit status, after await: nobody else can then.
+	// reap takes its exit status, after await: no other call can then.
 	reap() (outcome.Exit, error)
 }
 
-// child is a leader born here, in this life of the process or in the one before
+// child is a leader started here, in this life of the process or in the one before
 // its last execve(2).
 type child struct{ proc *os.Process }
 
@@ -56,22 +58,22 @@ func (c child) reap() (outcome.Exit, error) {
 	return e, nil
 }
 
-// foundling is a leader that an earlier daemon has born: another process is its
+// orphan is a leader that an earlier daemon has started: another process is its
 // parent by now, and reaps it.
-type foundling struct {
+type orphan struct {
 	number int
 	pidfd  *os.File     // non-blocking
 	last   outcome.Exit // after await
 }
 
-func (f *foundling) pid() int { return f.number }
+func (f *orphan) pid() int { return f.number }
 
-func (f *foundling) signal(sig syscall.Signal) error {
+func (f *orphan) signal(sig syscall.Signal) error {
 	return control(f.pidfd, func(fd int) error { return unix.PidfdSendSignal(fd, sig, nil, 0) })
 }
 
 // await takes the status, too: it can't be had for long.
-func (f *foundling) await(ctx context.Context) error {
+func (f *orphan) await(ctx context.Context) error {
 	defer f.pidfd.Close()
 	for awaitReadable(ctx, f.pidfd) != nil {
 		if ctx.Err() != nil {
@@ -89,23 +91,23 @@ func (f *foundling) await(ctx context.Context) error {
 	})
 }
 
-func (f *foundling) reap() (outcome.Exit, error) { return f.last, nil }
+func (f *orphan) reap() (outcome.Exit, error) { return f.last, nil }
 
 // reapMax is how long init may take to reap an orphan.
 const reapMax = 100 * time.Millisecond
 
-// lastStatus asks for the exit status of somebody else's child. The kernel
+// lastStatus asks for the exit status of another process's child. The kernel
 // tells it while that is a zombie (proc_pid_stat(5), exit_code), and from Linux
 // 6.15 on afterwards (PIDFD_INFO_EXIT).
 func lastStatus(pidfd, pid int) outcome.Exit {
 	for end := time.Now().Add(reapMax); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if ws, ok := zombieStatus(pid); ok && unix.PidfdSendSignal(pidfd, 0, nil, 0) == nil {
-			return exitOfWait(ws) // the pidfd's process is there still: the number is its own
+			return exitOf(ws) // the pidfd's process is there still: the number is its own
 		}
 		info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
 		err := unix.IoctlPidfdInfo(pidfd, &info)
 		if err == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0 {
-			return exitOfWait(unix.WaitStatus(info.Exit_code))
+			return exitOf(unix.WaitStatus(info.Exit_code))
 		}
 	}
 	return outcome.Exit{Code: -1}
@@ -131,20 +133,20 @@ func parseZombie(stat string) (unix.WaitStatus, bool) {
 	return unix.WaitStatus(status), err == nil
 }
 
-func exitOfWait(ws unix.WaitStatus) outcome.Exit {
+func exitOf(ws unix.WaitStatus) outcome.Exit {
 	if ws.Signaled() {
 		return outcome.Exit{Code: -1, Signal: ws.Signal(), Known: true}
 	}
 	return outcome.Exit{Code: ws.ExitStatus(), Known: true}
 }
 
-// absent is the leader of a tree whose leader went while no daemon watched.
-type absent struct{}
+// unknownLeader stands for the leader of a tree that went while no daemon ran.
+type unknownLeader struct{}
 
-func (absent) pid() int                    { return 0 }
-func (absent) signal(syscall.Signal) error { return os.ErrProcessDone }
-func (absent) await(context.Context) error { return nil }
-func (absent) reap() (outcome.Exit, error) { return outcome.Exit{Code: -1}, nil }
+func (unknownLeader) pid() int                    { return 0 }
+func (unknownLeader) signal(syscall.Signal) error { return os.ErrProcessDone }
+func (unknownLeader) await(context.Context) error { return nil }
+func (unknownLeader) reap() (outcome.Exit, error) { return outcome.Exit{Code: -1}, nil }
 
 func control(f *os.File, do func(fd int) error) error {
 	conn, err := f.SyscallConn()
@@ -172,4 +174,40 @@ func openPidfd(pid int) (*os.File, error) {
 		return nil, fmt.Errorf("pidfd_open %d: %w", pid, err)
 	}
 	return os.NewFile(uintptr(fd), "pidfd"), nil
+}
+
+// awaitChild waits until a child has exited, without reaping it: waitid(2)
+// would hold a thread for as long as the run lives.
+func awaitChild(ctx context.Context, pid int) error {
+	f, err := openPidfd(pid)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return awaitReadable(ctx, f)
+}
+
+// awaitReadable waits for a process to exit: its pidfd is readable then
+// (pidfd_open(2)). It returns ctx's error when that ends first.
+func awaitReadable(ctx context.Context, pidfd *os.File) error {
+	conn, err := pidfd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	// A file closed meanwhile has no reader to be woken.
+	defer context.AfterFunc(ctx, func() { _ = pidfd.SetReadDeadline(time.Unix(1, 0)) })()
+	var pollErr error
+	err = conn.Read(func(fd uintptr) bool {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		var n int
+		n, pollErr = unix.Poll(fds, 0)
+		return n > 0 || pollErr != nil && pollErr != unix.EINTR
+	})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	return pollErr
 }

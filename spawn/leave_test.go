@@ -17,7 +17,7 @@ import (
 // A Spawner that leaves takes nothing with it: the next one in the same process
 // has the trees as its children, and their exit statuses, also of one that
 // ended in between.
-func TestTreesThatWereLeftAreAdoptedAsChildren(t *testing.T) {
+func TestDetach_AdoptedAsChildren(t *testing.T) {
 	dir := t.TempDir()
 	before := open(t, false)
 	start := func(id, script string) *Process {
@@ -34,18 +34,18 @@ func TestTreesThatWereLeftAreAdoptedAsChildren(t *testing.T) {
 	later, between, asked := start("later", until("later", "exit 3")), start("between", until("between", "kill -TERM $$")), start("asked", "sleep 60")
 	ending := start("ending", "sleep 60")
 	ending.End(outcome.Cancelled)
-	if ending.Leave() {
+	if ending.Detach() {
 		t.Error("a tree whose end has begun was left")
 	}
 	awaitProcess(t, ending)
 	for _, p := range []*Process{later, between, asked} {
-		if !p.Leave() {
+		if !p.Detach() {
 			t.Fatal("a tree that lives was not left")
 		}
 		p.End(outcome.Cancelled)
 		p.Finish(false)
 	}
-	if _, err := before.Leave(); err != nil {
+	if _, err := before.Detach(); err != nil {
 		t.Fatal(err)
 	}
 	touch(t, dir+"/between")
@@ -105,16 +105,16 @@ func TestTreesThatWereLeftAreAdoptedAsChildren(t *testing.T) {
 
 // What nobody wants of what was left is ended, and leaves no zombie: it is this
 // process's child.
-func TestTreesThatWereLeftAndNobodyClaimsAreReaped(t *testing.T) {
+func TestDetach_UnclaimedAreReaped(t *testing.T) {
 	before := open(t, false)
 	p, err := before.Start(t.Context(), Command{ID: "unwanted", Argv: []string{"/bin/sh", "-c", "sleep 600"}, Env: []string{"PATH=" + os.Getenv("PATH")}, Dir: "/"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !p.Leave() {
+	if !p.Detach() {
 		t.Fatal("not left")
 	}
-	if _, err := before.Leave(); err != nil {
+	if _, err := before.Detach(); err != nil {
 		t.Fatal(err)
 	}
 	after, err := Open(t.Context(), Options{

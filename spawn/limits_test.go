@@ -23,7 +23,7 @@ func enforcer() cgroup.Enforcer {
 	return cgroup.Watch
 }
 
-func TestMemoryLimitEndsTheWholeTree(t *testing.T) {
+func TestLimits_MemoryEndsTheWholeTree(t *testing.T) {
 	s := open(t, false)
 	if by := s.Enforced().Memory; by != enforcer() && lab() {
 		t.Fatalf("memory is held by %q", by)
@@ -40,7 +40,7 @@ func TestMemoryLimitEndsTheWholeTree(t *testing.T) {
 	}
 }
 
-func TestPidsLimitIsNamed(t *testing.T) {
+func TestLimits_PidsIsNamed(t *testing.T) {
 	s := open(t, false)
 	j := newJob(t, "run_pids", "i=0; while [ $i -lt 64 ]; do sleep 600 & i=$((i+1)); done; wait")
 	j.Limits = cgroup.Resources(cgroup.Limits{PidsMax: 16})
@@ -51,7 +51,7 @@ func TestPidsLimitIsNamed(t *testing.T) {
 	}
 }
 
-func TestLimitNobodyHoldsIsARefusal(t *testing.T) {
+func TestLimits_UnheldIsARefusal(t *testing.T) {
 	s := open(t, false)
 	if s.Enforced().CPU == cgroup.Kernel {
 		// Here it is held, and only after the birth. A guest that itself gets too
@@ -75,7 +75,7 @@ func TestLimitNobodyHoldsIsARefusal(t *testing.T) {
 }
 
 // What can be set only after the birth, and then is not, ends what was born.
-func TestUnwrittenCPULimitIsARefusal(t *testing.T) {
+func TestLimits_UnwrittenCPUIsARefusal(t *testing.T) {
 	s := open(t, false)
 	if s.Enforced().CPU != cgroup.Kernel {
 		t.Skip("this machine gives groups no cpu controller")
@@ -95,7 +95,7 @@ func TestUnwrittenCPULimitIsARefusal(t *testing.T) {
 }
 
 // A program that ends before its CPU limits are written has not failed for that.
-func TestQuickProgramUnderACPULimit(t *testing.T) {
+func TestLimits_QuickProgramUnderCPU(t *testing.T) {
 	s := open(t, false)
 	if s.Enforced().CPU != cgroup.Kernel {
 		t.Skip("this machine gives groups no cpu controller")
@@ -113,7 +113,7 @@ func TestQuickProgramUnderACPULimit(t *testing.T) {
 // A run that may lower its OOM score to -1000 can't be killed by its own limit: it
 // would stand at the cap, a processor busy, until its deadline, and the daemon be
 // the victim when the host is short.
-func TestNoRunIsImmuneToItsLimit(t *testing.T) {
+func TestLimits_NoRunIsImmune(t *testing.T) {
 	s := open(t, false)
 	if s.Enforced().Memory != cgroup.Kernel {
 		t.Skip("this machine gives groups no memory controller")
@@ -127,7 +127,7 @@ func TestNoRunIsImmuneToItsLimit(t *testing.T) {
 	}
 }
 
-func TestAGroupIsUsedOnce(t *testing.T) {
+func TestStart_GroupIsUsedOnce(t *testing.T) {
 	s := open(t, false)
 	p := newJob(t, "run_once", "exec sleep 600").mustStart(s)
 	if _, err := newJob(t, "run_once", "exit 0").start(s); err == nil {
@@ -137,7 +137,7 @@ func TestAGroupIsUsedOnce(t *testing.T) {
 	awaitProcess(t, p)
 }
 
-func TestOpenEndsWhatAnEarlierDaemonLeft(t *testing.T) {
+func TestOpen_EndsLeftovers(t *testing.T) {
 	needRoot(t)
 	own, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {

@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"penstock/outcome"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/outcome"
 )
 
 // MemoryFiles names the memory file systems in which runs can leave files that

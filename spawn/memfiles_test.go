@@ -6,7 +6,7 @@ import (
 )
 
 // A service's own /tmp is told as the operator finds it on the host.
-func TestMemoryFilesAreNamedAsOutside(t *testing.T) {
+func TestMemoryFiles_NamedAsOutside(t *testing.T) {
 	const host = `25 1 254:1 / / rw - ext4 /dev/vda1 rw
 30 25 0:22 / /dev/shm rw,nosuid shared:4 - tmpfs tmpfs rw
 31 25 0:31 / /tmp rw shared:15 - tmpfs tmpfs rw

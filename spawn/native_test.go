@@ -61,17 +61,17 @@ func open(t testing.TB, selfTest bool) *Spawner {
 
 func openIn(t testing.TB, mode cgroup.Mode, selfTest bool) *Spawner {
 	t.Helper()
-	return openHiding(t, mode, selfTest, Hiding{})
+	return openHiding(t, mode, selfTest, MaskPaths{})
 }
 
-func openHiding(t testing.TB, mode cgroup.Mode, selfTest bool, hide Hiding) *Spawner {
+func openHiding(t testing.TB, mode cgroup.Mode, selfTest bool, hide MaskPaths) *Spawner {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(logTo{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := Open(context.Background(), Options{
 		Cgroup: cgroup.Options{
 			Mode: mode, Name: rootName(), Logger: log,
 		},
-		SelfTest: selfTest, Hide: hide, Logger: log,
+		SelfTest: selfTest, Mask: hide, Logger: log,
 	})
 	if errors.Is(err, cgroup.ErrUnsupported) && !lab() {
 		t.Skipf("this machine has no cgroup v2 tree to make groups in: %v", err)
@@ -204,7 +204,7 @@ func openFDs(t testing.TB) int {
 	return len(entries)
 }
 
-func TestOpenProvesItselfAndLeavesNothing(t *testing.T) {
+func TestOpen_SelfTestLeavesNothing(t *testing.T) {
 	s := open(t, true)
 	i := s.Isolation()
 	if i.SelfTest != "passed" || i.Mode != mode() || i.Kill != cgroup.Kernel || i.Root != s.root.Path() || i.LeakedGroups != 0 {
@@ -221,7 +221,7 @@ func TestOpenProvesItselfAndLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestSequentialAndConcurrentRunsLeaveNothing(t *testing.T) {
+func TestStart_ManyLeaveNothing(t *testing.T) {
 	s := open(t, false)
 	newJob(t, "warm-up", "exit 0").run(s)
 	fds, goroutines := openFDs(t), runtime.NumGoroutine()
@@ -267,7 +267,7 @@ func TestSequentialAndConcurrentRunsLeaveNothing(t *testing.T) {
 	}
 }
 
-func TestCloseEndsWhatLives(t *testing.T) {
+func TestClose_EndsWhatLives(t *testing.T) {
 	s := open(t, false)
 	j := newJob(t, "run_1", "setsid sleep 600 & echo $!; exec sleep 600")
 	p := j.mustStart(s)

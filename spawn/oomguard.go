@@ -7,34 +7,34 @@ import (
 	"os"
 )
 
-// scoreGuard keeps the daemon's own oom_score_adj
+// oomScoreKeeper keeps the daemon's own oom_score_adj
 // (Linux Documentation/filesystems/proc.rst, 3.1) what it was at start: any
 // process of the same user may raise it, and so have the kernel end the daemon
 // in place of itself. Lowering it back to what was given needs no capability.
-type scoreGuard struct {
-	path string
-	was  []byte // nil is unknown
+type oomScoreKeeper struct {
+	path  string
+	given []byte // nil is unknown
 }
 
-func newScoreGuard(path string) (scoreGuard, error) {
+func newOOMScoreKeeper(path string) (oomScoreKeeper, error) {
 	was, err := os.ReadFile(path)
 	if err != nil {
-		return scoreGuard{}, fmt.Errorf("score for the OOM killer: %w", err)
+		return oomScoreKeeper{}, fmt.Errorf("score for the OOM killer: %w", err)
 	}
-	return scoreGuard{path: path, was: bytes.TrimSpace(was)}, nil
+	return oomScoreKeeper{path: path, given: bytes.TrimSpace(was)}, nil
 }
 
-// look puts it back and says so.
-func (g scoreGuard) look(log *slog.Logger) {
-	if g.was == nil {
+// restore puts it back and says so.
+func (g oomScoreKeeper) restore(log *slog.Logger) {
+	if g.given == nil {
 		return
 	}
 	now, err := os.ReadFile(g.path)
-	if now = bytes.TrimSpace(now); err == nil && bytes.Equal(now, g.was) {
+	if now = bytes.TrimSpace(now); err == nil && bytes.Equal(now, g.given) {
 		return
 	}
 	if err == nil {
-		err = os.WriteFile(g.path, g.was, 0o644)
+		err = os.WriteFile(g.path, g.given, 0o644)
 	}
-	log.Warn("somebody changed the daemon's oom_score_adj: put back", "to", string(g.was), "from", string(now), "err", err)
+	log.Warn("somebody changed the daemon's oom_score_adj: put back", "to", string(g.given), "from", string(now), "err", err)
 }

@@ -29,7 +29,7 @@ func scoreOfChildren(path string) (int, error) {
 	return max(own, childOOMScore), nil
 }
 
-// scoreTries and scorePause bound the wait for a newborn to be ours to write to.
+// scoreTries and scorePause bound the wait for a new process to be ours to write to.
 const (
 	scoreTries = 20
 	scorePause = 500 * time.Microsecond

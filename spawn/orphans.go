@@ -19,27 +19,27 @@ const bootedBySystemd = "/run/systemd/system"
 const orphanLook = 5 * time.Second
 
 // children are this process's: those that a supervisor waits for, whose exit
-// status is its own, and orphans that the kernel has given to us, which are
-// nobody's and would stay zombies, each of them counted in its group.
+// status is its own, and orphans that the kernel has given to us, which no supervisor waits
+// for and would stay zombies, each of them counted in its group.
 type children struct {
-	mu     sync.Mutex
-	births int // under way: whose a new child is can't be told
-	known  map[int]struct{}
+	mu      sync.Mutex
+	forking int // starts under way: a new child may be theirs
+	known   map[int]struct{}
 
 	caught chan os.Signal // nil: orphans are not ours to reap
 	quit   chan struct{}
 	done   chan struct{}
 }
 
-// bear calls birth, which gives birth to at most one child, and knows it.
-func (c *children) bear(birth func() (*os.Process, error)) (*os.Process, error) {
+// fork calls start, which makes at most one child, and knows that.
+func (c *children) fork(start func() (*os.Process, error)) (*os.Process, error) {
 	c.mu.Lock()
-	c.births++
+	c.forking++
 	c.mu.Unlock()
-	proc, err := birth()
+	proc, err := start()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.births--
+	c.forking--
 	if err == nil {
 		c.known[proc.Pid] = struct{}{}
 	}
@@ -131,7 +131,7 @@ func (c *children) reapOne(log *slog.Logger) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.known[pid]; ok || c.births > 0 {
+	if _, ok := c.known[pid]; ok || c.forking > 0 {
 		return false
 	}
 	_, err = unix.Wait4(pid, nil, unix.WNOHANG, nil)

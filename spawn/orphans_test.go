@@ -36,7 +36,7 @@ func zombies(t *testing.T) (pids []string) {
 
 // Orphans that come to this process are reaped, and no run loses its exit status
 // by that.
-func TestOrphansAreReaped(t *testing.T) {
+func TestOrphans_AreReaped(t *testing.T) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func bystander(t *testing.T) int {
 
 // A root child keeps CAP_SETUID, and who has the file system ids of a process
 // without capabilities may pass through it into the daemon's mounts.
-func TestRootChildCannotPassThroughAnotherUser(t *testing.T) {
+func TestEscape_RootThroughAnotherUser(t *testing.T) {
 	needRoot(t)
 	s := open(t, false)
 	group := s.root.Path()
@@ -83,7 +83,7 @@ func TestRootChildCannotPassThroughAnotherUser(t *testing.T) {
 
 // Neither its environment nor its memory's layout: both need only a capability
 // on newer kernels (perfmon_capable in fs/proc).
-func TestRootChildCannotReadTheDaemon(t *testing.T) {
+func TestEscape_RootReadsTheDaemon(t *testing.T) {
 	needRoot(t)
 	s := open(t, false)
 	pid := strconv.Itoa(os.Getpid())
@@ -94,7 +94,7 @@ func TestRootChildCannotReadTheDaemon(t *testing.T) {
 }
 
 // What stays inside its own domain works as ever.
-func TestChildrenSignalEachOther(t *testing.T) {
+func TestSandbox_ChildrenSignalEachOther(t *testing.T) {
 	s := open(t, false)
 	out, o := newJob(t, "run_signals", "sleep 600 & kill -TERM $!; wait $! 2>/dev/null; echo $?; cat /proc/$$/environ >/dev/null && echo own").run(s)
 	if out != "143\nown\n" || o.Exit != exited0 {
@@ -103,7 +103,7 @@ func TestChildrenSignalEachOther(t *testing.T) {
 }
 
 // A CLI's own sandbox needs mount(2) in a user namespace.
-func TestOwnSandboxCanMount(t *testing.T) {
+func TestSandbox_CLIsOwnSandboxCanMount(t *testing.T) {
 	needRoot(t)
 	s := open(t, false)
 	const text = "unshare -Urm sh -c 'mount -t tmpfs none /mnt' && echo MOUNTED"

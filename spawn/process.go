@@ -42,32 +42,32 @@ type Process struct {
 	// adopted is a tree that an earlier daemon has started.
 	adopted bool
 
-	asked  chan struct{} // the daemon wants it to end
-	hurry  chan struct{} // ... and won't wait for it to exit by itself
-	cut    chan struct{} // ... nor for its grace
-	exited chan struct{}
-	ended  chan struct{}
-	gone   chan struct{}
-	ours   context.Context // ends with Leave
-	leave  context.CancelFunc
+	stopAsked chan struct{} // the daemon wants it to end
+	termAsked chan struct{} // ... and won't wait for it to exit by itself
+	killAsked chan struct{} // ... nor for its grace
+	exited    chan struct{}
+	ended     chan struct{}
+	gone      chan struct{}
+	attached  context.Context // ends with Detach
+	detach    context.CancelFunc
 
-	mu      sync.Mutex
-	left    bool
-	reason  outcome.Cause
-	ending  bool
-	hurried bool
-	isCut   bool
-	settle  bool
-	outcome outcome.Outcome
+	mu          sync.Mutex
+	detached    bool
+	reason      outcome.Cause
+	ending      bool
+	isTermAsked bool
+	isKillAsked bool
+	graceful    bool
+	outcome     outcome.Outcome
 }
 
 func newProcess(c Command, g group, l leader, began time.Time, log *slog.Logger) *Process {
 	born := time.Now()
-	ours, leave := context.WithCancel(context.Background())
+	attached, detach := context.WithCancel(context.Background())
 	return &Process{
-		ours: ours, leave: leave,
+		attached: attached, detach: detach,
 		group: g, leader: l, cmd: c, log: log, bound: teardownMax, goneGrace: goneGrace,
-		asked: make(chan struct{}), hurry: make(chan struct{}), cut: make(chan struct{}),
+		stopAsked: make(chan struct{}), termAsked: make(chan struct{}), killAsked: make(chan struct{}),
 		exited: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{}),
 		outcome: outcome.Outcome{Started: born, Spawn: born.Sub(began)},
 	}
@@ -87,7 +87,7 @@ const goneGrace = 5 * time.Second
 func (p *Process) End(why outcome.Cause) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.left || p.isExited() {
+	if p.detached || p.isExited() {
 		return
 	}
 	if why == outcome.ClientGone {
@@ -98,25 +98,25 @@ func (p *Process) End(why outcome.Cause) {
 		if err := p.group.NoteEnd(string(why)); err != nil {
 			p.log.Warn("the reason of an end is not noted for a later daemon", "run", p.cmd.ID, "err", err)
 		}
-		close(p.asked)
+		close(p.stopAsked)
 	}
-	if !p.hurried {
-		p.hurried = true
-		close(p.hurry)
+	if !p.isTermAsked {
+		p.isTermAsked = true
+		close(p.termAsked)
 	}
 }
 
 // Finish ends the tree tidily after the CLI has said its last word: no reason
-// is recorded. With settle the leader first gets the grace period to exit by
+// is recorded. With graceful the leader first gets the grace period to exit by
 // itself, which a later End cuts short. It returns at once.
-func (p *Process) Finish(settle bool) {
+func (p *Process) Finish(graceful bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.left || p.ending || p.isExited() {
+	if p.detached || p.ending || p.isExited() {
 		return
 	}
-	p.ending, p.settle = true, settle
-	close(p.asked)
+	p.ending, p.graceful = true, graceful
+	close(p.stopAsked)
 }
 
 // Kill cuts short what grace is left to a tree whose end has begun; any other
@@ -124,24 +124,24 @@ func (p *Process) Finish(settle bool) {
 func (p *Process) Kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ending && !p.isCut {
-		p.isCut = true
-		close(p.cut)
+	if p.ending && !p.isKillAsked {
+		p.isKillAsked = true
+		close(p.killAsked)
 	}
 }
 
-// Leave lets the tree live on for another Spawner to adopt: from then on nothing
+// Detach lets the tree live on for another Spawner to adopt: from then on nothing
 // here ends it, waits for it or takes its exit status, and Ended stays open. It
 // is false, and changes nothing, for a tree whose end has begun: that is to be
 // seen through here.
-func (p *Process) Leave() bool {
+func (p *Process) Detach() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ending || p.isExited() {
 		return false
 	}
-	p.left = true
-	p.leave()
+	p.detached = true
+	p.detach()
 	return true
 }
 
@@ -177,7 +177,7 @@ func (p *Process) PidsMax() (n int64, ok bool) { return p.group.PidsMax() }
 func (p *Process) StorageIO() (uint64, error) { return p.group.StorageIO() }
 
 // CPUWait is how long some of its live processes waited for a processor, in
-// microseconds since its birth. Nil is unknown: a kernel without PSI.
+// microseconds since its start. Nil is unknown: a kernel without PSI.
 func (p *Process) CPUWait() *uint64 { return p.group.CPUWait() }
 
 func (p *Process) isExited() bool {
@@ -190,12 +190,12 @@ func (p *Process) isExited() bool {
 }
 
 // wait sees the leader's end: the one place that takes its exit status, and not
-// that of one that was left.
+// that of one that was detached.
 func (p *Process) wait() {
-	err := p.leader.await(p.ours)
+	err := p.leader.await(p.attached)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.left {
+	if p.detached {
 		return
 	}
 	exit, reapErr := p.leader.reap()

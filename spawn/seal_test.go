@@ -7,15 +7,16 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"penstock/outcome"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/outcome"
 )
 
 // Neither a read-only mount nor Landlock is asked by CLONE_INTO_CGROUP.
-func TestNoBirthIntoAnotherGroup(t *testing.T) {
+func TestEscape_Clone3IntoAnotherGroup(t *testing.T) {
 	s := open(t, false)
 	root := s.root.Path()
 	other := newJob(t, "run_other", "echo up; exec sleep 600")
@@ -31,7 +32,7 @@ func TestNoBirthIntoAnotherGroup(t *testing.T) {
 }
 
 // What the kernel lets a process do to its parent, or to one of its user.
-func TestTheDaemonIsNotTouched(t *testing.T) {
+func TestEscape_DaemonIsNotTouched(t *testing.T) {
 	s := open(t, false)
 	deeds := []string{"parent", fmt.Sprintf("limit %d", os.Getpid())}
 	// The hostile process itself must be the daemon's child.
@@ -52,16 +53,16 @@ func TestTheDaemonIsNotTouched(t *testing.T) {
 }
 
 // Where Landlock has no scopes the filter keeps accidents from the daemon.
-func TestFilterKeepsSignalsFromTheVictims(t *testing.T) {
+func TestSeccompFilter_ProtectedPIDs(t *testing.T) {
 	needRoot(t)
 	victim := bystander(t)
-	l, err := openLauncher(unifiedProcs(t), Hiding{}, nil, slog.New(slog.DiscardHandler))
+	l, err := openLauncher(unifiedProcs(t), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.close()
-	l.seal.filter = runFilter([]uint32{uint32(victim), uint32(1<<32 - 1)})
-	if err := l.seal.open(); err != nil { // without the domain
+	l.sandbox.filter = runFilter([]uint32{uint32(victim), uint32(1<<32 - 1)})
+	if err := l.sandbox.open(); err != nil { // without the domain
 		t.Fatal(err)
 	}
 	deeds := newHostile(t, "", fmt.Sprintf("signal %d", victim), "signal -1").Argv[2]
@@ -72,7 +73,7 @@ func TestFilterKeepsSignalsFromTheVictims(t *testing.T) {
 }
 
 // System V memory ends with the run that made it.
-func TestSharedMemoryEndsWithItsRun(t *testing.T) {
+func TestSandbox_SharedMemoryEndsWithItsRun(t *testing.T) {
 	needRoot(t)
 	if _, err := os.Stat("/proc/self/ns/ipc"); err != nil {
 		t.Skipf("this kernel has no IPC namespaces: %v", err)
@@ -95,23 +96,23 @@ func TestSharedMemoryEndsWithItsRun(t *testing.T) {
 }
 
 // A child that can't be sealed is not started at all.
-func TestUnsealableIsRefused(t *testing.T) {
+func TestSandbox_RefusedStart(t *testing.T) {
 	s := open(t, false)
-	kept := s.launcher.seal
-	s.launcher.seal.filter = &unix.SockFprog{} // no program at all
-	_, err := newJob(t, "run_unsealed", "exit 0").start(s)
-	s.launcher.seal = kept
+	kept := s.launcher.sandbox
+	s.launcher.sandbox.filter = &unix.SockFprog{} // no program at all
+	_, err := newJob(t, "run_nosandbox", "exit 0").start(s)
+	s.launcher.sandbox = kept
 	var refused *StartError
-	if !errors.As(err, &refused) || refused.Cause != outcome.StartFailed || !strings.Contains(err.Error(), "seal") {
+	if !errors.As(err, &refused) || refused.Cause != outcome.StartFailed || !strings.Contains(err.Error(), "sandbox") {
 		t.Errorf("got %v", err)
 	}
-	if _, o := newJob(t, "run_sealed", "exit 0").run(s); o.Exit != exited0 {
+	if _, o := newJob(t, "run_sandboxed", "exit 0").run(s); o.Exit != exited0 {
 		t.Errorf("the next one: %+v", o.Exit)
 	}
 }
 
 // Two runs of the same user are strangers to each other.
-func TestRunsAreApart(t *testing.T) {
+func TestSandbox_RunsAreApart(t *testing.T) {
 	if landlockABI() < scopeABI {
 		if lab() {
 			return // documented: its kernel has no Landlock

@@ -20,7 +20,7 @@ import (
 const selfTestMax = 30 * time.Second
 
 // proveSpawn runs two real children through the very path of every run: one
-// that must exit 0 - the kernel kills every child born from a group that was
+// that must exit 0 - the kernel kills every child started from a group that was
 // once killed - and one that must sit in its group, under its limits, die of
 // the kill and leave nothing.
 func (s *Spawner) proveSpawn(ctx context.Context, nap []string) error {
@@ -91,7 +91,7 @@ func (s *Spawner) provePlace(p *Process, id string) error {
 	if at := unifiedPath(string(text)); !strings.HasSuffix(at, "/"+id) {
 		return fmt.Errorf("child %d is in cgroup %q instead of %q", p.PID(), at, id)
 	}
-	if err := s.proveSeal(p.PID()); err != nil {
+	if err := s.proveSandbox(p.PID()); err != nil {
 		return err
 	}
 	procs, err := p.group.Procs()
@@ -104,14 +104,14 @@ func (s *Spawner) provePlace(p *Process, id string) error {
 	return nil
 }
 
-// proveSeal asks the kernel whether a child wears what it can't take off.
-func (s *Spawner) proveSeal(pid int) error {
+// proveSandbox asks the kernel whether a child wears what it can't take off.
+func (s *Spawner) proveSandbox(pid int) error {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
 		return err
 	}
 	want := []string{"NoNewPrivs:\t1\n"}
-	if s.launcher.seal.filter != nil {
+	if s.launcher.sandbox.filter != nil {
 		want = append(want, "Seccomp:\t2\n")
 	}
 	for _, line := range want {
@@ -154,18 +154,18 @@ func awaitGone(ctx context.Context, p *Process) error {
 	}
 }
 
-// askPatience is how long a program that was killed is waited for.
-const askPatience = time.Second
+// outputPatience is how long a program that was killed is waited for.
+const outputPatience = time.Second
 
-// Ask runs a program outside of any group, as an operator would by hand, and
+// Output runs a program outside of any group, as an operator would by hand, and
 // gives what it prints. It and what it started is ended with ctx. user is nil for
-// our own. For checks only: a daemon's own children are born in groups.
-func Ask(ctx context.Context, argv, env []string, user *syscall.Credential) (string, error) {
+// our own. For checks only: a daemon's own children are started in groups.
+func Output(ctx context.Context, argv, env []string, user *syscall.Credential) (string, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env, cmd.Dir = env, "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: user}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = askPatience
+	cmd.WaitDelay = outputPatience
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		if ctx.Err() != nil {

@@ -19,25 +19,25 @@ import (
 type Options struct {
 	Cgroup   cgroup.Options
 	SelfTest bool
-	// Nap is a program, with its arguments, that sleeps for the seconds given to it:
+	// Nap is a program, with its checkArguments, that sleeps for the seconds given to it:
 	// the self-test's. The host may have none; nil looks for sleep(1).
-	Nap []string
+	SleepCommand []string
 	// Keep are runs of an earlier daemon whose groups Open leaves alone, to be
 	// claimed with Adopt; the others are ended.
 	Keep []Leftover
-	Hide Hiding
+	Mask MaskPaths
 	// ReapOrphans reaps every child of this process that is not a run's first
 	// process, from EndUnclaimed on: for a program whose children are all started
 	// here, as it would take the exit status of any other.
 	ReapOrphans bool
-	// Protect are files and directories, by absolute paths without links, that
+	// ProtectPaths are files and directories, by absolute paths without links, that
 	// no child may write to, or below, or put anything in place of: what the
 	// daemon believes later. Isolation.Store tells what keeps children out.
-	Protect []string
-	Logger  *slog.Logger
+	ProtectPaths []string
+	Logger       *slog.Logger
 }
 
-// Command is one process tree to be born.
+// Command is one process tree to be started.
 type Command struct {
 	ID   string   // run id; the group's name
 	Argv []string // Argv[0] is an absolute path
@@ -45,7 +45,7 @@ type Command struct {
 	Dir  string
 	// Held is the directory that Dir was when it was checked, open: the child
 	// starts in that one or not at all, see ErrMoved. nil takes what Dir is at
-	// the birth.
+	// the start.
 	Held   *os.File
 	Stdin  *os.File // nil is /dev/null; the caller keeps and closes its files
 	Stdout *os.File
@@ -71,7 +71,7 @@ type Isolation struct {
 	Kill     cgroup.Enforcer `json:"kill"`
 	CPU      cgroup.Enforcer `json:"cpu,omitempty"` // empty: cpu_max and cpu_weight can't be held
 	SelfTest string          `json:"self_test"`     // "passed", "off", or "failed: ..."
-	// Store is what keeps runs from writing to Options.Protect: "mount namespace",
+	// Store is what keeps runs from writing to Options.ProtectPaths: "mount namespace",
 	// "landlock", or "none", which StoreOpen explains.
 	Store     string `json:"record_store"`
 	StoreOpen error  `json:"-"`
@@ -90,3 +90,17 @@ type Isolation struct {
 	// RemoveRetries counts rmdir calls that had to be repeated; for metrics.
 	RemoveRetries uint64 `json:"-"`
 }
+
+// Names the packages above need without knowing cgroups.
+type (
+	Mode         = cgroup.Mode
+	Limits       = cgroup.Limits
+	GroupOptions = cgroup.Options
+	Enforced     = cgroup.Enforced
+	Origin       = cgroup.Origin
+	Above        = cgroup.Above
+	Bound        = cgroup.Bound
+)
+
+// Resources is the OCI form of l, as carried in a Command.
+func Resources(l Limits) *specs.LinuxResources { return cgroup.Resources(l) }

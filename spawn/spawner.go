@@ -23,21 +23,22 @@ type Spawner struct {
 	selfTest string
 	swept    cgroup.Swept
 	startMax time.Duration
-	// overdueMax is how long Start waits for the end of a birth it has killed.
-	overdueMax time.Duration
+	// lateMax is how long Start waits for the end of a child that it has killed for
+	// not executing in time.
+	lateMax    time.Duration
 	null       *os.File // /dev/null, where a command names no file
 	identities *identities
 	score      int // oom_score_adj of every child
-	// notes tells whether what is noted in a group is the daemon's word. Landlock
+	// trustsNotes tells whether what is noted in a group is the daemon's word. Landlock
 	// doesn't keep a run from the extended attributes of its user's groups, a
 	// read-only mount does.
-	notes bool
+	trustsNotes bool
 
 	children children
 	reaps    bool // orphans, see Options.ReapOrphans
 
 	closed chan struct{} // nothing removes groups any more
-	doubts doubts
+	health groupHealth
 
 	mu      sync.Mutex
 	closing bool
@@ -61,7 +62,7 @@ func Open(ctx context.Context, o Options) (*Spawner, error) {
 		return nil, err
 	}
 	s := &Spawner{
-		root: root, log: log, mode: o.Cgroup.Mode, selfTest: "off", startMax: startMax, overdueMax: teardownMax,
+		root: root, log: log, mode: o.Cgroup.Mode, selfTest: "off", startMax: startMax, lateMax: teardownMax,
 		identities: newIdentities(user.LookupGroup),
 		children:   children{known: map[int]struct{}{}}, reaps: o.ReapOrphans,
 		closed: make(chan struct{}), live: map[*Process]struct{}{}, kept: map[string]keptGroup{},
@@ -89,14 +90,14 @@ func (s *Spawner) prepare(ctx context.Context, o Options) (err error) {
 		s.log.Warn("an earlier daemon left groups behind",
 			"removed", s.swept.Groups, "processes", s.swept.Processes, "still_there", s.swept.Left)
 	}
-	if s.launcher, err = openLauncher(filepath.Join(s.root.Path(), "cgroup.procs"), o.Hide, o.Protect, s.log); err != nil {
+	if s.launcher, err = openLauncher(filepath.Join(s.root.Path(), "cgroup.procs"), o.Mask, o.ProtectPaths, s.log); err != nil {
 		return fmt.Errorf("launcher: %w", err)
 	}
-	s.notes = s.launcher.hider.mounts
-	if _, reachable := s.launcher.hider.state(); len(reachable) > 0 {
+	s.trustsNotes = s.launcher.masker.mounts
+	if _, reachable := s.launcher.masker.reachability(); len(reachable) > 0 {
 		s.log.Warn("runs can have others start a process for them, outside of their groups: to close these, run penstock as root with user = ..., or as the shipped unit", "reachable", reachable)
 	}
-	if !s.launcher.proof {
+	if !s.launcher.works {
 		if s.mode == cgroup.Strict {
 			return fmt.Errorf("launcher: escape proofing %s (hint: give CAP_SYS_ADMIN, enable Landlock, or set isolation = \"available\")", s.launcher.escape)
 		}
@@ -109,7 +110,7 @@ func (s *Spawner) prepare(ctx context.Context, o Options) (err error) {
 	if !o.SelfTest {
 		return nil
 	}
-	if err := s.proveSpawn(ctx, o.Nap); err != nil {
+	if err := s.proveSpawn(ctx, o.SleepCommand); err != nil {
 		return fmt.Errorf("self-test: %w", err)
 	}
 	s.selfTest = "passed"
@@ -120,21 +121,21 @@ func (s *Spawner) prepare(ctx context.Context, o Options) (err error) {
 func (s *Spawner) Isolation() Isolation {
 	e := s.root.Enforced()
 	tested := s.selfTest
-	if s.inDoubt() {
-		tested = noGroups
+	if s.groupsFail() {
+		tested = noGroupsText
 	}
-	hidden, reachable := s.launcher.hider.state()
-	late, beyond := s.launcher.hider.unknown()
+	hidden, reachable := s.launcher.masker.reachability()
+	late, beyond := s.launcher.masker.unscanned()
 	return Isolation{
 		Mode: s.mode, Root: s.root.Path(),
 		Memory: e.Memory, Pids: e.Pids, Kill: e.Kill, CPU: e.CPU,
-		SelfTest: tested, Escape: s.launcher.escape, Store: s.launcher.guard.wall, StoreOpen: s.launcher.guard.open,
+		SelfTest: tested, Escape: s.launcher.escape, Store: s.launcher.protection.store, StoreOpen: s.launcher.protection.storeOpen,
 		Hidden: hidden, Reachable: reachable, Late: late, TooMany: beyond,
 		LeakedGroups: s.root.Leaked(), RemoveRetries: s.root.RemoveRetries(),
 	}
 }
 
-// Enforced tells who holds each limit.
+// Enforced tells what holds each limit: the kernel or our own watch.
 func (s *Spawner) Enforced() cgroup.Enforced { return s.root.Enforced() }
 
 // Stopping tells whether the service manager is ending everything around the
@@ -160,8 +161,8 @@ func (s *Spawner) FilesInMemory() (*uint64, error) { return s.root.FilesInMemory
 // DyingGroups counts removed groups that the kernel still keeps; nil is unknown.
 func (s *Spawner) DyingGroups() (*uint64, error) { return s.root.DyingGroups() }
 
-// enter admits one start; every nil answer needs a leave.
-func (s *Spawner) enter() error {
+// beginStart admits one start; every nil answer needs an endStart.
+func (s *Spawner) beginStart() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
@@ -177,10 +178,10 @@ func (s *Spawner) isClosing() bool {
 	return s.closing
 }
 
-func (s *Spawner) leave() { s.starts.Done() }
+func (s *Spawner) endStart() { s.starts.Done() }
 
-// adopt begins to supervise a newborn process.
-func (s *Spawner) adopt(p *Process) {
+// supervise sees a process to its end from now on.
+func (s *Spawner) supervise(p *Process) {
 	s.mu.Lock()
 	s.live[p] = struct{}{}
 	s.mu.Unlock()
@@ -191,7 +192,7 @@ func (s *Spawner) adopt(p *Process) {
 	s.watches.Add(1)
 	go func() {
 		defer s.watches.Done()
-		p.supervise(s.closed)
+		p.awaitEnd(s.closed)
 		s.mu.Lock()
 		delete(s.live, p)
 		s.mu.Unlock()

@@ -17,16 +17,16 @@ const (
 	// startMax, by default, bounds clone to execve: Go's spawn holds its processor so long,
 	// and a target throttled or frozen from outside would hold it for ever.
 	startMax = 10 * time.Second
-	// teardownMax bounds each of: waiting for the end of an overdue birth, waiting
+	// teardownMax bounds each of: waiting for the end of a start that took too long, waiting
 	// for emptiness, and removing the group.
 	teardownMax = 5 * time.Second
 )
 
-// Start makes the group with its limits, gives birth to the command inside it
-// and sees to its end from then on. A *StartError says why nothing runs, and by
+// Start makes the group with its limits, starts the command inside it and sees to
+// its end from then on. A *StartError says why nothing runs, and by
 // Gone when the group is removed; BeforeRemove has not been called. ctx governs
-// the start only: ended before the birth, nothing is born. Safe for concurrent
-// use; births happen one at a time.
+// the start only: ended before the fork, nothing is started. Safe for concurrent
+// use; forks happen one at a time.
 func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 	if ctx.Err() != nil {
 		return nil, notStarted(c.ID, context.Cause(ctx))
@@ -34,32 +34,32 @@ func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 	if len(c.Argv) == 0 || !filepath.IsAbs(c.Argv[0]) {
 		return nil, &StartError{Cause: outcome.CLIMissing, Err: fmt.Errorf("start %s: argv %q: program is not an absolute path", c.ID, c.Argv)}
 	}
-	if err := s.enter(); err != nil {
+	if err := s.beginStart(); err != nil {
 		return nil, notStarted(c.ID, err)
 	}
-	defer s.leave()
+	defer s.endStart()
 	began := time.Now()
 	g, err := s.root.NewGroup(c.ID, c.Limits)
 	if err != nil {
-		s.doubt(err)
+		s.noteFailure(err)
 		return nil, &StartError{Cause: outcome.StartFailed, Err: fmt.Errorf("start %s: %w", c.ID, err)}
 	}
-	proc, err := s.bear(ctx, c, g)
+	proc, err := s.forkExec(ctx, c, g)
 	if err != nil {
 		return nil, err
 	}
 	if err := setOOMScore(proc.Pid, s.score); err != nil {
 		s.log.Warn("child keeps the daemon's OOM score", "run", c.ID, "err", err)
 	}
-	// After the birth: a child under its own CPU limit before execve stalls the
-	// daemon. Before anybody watches it: a program that has ended already would
+	// After the start: a child under its own CPU limit before execve stalls the
+	// daemon. Before it is supervised: a program that has ended already would
 	// take the group away under the write.
 	unheld := g.ApplyCPU()
 	if unheld != nil {
 		c.BeforeRemove = nil
 	}
 	p := newProcess(c, g, child{proc}, began, s.log)
-	s.adopt(p)
+	s.supervise(p)
 	if unheld != nil {
 		p.End(outcome.StartFailed)
 		<-p.Ended()
@@ -68,50 +68,50 @@ func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 	return p, nil
 }
 
-// birth is what the launcher thread answers.
-type birth struct {
+// startResult is what the launcher thread answers.
+type startResult struct {
 	proc *os.Process
 	err  error
 }
 
-// bear starts the command in the group from the launcher thread. On error the
+// forkExec starts the command in the group from the launcher thread. On error the
 // group is gone or given to the janitor.
-func (s *Spawner) bear(ctx context.Context, c Command, g *cgroup.Group) (*os.Process, error) {
-	var news []string
-	if c.User, news = s.identities.narrow(c.User); len(news) > 0 {
-		s.log.Warn("runs don't get groups that lead out of the cage; a primary group stays, choose another", "uid", c.User.Uid, "groups", news)
+func (s *Spawner) forkExec(ctx context.Context, c Command, g *cgroup.Group) (*os.Process, error) {
+	var dropped []string
+	if c.User, dropped = s.identities.dropPrivileged(c.User); len(dropped) > 0 {
+		s.log.Warn("runs don't get groups that lead out of the cage; a primary group stays, choose another", "uid", c.User.Uid, "groups", dropped)
 	}
 	attr := attributes(c, g.FD(), s.null)
-	held, err := hold(c.Held)
+	held, err := identify(c.Held)
 	if err != nil {
-		return nil, s.unborn(c, g, err)
+		return nil, s.abortStart(c, g, err)
 	}
-	answer := make(chan birth, 1)
+	answer := make(chan startResult, 1)
 	err = s.launcher.do(ctx, func() {
 		if ctx.Err() != nil {
-			answer <- birth{err: context.Cause(ctx)}
+			answer <- startResult{err: context.Cause(ctx)}
 			return
 		}
-		proc, err := s.children.bear(func() (*os.Process, error) { return s.launcher.seal.bear(c.Argv[0], c.Argv, attr, held) })
-		answer <- birth{proc, err}
+		proc, err := s.children.fork(func() (*os.Process, error) { return s.launcher.sandbox.forkExec(c.Argv[0], c.Argv, attr, held) })
+		answer <- startResult{proc, err}
 	})
 	if err != nil {
-		return nil, s.unborn(c, g, err)
+		return nil, s.abortStart(c, g, err)
 	}
 	late := time.NewTimer(s.startMax)
 	defer late.Stop()
 	select {
 	case b := <-answer:
 		if b.err != nil {
-			return nil, s.unborn(c, g, b.err)
+			return nil, s.abortStart(c, g, b.err)
 		}
 		return b.proc, nil
 	case <-late.C:
-		return nil, s.overdue(c, g, answer)
+		return nil, s.startTimeout(c, g, answer)
 	}
 }
 
-// attributes are what the child is born with. Its environment is never nil,
+// attributes are what the child is started with. Its environment is never nil,
 // which os would replace by the daemon's own.
 func attributes(c Command, groupFD int, null *os.File) *os.ProcAttr {
 	files := []*os.File{c.Stdin, c.Stdout, c.Stderr}
@@ -134,8 +134,8 @@ func attributes(c Command, groupFD int, null *os.File) *os.ProcAttr {
 	}
 }
 
-// unborn removes the group of a command that was never started and says why.
-func (s *Spawner) unborn(c Command, g *cgroup.Group, err error) *StartError {
+// abortStart removes the group of a command that was never started and says why.
+func (s *Spawner) abortStart(c Command, g *cgroup.Group, err error) *StartError {
 	receipt, receiptErr := g.Receipt()
 	if receiptErr != nil {
 		s.log.Warn("no receipt of a failed start", "run", c.ID, "err", receiptErr)
@@ -159,9 +159,9 @@ func (s *Spawner) discard(c Command, g *cgroup.Group) {
 	}
 }
 
-// overdue ends a birth that takes too long, and stops waiting for it when even
-// the kill doesn't end it; who comes late is reaped in the background.
-func (s *Spawner) overdue(c Command, g *cgroup.Group, answer <-chan birth) *StartError {
+// startTimeout ends a start that takes too long, and stops waiting for it when even
+// the kill doesn't end it; a child that comes late is reaped in the background.
+func (s *Spawner) startTimeout(c Command, g *cgroup.Group, answer <-chan startResult) *StartError {
 	late := fmt.Errorf("start %s: %s: not executing after %s: its group was throttled or frozen from outside", c.ID, c.Argv[0], s.startMax)
 	if err := g.Kill(); err != nil {
 		late = fmt.Errorf("%w; %w", late, err)
@@ -179,7 +179,7 @@ func (s *Spawner) overdue(c Command, g *cgroup.Group, answer <-chan birth) *Star
 	}()
 	select {
 	case <-reaped:
-	case <-time.After(s.overdueMax):
+	case <-time.After(s.lateMax):
 	}
 	return (&StartError{Cause: outcome.StartFailed, Err: late}).until(g)
 }

@@ -16,7 +16,7 @@ import (
 var ErrName = cgroup.ErrName
 
 // ErrMoved is wrapped by the StartError of a run whose Dir was another directory
-// at its birth than Command.Held.
+// at its start than Command.Held.
 var ErrMoved = errors.New("its working directory has been moved or replaced since it was checked")
 
 // StartError is why nothing was started; Cause is start_failed, cli_missing,
@@ -28,7 +28,7 @@ type StartError struct {
 	// Receipt is the group's, nil where there was none to read.
 	Receipt *cgroup.Receipt
 	// Gone is closed when the group is removed, nil when it is already (or was
-	// never made): until then a birth may still be under way in it and its
+	// never made): until then a start may still be under way in it and its
 	// limits are not free. It may stay open when the spawner is closed first.
 	Gone <-chan struct{}
 }
@@ -71,8 +71,8 @@ func execFailed(c Command, r cgroup.Receipt, err error) *StartError {
 	switch {
 	case errors.Is(err, ErrMoved):
 		return &StartError{Cause: outcome.StartFailed, Err: fmt.Errorf("start %s: %s: %w", c.ID, c.Dir, ErrMoved)}
-	case errors.Is(err, errSeal):
-		return fail(outcome.StartFailed, program, "its seal (seccomp, Landlock) could not be put on: is penstock itself in many Landlock domains?")
+	case errors.Is(err, errSandbox):
+		return fail(outcome.StartFailed, program, "its sandbox (seccomp, Landlock) could not be put on: is penstock itself in many Landlock domains?")
 	case refused:
 		return fail(v.Cause, program, v.Message)
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EACCES),

@@ -13,7 +13,7 @@ import (
 	"penstock/outcome"
 )
 
-func TestExecFailed(t *testing.T) {
+func TestStartError_Exec(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string, mode os.FileMode) string {
 		path := filepath.Join(dir, name)
@@ -67,7 +67,7 @@ func TestExecFailed(t *testing.T) {
 	}
 }
 
-func TestNotStarted(t *testing.T) {
+func TestStartError_NotStarted(t *testing.T) {
 	for err, want := range map[error]outcome.Cause{
 		errClosed: outcome.ShuttingDown, context.Canceled: outcome.Cancelled,
 		context.DeadlineExceeded: outcome.Timeout, errors.New("client left"): outcome.Cancelled,

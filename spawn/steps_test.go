@@ -100,7 +100,7 @@ func stepByStep(b *testing.B, s *Spawner, c Command, l *laps) {
 		b.Fatal(err)
 	}
 	l.lap("hop")
-	proc, err := s.bear(b.Context(), c, g)
+	proc, err := s.forkExec(b.Context(), c, g)
 	if err != nil {
 		b.Fatal(err)
 	}

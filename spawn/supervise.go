@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// supervise sees one tree to its end. abandoned is closed when nobody will
+// awaitEnd sees one tree to its end. abandoned is closed when nothing will
 // remove leftover groups any more.
-func (p *Process) supervise(abandoned <-chan struct{}) {
+func (p *Process) awaitEnd(abandoned <-chan struct{}) {
 	go p.wait()
 	select {
-	case <-p.ours.Done():
+	case <-p.attached.Done():
 		return
 	case <-p.exited:
-	case <-p.asked:
-		p.persuade()
+	case <-p.stopAsked:
+		p.stopGracefully()
 	}
 	p.teardown()
 	select {
@@ -27,12 +27,12 @@ func (p *Process) supervise(abandoned <-chan struct{}) {
 	}
 }
 
-// persuade gives the leader the time it may have to end by itself.
-func (p *Process) persuade() {
+// stopGracefully gives the leader the time it may have to end by itself.
+func (p *Process) stopGracefully() {
 	p.mu.Lock()
-	settle := p.settle
+	graceful := p.graceful
 	p.mu.Unlock()
-	if settle && p.exitsWithin(p.cmd.Grace, p.hurry) {
+	if graceful && p.exitsWithin(p.cmd.Grace, p.termAsked) {
 		return
 	}
 	if !p.cmd.SoftEnd || p.leader.signal(syscall.SIGTERM) != nil {
@@ -50,7 +50,7 @@ func (p *Process) exitsWithin(d time.Duration, hurry <-chan struct{}) bool {
 		return true
 	case <-timer.C:
 	case <-hurry:
-	case <-p.cut:
+	case <-p.killAsked:
 	}
 	return false
 }
@@ -85,7 +85,7 @@ func (p *Process) teardown() {
 }
 
 // empty ends whatever is left and waits for it. A leader that was gone already
-// and left nobody behind, which is the rule, needs neither.
+// and left no process behind, which is the rule, needs neither.
 func (p *Process) empty() (survived int, leaked bool, err error) {
 	alone := p.isExited()
 	populated, err := p.group.Populated()
@@ -97,7 +97,7 @@ func (p *Process) empty() (survived int, leaked bool, err error) {
 	return survived, leaked, errors.Join(err, killErr, waitErr)
 }
 
-// kill ends the group and counts who had outlived a leader that was gone.
+// kill ends the group and counts what had outlived a leader that was gone.
 func (p *Process) kill(alone bool) (survived int, err error) {
 	if alone {
 		procs, procsErr := p.group.Procs()

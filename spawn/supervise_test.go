@@ -99,7 +99,7 @@ func supervised(t *testing.T, g *fakeGroup, c Command, script string) (*Process,
 	}
 	p := newProcess(c, g, child{leader}, time.Now(), slog.New(slog.DiscardHandler))
 	abandoned, over := make(chan struct{}), make(chan struct{})
-	go func() { p.supervise(abandoned); close(over) }()
+	go func() { p.awaitEnd(abandoned); close(over) }()
 	t.Cleanup(func() {
 		p.End(outcome.Killed)
 		close(abandoned)
@@ -108,7 +108,7 @@ func supervised(t *testing.T, g *fakeGroup, c Command, script string) (*Process,
 	return p, abandoned
 }
 
-func TestTeardownInOrder(t *testing.T) {
+func TestTeardown_Order(t *testing.T) {
 	g := &fakeGroup{}
 	c := Command{ID: "run_1"}
 	c.BeforeRemove = func(outcome.Outcome) { g.note("before remove") }
@@ -129,7 +129,7 @@ func TestTeardownInOrder(t *testing.T) {
 	await(t, "gone", p.Gone())
 }
 
-func TestWhatOutlivesTheLeaderIsKilledAndCounted(t *testing.T) {
+func TestTeardown_SurvivorsAreKilledAndCounted(t *testing.T) {
 	g := &fakeGroup{populated: true, procs: []int{7, 8}, kill: func() error { return nil }}
 	p, _ := supervised(t, g, Command{}, "exit 0")
 	await(t, "end", p.Ended())
@@ -141,7 +141,7 @@ func TestWhatOutlivesTheLeaderIsKilledAndCounted(t *testing.T) {
 	}
 }
 
-func TestUnkillableTreeIsGivenUpAndSaid(t *testing.T) {
+func TestTeardown_UnkillableIsTold(t *testing.T) {
 	g := &fakeGroup{populated: true, empty: fmt.Errorf("wait: %w", cgroup.ErrBusy)}
 	p, _ := supervised(t, g, Command{}, "exec sleep 60")
 	p.End(outcome.Timeout)
@@ -152,7 +152,7 @@ func TestUnkillableTreeIsGivenUpAndSaid(t *testing.T) {
 	}
 }
 
-func TestLeaderIsKilledWhereTheGroupCannotBe(t *testing.T) {
+func TestTeardown_KillsTheLeaderWithoutTheGroup(t *testing.T) {
 	broken := errors.New("cgroup.kill: broken")
 	g := &fakeGroup{populated: true, kill: func() error { return broken }}
 	p, _ := supervised(t, g, Command{}, "exec sleep 60")
@@ -164,7 +164,7 @@ func TestLeaderIsKilledWhereTheGroupCannotBe(t *testing.T) {
 	}
 }
 
-func TestLeaderTheGroupsKillDoesNotReach(t *testing.T) {
+func TestTeardown_LeaderBeyondTheGroupsKill(t *testing.T) {
 	g := &fakeGroup{populated: true, kill: func() error { return nil }}
 	p, _ := supervised(t, g, Command{}, "exec sleep 600")
 	p.bound = 100 * time.Millisecond // read only after End
@@ -180,7 +180,7 @@ const ignoreTerm = `trap "" TERM; echo ready; while :; do sleep 0.02; done`
 
 const trapTerm = `trap "exit 9" TERM; echo ready; while :; do sleep 0.02; done`
 
-func TestEndings(t *testing.T) {
+func TestProcess_Endings(t *testing.T) {
 	tests := []struct {
 		name   string
 		cmd    Command
@@ -226,7 +226,7 @@ func TestEndings(t *testing.T) {
 	}
 }
 
-func TestALiveRunHoldsNoThread(t *testing.T) {
+func TestProcess_HoldsNoThread(t *testing.T) {
 	supervised(t, &fakeGroup{populated: true}, Command{}, "exec sleep 600")
 	eventually(t, "the leader is waited for in the runtime's poller", func() bool {
 		stacks := make([]byte, 1<<20)
@@ -240,13 +240,13 @@ func TestALiveRunHoldsNoThread(t *testing.T) {
 	})
 }
 
-func TestWaitForALeaderThatIsNot(t *testing.T) {
+func TestAwaitChild_NoSuchProcess(t *testing.T) {
 	if err := awaitChild(t.Context(), 1<<30); !errors.Is(err, syscall.ESRCH) && !errors.Is(err, syscall.EINVAL) {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestReasonAfterTheExitIsNone(t *testing.T) {
+func TestProcess_NoReasonAfterTheExit(t *testing.T) {
 	g := &fakeGroup{}
 	p, _ := supervised(t, g, Command{}, "exit 0")
 	await(t, "exit", p.Exited())

@@ -30,7 +30,7 @@ func openKeeping(t *testing.T, left ...Leftover) *Spawner {
 }
 
 // A run of the daemon's own user can write its record.
-func TestARecordCantKeepTheDaemonFromStarting(t *testing.T) {
+func TestOpen_BadLeftover(t *testing.T) {
 	pids := orphans(t, "sleep 60")
 	limit := int64(-5)
 	s := openKeeping(t, Leftover{ID: "run0", Limits: &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit}}})
@@ -39,7 +39,7 @@ func TestARecordCantKeepTheDaemonFromStarting(t *testing.T) {
 	}
 }
 
-func TestWhatCantBeAdoptedIsEnded(t *testing.T) {
+func TestOpen_UnadoptableIsEnded(t *testing.T) {
 	pids := orphans(t, "sleep 60")
 	s := openKeeping(t, Leftover{ID: "run0"})
 	var was unix.Rlimit

@@ -8,11 +8,11 @@ import (
 	"syscall"
 )
 
-// doorGroups are groups whose members can have somebody else start a process as
+// privilegedGroups are groups whose members can have another program start a process as
 // root, or read and write under the file system: on Debian, Ubuntu and Fedora
-// the owners of engines' sockets, of raw disks and memory, and those whom
+// the owners of engines' sockets, of raw disks and memory, and those that
 // polkit takes for administrators.
-func doorGroups() []string {
+func privilegedGroups() []string {
 	return []string{
 		"root", "docker", "podman", "containerd", "lxd", "incus", "incus-admin", "libvirt", "libvirt-qemu",
 		"disk", "kmem", "input", "sudo", "wheel", "admin",
@@ -22,47 +22,47 @@ func doorGroups() []string {
 // identities takes such groups from the users that runs are. Safe for
 // concurrent use.
 type identities struct {
-	doors map[uint32]string
+	privileged map[uint32]string
 
-	mu   sync.Mutex
-	told map[uint32]bool // by group
+	mu     sync.Mutex
+	warned map[uint32]bool // by group
 }
 
 // newIdentities asks lookup, in the manner of user.LookupGroup, for the ids.
 func newIdentities(lookup func(string) (*user.Group, error)) *identities {
-	i := &identities{doors: map[uint32]string{}, told: map[uint32]bool{}}
-	for _, name := range doorGroups() {
+	i := &identities{privileged: map[uint32]string{}, warned: map[uint32]bool{}}
+	for _, name := range privilegedGroups() {
 		g, err := lookup(name)
 		if err != nil {
 			continue // not on this host
 		}
 		if gid, err := strconv.ParseUint(g.Gid, 10, 32); err == nil {
-			i.doors[uint32(gid)] = name
+			i.privileged[uint32(gid)] = name
 		}
 	}
 	return i
 }
 
-// narrow gives a run's credential without those groups, and the names of the
-// ones nobody has been told of yet. The primary group stays as it is: files of
+// dropPrivileged gives a run's credential without those groups, and the names of the
+// ones not yet warned of. The primary group stays as it is: files of
 // the user belong to it. Root keeps all it has.
-func (i *identities) narrow(c *syscall.Credential) (narrowed *syscall.Credential, news []string) {
+func (i *identities) dropPrivileged(c *syscall.Credential) (kept *syscall.Credential, dropped []string) {
 	if c == nil || c.Uid == 0 {
 		return c, nil
 	}
 	out := *c
 	out.NoSetGroups = false // the daemon's own groups are not the run's
 	out.Groups = slices.DeleteFunc(slices.Clone(c.Groups), func(gid uint32) bool {
-		_, door := i.doors[gid]
-		return door && gid != c.Gid
+		_, isPrivileged := i.privileged[gid]
+		return isPrivileged && gid != c.Gid
 	})
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, gid := range append([]uint32{c.Gid}, c.Groups...) {
-		if name, door := i.doors[gid]; door && !i.told[gid] {
-			i.told[gid] = true
-			news = append(news, name)
+		if name, isPrivileged := i.privileged[gid]; isPrivileged && !i.warned[gid] {
+			i.warned[gid] = true
+			dropped = append(dropped, name)
 		}
 	}
-	return &out, news
+	return &out, dropped
 }

@@ -15,9 +15,9 @@ import (
 
 const nobody = 12345
 
-// TestAsUser runs the cage as a daemon without root: in a group delegated to an
+// TestSpawn_WithoutRoot runs the cage as a daemon without root: in a group delegated to an
 // unprivileged uid, this test binary starts itself as that uid.
-func TestAsUser(t *testing.T) {
+func TestSpawn_WithoutRoot(t *testing.T) {
 	if os.Getenv("PENSTOCK_AS_USER") == "1" {
 		asUser(t)
 		return
@@ -43,7 +43,7 @@ func TestAsUser(t *testing.T) {
 	if err := os.Chown(tmp, nobody, nobody); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "/proc/self/fd/3", "-test.run=^TestAsUser$", "-test.v")
+	cmd := exec.CommandContext(t.Context(), "/proc/self/fd/3", "-test.run=^TestSpawn_WithoutRoot$", "-test.v")
 	cmd.Dir, cmd.ExtraFiles = tmp, []*os.File{self}
 	cmd.Env = append(os.Environ(), "PENSTOCK_AS_USER=1", "TMPDIR="+tmp, "HOME="+tmp)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -52,7 +52,7 @@ func TestAsUser(t *testing.T) {
 	}
 	out, err := cmd.CombinedOutput()
 	t.Logf("as uid %d:\n%s", nobody, out)
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestAsUser") {
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestSpawn_WithoutRoot") {
 		t.Errorf("as uid %d: %v", nobody, err)
 	}
 }
@@ -89,7 +89,7 @@ func asUser(t *testing.T) {
 	if o.Survived != 1 {
 		t.Errorf("survived %d", o.Survived)
 	}
-	if s.launcher.proof {
+	if s.launcher.works {
 		if s.launcher.escape != escapeUser {
 			t.Errorf("escape proofing %q", s.launcher.escape)
 		}

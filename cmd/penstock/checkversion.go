@@ -58,7 +58,7 @@ func askVersion(ctx context.Context, b config.Backend) (string, error) {
 		set["HOME"], set["USER"], set["LOGNAME"] = u.HomeDir, u.Username, u.Username
 	}
 	env := backend.Env(os.LookupEnv, os.Environ(), append(backend.BasePass(), b.Env...), set)
-	return spawn.Ask(ctx, append(b.Command[:len(b.Command):len(b.Command)], "--version"), env, as)
+	return spawn.Output(ctx, append(b.Command[:len(b.Command):len(b.Command)], "--version"), env, as)
 }
 
 func (f *finding) version(ctx context.Context, b config.Backend) {

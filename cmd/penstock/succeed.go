@@ -56,9 +56,9 @@ func execute(path string, files []*os.File, names []string, origin spawn.Origin)
 	if err != nil {
 		return err
 	}
-	return spawn.Successor{
+	return spawn.Reexec{
 		Path: path, Argv: os.Args, Env: systemd.Environ(os.Environ(), names, string(word)), Files: files,
-		Hold: []syscall.Signal{unix.SIGUSR2},
+		BlockSignals: []syscall.Signal{unix.SIGUSR2},
 	}.Exec()
 }
 
