@@ -105,7 +105,7 @@ func (a backends) users() []int {
 	return out
 }
 
-// names are the backends in a fixed order.
+// Names are the backends in a fixed order.
 func (a backends) names() []string {
 	var out []string
 	for name := range a {
@@ -170,7 +170,7 @@ func modelNotFound(id, format string, args ...any) *httpError {
 	return e
 }
 
-// missing says in words why the backend can't run; "" when it can.
+// Missing says in words why the backend can't run; "" when it can.
 func (a *configuredBackend) missing() string {
 	if a.config.Missing == "" {
 		return ""

@@ -58,7 +58,7 @@ func (d *daemon) collect(w *reply, x *requestInfo, ctx context.Context, j *job) 
 	if j.err != nil {
 		return p.failed(ctx, x, j, notStarted(j.id, j.err))
 	}
-	x.conn.followsRun(func() bool { return isClosed(j.run.Ended()) })
+	x.conn.FollowsRun(func() bool { return isClosed(j.run.Ended()) })
 	events := j.run.Follow(0)
 	defer events.Close()
 	known, record, err := p.gather(ctx, events, j.run)

@@ -13,6 +13,7 @@ import (
 	"penstock/config"
 	"penstock/metrics"
 	"penstock/run"
+	"penstock/server/listener"
 	"penstock/spawn"
 )
 
@@ -40,9 +41,8 @@ type daemon struct {
 	proc       *procSampler
 	limits     *limitFollower
 
-	connections connections
+	connections listener.Connections
 	accepting   sync.WaitGroup // one per listener
-	reserve     *fdReserve
 	draining    atomic.Bool
 	base        context.Context // durable jobs live in it
 	endBase     context.CancelCauseFunc
@@ -56,7 +56,7 @@ type daemon struct {
 	stopBackground context.CancelFunc
 }
 
-// open builds the lower floors from the configuration, bottom up. On error it
+// Open builds the lower floors from the configuration, bottom up. On error it
 // takes down again what it has built.
 func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	d := &daemon{config: c, version: o.Version, log: o.Logger, logState: o.Log, begun: time.Now(), originCheck: newOriginCheck(c), tokens: newTokens(c.Tokens), operators: operators(c), jobs: newJobs(), intake: newIntake()}

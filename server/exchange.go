@@ -6,6 +6,8 @@ import (
 	"regexp"
 
 	"github.com/oklog/ulid/v2"
+
+	"penstock/server/listener"
 )
 
 // requestInfo is what one request's log line and metrics are made of; the
@@ -14,8 +16,8 @@ type requestInfo struct {
 	requestID string
 	route     string // path template, "unmatched" where no route took it
 	client    string
-	conn      *conn // nil in tests without a connection
-	operator  bool  // may see into and end other clients' runs
+	conn      *listener.Conn // nil in tests without a connection
+	operator  bool           // may see into and end other clients' runs
 	runID     string
 	job       *job   // of a chat request that was let in
 	own       bool   // job is this request's, not an earlier one's

@@ -12,6 +12,7 @@ import (
 	"penstock/config"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/listener"
 	"penstock/spawn"
 )
 
@@ -110,21 +111,21 @@ func isHandedOver(ctx context.Context) bool { return errors.Is(context.Cause(ctx
 // is to be ended.
 func (d *daemon) handOver(ctx context.Context, srv *http.Server, listeners []net.Listener, h *Handover) *HandedOver {
 	d.log.Info("handover asked for")
-	sockets, err := duplicates(listeners)
+	sockets, err := listener.Duplicates(listeners)
 	if err == nil {
 		err = h.Check(ctx, d.handoverState(listeners))
 	}
 	if err != nil {
 		d.log.Error("handover refused: serving on", "err", err)
-		closeFiles(sockets)
+		listener.CloseFiles(sockets)
 		return nil
 	}
 	d.drain("handing over")
 	if !d.quiesce(ctx) {
-		closeFiles(sockets)
+		listener.CloseFiles(sockets)
 		return nil
 	}
-	keepPaths(listeners, true)
+	listener.KeepPaths(listeners, true)
 	d.endReading(errHandedOver)
 	if err := d.finishReplies(srv, listeners); err != nil {
 		d.log.Warn("last replies", "err", err)
@@ -158,7 +159,7 @@ func (d *daemon) handoverState(listeners []net.Listener) HandoverState {
 		}
 	}
 	for _, l := range listeners {
-		g.Exposed = g.Exposed || exposed(l.Addr())
+		g.Exposed = g.Exposed || listener.Exposed(l.Addr())
 	}
 	return g
 }

@@ -14,6 +14,7 @@ import (
 
 	"penstock/admit"
 	"penstock/run"
+	"penstock/server/listener"
 	"penstock/spawn"
 )
 
@@ -126,7 +127,7 @@ func TestWriteDeadlineMoves(t *testing.T) {
 		if _, err := w.Write(make([]byte, 5*writePiece)); err != nil {
 			t.Fatal(err)
 		}
-		if slow.late || time.Until(slow.due) > writeStall+time.Second {
+		if slow.late || time.Until(slow.due) > listener.WriteStall+time.Second {
 			t.Errorf("late %v, deadline in %v", slow.late, time.Until(slow.due))
 		}
 	})

@@ -7,23 +7,25 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/server/listener"
 )
 
 // peer is who is at the other end of a connection, as the kernel says.
 type peer struct {
 	unix     bool
-	uid      uint32     // unix(7) SO_PEERCRED; only with known
-	known    bool       // uid could be read
-	local    netip.Addr // TCP: the address that was connected to
-	reserved bool       // on a descriptor of the reserve
-	conn     *conn      // nil in tests without a connection
+	uid      uint32         // unix(7) SO_PEERCRED; only with known
+	known    bool           // uid could be read
+	local    netip.Addr     // TCP: the address that was connected to
+	reserved bool           // on a descriptor of the reserve
+	conn     *listener.Conn // nil in tests without a connection
 }
 
 // withPeer is asked once for each connection.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
 	var p peer
-	if accepted, ok := c.(*conn); ok {
-		p.conn, p.reserved, c = accepted, accepted.reserve != nil, accepted.Conn
+	if accepted, ok := c.(*listener.Conn); ok {
+		p.conn, p.reserved, c = accepted, accepted.Reserved(), accepted.Conn
 	}
 	switch conn := c.(type) {
 	case *net.UnixConn:

@@ -45,7 +45,7 @@ func (d *daemon) monitor(ctx context.Context, beat func(Beat)) {
 			}
 			d.gate.ReserveOutside(n, where)
 		}
-		d.connections.closeStalled(cmp.Or(d.config.Keep.Age, keptDefault))
+		d.connections.CloseStalled(cmp.Or(d.config.Keep.Age, keptDefault))
 		if (why == "") != (held == "") {
 			d.log.Warn("starts are held back", "on", why != "", "why", why)
 		}

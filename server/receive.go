@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"penstock/config"
+	"penstock/server/listener"
 )
 
 const (
@@ -55,8 +56,8 @@ func (i *intake) readBody(w *reply, r *http.Request) (_ []byte, _ *bodyLease, er
 		return nil, nil, tooLarge() // the client asks before it sends
 	}
 	x, ctx := infoOf(r), r.Context()
-	x.conn.setPhase(receiving)
-	defer x.conn.setPhase(replying)
+	x.conn.SetPhase(listener.Receiving)
+	defer x.conn.SetPhase(listener.Replying)
 	in := &paced{ReadCloser: http.MaxBytesReader(w, r.Body, bodyMax), ctrl: w.ctrl, begun: time.Now()}
 	body, err := readDecoded(in, decode, func(r io.Reader) io.Reader { return &metered{Reader: r, ctx: ctx, lease: held} })
 	var over *http.MaxBytesError

@@ -3,13 +3,13 @@ package server
 import (
 	"net/http"
 	"time"
+
+	"penstock/server/listener"
 )
 
 const (
-	// writeStall is how long one piece of a reply may make no progress, unless the
-	// reply is a run's (see waitForReader). A slow reader is fine as long as it reads:
-	// at worst writePiece bytes in this time.
-	writeStall = 30 * time.Second
+	// writePiece is what a slow reader has to take in WriteStall at worst: it is fine
+	// as long as it reads.
 	writePiece = 32 << 10
 	// armPiece is how much may be written between two looks at the clock: small
 	// beside net/http's buffer, for a call on a host without a vDSO can take longer
@@ -76,7 +76,7 @@ func (w *reply) FlushError() error {
 // waitForReader lets the rest of the reply wait for its reader as long as the
 // connection lives: it is a run's answer, whose bytes are in the spool, and a
 // stalled reader has not left. Hangups, the kernel's own probes of a silent peer
-// and the daemon's end bound it, and connections.closeStalled once the run is over.
+// and the daemon's end bound it, and connections.CloseStalled once the run is over.
 func (w *reply) waitForReader() {
 	w.noDeadline = true
 	// Refused only by test recorders, which never block.
@@ -92,7 +92,7 @@ func (w *reply) arm() {
 	if now := time.Now(); now.Sub(w.armed) > time.Second {
 		w.armed = now
 		// Refused only by test recorders, which never block.
-		_ = w.ctrl.SetWriteDeadline(now.Add(writeStall + time.Second))
+		_ = w.ctrl.SetWriteDeadline(now.Add(listener.WriteStall + time.Second))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"penstock/config"
+	"penstock/server/listener"
 	"penstock/spawn"
 )
 
@@ -73,34 +74,32 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	listeners, err := listen(ctx, c, o.Listeners)
+	listeners, err := listener.Open(ctx, c, o.Listeners)
 	if err != nil {
 		return err
 	}
-	if missed := missing(c.Listen, o.Listeners); len(missed) > 0 {
-		o.Logger.Warn("listen: the sockets from systemd win (hint: systemctl edit penstock.socket, or mask it)", "given", names(o.Listeners), "not_opened", missed)
+	if missed := listener.Missing(c.Listen, o.Listeners); len(missed) > 0 {
+		o.Logger.Warn("listen: the sockets from systemd win (hint: systemctl edit penstock.socket, or mask it)", "given", listener.Names(o.Listeners), "not_opened", missed)
 	}
 	d, err := open(ctx, c, o)
 	if err != nil {
-		closeAll(listeners)
+		listener.CloseAll(listeners)
 		return err
 	}
-	keepPaths(o.Listeners, !o.Unlink)
-	d.reserve = newFDReserve(d.log)
-	defer d.reserve.close()
-	if d.connections.hangups, err = newHangupPoller(d.log); err != nil {
-		closeAll(listeners)
+	listener.KeepPaths(o.Listeners, !o.Unlink)
+	if err := d.connections.Open(d.log); err != nil {
+		listener.CloseAll(listeners)
 		return errors.Join(fmt.Errorf("serve: %w", err), d.close(ctx))
 	}
-	defer d.connections.hangups.close()
+	defer d.connections.Close()
 	srv := d.httpServer()
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
-		d.accepting.Go(func() { failed <- srv.Serve(&reservingListener{l, d.reserve, &d.connections}) })
+		d.accepting.Go(func() { failed <- srv.Serve(d.connections.Limit(l)) })
 	}
-	d.log.Info("serving", "addresses", names(listeners), "version", o.Version)
+	d.log.Info("serving", "addresses", listener.Names(listeners), "version", o.Version)
 	if o.Ready != nil {
-		o.Ready(addrs(listeners))
+		o.Ready(listener.Addrs(listeners))
 	}
 	left, serveErr := d.serve(ctx, srv, listeners, failed, o.Handover)
 	if left != nil {
@@ -148,9 +147,11 @@ func (d *daemon) httpServer() *http.Server {
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnContext:       d.connections.context,
-		ConnState:         d.connections.track,
-		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelWarn),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return withPeer(d.connections.ConnContext(ctx, c), c)
+		},
+		ConnState: d.connections.ConnState,
+		ErrorLog:  slog.NewLogLogger(d.log.Handler(), slog.LevelWarn),
 		// OPTIONS * must not get around the guard and the error shape.
 		DisableGeneralOptionsHandler: true,
 	}

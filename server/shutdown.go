@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"penstock/outcome"
+	"penstock/server/listener"
 )
 
 const (
@@ -74,10 +75,10 @@ func (d *daemon) drain(cause string) {
 func (d *daemon) finishReplies(srv *http.Server, listeners []net.Listener) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lastRepliesBound)
 	defer cancel()
-	closeAll(listeners)
+	listener.CloseAll(listeners)
 	d.accepting.Wait()
 	srv.SetKeepAlivesEnabled(false)
-	d.connections.awaitIdle(ctx)
+	d.connections.AwaitIdle(ctx)
 	err := srv.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		d.log.Warn("clients did not take their last bytes in time", "bound", lastRepliesBound)

@@ -51,7 +51,7 @@ func (w oneLine) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// open sends the headers and a first comment at once, so that a proxy sees a
+// Open sends the headers and a first comment at once, so that a proxy sees a
 // living reply however long the queue is.
 func (s *sse) open(first string) error {
 	h := s.w.Header()

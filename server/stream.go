@@ -129,7 +129,7 @@ func (s *stream) commentOrOpen(text string) error {
 // run may be ended when its answer can't be told any more.
 func (s *stream) follow(ctx context.Context, x *requestInfo, r *run.Run, owner bool) error {
 	s.base = newChunk(r)
-	x.conn.followsRun(func() bool { return isClosed(r.Ended()) })
+	x.conn.FollowsRun(func() bool { return isClosed(r.Ended()) })
 	if err := s.commentOrOpen("run " + r.ID()); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"penstock/config"
+	"penstock/server/listener"
 )
 
 // Whatever is sent: the right refusal, in the one shape, and a daemon that is
@@ -282,7 +283,7 @@ func TestUnixSocket(t *testing.T) {
 	if want := fmt.Sprintf(`"client":"uid:%d"`, os.Getuid()); !strings.Contains(string(body), want) {
 		t.Errorf("%s lacks %s", body, want)
 	}
-	if _, err := listenUnix(path); err == nil || !strings.Contains(err.Error(), "another process answers") {
+	if _, err := listener.ListenUnix(path); err == nil || !strings.Contains(err.Error(), "another process answers") {
 		t.Errorf("a second daemon on the socket: %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"penstock/config"
 	"penstock/run"
+	"penstock/server/listener"
 	"penstock/spawn"
 )
 
@@ -16,7 +17,7 @@ import (
 type Trial struct{ Config config.Config }
 
 // Listen has an error or nil for each address of Config.Listen.
-func (t Trial) Listen() []error { return checkListen(t.Config) }
+func (t Trial) Listen() []error { return listener.Check(t.Config) }
 
 // State says where the state directory is, or would be made.
 func (t Trial) State() (there string, err error) { return run.CheckDir(t.Config.StateDir) }
@@ -44,11 +45,11 @@ func (t Trial) Cage(ctx context.Context, nap []string) (is spawn.Isolation, held
 		return is, held, err
 	}
 	is, held = s.Isolation(), s.Enforced()
-	h, err := newHangupPoller(o.Logger)
-	if err != nil {
+	var connections listener.Connections
+	if err = connections.Open(o.Logger); err != nil {
 		err = fmt.Errorf("serve: %w", err)
 	} else {
-		h.close()
+		connections.Close()
 	}
 	return is, held, errors.Join(err, s.Close(ctx))
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"penstock/run"
+	"penstock/server/listener"
 )
 
 // middleware goes around the router, not inside it: gorilla/mux runs its middleware
@@ -33,7 +34,7 @@ func (d *daemon) middleware(next http.Handler) http.Handler {
 			return
 		}
 		if x.client != "" {
-			x.conn.setPhase(replying)
+			x.conn.SetPhase(listener.Replying)
 		}
 		next.ServeHTTP(w, withInfo(r, x))
 	})

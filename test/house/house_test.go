@@ -27,6 +27,7 @@ var floor = map[string]int{
 	"internal/hint": 5, "internal/bytesize": 6, "internal/backoff": 5,
 	"client": 40, "cmd/penstock": 60, "cmd/penstock/demo": 55, "cmd/penstock/terminal": 55,
 	"server/openapi": 10, "server/ui": 10,
+	"server/listener": 42, "server/web": 44, "server/openai": 46, "server/answer": 48, "server/health": 48,
 }
 
 type source struct {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"bufio"
-	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -163,90 +161,5 @@ func TestBodyPace(t *testing.T) {
 		if left := p.deadline(now).Sub(now); left != row.left {
 			t.Errorf("%d bytes after %s: %s are left, want %s", row.read, row.after, left, row.left)
 		}
-	}
-}
-
-// pipes are connections whose other ends stay open.
-func pipes(t *testing.T, s *connections, n int) []*conn {
-	var all []*conn
-	for range n {
-		near, far := net.Pipe()
-		t.Cleanup(func() { near.Close(); far.Close() })
-		all = append(all, s.add(near, nil))
-	}
-	return all
-}
-
-// What can best be done without goes first, and what serves a client never.
-func TestShed(t *testing.T) {
-	s := &connections{}
-	c := pipes(t, s, 9)
-	ago := func(c *conn, p phase, d time.Duration) {
-		c.setPhase(p)
-		c.since = time.Now().Add(-d)
-	}
-	ended := func() bool { return true }
-	ago(c[0], replying, time.Hour)
-	ago(c[1], receiving, time.Minute)
-	ago(c[2], unknown, time.Second)
-	ago(c[3], idle, time.Second)
-	ago(c[4], unknown, time.Minute)
-	ago(c[5], replying, time.Hour) // its reader has stalled, and its run goes on
-	c[5].over, c[5].writing = func() bool { return false }, time.Now().Add(-time.Hour)
-	ago(c[6], idle, time.Minute)
-	ago(c[7], replying, time.Hour) // its reader has stalled, and its run is over
-	c[7].over, c[7].writing = ended, time.Now().Add(-time.Hour)
-	ago(c[8], replying, time.Hour) // it may take its piece yet
-	c[8].over, c[8].writing = ended, time.Now()
-	var order []int
-	for s.shed() {
-		for i, one := range c {
-			if _, open := s.all[one]; !open && !slices.Contains(order, i) {
-				order = append(order, i)
-			}
-		}
-	}
-	if got := fmt.Sprint(order); got != "[6 3 4 2 1 7]" {
-		t.Errorf("closed in the order %s", got)
-	}
-	if n, err := c[6].Conn.Write([]byte("x")); err == nil {
-		t.Errorf("it is open: %d", n)
-	}
-}
-
-// Readers that take nothing of runs that are over are let go in the end.
-func TestLetGo(t *testing.T) {
-	s := &connections{}
-	c := pipes(t, s, 3)
-	for i, over := range []bool{true, false, true} {
-		c[i].followsRun(func() bool { return over })
-		c[i].writing = time.Now().Add(-time.Hour)
-	}
-	c[2].writing = time.Time{} // it has taken all so far
-	s.closeStalled(time.Minute)
-	if len(s.all) != 2 || s.all[c[1]] != struct{}{} {
-		t.Errorf("%d are left", len(s.all))
-	}
-	if _, open := s.all[c[0]]; open {
-		t.Error("the one that had stalled is still there")
-	}
-}
-
-// After a hangup what is left to be said has a bound, also where none was set.
-func TestHungUpWriter(t *testing.T) {
-	s := &connections{}
-	c := pipes(t, s, 1)[0]
-	ctx, cancel := context.WithCancel(t.Context())
-	c.leave = cancel
-	c.peerClosed()
-	if ctx.Err() == nil {
-		t.Error("its request goes on")
-	}
-	c.left = time.Now().Add(-2 * writeStall)
-	if err := c.SetWriteDeadline(time.Time{}); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := c.Write([]byte("x")); err == nil {
-		t.Errorf("wrote %d to nobody", n)
 	}
 }

@@ -1,4 +1,4 @@
-package server
+package listener
 
 import (
 	"context"
@@ -18,15 +18,15 @@ import (
 	"penstock/config"
 )
 
-// listen opens every configured address, or takes given, which wins. On error
+// Open opens every configured address, or takes given, which wins. On error
 // nothing stays open.
-func listen(ctx context.Context, c config.Config, given []net.Listener) ([]net.Listener, error) {
+func Open(ctx context.Context, c config.Config, given []net.Listener) ([]net.Listener, error) {
 	all := given
 	if len(given) == 0 {
 		for _, address := range c.Listen {
 			l, err := listenSoon(ctx, address)
 			if err != nil {
-				closeAll(all)
+				CloseAll(all)
 				return nil, err
 			}
 			all = append(all, l)
@@ -37,7 +37,7 @@ func listen(ctx context.Context, c config.Config, given []net.Listener) ([]net.L
 	}
 	for _, l := range all {
 		if err := refuseExposed(c, l); err != nil {
-			closeAll(all)
+			CloseAll(all)
 			return nil, err
 		}
 	}
@@ -46,7 +46,7 @@ func listen(ctx context.Context, c config.Config, given []net.Listener) ([]net.L
 
 const (
 	// addressBusyMax bounds how long an address is taken whose daemon was killed amid a
-	// birth: until it executes, the child has all descriptors that the daemon had.
+	// fork: until it executes, the child has all descriptors that the daemon had.
 	addressBusyMax = 2 * time.Second
 	bindEvery      = 10 * time.Millisecond
 )
@@ -69,7 +69,7 @@ func listenSoon(ctx context.Context, address string) (net.Listener, error) {
 }
 
 func refuseExposed(c config.Config, l net.Listener) error {
-	if len(c.Tokens) > 0 || !exposed(l.Addr()) {
+	if len(c.Tokens) > 0 || !Exposed(l.Addr()) {
 		return nil
 	}
 	return fmt.Errorf("listen: %s: reachable from other hosts and no tokens are configured: set tokens_file or listen on 127.0.0.1", l.Addr())
@@ -77,7 +77,7 @@ func refuseExposed(c config.Config, l net.Listener) error {
 
 func listenOne(address string) (net.Listener, error) {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		return listenUnix(path)
+		return ListenUnix(path)
 	}
 	l, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -89,9 +89,9 @@ func listenOne(address string) (net.Listener, error) {
 	return l, nil
 }
 
-// listenUnix makes the socket 0660. A socket nobody answers on is left from a
-// daemon that was killed and is replaced; one that answers is somebody's.
-func listenUnix(path string) (net.Listener, error) {
+// ListenUnix makes the socket 0660. A socket on which nothing answers is left from
+// a daemon that was killed and is replaced; one that answers belongs to another process.
+func ListenUnix(path string) (net.Listener, error) {
 	stale, err := socketFree(path)
 	if err != nil {
 		return nil, err
@@ -115,8 +115,8 @@ func listenUnix(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// socketFree refuses a path that is somebody's; stale is one that is nobody's
-// and must be removed first.
+// socketFree refuses a path that is in use; stale is a socket on which nothing
+// answers and that must be removed first.
 func socketFree(path string) (stale bool, err error) {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -129,18 +129,18 @@ func socketFree(path string) (stale bool, err error) {
 		return false, fmt.Errorf("listen: unix:%s: exists and is not a socket: remove it or change listen", path)
 	}
 	if conn, err := net.Dial("unix", path); err == nil {
-		_ = conn.Close() // only asked whether somebody is there
+		_ = conn.Close() // only asked whether anything answers
 		return false, fmt.Errorf("listen: unix:%s: another process answers on this socket: stop it or change listen: %w", path, syscall.EADDRINUSE)
 	}
 	return true, nil
 }
 
-// checkListen says of each address of Config.Listen why Run could not open it now,
+// Check says of each address of Config.Listen why Run could not open it now,
 // with all before it open; nil where it could. It leaves nothing behind.
-func checkListen(c config.Config) []error {
+func Check(c config.Config) []error {
 	errs := make([]error, len(c.Listen))
 	var open []net.Listener
-	defer func() { closeAll(open) }()
+	defer func() { CloseAll(open) }()
 	for i, address := range c.Listen {
 		if path, ok := strings.CutPrefix(address, "unix:"); ok {
 			stale, err := socketFree(path)
@@ -161,9 +161,9 @@ func checkListen(c config.Config) []error {
 	return errs
 }
 
-// missing are the configured addresses that the given sockets stand in for
+// Missing are the configured addresses that the given sockets stand in for
 // without being them.
-func missing(configured []string, given []net.Listener) []string {
+func Missing(configured []string, given []net.Listener) []string {
 	if len(given) == 0 {
 		return nil
 	}
@@ -171,23 +171,23 @@ func missing(configured []string, given []net.Listener) []string {
 		if !strings.HasPrefix(address, "unix:") {
 			address = "tcp:" + address
 		}
-		return slices.Contains(names(given), address)
+		return slices.Contains(Names(given), address)
 	})
 }
 
-// exposed tells whether a TCP address can be reached from elsewhere.
-func exposed(a net.Addr) bool {
+// Exposed tells whether a TCP address can be reached from elsewhere.
+func Exposed(a net.Addr) bool {
 	tcp, ok := a.(*net.TCPAddr)
 	return ok && !tcp.IP.IsLoopback()
 }
 
-func closeAll(listeners []net.Listener) {
+func CloseAll(listeners []net.Listener) {
 	for _, l := range listeners {
 		_ = l.Close() // the caller already returns the error that matters
 	}
 }
 
-func addrs(listeners []net.Listener) []net.Addr {
+func Addrs(listeners []net.Listener) []net.Addr {
 	var out []net.Addr
 	for _, l := range listeners {
 		out = append(out, l.Addr())
@@ -195,10 +195,47 @@ func addrs(listeners []net.Listener) []net.Addr {
 	return out
 }
 
-func names(listeners []net.Listener) []string {
+func Names(listeners []net.Listener) []string {
 	var out []string
-	for _, a := range addrs(listeners) {
+	for _, a := range Addrs(listeners) {
 		out = append(out, a.Network()+":"+a.String())
 	}
 	return out
+}
+
+// Duplicates are the listeners' sockets, which stay open when the listeners are
+// closed.
+func Duplicates(listeners []net.Listener) (files []*os.File, err error) {
+	for _, l := range listeners {
+		f, err := duplicate(l)
+		if err != nil {
+			CloseFiles(files)
+			return nil, fmt.Errorf("duplicate listener %s: %w", l.Addr(), err)
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+func duplicate(l net.Listener) (*os.File, error) {
+	socket, ok := l.(interface{ File() (*os.File, error) })
+	if !ok {
+		return nil, fmt.Errorf("%T: %w", l, errors.ErrUnsupported)
+	}
+	return socket.File()
+}
+
+func CloseFiles(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close() // duplicates that were not used
+	}
+}
+
+// KeepPaths leaves a unix socket in its place when its listener is closed.
+func KeepPaths(listeners []net.Listener, keep bool) {
+	for _, l := range listeners {
+		if u, ok := l.(*net.UnixListener); ok {
+			u.SetUnlinkOnClose(!keep)
+		}
+	}
 }

@@ -1,4 +1,4 @@
-package server
+package listener
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestSocketsThatStandInForOthersAreTold(t *testing.T) {
+func TestMissing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	var given []net.Listener
 	for _, address := range []string{"127.0.0.1:0", "unix:" + path} {
@@ -33,13 +33,13 @@ func TestSocketsThatStandInForOthersAreTold(t *testing.T) {
 		{[]string{tcp, "127.0.0.1:1", "unix:/other"}, []string{"127.0.0.1:1", "unix:/other"}, given},
 		{[]string{"127.0.0.1:1"}, nil, nil},
 	} {
-		if diff := cmp.Diff(row.want, missing(row.configured, row.given)); diff != "" {
+		if diff := cmp.Diff(row.want, Missing(row.configured, row.given)); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", row.configured, diff)
 		}
 	}
 }
 
-func TestSocketWithoutItsDirectorySaysWhichIsMissing(t *testing.T) {
+func TestOpen_NoDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "none")
 	_, err := listenOne("unix:" + dir + "/s")
 	if err == nil || !strings.Contains(err.Error(), "no directory "+dir+": make it or change listen") {
@@ -47,9 +47,9 @@ func TestSocketWithoutItsDirectorySaysWhichIsMissing(t *testing.T) {
 	}
 }
 
-// An address that a newborn of a killed daemon still holds is waited for, one that
+// An address that a child of a killed daemon still holds is waited for, one that
 // another process has isn't for long.
-func TestAddressComesFreeSoon(t *testing.T) {
+func TestOpen_AddressInUse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	for _, address := range []string{"127.0.0.1:0", "unix:" + path} {
 		first, err := listenOne(address)

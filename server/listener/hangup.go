@@ -1,8 +1,9 @@
-package server
+package listener
 
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -21,8 +22,15 @@ type hangupPoller struct {
 
 	mu     sync.Mutex
 	last   int32
-	conns  map[int32]*conn // by the number that an event carries
+	peers  map[int32]*peer // by the number that an event carries
 	warned bool            // a connection could not be watched
+}
+
+// peer is the other end of one connection.
+type peer struct {
+	socket net.Conn
+	closed func() // called once when it has closed the connection, or its own direction
+	number int32
 }
 
 func newHangupPoller(log *slog.Logger) (*hangupPoller, error) {
@@ -34,7 +42,7 @@ func newHangupPoller(log *slog.Logger) (*hangupPoller, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("watch connections: %w", err)
 	}
-	h := &hangupPoller{log: log, file: os.NewFile(uintptr(fd), "epoll"), conns: map[int32]*conn{}}
+	h := &hangupPoller{log: log, file: os.NewFile(uintptr(fd), "epoll"), peers: map[int32]*peer{}}
 	if h.raw, err = h.file.SyscallConn(); err != nil {
 		h.file.Close()
 		return nil, fmt.Errorf("watch connections: %w", err)
@@ -63,25 +71,25 @@ func (h *hangupPoller) loop() {
 		}
 		for _, e := range events[:max(n, 0)] {
 			h.mu.Lock()
-			c := h.conns[e.Fd]
+			p := h.peers[e.Fd]
 			h.mu.Unlock()
-			if c != nil { // else it was closed here meanwhile
-				c.peerClosed()
+			if p != nil { // else it was closed here meanwhile
+				p.closed()
 			}
 		}
 	}
 }
 
-// register tells c once when its peer closes the connection, or its own direction.
-func (h *hangupPoller) register(c *conn) {
+// register begins to watch p.
+func (h *hangupPoller) register(p *peer) {
 	h.mu.Lock()
-	for h.last++; h.conns[h.last] != nil; h.last++ {
+	for h.last++; h.peers[h.last] != nil; h.last++ {
 	}
-	c.number = h.last
-	h.conns[c.number] = c
+	p.number = h.last
+	h.peers[p.number] = p
 	h.mu.Unlock()
-	if err := h.add(c); err != nil {
-		h.forget(c)
+	if err := h.add(p); err != nil {
+		h.forget(p)
 		h.mu.Lock()
 		first := !h.warned
 		h.warned = true
@@ -92,10 +100,10 @@ func (h *hangupPoller) register(c *conn) {
 	}
 }
 
-func (h *hangupPoller) add(c *conn) error {
-	socket, ok := c.Conn.(syscall.Conn)
+func (h *hangupPoller) add(p *peer) error {
+	socket, ok := p.socket.(syscall.Conn)
 	if !ok {
-		return fmt.Errorf("%T has no descriptor", c.Conn)
+		return fmt.Errorf("%T has no descriptor", p.socket)
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
@@ -104,7 +112,7 @@ func (h *hangupPoller) add(c *conn) error {
 	var ctlErr error
 	err = h.raw.Control(func(epoll uintptr) {
 		ctlErr = raw.Control(func(fd uintptr) {
-			err = unix.EpollCtl(int(epoll), unix.EPOLL_CTL_ADD, int(fd), &unix.EpollEvent{Events: unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: c.number})
+			err = unix.EpollCtl(int(epoll), unix.EPOLL_CTL_ADD, int(fd), &unix.EpollEvent{Events: unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: p.number})
 		})
 		if ctlErr == nil {
 			ctlErr = err
@@ -118,10 +126,10 @@ func (h *hangupPoller) add(c *conn) error {
 
 // forget is for a connection that is about to be closed, which takes it out of
 // the epoll instance, too.
-func (h *hangupPoller) forget(c *conn) {
+func (h *hangupPoller) forget(p *peer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.conns[c.number] == c {
-		delete(h.conns, c.number)
+	if h.peers[p.number] == p {
+		delete(h.peers, p.number)
 	}
 }

@@ -1,12 +1,9 @@
-package server
+package listener
 
 import (
-	"errors"
 	"log/slog"
-	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +18,7 @@ const (
 
 // fdReserve keeps a few descriptors back for the day there are none: then
 // connections are accepted on those, a few at a time, and get a short reply,
-// health among them. Without it nobody is answered, and a daemon that is short
+// health among them. Without it no client is answered, and a daemon that is short
 // of files looks dead.
 type fdReserve struct {
 	log  *slog.Logger
@@ -92,67 +89,4 @@ func (r *fdReserve) returned() {
 	case r.back <- struct{}{}:
 	default:
 	}
-}
-
-// reservingListener is a listener with a reserve.
-type reservingListener struct {
-	net.Listener
-	reserve     *fdReserve
-	connections *connections
-}
-
-func (l *reservingListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		switch {
-		case err == nil && l.refill():
-			return l.connections.add(c, nil), nil
-		case err == nil:
-			l.reserve.warn()
-			_ = c.SetDeadline(time.Now().Add(reservedFor)) // fails only on a closed one
-			return l.connections.add(c, l.reserve), nil
-		case !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE):
-			return nil, err
-		}
-		l.reserve.warn()
-		// The kernel says so also when nobody is at the door: what is given up for
-		// nobody somebody else would take.
-		if l.hasPending() && !l.connections.shed() && !l.reserve.spend() {
-			select {
-			case <-l.reserve.back:
-			case <-time.After(pollFor):
-			}
-		}
-	}
-}
-
-// refill is false where the reserve can't be filled again, not even by closing a
-// few connections.
-func (l *reservingListener) refill() bool {
-	for range reserveSize {
-		if l.reserve.fill() {
-			return true
-		}
-		if !l.connections.shed() {
-			return false
-		}
-	}
-	return l.reserve.fill()
-}
-
-// hasPending waits for a client, not for long; true where that can't be seen.
-func (l *reservingListener) hasPending() (yes bool) {
-	socket, ok := l.Listener.(syscall.Conn)
-	if !ok {
-		return true
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return true
-	}
-	err = raw.Control(func(fd uintptr) {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(pollFor.Milliseconds()))
-		yes = n > 0 || err != nil && !errors.Is(err, unix.EINTR)
-	})
-	return yes || err != nil
 }
