@@ -71,12 +71,12 @@ func (m *Manager) adopt(d *directory, record Record, cp *checkpoint, b backend.B
 	sup.onGone, sup.spawned = sync.OnceFunc(func() { gone(r.Record()) }), started
 	m.log.Info("run adopted", "run", r.id, "client", record.Client, "backend", record.Backend, "age", time.Since(started).Round(time.Second).String())
 	r.setProcess(sup.process)
-	if !sup.outputs.are(cp.Spool, cp.Stderr) {
+	if !sup.outputs.Are(cp.Spool, cp.Stderr) {
 		sup.failTampered(replacedHint)
 		r.finish(false)
 	}
 	if sup.fresh == nil {
-		sup.letReadersIn()
+		sup.run.spool.Publish()
 	}
 	go sup.supervise()
 	return r, nil

@@ -16,6 +16,7 @@ import (
 	"penstock/internal/atomicfile"
 	"penstock/outcome"
 	"penstock/spawn"
+	"penstock/spool"
 )
 
 // checkpointMax is far more than a checkpoint has: its largest parts are the record and
@@ -261,4 +262,15 @@ func isTransient(err error) bool {
 		}
 	}
 	return false
+}
+
+// newReplay is what reads the output of a run again.
+func newReplay(b backend.Backend, cp *checkpoint) *spool.Replay {
+	request := cp.Request
+	request.Prompt, request.System = "", ""
+	p := &spool.Replay{Backend: b, Request: request, LineMax: cp.LineMax, OutputMax: cp.OutputMax}
+	if cp.Restart == restartDone {
+		p.Notice = restartedNotice
+	}
+	return p
 }

@@ -59,8 +59,7 @@ func (s *supervisor) conclude() {
 	record := r.conclude(ended, verdict, s.terminal)
 	// The record last: with it the run is over for the next daemon, too.
 	s.checkpoint.forgetPrompt()
-	final := r.finalSize()
-	s.checkpoint.Final = &final
+	s.checkpoint.Final = &s.size
 	if err := s.saveCheckpoint(); err != nil {
 		r.log.Warn("checkpoint not saved", "err", err)
 	}
@@ -73,7 +72,7 @@ func (s *supervisor) conclude() {
 			r.log.Warn("scratch not removed", "err", err)
 		}
 	}
-	s.letReadersIn()
+	s.run.spool.Publish()
 	s.release()
 	s.unlockSession()
 	s.manager.concluded(record, ended)
@@ -82,8 +81,9 @@ func (s *supervisor) conclude() {
 		level = slog.LevelInfo
 	}
 	r.log.Log(context.Background(), level, "run ended", record.logAttrs(ended)...)
+	r.spool.Finish(s.size, verdict.Cause != outcome.Completed)
 	close(r.ended)
-	r.grown.signal()
+	r.spool.Grown.Signal()
 	if ended.Err != nil || ended.Leaked {
 		r.log.Warn("teardown", "leaked", ended.Leaked, "err", ended.Err)
 	}
@@ -134,11 +134,7 @@ func (s *supervisor) stderr() string {
 	if s.outputs == nil {
 		return ""
 	}
-	_, size, err := s.outputs.sizes()
-	if err != nil {
-		return ""
-	}
-	tail, err := readTail(s.outputs.stderr, size, stderrTail)
+	tail, err := s.outputs.StderrTail()
 	if err != nil {
 		s.run.log.Warn("stderr not readable", "err", err)
 	}
@@ -193,10 +189,10 @@ func (r *Run) abort(err error) {
 	r.record.State, r.record.Cause, r.record.Message = Finished, verdict.Cause, verdict.Message
 	r.record.Started, r.record.Ended = nil, &now
 	r.mu.Unlock()
-	close(r.ready)
+	r.spool.Publish()
 	close(r.ended)
 	close(r.done)
-	r.grown.signal()
+	r.spool.Grown.Signal()
 }
 
 func abortCause(err error) outcome.Cause {

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"os"
-	"penstock/outcome"
 	"time"
+
+	"penstock/outcome"
 )
 
 // Detach refuses further starts, lets every durable run live on for the next

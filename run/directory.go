@@ -12,6 +12,7 @@ import (
 
 	"penstock/backend"
 	"penstock/internal/atomicfile"
+	"penstock/internal/openat"
 )
 
 // Names in a run's directory. All but the two outputs are scratch and go when the
@@ -240,26 +241,7 @@ func (d *directory) removeScratch() error {
 	return errors.Join(errs...)
 }
 
-func (d *directory) root() (*os.Root, error) { return openOwnDir(d.path) }
-
-// openOwnDir opens a directory itself, never what a link in its place points to.
-func openOwnDir(path string) (*os.Root, error) {
-	root, err := os.OpenRoot(path)
-	if err != nil {
-		return nil, err
-	}
-	opened, err := root.Stat(".")
-	if err == nil {
-		var named os.FileInfo
-		if named, err = os.Lstat(path); err == nil && !os.SameFile(opened, named) {
-			err = fmt.Errorf("%s: not a directory of our own any more", path)
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(err, root.Close())
-	}
-	return root, nil
-}
+func (d *directory) root() (*os.Root, error) { return openat.Dir(d.path) }
 
 // remove takes what makes it a run first: a daemon that is killed in between leaves
 // a directory that the next one takes for what was never started.

@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
-	"penstock/outcome"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"penstock/outcome"
 )
 
 // What the record says of a run's end is in the log too, with the receipt and

@@ -9,52 +9,20 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"penstock/internal/atomicfile"
+	"penstock/internal/openat"
 )
 
 // smallMax bounds what is read whole: records and sessions, in bytes.
 const smallMax = 1 << 20
 
-// openPlain opens a regular file for reading.
-func openPlain(path string) (*os.File, os.FileInfo, error) {
-	f, err := openKind(path, os.O_RDONLY, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return nil, nil, errors.Join(err, f.Close())
-	}
-	return f, info, nil
-}
-
-// openKind opens a file of one kind (os.ModeType) and nothing else. Children may
-// write beside our files: a FIFO in a file's place would block for ever, a
-// symbolic link would show what is not the run's, or have the daemon write to it.
-func openKind(path string, flags int, kind os.FileMode) (*os.File, error) {
-	f, err := os.OpenFile(path, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && info.Mode().Type() != kind {
-		err = fmt.Errorf("open %s: a file of another kind than ours: %s", path, info.Mode())
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
 // readSmall reads a regular file of at most smallMax bytes.
 func readSmall(path string) ([]byte, error) { return readUpTo(path, smallMax) }
 
 func readUpTo(path string, most int64) ([]byte, error) {
-	f, _, err := openPlain(path)
+	f, _, err := openat.Regular(path)
 	if errors.Is(err, fs.ErrPermission) && regainAccess(path) == nil {
-		f, _, err = openPlain(path)
+		f, _, err = openat.Regular(path)
 	}
 	if err != nil {
 		return nil, err

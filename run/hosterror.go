@@ -143,7 +143,7 @@ func (s *supervisor) incomplete() string {
 		return *why
 	}
 	if limit, ok := fileSizeLimit(); ok {
-		if spool, stderr, err := s.outputs.sizes(); err == nil && uint64(max(spool, stderr)) >= limit {
+		if spool, stderr, err := s.outputs.Sizes(); err == nil && uint64(max(spool, stderr)) >= limit {
 			return fmt.Sprintf("its output reached the limit on the size of files that the daemon was started with (ulimit -f, LimitFSIZE=): %d bytes", limit)
 		}
 	}

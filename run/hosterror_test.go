@@ -13,6 +13,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/spawn"
+	"penstock/spool"
 )
 
 func TestBlameHost(t *testing.T) {
@@ -85,11 +86,11 @@ func TestRecordIsSavedLater(t *testing.T) {
 // tells that it is done.
 func TestCutShort(t *testing.T) {
 	dir := t.TempDir()
-	spool, err := os.Create(filepath.Join(dir, spoolName))
+	file, err := os.Create(filepath.Join(dir, spoolName))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer spool.Close()
+	defer file.Close()
 	full := "full"
 	for _, row := range []struct {
 		name               string
@@ -104,7 +105,7 @@ func TestCutShort(t *testing.T) {
 		{name: "full for a while before the last word", full: true, after: true, want: full},
 		{name: "not written back", lost: true, want: "EIO"},
 	} {
-		w := &supervisor{run: newRun(Record{}, slog.New(slog.DiscardHandler)), outputs: &outputs{spool, spool}, terminalAfterFull: row.after}
+		w := &supervisor{run: newRun(Record{}, slog.New(slog.DiscardHandler)), outputs: &spool.Outputs{Spool: file, Stderr: file}, terminalAfterFull: row.after}
 		w.spec.Backend = agent{}
 		if row.plain {
 			w.spec.Backend = agent{framing: backend.Words}

@@ -22,6 +22,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/spawn"
+	"penstock/spool"
 )
 
 // spawner is one for all tests: a cgroup root is one for a process.
@@ -77,8 +78,8 @@ func open(t testing.TB, change ...func(*Options)) *Manager {
 		if err := m.End(ctx, ctx, outcome.ShuttingDown); err != nil {
 			t.Error(err)
 		}
-		if m.notifier != nil && m.notifier.count() != 0 {
-			t.Errorf("%d inotify watches left", m.notifier.count())
+		if m.notifier != nil && m.notifier.Watches() != 0 {
+			t.Errorf("%d inotify watches left", m.notifier.Watches())
 		}
 		if n := len(m.sessionLocks.lines); n != 0 {
 			t.Errorf("%d sessions still held", n)
@@ -248,7 +249,7 @@ func verdict(t *testing.T, r *Run, want outcome.Cause) outcome.Verdict {
 }
 
 // events reads to the end.
-func events(t *testing.T, d *Reader) []backend.Event {
+func events(t *testing.T, d *spool.Reader) []backend.Event {
 	t.Helper()
 	defer d.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

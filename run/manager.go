@@ -16,6 +16,7 @@ import (
 	"penstock/cgroup"
 	"penstock/outcome"
 	"penstock/spawn"
+	"penstock/spool"
 )
 
 const (
@@ -37,7 +38,7 @@ type Manager struct {
 	pruned       *pruned
 	interrupted  []*supervisor // of runs that Open has still to start anew
 	sessionLocks sessionLocks
-	notifier     *notifier // nil: no inotify instance to be had
+	notifier     *spool.Notifier // nil: no inotify instance to be had
 	enforced     cgroup.Enforced
 
 	snapshot atomic.Pointer[Snapshot]
@@ -89,8 +90,8 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 	if m.pruned, err = openPruned(st.store.of(prunedName)); err != nil {
 		m.log.Warn("a request that comes late may be run again", "err", err)
 	}
-	if m.notifier, err = newNotifier(); err != nil {
-		m.log.Warn("no inotify: outputs are polled (hint: raise fs.inotify.max_user_instances)", "every", pollEvery, "err", err)
+	if m.notifier, err = spool.NewNotifier(); err != nil {
+		m.log.Warn("no inotify: outputs are polled (hint: raise fs.inotify.max_user_instances)", "every", spool.PollEvery, "err", err)
 	}
 	m.sample(time.Now())
 	if err := m.recover(ctx); err != nil {
@@ -302,7 +303,7 @@ func (m *Manager) stop() error {
 	if m.notifier == nil {
 		return nil
 	}
-	return m.notifier.close()
+	return m.notifier.Close()
 }
 
 func (m *Manager) all() []*Run {

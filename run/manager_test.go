@@ -222,7 +222,7 @@ func TestEventsComeWhileTheRunLives(t *testing.T) {
 		t.Run(fmt.Sprintf("polled=%v", polled), func(t *testing.T) {
 			m := open(t)
 			if polled {
-				if err := m.notifier.close(); err != nil {
+				if err := m.notifier.Close(); err != nil {
 					t.Fatal(err)
 				}
 				m.notifier = nil

@@ -2,12 +2,9 @@ package run
 
 import (
 	"context"
-	"encoding/binary"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -118,110 +115,11 @@ func TestStarvedIsNotStill(t *testing.T) {
 	}
 }
 
-func TestReadTail(t *testing.T) {
-	for _, test := range []struct{ in, want string }{
-		{"", ""}, {"short\n", "short"}, {"one\ntwo three\nfour\n", "four"},
-		{"0123456789abcdef", "6789abcdef"}, {"x\xff\n", "x\uFFFD"},
-	} {
-		if got, err := readTail(strings.NewReader(test.in), int64(len(test.in)), 10); err != nil || got != test.want {
-			t.Errorf("%q: got %q, %v", test.in, got, err)
-		}
-	}
-}
-
 func TestOverlay(t *testing.T) {
 	got := mergeEnv([]string{"A=1", "B=2"}, []string{"B=3", "C="}, nil, []string{"A=4"})
 	if diff := cmp.Diff([]string{"A=4", "B=3", "C="}, got); diff != "" {
 		t.Error(diff)
 	}
-}
-
-func TestSpoolFileStopsAtItsLimit(t *testing.T) {
-	s := tail{file: strings.NewReader("abcdef"), limit: -1}
-	buf := make([]byte, 4)
-	for _, want := range []string{"abcd", "ef", ""} {
-		if n, err := s.Read(buf); err != nil || string(buf[:n]) != want {
-			t.Errorf("got %q, %v, want %q", buf[:n], err, want)
-		}
-	}
-	s = tail{file: strings.NewReader("abcdef"), limit: 3}
-	if got, err := io.ReadAll(io.LimitReader(&s, 3)); err != nil || string(got) != "abc" {
-		t.Errorf("got %q, %v", got, err)
-	}
-	if n, err := s.Read(buf); n != 0 || err != nil {
-		t.Errorf("beyond the limit: %d, %v", n, err)
-	}
-}
-
-func TestNotifier(t *testing.T) {
-	n, err := newNotifier()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "f")
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var mine, other broadcast
-	wd, err := n.watch(path, &mine)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := n.watch(filepath.Dir(path)+"/none", &other); err == nil {
-		t.Error("a watch on nothing")
-	}
-	beat, quiet := mine.wait(), other.wait()
-	if _, err := f.WriteString("x"); err != nil {
-		t.Fatal(err)
-	}
-	wait(t, "beat", beat)
-	if isClosed(quiet) {
-		t.Error("a pulse that watches nothing has beaten")
-	}
-	overflow := make([]byte, unix.SizeofInotifyEvent)
-	binary.NativeEndian.PutUint32(overflow, 0xffffffff)
-	binary.NativeEndian.PutUint32(overflow[4:], unix.IN_Q_OVERFLOW)
-	beat = mine.wait()
-	n.dispatch(overflow)
-	if !isClosed(beat) {
-		t.Error("lost events woke nobody")
-	}
-	if err := n.forget(wd); err != nil {
-		t.Error(err)
-	}
-	if err := n.forget(wd); err != nil {
-		t.Errorf("forgotten twice: %v", err)
-	}
-	if err := n.close(); err != nil {
-		t.Error(err)
-	}
-	if _, err := n.watch(path, &mine); err == nil {
-		t.Error("a closed notifier takes watches")
-	}
-}
-
-func TestGrowthFallsBackToPolling(t *testing.T) {
-	n, err := newNotifier()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "f")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.close(); err != nil {
-		t.Fatal(err)
-	}
-	var p broadcast
-	g := watchFiles(n, &p, slog.New(slog.DiscardHandler), path)
-	defer g.stop()
-	beat := p.wait()
-	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	wait(t, "beat", beat)
 }
 
 func TestSnapshot(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"penstock/internal/atomicfile"
+	"penstock/internal/openat"
 )
 
 const (
@@ -112,7 +113,7 @@ func (p *pruned) save(runs []*Run) error {
 }
 
 func appendTo(path, text string) error {
-	f, err := openKind(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0)
+	f, err := openat.Kind(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0)
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"penstock/outcome"
 	"time"
+
+	"penstock/outcome"
 )
 
 func (d *directory) save(r Record) error {

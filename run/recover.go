@@ -14,7 +14,9 @@ import (
 
 	"penstock/backend"
 	"penstock/cgroup"
+	"penstock/internal/openat"
 	"penstock/outcome"
+	"penstock/spool"
 )
 
 // recover settles the run directories of an earlier daemon. What lives of them
@@ -185,21 +187,20 @@ func (m *Manager) lastTerminal(d *directory, cp *checkpoint, b backend.Backend) 
 	if cp == nil {
 		return nil, false
 	}
-	f, info, err := openPlain(d.file(spoolName))
+	f, info, err := openat.Regular(d.file(spoolName))
 	if err != nil {
 		m.log.Warn("output not readable", "run", filepath.Base(d.path), "err", err)
 		return nil, false
 	}
 	defer f.Close()
-	if !isInode(f, cp.Spool) {
+	if !spool.IsInode(f, cp.Spool) {
 		m.log.Warn("output is not what the run was born with", "run", filepath.Base(d.path))
 		return nil, false
 	}
-	p := newReplay(b, cp).newParser()
-	p.machine.Open()
-	spool := tail{file: f, limit: info.Size(), max: cp.OutputMax}
-	for !p.closed {
-		events, _, ok := p.next()
+	p := newReplay(b, cp).Read(f)
+	p.Limit(info.Size())
+	for !p.Done() {
+		events, _, ok := p.Next()
 		for _, e := range events {
 			if t := terminalOf(e); t != nil {
 				return t, e.Failure != nil && e.Failure.SessionUnknown
@@ -208,12 +209,12 @@ func (m *Manager) lastTerminal(d *directory, cp *checkpoint, b backend.Backend) 
 		if ok {
 			continue
 		}
-		n, err := p.frames.fill(&spool)
+		n, err := p.Fill()
 		if err != nil {
 			return nil, false
 		}
 		if n == 0 {
-			p.frames.end()
+			p.End()
 		}
 	}
 	return nil, false
@@ -221,25 +222,30 @@ func (m *Manager) lastTerminal(d *directory, cp *checkpoint, b backend.Backend) 
 
 // finishedRun is a finished run; without a checkpoint its events can't be read.
 func (m *Manager) finishedRun(d *directory, r Record, cp *checkpoint, b backend.Backend) *Run {
-	p := newFinishedRun(d, r, m.log)
+	p, path := newFinishedRun(d, r, m.log), d.file(spoolName)
 	if cp == nil || isOpaque(b) {
+		p.spool.Set(path, nil, nil)
 		return p
 	}
-	p.replay, p.fingerprint = newReplay(b, cp), cp.Fingerprint
-	f, info, err := openPlain(d.file(spoolName))
+	replay := newReplay(b, cp)
+	p.fingerprint = cp.Fingerprint
+	f, info, err := openat.Regular(path)
 	if err != nil {
 		m.log.Warn("output not readable", "run", r.ID, "err", err)
-		p.tampered.Store(true)
+		p.spool.Set(path, nil, replay)
+		p.spool.MarkTampered()
 		return p
 	}
 	defer f.Close()
-	p.spool, p.final = info, info.Size()
+	size := info.Size()
 	if cp.Final != nil {
-		p.final = *cp.Final
+		size = *cp.Final
 	}
-	if !isInode(f, cp.Spool) || info.Size() < p.final {
+	p.spool.Set(path, info, replay)
+	p.spool.Finish(size, r.Cause != outcome.Completed)
+	if !spool.IsInode(f, cp.Spool) || info.Size() < size {
 		m.log.Warn("output is not what the run has left", "run", r.ID)
-		p.tampered.Store(true)
+		p.spool.MarkTampered()
 	}
 	return p
 }

@@ -10,7 +10,9 @@ import (
 
 	"penstock/backend"
 	"penstock/internal/atomicfile"
+	"penstock/internal/openat"
 	"penstock/outcome"
+	"penstock/spool"
 )
 
 // PromptText is what a CLI is told.
@@ -52,19 +54,12 @@ func (s *supervisor) sessionUnknown(events []backend.Event) bool {
 // forgoRestart is when the CLI can't be started anew any more.
 func (s *supervisor) forgoRestart() {
 	s.fresh, s.spec.Fresh = nil, nil
-	s.letReadersIn()
-}
-
-// letReadersIn lets readers in: the files are those that stay. It may be called again.
-func (s *supervisor) letReadersIn() {
-	if !isClosed(s.run.ready) {
-		close(s.run.ready)
-	}
+	s.run.spool.Publish()
 }
 
 // sessionUnknownAtExit looks at a process that has ended without a last word.
 func (s *supervisor) sessionUnknownAtExit() {
-	if s.fresh == nil || s.unknownSession != nil || s.terminal != nil || s.overOutput || s.run.tampered.Load() {
+	if s.fresh == nil || s.unknownSession != nil || s.terminal != nil || s.overOutput || s.run.spool.Tampered() {
 		return
 	}
 	o, f := s.process.Outcome(), s.spec.Backend.Features()
@@ -102,7 +97,8 @@ func (s *supervisor) restart() bool {
 	if !errors.Is(err, errRestartEnded) {
 		why.Message += "; it could not be started anew: " + err.Error()
 	}
-	s.terminal, s.restartFailed, s.run.silent = &why, true, true
+	s.terminal, s.restartFailed = &why, true
+	s.run.spool.Silence()
 	return false
 }
 
@@ -155,11 +151,11 @@ func (s *supervisor) startAnew() error {
 		}
 	}()
 	next := newCheckpoint(spec, p)
-	old := supervisor{outputs: s.outputs, fileWatch: s.fileWatch, stdin: s.stdin}
+	old := supervisor{outputs: s.outputs, stopWatch: s.stopWatch, stdin: s.stdin}
 	next.Restart, next.Fresh = restartDone, s.checkpoint.Fresh
 	s.checkpoint, s.spec, s.adopted = next, spec, false
 	if err := s.open(d); err != nil {
-		s.outputs, s.fileWatch, s.stdin = old.outputs, old.fileWatch, old.stdin
+		s.outputs, s.stopWatch, s.stdin = old.outputs, old.stopWatch, old.stdin
 		return err
 	}
 	old.release()
@@ -170,7 +166,7 @@ func (s *supervisor) startAnew() error {
 	if errors.Is(err, context.Canceled) {
 		return errRestartEnded
 	}
-	s.letReadersIn()
+	s.run.spool.Publish()
 	return err
 }
 
@@ -334,12 +330,12 @@ func (m *Manager) lastSessionUnknown(d *directory, cp *checkpoint, b backend.Bac
 	if word != nil || exit == nil {
 		return nil
 	}
-	f, info, err := openPlain(d.file(stderrName))
-	if err != nil || !isInode(f, cp.Stderr) {
+	f, info, err := openat.Regular(d.file(stderrName))
+	if err != nil || !spool.IsInode(f, cp.Stderr) {
 		return nil
 	}
 	defer f.Close()
-	tail, err := readTail(f, info.Size(), stderrTail)
+	tail, err := spool.ReadTail(f, info.Size())
 	if err != nil {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 
 	"penstock/backend"
 	"penstock/outcome"
+	"penstock/spool"
 )
 
 // forgetful is a CLI that knows no session: it says so and acts only without one.
@@ -123,7 +124,7 @@ func TestForgottenSessionKeepsItsOutput(t *testing.T) {
 	})))
 	verdict(t, r, outcome.CLIError)
 	wait(t, "removal", r.done)
-	if c := m.finishedRun(r.dir, r.Record(), &checkpoint{Spool: inode(t, r.dir.file(spoolName))}, agent{}); c.tampered.Load() {
+	if c := m.finishedRun(r.dir, r.Record(), &checkpoint{Spool: inode(t, r.dir.file(spoolName))}, agent{}); c.spool.Tampered() {
 		t.Error("its output is gone")
 	}
 }
@@ -136,7 +137,7 @@ func inode(t *testing.T, path string) uint64 {
 		return 0
 	}
 	defer f.Close()
-	n, _ := inodeOf(f)
+	n, _ := spool.InodeOf(f)
 	return n
 }
 

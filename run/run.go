@@ -1,18 +1,14 @@
 package run
 
 import (
-	"errors"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"penstock/outcome"
 	"penstock/spawn"
+	"penstock/spool"
 )
 
 // Run is one run, waiting, live or finished. Its methods are safe for
@@ -21,20 +17,14 @@ type Run struct {
 	id  string
 	log *slog.Logger
 
-	grown    broadcast     // its outputs have grown
 	stop     chan struct{} // End was called
-	ready    chan struct{} // dir, replay and outputs are set, or there will be none
 	ended    chan struct{}
 	detached chan struct{} // for the next daemon to adopt; ended stays open
 	done     chan struct{} // OnGone was called: nothing of it is left to wait for
 
-	dir      *directory  // nil: never got one
-	replay   *replay     // nil: its events can't be read
-	outputs  *outputs    // nil: of an earlier daemon
-	spool    os.FileInfo // as of the start; nil: of an earlier daemon
-	silent   bool        // it has no events: its CLI did nothing
-	tampered atomic.Bool // see ErrSpoiled
-	unsaved  atomic.Bool // the final record is not on disk yet
+	spool   *spool.Spool
+	dir     *directory  // nil: never got one
+	unsaved atomic.Bool // the final record is not on disk yet
 	// diskFull is why the disk took no more at some time of the run's life.
 	diskFull atomic.Pointer[string]
 	stall    time.Duration
@@ -54,14 +44,14 @@ type Run struct {
 	cut     bool // Kill was called after End
 	process *spawn.Process
 	verdict outcome.Verdict
-	final   int64 // bytes of the spool, once ended
+	outputs *spool.Outputs // nil: of an earlier daemon
 }
 
 func newRun(r Record, log *slog.Logger) *Run {
+	ended := make(chan struct{})
 	return &Run{
-		id: r.ID, record: r, log: log.With("run", r.ID),
-		stop: make(chan struct{}), ready: make(chan struct{}),
-		ended: make(chan struct{}), detached: make(chan struct{}), done: make(chan struct{}),
+		id: r.ID, record: r, log: log.With("run", r.ID), spool: spool.New(r.ID, ended),
+		stop: make(chan struct{}), ended: ended, detached: make(chan struct{}), done: make(chan struct{}),
 	}
 }
 
@@ -72,7 +62,7 @@ func newFinishedRun(d *directory, r Record, log *slog.Logger) *Run {
 	p.endedAt = notAhead(time.Now(), r.finishedAt())
 	p.verdict = outcome.Verdict{Cause: r.Cause, Message: r.Message}
 	close(p.stop)
-	close(p.ready)
+	p.spool.Publish()
 	close(p.ended)
 	close(p.done)
 	return p
@@ -170,20 +160,22 @@ func (r *Run) setProcess(p *spawn.Process) {
 // noteDiskFull notes that the disk takes no more.
 func (r *Run) noteDiskFull(why string) { r.diskFull.CompareAndSwap(nil, &why) }
 
-// setFiles notes the files of a process to come; before ready they may be those of
-// another one.
-func (r *Run) setFiles(d *directory, o *outputs, p *replay, spool os.FileInfo) {
+// setOutputs notes the files of a process to come.
+func (r *Run) setOutputs(o *spool.Outputs) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.dir, r.outputs, r.replay, r.spool = d, o, p, spool
+	r.outputs = o
 }
+
+// Follow reads the run's events with Seq > after, see spool.Reader.
+func (r *Run) Follow(after uint64) *spool.Reader { return r.spool.Follow(after) }
 
 // sizes are those of its outputs as they are now.
 func (r *Run) sizes() (spool, stderr int64, err error) {
 	r.mu.Lock()
 	o := r.outputs
 	r.mu.Unlock()
-	return o.sizes()
+	return o.Sizes()
 }
 
 // isLive tells whether it has a process tree.
@@ -193,10 +185,10 @@ func (r *Run) isLive() bool {
 	return r.record.State == Running || r.record.State == Ending
 }
 
-func (r *Run) finalSize() int64 {
+func (r *Run) setOutputBytes(n int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.final
+	r.record.OutputBytes = n
 }
 
 func (r *Run) setCLISession(id string) {
@@ -213,81 +205,11 @@ func (r *Record) startedAt() time.Time {
 	return *r.Started
 }
 
-// outputs are the daemon's own descriptors of the two files of a live run.
-type outputs struct {
-	spool, stderr *os.File
-}
-
-func (d *directory) openOutputs() (*outputs, error) {
-	spool, _, err := openPlain(d.file(spoolName))
-	if err != nil {
-		return nil, err
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
-	stderr, _, err := openPlain(d.file(stderrName))
-	if err != nil {
-		spool.Close()
-		return nil, err
-	}
-	return &outputs{spool, stderr}, nil
-}
-
-// sizes are those of the spool and of stderr, in bytes.
-func (o *outputs) sizes() (spool, stderr int64, err error) {
-	a, err := o.spool.Stat()
-	if err != nil {
-		return 0, 0, err
-	}
-	b, err := o.stderr.Stat()
-	if err != nil {
-		return 0, 0, err
-	}
-	return a.Size(), b.Size(), nil
-}
-
-// are tells whether these are the files of those inodes; 0 is unknown, and any.
-func (o *outputs) are(spool, stderr uint64) bool {
-	return isInode(o.spool, spool) && isInode(o.stderr, stderr)
-}
-
-func isInode(f *os.File, n uint64) bool {
-	is, ok := inodeOf(f)
-	return n == 0 || ok && is == n
-}
-
-// inodeOf is not ok of a file that can't be asked.
-func inodeOf(f *os.File) (n uint64, ok bool) {
-	info, err := f.Stat()
-	if err != nil {
-		return 0, false
-	}
-	is, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, false
-	}
-	return is.Ino, true
-}
-
-// dropPages writes the outputs back and drops their pages: pages charged to the
-// run's group would keep a dying memory cgroup behind after rmdir. It goes by
-// descriptor: the child may have put anything in place of the names.
-func (o *outputs) dropPages() error {
-	return errors.Join(dropFilePages(o.spool), dropFilePages(o.stderr))
-}
-
-func dropFilePages(f *os.File) error {
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var errs [2]error
-	err = conn.Control(func(fd uintptr) {
-		errs[0] = os.NewSyscallError("fdatasync", unix.Fdatasync(int(fd)))
-		errs[1] = os.NewSyscallError("fadvise", unix.Fadvise(int(fd), 0, 0, unix.FADV_DONTNEED))
-	})
-	return errors.Join(err, errs[0], errs[1])
-}
-
-func (o *outputs) close() {
-	o.spool.Close()
-	o.stderr.Close()
 }

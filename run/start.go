@@ -164,7 +164,8 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 		p.dir.close()
 		if err != nil {
 			sup.release()
-			r.dir, r.replay = nil, nil
+			r.dir = nil
+			r.spool.Silence()
 			err = errors.Join(err, dir.remove(), p.dir.remove())
 		}
 	}()

@@ -18,6 +18,7 @@ import (
 	"penstock/backend"
 	"penstock/cgroup"
 	"penstock/outcome"
+	"penstock/spool"
 )
 
 func TestStateDirectoryIsForOneDaemon(t *testing.T) {
@@ -293,7 +294,7 @@ func TestRunsOfAnEarlierDaemon(t *testing.T) {
 			continue
 		}
 		verdict(t, r, want)
-		if _, err := r.Follow(0).Next(t.Context()); !errors.Is(err, ErrNoReplay) {
+		if _, err := r.Follow(0).Next(t.Context()); !errors.Is(err, spool.ErrNoReplay) {
 			t.Errorf("%s: follow: %v", id, err)
 		}
 		r.End(outcome.Cancelled)

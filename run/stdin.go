@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/internal/openat"
 )
 
 // pipeBuf is what a FIFO takes whole or not at all (PIPE_BUF, pipe(7)).
@@ -33,7 +35,7 @@ type stdinWriter struct {
 // newStdinWriter needs the FIFO to be open for reading elsewhere. What the log tells
 // was written already is left out; the log is the writer's to close, also when it fails.
 func newStdinWriter(path string, log *stdinLog) (*stdinWriter, error) {
-	f, err := openKind(path, os.O_WRONLY, os.ModeNamedPipe)
+	f, err := openat.Kind(path, os.O_WRONLY, os.ModeNamedPipe)
 	if err != nil {
 		log.close()
 		return nil, fmt.Errorf("speak to the CLI: %w", err)
@@ -173,7 +175,7 @@ func openStdinLog(path string, begin bool) (*stdinLog, error) {
 	if begin {
 		flags |= os.O_CREATE
 	}
-	f, err := openKind(path, flags, 0)
+	f, err := openat.Kind(path, flags, 0)
 	if err != nil {
 		return nil, err
 	}

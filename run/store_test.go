@@ -18,6 +18,7 @@ import (
 	"penstock/internal/atomicfile"
 	"penstock/outcome"
 	"penstock/spawn"
+	"penstock/spool"
 )
 
 // What the version before left in a run's own directory is believed once.
@@ -348,11 +349,11 @@ func TestOutputSwappedWithoutADaemon(t *testing.T) {
 			verdict(t, start(t, m, script("echo 't text'; echo 'd stop'", durable, func(s *Spec) { s.ID = id })), outcome.Completed)
 		}
 	})
-	spool := func(id string) string { return filepath.Join(state, "runs", id, spoolName) }
-	text, err := os.ReadFile(spool("swapped"))
+	path := func(id string) string { return filepath.Join(state, "runs", id, spoolName) }
+	text, err := os.ReadFile(path("swapped"))
 	if err == nil {
-		err = errors.Join(os.WriteFile(spool("swapped")+"2", text, 0o600), os.Rename(spool("swapped")+"2", spool("swapped")),
-			os.Truncate(spool("short"), 3), os.Remove(spool("gone")))
+		err = errors.Join(os.WriteFile(path("swapped")+"2", text, 0o600), os.Rename(path("swapped")+"2", path("swapped")),
+			os.Truncate(path("short"), 3), os.Remove(path("gone")))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -364,7 +365,7 @@ func TestOutputSwappedWithoutADaemon(t *testing.T) {
 			t.Fatalf("%s: not there", id)
 		}
 		e, err := r.Follow(0).Next(t.Context())
-		if spoiled := errors.Is(err, ErrTampered); spoiled != (id != "same") {
+		if tampered := errors.Is(err, spool.ErrTampered); tampered != (id != "same") {
 			t.Errorf("%s: %+v, %v", id, e, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/spawn"
+	"penstock/spool"
 )
 
 // supervisor is the daemon's own reader of a live run, the one whose machine is
@@ -23,14 +24,14 @@ type supervisor struct {
 	unlockSession func()  // frees the session
 	onGone        func()
 
-	outputs   *outputs
-	fileWatch fileWatch
+	outputs   *spool.Outputs
+	stopWatch func() // of the outputs
+	size      int64  // of the spool, as last measured
 	stdin     *stdinWriter
 	process   *spawn.Process
 	spawned   time.Time
 
-	parse        *parser
-	spool        tail
+	reading      *spool.Reading
 	terminal     *outcome.Terminal
 	sawEvent     bool // an event came
 	adopted      bool // from an earlier daemon
@@ -49,29 +50,29 @@ type supervisor struct {
 
 // open takes hold of the run's files before the child can write to them.
 func (s *supervisor) open(d *directory) (err error) {
-	if s.outputs, err = d.openOutputs(); err != nil {
+	if s.outputs, err = spool.OpenOutputs(d.file(spoolName), d.file(stderrName)); err != nil {
 		return err
 	}
-	s.fileWatch = watchFiles(s.manager.notifier, &s.run.grown, s.run.log, d.file(spoolName), d.file(stderrName))
+	s.stopWatch = spool.WatchFiles(s.manager.notifier, &s.run.spool.Grown, s.run.log, d.file(spoolName), d.file(stderrName))
 	if s.checkpoint.Talks {
 		if err := s.openStdin(d); err != nil {
 			return err
 		}
 	}
-	s.spool = tail{file: s.outputs.spool, limit: -1, max: s.spec.OutputMax}
 	if s.spec.Durable && !s.adopted {
-		s.checkpoint.Spool, _ = inodeOf(s.outputs.spool)
-		s.checkpoint.Stderr, _ = inodeOf(s.outputs.stderr)
+		s.checkpoint.Spool, _ = spool.InodeOf(s.outputs.Spool)
+		s.checkpoint.Stderr, _ = spool.InodeOf(s.outputs.Stderr)
 	}
 	s.session = s.checkpoint.Session
-	info, err := s.outputs.spool.Stat()
+	info, err := s.outputs.Spool.Stat()
 	if err != nil {
 		return err
 	}
-	s.run.setFiles(d, s.outputs, newReplay(s.spec.Backend, s.checkpoint), info)
-	s.parse = newParser(s.spec.Backend.Framing(), s.spec.LineMax, s.spec.Backend.Machine(s.checkpoint.Request), &s.run.replay.buffers)
-	s.parse.from(s.outputs.spool, &s.run.replay.lines)
-	s.parse.restarted = s.run.replay.restarted
+	s.run.setOutputs(s.outputs)
+	replay := newReplay(s.spec.Backend, s.checkpoint)
+	s.run.dir = d
+	s.run.spool.Set(d.file(spoolName), info, replay)
+	s.reading = replay.ReadBy(s.spec.Backend.Machine(s.checkpoint.Request), s.outputs.Spool)
 	return nil
 }
 
@@ -88,12 +89,12 @@ func (s *supervisor) openStdin(d *directory) (err error) {
 
 // release releases all that open took.
 func (s *supervisor) release() {
-	if s.fileWatch.stop != nil {
-		s.fileWatch.stop()
+	if s.stopWatch != nil {
+		s.stopWatch()
 	}
 	s.stdin.close()
 	if s.outputs != nil {
-		s.outputs.close()
+		s.outputs.Close()
 	}
 }
 
@@ -112,7 +113,7 @@ func (s *supervisor) cleanUp(o outcome.Outcome) {
 		if err := dir.removeScratch(); err != nil {
 			log.Warn("scratch not removed", "err", err)
 		}
-		if err := outputs.dropPages(); err != nil {
+		if err := outputs.DropPages(); err != nil {
 			log.Warn("output not written back (hint: check the disk of the state directory)", "err", err)
 			if why := diskError(err); why != "" {
 				s.outputLost.Store(&why)
@@ -150,7 +151,7 @@ func (s *supervisor) launch(ctx context.Context, std stdio, p plan) error {
 		return err
 	}
 	if s.fresh == nil {
-		s.letReadersIn() // else readers wait until the CLI has its session
+		s.run.spool.Publish() // else readers wait until the CLI has its session
 	}
 	s.manager.started(s.run, time.Since(s.spawned))
 	go s.supervise()
@@ -251,9 +252,9 @@ func (s *supervisor) supervise() {
 // without this daemon.
 func (s *supervisor) follow() (left bool) {
 	s.noteLeader()
-	s.stdin.queue(s.parse.machine.Open())
+	s.stdin.queue(s.reading.Open())
 	for {
-		grown := s.run.grown.wait()
+		grown := s.run.spool.Grown.Wait()
 		if isClosed(s.run.detached) {
 			return true
 		}
@@ -292,7 +293,7 @@ func (s *supervisor) deadline() (stop func() bool) {
 // step parses one frame or reads once; false when there is nothing to do
 // until the spool grows, or when all is read.
 func (s *supervisor) step(ended bool) bool {
-	if s.run.tampered.Load() {
+	if s.run.spool.Tampered() {
 		if !s.tamperedWord {
 			s.checkSpool()
 			s.failTampered(truncatedHint)
@@ -305,7 +306,7 @@ func (s *supervisor) step(ended bool) bool {
 		s.measure(ended)
 		return false
 	}
-	if events, writes, ok := s.parse.next(); ok {
+	if events, writes, ok := s.reading.Next(); ok {
 		s.stdin.queue(writes)
 		if s.unknownSession != nil || s.sessionUnknown(events) {
 			return true // of a process that is being ended
@@ -315,44 +316,42 @@ func (s *supervisor) step(ended bool) bool {
 		}
 		return true
 	}
-	if s.parse.frames.tooLong {
+	if s.reading.TooLong() {
 		s.exceedOutput()
 	}
-	if s.parse.closed {
+	if s.reading.Done() {
 		return false
 	}
 	s.measure(ended)
-	n, err := s.parse.frames.fill(&s.spool)
+	n, err := s.reading.Fill()
 	switch {
-	case errors.Is(err, ErrTampered):
-		s.run.markTampered()
+	case errors.Is(err, spool.ErrTampered):
+		s.run.spool.MarkTampered()
 		return true
 	case err != nil:
 		s.run.log.Error("spool not readable", "err", err)
 	}
 	if n == 0 && ended {
-		s.parse.frames.end()
+		s.reading.End()
 	}
 	return n > 0 || ended
 }
 
 // measure holds the cap on what the run writes. Once ended, the sizes are final.
 func (s *supervisor) measure(ended bool) {
-	if ended && s.spool.limit >= 0 {
+	if ended && s.reading.Limited() {
 		return
 	}
-	spool, stderr, err := s.outputs.sizes()
+	size, stderr, err := s.outputs.Sizes()
 	if err != nil {
 		s.run.log.Error("outputs not measured", "err", err)
 	}
 	if ended {
-		s.spool.limit = spool
+		s.reading.Limit(size)
 	}
-	s.run.mu.Lock()
-	s.run.final = spool
-	s.run.record.OutputBytes = spool + stderr
-	s.run.mu.Unlock()
-	if spool+stderr > s.spec.OutputMax {
+	s.size = size
+	s.run.setOutputBytes(size + stderr)
+	if size+stderr > s.spec.OutputMax {
 		s.exceedOutput()
 	}
 }

@@ -6,12 +6,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"penstock/outcome"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/outcome"
+	"penstock/spool"
 )
 
 func TestChildThatSpoilsItsOutput(t *testing.T) {
@@ -58,7 +60,7 @@ func TestChildThatSpoilsItsOutput(t *testing.T) {
 			}
 			again := r.Follow(0)
 			defer again.Close()
-			if e, err := again.Next(ctx); !errors.Is(err, ErrTampered) {
+			if e, err := again.Next(ctx); !errors.Is(err, spool.ErrTampered) {
 				t.Errorf("replay: %+v, %v", e, err)
 			}
 			onDisk, err := readRecord(r.dir.storePath(recordName))
@@ -91,7 +93,7 @@ func TestFinishedSpoolThatShrinks(t *testing.T) {
 	for err == nil {
 		_, err = d.Next(t.Context())
 	}
-	if !errors.Is(err, ErrTampered) {
+	if !errors.Is(err, spool.ErrTampered) {
 		t.Errorf("replay of a shrunk spool: %v", err)
 	}
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sys/unix"
+
+	"penstock/internal/openat"
 )
 
 // trashName is where a tree goes that is to be deleted: out of its place at once
@@ -27,7 +29,7 @@ func moveToTrash(path string) (taken string, err error) {
 	if err := os.Mkdir(trash, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("trash: %w", err)
 	}
-	root, err := openOwnDir(trash)
+	root, err := openat.Dir(trash)
 	if err != nil {
 		return "", fmt.Errorf("trash: %v", err) // fs.ErrNotExist would be said of path
 	}
@@ -75,7 +77,7 @@ func deleteTrashed(taken string) {
 		}
 		return
 	}
-	if root, err := openOwnDir(filepath.Dir(taken)); err == nil {
+	if root, err := openat.Dir(filepath.Dir(taken)); err == nil {
 		_ = removeAll(root, filepath.Base(taken))
 		_ = root.Close()
 	}
@@ -93,7 +95,7 @@ func (s *stateDir) emptyTrash() error {
 }
 
 func emptyDir(path string) error {
-	root, err := openOwnDir(path)
+	root, err := openat.Dir(path)
 	if err != nil {
 		return err
 	}

@@ -7,13 +7,15 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"penstock/outcome"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"penstock/internal/openat"
+	"penstock/outcome"
 )
 
 // A session is forgotten whole or not at all, and what can't be deleted is not in
@@ -283,7 +285,7 @@ func TestTrashIsNotSwapped(t *testing.T) {
 	if err := errors.Join(os.Remove(trash), os.Mkdir(trash, 0o700), os.RemoveAll(trash+".x")); err != nil {
 		t.Fatal(err)
 	}
-	held, err := openOwnDir(trash)
+	held, err := openat.Dir(trash)
 	if err != nil {
 		t.Fatal(err)
 	}

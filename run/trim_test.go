@@ -3,10 +3,11 @@ package run
 import (
 	"os"
 	"path/filepath"
-	"penstock/outcome"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/outcome"
 )
 
 // onDisk is what a run's directory takes, in bytes.

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"penstock/outcome"
-	"penstock/run"
+	"penstock/spool"
 )
 
 // repeaters are the stock clients whose rules are published, each with what it
@@ -53,7 +53,7 @@ func TestAfterStartIsNotRepeated(t *testing.T) {
 			}
 		}
 	}
-	if e := afterStart(unreadable(run.ErrNoReplay), recordOf("run_1")); e.Status != http.StatusGone {
+	if e := afterStart(unreadable(spool.ErrNoReplay), recordOf("run_1")); e.Status != http.StatusGone {
 		t.Errorf("an output that is not kept any more: %+v", e)
 	}
 }

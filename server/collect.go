@@ -10,6 +10,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/spool"
 )
 
 // padEvery is how long a reply that has begun may be silent: nginx gives up after
@@ -82,7 +83,7 @@ func (d *daemon) collect(w *reply, x *requestInfo, ctx context.Context, j *job) 
 
 // reread gives every event of an ended run once more. each's error ends it;
 // unread is the reader's own.
-func reread(ctx context.Context, events *run.Reader, each func(backend.Event) error) (unread, err error) {
+func reread(ctx context.Context, events *spool.Reader, each func(backend.Event) error) (unread, err error) {
 	events.Rewind()
 	for {
 		e, err := events.Next(ctx)
@@ -99,7 +100,7 @@ func reread(ctx context.Context, events *run.Reader, each func(backend.Event) er
 }
 
 // gather waits for the run and all its events.
-func (p *padding) gather(ctx context.Context, events *run.Reader, r *run.Run) (*answerSummary, run.Record, error) {
+func (p *padding) gather(ctx context.Context, events *spool.Reader, r *run.Run) (*answerSummary, run.Record, error) {
 	known, ended := &answerSummary{}, r.Ended()
 	for {
 		e, more, err := events.Try()

@@ -9,6 +9,7 @@ import (
 
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/spool"
 )
 
 // queued is the comment that tells a place.
@@ -123,7 +124,7 @@ func (s *stream) runUnreadable(ctx context.Context, x *requestInfo, r *run.Run, 
 
 // unreadable is what can be told of a run whose output is not there any more.
 func unreadable(cause error) *httpError {
-	for _, known := range []error{run.ErrNoReplay, run.ErrTampered, run.ErrPruned} {
+	for _, known := range []error{spool.ErrNoReplay, spool.ErrTampered, spool.ErrPruned} {
 		if errors.Is(cause, known) {
 			return refusal(http.StatusGone, "replay_gone", "%s", known.Error())
 		}

@@ -8,6 +8,7 @@ import (
 
 	"penstock/backend"
 	"penstock/run"
+	"penstock/spool"
 )
 
 const (
@@ -160,7 +161,7 @@ func (s *stream) follow(ctx context.Context, x *requestInfo, r *run.Run, owner b
 
 // next writes one event, where there is one; more tells when there may be
 // another, and is nil after the stream's end.
-func (s *stream) next(ctx context.Context, x *requestInfo, events *run.Reader, r *run.Run, owner bool) (more <-chan struct{}, err error) {
+func (s *stream) next(ctx context.Context, x *requestInfo, events *spool.Reader, r *run.Run, owner bool) (more <-chan struct{}, err error) {
 	e, more, err := events.Try()
 	switch {
 	case errors.Is(err, io.EOF):

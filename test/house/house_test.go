@@ -22,11 +22,12 @@ var floor = map[string]int{
 	"internal/procinfo": 5, "cgroup": 10, "internal/atomicfile": 10,
 	"outcome": 15,
 	"spawn":   20, "backend": 20,
-	"run": 30, "admit": 30, "config": 30,
+	"spool": 25, "run": 30, "admit": 30, "config": 30,
 	"server": 50, "systemd": 40, "metrics": 40, "metrics/grafana": 40,
 	"internal/hint": 5, "internal/bytesize": 6, "internal/backoff": 5,
 	"client": 40, "cmd/penstock": 60, "cmd/penstock/demo": 55, "cmd/penstock/terminal": 55,
 	"server/openapi": 10, "server/ui": 10,
+	"internal/openat": 10,
 	"server/listener": 42, "server/web": 44, "server/openai": 46, "server/answer": 48, "server/health": 48,
 }
 

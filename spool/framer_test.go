@@ -1,7 +1,8 @@
-package run
+package spool
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -43,7 +44,7 @@ func frame(framing backend.Framing, lineMax int64) *framer {
 	return &framer{framing: framing, lineMax: lineMax}
 }
 
-func TestFrames(t *testing.T) {
+func TestFramer_Cuts(t *testing.T) {
 	long := strings.Repeat("x", wordMax)
 	tests := []struct {
 		name    string
@@ -78,7 +79,7 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-func TestFramesLetLongLinesGo(t *testing.T) {
+func TestFramer_ReleasesLongLines(t *testing.T) {
 	in := append(bytes.Repeat([]byte("x"), 8<<20), []byte("\nshort\n")...)
 	f := frame(backend.Lines, 16<<20)
 	r := &chunks{rest: in, sizes: func() int { return bufferSize }}
@@ -128,7 +129,7 @@ func replayed(framing backend.Framing, text []byte, sizes func() int) []backend.
 	}
 }
 
-func TestReplayIsDeterministic(t *testing.T) {
+func TestParser_IsDeterministic(t *testing.T) {
 	line := rapid.OneOf(
 		rapid.Map(rapid.SampledFrom([]string{"t ", "s ", "2 ", "w ", "d ", ""}), func(s string) []byte { return []byte(s + "é x\n") }),
 		rapid.SliceOfN(rapid.Byte(), 0, 40),
@@ -154,7 +155,7 @@ func TestReplayIsDeterministic(t *testing.T) {
 	})
 }
 
-func FuzzWords(f *testing.F) {
+func FuzzFramer_Words(f *testing.F) {
 	f.Add([]byte("a bc\nd"), byte(1))
 	f.Add([]byte("\xe2\x82\xac \xff"), byte(2))
 	f.Fuzz(func(t *testing.T, text []byte, size byte) {
@@ -168,3 +169,36 @@ func FuzzWords(f *testing.F) {
 		}
 	})
 }
+
+// A stream that waits holds next to nothing, also after it has read a lot.
+func TestFramer_WaitsSmall(t *testing.T) {
+	for _, size := range []int{0, 10, bufferSize, 1 << 20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			f := frame(backend.Lines, 2<<20)
+			rest := size
+			in := readerFunc(func(p []byte) (int, error) {
+				n := min(rest, len(p))
+				rest -= n
+				clear(p[:n])
+				if n > 0 && rest == 0 {
+					p[n-1] = '\n'
+				}
+				return n, nil
+			})
+			for n, taken := 1, false; n > 0 || taken; {
+				var err error
+				if n, err = f.fill(in); err != nil {
+					t.Fatal(err)
+				}
+				_, taken = f.next()
+			}
+			if cap(f.buf) > 0 {
+				t.Errorf("holds %d bytes", cap(f.buf))
+			}
+		})
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

@@ -1,4 +1,4 @@
-package run
+package spool
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 )
 
 // Long lines are the same lines, however they come in.
-func TestLongLinesAreTheSame(t *testing.T) {
+func TestLongLine_IsTheSameLine(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var text []byte
 		for range rapid.IntRange(0, 8).Draw(rt, "lines") {
@@ -63,18 +63,16 @@ func TestLongLinesAreTheSame(t *testing.T) {
 }
 
 // A hundred readers that hold the text of a long line hold one copy of it.
-func TestLongLineIsShared(t *testing.T) {
-	m := open(t)
+func TestLongLine_IsShared(t *testing.T) {
 	const size = 8 << 20
-	r := start(t, m, script(fmt.Sprintf(`printf 't '; head -c %d /dev/zero | tr '\\0' x; printf '\nd stop\n'`, size)))
-	wait(t, "its end", r.Ended())
+	s := finished(t, []byte("t "+strings.Repeat("x", size)+"\nd stop\n"), false)
 	var readers []*Reader
 	var texts []string
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for range 100 {
-		d := r.Follow(0)
+		d := s.Follow(0)
 		defer d.Close()
 		e, err := d.Next(t.Context())
 		if err != nil || len(e.Text) != size {
@@ -93,14 +91,17 @@ func TestLongLineIsShared(t *testing.T) {
 		t.Errorf("%d MiB for a hundred readers of a line of %d MiB", grown>>20, size>>20)
 	}
 	for _, d := range readers {
-		if rest := events(t, d); len(rest) != 1 || rest[0].Kind != backend.Done {
-			t.Fatalf("after it: %d events", len(rest))
+		if e, err := d.Next(t.Context()); err != nil || e.Kind != backend.Done {
+			t.Fatalf("after it: %+v, %v", e, err)
+		}
+		if e, err := d.Next(t.Context()); err != io.EOF {
+			t.Fatalf("after the last: %+v, %v", e, err)
 		}
 	}
 }
 
 // What was one line and isn't any more when it is read again was tampered with.
-func TestLongLineTamperedWith(t *testing.T) {
+func TestLongLine_Tampered(t *testing.T) {
 	whole := strings.Repeat("x", 2*longLine)
 	for name, now := range map[string]string{"shorter": whole[:longLine], "two lines": whole[:longLine] + "\n" + whole[longLine+1:]} {
 		l := &longLines{}

@@ -1,0 +1,171 @@
+package spool
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"penstock/backend"
+)
+
+// lines is the tests' adapter: one letter and a rest per line.
+type lines struct{ backend.Backend }
+
+func (lines) Framing() backend.Framing                { return backend.Lines }
+func (lines) Machine(backend.Request) backend.Machine { return &letters{} }
+
+// finished is the spool of a run that has ended after it wrote text.
+func finished(t *testing.T, text []byte, explained bool) *Spool {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "spool")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	s := New("run", ended)
+	s.Set(path, info, &Replay{Backend: lines{}, LineMax: 16 << 20, OutputMax: 64 << 20})
+	s.Publish()
+	s.Finish(info.Size(), explained)
+	close(ended)
+	return s
+}
+
+// letters holds each text back until the next line, so that its state shows.
+type letters struct {
+	held string
+}
+
+func (l *letters) Open() [][]byte { return nil }
+
+func (l *letters) Line(line []byte) (events []backend.Event, write [][]byte) {
+	events = l.Close()
+	verb, rest, _ := strings.Cut(string(line), " ")
+	switch verb {
+	case "t":
+		l.held = rest
+	case "d":
+		events = append(events, backend.Event{Kind: backend.Done, Finish: rest})
+	case "2":
+		events = append(events, backend.Event{Kind: backend.Notice, Text: rest}, backend.Event{Kind: backend.Reasoning, Text: rest})
+	}
+	return events, write
+}
+
+func (l *letters) Close() (events []backend.Event) {
+	if l.held != "" {
+		events = []backend.Event{{Kind: backend.Text, Text: l.held}}
+		l.held = ""
+	}
+	return events
+}
+
+// words makes an event of each frame.
+type words struct{}
+
+func (words) Open() [][]byte { return nil }
+func (words) Line(line []byte) ([]backend.Event, [][]byte) {
+	return []backend.Event{{Kind: backend.Text, Text: string(line)}}, nil
+}
+func (words) Close() []backend.Event { return nil }
+
+// A second reading is the first one again, whatever became of the directory.
+func TestReader_Rewind(t *testing.T) {
+	s := finished(t, []byte("t one\n2 x\nt two"), true) // it said nothing of its end
+	d := s.Follow(1)
+	defer d.Close()
+	d.Rewind() // of nothing yet
+	read := func() (out []backend.Event) {
+		for {
+			e, err := d.Next(t.Context())
+			if errors.Is(err, io.EOF) {
+				return out
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, e)
+		}
+	}
+	first := read()
+	if len(first) != 3 || first[0].Seq != 2 {
+		t.Fatalf("events %+v", first)
+	}
+	if err := os.Remove(s.path); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		d.Rewind()
+		if _, err := d.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		d.Rewind() // from the middle
+		if diff := cmp.Diff(first, read()); diff != "" {
+			t.Errorf("reading %d differs\n%s", i+2, diff)
+		}
+	}
+	d.Close()
+	d.Rewind()
+	if _, err := d.Next(t.Context()); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("closed and rewound: %v", err)
+	}
+}
+
+// Output without an event doesn't keep a stream from its pings.
+func TestReader_TryComesBack(t *testing.T) {
+	d := finished(t, []byte(strings.Repeat("\n", 1000000)+"2 x\nd stop\n"), false).Follow(0)
+	defer d.Close()
+	silent := 0
+	for {
+		e, more, err := d.Try()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind != 0 {
+			break
+		}
+		if !isClosed(more) {
+			t.Fatal("it waits for an ended run")
+		}
+		silent++
+	}
+	if most := 1000000 / bufferSize; silent < 2 || silent > most {
+		t.Errorf("came back %d times, want 2 to %d", silent, most)
+	}
+}
+
+func TestReadTail(t *testing.T) {
+	for _, test := range []struct{ in, want string }{
+		{"", ""}, {"short\n", "short"}, {"one\ntwo three\nfour\n", "four"},
+		{"0123456789abcdef", "6789abcdef"}, {"x\xff\n", "x\uFFFD"},
+	} {
+		if got, err := readTail(strings.NewReader(test.in), int64(len(test.in)), 10); err != nil || got != test.want {
+			t.Errorf("%q: got %q, %v", test.in, got, err)
+		}
+	}
+}
+
+func TestTail_StopsAtItsLimit(t *testing.T) {
+	s := tail{file: strings.NewReader("abcdef"), limit: -1}
+	buf := make([]byte, 4)
+	for _, want := range []string{"abcd", "ef", ""} {
+		if n, err := s.Read(buf); err != nil || string(buf[:n]) != want {
+			t.Errorf("got %q, %v, want %q", buf[:n], err, want)
+		}
+	}
+	s = tail{file: strings.NewReader("abcdef"), limit: 3}
+	if got, err := io.ReadAll(io.LimitReader(&s, 3)); err != nil || string(got) != "abc" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if n, err := s.Read(buf); n != 0 || err != nil {
+		t.Errorf("beyond the limit: %d, %v", n, err)
+	}
+}
