@@ -27,17 +27,17 @@ type Bound struct {
 // the kernel slows the daemon as much as its runs. It is not ok where none is
 // set or none can be read (no cgroup v2, no memory controller).
 func MemoryAbove() (Bound, bool) {
-	here, err := findPlace()
+	here, err := FindLocation()
 	if err != nil {
 		return Bound{}, false
 	}
-	return memoryAbove(here.own, here.mount.Point)
+	return memoryAbove(here.Own, here.Mount.Point)
 }
 
 func memoryAbove(path, top string) (least Bound, ok bool) {
-	for _, dir := range upTo(path, top) {
+	for _, dir := range ancestors(path, top) {
 		for _, file := range []string{dir + "/memory.max", dir + "/memory.high"} {
-			if v, err := parseFile(file, parseValue); err == nil && v < math.MaxInt64 && (!ok || int64(v) < least.N) {
+			if v, err := ParseFile(file, ParseValue); err == nil && v < math.MaxInt64 && (!ok || int64(v) < least.N) {
 				least, ok = Bound{int64(v), file}, true
 			}
 		}
@@ -45,8 +45,8 @@ func memoryAbove(path, top string) (least Bound, ok bool) {
 	return least, ok
 }
 
-// upTo are a group and all above it, up to the mount's.
-func upTo(path, top string) []string {
+// ancestors are a group and all above it, up to the mount's.
+func ancestors(path, top string) []string {
 	all := []string{path}
 	for path != top && len(path) > len(top) {
 		path = filepath.Dir(path)
@@ -55,27 +55,27 @@ func upTo(path, top string) []string {
 	return all
 }
 
-// tasksReserve is what stays free of a limit on tasks for the daemon and all
+// reservedTasks is what stays free of a limit on tasks for the daemon and all
 // else below it: the Go runtime aborts where it can't make a thread. A daemon
 // needs few more than it has (32 streams: 12 threads), the part of the limit is
 // for who shares a large one.
-func tasksReserve(limit int64) int64 { return 64 + limit/32 }
+func reservedTasks(limit int64) int64 { return 64 + limit/32 }
 
 // TasksAbove is how many tasks all runs of a daemon in this place may have
 // together, if it were started now, and which limit says so.
 func TasksAbove() (Bound, bool) {
-	here, err := findPlace()
+	here, err := FindLocation()
 	if err != nil {
 		return Bound{}, false
 	}
-	t := taskRoom{}
-	return t.left(here.own, here.mount.Point, 0, nil)
+	t := taskHeadroom{}
+	return t.remaining(here.Own, here.Mount.Point, 0, nil)
 }
 
-// taskRoom tells what the limits above leave to all runs together: the smallest
+// taskHeadroom tells what the limits above leave to all runs together: the smallest
 // pids.max, the user's RLIMIT_NPROC and what the kernel has at all, each less
 // what others have of it and the reserve.
-type taskRoom struct {
+type taskHeadroom struct {
 	scanned time.Time
 	others  int64 // tasks of our user outside of runs
 }
@@ -83,31 +83,31 @@ type taskRoom struct {
 // scanEvery is how often all processes are looked through for those of our user.
 const scanEvery = 10 * time.Second
 
-// left is given the group from which to look up, and the number of tasks and the
+// remaining is given the group from which to look up, and the number of tasks and the
 // processes in runs. It is not ok where nothing limits tasks.
-func (t *taskRoom) left(path, top string, inRuns int64, runs func() ([]int, error)) (least Bound, ok bool) {
+func (t *taskHeadroom) remaining(path, top string, inRuns int64, runs func() ([]int, error)) (least Bound, ok bool) {
 	take := func(limit, others int64, from string) {
-		if n := max(0, limit-others-tasksReserve(limit)); !ok || n < least.N {
+		if n := max(0, limit-others-reservedTasks(limit)); !ok || n < least.N {
 			least, ok = Bound{n, from}, true
 		}
 	}
-	for _, dir := range upTo(path, top) {
-		limit, err := parseFile(dir+"/pids.max", parseValue)
+	for _, dir := range ancestors(path, top) {
+		limit, err := ParseFile(dir+"/pids.max", ParseValue)
 		if err != nil || limit > math.MaxInt32 {
 			continue
 		}
-		if now, err := parseFile(dir+"/pids.current", parseValue); err == nil {
+		if now, err := ParseFile(dir+"/pids.current", ParseValue); err == nil {
 			take(int64(limit), max(0, int64(now)-inRuns), dir+"/pids.max")
 		}
 	}
 	if all, err := procinfo.Host.Tasks(); err == nil {
 		for _, file := range []string{"/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"} {
-			if limit, err := parseFile(file, parseValue); err == nil && limit <= math.MaxInt32 {
+			if limit, err := ParseFile(file, ParseValue); err == nil && limit <= math.MaxInt32 {
 				take(int64(limit), max(0, all-inRuns), file)
 			}
 		}
 	}
-	if limit, ok := ownNproc(); ok {
+	if limit, ok := nprocLimit(); ok {
 		if now := time.Now(); now.Sub(t.scanned) >= scanEvery {
 			t.others, t.scanned = userTasks(os.Getuid(), runs), now
 		}
@@ -116,8 +116,8 @@ func (t *taskRoom) left(path, top string, inRuns int64, runs func() ([]int, erro
 	return least, ok
 }
 
-// ownNproc is RLIMIT_NPROC, which doesn't hold for root.
-func ownNproc() (int64, bool) {
+// nprocLimit is RLIMIT_NPROC, which doesn't hold for root.
+func nprocLimit() (int64, bool) {
 	var l unix.Rlimit
 	if os.Geteuid() == 0 || unix.Getrlimit(unix.RLIMIT_NPROC, &l) != nil || l.Cur > math.MaxInt32 {
 		return 0, false
@@ -170,9 +170,9 @@ func (r *Root) Follow() (Above, error) {
 	}
 	var budgetErr error
 	if r.grandfathered {
-		budgetErr = r.holdBudget()
+		budgetErr = r.applyBudget()
 	}
-	left, ok := r.tasks.left(r.path, r.top, r.inRuns(), r.runs.procs)
+	left, ok := r.tasks.remaining(r.path, r.top, r.inRuns(), r.runs.Procs)
 	if !ok {
 		return a, errors.Join(budgetErr, r.limitTasks(nil))
 	}
@@ -182,31 +182,31 @@ func (r *Root) Follow() (Above, error) {
 
 // inRuns is the number of tasks in all runs.
 func (r *Root) inRuns() int64 {
-	if n, err := parseIn(r.runs, "pids.current", parseValue); err == nil {
+	if n, err := Parse(r.runs, "pids.current", ParseValue); err == nil {
 		return int64(n)
 	}
-	sum, _ := r.watchedSum()
+	sum, _ := r.enforcedSum()
 	return int64(sum.tasks)
 }
 
 // limitTasks caps the tasks of all runs together; nil takes the cap away.
 func (r *Root) limitTasks(n *int64) error {
-	if r.watch != nil {
-		r.watch.tasks.Store(-1)
+	if r.enforcer != nil {
+		r.enforcer.tasks.Store(-1)
 		if n != nil {
-			r.watch.tasks.Store(*n)
+			r.enforcer.tasks.Store(*n)
 		}
 	}
-	want := limit{"pids.max", "max", "max"}
+	want := Limit{"pids.max", "max", "max"}
 	if n != nil {
-		want = number("pids.max", *n)
+		want = NumberLimit("pids.max", *n)
 	}
-	b, err := r.runs.read("pids.max")
-	if absent(err) || errors.Is(err, fs.ErrClosed) {
+	b, err := r.runs.Read("pids.max")
+	if IsAbsent(err) || errors.Is(err, fs.ErrClosed) {
 		return nil
 	}
-	if err == nil && string(bytes.TrimSpace(b)) == want.reads {
+	if err == nil && string(bytes.TrimSpace(b)) == want.ReadsBack {
 		return nil
 	}
-	return r.runs.set(want)
+	return r.runs.Set(want)
 }

@@ -63,15 +63,15 @@ func TestTasksAbove(t *testing.T) {
 	for _, tt := range []struct {
 		inRuns, want int64
 	}{{0, 640 - 150 - 64 - 20}, {100, 640 - 50 - 64 - 20}, {1000, 640 - 64 - 20}} {
-		var room taskRoom
-		b, ok := room.left(leaf, top, tt.inRuns, nil)
+		var room taskHeadroom
+		b, ok := room.remaining(leaf, top, tt.inRuns, nil)
 		if !ok || b.N != tt.want || b.From != a+"/pids.max" {
 			t.Errorf("with %d in runs: %+v, %v, want %d", tt.inRuns, b, ok, tt.want)
 		}
 	}
 	put(t, a+"/pids.max", "70")
-	var room taskRoom
-	if b, ok := room.left(leaf, top, 0, nil); !ok || b.N != 0 {
+	var room taskHeadroom
+	if b, ok := room.remaining(leaf, top, 0, nil); !ok || b.N != 0 {
 		t.Errorf("less than the reserve: %+v, %v, want nothing for runs", b, ok)
 	}
 }
@@ -85,7 +85,7 @@ func TestUserTasks(t *testing.T) {
 	}
 }
 
-func TestMemoryAboveUs(t *testing.T) {
+func TestMemoryAbove_Own(t *testing.T) {
 	r := kernelRoot(t)
 	if err := os.WriteFile(r.Path()+"/daemon/memory.high", []byte("536870912"), 0); err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func runsHave(t *testing.T, r *Root, file string) string {
 
 // Runs together may have what a limit above leaves, and follow it when it is
 // changed live: one run can't take what the daemon's next thread needs.
-func TestRunsLeaveTasksForTheDaemon(t *testing.T) {
+func TestRoot_FollowTasks(t *testing.T) {
 	r := kernelRoot(t)
 	if n := runsHave(t, r, "pids.max"); n == "max" {
 		t.Error("the kernel's own limits leave something, and runs have no limit")
@@ -120,20 +120,20 @@ func TestRunsLeaveTasksForTheDaemon(t *testing.T) {
 		if err != nil || a.Tasks == nil || a.Tasks.From != r.Path()+"/pids.max" {
 			t.Fatalf("%+v, %v", a, err)
 		}
-		if most := limit - tasksReserve(limit); a.Tasks.N <= 0 || a.Tasks.N >= most || runsHave(t, r, "pids.max") != fmt.Sprint(a.Tasks.N) {
+		if most := limit - reservedTasks(limit); a.Tasks.N <= 0 || a.Tasks.N >= most || runsHave(t, r, "pids.max") != fmt.Sprint(a.Tasks.N) {
 			t.Errorf("limit %d: %d for runs, %s in force, want less than %d", limit, a.Tasks.N, runsHave(t, r, "pids.max"), most)
 		}
 	}
 	g := newGroup(t, r, "bomb", Resources(Limits{PidsMax: 10000}))
 	born(t, g.FD(), "fork", "400").ready(t)
-	if n, err := parseFile(r.Path()+"/pids.current", parseValue); err != nil || n > 300-64 {
+	if n, err := ParseFile(r.Path()+"/pids.current", ParseValue); err != nil || n > 300-64 {
 		t.Errorf("%d tasks below a limit of 300, %v: the reserve is gone", n, err)
 	}
 	end(t, g)
 }
 
 // The budget follows a limit that is changed live.
-func TestBudgetFollows(t *testing.T) {
+func TestRoot_SetBudget(t *testing.T) {
 	r := kernelRoot(t)
 	for _, n := range []int64{256 << 20, 128 << 20, 0} {
 		want := fmt.Sprint(n)

@@ -17,43 +17,43 @@ func (r *Root) Adopt(id string, res *specs.LinuxResources) (*Group, error) {
 	if !idForm.MatchString(id) || id == "." || id == ".." || reserved(id) {
 		return nil, fmt.Errorf("adopt group %q: not a run's name: %w", id, fs.ErrNotExist)
 	}
-	s, err := settingsOf(res)
+	s, err := parseLimits(res)
 	if err == nil {
 		err = r.reserve(id)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("adopt group %s: %w", id, err)
 	}
-	d, err := openDir(r.runs.path + "/" + id)
+	d, err := OpenDir(r.runs.Path + "/" + id)
 	if err != nil {
 		r.release(id)
-		if vanished(err) {
+		if IsVanished(err) {
 			err = fs.ErrNotExist
 		}
 		return nil, fmt.Errorf("adopt group %s: %w", id, err)
 	}
-	g := r.newGroup(id, d, s)
-	r.keep(g)
+	g := r.trackGroup(id, d, s)
+	r.register(g)
 	return g, nil
 }
 
 // MemoryMax is the cap that the kernel holds on the group, in bytes; it is not
 // ok where the kernel holds none, or can't be asked.
 func (g *Group) MemoryMax() (n int64, ok bool) {
-	return g.held("memory.max", g.root.enforced.Memory)
+	return g.kernelLimit("memory.max", g.root.enforced.Memory)
 }
 
 // PidsMax is the same of the processes it may have.
-func (g *Group) PidsMax() (n int64, ok bool) { return g.held("pids.max", g.root.enforced.Pids) }
+func (g *Group) PidsMax() (n int64, ok bool) { return g.kernelLimit("pids.max", g.root.enforced.Pids) }
 
-func (g *Group) held(file string, by Enforcer) (n int64, ok bool) {
+func (g *Group) kernelLimit(file string, by Enforcer) (n int64, ok bool) {
 	if by != Kernel {
 		return 0, false
 	}
-	b, err := g.dir.read(file)
+	b, err := g.dir.Read(file)
 	if err != nil {
 		return 0, false
 	}
-	v, err := parseValue(bytes.NewReader(b))
-	return int64(v), err == nil && v != unlimited
+	v, err := ParseValue(bytes.NewReader(b))
+	return int64(v), err == nil && v != Unlimited
 }

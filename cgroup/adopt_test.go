@@ -12,12 +12,12 @@ import (
 )
 
 // A group of an earlier daemon that was adopted is not swept, and ends like any other.
-func TestAdoptedGroupIsNotSwept(t *testing.T) {
+func TestRoot_AdoptNotSwept(t *testing.T) {
 	r := openRoot(t)
 	left := newGroup(t, r, "left", nil)
 	child := born(t, left.FD(), "sleep").ready(t)
 	// As a daemon finds it that has not made it.
-	r.forget(left)
+	r.unregister(left)
 	if _, err := r.Adopt("nobody", nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a group that isn't there: %v, want ErrNotExist", err)
 	}
@@ -45,15 +45,15 @@ func TestAdoptedGroupIsNotSwept(t *testing.T) {
 		t.Error("the child ended by itself")
 	}
 	end(t, g)
-	if err := left.dir.close(); err != nil {
+	if err := left.dir.Close(); err != nil {
 		t.Error(err)
 	}
 }
 
 // A start that comes to nothing ends what it has made and leaves what it found,
 // limits included, in whatever way that was found.
-func TestAbandonLeavesWhatWasLeft(t *testing.T) {
-	before := writablePlace(t)
+func TestRoot_Abandon(t *testing.T) {
+	before := writableLocation(t)
 	name := uniqueName()
 	first, err := Open(t.Context(), Options{Mode: Available, Name: name, Budget: 256 << 20})
 	if err != nil {
@@ -63,7 +63,7 @@ func TestAbandonLeavesWhatWasLeft(t *testing.T) {
 	for _, id := range []string{"claimed", "unclaimed"} {
 		left = append(left, born(t, newGroup(t, first, id, nil).FD(), "sleep").ready(t))
 	}
-	origin, err := first.Leave()
+	origin, err := first.Detach()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,8 +82,8 @@ func TestAbandonLeavesWhatWasLeft(t *testing.T) {
 	if s := own.signal(t); s != unix.SIGKILL {
 		t.Errorf("its own run ended by %v", s)
 	}
-	if here, err := findPlace(); err != nil || here.own != before.own && isReal(before.own) {
-		t.Errorf("the daemon is in %s, was in %s (%v)", here.own, before.own, err)
+	if here, err := FindLocation(); err != nil || here.Own != before.Own && IsRealRoot(before.Own) {
+		t.Errorf("the daemon is in %s, was in %s (%v)", here.Own, before.Own, err)
 	}
 	for _, v := range left {
 		if err := unix.Kill(v.Process.Pid, 0); err != nil {
@@ -117,9 +117,9 @@ func TestAbandonLeavesWhatWasLeft(t *testing.T) {
 
 // A budget below what runs of an earlier daemon have ends none of them, and is in
 // force once they have less.
-func TestLowerBudgetSparesWhatWasLeft(t *testing.T) {
+func TestRoot_LowerBudgetGrandfathers(t *testing.T) {
 	const before = 1 << 30
-	writablePlace(t)
+	writableLocation(t)
 	name := uniqueName()
 	first, err := Open(t.Context(), Options{Mode: Available, Name: name, Budget: before})
 	if err != nil {
@@ -131,13 +131,13 @@ func TestLowerBudgetSparesWhatWasLeft(t *testing.T) {
 	}
 	var after int64 // more than one of them has, less than both: the race detector takes its share
 	for ctx := within(t); after == 0; time.Sleep(10 * time.Millisecond) {
-		if used, known, err := first.inUse(); err == nil && known && used > 80<<20 {
+		if used, known, err := first.budgetUse(); err == nil && known && used > 80<<20 {
 			after = int64(used/4*3) &^ 0xfff
 		} else if ctx.Err() != nil {
 			t.Fatalf("both have %d bytes, known %v: %v", used, known, err)
 		}
 	}
-	origin, err := first.Leave()
+	origin, err := first.Detach()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestLowerBudgetSparesWhatWasLeft(t *testing.T) {
 		if r.enforced.Memory == Kernel {
 			return runsHave(t, r, "memory.max") == strconv.FormatInt(after, 10)
 		}
-		return r.watch.budget.Load() == uint64(after)
+		return r.enforcer.budget.Load() == uint64(after)
 	}
 	until := func(what string, done func() bool) {
 		t.Helper()
@@ -176,14 +176,14 @@ func TestLowerBudgetSparesWhatWasLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	until("both are seen", func() bool {
-		used, known, err := r.inUse()
+		used, known, err := r.budgetUse()
 		return err == nil && known && used > uint64(after)
 	})
 	for range 5 {
 		if _, err := r.Follow(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(watchEvery)
+		time.Sleep(enforceEvery)
 	}
 	for _, g := range []*Group{one, two} {
 		if lives, err := g.Populated(); err != nil || !lives {

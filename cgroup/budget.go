@@ -5,21 +5,21 @@ package cgroup
 // daemon are let have more, see holdBudget.
 func (r *Root) SetBudget(bytes int64) error {
 	r.budget = bytes
-	return r.holdBudget()
+	return r.applyBudget()
 }
 
-// holdBudget puts the budget into force. Runs that an earlier daemon has left were
+// applyBudget puts the budget into force. Runs that an earlier daemon has left were
 // given their memory under that one's budget, and are not ended for a lower one:
 // what limited all runs together before stays until they have less.
-func (r *Root) holdBudget() error {
+func (r *Root) applyBudget() error {
 	if r.grandfathered {
-		used, known, err := r.inUse()
+		used, known, err := r.budgetUse()
 		if err != nil {
 			return err
 		}
 		if r.budget > 0 && (!known || used > uint64(r.budget)) {
-			if known && !r.toldUse {
-				r.toldUse = true
+			if known && !r.budgetWarned {
+				r.budgetWarned = true
 				r.log.Warn("runs of an earlier daemon have more memory than the budget: it is in force once they have less", "used", used, "budget", r.budget)
 			}
 			return nil
@@ -27,37 +27,37 @@ func (r *Root) holdBudget() error {
 		r.grandfathered = false
 	}
 	if r.enforced.Memory == Kernel {
-		return r.runs.set(budgetLimit(r.budget))
+		return r.runs.Set(budgetLimit(r.budget))
 	}
-	r.watch.budget.Store(uint64(r.budget))
+	r.enforcer.budget.Store(uint64(r.budget))
 	return nil
 }
 
-// inUse is the memory that all runs together have, less what the kernel takes
+// budgetUse is the memory that all runs together have, less what the kernel takes
 // back from files before it ends anything; known is false until the watch has seen
 // all that was left.
-func (r *Root) inUse() (bytes uint64, known bool, err error) {
+func (r *Root) budgetUse() (bytes uint64, known bool, err error) {
 	if r.enforced.Memory == Kernel {
-		read := &readings{d: r.runs}
-		now, stat := read.value("memory.current"), read.flat("memory.stat")
+		read := &StatReader{Dir: r.runs}
+		now, stat := read.Value("memory.current"), read.Keyed("memory.stat")
 		if now == nil {
-			return 0, false, read.err()
+			return 0, false, read.Err()
 		}
 		bytes = *now
-		for _, files := range []*uint64{stat.get("active_file"), stat.get("inactive_file")} {
+		for _, files := range []*uint64{stat.Get("active_file"), stat.Get("inactive_file")} {
 			if files != nil {
 				bytes -= min(bytes, *files)
 			}
 		}
-		return bytes, true, read.err()
+		return bytes, true, read.Err()
 	}
-	left, err := children(r.runs.path)
+	left, err := Children(r.runs.Path)
 	if err != nil {
 		return 0, false, err
 	}
 	seen := 0
-	for _, g := range r.live() {
-		if s, ok := g.seen.last(); ok {
+	for _, g := range r.liveGroups() {
+		if s, ok := g.history.last(); ok {
 			bytes += s.memory
 			seen++
 		}
@@ -65,9 +65,9 @@ func (r *Root) inUse() (bytes uint64, known bool, err error) {
 	return bytes, seen >= len(left), nil
 }
 
-func budgetLimit(bytes int64) limit {
+func budgetLimit(bytes int64) Limit {
 	if bytes > 0 {
-		return memory("memory.max", bytes)
+		return BytesLimit("memory.max", bytes)
 	}
-	return limit{"memory.max", "max", "max"}
+	return Limit{"memory.max", "max", "max"}
 }

@@ -15,17 +15,17 @@ const closeBound = 10 * time.Second
 // it came from and removes what Open made. It is bounded by ctx (10 s where ctx
 // sets nothing) and names what is left.
 func (r *Root) Close(ctx context.Context) error {
-	return r.shut(ctx, func(*Group) bool { return true })
+	return r.shutdown(ctx, func(*Group) bool { return true })
 }
 
 // Abandon is Close for a start that comes to nothing: of the runs it ends only
 // those whose groups were made here. What an earlier daemon left, adopted or
 // not, stays as it was, with all it stands on.
 func (r *Root) Abandon(ctx context.Context) error {
-	return r.shut(ctx, func(g *Group) bool { return g.made })
+	return r.shutdown(ctx, func(g *Group) bool { return g.made })
 }
 
-func (r *Root) shut(ctx context.Context, ends func(*Group) bool) error {
+func (r *Root) shutdown(ctx context.Context, ends func(*Group) bool) error {
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
@@ -41,11 +41,11 @@ func (r *Root) shut(ctx context.Context, ends func(*Group) bool) error {
 	r.workers.Wait()
 	var end []*Group
 	var errs []error
-	for _, g := range r.live() {
+	for _, g := range r.liveGroups() {
 		if ends(g) {
 			end = append(end, g)
 		} else {
-			errs = append(errs, g.dir.close())
+			errs = append(errs, g.dir.Close())
 		}
 	}
 	errs = append(errs, r.endAll(ctx, end))
@@ -53,86 +53,86 @@ func (r *Root) shut(ctx context.Context, ends func(*Group) bool) error {
 	// the daemon in a group it can leave.
 	undo, cancelUndo := context.WithTimeout(context.WithoutCancel(ctx), closeBound)
 	defer cancelUndo()
-	if err := errors.Join(append(errs, r.takeBack(undo))...); err != nil {
+	if err := errors.Join(append(errs, r.rollback(undo))...); err != nil {
 		return fmt.Errorf("close cgroup root %s: %w", r.path, err)
 	}
 	return nil
 }
 
-// takeBack undoes what setUp did, last first; a step that fails doesn't keep
+// rollback undoes what setUp did, last first; a step that fails doesn't keep
 // the others from being tried. What groups that live on stand on stays.
-func (r *Root) takeBack(ctx context.Context) error {
+func (r *Root) rollback(ctx context.Context) error {
 	var errs []error
 	try := func(name string, back func(context.Context) error) {
-		bounded, cancel := context.WithTimeout(ctx, removeBound)
+		bounded, cancel := context.WithTimeout(ctx, RemoveTimeout)
 		defer cancel()
 		if err := back(bounded); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}
 	}
-	lives := r.livesOn()
+	lives := r.hasSurvivors()
 	if r.runs != nil {
 		if lives {
 			for file, was := range r.limitsBefore {
-				try("restore "+file, func(context.Context) error { return r.runs.write(file, was) })
+				try("restore "+file, func(context.Context) error { return r.runs.Write(file, was) })
 			}
 		} else {
-			try("remove runs", func(ctx context.Context) error { return removeTree(ctx, r.runs.path) })
+			try("remove runs", func(ctx context.Context) error { return RemoveTree(ctx, r.runs.Path) })
 		}
-		errs = append(errs, r.runs.close())
+		errs = append(errs, r.runs.Close())
 	}
 	o := r.origin
 	for _, s := range slices.Backward(o.Enabled) {
 		if !lives {
-			try("disable controllers", func(context.Context) error { return r.disableAt(s) })
+			try("disable controllers", func(context.Context) error { return r.undoEnable(s) })
 		}
 	}
 	stays := false
 	if o.Leaf {
-		stays = mustStay(o.Own)
+		stays = cannotMoveBack(o.Own)
 		if !stays {
-			try("move back", func(context.Context) error { return moveSelf(o.Own) })
-			try("remove leaf", func(ctx context.Context) error { return removeOne(ctx, r.path+"/"+daemonLeaf) })
+			try("move back", func(context.Context) error { return MoveSelf(o.Own) })
+			try("remove leaf", func(ctx context.Context) error { return RemoveEmpty(ctx, r.path+"/"+DaemonLeaf) })
 		}
 	}
 	if o.Made && !lives && !stays {
-		try("remove root", func(ctx context.Context) error { return removeOne(ctx, r.path) })
+		try("remove root", func(ctx context.Context) error { return RemoveEmpty(ctx, r.path) })
 	}
 	r.origin = Origin{}
 	return errors.Join(errs...)
 }
 
-// livesOn tells whether a run of an earlier daemon lives on after Abandon.
+// hasSurvivors tells whether a run of an earlier daemon lives on after Abandon.
 // Where that can't be seen it does.
-func (r *Root) livesOn() bool {
-	left, err := children(r.path + "/" + runsDir)
+func (r *Root) hasSurvivors() bool {
+	left, err := Children(r.path + "/" + RunsDir)
 	if err != nil {
-		return !vanished(err)
+		return !IsVanished(err)
 	}
 	return slices.ContainsFunc(left, func(id string) bool { return !r.isMade(id) })
 }
 
-// disableAt takes controllers back only when no group beside ours could have
+// undoEnable takes controllers back only when no group beside ours could have
 // come to rely on them.
-func (r *Root) disableAt(s switched) error {
-	groups, err := children(s.Path)
+func (r *Root) undoEnable(s Switched) error {
+	groups, err := Children(s.Path)
 	if err != nil || slices.ContainsFunc(groups, func(n string) bool { return !r.owns(s.Path + "/" + n) }) {
 		return err
 	}
-	return disable(s.Path, s.Controllers)
+	return Disable(s.Path, s.Controllers)
 }
 
 func (r *Root) owns(path string) bool {
-	return path == r.path || path == r.path+"/"+daemonLeaf || path == r.path+"/"+runsDir
+	return path == r.path || path == r.path+"/"+DaemonLeaf || path == r.path+"/"+RunsDir
 }
 
-// mustStay tells whether the group the daemon came from can't hold it any more:
+// cannotMoveBack tells whether the group the daemon came from can't hold it any more:
 // its controllers are on, for a run that lives on, or for another's group
 // (systemd 252 keeps .control below a unit that was reloaded). What is ours then
 // goes with the group itself.
-func mustStay(path string) bool {
-	on, err := enabled(path)
-	return err == nil && len(on) > 0 && !isReal(path)
+func cannotMoveBack(path string) bool {
+	on, err := Enabled(path)
+	return err == nil && len(on) > 0 && !IsRealRoot(path)
 }
 
 // endAll kills groups together, then waits for and removes each.

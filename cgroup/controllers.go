@@ -13,32 +13,32 @@ import (
 
 // needed controllers hold the limits; wanted ones also weigh and count.
 var (
-	needed = []string{"memory", "pids"}
-	wanted = []string{"memory", "pids", "cpu", "io"}
+	Needed = []string{"memory", "pids"}
+	Wanted = []string{"memory", "pids", "cpu", "io"}
 )
 
-// controllers reads cgroup.controllers: what may be enabled below path.
-func controllers(path string) ([]string, error) {
-	return parseFile(path+"/cgroup.controllers", parseWords)
+// Controllers reads cgroup.controllers: what may be enabled below path.
+func Controllers(path string) ([]string, error) {
+	return ParseFile(path+"/cgroup.controllers", ParseWords)
 }
 
-// enabled reads cgroup.subtree_control: what the children of path have.
-func enabled(path string) ([]string, error) {
-	return parseFile(path+"/cgroup.subtree_control", parseWords)
+// Enabled reads cgroup.subtree_control: what the children of path have.
+func Enabled(path string) ([]string, error) {
+	return ParseFile(path+"/cgroup.subtree_control", ParseWords)
 }
 
-// hugetlb holds huge pages, which no memory limit counts.
-const hugetlb = "hugetlb"
+// Hugetlb holds huge pages, which no memory limit counts.
+const Hugetlb = "hugetlb"
 
-// noHugePages gives a group no huge page of any size, where the controller is there.
-func (d *dir) noHugePages() error {
-	files, err := filepath.Glob(d.path + "/" + hugetlb + ".*.max")
+// ForbidHugePages gives a group no huge page of any size, where the controller is there.
+func (d *Dir) ForbidHugePages() error {
+	files, err := filepath.Glob(d.Path + "/" + Hugetlb + ".*.max")
 	if err != nil {
 		return err
 	}
 	for _, path := range files {
 		if file := filepath.Base(path); !strings.HasSuffix(file, ".rsvd.max") {
-			if err := d.set(limit{file, "0", "0"}); err != nil {
+			if err := d.Set(Limit{file, "0", "0"}); err != nil {
 				return err
 			}
 		}
@@ -46,9 +46,9 @@ func (d *dir) noHugePages() error {
 	return nil
 }
 
-// tellHugePages warns of those that runs may take beside their memory limits.
-func (r *Root) tellHugePages(dir string) {
-	held, _ := filepath.Glob(r.runs.path + "/" + hugetlb + ".*.max")
+// warnHugePages warns of those that runs may take beside their memory limits.
+func (r *Root) warnHugePages(dir string) {
+	held, _ := filepath.Glob(r.runs.Path + "/" + Hugetlb + ".*.max")
 	if len(held) == 0 && hugePages(dir) {
 		r.log.Warn("huge pages: " + unheldHugePages + " (hint: " + remedyHugePages + ")")
 	}
@@ -61,30 +61,30 @@ const hugePagesDir = "/sys/kernel/mm/hugepages"
 func hugePages(dir string) bool {
 	files, _ := filepath.Glob(dir + "/*/nr_*hugepages")
 	return slices.ContainsFunc(files, func(file string) bool {
-		n, err := parseFile(file, parseValue)
+		n, err := ParseFile(file, ParseValue)
 		return err == nil && n > 0
 	})
 }
 
-func missing(want, have []string) []string {
+func Missing(want, have []string) []string {
 	return slices.DeleteFunc(slices.Clone(want), func(c string) bool { return slices.Contains(have, c) })
 }
 
-// enable gives the children of path what we want of the available controllers,
+// Enable gives the children of path what we want of the available controllers,
 // one write each so that one refusal doesn't take the others with it, and tells
 // which it switched on. Only a needed one is an error: a run that asks for
 // another one is refused when it comes.
-func enable(path string) ([]string, error) {
-	have, err := controllers(path)
+func Enable(path string) ([]string, error) {
+	have, err := Controllers(path)
 	if err != nil {
 		return nil, err
 	}
-	on, err := enabled(path)
+	on, err := Enabled(path)
 	if err != nil {
 		return nil, err
 	}
 	var done []string
-	for _, c := range missing(append(slices.Clone(wanted), hugetlb), on) {
+	for _, c := range Missing(append(slices.Clone(Wanted), Hugetlb), on) {
 		if !slices.Contains(have, c) {
 			continue
 		}
@@ -93,15 +93,15 @@ func enable(path string) ([]string, error) {
 			done = append(done, c)
 			continue
 		}
-		if slices.Contains(needed, c) {
-			return done, errors.Join(explainEnable(path, err), disable(path, done))
+		if slices.Contains(Needed, c) {
+			return done, errors.Join(explainEnable(path, err), Disable(path, done))
 		}
 	}
 	return done, nil
 }
 
-// disable takes controllers from the children of path again.
-func disable(path string, names []string) error {
+// Disable takes controllers from the children of path again.
+func Disable(path string, names []string) error {
 	var errs []error
 	for _, c := range names {
 		errs = append(errs, switchController(path, "-"+c))
@@ -116,7 +116,7 @@ func switchController(path, word string) error {
 		err = errors.Join(err, f.Close())
 	}
 	if err != nil {
-		return fmt.Errorf("write %s/cgroup.subtree_control: %q: %w", path, word, unwrapPath(err))
+		return fmt.Errorf("write %s/cgroup.subtree_control: %q: %w", path, word, UnwrapPath(err))
 	}
 	return nil
 }
@@ -125,9 +125,9 @@ func explainEnable(path string, err error) error {
 	if !errors.Is(err, unix.EBUSY) {
 		return err
 	}
-	pids, perr := ownProcs(path)
+	pids, perr := DirectProcs(path)
 	if perr != nil {
 		return errors.Join(err, perr)
 	}
-	return fmt.Errorf("%w: %w", err, strangers(path, pids))
+	return fmt.Errorf("%w: %w", err, ForeignProcs(path, pids))
 }

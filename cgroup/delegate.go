@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// daemonLeaf is the group the daemon itself lives in; the shipped unit names it
+// DaemonLeaf is the group the daemon itself lives in; the shipped unit names it
 // in DelegateSubgroup=, so systemd and we must agree on it.
-const daemonLeaf = "daemon"
+const DaemonLeaf = "daemon"
 
 // delegated says whether systemd gave the group away (Delegate=yes): it marks
 // such a directory with an extended attribute, trusted.delegate readable by
 // CAP_SYS_ADMIN only, user.delegate (systemd 251) by all.
 func delegated(path string) bool {
-	return hasMark(path, "user.delegate") || hasMark(path, "trusted.delegate")
+	return hasXattr(path, "user.delegate") || hasXattr(path, "trusted.delegate")
 }
 
-func hasMark(path, name string) bool {
+func hasXattr(path, name string) bool {
 	var b [8]byte
 	n, err := unix.Getxattr(path, name, b[:])
 	return err == nil && string(b[:n]) == "1"
@@ -29,39 +29,39 @@ func hasMark(path, name string) bool {
 // delegatedRoot is the unit's group when we were started in it or, with
 // DelegateSubgroup= (systemd 254), one level below it.
 func delegatedRoot(own string) (string, bool) {
-	if parent := filepath.Dir(own); filepath.Base(own) == daemonLeaf && delegated(parent) {
+	if parent := filepath.Dir(own); filepath.Base(own) == DaemonLeaf && delegated(parent) {
 		return parent, true
 	}
 	return own, delegated(own)
 }
 
-// lookUnit offers the group that systemd, or a container engine, gave us.
-func lookUnit(ctx context.Context, here place, o Options) (prospect, error) {
-	root, ok := delegatedRoot(here.own)
+// probeUnit offers the group that systemd, or a container engine, gave us.
+func probeUnit(ctx context.Context, here Location, o Options) (candidate, error) {
+	root, ok := delegatedRoot(here.Own)
 	if !ok && os.Geteuid() != 0 {
-		root, ok = askDelegated(ctx, here.own)
+		root, ok = DelegatedUnit(ctx, here.Own)
 	}
 	if !ok {
-		return prospect{}, closed("set Delegate=yes in the unit", "%s: not delegated to us", here.own)
+		return candidate{}, Refuse("set Delegate=yes in the unit", "%s: not delegated to us", here.Own)
 	}
-	if isReadOnly(here.mount) {
-		return prospect{}, readOnly(here)
+	if IsReadOnly(here.Mount) {
+		return candidate{}, readOnlyMount(here)
 	}
-	if err := writable(root + "/cgroup.procs"); err != nil {
-		return prospect{}, closed("set User= and Delegate=yes in the same unit", "%w: the group isn't ours", err)
+	if err := checkWritable(root + "/cgroup.procs"); err != nil {
+		return candidate{}, Refuse("set User= and Delegate=yes in the same unit", "%w: the group isn't ours", err)
 	}
-	if groups, err := children(root + "/" + runsDir); o.Trial && (len(groups) > 0 || err != nil && !vanished(err)) {
-		return prospect{}, closed("ask that daemon: penstock ps", "%s: %w", root, errors.Join(ErrLive, err))
+	if groups, err := Children(root + "/" + RunsDir); o.Trial && (len(groups) > 0 || err != nil && !IsVanished(err)) {
+		return candidate{}, Refuse("ask that daemon: penstock ps", "%s: %w", root, errors.Join(ErrLive, err))
 	}
 	if err := checkType(root); err != nil {
-		return prospect{}, err
+		return candidate{}, err
 	}
 	if err := checkAlone(root, false); err != nil {
-		return prospect{}, asClosed(err, "run as a unit with Delegate=yes")
+		return candidate{}, WithRemedy(err, "run as a unit with Delegate=yes")
 	}
-	has, err := controllers(root)
+	has, err := Controllers(root)
 	if err != nil {
-		return prospect{}, asClosed(err, "run as a unit with Delegate=yes")
+		return candidate{}, WithRemedy(err, "run as a unit with Delegate=yes")
 	}
-	return prospect{plan: "groups in " + root, has: has, take: at(here, site{path: root})}, nil
+	return candidate{plan: "groups in " + root, controllers: has, acquire: acquired(here, rootSite{path: root})}, nil
 }

@@ -9,68 +9,68 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dir is a group's directory held open. Its files are reached with openat, so
+// Dir is a group's directory held open. Its files are reached with openat, so
 // that a path which is removed and made again is never mistaken for it; the
 // os.File keeps a concurrent close from handing us somebody else's descriptor.
 // The files below are bare descriptors: they never block, so the runtime's
 // poller has nothing to do for them, and a run opens a dozen.
-type dir struct {
-	path   string
+type Dir struct {
+	Path   string
 	f      *os.File
-	killer *os.File // cgroup.kill, see keepKill; may be nil
+	killFD *os.File // cgroup.kill, see keepKill; may be nil
 }
 
-func openDir(path string) (*dir, error) {
-	fd, err := restarted(func() (int, error) { return unix.Open(path, unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
+func OpenDir(path string) (*Dir, error) {
+	fd, err := retryEINTR(func() (int, error) { return unix.Open(path, unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
 	if err != nil {
-		return nil, wrapPath("open", path, err)
+		return nil, WrapPath("open", path, err)
 	}
-	return &dir{path: path, f: os.NewFile(uintptr(fd), path)}, nil
+	return &Dir{Path: path, f: os.NewFile(uintptr(fd), path)}, nil
 }
 
-func (d *dir) close() error {
-	if d.killer != nil {
-		d.killer.Close()
+func (d *Dir) Close() error {
+	if d.killFD != nil {
+		d.killFD.Close()
 	}
 	return d.f.Close()
 }
 
-// fd is -1 once the directory is closed.
-func (d *dir) fd() int { return int(d.f.Fd()) }
+// FD is -1 once the directory is closed.
+func (d *Dir) FD() int { return int(d.f.Fd()) }
 
 // openat gives a bare descriptor of a name in the group.
-func (d *dir) openat(name string, flags int) (int, error) {
-	path := d.path + "/" + name
+func (d *Dir) openat(name string, flags int) (int, error) {
+	path := d.Path + "/" + name
 	rc, err := d.f.SyscallConn()
 	if err != nil {
-		return -1, wrapPath("open", path, err)
+		return -1, WrapPath("open", path, err)
 	}
 	var fd int
 	var openErr error
 	err = rc.Control(func(at uintptr) {
-		openErr = mended(func() (err error) {
-			fd, err = restarted(func() (int, error) { return unix.Openat(int(at), name, flags|unix.O_CLOEXEC, 0) })
+		openErr = WithPerms(func() (err error) {
+			fd, err = retryEINTR(func() (int, error) { return unix.Openat(int(at), name, flags|unix.O_CLOEXEC, 0) })
 			return err
-		}, func() error { return mendBelow(int(at), name) })
+		}, func() error { return restorePermsBelow(int(at), name) })
 	})
 	if err != nil {
 		openErr = os.ErrClosed
 	}
-	return fd, wrapPath("open", path, openErr)
+	return fd, WrapPath("open", path, openErr)
 }
 
 // open is openDir for a group below (or "." or "..") by its name alone; for
 // messages it keeps the path of where a walk began.
-func (d *dir) open(name string) (*dir, error) {
+func (d *Dir) open(name string) (*Dir, error) {
 	fd, err := d.openat(name, unix.O_DIRECTORY|unix.O_NOFOLLOW)
 	if err != nil {
 		return nil, err
 	}
-	return &dir{path: d.path, f: os.NewFile(uintptr(fd), d.path)}, nil
+	return &Dir{Path: d.Path, f: os.NewFile(uintptr(fd), d.Path)}, nil
 }
 
 // with opens a file for the time of one call.
-func (d *dir) with(file string, flags int, use func(fd int) error) error {
+func (d *Dir) with(file string, flags int, use func(fd int) error) error {
 	fd, err := d.openat(file, flags)
 	if err != nil {
 		return err
@@ -79,10 +79,10 @@ func (d *dir) with(file string, flags int, use func(fd int) error) error {
 	return use(fd)
 }
 
-func (d *dir) read(file string) (b []byte, err error) {
+func (d *Dir) Read(file string) (b []byte, err error) {
 	err = d.with(file, unix.O_RDONLY, func(fd int) error {
 		b, err = readAll(fd)
-		return wrapPath("read", d.path+"/"+file, err)
+		return WrapPath("read", d.Path+"/"+file, err)
 	})
 	return b, err
 }
@@ -91,7 +91,7 @@ func (d *dir) read(file string) (b []byte, err error) {
 func readAll(fd int) ([]byte, error) {
 	b := make([]byte, 0, 512)
 	for {
-		n, err := restarted(func() (int, error) { return unix.Pread(fd, b[len(b):cap(b)], int64(len(b))) })
+		n, err := retryEINTR(func() (int, error) { return unix.Pread(fd, b[len(b):cap(b)], int64(len(b))) })
 		if n <= 0 || err != nil {
 			return b, err
 		}
@@ -101,22 +101,22 @@ func readAll(fd int) ([]byte, error) {
 	}
 }
 
-// write hands the kernel the value in one write(2): cgroup files take no parts.
-func (d *dir) write(file, value string) error {
+// Write hands the kernel the value in one write(2): cgroup files take no parts.
+func (d *Dir) Write(file, value string) error {
 	err := d.with(file, unix.O_WRONLY, func(fd int) error { return writeOnce(fd, value) })
 	if err != nil {
-		return fmt.Errorf("write %s/%s: %q: %w", d.path, file, value, unwrapPath(err))
+		return fmt.Errorf("write %s/%s: %q: %w", d.Path, file, value, UnwrapPath(err))
 	}
 	return nil
 }
 
 func writeOnce(fd int, value string) error {
-	_, err := restarted(func() (int, error) { return unix.Write(fd, []byte(value)) })
+	_, err := retryEINTR(func() (int, error) { return unix.Write(fd, []byte(value)) })
 	return err
 }
 
-// restarted repeats a call that a signal interrupted: the runtime preempts by signal.
-func restarted(call func() (int, error)) (int, error) {
+// retryEINTR repeats a call that a signal interrupted: the runtime preempts by signal.
+func retryEINTR(call func() (int, error)) (int, error) {
 	for {
 		if n, err := call(); err != unix.EINTR {
 			return n, err
@@ -124,26 +124,26 @@ func restarted(call func() (int, error)) (int, error) {
 	}
 }
 
-func (d *dir) has(file string) bool {
+func (d *Dir) Has(file string) bool {
 	return d.with(file, unix.O_PATH, func(int) error { return nil }) == nil
 }
 
-func unwrapPath(err error) error {
+func UnwrapPath(err error) error {
 	if pe, ok := errors.AsType[*os.PathError](err); ok {
 		return pe.Err
 	}
 	return err
 }
 
-// absent tells a file this kernel (or this group) doesn't have from a failure:
+// IsAbsent tells a file this kernel (or this group) doesn't have from a failure:
 // ENOENT without the controller, EOPNOTSUPP for pressure with PSI switched off
 // and for cgroup.procs of a threaded group.
-func absent(err error) bool {
+func IsAbsent(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
-// vanished says the whole group is gone: kernfs answers ENODEV on files that
+// IsVanished says the whole group is gone: kernfs answers ENODEV on files that
 // were open, ENOENT on new ones.
-func vanished(err error) bool {
+func IsVanished(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV)
 }

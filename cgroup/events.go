@@ -22,7 +22,7 @@ const (
 )
 
 func parsePopulated(r io.Reader) (bool, error) {
-	m, err := parseFlat(r)
+	m, err := ParseKeyed(r)
 	if err != nil {
 		return false, err
 	}
@@ -33,17 +33,17 @@ func parsePopulated(r io.Reader) (bool, error) {
 	return v != 0, nil
 }
 
-// populated reads cgroup.events: has the group or any below it a process.
-func (d *dir) populated() (bool, error) {
-	return parseIn(d, "cgroup.events", parsePopulated)
+// Populated reads cgroup.events: has the group or any below it a process.
+func (d *Dir) Populated() (bool, error) {
+	return Parse(d, "cgroup.events", parsePopulated)
 }
 
-// waitEmpty returns nil when no process is left, or the group is gone.
-func (d *dir) waitEmpty(ctx context.Context) error {
+// WaitEmpty returns nil when no process is left, or the group is gone.
+func (d *Dir) WaitEmpty(ctx context.Context) error {
 	start := time.Now()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		busy, err := d.populated()
-		if vanished(err) {
+		busy, err := d.Populated()
+		if IsVanished(err) {
 			return nil
 		}
 		if err != nil {
@@ -53,10 +53,10 @@ func (d *dir) waitEmpty(ctx context.Context) error {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return d.busy("wait for empty", time.Since(start), ctx.Err())
+			return d.busyError("wait for empty", time.Since(start), ctx.Err())
 		}
 		if time.Since(start) > shortWait {
-			if err := d.awaitNotice(); err != nil && !vanished(err) {
+			if err := d.awaitNotice(); err != nil && !IsVanished(err) {
 				return err
 			}
 			continue
@@ -69,12 +69,12 @@ func (d *dir) waitEmpty(ctx context.Context) error {
 }
 
 // awaitNotice blocks until cgroup.events changes or noticeWait is over.
-func (d *dir) awaitNotice() error {
+func (d *Dir) awaitNotice() error {
 	return d.with("cgroup.events", unix.O_RDONLY, func(fd int) error {
 		// Reading arms the notification of this open file.
 		b, err := readAll(fd)
 		if err != nil {
-			return wrapPath("read", d.path+"/cgroup.events", err)
+			return WrapPath("read", d.Path+"/cgroup.events", err)
 		}
 		busy, err := parsePopulated(bytes.NewReader(b))
 		if err != nil || !busy {
@@ -82,17 +82,17 @@ func (d *dir) awaitNotice() error {
 		}
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}
 		if _, err := unix.Poll(fds, int(noticeWait.Milliseconds())); err != nil && err != unix.EINTR {
-			return wrapPath("poll", d.path+"/cgroup.events", err)
+			return WrapPath("poll", d.Path+"/cgroup.events", err)
 		}
 		return nil
 	})
 }
 
-// busy names the processes that hold a group.
-func (d *dir) busy(op string, after time.Duration, cause error) error {
-	pids, err := d.procs()
+// busyError names the processes that hold a group.
+func (d *Dir) busyError(op string, after time.Duration, cause error) error {
+	pids, err := d.Procs()
 	if err != nil {
 		cause = errors.Join(cause, err)
 	}
-	return fmt.Errorf("%s %s: pids %v after %s: %w: %w", op, d.path, pids, after.Round(time.Millisecond), ErrBusy, cause)
+	return fmt.Errorf("%s %s: pids %v after %s: %w: %w", op, d.Path, pids, after.Round(time.Millisecond), ErrBusy, cause)
 }

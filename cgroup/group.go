@@ -14,12 +14,12 @@ import (
 // a group that has seen cgroup.kill kills every child born into it later.
 // All methods may be called concurrently.
 type Group struct {
-	id       string
-	root     *Root
-	dir      *dir
-	settings settings
-	made     bool     // here, not by an earlier daemon
-	seen     observed // what the watch saw
+	id      string
+	root    *Root
+	dir     *Dir
+	limits  groupLimits
+	made    bool         // here, not by an earlier daemon
+	history usageHistory // what the watch saw
 	// budgetOOMs is Root.budgetOOMs of when the group was made.
 	budgetOOMs *uint64
 	// tasksRefused is Root.tasksRefused of when the group was made.
@@ -33,7 +33,7 @@ type Group struct {
 func (g *Group) ID() string { return g.id }
 
 // FD is the group's directory, for SysProcAttr.CgroupFD; -1 once it is removed.
-func (g *Group) FD() int { return g.dir.fd() }
+func (g *Group) FD() int { return g.dir.FD() }
 
 // ApplyCPU writes cpu.weight and cpu.max. Only call it after the first process
 // was started: a child is born under its group's limits while Go's spawn holds
@@ -42,13 +42,13 @@ func (g *Group) ApplyCPU() error {
 	if g.root.enforced.CPU != Kernel {
 		return nil
 	}
-	if w := g.settings.cpuWeight; w != nil {
-		if err := g.dir.set(number("cpu.weight", int64(*w))); err != nil {
+	if w := g.limits.cpuWeight; w != nil {
+		if err := g.dir.Set(NumberLimit("cpu.weight", int64(*w))); err != nil {
 			return err
 		}
 	}
-	if m := g.settings.cpuMax; m != "" {
-		return g.dir.set(limit{"cpu.max", m, m})
+	if m := g.limits.cpuMax; m != "" {
+		return g.dir.Set(Limit{"cpu.max", m, m})
 	}
 	return nil
 }
@@ -70,18 +70,18 @@ func (g *Group) Leader() (int, error) {
 		return 0, err
 	}
 	if len(pid) != 4 {
-		return 0, fmt.Errorf("%s: %s: %d bytes: not a process id", g.dir.path, LeaderAttr, len(pid))
+		return 0, fmt.Errorf("%s: %s: %d bytes: not a process id", g.dir.Path, LeaderAttr, len(pid))
 	}
 	return int(int32(binary.NativeEndian.Uint32(pid))), nil
 }
 
 // NoteEnd keeps why the run is ended for as long as there is the group.
 func (g *Group) NoteEnd(why string) error {
-	err := unix.Fsetxattr(g.dir.fd(), endAttr, []byte(why), 0)
+	err := unix.Fsetxattr(g.dir.FD(), endAttr, []byte(why), 0)
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return nil
 	}
-	return wrapPath("fsetxattr", g.dir.path, err)
+	return WrapPath("fsetxattr", g.dir.Path, err)
 }
 
 // NotedEnd is what NoteEnd kept, "" where it was not called.
@@ -93,24 +93,24 @@ func (g *Group) NotedEnd() (string, error) {
 // attr is nil where there is none, or the kernel has none.
 func (g *Group) attr(name string) ([]byte, error) {
 	var value [64]byte
-	n, err := unix.Fgetxattr(g.dir.fd(), name, value[:])
+	n, err := unix.Fgetxattr(g.dir.FD(), name, value[:])
 	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, wrapPath("fgetxattr", g.dir.path, err)
+		return nil, WrapPath("fgetxattr", g.dir.Path, err)
 	}
 	return value[:n], nil
 }
 
 // Procs lists the processes of the group and of groups made below it.
-func (g *Group) Procs() ([]int, error) { return g.dir.procs() }
+func (g *Group) Procs() ([]int, error) { return g.dir.Procs() }
 
 // Populated says whether any process is left in the group or below it.
-func (g *Group) Populated() (bool, error) { return g.dir.populated() }
+func (g *Group) Populated() (bool, error) { return g.dir.Populated() }
 
 // Kill ends all processes at once (cgroup.kill); it doesn't wait.
-func (g *Group) Kill() error { return g.dir.kill() }
+func (g *Group) Kill() error { return g.dir.Kill() }
 
 // WaitEmpty waits until no process is left. When ctx ends first the error wraps
 // ErrBusy and ctx's error and names the processes.
@@ -118,7 +118,7 @@ func (g *Group) WaitEmpty(ctx context.Context) error {
 	if g.isGone() {
 		return nil
 	}
-	return g.dir.waitEmpty(ctx)
+	return g.dir.WaitEmpty(ctx)
 }
 
 // Gone is closed when the directory is removed, also when the janitor did it.

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestNewGroupChecksTheID(t *testing.T) {
+func TestNewGroup_ID(t *testing.T) {
 	r := &Root{}
 	for _, id := range []string{"", ".", "..", "a/b", "a b", "ä", strings.Repeat("x", 129)} {
 		if _, err := r.NewGroup(id, nil); err == nil || !strings.Contains(err.Error(), "A-Za-z0-9") {
@@ -25,7 +25,7 @@ func TestNewGroupChecksTheID(t *testing.T) {
 }
 
 // Such a directory could not be made, or would hide a limit.
-func TestNewGroupRefusesKernelNames(t *testing.T) {
+func TestNewGroup_KernelNames(t *testing.T) {
 	r := openRoot(t)
 	for _, id := range []string{"cgroup.procs", "cgroup.x", "memory.max", "pids.max", "cpu.stat", "cpuset.cpus", "io.max", "hugetlb.2MB.max", "rdma.max", "misc.max", "irq.pressure", "dmem.max"} {
 		if _, err := r.NewGroup(id, nil); !errors.Is(err, ErrName) || !strings.Contains(err.Error(), "new group "+id+": reserved name") {
@@ -43,13 +43,13 @@ func TestNewGroupRefusesKernelNames(t *testing.T) {
 }
 
 // A group is used once: not while it is there, whoever made it.
-func TestGroupIsNeverReused(t *testing.T) {
+func TestNewGroup_NeverReused(t *testing.T) {
 	r := openRoot(t)
 	g := newGroup(t, r, "once", nil)
 	if _, err := r.NewGroup("once", nil); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("our own id again: %v, want ErrExist", err)
 	}
-	foreign := r.runs.path + "/foreign"
+	foreign := r.runs.Path + "/foreign"
 	if err := os.Mkdir(foreign, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestGroupIsNeverReused(t *testing.T) {
 	}
 }
 
-func TestRefusedLimitLeavesNothing(t *testing.T) {
+func TestNewGroup_RefusedLimit(t *testing.T) {
 	r := openRoot(t)
 	res := Resources(Limits{MemoryMax: 16 << 20})
 	if r.enforced.Memory == Kernel {
@@ -87,30 +87,30 @@ func TestRefusedLimitLeavesNothing(t *testing.T) {
 			t.Errorf("error %v, want EINVAL with file and value", err)
 		}
 	}
-	if left, err := children(r.runs.path); err != nil || len(left) > 0 {
+	if left, err := Children(r.runs.Path); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v (%v)", left, err)
 	}
 	end(t, newGroup(t, r, "refused", nil))
 }
 
 // A file that swallows what is written is a limit that doesn't hold.
-func TestLimitsAreReadBack(t *testing.T) {
+func TestDir_SetReadsBack(t *testing.T) {
 	path := t.TempDir()
 	if err := os.Symlink("/dev/null", path+"/pids.max"); err != nil {
 		t.Fatal(err)
 	}
-	d, err := openDir(path)
+	d, err := OpenDir(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.close()
-	err = d.set(number("pids.max", 7))
+	defer d.Close()
+	err = d.Set(NumberLimit("pids.max", 7))
 	if err == nil || !strings.Contains(err.Error(), `"7": reads back as ""`) {
 		t.Errorf("error %v, want one that tells both values", err)
 	}
 }
 
-func TestLimitsReachTheKernel(t *testing.T) {
+func TestNewGroup_KernelLimits(t *testing.T) {
 	r := kernelRoot(t)
 	g := newGroup(t, r, "limits", Resources(Limits{
 		MemoryMax: 64<<20 + 1, MemoryHigh: 60 << 20, SwapMax: 8 << 20, PidsMax: 77,
@@ -122,7 +122,7 @@ func TestLimitsReachTheKernel(t *testing.T) {
 		"cpu.weight": "100", "cpu.max": "max 100000", // not before the start
 	}
 	for file, v := range want {
-		if got := content(t, g.dir.path+"/"+file); got != v {
+		if got := content(t, g.dir.Path+"/"+file); got != v {
 			t.Errorf("%s: %s, want %s", file, got, v)
 		}
 	}
@@ -130,13 +130,13 @@ func TestLimitsReachTheKernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, v := range map[string]string{"cpu.weight": "250", "cpu.max": "50000 100000"} {
-		if got := content(t, g.dir.path+"/"+file); got != v {
+		if got := content(t, g.dir.Path+"/"+file); got != v {
 			t.Errorf("%s after ApplyCPU: %s, want %s", file, got, v)
 		}
 	}
 	plain := newGroup(t, r, "plain", nil)
 	for file, v := range map[string]string{"memory.swap.max": "0", "memory.oom.group": "1"} {
-		if got := content(t, plain.dir.path+"/"+file); got != v {
+		if got := content(t, plain.dir.Path+"/"+file); got != v {
 			t.Errorf("without limits, %s: %s, want %s", file, got, v)
 		}
 	}
@@ -144,7 +144,7 @@ func TestLimitsReachTheKernel(t *testing.T) {
 	end(t, plain)
 }
 
-func TestKillReachesDetachedTrees(t *testing.T) {
+func TestGroup_KillDetachedTrees(t *testing.T) {
 	g := newGroup(t, openRoot(t), "tree", nil)
 	leader := born(t, g.FD(), "daemonize", "3").ready(t)
 	if err := leader.Wait(); err != nil {
@@ -164,13 +164,13 @@ func TestKillReachesDetachedTrees(t *testing.T) {
 	}
 }
 
-func TestKillWinsAgainstForks(t *testing.T) {
+func TestGroup_KillForkStorm(t *testing.T) {
 	g := newGroup(t, openRoot(t), "storm", Resources(Limits{PidsMax: 512}))
 	born(t, g.FD(), "storm").ready(t)
 	end(t, g)
 }
 
-func TestWaitEmptyIsBounded(t *testing.T) {
+func TestGroup_WaitEmptyBounded(t *testing.T) {
 	g := newGroup(t, openRoot(t), "busy", nil)
 	v := born(t, g.FD(), "sleep").ready(t)
 	for _, d := range []time.Duration{0, 20 * time.Millisecond, 3 * shortWait} {
@@ -190,7 +190,7 @@ func TestWaitEmptyIsBounded(t *testing.T) {
 }
 
 // The nap is longer than the direct reads, so its end comes as a notification.
-func TestWaitEmptySeesALateEnd(t *testing.T) {
+func TestGroup_WaitEmptyLateEnd(t *testing.T) {
 	g := newGroup(t, openRoot(t), "nap", nil)
 	born(t, g.FD(), "nap").ready(t)
 	if err := g.WaitEmpty(within(t)); err != nil {
@@ -202,18 +202,18 @@ func TestWaitEmptySeesALateEnd(t *testing.T) {
 	end(t, g)
 }
 
-func TestNestedGroups(t *testing.T) {
+func TestGroup_Nested(t *testing.T) {
 	g := newGroup(t, openRoot(t), "outer", nil)
-	inner := g.dir.path + "/a/b"
+	inner := g.dir.Path + "/a/b"
 	if err := os.MkdirAll(inner, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	d, err := openDir(inner)
+	d, err := OpenDir(inner)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.close()
-	v := born(t, d.fd(), "sleep").ready(t)
+	defer d.Close()
+	v := born(t, d.FD(), "sleep").ready(t)
 	if busy, err := g.Populated(); !busy || err != nil {
 		t.Errorf("populated %v (%v), want the nested process seen", busy, err)
 	}
@@ -227,9 +227,9 @@ func TestNestedGroups(t *testing.T) {
 
 // cgroup.procs of a threaded group answers EOPNOTSUPP; its processes are listed
 // in the group above.
-func TestThreadedGroupBelow(t *testing.T) {
+func TestGroup_ThreadedBelow(t *testing.T) {
 	g := newGroup(t, openRoot(t), "domain", nil)
-	threaded := g.dir.path + "/t"
+	threaded := g.dir.Path + "/t"
 	if err := os.Mkdir(threaded, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func TestThreadedGroupBelow(t *testing.T) {
 	end(t, g)
 }
 
-func TestBusyGroupGoesToTheJanitor(t *testing.T) {
+func TestGroup_RemoveBusy(t *testing.T) {
 	log := &testLog{t: t}
 	r := openRoot(t, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	g := newGroup(t, r, "busy", nil)
@@ -272,7 +272,7 @@ func TestBusyGroupGoesToTheJanitor(t *testing.T) {
 	if n := r.Leaked(); n != 0 {
 		t.Errorf("%d leaked groups after the janitor was done", n)
 	}
-	if _, err := os.Stat(g.dir.path); !os.IsNotExist(err) {
+	if _, err := os.Stat(g.dir.Path); !os.IsNotExist(err) {
 		t.Errorf("directory: %v, want not exist", err)
 	}
 	if err := g.Remove(t.Context()); err != nil {
@@ -280,7 +280,7 @@ func TestBusyGroupGoesToTheJanitor(t *testing.T) {
 	}
 }
 
-func TestUsage(t *testing.T) {
+func TestGroup_Usage(t *testing.T) {
 	r := openRoot(t)
 	g := newGroup(t, r, "usage", nil)
 	v := born(t, g.FD(), "alloc", "20").ready(t)
@@ -313,7 +313,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-func TestHostHoldsWhatIsRefused(t *testing.T) {
+func TestGroupLimits_CheckEnforceable(t *testing.T) {
 	watched := Enforced{Memory: Watch, Pids: Watch, Kill: Kernel}
 	for _, tt := range []struct {
 		name string
@@ -326,11 +326,11 @@ func TestHostHoldsWhatIsRefused(t *testing.T) {
 		{"quota", Limits{CPUQuota: time.Second}, "cpu.max"},
 		{"high", Limits{MemoryHigh: 64 << 20}, "memory.high"},
 	} {
-		s, err := settingsOf(Resources(tt.l))
+		s, err := parseLimits(Resources(tt.l))
 		if err != nil {
 			t.Fatal(tt.name, err)
 		}
-		err = s.allowed(watched)
+		err = s.checkEnforceable(watched)
 		if (err == nil) != (tt.bad == "") || (err != nil && !strings.Contains(err.Error(), tt.bad)) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.bad)
 		}
@@ -339,27 +339,27 @@ func TestHostHoldsWhatIsRefused(t *testing.T) {
 
 // A run that may write to its own group can nest groups so deep that no path
 // names them any more (PATH_MAX): still they are seen, ended and removed.
-func TestGroupsTooDeepForAPath(t *testing.T) {
+func TestGroup_TooDeepForPath(t *testing.T) {
 	r := openRoot(t)
 	g := newGroup(t, r, "deep", nil)
 	name := strings.Repeat("d", 250)
-	at, err := openDir(g.dir.path)
+	at, err := OpenDir(g.dir.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 40 {
-		if err := unix.Mkdirat(at.fd(), name, 0o755); err != nil {
+		if err := unix.Mkdirat(at.FD(), name, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		fd, err := unix.Openat(at.fd(), name, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		fd, err := unix.Openat(at.FD(), name, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		at.close()
-		at = &dir{path: name, f: os.NewFile(uintptr(fd), name)}
+		at.Close()
+		at = &Dir{Path: name, f: os.NewFile(uintptr(fd), name)}
 	}
-	v := born(t, at.fd(), "sleep").ready(t)
-	at.close()
+	v := born(t, at.FD(), "sleep").ready(t)
+	at.Close()
 	pids, err := g.Procs()
 	if err != nil {
 		t.Error(err)

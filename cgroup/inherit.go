@@ -13,58 +13,58 @@ type Origin struct {
 	Own  string `json:"own"`            // where the daemon was before
 	Leaf bool   `json:"leaf,omitempty"` // the daemon has moved into a leaf made for it
 	// Enabled are controllers that were switched on, in this order.
-	Enabled []switched `json:"enabled,omitempty"`
+	Enabled []Switched `json:"enabled,omitempty"`
 }
 
-// switched are controllers that the groups below a path got.
-type switched struct {
+// Switched are controllers that the groups below a path got.
+type Switched struct {
 	Path        string   `json:"path"`
 	Controllers []string `json:"controllers"`
 }
 
-// originOf is where a root begins: what the daemon before this one in the same
+// startOrigin is where a root begins: what the daemon before this one in the same
 // process has left, or, where that didn't say, what can be told from the tree.
-func originOf(here place, s site, left *Origin) Origin {
+func startOrigin(here Location, s rootSite, left *Origin) Origin {
 	switch {
-	case left != nil && left.Root == s.path && here.own == s.path+"/"+daemonLeaf:
+	case left != nil && left.Root == s.path && here.Own == s.path+"/"+DaemonLeaf:
 		return *left
 	case s.inherited:
-		return derived(s)
+		return deriveOrigin(s)
 	}
-	return Origin{Root: s.path, Own: here.own}
+	return Origin{Root: s.path, Own: here.Own}
 }
 
-// derived is for a daemon of an earlier version, which left no Origin. A group
+// deriveOrigin is for a daemon of an earlier version, which left no Origin. A group
 // that held us had no controllers on for its children before; whether the real
 // root had can't be told.
-func derived(s site) Origin {
+func deriveOrigin(s rootSite) Origin {
 	o := Origin{Root: s.path, Made: true, Own: s.parent, Leaf: true}
-	if isReal(s.parent) {
+	if IsRealRoot(s.parent) {
 		return o
 	}
 	for _, path := range []string{s.parent, s.path} {
-		if on, err := enabled(path); err == nil && len(on) > 0 {
-			o.Enabled = append(o.Enabled, switched{path, on})
+		if on, err := Enabled(path); err == nil && len(on) > 0 {
+			o.Enabled = append(o.Enabled, Switched{path, on})
 		}
 	}
 	return o
 }
 
-// lookInherited offers the root in whose leaf we live alone: we made it below
+// probeInherited offers the root in whose leaf we live alone: we made it below
 // the group we came from, and left it (Root.Leave) for ourselves.
-func lookInherited(here place, name string) (prospect, bool) {
-	root := filepath.Dir(here.own)
-	if filepath.Base(here.own) != daemonLeaf || filepath.Base(root) != name {
-		return prospect{}, false
+func probeInherited(here Location, name string) (candidate, bool) {
+	root := filepath.Dir(here.Own)
+	if filepath.Base(here.Own) != DaemonLeaf || filepath.Base(root) != name {
+		return candidate{}, false
 	}
-	pids, err := procsAt(here.own)
+	pids, err := ProcsAt(here.Own)
 	if err != nil || len(withoutSelf(pids)) > 0 {
-		return prospect{}, false
+		return candidate{}, false
 	}
-	has, err := controllers(root)
+	has, err := Controllers(root)
 	if err != nil {
-		return prospect{}, false
+		return candidate{}, false
 	}
-	s := site{path: root, parent: filepath.Dir(root), inherited: true}
-	return prospect{plan: "groups in " + root + ", which we have made before", has: has, take: at(here, s)}, true
+	s := rootSite{path: root, parent: filepath.Dir(root), inherited: true}
+	return candidate{plan: "groups in " + root + ", which we have made before", controllers: has, acquire: acquired(here, s)}, true
 }

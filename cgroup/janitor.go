@@ -11,14 +11,14 @@ const (
 	lastRetry  = time.Second
 	// lastTry is how long one retry lasts at most.
 	lastTry = 50 * time.Millisecond
-	// firstTold is when the log hears of a group a second time, lastTold how
+	// firstWarning is when the log hears of a group a second time, lastTold how
 	// often at least later on.
-	firstTold = 5 * time.Second
-	lastTold  = 10 * time.Minute
+	firstWarning = 5 * time.Second
+	lastWarning  = 10 * time.Minute
 )
 
-// janitor keeps at a group that could not be removed in time.
-func (r *Root) janitor(g *Group) {
+// startJanitor keeps at a group that could not be removed in time.
+func (r *Root) startJanitor(g *Group) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := r.leaked[g]; ok || r.closed {
@@ -49,7 +49,7 @@ func (g *Group) retryRemove() {
 		}
 		if held >= tell {
 			g.root.log.Warn("group can't be removed, trying on", "group", g.id, "for", held.Round(time.Millisecond), "error", err)
-			tell = min(max(2*held, firstTold), held+lastTold)
+			tell = min(max(2*held, firstWarning), held+lastWarning)
 		}
 	}
 }

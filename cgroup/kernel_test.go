@@ -20,7 +20,7 @@ import (
 // Kernel tests ask the kernel what it can do. Natively they run what this host
 // allows; in the lab (test/lab/test) a skip is a failure.
 
-func lacks(t *testing.T, what string) {
+func skipLacking(t *testing.T, what string) {
 	t.Helper()
 	if os.Getenv("PENSTOCK_LAB") != "" {
 		t.Fatalf("the lab lacks %s", what)
@@ -34,16 +34,16 @@ func uniqueName() string {
 	return fmt.Sprintf("penstock-test-%d-%d", os.Getpid(), serial.Add(1))
 }
 
-// writablePlace is where we stand, if groups can be made there at all.
-func writablePlace(t *testing.T) place {
+// writableLocation is where we stand, if groups can be made there at all.
+func writableLocation(t *testing.T) Location {
 	t.Helper()
-	here, err := findPlace()
+	here, err := FindLocation()
 	if err != nil {
-		lacks(t, "cgroup2: "+err.Error())
+		skipLacking(t, "cgroup2: "+err.Error())
 	}
-	probe := filepath.Join(here.own, uniqueName())
+	probe := filepath.Join(here.Own, uniqueName())
 	if err := os.Mkdir(probe, 0o755); err != nil {
-		lacks(t, "a writable cgroup2 tree: "+err.Error())
+		skipLacking(t, "a writable cgroup2 tree: "+err.Error())
 	}
 	if err := os.Remove(probe); err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func writablePlace(t *testing.T) place {
 // openRoot opens a root that is closed with the test.
 func openRoot(t *testing.T, change ...func(*Options)) *Root {
 	t.Helper()
-	writablePlace(t)
+	writableLocation(t)
 	o := Options{Mode: Available, Name: uniqueName(), Logger: slog.New(slog.NewTextHandler(&testLog{t: t}, nil))}
 	for _, c := range change {
 		c(&o)
@@ -76,7 +76,7 @@ func kernelRoot(t *testing.T, change ...func(*Options)) *Root {
 	t.Helper()
 	r := openRoot(t, change...)
 	if r.enforced.Memory != Kernel || r.enforced.Pids != Kernel {
-		lacks(t, "the memory and pids controllers in cgroup v2")
+		skipLacking(t, "the memory and pids controllers in cgroup v2")
 	}
 	return r
 }
@@ -85,9 +85,9 @@ func kernelRoot(t *testing.T, change ...func(*Options)) *Root {
 func watchedRoot(t *testing.T, change ...func(*Options)) *Root {
 	t.Helper()
 	r := openRoot(t, change...)
-	if r.watch == nil {
+	if r.enforcer == nil {
 		r.enforced.Memory, r.enforced.Pids = Watch, Watch
-		r.startWatch()
+		r.startEnforcer()
 	}
 	return r
 }
@@ -131,7 +131,7 @@ func end(t *testing.T, g *Group) Receipt {
 	default:
 		t.Error("group is removed but Gone is open")
 	}
-	if _, err := os.Stat(g.dir.path); !os.IsNotExist(err) {
+	if _, err := os.Stat(g.dir.Path); !os.IsNotExist(err) {
 		t.Errorf("directory after Remove: %v, want not exist", err)
 	}
 	return rec

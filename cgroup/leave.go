@@ -2,10 +2,10 @@ package cgroup
 
 import "errors"
 
-// Leave closes the root and touches nothing: every group, its processes and the
+// Detach closes the root and touches nothing: every group, its processes and the
 // daemon itself stay where they are, for the Open that follows, which is to be
 // given the Origin.
-func (r *Root) Leave() (Origin, error) {
+func (r *Root) Detach() (Origin, error) {
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
@@ -16,8 +16,8 @@ func (r *Root) Leave() (Origin, error) {
 	close(r.stop)
 	r.workers.Wait()
 	var errs []error
-	for _, g := range r.live() {
-		errs = append(errs, g.dir.close())
+	for _, g := range r.liveGroups() {
+		errs = append(errs, g.dir.Close())
 	}
-	return r.origin, errors.Join(append(errs, r.runs.close())...)
+	return r.origin, errors.Join(append(errs, r.runs.Close())...)
 }

@@ -13,7 +13,7 @@ import (
 
 // The kernel ends the whole group when one process passes the limit, and the
 // receipt says so.
-func TestOOMEndsTheWholeGroup(t *testing.T) {
+func TestGroup_OOMKillsAll(t *testing.T) {
 	const limit = 48 << 20
 	g := newGroup(t, kernelRoot(t), "oom", Resources(Limits{MemoryMax: limit}))
 	bystander := born(t, g.FD(), "sleep").ready(t)
@@ -46,7 +46,7 @@ func TestOOMEndsTheWholeGroup(t *testing.T) {
 
 // An adopted group tells its cap as the kernel has it, whatever was written
 // down of it.
-func TestAdoptedGroupTellsItsCap(t *testing.T) {
+func TestGroup_AdoptedLimits(t *testing.T) {
 	r := kernelRoot(t)
 	const limit = 48 << 20
 	left := newGroup(t, r, "left", Resources(Limits{MemoryMax: limit}))
@@ -54,7 +54,7 @@ func TestAdoptedGroupTellsItsCap(t *testing.T) {
 	if n, ok := free.MemoryMax(); ok {
 		t.Errorf("no cap reads as %d", n)
 	}
-	r.forget(left)
+	r.unregister(left)
 	g, err := r.Adopt("left", Resources(Limits{MemoryMax: 4 * limit}))
 	if err != nil {
 		t.Fatal(err)
@@ -64,13 +64,13 @@ func TestAdoptedGroupTellsItsCap(t *testing.T) {
 	}
 	end(t, g)
 	end(t, free)
-	if err := left.dir.close(); err != nil {
+	if err := left.dir.Close(); err != nil {
 		t.Error(err)
 	}
 }
 
 // Whose memory had run out is told from the kernel's counters of each level.
-func TestOOMIsToldByItsLevel(t *testing.T) {
+func TestReceipt_OOMLevel(t *testing.T) {
 	const budget = 96 << 20
 	for _, row := range []struct {
 		want     OOMAt
@@ -106,7 +106,7 @@ func preferred(t *testing.T, v *victim) {
 	}
 }
 
-func TestOOMAt(t *testing.T) {
+func TestReceipt_OOMAt(t *testing.T) {
 	n := func(v uint64) *uint64 { return &v }
 	for _, row := range []struct {
 		name        string
@@ -137,13 +137,13 @@ func waitSignal(t *testing.T, v *victim) unix.Signal {
 }
 
 // With swap on the host a group would pass its cap there unless it is denied.
-func TestSwapCantPassTheCap(t *testing.T) {
+func TestGroup_NoSwap(t *testing.T) {
 	r := kernelRoot(t)
 	if areas, err := procinfo.Host.SwapAreas(); err != nil || areas == 0 {
-		lacks(t, "a swap area")
+		skipLacking(t, "a swap area")
 	}
 	// The root denies swap to all; here each group must on its own.
-	if err := r.runs.write("memory.swap.max", "max"); err != nil {
+	if err := r.runs.Write("memory.swap.max", "max"); err != nil {
 		t.Fatal(err)
 	}
 	g := newGroup(t, r, "swap", Resources(Limits{MemoryMax: 48 << 20}))
@@ -155,7 +155,7 @@ func TestSwapCantPassTheCap(t *testing.T) {
 	}
 }
 
-func TestPidsMaxRefusesForks(t *testing.T) {
+func TestGroup_PidsMax(t *testing.T) {
 	const limit = 24
 	g := newGroup(t, kernelRoot(t), "pids", Resources(Limits{PidsMax: limit}))
 	born(t, g.FD(), "fork", "60").ready(t)
@@ -172,7 +172,7 @@ func TestPidsMaxRefusesForks(t *testing.T) {
 }
 
 // What the kernel of the lab tells is in the receipt, and nothing is invented.
-func TestReceiptIsComplete(t *testing.T) {
+func TestReceipt_Complete(t *testing.T) {
 	g := newGroup(t, kernelRoot(t), "receipt", Resources(Limits{MemoryMax: 64 << 20, PidsMax: 50}))
 	born(t, g.FD(), "alloc", "20").ready(t)
 	rec := end(t, g)
@@ -199,7 +199,7 @@ func TestReceiptIsComplete(t *testing.T) {
 }
 
 // A run that is slowed at memory.high, or that reads more than fits, says so.
-func TestMemoryEventsAreCounted(t *testing.T) {
+func TestReceipt_MemoryEvents(t *testing.T) {
 	r := kernelRoot(t)
 	for _, tt := range []struct {
 		name   string
@@ -237,7 +237,7 @@ func TestMemoryEventsAreCounted(t *testing.T) {
 
 // Page cache that is deleted before the group goes keeps no dying group behind;
 // left in place, each run keeps one.
-func TestDyingGroups(t *testing.T) {
+func TestRoot_DyingGroups(t *testing.T) {
 	const runs = 12
 	for _, tt := range []struct {
 		name     string
@@ -267,7 +267,7 @@ func TestDyingGroups(t *testing.T) {
 			// The kernel frees them a grace period later.
 			ctx := within(t)
 			for {
-				m, err := parseFile(r.runs.path+"/cgroup.stat", parseFlat)
+				m, err := ParseFile(r.runs.Path+"/cgroup.stat", ParseKeyed)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -289,7 +289,7 @@ func TestDyingGroups(t *testing.T) {
 
 // Files that a run leaves in a tmpfs stay charged to all runs when its group has
 // gone, until they are deleted.
-func TestFilesInMemoryOutliveTheirRun(t *testing.T) {
+func TestRoot_FilesInMemory(t *testing.T) {
 	r := kernelRoot(t)
 	g := newGroup(t, r, "leaver", Resources(Limits{MemoryMax: 64 << 20}))
 	f, err := os.CreateTemp("/dev/shm", "penstock-test-")

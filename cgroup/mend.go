@@ -12,11 +12,11 @@ import (
 // covers chmod(2), but who owns a file can give them back: every refusal is
 // mended once and asked again.
 
-// ourMode is what the daemon needs on its groups and their files.
-const ourMode = 0o755
+// DirMode is what the daemon needs on its groups and their files.
+const DirMode = 0o755
 
-// mended calls f, and after a refusal mend and f again.
-func mended(f, mend func() error) error {
+// WithPerms calls f, and after a refusal mend and f again.
+func WithPerms(f, mend func() error) error {
 	err := f()
 	if !errors.Is(err, unix.EACCES) || mend() != nil {
 		return err
@@ -24,21 +24,21 @@ func mended(f, mend func() error) error {
 	return f()
 }
 
-// mendBelow gives back a directory that is held open and one name in it.
-func mendBelow(at int, name string) error {
-	if err := unix.Fchmod(at, ourMode); err != nil {
+// restorePermsBelow gives back a directory that is held open and one name in it.
+func restorePermsBelow(at int, name string) error {
+	if err := unix.Fchmod(at, DirMode); err != nil {
 		return err
 	}
-	return unix.Fchmodat(at, name, ourMode, 0)
+	return unix.Fchmodat(at, name, DirMode, 0)
 }
 
-// mendPath gives back a group and the two above it, of which none is above the root.
-func mendPath(path string) error {
+// RestorePerms gives back a group and the two above it, of which none is above the root.
+func RestorePerms(path string) error {
 	above := filepath.Dir(path)
-	return errors.Join(unix.Chmod(filepath.Dir(above), ourMode), unix.Chmod(above, ourMode), unix.Chmod(path, ourMode))
+	return errors.Join(unix.Chmod(filepath.Dir(above), DirMode), unix.Chmod(above, DirMode), unix.Chmod(path, DirMode))
 }
 
-// mend gives back the root and the group of all runs.
-func (r *Root) mend() error {
-	return errors.Join(unix.Chmod(r.path, ourMode), unix.Chmod(r.runs.path, ourMode))
+// restorePerms gives back the root and the group of all runs.
+func (r *Root) restorePerms() error {
+	return errors.Join(unix.Chmod(r.path, DirMode), unix.Chmod(r.runs.Path, DirMode))
 }

@@ -42,25 +42,25 @@ func asOwner(t *testing.T, tree string, f func()) {
 
 // A run of a daemon that isn't root owns its group's files: it can take away
 // what killing and removing it needs, and even what the next run needs.
-func TestRunThatLocksItsGroup(t *testing.T) {
+func TestGroup_RestoresPerms(t *testing.T) {
 	r := openRoot(t)
 	g := newGroup(t, r, "locked", nil)
 	v := born(t, g.FD(), "sleep").ready(t)
-	if err := os.MkdirAll(g.dir.path+"/below/more", 0o755); err != nil {
+	if err := os.MkdirAll(g.dir.Path+"/below/more", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	asOwner(t, r.path, func() {
 		for _, path := range []string{"/cgroup.kill", "/cgroup.events", "/cgroup.procs", "/cpu.stat", "/below/more", "/below", ""} {
-			if err := os.Chmod(g.dir.path+path, 0); err != nil {
+			if err := os.Chmod(g.dir.Path+path, 0); err != nil {
 				t.Error(err)
 			}
 		}
-		for _, path := range []string{r.runs.path, r.path} {
+		for _, path := range []string{r.runs.Path, r.path} {
 			if err := os.Chmod(path, 0); err != nil {
 				t.Error(err)
 			}
 		}
-		if err := os.WriteFile(r.runs.path+"/x", nil, 0); !errors.Is(err, fs.ErrPermission) {
+		if err := os.WriteFile(r.runs.Path+"/x", nil, 0); !errors.Is(err, fs.ErrPermission) {
 			t.Errorf("nothing is shown by this: %v", err)
 		}
 		if u, err := g.Usage(); err != nil || u.CPUUsec == nil {
@@ -81,7 +81,7 @@ func TestRunThatLocksItsGroup(t *testing.T) {
 		if err := g.Remove(t.Context()); err != nil {
 			t.Errorf("remove: %v", err)
 		}
-		if err := os.Chmod(r.runs.path, 0); err != nil {
+		if err := os.Chmod(r.runs.Path, 0); err != nil {
 			t.Error(err)
 		}
 		next, err := r.NewGroup("next", nil)
@@ -100,7 +100,7 @@ func TestRunThatLocksItsGroup(t *testing.T) {
 
 // A run that takes the permissions of its cgroup.kill away without a pause is
 // killed at once.
-func TestRunThatLocksItsGroupInALoop(t *testing.T) {
+func TestGroup_RestoresPermsAgain(t *testing.T) {
 	r := openRoot(t)
 	g := newGroup(t, r, "loop", nil)
 	v := born(t, g.FD(), "sleep").ready(t)
@@ -112,7 +112,7 @@ func TestRunThatLocksItsGroupInALoop(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				_ = unix.Chmod(g.dir.path+"/cgroup.kill", 0)
+				_ = unix.Chmod(g.dir.Path+"/cgroup.kill", 0)
 			}
 		}
 	})

@@ -12,42 +12,42 @@ import (
 	"penstock/internal/procinfo"
 )
 
-// place is where this process stands in the v2 tree.
-type place struct {
-	mount procinfo.Mount
-	own   string // directory of our own group
+// Location is where this process stands in the v2 tree.
+type Location struct {
+	Mount procinfo.Mount
+	Own   string // directory of our own group
 }
 
-// findPlace reads where we are; it is read anew for each Open because we move.
-func findPlace() (place, error) {
+// FindLocation reads where we are; it is read anew for each Open because we move.
+func FindLocation() (Location, error) {
 	mounts, err := procinfo.Host.Mounts()
 	if err != nil {
-		return place{}, err
+		return Location{}, err
 	}
 	self, err := procinfo.Host.Group(os.Getpid())
 	if err != nil {
-		return place{}, err
+		return Location{}, err
 	}
-	m, own, err := locate(mounts, self)
+	m, own, err := Locate(mounts, self)
 	if err != nil {
-		return place{}, err
+		return Location{}, err
 	}
 	if _, err := os.Stat(own + "/cgroup.procs"); err != nil {
-		return place{}, fmt.Errorf("our own group: %w", err)
+		return Location{}, fmt.Errorf("our own group: %w", err)
 	}
-	return place{mount: m, own: own}, nil
+	return Location{Mount: m, Own: own}, nil
 }
 
-// isReal tells the host's root group, which alone may mix processes and
+// IsRealRoot tells the host's root group, which alone may mix processes and
 // controllers: it is the only one without a type.
-func isReal(path string) bool {
+func IsRealRoot(path string) bool {
 	_, err := os.Stat(path + "/cgroup.type")
 	return errors.Is(err, os.ErrNotExist)
 }
 
-// locate finds the directory of group self; a writable mount of cgroup2 wins,
+// Locate finds the directory of group self; a writable mount of cgroup2 wins,
 // then the last one, which lies on top.
-func locate(mounts []procinfo.Mount, self string) (procinfo.Mount, string, error) {
+func Locate(mounts []procinfo.Mount, self string) (procinfo.Mount, string, error) {
 	mounts = slices.DeleteFunc(slices.Clone(mounts), func(m procinfo.Mount) bool { return m.FSType != "cgroup2" })
 	if len(mounts) == 0 {
 		return procinfo.Mount{}, "", errors.New("no cgroup2 mount in /proc/self/mountinfo: boot with systemd.unified_cgroup_hierarchy=1 or mount cgroup2")
@@ -58,11 +58,11 @@ func locate(mounts []procinfo.Mount, self string) (procinfo.Mount, string, error
 	var best procinfo.Mount
 	var own string
 	for _, m := range mounts {
-		rel, ok := below(m.Root, self)
+		rel, ok := relativeTo(m.Root, self)
 		if !ok {
 			continue
 		}
-		if own == "" || isReadOnly(best) || !isReadOnly(m) {
+		if own == "" || IsReadOnly(best) || !IsReadOnly(m) {
 			best, own = m, filepath.Join(m.Point, rel)
 		}
 	}
@@ -72,15 +72,15 @@ func locate(mounts []procinfo.Mount, self string) (procinfo.Mount, string, error
 	return best, own, nil
 }
 
-// isReadOnly tells whether the mount, or its whole file system, refuses writes.
-func isReadOnly(m procinfo.Mount) bool {
+// IsReadOnly tells whether the mount, or its whole file system, refuses writes.
+func IsReadOnly(m procinfo.Mount) bool {
 	_, super := m.SuperOptions["ro"]
 	return super || m.Has("ro")
 }
 
-// below is path seen from root. A group outside our cgroup namespace is shown as
+// relativeTo is path seen from root. A group outside our cgroup namespace is shown as
 // "/../name", which no mount of ours reaches.
-func below(root, path string) (string, bool) {
+func relativeTo(root, path string) (string, bool) {
 	if strings.HasPrefix(root, "/..") || strings.HasPrefix(path, "/..") {
 		return "", false
 	}
@@ -88,7 +88,7 @@ func below(root, path string) (string, bool) {
 	return rel, err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
-func parseFile[T any](path string, parse func(io.Reader) (T, error)) (T, error) {
+func ParseFile[T any](path string, parse func(io.Reader) (T, error)) (T, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		var none T

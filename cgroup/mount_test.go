@@ -37,7 +37,7 @@ func TestLocate(t *testing.T) {
 		{"removed", []procinfo.Mount{all}, "/a (deleted)", "", "removed under us"},
 		{"no mount", nil, "/", "", "no cgroup2 mount"},
 	} {
-		_, got, err := locate(tt.mounts, tt.self)
+		_, got, err := Locate(tt.mounts, tt.self)
 		if got != tt.want || (err == nil) != (tt.bad == "") || (err != nil && !strings.Contains(err.Error(), tt.bad)) {
 			t.Errorf("%s: %q, %v, want %q, %q", tt.name, got, err, tt.want, tt.bad)
 		}

@@ -39,9 +39,9 @@ func (r *Root) NewGroup(id string, res *specs.LinuxResources) (*Group, error) {
 	if reserved(id) {
 		return nil, fmt.Errorf("new group %s: %w: the kernel's own files begin so (hint: use another id)", id, ErrName)
 	}
-	s, err := settingsOf(res)
+	s, err := parseLimits(res)
 	if err == nil {
-		err = s.allowed(r.enforced)
+		err = s.checkEnforceable(r.enforced)
 	}
 	if err == nil {
 		err = r.reserve(id)
@@ -54,30 +54,30 @@ func (r *Root) NewGroup(id string, res *specs.LinuxResources) (*Group, error) {
 		r.release(id)
 		return nil, fmt.Errorf("new group %s: %w: %w", id, ErrKernel, err)
 	}
-	r.keep(g)
+	r.register(g)
 	return g, nil
 }
 
-func (r *Root) makeGroup(id string, s settings) (*Group, error) {
-	path := r.runs.path + "/" + id
-	if err := mended(func() error { return unix.Mkdir(path, ourMode) }, r.mend); err != nil {
-		return nil, wrapPath("mkdir", path, err)
+func (r *Root) makeGroup(id string, s groupLimits) (*Group, error) {
+	path := r.runs.Path + "/" + id
+	if err := WithPerms(func() error { return unix.Mkdir(path, DirMode) }, r.restorePerms); err != nil {
+		return nil, WrapPath("mkdir", path, err)
 	}
-	d, err := openDir(path)
+	d, err := OpenDir(path)
 	if err != nil {
-		return nil, errors.Join(err, rmdir(path))
+		return nil, errors.Join(err, Rmdir(path))
 	}
 	if err := s.apply(d, r.enforced); err != nil {
-		return nil, errors.Join(err, d.close(), rmdir(path))
+		return nil, errors.Join(err, d.Close(), Rmdir(path))
 	}
-	g := r.newGroup(id, d, s)
+	g := r.trackGroup(id, d, s)
 	g.made = true
 	return g, nil
 }
 
-func (r *Root) newGroup(id string, d *dir, s settings) *Group {
-	d.keepKill()
-	g := &Group{id: id, root: r, dir: d, settings: s, gone: make(chan struct{})}
+func (r *Root) trackGroup(id string, d *Dir, s groupLimits) *Group {
+	d.OpenKill()
+	g := &Group{id: id, root: r, dir: d, limits: s, gone: make(chan struct{})}
 	if r.enforced.Memory == Kernel {
 		g.budgetOOMs = r.budgetOOMs()
 	}
@@ -89,24 +89,24 @@ func (r *Root) newGroup(id string, d *dir, s settings) *Group {
 
 // apply writes what the kernel holds. Swap and oom.group come with or without a
 // limit: the tree lives or dies as one, and never on swap nobody granted.
-func (s settings) apply(d *dir, e Enforced) error {
+func (s groupLimits) apply(d *Dir, e Enforced) error {
 	if e.Memory == Kernel {
 		if s.memoryMax != nil {
-			if err := d.set(memory("memory.max", *s.memoryMax)); err != nil {
+			if err := d.Set(BytesLimit("memory.max", *s.memoryMax)); err != nil {
 				return err
 			}
 		}
-		if err := errors.Join(d.setSwap(s.swapMax), d.set(number("memory.oom.group", 1))); err != nil {
+		if err := errors.Join(d.SetSwap(s.swapMax), d.Set(NumberLimit("memory.oom.group", 1))); err != nil {
 			return err
 		}
 		if s.memoryHigh != nil {
-			if err := d.set(memory("memory.high", *s.memoryHigh)); err != nil {
+			if err := d.Set(BytesLimit("memory.high", *s.memoryHigh)); err != nil {
 				return err
 			}
 		}
 	}
 	if e.Pids == Kernel && s.pidsMax != nil {
-		return d.set(number("pids.max", *s.pidsMax))
+		return d.Set(NumberLimit("pids.max", *s.pidsMax))
 	}
 	return nil
 }

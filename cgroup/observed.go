@@ -2,26 +2,26 @@ package cgroup
 
 import "sync"
 
-// observed is what the watch saw of one group.
-type observed struct {
+// usageHistory is what the watch saw of one group.
+type usageHistory struct {
 	mu       sync.Mutex
-	looked   bool
+	sampled  bool
 	now      sample
 	peak     sample
 	exceeded string
 }
 
-func (o *observed) add(s sample) {
+func (o *usageHistory) add(s sample) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.looked = true
+	o.sampled = true
 	o.now = s
 	o.peak.memory = max(o.peak.memory, s.memory)
 	o.peak.tasks = max(o.peak.tasks, s.tasks)
 }
 
-// exceed records why the watch ends the group (Receipt.Exceeded); false when one was before.
-func (o *observed) exceed(what string) bool {
+// markExceeded records why the watch ends the group (Receipt.Exceeded); false when one was before.
+func (o *usageHistory) markExceeded(what string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.exceeded != "" {
@@ -31,14 +31,14 @@ func (o *observed) exceed(what string) bool {
 	return true
 }
 
-func (o *observed) last() (sample, bool) {
+func (o *usageHistory) last() (sample, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.now, o.looked
+	return o.now, o.sampled
 }
 
-// enter puts the watch's figures where the kernel gave none, labelled.
-func (o *observed) enter(r *Receipt, s settings) {
+// fillReceipt puts the watch's figures where the kernel gave none, labelled.
+func (o *usageHistory) fillReceipt(r *Receipt, s groupLimits) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	r.Exceeded = o.exceeded

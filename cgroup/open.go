@@ -23,66 +23,66 @@ func Open(ctx context.Context, o Options) (*Root, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	r, err := openBy(ctx, o, ways())
+	r, err := openFrom(ctx, o, rootSources())
 	if err != nil {
 		return nil, fmt.Errorf("open cgroup root: %w:\n%w", ErrUnsupported, err)
 	}
 	o.Logger.Info("cgroup root", "path", r.path, "source", r.source, "memory", r.enforced.Memory, "pids", r.enforced.Pids)
-	r.tellHugePages(hugePagesDir)
+	r.warnHugePages(hugePagesDir)
 	return r, nil
 }
 
-func openBy(ctx context.Context, o Options, ways []way) (*Root, error) {
+func openFrom(ctx context.Context, o Options, ways []rootSource) (*Root, error) {
 	var tried []error
-	var second []way
+	var second []rootSource
 	for _, w := range ways {
-		r, err := w.open(ctx, o, prospect.strictly)
+		r, err := w.open(ctx, o, candidate.requireKernel)
 		switch {
 		case err == nil:
 			return r, nil
 		case o.Mode == Available && errors.Is(err, errLacks):
 			second = append(second, w)
 		default:
-			tried = append(tried, fmt.Errorf("%s: %w", w.source, err))
+			tried = append(tried, fmt.Errorf("%s: %w", w.name, err))
 		}
 	}
 	for _, w := range second {
-		r, err := w.open(ctx, o, func(prospect) error { return nil })
+		r, err := w.open(ctx, o, func(candidate) error { return nil })
 		if err == nil {
 			return r, nil
 		}
-		tried = append(tried, fmt.Errorf("%s: %w", w.source, err))
+		tried = append(tried, fmt.Errorf("%s: %w", w.name, err))
 	}
 	return nil, errors.Join(tried...)
 }
 
 // open tries one way. Where we stand is read anew: an earlier way may have
 // moved us.
-func (w way) open(ctx context.Context, o Options, accept func(prospect) error) (*Root, error) {
-	here, err := findPlace()
+func (w rootSource) open(ctx context.Context, o Options, accept func(candidate) error) (*Root, error) {
+	here, err := FindLocation()
 	if err != nil {
 		return nil, err
 	}
-	p, err := w.look(ctx, here, o)
+	p, err := w.probe(ctx, here, o)
 	if err != nil {
 		return nil, err
 	}
 	if err := accept(p); err != nil {
 		return nil, err
 	}
-	here, s, err := p.take(ctx)
+	here, s, err := p.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return setUp(ctx, here, s, w.source, o)
+	return initRoot(ctx, here, s, w.name, o)
 }
 
 func (o Options) check() error {
 	if o.Mode != Strict && o.Mode != Available {
 		return fmt.Errorf("cgroup mode: %q: want %q or %q", o.Mode, Strict, Available)
 	}
-	if !nameForm.MatchString(o.Name) || o.Name == daemonLeaf || o.Name == runsDir {
-		return fmt.Errorf("cgroup name: %q: want [a-z0-9-]+, not %q or %q", o.Name, daemonLeaf, runsDir)
+	if !nameForm.MatchString(o.Name) || o.Name == DaemonLeaf || o.Name == RunsDir {
+		return fmt.Errorf("cgroup name: %q: want [a-z0-9-]+, not %q or %q", o.Name, DaemonLeaf, RunsDir)
 	}
 	if o.Budget < 0 || (o.Budget > 0 && o.Budget < memoryFloor) {
 		return fmt.Errorf("cgroup budget: %d: below %d bytes no run fits: raise it", o.Budget, int64(memoryFloor))

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestOpenChecksOptions(t *testing.T) {
+func TestOpen_Options(t *testing.T) {
 	for _, o := range []Options{
 		{Mode: "loose", Name: "x"},
 		{Mode: Strict, Name: ""},
@@ -34,15 +34,15 @@ func TestOpenChecksOptions(t *testing.T) {
 
 // Strict is all or nothing: where the kernel can't hold memory and pids it
 // names every way it tried and touches nothing.
-func TestStrictNeedsControllers(t *testing.T) {
-	here := writablePlace(t)
-	have, err := controllers(here.own)
+func TestOpen_Strict(t *testing.T) {
+	here := writableLocation(t)
+	have, err := Controllers(here.Own)
 	if err != nil {
 		t.Fatal(err)
 	}
 	name := uniqueName()
 	r, err := Open(t.Context(), Options{Mode: Strict, Name: name})
-	if len(missing(needed, have)) == 0 {
+	if len(Missing(Needed, have)) == 0 {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,15 +62,15 @@ func TestStrictNeedsControllers(t *testing.T) {
 			t.Errorf("refusal %q doesn't say %q", err, want)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(here.own, name)); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(here.Own, name)); !os.IsNotExist(err) {
 		t.Errorf("refused, but %s is there: %v", name, err)
 	}
 }
 
-func TestCloseLeavesTheTreeAsItWas(t *testing.T) {
-	before := writablePlace(t)
+func TestRoot_CloseRestoresTree(t *testing.T) {
+	before := writableLocation(t)
 	look := func() []string {
-		on, err := enabled(before.own)
+		on, err := Enabled(before.Own)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,30 +82,30 @@ func TestCloseLeavesTheTreeAsItWas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := filepath.Join(before.own, name); r.Path() != want || r.Source() != "subtree" {
+	if want := filepath.Join(before.Own, name); r.Path() != want || r.Source() != "subtree" {
 		t.Errorf("root %s from %s, want %s from subtree", r.Path(), r.Source(), want)
 	}
-	during, err := findPlace()
+	during, err := FindLocation()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := r.Path() + "/daemon"; during.own != want {
-		t.Errorf("the daemon is in %s, want %s", during.own, want)
+	if want := r.Path() + "/daemon"; during.Own != want {
+		t.Errorf("the daemon is in %s, want %s", during.Own, want)
 	}
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	after, err := findPlace()
+	after, err := FindLocation()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if after.own != before.own {
-		t.Errorf("after Close the daemon is in %s, want %s", after.own, before.own)
+	if after.Own != before.Own {
+		t.Errorf("after Close the daemon is in %s, want %s", after.Own, before.Own)
 	}
 	if _, err := os.Stat(r.Path()); !os.IsNotExist(err) {
 		t.Errorf("after Close %s is there: %v", r.Path(), err)
 	}
-	others, err := children(before.own)
+	others, err := Children(before.Own)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,8 +117,8 @@ func TestCloseLeavesTheTreeAsItWas(t *testing.T) {
 	}
 }
 
-func TestCloseEndsLiveRuns(t *testing.T) {
-	writablePlace(t)
+func TestRoot_CloseEndsRuns(t *testing.T) {
+	writableLocation(t)
 	r, err := Open(t.Context(), Options{Mode: Available, Name: uniqueName()})
 	if err != nil {
 		t.Fatal(err)
@@ -134,21 +134,21 @@ func TestCloseEndsLiveRuns(t *testing.T) {
 	<-g.Gone()
 }
 
-// handMade makes a group below ours that no Root knows of.
-func handMade(t *testing.T) *dir {
+// makeBareGroup makes a group below ours that no Root knows of.
+func makeBareGroup(t *testing.T) *Dir {
 	t.Helper()
-	here := writablePlace(t)
-	path := filepath.Join(here.own, uniqueName())
+	here := writableLocation(t)
+	path := filepath.Join(here.Own, uniqueName())
 	if err := os.Mkdir(path, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	d, err := openDir(path)
+	d, err := OpenDir(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		ctx := within(t)
-		if err := errors.Join(d.kill(), d.waitEmpty(ctx), removeTree(ctx, path), d.close()); err != nil {
+		if err := errors.Join(d.Kill(), d.WaitEmpty(ctx), RemoveTree(ctx, path), d.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -175,26 +175,26 @@ func daemonIn(t *testing.T, fd int, args ...string) (*victim, opened, io.Closer)
 	return v, o, in
 }
 
-func TestUnitRoot(t *testing.T) {
-	for _, sub := range []string{"", daemonLeaf} {
+func TestOpen_Unit(t *testing.T) {
+	for _, sub := range []string{"", DaemonLeaf} {
 		t.Run("subgroup="+sub, func(t *testing.T) {
-			unit := handMade(t)
-			if err := unix.Setxattr(unit.path, "user.delegate", []byte("1"), 0); err != nil {
-				lacks(t, "extended attributes on cgroup2: "+err.Error())
+			unit := makeBareGroup(t)
+			if err := unix.Setxattr(unit.Path, "user.delegate", []byte("1"), 0); err != nil {
+				skipLacking(t, "extended attributes on cgroup2: "+err.Error())
 			}
 			in := unit
 			if sub != "" {
-				if err := os.Mkdir(unit.path+"/"+sub, 0o755); err != nil {
+				if err := os.Mkdir(unit.Path+"/"+sub, 0o755); err != nil {
 					t.Fatal(err)
 				}
 				var err error
-				if in, err = openDir(unit.path + "/" + sub); err != nil {
+				if in, err = OpenDir(unit.Path + "/" + sub); err != nil {
 					t.Fatal(err)
 				}
-				defer in.close()
+				defer in.Close()
 			}
-			v, o, stdin := daemonIn(t, in.fd(), "ignored")
-			want := opened{Path: unit.path, Source: "unit", Self: unit.path + "/daemon"}
+			v, o, stdin := daemonIn(t, in.FD(), "ignored")
+			want := opened{Path: unit.Path, Source: "unit", Self: unit.Path + "/daemon"}
 			if d := cmp.Diff(want, o); d != "" {
 				t.Errorf("(-want +got):\n%s", d)
 			}
@@ -202,7 +202,7 @@ func TestUnitRoot(t *testing.T) {
 			if err := v.Wait(); err != nil {
 				t.Errorf("close: %v", err)
 			}
-			if _, err := os.Stat(unit.path + "/runs"); !os.IsNotExist(err) {
+			if _, err := os.Stat(unit.Path + "/runs"); !os.IsNotExist(err) {
 				t.Errorf("runs after Close: %v", err)
 			}
 		})
@@ -211,16 +211,16 @@ func TestUnitRoot(t *testing.T) {
 
 // A daemon that was handed its root takes back what the one before it did: in
 // its own subtree, and where a service manager gave the group.
-func TestHandedOverRootLeavesTheTreeAsItWas(t *testing.T) {
-	if have, err := controllers(writablePlace(t).own); err == nil && len(missing(needed, have)) == 0 {
+func TestRoot_HandoverRestoresTree(t *testing.T) {
+	if have, err := Controllers(writableLocation(t).Own); err == nil && len(Missing(Needed, have)) == 0 {
 		if err := enableForTest(t); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, how := range []string{"again", "again, told nothing"} {
 		t.Run(how, func(t *testing.T) {
-			base := handMade(t)
-			v, o, stdin := daemonIn(t, base.fd(), uniqueName(), how)
+			base := makeBareGroup(t)
+			v, o, stdin := daemonIn(t, base.FD(), uniqueName(), how)
 			if o.Err != "" || o.Self != o.Path+"/daemon" {
 				t.Fatalf("%+v", o)
 			}
@@ -228,29 +228,29 @@ func TestHandedOverRootLeavesTheTreeAsItWas(t *testing.T) {
 			if err := v.Wait(); err != nil {
 				t.Errorf("close: %v", err)
 			}
-			left, err := children(base.path)
+			left, err := Children(base.Path)
 			if err != nil || len(left) > 0 {
 				t.Errorf("left: %v, %v", left, err)
 			}
-			if on, err := enabled(base.path); err != nil || len(on) > 0 {
+			if on, err := Enabled(base.Path); err != nil || len(on) > 0 {
 				t.Errorf("controllers that are still on: %v, %v", on, err)
 			}
 		})
 	}
 	t.Run("unit", func(t *testing.T) {
-		unit := handMade(t)
-		if err := unix.Setxattr(unit.path, "user.delegate", []byte("1"), 0); err != nil {
-			lacks(t, "extended attributes on cgroup2: "+err.Error())
+		unit := makeBareGroup(t)
+		if err := unix.Setxattr(unit.Path, "user.delegate", []byte("1"), 0); err != nil {
+			skipLacking(t, "extended attributes on cgroup2: "+err.Error())
 		}
-		v, o, stdin := daemonIn(t, unit.fd(), "ignored", "again")
-		if o.Err != "" || o.Self != unit.path+"/daemon" {
+		v, o, stdin := daemonIn(t, unit.FD(), "ignored", "again")
+		if o.Err != "" || o.Self != unit.Path+"/daemon" {
 			t.Fatalf("%+v", o)
 		}
 		stdin.Close()
 		if err := v.Wait(); err != nil {
 			t.Errorf("close: %v", err)
 		}
-		if left, err := children(unit.path); err != nil || len(left) > 0 {
+		if left, err := Children(unit.Path); err != nil || len(left) > 0 {
 			t.Errorf("left: %v, %v", left, err)
 		}
 	})
@@ -258,10 +258,10 @@ func TestHandedOverRootLeavesTheTreeAsItWas(t *testing.T) {
 
 // A second daemon with the same name is refused with the first one's pid, and
 // the first loses nothing.
-func TestSecondDaemonIsRefused(t *testing.T) {
-	base := handMade(t)
+func TestOpen_SecondDaemon(t *testing.T) {
+	base := makeBareGroup(t)
 	name := uniqueName()
-	first, one, stdin := daemonIn(t, base.fd(), name)
+	first, one, stdin := daemonIn(t, base.FD(), name)
 	if one.Err != "" {
 		t.Fatal(one.Err)
 	}
@@ -270,12 +270,12 @@ func TestSecondDaemonIsRefused(t *testing.T) {
 	}
 	// In a group with controllers for its children nothing can be born, so the
 	// second looks from the real root or meets the first one's name by hand.
-	err := clearLeaf(one.Self)
+	err := ClearLeaf(one.Self)
 	if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), strconv.Itoa(first.Process.Pid)) {
 		t.Errorf("error %v, want ErrBusy with pid %d", err, first.Process.Pid)
 	}
 	r := &Root{path: one.Path}
-	if err := r.makeRoot(site{path: one.Path, parent: base.path}); !errors.Is(err, ErrBusy) || r.origin.Made {
+	if err := r.makeRoot(rootSite{path: one.Path, parent: base.Path}); !errors.Is(err, ErrBusy) || r.origin.Made {
 		t.Errorf("second daemon: error %v and %+v to take back, want ErrBusy and nothing", err, r.origin)
 	}
 	if _, err := os.Stat(one.Path + "/runs"); err != nil {
@@ -289,57 +289,57 @@ func TestSecondDaemonIsRefused(t *testing.T) {
 
 // Controllers can't be enabled in a group that others live in: the refusal
 // names them and the tree is as before.
-func TestStrangersInOurGroup(t *testing.T) {
-	if have, err := controllers(writablePlace(t).own); err != nil || len(missing(needed, have)) > 0 {
-		lacks(t, "the memory and pids controllers in cgroup v2")
+func TestOpen_ForeignProcs(t *testing.T) {
+	if have, err := Controllers(writableLocation(t).Own); err != nil || len(Missing(Needed, have)) > 0 {
+		skipLacking(t, "the memory and pids controllers in cgroup v2")
 	}
 	if err := enableForTest(t); err != nil {
 		t.Fatal(err)
 	}
-	base := handMade(t)
-	stranger := born(t, base.fd(), "sleep").ready(t)
-	_, o, _ := daemonIn(t, base.fd(), uniqueName())
+	base := makeBareGroup(t)
+	stranger := born(t, base.FD(), "sleep").ready(t)
+	_, o, _ := daemonIn(t, base.FD(), uniqueName())
 	if want := strconv.Itoa(stranger.Process.Pid); !strings.Contains(o.Err, "pids ["+want+"]") {
 		t.Errorf("refusal %q doesn't name pid %s", o.Err, want)
 	}
-	if o.Self != base.path {
-		t.Errorf("after the refusal the daemon is in %s, want %s", o.Self, base.path)
+	if o.Self != base.Path {
+		t.Errorf("after the refusal the daemon is in %s, want %s", o.Self, base.Path)
 	}
-	if left, err := children(base.path); err != nil || len(left) > 0 {
+	if left, err := Children(base.Path); err != nil || len(left) > 0 {
 		t.Errorf("after the refusal %v is left (%v)", left, err)
 	}
 }
 
 // enableForTest gives hand made groups controllers, as systemd would have.
 func enableForTest(t *testing.T) error {
-	path := writablePlace(t).own
-	done, err := enable(path)
+	path := writableLocation(t).Own
+	done, err := Enable(path)
 	t.Cleanup(func() {
-		if err := disable(path, done); err != nil {
+		if err := Disable(path, done); err != nil {
 			t.Error(err)
 		}
 	})
 	return err
 }
 
-func TestRunsCarryTheBudget(t *testing.T) {
+func TestOpen_Budget(t *testing.T) {
 	r := kernelRoot(t, func(o *Options) { o.Budget = 200<<20 + 1 })
-	if got, want := content(t, r.runs.path+"/memory.max"), strconv.Itoa(200<<20); got != want {
+	if got, want := content(t, r.runs.Path+"/memory.max"), strconv.Itoa(200<<20); got != want {
 		t.Errorf("memory.max of runs %s, want %s", got, want)
 	}
-	if got := content(t, r.runs.path+"/memory.swap.max"); got != "0" {
+	if got := content(t, r.runs.Path+"/memory.swap.max"); got != "0" {
 		t.Errorf("memory.swap.max of runs %s, want 0", got)
 	}
-	if got := content(t, r.runs.path+"/cpu.max"); !strings.HasPrefix(got, "max ") {
+	if got := content(t, r.runs.Path+"/cpu.max"); !strings.HasPrefix(got, "max ") {
 		t.Errorf("cpu.max of runs %s, want none", got)
 	}
-	if on, err := enabled(r.runs.path); err != nil || len(missing(on, wanted)) > 0 {
-		t.Errorf("controllers below runs %v (%v), want at most %v", on, err, wanted)
+	if on, err := Enabled(r.runs.Path); err != nil || len(Missing(on, Wanted)) > 0 {
+		t.Errorf("controllers below runs %v (%v), want at most %v", on, err, Wanted)
 	}
 }
 
 // The budget holds all runs together, whatever each may take alone.
-func TestBudgetEndsARun(t *testing.T) {
+func TestRoot_BudgetKills(t *testing.T) {
 	r := kernelRoot(t, func(o *Options) { o.Budget = 96 << 20 })
 	one, two := newGroup(t, r, "one", nil), newGroup(t, r, "two", nil)
 	born(t, one.FD(), "alloc", "24").ready(t)
@@ -359,10 +359,10 @@ func TestBudgetEndsARun(t *testing.T) {
 
 // A leaf a daemon before us was killed in must not become ours: our children
 // would die at birth on kernels with the kill_seq fault.
-func TestDaemonLeafIsFresh(t *testing.T) {
-	here := writablePlace(t)
+func TestOpen_FreshLeaf(t *testing.T) {
+	here := writableLocation(t)
 	name := uniqueName()
-	leaf := filepath.Join(here.own, name, daemonLeaf)
+	leaf := filepath.Join(here.Own, name, DaemonLeaf)
 	if err := os.MkdirAll(leaf, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -377,8 +377,8 @@ func TestDaemonLeafIsFresh(t *testing.T) {
 	end(t, g)
 }
 
-func TestSweepAfterACrash(t *testing.T) {
-	writablePlace(t)
+func TestRoot_Sweep(t *testing.T) {
+	writableLocation(t)
 	name := uniqueName()
 	v, o, _ := daemonIn(t, -1, name, "run")
 	if o.Err != "" {
@@ -394,7 +394,7 @@ func TestSweepAfterACrash(t *testing.T) {
 		t.Error("a leftover group was taken for a new one")
 	}
 	s, err := r.Sweep(within(t))
-	if d := cmp.Diff(Swept{Groups: 1, Processes: 1}, s); d != "" || err != nil {
+	if d := cmp.Diff(SweepResult{Groups: 1, Processes: 1}, s); d != "" || err != nil {
 		t.Errorf("sweep: %v, (-want +got):\n%s", err, d)
 	}
 	if _, err := os.Stat(o.Group); !os.IsNotExist(err) {

@@ -11,69 +11,69 @@ import (
 // bootedBySystemd is the directory by which sd_booted(3) tells.
 const bootedBySystemd = "/run/systemd/system"
 
-// lookSubtree offers a group below our own or, where that can't have limits, one
+// probeSubtree offers a group below our own or, where that can't have limits, one
 // below the container's root: an entry script that moved everybody out of the
 // root, so that it may give its children controllers, has moved us, too.
-func lookSubtree(_ context.Context, here place, o Options) (prospect, error) {
-	if isReadOnly(here.mount) {
-		return prospect{}, readOnly(here)
+func probeSubtree(_ context.Context, here Location, o Options) (candidate, error) {
+	if IsReadOnly(here.Mount) {
+		return candidate{}, readOnlyMount(here)
 	}
-	if p, ok := lookInherited(here, o.Name); ok {
+	if p, ok := probeInherited(here, o.Name); ok {
 		return p, nil
 	}
-	p, err := lookBelow(here, here.own, o.Name)
+	p, err := probeBelow(here, here.Own, o.Name)
 	top, ok := containerRoot(here)
-	if !ok || (err == nil && p.strictly() == nil) {
+	if !ok || (err == nil && p.requireKernel() == nil) {
 		return p, err
 	}
-	if q, terr := lookBelow(here, top, o.Name); terr == nil && q.strictly() == nil {
+	if q, terr := probeBelow(here, top, o.Name); terr == nil && q.requireKernel() == nil {
 		return q, nil
 	}
 	return p, err
 }
 
-func lookBelow(here place, parent, name string) (prospect, error) {
+func probeBelow(here Location, parent, name string) (candidate, error) {
 	const remedy = "run as root, as a unit with Delegate=yes, or in a container with a private writable cgroup namespace"
-	if err := writable(parent, parent+"/cgroup.procs"); err != nil {
-		return prospect{}, closed(remedy, "%w: no groups can be made below our own", err)
+	if err := checkWritable(parent, parent+"/cgroup.procs"); err != nil {
+		return candidate{}, Refuse(remedy, "%w: no groups can be made below our own", err)
 	}
 	path := filepath.Join(parent, name)
-	if err := holderOf(path + "/" + daemonLeaf); err != nil {
-		return prospect{}, err
+	if err := CheckLeafFree(path + "/" + DaemonLeaf); err != nil {
+		return candidate{}, err
 	}
 	if err := checkType(parent); err != nil {
-		return prospect{}, err
+		return candidate{}, err
 	}
-	if err := checkAlone(parent, isReal(parent)); err != nil {
-		return prospect{}, asClosed(err, remedy)
+	if err := checkAlone(parent, IsRealRoot(parent)); err != nil {
+		return candidate{}, WithRemedy(err, remedy)
 	}
-	has, err := controllers(parent)
+	has, err := Controllers(parent)
 	if err != nil {
-		return prospect{}, asClosed(err, remedy)
+		return candidate{}, WithRemedy(err, remedy)
 	}
-	return prospect{plan: "groups in " + path, has: has, take: at(here, site{path: path, parent: parent})}, nil
+	return candidate{plan: "groups in " + path, controllers: has, acquire: acquired(here, rootSite{path: path, parent: parent})}, nil
 }
 
 // containerRoot is the root of our cgroup namespace when that is a container's:
 // neither the host's own root nor one that a service manager looks after.
-func containerRoot(here place) (string, bool) {
-	top := here.mount.Point
-	if here.mount.Root != "/" || top == here.own || isReal(top) {
+func containerRoot(here Location) (string, bool) {
+	top := here.Mount.Point
+	if here.Mount.Root != "/" || top == here.Own || IsRealRoot(top) {
 		return "", false
 	}
 	_, err := os.Stat(bootedBySystemd)
 	return top, os.IsNotExist(err)
 }
 
-func writable(paths ...string) error {
+func checkWritable(paths ...string) error {
 	for _, path := range paths {
 		if err := unix.Access(path, unix.W_OK); err != nil {
-			return wrapPath("access", path, err)
+			return WrapPath("access", path, err)
 		}
 	}
 	return nil
 }
 
-func readOnly(here place) error {
-	return closed("take ProtectControlGroups= out of the unit, or give the container a writable cgroup namespace", "%s: mounted read-only", here.mount.Point)
+func readOnlyMount(here Location) error {
+	return Refuse("take ProtectControlGroups= out of the unit, or give the container a writable cgroup namespace", "%s: mounted read-only", here.Mount.Point)
 }

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// unlimited is what the kernel's word "max" reads as.
-const unlimited = ^uint64(0)
+// Unlimited is what the kernel's word "max" reads as.
+const Unlimited = ^uint64(0)
 
 // lines reads a kernel file of a few short lines; a longer one makes it grow.
 func lines(r io.Reader) *bufio.Scanner {
@@ -18,22 +18,22 @@ func lines(r io.Reader) *bufio.Scanner {
 	return sc
 }
 
-// parseValue reads a single value file: a number or "max".
-func parseValue(r io.Reader) (uint64, error) {
+// ParseValue reads a single value file: a number or "max".
+func ParseValue(r io.Reader) (uint64, error) {
 	b, err := io.ReadAll(r)
 	if err != nil {
 		return 0, err
 	}
 	s := strings.TrimSpace(string(b))
 	if s == "max" {
-		return unlimited, nil
+		return Unlimited, nil
 	}
 	return strconv.ParseUint(s, 10, 64)
 }
 
-// parseFlat reads a flat keyed file ("key value" per line): memory.events,
+// ParseKeyed reads a flat keyed file ("key value" per line): memory.events,
 // cpu.stat, pids.events, cgroup.events.
-func parseFlat(r io.Reader) (map[string]uint64, error) {
+func ParseKeyed(r io.Reader) (map[string]uint64, error) {
 	m := map[string]uint64{}
 	sc := lines(r)
 	for sc.Scan() {
@@ -42,7 +42,7 @@ func parseFlat(r io.Reader) (map[string]uint64, error) {
 			return nil, fmt.Errorf("line %q: want \"key value\"", sc.Text())
 		}
 		if val == "max" {
-			m[key] = unlimited
+			m[key] = Unlimited
 			continue
 		}
 		n, err := strconv.ParseUint(val, 10, 64)
@@ -54,12 +54,12 @@ func parseFlat(r io.Reader) (map[string]uint64, error) {
 	return m, sc.Err()
 }
 
-// ioBytes is the sum of io.stat over all devices.
-type ioBytes struct{ read, written uint64 }
+// IOBytes is the sum of io.stat over all devices.
+type IOBytes struct{ Read, Written uint64 }
 
-// parseIOStat reads io.stat: "major:minor rbytes=1 wbytes=2 ..." per line.
-func parseIOStat(r io.Reader) (ioBytes, error) {
-	var sum ioBytes
+// ParseIOStat reads io.stat: "major:minor rbytes=1 wbytes=2 ..." per line.
+func ParseIOStat(r io.Reader) (IOBytes, error) {
+	var sum IOBytes
 	sc := lines(r)
 	for sc.Scan() {
 		for _, field := range strings.Fields(sc.Text()) {
@@ -69,21 +69,21 @@ func parseIOStat(r io.Reader) (ioBytes, error) {
 			}
 			n, err := strconv.ParseUint(val, 10, 64)
 			if err != nil {
-				return ioBytes{}, fmt.Errorf("line %q: %w", sc.Text(), err)
+				return IOBytes{}, fmt.Errorf("line %q: %w", sc.Text(), err)
 			}
 			if key == "rbytes" {
-				sum.read += n
+				sum.Read += n
 			} else {
-				sum.written += n
+				sum.Written += n
 			}
 		}
 	}
 	return sum, sc.Err()
 }
 
-// parseWords reads a space separated list: cgroup.controllers,
+// ParseWords reads a space separated list: cgroup.controllers,
 // cgroup.subtree_control.
-func parseWords(r io.Reader) ([]string, error) {
+func ParseWords(r io.Reader) ([]string, error) {
 	b, err := io.ReadAll(r)
 	return strings.Fields(string(b)), err
 }

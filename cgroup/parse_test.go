@@ -8,29 +8,29 @@ import (
 )
 
 func TestParseValue(t *testing.T) {
-	for in, want := range map[string]uint64{"0\n": 0, "4096\n": 4096, "max\n": unlimited, "18446744073709551614": unlimited - 1} {
-		if got, err := parseValue(strings.NewReader(in)); got != want || err != nil {
+	for in, want := range map[string]uint64{"0\n": 0, "4096\n": 4096, "max\n": Unlimited, "18446744073709551614": Unlimited - 1} {
+		if got, err := ParseValue(strings.NewReader(in)); got != want || err != nil {
 			t.Errorf("%q: %d, %v, want %d", in, got, err, want)
 		}
 	}
 	for _, in := range []string{"", "-1", "1 2", "12k"} {
-		if got, err := parseValue(strings.NewReader(in)); err == nil {
+		if got, err := ParseValue(strings.NewReader(in)); err == nil {
 			t.Errorf("%q: %d, want an error", in, got)
 		}
 	}
 }
 
-func TestParseFlat(t *testing.T) {
-	got, err := parseFlat(strings.NewReader("low 0\nmax 12\noom_group_kill 1\nhigh max\n"))
-	want := map[string]uint64{"low": 0, "max": 12, "oom_group_kill": 1, "high": unlimited}
+func TestParseKeyed(t *testing.T) {
+	got, err := ParseKeyed(strings.NewReader("low 0\nmax 12\noom_group_kill 1\nhigh max\n"))
+	want := map[string]uint64{"low": 0, "max": 12, "oom_group_kill": 1, "high": Unlimited}
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, d)
 	}
-	if f := flat(got); f.get("oom") != nil || *f.get("low") != 0 {
+	if f := Keyed(got); f.Get("oom") != nil || *f.Get("low") != 0 {
 		t.Error("an absent key must be nil and a zero one must not")
 	}
 	for _, in := range []string{"oom", "oom x", "oom -1"} {
-		if _, err := parseFlat(strings.NewReader(in)); err == nil {
+		if _, err := ParseKeyed(strings.NewReader(in)); err == nil {
 			t.Errorf("%q: want an error", in)
 		}
 	}
@@ -49,13 +49,13 @@ func TestParsePopulated(t *testing.T) {
 
 func TestParseIOStat(t *testing.T) {
 	in := "8:0 rbytes=100 wbytes=20 rios=3 wios=4 dbytes=0 dios=0\n254:1\n8:16 rbytes=1 wbytes=2 rios=1 wios=1\n"
-	if got, err := parseIOStat(strings.NewReader(in)); got != (ioBytes{101, 22}) || err != nil {
+	if got, err := ParseIOStat(strings.NewReader(in)); got != (IOBytes{101, 22}) || err != nil {
 		t.Errorf("%+v, %v, want 101 read and 22 written", got, err)
 	}
-	if got, err := parseIOStat(strings.NewReader("")); got != (ioBytes{}) || err != nil {
+	if got, err := ParseIOStat(strings.NewReader("")); got != (IOBytes{}) || err != nil {
 		t.Errorf("empty: %+v, %v", got, err)
 	}
-	if _, err := parseIOStat(strings.NewReader("8:0 rbytes=x")); err == nil {
+	if _, err := ParseIOStat(strings.NewReader("8:0 rbytes=x")); err == nil {
 		t.Error("rbytes=x: want an error")
 	}
 }
@@ -72,15 +72,15 @@ func TestParsePIDs(t *testing.T) {
 
 func TestParsePressure(t *testing.T) {
 	in := "some avg10=1.25 avg60=0.50 avg300=0.10 total=98765\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=42\n"
-	p, err := parsePressure(strings.NewReader(in))
-	if err != nil || *p.some.percent() != 1.25 || *p.some.totalUsec() != 98765 || *p.full.totalUsec() != 42 {
+	p, err := ParsePressure(strings.NewReader(in))
+	if err != nil || *p.Some.Percent() != 1.25 || *p.Some.TotalUsec() != 98765 || *p.Full.TotalUsec() != 42 {
 		t.Errorf("%+v, %v", p, err)
 	}
-	p, err = parsePressure(strings.NewReader("some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"))
-	if err != nil || p.full.percent() != nil || p.some.percent() == nil {
+	p, err = ParsePressure(strings.NewReader("some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"))
+	if err != nil || p.Full.Percent() != nil || p.Some.Percent() == nil {
 		t.Errorf("without a full line: %+v, %v", p, err)
 	}
-	if _, err := parsePressure(strings.NewReader("some avg10=x total=0\n")); err == nil {
+	if _, err := ParsePressure(strings.NewReader("some avg10=x total=0\n")); err == nil {
 		t.Error("avg10=x: want an error")
 	}
 }

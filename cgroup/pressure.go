@@ -7,38 +7,38 @@ import (
 	"strings"
 )
 
-// pressure is one *.pressure file (Documentation/accounting/psi.rst, 4.20).
-type pressure struct{ some, full stall }
+// Pressure is one *.pressure file (Documentation/accounting/psi.rst, 4.20).
+type Pressure struct{ Some, Full psiLine }
 
-// stall is one line of it: avg10 in percent, total in microseconds. A missing
+// psiLine is one line of it: avg10 in percent, total in microseconds. A missing
 // line (cpu "full" before 5.13) leaves it not ok.
-type stall struct {
+type psiLine struct {
 	avg10 float64
 	total uint64
 	ok    bool
 }
 
-func parsePressure(r io.Reader) (pressure, error) {
-	var p pressure
+func ParsePressure(r io.Reader) (Pressure, error) {
+	var p Pressure
 	sc := lines(r)
 	for sc.Scan() {
 		kind, rest, _ := strings.Cut(sc.Text(), " ")
-		s, err := parseStall(rest)
+		s, err := parsePSILine(rest)
 		if err != nil {
-			return pressure{}, fmt.Errorf("line %q: %w", sc.Text(), err)
+			return Pressure{}, fmt.Errorf("line %q: %w", sc.Text(), err)
 		}
 		switch kind {
 		case "some":
-			p.some = s
+			p.Some = s
 		case "full":
-			p.full = s
+			p.Full = s
 		}
 	}
 	return p, sc.Err()
 }
 
-func parseStall(fields string) (stall, error) {
-	s := stall{ok: true}
+func parsePSILine(fields string) (psiLine, error) {
+	s := psiLine{ok: true}
 	for _, field := range strings.Fields(fields) {
 		key, val, _ := strings.Cut(field, "=")
 		var err error
@@ -49,7 +49,7 @@ func parseStall(fields string) (stall, error) {
 			s.total, err = strconv.ParseUint(val, 10, 64)
 		}
 		if err != nil {
-			return stall{}, err
+			return psiLine{}, err
 		}
 	}
 	return s, nil

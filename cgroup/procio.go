@@ -14,7 +14,7 @@ import (
 // such as those of systemd's user manager, and dearer than reading io.stat. It
 // falls when a process ends.
 func (g *Group) StorageIO() (uint64, error) {
-	pids, err := g.dir.procs()
+	pids, err := g.dir.Procs()
 	if err != nil {
 		return 0, err
 	}

@@ -9,12 +9,12 @@ import (
 	"penstock/internal/procinfo"
 )
 
-func TestStorageIO(t *testing.T) {
+func TestGroup_StorageIO(t *testing.T) {
 	g := newGroup(t, openRoot(t), "io", nil)
 	v := born(t, g.FD(), "sleep").ready(t)
 	own, err := procinfo.Host.StorageBytes(os.Getpid())
 	if err != nil {
-		lacks(t, "task I/O accounting: "+err.Error())
+		skipLacking(t, "task I/O accounting: "+err.Error())
 	}
 	if n, err := g.StorageIO(); err != nil || n > own+1<<30 {
 		t.Errorf("%d bytes, %v", n, err)
@@ -23,7 +23,7 @@ func TestStorageIO(t *testing.T) {
 	v.signal(t)
 }
 
-func TestCPUWait(t *testing.T) {
+func TestGroup_CPUWait(t *testing.T) {
 	if _, err := os.Stat("/proc/pressure/cpu"); err != nil {
 		t.Skipf("this kernel lacks PSI: %v", err) // User-Mode Linux has none
 	}

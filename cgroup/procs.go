@@ -7,12 +7,12 @@ import (
 	"slices"
 )
 
-// procs lists the processes of a group and all groups below it, sorted. Groups
+// Procs lists the processes of a group and all groups below it, sorted. Groups
 // that vanish meanwhile are skipped; a threaded group's cgroup.procs can't be
 // read, but its processes are listed in the domain above it.
-func (d *dir) procs() ([]int, error) {
+func (d *Dir) Procs() ([]int, error) {
 	at, err := d.open(".") // no path is asked for who may pass
-	if vanished(err) {
+	if IsVanished(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -21,8 +21,8 @@ func (d *dir) procs() ([]int, error) {
 	return procsBelow(at)
 }
 
-func procsAt(path string) ([]int, error) {
-	at, err := openDir(path)
+func ProcsAt(path string) ([]int, error) {
+	at, err := OpenDir(path)
 	if err != nil {
 		return nil, err
 	}
@@ -30,11 +30,11 @@ func procsAt(path string) ([]int, error) {
 }
 
 // procsBelow closes at.
-func procsBelow(at *dir) ([]int, error) {
+func procsBelow(at *Dir) ([]int, error) {
 	var pids []int
-	err := descend(at, func(d *dir) error {
-		b, err := d.read("cgroup.procs")
-		if absent(err) || vanished(err) {
+	err := walkTree(at, func(d *Dir) error {
+		b, err := d.Read("cgroup.procs")
+		if IsAbsent(err) || IsVanished(err) {
 			return nil
 		}
 		if err != nil {
@@ -42,20 +42,20 @@ func procsBelow(at *dir) ([]int, error) {
 		}
 		own, err := parsePIDs(bytes.NewReader(b))
 		if err != nil {
-			return fmt.Errorf("parse %s/cgroup.procs: %w", d.path, err)
+			return fmt.Errorf("parse %s/cgroup.procs: %w", d.Path, err)
 		}
 		pids = append(pids, own...)
 		return nil
 	}, func(int, string) error { return nil })
-	if err != nil && !vanished(err) {
+	if err != nil && !IsVanished(err) {
 		return nil, err
 	}
 	slices.Sort(pids)
 	return slices.Compact(pids), nil
 }
 
-// ownProcs lists the processes of exactly the group at path.
-func ownProcs(path string) ([]int, error) {
+// DirectProcs lists the processes of exactly the group at path.
+func DirectProcs(path string) ([]int, error) {
 	f, err := os.Open(path + "/cgroup.procs")
 	if err != nil {
 		return nil, err
@@ -64,8 +64,8 @@ func ownProcs(path string) ([]int, error) {
 	return parsePIDs(f)
 }
 
-// children names the groups directly below path.
-func children(path string) ([]string, error) {
+// Children names the groups directly below path.
+func Children(path string) ([]string, error) {
 	entries, err := os.ReadDir(path)
 	var names []string
 	for _, e := range entries {

@@ -7,16 +7,16 @@ import (
 	"io"
 )
 
-// readings collects many files of one group: an absent file is nil, a failure
+// StatReader collects many files of one group: an absent file is nil, a failure
 // is kept and told once at the end, next to all that could be read.
-type readings struct {
-	d    *dir
+type StatReader struct {
+	Dir  *Dir
 	errs []error
 }
 
-func parsed[T any](r *readings, file string, parse func(io.Reader) (T, error)) *T {
-	v, err := parseIn(r.d, file, parse)
-	if absent(err) {
+func Optional[T any](r *StatReader, file string, parse func(io.Reader) (T, error)) *T {
+	v, err := Parse(r.Dir, file, parse)
+	if IsAbsent(err) {
 		return nil
 	}
 	if err != nil {
@@ -26,53 +26,53 @@ func parsed[T any](r *readings, file string, parse func(io.Reader) (T, error)) *
 	return &v
 }
 
-// parseIn reads and parses one file of a group.
-func parseIn[T any](d *dir, file string, parse func(io.Reader) (T, error)) (T, error) {
-	b, err := d.read(file)
+// Parse reads and parses one file of a group.
+func Parse[T any](d *Dir, file string, parse func(io.Reader) (T, error)) (T, error) {
+	b, err := d.Read(file)
 	if err != nil {
 		var none T
 		return none, err
 	}
 	v, err := parse(bytes.NewReader(b))
 	if err != nil {
-		err = fmt.Errorf("parse %s/%s: %w", d.path, file, err)
+		err = fmt.Errorf("parse %s/%s: %w", d.Path, file, err)
 	}
 	return v, err
 }
 
-func (r *readings) value(file string) *uint64 { return parsed(r, file, parseValue) }
+func (r *StatReader) Value(file string) *uint64 { return Optional(r, file, ParseValue) }
 
-// limit is value, but "max" is no limit and so nil.
-func (r *readings) limit(file string) *uint64 {
-	v := r.value(file)
-	if v == nil || *v == unlimited {
+// Limit is value, but "max" is no limit and so nil.
+func (r *StatReader) Limit(file string) *uint64 {
+	v := r.Value(file)
+	if v == nil || *v == Unlimited {
 		return nil
 	}
 	return v
 }
 
-func (r *readings) flat(file string) flat {
-	m := parsed(r, file, parseFlat)
+func (r *StatReader) Keyed(file string) Keyed {
+	m := Optional(r, file, ParseKeyed)
 	if m == nil {
 		return nil
 	}
 	return *m
 }
 
-func (r *readings) pressure(file string) pressure {
-	p := parsed(r, file, parsePressure)
+func (r *StatReader) Pressure(file string) Pressure {
+	p := Optional(r, file, ParsePressure)
 	if p == nil {
-		return pressure{}
+		return Pressure{}
 	}
 	return *p
 }
 
-func (r *readings) err() error { return errors.Join(r.errs...) }
+func (r *StatReader) Err() error { return errors.Join(r.errs...) }
 
-type flat map[string]uint64
+type Keyed map[string]uint64
 
-// get is nil for a key this kernel doesn't write.
-func (f flat) get(key string) *uint64 {
+// Get is nil for a key this kernel doesn't write.
+func (f Keyed) Get(key string) *uint64 {
 	v, ok := f[key]
 	if !ok {
 		return nil
@@ -80,14 +80,14 @@ func (f flat) get(key string) *uint64 {
 	return &v
 }
 
-func (s stall) totalUsec() *uint64 {
+func (s psiLine) TotalUsec() *uint64 {
 	if !s.ok {
 		return nil
 	}
 	return &s.total
 }
 
-func (s stall) percent() *float64 {
+func (s psiLine) Percent() *float64 {
 	if !s.ok {
 		return nil
 	}

@@ -54,16 +54,16 @@ const (
 func (g *Group) Receipt() (Receipt, error) {
 	rec := Receipt{EnforcedBy: g.root.enforced}
 	// What the watch saw is ours, whatever becomes of the group.
-	g.seen.enter(&rec, g.settings)
+	g.history.fillReceipt(&rec, g.limits)
 	// Every group has this file: without it the group itself is gone, and the
 	// absence of the others would tell nothing.
-	stat, err := parseIn(g.dir, "cpu.stat", parseFlat)
+	stat, err := Parse(g.dir, "cpu.stat", ParseKeyed)
 	if err != nil {
 		return rec, err
 	}
-	cpu := flat(stat)
-	rec.CPUUserUsec, rec.CPUSystemUsec, rec.CPUThrottledUsec = cpu.get("user_usec"), cpu.get("system_usec"), cpu.get("throttled_usec")
-	r := &readings{d: g.dir}
+	cpu := Keyed(stat)
+	rec.CPUUserUsec, rec.CPUSystemUsec, rec.CPUThrottledUsec = cpu.Get("user_usec"), cpu.Get("system_usec"), cpu.Get("throttled_usec")
+	r := &StatReader{Dir: g.dir}
 	if rec.EnforcedBy.Memory == Kernel {
 		rec.memory(r)
 		if positive(rec.OOMKills) || positive(rec.OOMGroupKills) {
@@ -71,41 +71,41 @@ func (g *Group) Receipt() (Receipt, error) {
 		}
 	}
 	if rec.EnforcedBy.Pids == Kernel {
-		rec.PidsPeak = r.value("pids.peak")
-		rec.PidsMax = r.limit("pids.max")
-		rec.PidsRefused = r.flat("pids.events").get("max")
+		rec.PidsPeak = r.Value("pids.peak")
+		rec.PidsMax = r.Limit("pids.max")
+		rec.PidsRefused = r.Keyed("pids.events").Get("max")
 		if now := g.root.tasksRefused(); now != nil && g.tasksRefused != nil && *now > *g.tasksRefused {
 			rec.RunsPidsRefused = new(*now - *g.tasksRefused)
 		}
 	}
-	rec.MemoryPressureUsec = r.pressure("memory.pressure").some.totalUsec()
-	rec.CPUPressureUsec = r.pressure("cpu.pressure").some.totalUsec()
+	rec.MemoryPressureUsec = r.Pressure("memory.pressure").Some.TotalUsec()
+	rec.CPUPressureUsec = r.Pressure("cpu.pressure").Some.TotalUsec()
 	if g.root.countsIO {
-		if io := parsed(r, "io.stat", parseIOStat); io != nil {
-			rec.IOReadBytes, rec.IOWriteBytes = &io.read, &io.written
+		if io := Optional(r, "io.stat", ParseIOStat); io != nil {
+			rec.IOReadBytes, rec.IOWriteBytes = &io.Read, &io.Written
 		}
 	}
-	return rec, r.err()
+	return rec, r.Err()
 }
 
 // memory reads the files of the memory controller.
-func (rec *Receipt) memory(r *readings) {
-	all := r.flat("memory.events")
+func (rec *Receipt) memory(r *StatReader) {
+	all := r.Keyed("memory.events")
 	local := all
-	if positive(all.get("oom")) || positive(all.get("oom_group_kill")) {
+	if positive(all.Get("oom")) || positive(all.Get("oom_group_kill")) {
 		// What happened in a group the run made below its own, or above it, is no
 		// event of its own; where nothing happened at all there is nothing to read.
-		local = r.flat("memory.events.local")
+		local = r.Keyed("memory.events.local")
 	}
-	rec.MemoryPeakBytes = r.value("memory.peak")
-	rec.MemoryMaxBytes = r.limit("memory.max")
-	rec.MemoryHighEvents, rec.MemoryMaxEvents = all.get("high"), all.get("max")
-	rec.OOMEvents = local.get("oom")
-	rec.OOMGroupKills = local.get("oom_group_kill")
+	rec.MemoryPeakBytes = r.Value("memory.peak")
+	rec.MemoryMaxBytes = r.Limit("memory.max")
+	rec.MemoryHighEvents, rec.MemoryMaxEvents = all.Get("high"), all.Get("max")
+	rec.OOMEvents = local.Get("oom")
+	rec.OOMGroupKills = local.Get("oom_group_kill")
 	// A victim in a group the run made below its own counts only in the
 	// hierarchical file.
-	rec.OOMKills = all.get("oom_kill")
-	rec.SwapPeakBytes = r.value("memory.swap.peak")
+	rec.OOMKills = all.Get("oom_kill")
+	rec.SwapPeakBytes = r.Value("memory.swap.peak")
 }
 
 // oomAt tells from counters of the group of all runs, read when this group was
@@ -129,20 +129,20 @@ func positive(n *uint64) bool { return n != nil && *n > 0 }
 // budgetOOMs counts how often all runs together had no memory left
 // (memory.events.local: oom), nil where the kernel doesn't tell.
 func (r *Root) budgetOOMs() *uint64 {
-	m, err := parseIn(r.runs, "memory.events.local", parseFlat)
+	m, err := Parse(r.runs, "memory.events.local", ParseKeyed)
 	if err != nil {
 		return nil
 	}
-	return flat(m).get("oom")
+	return Keyed(m).Get("oom")
 }
 
 // tasksRefused counts the forks refused because all runs together had as many
 // tasks as they may (pids.events.local: max, Linux 6.11); nil where the kernel
 // doesn't tell.
 func (r *Root) tasksRefused() *uint64 {
-	m, err := parseIn(r.runs, "pids.events.local", parseFlat)
+	m, err := Parse(r.runs, "pids.events.local", ParseKeyed)
 	if err != nil {
 		return nil
 	}
-	return flat(m).get("max")
+	return Keyed(m).Get("max")
 }

@@ -12,7 +12,7 @@ import (
 
 // A log line tells a receipt as the API does: the same names, the same figures,
 // and of neither more than is known.
-func TestReceiptInALogLine(t *testing.T) {
+func TestReceipt_LogValue(t *testing.T) {
 	full := Receipt{OOMAt: OOMRuns, Exceeded: "budget", Estimated: []string{"memory"}, EnforcedBy: Enforced{Memory: Kernel, Pids: Watch, Kill: Kernel, CPU: Kernel}}
 	v := reflect.ValueOf(&full).Elem()
 	for i := range v.NumField() {

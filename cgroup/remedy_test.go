@@ -9,8 +9,8 @@ import (
 )
 
 // What is off at boot isn't had by another unit or container.
-func TestControllersOffAtBootHaveTheirOwnRemedy(t *testing.T) {
-	words, err := parseWords(strings.NewReader("BOOT_IMAGE=/vmlinuz quiet cgroup_disable=memory,io cgroup_disable=cpu\n"))
+func TestRemedyFor(t *testing.T) {
+	words, err := ParseWords(strings.NewReader("BOOT_IMAGE=/vmlinuz quiet cgroup_disable=memory,io cgroup_disable=cpu\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,13 +20,13 @@ func TestControllersOffAtBootHaveTheirOwnRemedy(t *testing.T) {
 			t.Errorf("%s: %s", lacks, got)
 		}
 	}
-	if got := remedyFor(needed, nil); strings.Contains(got, "cgroup_disable") {
+	if got := remedyFor(Needed, nil); strings.Contains(got, "cgroup_disable") {
 		t.Errorf("nothing is off: %s", got)
 	}
 }
 
 // They are outside of memory limits: an operator must hear of it where nothing holds them.
-func TestUnheldHugePagesAreTold(t *testing.T) {
+func TestReport_HugePages(t *testing.T) {
 	some, none := t.TempDir(), t.TempDir()
 	for dir, n := range map[string]string{some: "4\n", none: "0\n"} {
 		if err := os.MkdirAll(dir+"/hugepages-2048kB", 0o755); err != nil {
@@ -45,8 +45,8 @@ func TestUnheldHugePagesAreTold(t *testing.T) {
 		told        bool
 	}{{open, some, true}, {held, some, false}, {open, none, false}} {
 		var log bytes.Buffer
-		r := &Root{runs: &dir{path: tt.runs}, log: slog.New(slog.NewTextHandler(&log, nil))}
-		r.tellHugePages(tt.pages)
+		r := &Root{runs: &Dir{Path: tt.runs}, log: slog.New(slog.NewTextHandler(&log, nil))}
+		r.warnHugePages(tt.pages)
 		if strings.Contains(log.String(), "no memory limit counts them") != tt.told {
 			t.Errorf("%+v: %q", tt, &log)
 		}

@@ -9,11 +9,11 @@ import (
 // group that refuses goes to the janitor, which kills and retries until it is
 // gone or the root is closed; the error then wraps ErrBusy.
 func (g *Group) Remove(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, removeBound)
+	ctx, cancel := context.WithTimeout(ctx, RemoveTimeout)
 	defer cancel()
 	err := g.remove(ctx)
 	if err != nil {
-		g.root.janitor(g)
+		g.root.startJanitor(g)
 		return fmt.Errorf("remove group %s: %w", g.id, err)
 	}
 	return nil
@@ -25,12 +25,12 @@ func (g *Group) remove(ctx context.Context) error {
 	if g.isGone() {
 		return nil
 	}
-	err := mended(func() error { return removeTree(ctx, g.dir.path) }, func() error { return mendPath(g.dir.path) })
+	err := WithPerms(func() error { return RemoveTree(ctx, g.dir.Path) }, func() error { return RestorePerms(g.dir.Path) })
 	if err != nil {
 		return err
 	}
-	err = g.dir.close()
-	g.root.forget(g)
+	err = g.dir.Close()
+	g.root.unregister(g)
 	close(g.gone)
 	return err
 }

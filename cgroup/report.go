@@ -27,48 +27,48 @@ type Fact struct {
 // Report is what this host offers.
 type Report struct {
 	Facts []Fact `json:"facts"`
-	// Ways are the places a root may come from, in the order of Open.
-	Ways []Way `json:"ways"`
+	// Sources are the places a root may come from, in the order of Open.
+	Sources []Source `json:"ways"`
 }
 
-// Way is one place a root may come from, as far as looking can tell.
-type Way struct {
-	Source string `json:"source"` // unit, scope or subtree
-	OK     bool   `json:"ok"`
+// Source is one place a root may come from, as far as looking can tell.
+type Source struct {
+	Name string `json:"source"` // unit, scope or subtree
+	OK   bool   `json:"ok"`
 	// Detail is what would be done, or why this way is closed.
 	Detail string `json:"detail"`
 	Remedy string `json:"remedy,omitempty"` // what would open it; empty when OK
 	// Enforced is who would hold the limits; nil when not OK.
 	Enforced *Enforced `json:"enforced,omitempty"`
 
-	has []string // controllers
+	controllers []string // controllers
 }
 
 // In is the way as a mode sees it: strict closes one that only watches.
-func (w Way) In(mode Mode) Way {
+func (w Source) In(mode Mode) Source {
 	if w.OK && mode == Strict && !w.kernel() {
-		w.OK, w.Remedy = false, remedyFor(missing(needed, w.has), disabledAtBoot())
-		w.Detail += ": " + errLacks.Error() + ", cgroup v2 has " + orNone(w.has) + " there"
+		w.OK, w.Remedy = false, remedyFor(Missing(Needed, w.controllers), disabledAtBoot())
+		w.Detail += ": " + errLacks.Error() + ", cgroup v2 has " + orNone(w.controllers) + " there"
 		w.Enforced = nil
 	}
 	return w
 }
 
-func (w Way) kernel() bool {
+func (w Source) kernel() bool {
 	return w.Enforced != nil && w.Enforced.Memory == Kernel && w.Enforced.Pids == Kernel
 }
 
 // Chosen is the way that Open would take: the first whose limits the kernel
 // holds, in available mode else the first that is open.
-func (r Report) Chosen(mode Mode) (Way, bool) {
-	i := slices.IndexFunc(r.Ways, Way.kernel)
+func (r Report) Chosen(mode Mode) (Source, bool) {
+	i := slices.IndexFunc(r.Sources, Source.kernel)
 	if i < 0 && mode == Available {
-		i = slices.IndexFunc(r.Ways, func(w Way) bool { return w.OK })
+		i = slices.IndexFunc(r.Sources, func(w Source) bool { return w.OK })
 	}
 	if i < 0 {
-		return Way{}, false
+		return Source{}, false
 	}
-	return r.Ways[i], true
+	return r.Sources[i], true
 }
 
 // Supports says whether nothing that mode needs is missing and a way is open.
@@ -93,31 +93,31 @@ func Inspect(ctx context.Context, name string) (Report, error) {
 		return Report{}, fmt.Errorf("uname: %w", err)
 	}
 	r := Report{Facts: []Fact{kernelFact(unix.ByteSliceToString(uts.Release[:]))}}
-	here, err := findPlace()
+	here, err := FindLocation()
 	if err != nil {
 		r.add(Available, "cgroup2 mount", false, err.Error(), "boot with systemd.unified_cgroup_hierarchy=1")
 		return r, nil
 	}
-	r.add(Available, "cgroup2 mount", true, fmt.Sprintf("%s (%s), own group %s", here.mount.Point, modeName(cgroups.Mode()), here.own), "")
-	r.Ways = inspectWays(ctx, here, Options{Name: name})
+	r.add(Available, "cgroup2 mount", true, fmt.Sprintf("%s (%s), own group %s", here.Mount.Point, modeName(cgroups.Mode()), here.Own), "")
+	r.Sources = inspectSources(ctx, here, Options{Name: name})
 	if err := r.addControllers(here); err != nil {
 		return r, err
 	}
 	return r, r.addSwap()
 }
 
-func inspectWays(ctx context.Context, here place, o Options) []Way {
-	var all []Way
-	for _, w := range ways() {
-		p, err := w.look(ctx, here, o)
+func inspectSources(ctx context.Context, here Location, o Options) []Source {
+	var all []Source
+	for _, w := range rootSources() {
+		p, err := w.probe(ctx, here, o)
 		if err == nil {
-			e := enforcedBy(p.has)
-			all = append(all, Way{Source: w.source, OK: true, Detail: p.plan, Enforced: &e, has: p.has})
+			e := enforcedBy(p.controllers)
+			all = append(all, Source{Name: w.name, OK: true, Detail: p.plan, Enforced: &e, controllers: p.controllers})
 			continue
 		}
-		shown := Way{Source: w.source, Detail: err.Error()}
-		if c, ok := errors.AsType[*closedError](err); ok {
-			shown.Detail, shown.Remedy = c.why.Error(), c.remedy
+		shown := Source{Name: w.name, Detail: err.Error()}
+		if c, ok := errors.AsType[*Refusal](err); ok {
+			shown.Detail, shown.Remedy = c.Reason.Error(), c.Remedy
 		}
 		all = append(all, shown)
 	}
@@ -144,30 +144,30 @@ func kernelFact(release string) Fact {
 
 // addControllers tells of those that the chosen way would have, or our own
 // group where every way is closed.
-func (r *Report) addControllers(here place) error {
+func (r *Report) addControllers(here Location) error {
 	w, ok := r.Chosen(Available)
 	if !ok {
-		have, err := controllers(here.own)
+		have, err := Controllers(here.Own)
 		if err != nil {
 			return err
 		}
-		w.has = have
+		w.controllers = have
 	}
 	atBoot := disabledAtBoot()
-	for _, c := range wanted {
+	for _, c := range Wanted {
 		mode, remedy := Mode(""), withControllers
-		if slices.Contains(needed, c) {
+		if slices.Contains(Needed, c) {
 			mode = Strict
-		} else if w.Source == "scope" && os.Geteuid() != 0 {
+		} else if w.Name == "scope" && os.Geteuid() != 0 {
 			remedy = "let the user's manager have it: Delegate=cpu memory pids io in a drop-in of user@.service"
 		}
-		ok := slices.Contains(w.has, c)
+		ok := slices.Contains(w.controllers, c)
 		if slices.Contains(atBoot, c) {
 			remedy = enableAtBoot(c)
 		}
-		r.add(mode, "controller "+c, ok, yesNo(ok, "cgroup v2 has it there", "cgroup v2 has "+orNone(w.has)+" there"), remedy)
+		r.add(mode, "controller "+c, ok, yesNo(ok, "cgroup v2 has it there", "cgroup v2 has "+orNone(w.controllers)+" there"), remedy)
 	}
-	r.addHugePages(slices.Contains(w.has, hugetlb), hugePages(hugePagesDir))
+	r.addHugePages(slices.Contains(w.controllers, Hugetlb), hugePages(hugePagesDir))
 	return nil
 }
 
@@ -198,7 +198,7 @@ func disabled(words []string) (all []string) {
 
 func (r *Report) addSwap() error {
 	areas, err := procinfo.Host.SwapAreas()
-	if err != nil && !absent(err) {
+	if err != nil && !IsAbsent(err) {
 		return err
 	}
 	r.add("", "swap", true, yesNo(areas == 0, "none", fmt.Sprintf("in use (%d); runs get none", areas)), "")

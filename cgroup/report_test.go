@@ -5,8 +5,8 @@ import (
 )
 
 // The report must not promise what Open then refuses, nor the other way round.
-func TestHostAgreesWithOpen(t *testing.T) {
-	writablePlace(t)
+func TestHost_AgreesWithOpen(t *testing.T) {
+	writableLocation(t)
 	report, err := Host()
 	if err != nil {
 		t.Fatal(err)
@@ -40,9 +40,9 @@ func TestKernelFact(t *testing.T) {
 	}
 }
 
-func TestSupports(t *testing.T) {
-	watched := Way{Source: "subtree", OK: true, Enforced: &Enforced{Memory: Watch, Pids: Watch, Kill: Kernel}}
-	held := Way{Source: "scope", OK: true, Enforced: &Enforced{Memory: Kernel, Pids: Kernel, Kill: Kernel}}
+func TestReport_Supports(t *testing.T) {
+	watched := Source{Name: "subtree", OK: true, Enforced: &Enforced{Memory: Watch, Pids: Watch, Kill: Kernel}}
+	held := Source{Name: "scope", OK: true, Enforced: &Enforced{Memory: Kernel, Pids: Kernel, Kill: Kernel}}
 	mount := Fact{Name: "mount", OK: true, Needed: Available}
 	for _, tt := range []struct {
 		name              string
@@ -50,17 +50,17 @@ func TestSupports(t *testing.T) {
 		strict, available bool
 		chosen            string // in available mode
 	}{
-		{"no way", Report{Facts: []Fact{mount}, Ways: []Way{{Source: "unit"}}}, false, false, ""},
-		{"watched", Report{Facts: []Fact{mount, {Name: "memory", Needed: Strict}}, Ways: []Way{{Source: "unit"}, watched}}, false, true, "subtree"},
-		{"held", Report{Facts: []Fact{mount, {Name: "io"}}, Ways: []Way{held}}, true, true, "scope"},
-		{"the kernel goes first", Report{Facts: []Fact{mount}, Ways: []Way{watched, held}}, true, true, "scope"},
-		{"an old kernel", Report{Facts: []Fact{{Name: "kernel", Needed: Available}}, Ways: []Way{held}}, false, false, "scope"},
+		{"no way", Report{Facts: []Fact{mount}, Sources: []Source{{Name: "unit"}}}, false, false, ""},
+		{"watched", Report{Facts: []Fact{mount, {Name: "memory", Needed: Strict}}, Sources: []Source{{Name: "unit"}, watched}}, false, true, "subtree"},
+		{"held", Report{Facts: []Fact{mount, {Name: "io"}}, Sources: []Source{held}}, true, true, "scope"},
+		{"the kernel goes first", Report{Facts: []Fact{mount}, Sources: []Source{watched, held}}, true, true, "scope"},
+		{"an old kernel", Report{Facts: []Fact{{Name: "kernel", Needed: Available}}, Sources: []Source{held}}, false, false, "scope"},
 	} {
 		if tt.report.Supports(Strict) != tt.strict || tt.report.Supports(Available) != tt.available {
 			t.Errorf("%s: strict %v, available %v", tt.name, tt.report.Supports(Strict), tt.report.Supports(Available))
 		}
-		if w, ok := tt.report.Chosen(Available); w.Source != tt.chosen || ok != (tt.chosen != "") {
-			t.Errorf("%s: chosen %q %v, want %q", tt.name, w.Source, ok, tt.chosen)
+		if w, ok := tt.report.Chosen(Available); w.Name != tt.chosen || ok != (tt.chosen != "") {
+			t.Errorf("%s: chosen %q %v, want %q", tt.name, w.Name, ok, tt.chosen)
 		}
 	}
 }

@@ -22,17 +22,17 @@ type Root struct {
 	enforced Enforced
 	countsIO bool // the groups below have the io controller
 	log      *slog.Logger
-	runs     *dir
+	runs     *Dir
 	top      string // of the cgroup2 mount: where the groups above end
-	tasks    taskRoom
+	tasks    taskHeadroom
 	origin   Origin // what Close takes back
 	// limitsBefore are those of runs as Open found them, by their files.
 	limitsBefore map[string]string
 	// grandfathered says that runs of an earlier daemon may have more than the
 	// budget, toldUse that this has been logged.
-	grandfathered, toldUse bool
-	watch                  *watch      // nil where the kernel holds every limit
-	sparing                atomic.Bool // a stop of the unit signals the daemon alone
+	grandfathered, budgetWarned bool
+	enforcer                    *enforcer   // nil where the kernel holds every limit
+	stopSpares                  atomic.Bool // a stop of the unit signals the daemon alone
 
 	stop    chan struct{} // closed by Close: ends the janitors
 	workers sync.WaitGroup
@@ -63,13 +63,13 @@ func (r *Root) Leaked() int {
 // Remains asks the kernel which run groups are there and which processes they
 // hold; after Close it is the proof that nothing was left.
 func (r *Root) Remains() (groups []string, pids []int, err error) {
-	path := r.runs.path
-	groups, err = children(path)
-	if err != nil && !vanished(err) {
+	path := r.runs.Path
+	groups, err = Children(path)
+	if err != nil && !IsVanished(err) {
 		return nil, nil, err
 	}
-	pids, err = procsAt(path)
-	if err != nil && !vanished(err) {
+	pids, err = ProcsAt(path)
+	if err != nil && !IsVanished(err) {
 		return groups, nil, err
 	}
 	return groups, pids, nil
@@ -100,17 +100,17 @@ func (r *Root) release(id string) {
 	delete(r.groups, id)
 }
 
-func (r *Root) keep(g *Group) {
+func (r *Root) register(g *Group) {
 	r.mu.Lock()
 	r.groups[g.id] = g
 	r.mu.Unlock()
-	if r.watch != nil {
-		r.watch.wake()
+	if r.enforcer != nil {
+		r.enforcer.wake()
 	}
 }
 
-// live lists the groups that are made and not yet removed.
-func (r *Root) live() []*Group {
+// liveGroups lists the groups that are made and not yet removed.
+func (r *Root) liveGroups() []*Group {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var all []*Group
@@ -130,7 +130,7 @@ func (r *Root) isMade(id string) bool {
 	return g != nil && g.made
 }
 
-func (r *Root) forget(g *Group) {
+func (r *Root) unregister(g *Group) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.leaked, g)

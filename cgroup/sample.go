@@ -22,7 +22,7 @@ func (s sample) lesser(t sample) sample {
 
 // sample sums over /proc/PID/status of the group's processes.
 func (g *Group) sample() (sample, error) {
-	pids, err := g.dir.procs()
+	pids, err := g.dir.Procs()
 	if err != nil {
 		return sample{}, err
 	}

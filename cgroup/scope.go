@@ -16,69 +16,69 @@ import (
 )
 
 const (
-	// lookBound is how long a service manager may take to answer at all, and
+	// LookTimeout is how long a service manager may take to answer at all, and
 	// askBound how long to make the scope. A host without one answers at once.
-	lookBound = 3 * time.Second
-	askBound  = 20 * time.Second
+	LookTimeout = 3 * time.Second
+	AskTimeout  = 20 * time.Second
 	// scopeStop is what TimeoutStopSec= of the shipped unit is: time to drain.
 	scopeStop = 90 * time.Second
 )
 
-// lookScope offers a transient scope with Delegate=yes (systemd.scope(5)), so
+// probeScope offers a transient scope with Delegate=yes (systemd.scope(5)), so
 // that a daemon started by hand gets what a unit would have: of the user's
 // manager for an ordinary user, of the system's for root.
-func lookScope(ctx context.Context, here place, o Options) (prospect, error) {
+func probeScope(ctx context.Context, here Location, o Options) (candidate, error) {
 	if os.Getenv("SYSTEMD_EXEC_PID") == strconv.Itoa(os.Getpid()) {
-		return prospect{}, closed("set Delegate=yes in the unit", "a unit started us (SYSTEMD_EXEC_PID), and a scope would take us out of it")
+		return candidate{}, Refuse("set Delegate=yes in the unit", "a unit started us (SYSTEMD_EXEC_PID), and a scope would take us out of it")
 	}
-	if root, ok := delegatedRoot(here.own); ok && filepath.Ext(root) == ".service" {
-		return prospect{}, closed("let the unit start penstock itself: exec it in a wrapper script", "%s: a unit's group, and a scope would take us out of it", root)
+	if root, ok := delegatedRoot(here.Own); ok && filepath.Ext(root) == ".service" {
+		return candidate{}, Refuse("let the unit start penstock itself: exec it in a wrapper script", "%s: a unit's group, and a scope would take us out of it", root)
 	}
 	unit := o.Name + ".scope"
-	bound, cancel := context.WithTimeout(ctx, lookBound)
+	bound, cancel := context.WithTimeout(ctx, LookTimeout)
 	defer cancel()
-	m, err := findManager(bound, managerSockets(os.Geteuid(), os.Getenv))
+	m, err := find(bound, managerSockets(os.Geteuid(), os.Getenv))
 	if err != nil {
-		return prospect{}, err
+		return candidate{}, err
 	}
 	defer m.Close()
-	if err := m.holder(bound, unit); err != nil {
-		return prospect{}, err
+	if err := m.CheckFree(bound, unit); err != nil {
+		return candidate{}, err
 	}
-	has, err := controllers(m.root)
+	has, err := Controllers(m.Root)
 	if err != nil {
-		return prospect{}, asClosed(err, "run as a unit with Delegate=yes")
+		return candidate{}, WithRemedy(err, "run as a unit with Delegate=yes")
 	}
-	return prospect{
-		plan: fmt.Sprintf("groups in %s, asked of the %s over D-Bus (%s)", unit, m.kind, m.socket),
-		has:  has,
-		take: func(ctx context.Context) (place, site, error) { return takeScope(ctx, unit) },
+	return candidate{
+		plan:        fmt.Sprintf("groups in %s, asked of the %s over D-Bus (%s)", unit, m.Kind, m.Socket),
+		controllers: has,
+		acquire:     func(ctx context.Context) (Location, rootSite, error) { return acquireScope(ctx, unit) },
 	}, nil
 }
 
-func takeScope(ctx context.Context, unit string) (place, site, error) {
-	ctx, cancel := context.WithTimeout(ctx, askBound)
+func acquireScope(ctx context.Context, unit string) (Location, rootSite, error) {
+	ctx, cancel := context.WithTimeout(ctx, AskTimeout)
 	defer cancel()
-	m, err := findManager(ctx, managerSockets(os.Geteuid(), os.Getenv))
+	m, err := find(ctx, managerSockets(os.Geteuid(), os.Getenv))
 	if err != nil {
-		return place{}, site{}, err
+		return Location{}, rootSite{}, err
 	}
 	defer m.Close()
-	if err := m.enter(ctx, unit); err != nil {
-		return place{}, site{}, err
+	if err := m.Enter(ctx, unit); err != nil {
+		return Location{}, rootSite{}, err
 	}
-	here, err := findPlace()
+	here, err := FindLocation()
 	if err != nil {
-		return place{}, site{}, err
+		return Location{}, rootSite{}, err
 	}
-	root := here.own
-	if filepath.Base(root) == daemonLeaf {
+	root := here.Own
+	if filepath.Base(root) == DaemonLeaf {
 		root = filepath.Dir(root)
 	}
 	if filepath.Base(root) != unit {
-		return place{}, site{}, closed("see journalctl for "+unit, "the %s made %s, but we are still in %s", m.kind, unit, here.own)
+		return Location{}, rootSite{}, Refuse("see journalctl for "+unit, "the %s made %s, but we are still in %s", m.Kind, unit, here.Own)
 	}
-	return here, site{path: root}, nil
+	return here, rootSite{path: root}, nil
 }
 
 // scopeProperties are the scope's. PID 0 is whoever asks, which is right even

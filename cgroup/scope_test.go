@@ -57,10 +57,10 @@ func TestManagerSockets(t *testing.T) {
 }
 
 // A unit that forgot Delegate= keeps what it started.
-func TestScopeIsNotForUnits(t *testing.T) {
+func TestProbeScope_NotForUnits(t *testing.T) {
 	t.Setenv("SYSTEMD_EXEC_PID", strconv.Itoa(os.Getpid()))
-	_, err := lookScope(t.Context(), place{}, Options{Name: "x"})
-	if c, ok := errors.AsType[*closedError](err); !ok || c.remedy != "set Delegate=yes in the unit" {
+	_, err := probeScope(t.Context(), Location{}, Options{Name: "x"})
+	if c, ok := errors.AsType[*Refusal](err); !ok || c.Remedy != "set Delegate=yes in the unit" {
 		t.Errorf("error %v", err)
 	}
 	t.Setenv("SYSTEMD_EXEC_PID", "1")
@@ -71,14 +71,14 @@ func TestScopeIsNotForUnits(t *testing.T) {
 	if err := unix.Setxattr(service, "user.delegate", []byte("1"), 0); err != nil {
 		t.Skip("extended attributes on the temporary directory: " + err.Error())
 	}
-	_, err = lookScope(t.Context(), place{own: service}, Options{Name: "x"})
-	if c, ok := errors.AsType[*closedError](err); !ok || !strings.Contains(c.remedy, "exec it in a wrapper script") {
+	_, err = probeScope(t.Context(), Location{Own: service}, Options{Name: "x"})
+	if c, ok := errors.AsType[*Refusal](err); !ok || !strings.Contains(c.Remedy, "exec it in a wrapper script") {
 		t.Errorf("in a unit's wrapper script: error %v", err)
 	}
 }
 
 // Whatever is at the socket, the answer is quick and says what is wrong.
-func TestNoManager(t *testing.T) {
+func TestFind_NoManager(t *testing.T) {
 	dir := t.TempDir()
 	listen := func(name string, serve func(net.Conn)) {
 		l, err := net.Listen("unix", filepath.Join(dir, name))
@@ -117,9 +117,9 @@ func TestNoManager(t *testing.T) {
 		{"hangs", "no answer: context deadline exceeded"},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-		_, err := findManager(ctx, []managerSocket{{userManager, filepath.Join(dir, tt.name), true}})
+		_, err := find(ctx, []managerSocket{{userManager, filepath.Join(dir, tt.name), true}})
 		cancel()
-		if _, ok := errors.AsType[*closedError](err); !ok || !strings.Contains(err.Error(), tt.want) {
+		if _, ok := errors.AsType[*Refusal](err); !ok || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want a remedy and %q", tt.name, err, tt.want)
 		}
 	}
@@ -127,7 +127,7 @@ func TestNoManager(t *testing.T) {
 
 // Whoever answers must manage the tree that we are in: a host's manager would
 // take a container's process out of its container.
-func TestManagerOfAnotherTree(t *testing.T) {
+func TestManager_AnotherTree(t *testing.T) {
 	f := serveFake(t, &fakeManager{answer: func(string, []any) ([]any, *godbus.Error) {
 		return []any{godbus.MakeVariant("/")}, nil
 	}})
@@ -135,8 +135,8 @@ func TestManagerOfAnotherTree(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "no init.scope of a manager in our tree") {
 		t.Errorf("error %v", err)
 	}
-	var m manager
-	if err := m.place(0); err == nil || !strings.Contains(err.Error(), "another pid namespace") {
+	var m Manager
+	if err := m.locate(0); err == nil || !strings.Contains(err.Error(), "another pid namespace") {
 		t.Errorf("a peer without a pid: error %v", err)
 	}
 }
@@ -154,7 +154,7 @@ func propertyNames(body []any) []string {
 }
 
 // An older systemd goes without what it doesn't know, and without nothing else.
-func TestOlderSystemd(t *testing.T) {
+func TestManager_OlderSystemd(t *testing.T) {
 	var asked [][]string
 	f := serveFake(t, &fakeManager{result: "done", answer: func(method string, body []any) ([]any, *godbus.Error) {
 		asked = append(asked, propertyNames(body))
@@ -176,28 +176,28 @@ func TestOlderSystemd(t *testing.T) {
 	}
 }
 
-func TestScopeRefusals(t *testing.T) {
-	here := writablePlace(t)
-	base := filepath.Join(here.own, uniqueName())
-	leaf := base + "/" + daemonLeaf
+func TestManager_EnterRefusals(t *testing.T) {
+	here := writableLocation(t)
+	base := filepath.Join(here.Own, uniqueName())
+	leaf := base + "/" + DaemonLeaf
 	if err := os.MkdirAll(leaf, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := removeTree(within(t), base); err != nil {
+		if err := RemoveTree(within(t), base); err != nil {
 			t.Error(err)
 		}
 	})
-	d, err := openDir(leaf)
+	d, err := OpenDir(leaf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.close()
-	group, err := filepath.Rel(here.mount.Point, base)
+	defer d.Close()
+	group, err := filepath.Rel(here.Mount.Point, base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	group = filepath.Join(here.mount.Root, group)
+	group = filepath.Join(here.Mount.Root, group)
 
 	exists := refusal(errUnitExists, "Unit x.scope was already loaded.")
 	for _, tt := range []struct {
@@ -215,11 +215,11 @@ func TestScopeRefusals(t *testing.T) {
 		{name: "another daemon holds it", start: []*godbus.Error{exists}, state: "active", live: true, want: "another daemon holds it: pids ["},
 		{name: "it is being stopped", start: []*godbus.Error{exists}, state: "deactivating", want: "x.scope is deactivating: try again"},
 		{name: "a failed one is in the way", start: []*godbus.Error{exists, nil}, state: "failed", result: "done", resets: 1},
-		{name: "it never goes", start: []*godbus.Error{exists, exists, exists, exists, exists}, state: "failed", want: errGoing.Error(), resets: 5},
+		{name: "it never goes", start: []*godbus.Error{exists, exists, exists, exists, exists}, state: "failed", want: errScopeEnding.Error(), resets: 5},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.live {
-				v := born(t, d.fd(), "sleep").ready(t)
+				v := born(t, d.FD(), "sleep").ready(t)
 				defer func() { v.Process.Kill(); v.Wait() }()
 			}
 			starts := 0
@@ -244,11 +244,11 @@ func TestScopeRefusals(t *testing.T) {
 				ctx, cancel = context.WithTimeout(ctx, 500*time.Millisecond)
 				defer cancel()
 			}
-			err := f.manager(t).enter(ctx, "x.scope")
+			err := f.manager(t).Enter(ctx, "x.scope")
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
-			if _, ok := errors.AsType[*closedError](err); err != nil && !ok {
+			if _, ok := errors.AsType[*Refusal](err); err != nil && !ok {
 				t.Errorf("error %v has no remedy", err)
 			}
 			if n := f.called("ResetFailedUnit"); n != tt.resets {

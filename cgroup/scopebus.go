@@ -24,12 +24,12 @@ const (
 	userManager   = "user manager"
 )
 
-// manager is a service manager whose groups are in our tree.
-type manager struct {
+// Manager is a service manager whose groups are in our tree.
+type Manager struct {
 	*dbus.Conn
-	kind   string // systemManager or userManager
-	socket string
-	root   string // directory of the group that it manages
+	Kind   string // systemManager or userManager
+	Socket string
+	Root   string // directory of the group that it manages
 	mounts []procinfo.Mount
 }
 
@@ -89,8 +89,8 @@ func busPath(addresses string) string {
 	return ""
 }
 
-// findManager connects to the first manager that answers and manages our tree.
-func findManager(ctx context.Context, sockets []managerSocket) (*manager, error) {
+// find connects to the first manager that answers and manages our tree.
+func find(ctx context.Context, sockets []managerSocket) (*Manager, error) {
 	var tried []error
 	there := false
 	for _, s := range sockets {
@@ -102,16 +102,16 @@ func findManager(ctx context.Context, sockets []managerSocket) (*manager, error)
 		tried = append(tried, fmt.Errorf("%s: %w", s.path, err))
 	}
 	if there {
-		return nil, closed("start it from a login of this user on the host, or as a unit with Delegate=yes", "no %s can be asked: %w", sockets[0].kind, errors.Join(tried...))
+		return nil, Refuse("start it from a login of this user on the host, or as a unit with Delegate=yes", "no %s can be asked: %w", sockets[0].kind, errors.Join(tried...))
 	}
 	remedy := "run under systemd, or with a writable cgroup tree"
 	if _, err := os.Stat(bootedBySystemd); err == nil {
 		remedy = "log in as this user or run `loginctl enable-linger` for it, so that systemd starts its manager"
 	}
-	return nil, closed(remedy, "no %s here: no socket at %s", sockets[0].kind, paths(sockets))
+	return nil, Refuse(remedy, "no %s here: no socket at %s", sockets[0].kind, socketPaths(sockets))
 }
 
-func paths(sockets []managerSocket) string {
+func socketPaths(sockets []managerSocket) string {
 	var all []string
 	for _, s := range sockets {
 		all = append(all, s.path)
@@ -122,8 +122,8 @@ func paths(sockets []managerSocket) string {
 // connect makes sure that whoever answers is a manager of our own tree: moving
 // us to another's (a host's bus mounted into a container) would free us from
 // the limits we are under, or lose us.
-func (s managerSocket) connect(ctx context.Context) (*manager, error) {
-	m := &manager{kind: s.kind, socket: s.path}
+func (s managerSocket) connect(ctx context.Context) (*Manager, error) {
+	m := &Manager{Kind: s.kind, Socket: s.path}
 	var pid int32
 	conn, err := dbus.NewConnection(func() (*godbus.Conn, error) {
 		c, peer, err := s.dial(ctx)
@@ -134,7 +134,7 @@ func (s managerSocket) connect(ctx context.Context) (*manager, error) {
 		return nil, noAnswer(ctx, err)
 	}
 	m.Conn = conn
-	if err := m.place(int(pid)); err != nil {
+	if err := m.locate(int(pid)); err != nil {
 		conn.Close()
 		return nil, noAnswer(ctx, err)
 	}

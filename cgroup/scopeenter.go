@@ -22,18 +22,18 @@ const (
 // enterTries bounds the race with a scope that comes or goes meanwhile.
 const enterTries = 5
 
-// errGoing says that a scope ended while we looked at it.
-var errGoing = errors.New("the scope of this name is just ending")
+// errScopeEnding says that a scope ended while we looked at it.
+var errScopeEnding = errors.New("the scope of this name is just ending")
 
-// enter puts this process into the scope: a new one, or the one in which a
+// Enter puts this process into the scope: a new one, or the one in which a
 // daemon before us died and left its runs.
-func (m *manager) enter(ctx context.Context, unit string) error {
+func (m *Manager) Enter(ctx context.Context, unit string) error {
 	var err error
 	for range enterTries {
-		if err = m.start(ctx, unit); !isAnswer(err, errUnitExists) {
+		if err = m.start(ctx, unit); !isBusError(err, errUnitExists) {
 			return m.explain(ctx, unit, err)
 		}
-		if err = m.join(ctx, unit); !errors.Is(err, errGoing) {
+		if err = m.join(ctx, unit); !errors.Is(err, errScopeEnding) {
 			return m.explain(ctx, unit, err)
 		}
 	}
@@ -41,7 +41,7 @@ func (m *manager) enter(ctx context.Context, unit string) error {
 }
 
 // start asks for the scope and waits until its job is done.
-func (m *manager) start(ctx context.Context, unit string) error {
+func (m *Manager) start(ctx context.Context, unit string) error {
 	properties := scopeProperties()
 	for {
 		done := make(chan string, 1)
@@ -67,41 +67,41 @@ func (m *manager) start(ctx context.Context, unit string) error {
 
 // join enters a scope that exists. Its inner group can't hold processes, so it
 // is the leaf that we enter, made anew (see freshLeaf).
-func (m *manager) join(ctx context.Context, unit string) error {
-	s, err := m.scope(ctx, unit)
+func (m *Manager) join(ctx context.Context, unit string) error {
+	s, err := m.state(ctx, unit)
 	if err != nil {
 		return err
 	}
 	switch {
 	case s.state == "failed" || s.state == "inactive":
-		if err := m.ResetFailedUnitContext(ctx, unit); err != nil && !isAnswer(err, errNoSuchUnit) {
+		if err := m.ResetFailedUnitContext(ctx, unit); err != nil && !isBusError(err, errNoSuchUnit) {
 			return err
 		}
-		return errGoing
+		return errScopeEnding
 	case s.state == "active" && s.path == "":
-		return errGoing
+		return errScopeEnding
 	case s.state != "active":
-		return closed("try again in a moment", "%s is %s", unit, s.state)
+		return Refuse("try again in a moment", "%s is %s", unit, s.state)
 	}
-	if err := freshLeaf(s.path + "/" + daemonLeaf); vanished(err) {
-		return errGoing
+	if err := MakeLeaf(s.path + "/" + DaemonLeaf); IsVanished(err) {
+		return errScopeEnding
 	} else if err != nil {
 		return err
 	}
-	err = m.AttachProcessesToUnit(ctx, unit, "/"+daemonLeaf, []uint32{0})
-	if isAnswer(err, errNoSuchUnit) || isAnswer(err, errUnitInactive) {
-		return errGoing
+	err = m.AttachProcessesToUnit(ctx, unit, "/"+DaemonLeaf, []uint32{0})
+	if isBusError(err, errNoSuchUnit) || isBusError(err, errUnitInactive) {
+		return errScopeEnding
 	}
 	return err
 }
 
-// holder refuses a scope that another daemon lives in.
-func (m *manager) holder(ctx context.Context, unit string) error {
-	s, err := m.scope(ctx, unit)
+// CheckFree refuses a scope that another daemon lives in.
+func (m *Manager) CheckFree(ctx context.Context, unit string) error {
+	s, err := m.state(ctx, unit)
 	if err != nil || s.path == "" {
 		return m.explain(ctx, unit, err)
 	}
-	return holderOf(s.path + "/" + daemonLeaf)
+	return CheckLeafFree(s.path + "/" + DaemonLeaf)
 }
 
 // scopeState is what a scope is before we enter it.
@@ -110,7 +110,7 @@ type scopeState struct {
 	path  string // directory of its group; empty when it has none
 }
 
-func (m *manager) scope(ctx context.Context, unit string) (scopeState, error) {
+func (m *Manager) state(ctx context.Context, unit string) (scopeState, error) {
 	state, err := m.GetUnitPropertyContext(ctx, unit, "ActiveState")
 	if err != nil {
 		return scopeState{}, err
@@ -121,7 +121,7 @@ func (m *manager) scope(ctx context.Context, unit string) (scopeState, error) {
 	}
 	s := scopeState{state: text(state.Value)}
 	if path := text(group.Value); path != "" {
-		if s.path, err = m.dir(path); err != nil {
+		if s.path, err = m.Dir(path); err != nil {
 			return s, err
 		}
 	}
@@ -133,7 +133,7 @@ func text(v godbus.Variant) string {
 	return s
 }
 
-func isAnswer(err error, name string) bool {
+func isBusError(err error, name string) bool {
 	e, ok := errors.AsType[godbus.Error](err)
 	return ok && e.Name == name
 }
@@ -146,15 +146,15 @@ func mentions(e godbus.Error, word string) bool {
 }
 
 // explain says what was asked of whom, and how to go on.
-func (m *manager) explain(ctx context.Context, unit string, err error) error {
+func (m *Manager) explain(ctx context.Context, unit string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := errors.AsType[*closedError](err); ok {
+	if _, ok := errors.AsType[*Refusal](err); ok {
 		return err
 	}
 	journal := "journalctl --unit "
-	if m.kind == userManager {
+	if m.Kind == userManager {
 		journal = "journalctl --user --unit "
 	}
 	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
@@ -164,5 +164,5 @@ func (m *manager) explain(ctx context.Context, unit string, err error) error {
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
 		remedy = "run as the user that owns the scope"
 	}
-	return closed(remedy, "%s asked of the %s: %w", unit, m.kind, err)
+	return Refuse(remedy, "%s asked of the %s: %w", unit, m.Kind, err)
 }

@@ -158,7 +158,7 @@ func (f *fakeManager) called(method string) int {
 }
 
 // manager is a connection to the fake, past the question whose groups it has.
-func (f *fakeManager) manager(t *testing.T) *manager {
+func (f *fakeManager) manager(t *testing.T) *Manager {
 	t.Helper()
 	s := managerSocket{kind: userManager, path: f.socket, direct: true}
 	conn, err := dbus.NewConnection(func() (*godbus.Conn, error) {
@@ -173,5 +173,5 @@ func (f *fakeManager) manager(t *testing.T) *manager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &manager{Conn: conn, kind: userManager, socket: f.socket, mounts: mounts}
+	return &Manager{Conn: conn, Kind: userManager, Socket: f.socket, mounts: mounts}
 }

@@ -17,9 +17,9 @@ import (
 // that it manages (systemd.special(7)).
 const initScope = "/init.scope"
 
-// place finds the manager's groups in our tree and makes sure that it speaks of
+// locate finds the manager's groups in our tree and makes sure that it speaks of
 // the same ones.
-func (m *manager) place(pid int) error {
+func (m *Manager) locate(pid int) error {
 	if pid <= 0 {
 		return errors.New("its process is in another pid namespace: the host's, if this is a container")
 	}
@@ -34,7 +34,7 @@ func (m *manager) place(pid int) error {
 	if m.mounts, err = procinfo.Host.Mounts(); err != nil {
 		return err
 	}
-	if _, m.root, err = locate(m.mounts, path.Join("/", prefix)); err != nil {
+	if _, m.Root, err = Locate(m.mounts, path.Join("/", prefix)); err != nil {
 		return err
 	}
 	// Its own view of the same group: a D-Bus string, quoted.
@@ -52,18 +52,18 @@ func (m *manager) place(pid int) error {
 	return nil
 }
 
-// dir is the directory of a group that the manager names.
-func (m *manager) dir(group string) (string, error) {
-	_, dir, err := locate(m.mounts, group)
+// Dir is the directory of a group that the manager names.
+func (m *Manager) Dir(group string) (string, error) {
+	_, dir, err := Locate(m.mounts, group)
 	return dir, err
 }
 
-// askDelegated asks the user's manager what the mark can't tell: only the
+// DelegatedUnit asks the user's manager what the mark can't tell: only the
 // system's marks what it gives away. No answer is no.
-func askDelegated(ctx context.Context, own string) (root string, ok bool) {
-	ctx, cancel := context.WithTimeout(ctx, lookBound)
+func DelegatedUnit(ctx context.Context, own string) (root string, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, LookTimeout)
 	defer cancel()
-	m, err := findManager(ctx, managerSockets(os.Geteuid(), os.Getenv))
+	m, err := find(ctx, managerSockets(os.Geteuid(), os.Getenv))
 	if err != nil {
 		return own, false
 	}
@@ -82,8 +82,8 @@ func askDelegated(ctx context.Context, own string) (root string, ok bool) {
 	if err != nil {
 		return own, false
 	}
-	root, err = m.dir(text(group.Value))
-	return root, err == nil && (own == root || own == root+"/"+daemonLeaf)
+	root, err = m.Dir(text(group.Value))
+	return root, err == nil && (own == root || own == root+"/"+DaemonLeaf)
 }
 
 // unitInterface is Service of penstock.service, Scope of penstock.scope.

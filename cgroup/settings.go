@@ -19,8 +19,8 @@ const (
 	defaultWeight = 100
 )
 
-// settings are the limits of one group, checked; nil or empty is not set.
-type settings struct {
+// groupLimits are the limits of one group, checked; nil or empty is not set.
+type groupLimits struct {
 	memoryMax  *int64
 	memoryHigh *int64
 	swapMax    int64
@@ -29,21 +29,21 @@ type settings struct {
 	cpuWeight  *uint64
 }
 
-// settingsOf reads the OCI form. What we can't set is refused, not dropped.
+// parseLimits reads the OCI form. What we can't set is refused, not dropped.
 // containerd's ToResources does the arithmetic; what it loses (Unified, a quota
 // without a period) and what it takes for unlimited (absent swap) is ours.
-func settingsOf(res *specs.LinuxResources) (settings, error) {
-	var s settings
+func parseLimits(res *specs.LinuxResources) (groupLimits, error) {
+	var s groupLimits
 	if res == nil {
 		return s, nil
 	}
-	if err := refuseForeign(res); err != nil {
+	if err := refuseUnsupported(res); err != nil {
 		return s, err
 	}
 	return s, errors.Join(s.memory(res), s.pids(res), s.cpu(res), s.unified(res.Unified))
 }
 
-func refuseForeign(res *specs.LinuxResources) error {
+func refuseUnsupported(res *specs.LinuxResources) error {
 	var errs []error
 	refuse := func(set bool, field string) {
 		if set {
@@ -66,7 +66,7 @@ func refuseForeign(res *specs.LinuxResources) error {
 	return errors.Join(errs...)
 }
 
-func (s *settings) memory(res *specs.LinuxResources) error {
+func (s *groupLimits) memory(res *specs.LinuxResources) error {
 	m := res.Memory
 	if m == nil || m.Limit == nil || *m.Limit == -1 {
 		if m != nil && m.Swap != nil && *m.Swap > 0 {
@@ -88,7 +88,7 @@ func (s *settings) memory(res *specs.LinuxResources) error {
 	return nil
 }
 
-func (s *settings) pids(res *specs.LinuxResources) error {
+func (s *groupLimits) pids(res *specs.LinuxResources) error {
 	if res.Pids == nil || res.Pids.Limit == nil || *res.Pids.Limit == -1 || *res.Pids.Limit == 0 {
 		return nil
 	}
@@ -99,7 +99,7 @@ func (s *settings) pids(res *specs.LinuxResources) error {
 	return nil
 }
 
-func (s *settings) cpu(res *specs.LinuxResources) error {
+func (s *groupLimits) cpu(res *specs.LinuxResources) error {
 	c := res.CPU
 	if c == nil {
 		return nil
@@ -122,7 +122,7 @@ func (s *settings) cpu(res *specs.LinuxResources) error {
 	return nil
 }
 
-func (s *settings) unified(files map[string]string) error {
+func (s *groupLimits) unified(files map[string]string) error {
 	var errs []error
 	for file, value := range files {
 		switch file {
@@ -153,9 +153,9 @@ func unified(m map[string]string, file string, value uint64) map[string]string {
 	return m
 }
 
-// allowed refuses what nobody on this host can hold. Memory and pids are then
+// checkEnforceable refuses what nobody on this host can hold. Memory and pids are then
 // the watch's; throttling and weights have no substitute.
-func (s settings) allowed(e Enforced) error {
+func (s groupLimits) checkEnforceable(e Enforced) error {
 	if s.memoryHigh != nil && e.Memory != Kernel {
 		return errors.New("limit memory.high: no memory controller on this host: take memory_high out")
 	}

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestResources(t *testing.T) {
+func TestLimits_Resources(t *testing.T) {
 	got := Resources(Limits{
 		MemoryMax: 100 << 20, MemoryHigh: 90 << 20, SwapMax: 5 << 20, PidsMax: 9,
 		CPUQuota: 150 * time.Millisecond, CPUPeriod: 50 * time.Millisecond, CPUWeight: 7,
@@ -31,7 +31,7 @@ func TestResources(t *testing.T) {
 }
 
 // Whatever we put in OCI form we read out again.
-func TestResourcesRoundTrip(t *testing.T) {
+func TestLimits_RoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := Limits{
 			MemoryMax: rapid.Int64Range(memoryFloor, math.MaxInt64).Draw(t, "memory"),
@@ -39,7 +39,7 @@ func TestResourcesRoundTrip(t *testing.T) {
 			PidsMax:   rapid.Int64Range(1, 1<<22).Draw(t, "pids"),
 			CPUWeight: rapid.Uint64Range(1, 10000).Draw(t, "weight"),
 		}
-		s, err := settingsOf(Resources(l))
+		s, err := parseLimits(Resources(l))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestResourcesRoundTrip(t *testing.T) {
 	})
 }
 
-func TestSettingsOf(t *testing.T) {
+func TestParseLimits(t *testing.T) {
 	const mib = 1 << 20
 	mem := func(limit, swap *int64) *specs.LinuxResources {
 		return &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: limit, Swap: swap}}
@@ -65,39 +65,39 @@ func TestSettingsOf(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		res  *specs.LinuxResources
-		want settings
+		want groupLimits
 		bad  string
 	}{
-		{"nil", nil, settings{}, ""},
-		{"no swap named means no swap", mem(n(64*mib), nil), settings{memoryMax: n(64 * mib)}, ""},
-		{"swap counts with memory", mem(n(64*mib), n(80*mib)), settings{memoryMax: n(64 * mib), swapMax: 16 * mib}, ""},
-		{"swap below memory", mem(n(64*mib), n(60*mib)), settings{}, "memory.swap"},
-		{"unlimited swap", mem(n(64*mib), n(-1)), settings{}, "memory.swap"},
-		{"swap alone", mem(nil, n(60*mib)), settings{}, "memory.limit"},
-		{"memory unlimited", mem(n(-1), nil), settings{}, ""},
-		{"memory 0", mem(n(0), nil), settings{}, "memory.max"},
-		{"memory below the floor", mem(n(32*mib-1), nil), settings{}, "memory.max"},
-		{"quota without a period", cpu(n(20000), nil), settings{cpuMax: "20000 100000"}, ""},
-		{"quota unlimited", cpu(n(-1), new(uint64(1000))), settings{}, ""},
-		{"quota too small", cpu(n(999), nil), settings{}, "cpu.max"},
-		{"period too long", cpu(n(5000), new(uint64(1_000_001))), settings{}, "cpu.max"},
-		{"pids unlimited", &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: n(-1)}}, settings{}, ""},
-		{"pids negative", &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: n(-2)}}, settings{}, "pids.max"},
-		{"weight 0", file("cpu.weight", "0"), settings{}, "cpu.weight"},
-		{"high in words", file("memory.high", "64M"), settings{}, "memory.high"},
-		{"another file", file("memory.oom.group", "0"), settings{}, "memory.oom.group"},
-		{"reservation", &specs.LinuxResources{Memory: &specs.LinuxMemory{Reservation: n(1)}}, settings{}, "reservation"},
-		{"cpuset", &specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "0"}}, settings{}, "cpu.cpus"},
-		{"block io", &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{}}, settings{}, "blockIO"},
+		{"nil", nil, groupLimits{}, ""},
+		{"no swap named means no swap", mem(n(64*mib), nil), groupLimits{memoryMax: n(64 * mib)}, ""},
+		{"swap counts with memory", mem(n(64*mib), n(80*mib)), groupLimits{memoryMax: n(64 * mib), swapMax: 16 * mib}, ""},
+		{"swap below memory", mem(n(64*mib), n(60*mib)), groupLimits{}, "memory.swap"},
+		{"unlimited swap", mem(n(64*mib), n(-1)), groupLimits{}, "memory.swap"},
+		{"swap alone", mem(nil, n(60*mib)), groupLimits{}, "memory.limit"},
+		{"memory unlimited", mem(n(-1), nil), groupLimits{}, ""},
+		{"memory 0", mem(n(0), nil), groupLimits{}, "memory.max"},
+		{"memory below the floor", mem(n(32*mib-1), nil), groupLimits{}, "memory.max"},
+		{"quota without a period", cpu(n(20000), nil), groupLimits{cpuMax: "20000 100000"}, ""},
+		{"quota unlimited", cpu(n(-1), new(uint64(1000))), groupLimits{}, ""},
+		{"quota too small", cpu(n(999), nil), groupLimits{}, "cpu.max"},
+		{"period too long", cpu(n(5000), new(uint64(1_000_001))), groupLimits{}, "cpu.max"},
+		{"pids unlimited", &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: n(-1)}}, groupLimits{}, ""},
+		{"pids negative", &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: n(-2)}}, groupLimits{}, "pids.max"},
+		{"weight 0", file("cpu.weight", "0"), groupLimits{}, "cpu.weight"},
+		{"high in words", file("memory.high", "64M"), groupLimits{}, "memory.high"},
+		{"another file", file("memory.oom.group", "0"), groupLimits{}, "memory.oom.group"},
+		{"reservation", &specs.LinuxResources{Memory: &specs.LinuxMemory{Reservation: n(1)}}, groupLimits{}, "reservation"},
+		{"cpuset", &specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "0"}}, groupLimits{}, "cpu.cpus"},
+		{"block io", &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{}}, groupLimits{}, "blockIO"},
 	} {
-		got, err := settingsOf(tt.res)
+		got, err := parseLimits(tt.res)
 		if tt.bad != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.bad) {
 				t.Errorf("%s: error %v, want one about %s", tt.name, err, tt.bad)
 			}
 			continue
 		}
-		if d := cmp.Diff(tt.want, got, cmp.AllowUnexported(settings{})); d != "" || err != nil {
+		if d := cmp.Diff(tt.want, got, cmp.AllowUnexported(groupLimits{})); d != "" || err != nil {
 			t.Errorf("%s: %v (-want +got):\n%s", tt.name, err, d)
 		}
 	}

@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runsDir is the group that holds all runs and carries the budget.
-const runsDir = "runs"
+// RunsDir is the group that holds all runs and carries the budget.
+const RunsDir = "runs"
 
-// setUp makes a site into a root, or takes back all it did. origin is what the
+// initRoot makes a site into a root, or takes back all it did. origin is what the
 // daemon before this one has left to it, nil is nothing.
-func setUp(ctx context.Context, here place, s site, source string, o Options) (_ *Root, err error) {
+func initRoot(ctx context.Context, here Location, s rootSite, source string, o Options) (_ *Root, err error) {
 	r := &Root{
-		path: s.path, top: here.mount.Point, source: source, mode: o.Mode, budget: o.Budget, log: o.Logger, origin: originOf(here, s, o.Origin),
+		path: s.path, top: here.Mount.Point, source: source, mode: o.Mode, budget: o.Budget, log: o.Logger, origin: startOrigin(here, s, o.Origin),
 		stop: make(chan struct{}), groups: map[string]*Group{}, leaked: map[*Group]struct{}{},
 	}
 	defer func() {
@@ -29,7 +29,7 @@ func setUp(ctx context.Context, here place, s site, source string, o Options) (_
 	if err := r.makeRoot(s); err != nil {
 		return nil, err
 	}
-	if err := r.settle(here); err != nil {
+	if err := r.moveDaemonToLeaf(here); err != nil {
 		return nil, err
 	}
 	if s.parent != "" {
@@ -47,9 +47,9 @@ func setUp(ctx context.Context, here place, s site, source string, o Options) (_
 		return nil, err
 	}
 	if r.enforced.Memory != Kernel || r.enforced.Pids != Kernel {
-		r.startWatch()
+		r.startEnforcer()
 	}
-	if err := r.holdBudget(); err != nil {
+	if err := r.applyBudget(); err != nil {
 		return nil, err
 	}
 	if _, err := r.Follow(); err != nil {
@@ -59,14 +59,14 @@ func setUp(ctx context.Context, here place, s site, source string, o Options) (_
 }
 
 // makeRoot makes the subtree; one that is there was left by a daemon before us.
-func (r *Root) makeRoot(s site) error {
+func (r *Root) makeRoot(s rootSite) error {
 	if s.parent != "" && !r.origin.Made {
 		err := unix.Mkdir(r.path, 0o755)
 		if errors.Is(err, unix.EEXIST) {
 			// Refuse a live one before there is anything to take back.
-			err = clearLeaf(r.path + "/" + daemonLeaf)
+			err = ClearLeaf(r.path + "/" + DaemonLeaf)
 		} else if err != nil {
-			err = fmt.Errorf("%w: run as root, or as a unit with Delegate=yes", wrapPath("mkdir", r.path, err))
+			err = fmt.Errorf("%w: run as root, or as a unit with Delegate=yes", WrapPath("mkdir", r.path, err))
 		}
 		if err != nil {
 			return err
@@ -74,34 +74,34 @@ func (r *Root) makeRoot(s site) error {
 		r.origin.Made = true
 	}
 	if err := unix.Access(r.path+"/cgroup.procs", unix.W_OK); err != nil {
-		return fmt.Errorf("%w: the group isn't ours: set User= and Delegate=yes in the same unit", wrapPath("access", r.path+"/cgroup.procs", err))
+		return fmt.Errorf("%w: the group isn't ours: set User= and Delegate=yes in the same unit", WrapPath("access", r.path+"/cgroup.procs", err))
 	}
-	d, err := openDir(r.path)
+	d, err := OpenDir(r.path)
 	if err != nil {
 		return err
 	}
-	defer d.close()
-	return checkKill(d)
+	defer d.Close()
+	return CheckKill(d)
 }
 
-// settle moves the daemon into its leaf unless it is there.
-func (r *Root) settle(here place) error {
-	leaf := r.path + "/" + daemonLeaf
-	if here.own == leaf {
+// moveDaemonToLeaf moves the daemon into its leaf unless it is there.
+func (r *Root) moveDaemonToLeaf(here Location) error {
+	leaf := r.path + "/" + DaemonLeaf
+	if here.Own == leaf {
 		return nil
 	}
-	if err := freshLeaf(leaf); err != nil {
+	if err := MakeLeaf(leaf); err != nil {
 		return err
 	}
 	r.origin.Leaf = true
-	return moveSelf(leaf)
+	return MoveSelf(leaf)
 }
 
 // enableAt switches controllers on below path.
 func (r *Root) enableAt(path string) error {
-	done, err := enable(path)
+	done, err := Enable(path)
 	if err == nil && len(done) > 0 {
-		r.origin.Enabled = append(r.origin.Enabled, switched{path, done})
+		r.origin.Enabled = append(r.origin.Enabled, Switched{path, done})
 	}
 	return err
 }
@@ -109,24 +109,24 @@ func (r *Root) enableAt(path string) error {
 // makeRuns makes the group of all runs, to which holdBudget gives its limit. No
 // cpu.max: a throttled parent would stall the daemon at each spawn.
 func (r *Root) makeRuns() error {
-	path := r.path + "/" + runsDir
+	path := r.path + "/" + RunsDir
 	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	d, err := openDir(path)
+	d, err := OpenDir(path)
 	if err != nil {
 		return err
 	}
 	r.runs = d
-	left, err := children(path)
+	left, err := Children(path)
 	if err != nil {
 		return err
 	}
 	r.grandfathered = len(left) > 0
 	r.limitsBefore = map[string]string{}
 	for _, file := range []string{"memory.max", "pids.max"} {
-		before, err := d.read(file)
-		if absent(err) {
+		before, err := d.Read(file)
+		if IsAbsent(err) {
 			continue
 		}
 		if err != nil {
@@ -134,32 +134,32 @@ func (r *Root) makeRuns() error {
 		}
 		r.limitsBefore[file] = strings.TrimSpace(string(before))
 	}
-	have, err := controllers(path)
+	have, err := Controllers(path)
 	if err != nil {
 		return err
 	}
 	if slices.Contains(have, "memory") {
-		if err := d.setSwap(0); err != nil {
+		if err := d.SetSwap(0); err != nil {
 			return err
 		}
 	}
-	if err := d.noHugePages(); err != nil {
+	if err := d.ForbidHugePages(); err != nil {
 		return err
 	}
-	_, err = enable(path)
+	_, err = Enable(path)
 	return err
 }
 
 // decideEnforced asks the kernel what the children of runs really have.
 func (r *Root) decideEnforced() error {
-	on, err := enabled(r.runs.path)
+	on, err := Enabled(r.runs.Path)
 	if err != nil {
 		return err
 	}
 	r.enforced = enforcedBy(on)
 	r.countsIO = slices.Contains(on, "io")
-	if lacks := missing(needed, on); r.mode == Strict && len(lacks) > 0 {
-		return fmt.Errorf("%s/cgroup.subtree_control: %q: strict isolation needs %v", r.runs.path, on, lacks)
+	if lacks := Missing(Needed, on); r.mode == Strict && len(lacks) > 0 {
+		return fmt.Errorf("%s/cgroup.subtree_control: %q: strict isolation needs %v", r.runs.Path, on, lacks)
 	}
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// stopLook bounds the question to a manager that is asked at a run's end.
-const stopLook = time.Second
+// stoppingTimeout bounds the question to a manager that is asked at a run's end.
+const stoppingTimeout = time.Second
 
 // Stopping tells whether a service manager is ending everything that the daemon's
 // scope or unit holds. It has then sent SIGTERM to every process there, the runs'
@@ -21,30 +21,30 @@ const stopLook = time.Second
 func (r *Root) Stopping(ctx context.Context) (bool, error) {
 	unit := filepath.Base(r.path)
 	kind := map[string]string{".scope": "Scope", ".service": "Service"}[filepath.Ext(unit)]
-	if kind == "" || r.sparing.Load() {
+	if kind == "" || r.stopSpares.Load() {
 		return false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, stopLook)
+	ctx, cancel := context.WithTimeout(ctx, stoppingTimeout)
 	defer cancel()
-	m, err := findManager(ctx, managerSockets(os.Geteuid(), os.Getenv))
+	m, err := find(ctx, managerSockets(os.Geteuid(), os.Getenv))
 	if err != nil {
 		if kind == "Service" {
-			r.sparing.Store(true) // the shipped unit, which nobody can be asked about and which spares runs
+			r.stopSpares.Store(true) // the shipped unit, which nobody can be asked about and which spares runs
 			return false, nil
 		}
 		return false, fmt.Errorf("ask about %s: %w", unit, err)
 	}
 	defer m.Close()
-	stops, spares, err := m.stopping(ctx, unit, kind)
+	stops, spares, err := m.IsStopping(ctx, unit, kind)
 	if spares {
-		r.sparing.Store(true)
+		r.stopSpares.Store(true)
 	}
 	return stops, err
 }
 
-// stopping also tells whether a stop of the unit leaves all but the daemon alone
+// IsStopping also tells whether a stop of the unit leaves all but the daemon alone
 // at first (KillMode= of systemd.kill(5)).
-func (m *manager) stopping(ctx context.Context, unit, kind string) (stops, spares bool, err error) {
+func (m *Manager) IsStopping(ctx context.Context, unit, kind string) (stops, spares bool, err error) {
 	mode, err := m.GetUnitTypePropertyContext(ctx, unit, kind, "KillMode")
 	if err == nil && text(mode.Value) != "control-group" {
 		return false, true, nil

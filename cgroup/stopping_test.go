@@ -8,7 +8,7 @@ import (
 
 // A unit that is being stopped with all that is in it is told from one that goes
 // on, and from one whose stop the runs don't hear of.
-func TestStopping(t *testing.T) {
+func TestManager_IsStopping(t *testing.T) {
 	for _, row := range []struct {
 		kind, mode, state string
 		stops, spares     bool
@@ -34,7 +34,7 @@ func TestStopping(t *testing.T) {
 			}
 			return nil, refusal("org.freedesktop.DBus.Error.UnknownProperty", "no")
 		}})
-		stops, spares, err := f.manager(t).stopping(within(t), "x.scope", row.kind)
+		stops, spares, err := f.manager(t).IsStopping(within(t), "x.scope", row.kind)
 		if err != nil || stops != row.stops || spares != row.spares {
 			t.Errorf("%+v: stops %v, spares %v, %v", row, stops, spares, err)
 		}
@@ -42,13 +42,13 @@ func TestStopping(t *testing.T) {
 	silent := serveFake(t, &fakeManager{answer: func(string, []any) ([]any, *godbus.Error) {
 		return nil, refusal("org.freedesktop.DBus.Error.AccessDenied", "no")
 	}})
-	if stops, _, err := silent.manager(t).stopping(within(t), "x.scope", "Scope"); err == nil || stops {
+	if stops, _, err := silent.manager(t).IsStopping(within(t), "x.scope", "Scope"); err == nil || stops {
 		t.Errorf("a manager that tells nothing: %v, %v", stops, err)
 	}
 }
 
 // Where no manager has made the root, none is asked.
-func TestStoppingWithoutAManager(t *testing.T) {
+func TestRoot_StoppingWithoutManager(t *testing.T) {
 	r := &Root{path: "/sys/fs/cgroup/somewhere/penstock-1"}
 	if stops, err := r.Stopping(t.Context()); stops || err != nil {
 		t.Errorf("%v, %v", stops, err)

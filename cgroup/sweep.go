@@ -10,8 +10,8 @@ import (
 // sweepBound is how long Sweep waits where ctx sets no deadline.
 const sweepBound = 5 * time.Second
 
-// Swept tells what Sweep found.
-type Swept struct {
+// SweepResult tells what Sweep found.
+type SweepResult struct {
 	Groups    int // leftover groups removed
 	Processes int // processes they still held
 	Left      []string
@@ -20,10 +20,10 @@ type Swept struct {
 // Sweep ends and removes the groups an earlier daemon left under runs. What is
 // not gone within ctx (5 s where ctx sets nothing) is named in Left and handed
 // to the janitor; an error is only what kept us from trying.
-func (r *Root) Sweep(ctx context.Context) (Swept, error) {
+func (r *Root) Sweep(ctx context.Context) (SweepResult, error) {
 	ctx, cancel := bounded(ctx, sweepBound)
 	defer cancel()
-	var s Swept
+	var s SweepResult
 	left, err := r.leftovers()
 	errs := []error{err}
 	for _, g := range left {
@@ -41,7 +41,7 @@ func (r *Root) Sweep(ctx context.Context) (Swept, error) {
 		r.log.Warn("leftover group is not gone yet", "group", g.id, "error", err)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return s, fmt.Errorf("sweep %s: %w", r.runs.path, err)
+		return s, fmt.Errorf("sweep %s: %w", r.runs.Path, err)
 	}
 	return s, nil
 }
@@ -49,23 +49,23 @@ func (r *Root) Sweep(ctx context.Context) (Swept, error) {
 // leftovers opens the groups that are there but not ours. Each is registered,
 // so that nobody makes a group of the same name while it is being removed.
 func (r *Root) leftovers() ([]*Group, error) {
-	names, err := children(r.runs.path)
+	names, err := Children(r.runs.Path)
 	errs := []error{err}
 	var found []*Group
 	for _, name := range names {
 		if r.reserve(name) != nil {
 			continue
 		}
-		d, err := openDir(r.runs.path + "/" + name)
+		d, err := OpenDir(r.runs.Path + "/" + name)
 		if err != nil {
 			r.release(name)
-			if !vanished(err) {
+			if !IsVanished(err) {
 				errs = append(errs, err)
 			}
 			continue
 		}
-		g := r.newGroup(name, d, settings{})
-		r.keep(g)
+		g := r.trackGroup(name, d, groupLimits{})
+		r.register(g)
 		found = append(found, g)
 	}
 	return found, errors.Join(errs...)

@@ -23,47 +23,47 @@ type TreeUsage struct {
 
 // Usage is a live reading of the group. A group that is gone is an error.
 func (g *Group) Usage() (Usage, error) {
-	r := &readings{d: g.dir}
+	r := &StatReader{Dir: g.dir}
 	u, err := r.usage()
-	if s, ok := g.seen.last(); ok {
+	if s, ok := g.history.last(); ok {
 		u.fill(s)
 	}
-	return u, errors.Join(err, r.err())
+	return u, errors.Join(err, r.Err())
 }
 
 // CPUWait is how long at least one task of the group was ready and had no processor,
 // in microseconds since the group was made (cpu.pressure: some; PSI, 4.20). Nil is
 // unknown.
 func (g *Group) CPUWait() *uint64 {
-	r := &readings{d: g.dir}
-	return r.pressure("cpu.pressure").some.totalUsec()
+	r := &StatReader{Dir: g.dir}
+	return r.Pressure("cpu.pressure").Some.TotalUsec()
 }
 
 // Usage reads all runs together.
 func (r *Root) Usage() (TreeUsage, error) {
-	read := &readings{d: r.runs}
+	read := &StatReader{Dir: r.runs}
 	one, err := read.usage()
 	if err != nil {
 		return TreeUsage{}, err
 	}
 	u := TreeUsage{Usage: one}
-	pids, err := r.runs.procs()
+	pids, err := r.runs.Procs()
 	u.Processes = len(pids)
-	mem, cpu := read.pressure("memory.pressure"), read.pressure("cpu.pressure")
-	u.MemorySomeAvg10, u.MemoryFullAvg10, u.CPUSomeAvg10 = mem.some.percent(), mem.full.percent(), cpu.some.percent()
-	if sum, any := r.watchedSum(); any || (r.watch != nil && u.Processes == 0) {
+	mem, cpu := read.Pressure("memory.pressure"), read.Pressure("cpu.pressure")
+	u.MemorySomeAvg10, u.MemoryFullAvg10, u.CPUSomeAvg10 = mem.Some.Percent(), mem.Full.Percent(), cpu.Some.Percent()
+	if sum, any := r.enforcedSum(); any || (r.enforcer != nil && u.Processes == 0) {
 		u.fill(sum)
 	}
-	return u, errors.Join(err, read.err())
+	return u, errors.Join(err, read.Err())
 }
 
-// watchedSum is what the watch last saw of all groups; any is false where it saw none.
-func (r *Root) watchedSum() (sum sample, any bool) {
-	if r.watch == nil {
+// enforcedSum is what the watch last saw of all groups; any is false where it saw none.
+func (r *Root) enforcedSum() (sum sample, any bool) {
+	if r.enforcer == nil {
 		return sum, false
 	}
-	for _, g := range r.live() {
-		if s, ok := g.seen.last(); ok {
+	for _, g := range r.liveGroups() {
+		if s, ok := g.history.last(); ok {
 			sum.memory += s.memory
 			sum.tasks += s.tasks
 			any = true
@@ -76,22 +76,22 @@ func (r *Root) watchedSum() (sum sample, any bool) {
 // file systems (memory.stat: shmem), in bytes. It outlives a run's group, and
 // without swap nothing but the deletion of the files gives it free. Nil is unknown.
 func (r *Root) FilesInMemory() (*uint64, error) {
-	return r.one("memory.stat", "shmem")
+	return r.keyedValue("memory.stat", "shmem")
 }
 
 // DyingGroups counts the removed groups that the kernel still keeps for pages
 // charged to them (cgroup.stat: nr_dying_descendants, 4.14). Nil is unknown.
 func (r *Root) DyingGroups() (*uint64, error) {
-	return r.one("cgroup.stat", "nr_dying_descendants")
+	return r.keyedValue("cgroup.stat", "nr_dying_descendants")
 }
 
-// one reads one line of a flat keyed file of all runs together.
-func (r *Root) one(file, key string) (*uint64, error) {
-	m, err := parseIn(r.runs, file, parseFlat)
-	if absent(err) {
+// keyedValue reads one line of a flat keyed file of all runs together.
+func (r *Root) keyedValue(file, key string) (*uint64, error) {
+	m, err := Parse(r.runs, file, ParseKeyed)
+	if IsAbsent(err) {
 		return nil, nil
 	}
-	return flat(m).get(key), err
+	return Keyed(m).Get(key), err
 }
 
 // fill takes from the watch what the kernel didn't tell.
@@ -106,21 +106,21 @@ func (u *Usage) fill(s sample) {
 
 // usage fails where the group is gone: every group has a cpu.stat, and without
 // it the absence of the others would tell nothing.
-func (r *readings) usage() (Usage, error) {
-	stat, err := parseIn(r.d, "cpu.stat", parseFlat)
+func (r *StatReader) usage() (Usage, error) {
+	stat, err := Parse(r.Dir, "cpu.stat", ParseKeyed)
 	if err != nil {
 		return Usage{}, err
 	}
 	u := Usage{
-		MemoryBytes: r.value("memory.current"),
-		Pids:        r.value("pids.current"),
-		CPUUsec:     flat(stat).get("usage_usec"),
+		MemoryBytes: r.Value("memory.current"),
+		Pids:        r.Value("pids.current"),
+		CPUUsec:     Keyed(stat).Get("usage_usec"),
 	}
-	if io := parsed(r, "io.stat", parseIOStat); io != nil {
-		sum := io.read + io.written
+	if io := Optional(r, "io.stat", ParseIOStat); io != nil {
+		sum := io.Read + io.Written
 		u.IOBytes = &sum
 	}
-	events := r.flat("memory.events")
-	u.MemoryHighEvents, u.MemoryMaxEvents = events.get("high"), events.get("max")
+	events := r.Keyed("memory.events")
+	u.MemoryHighEvents, u.MemoryMaxEvents = events.Get("high"), events.Get("max")
 	return u, nil
 }

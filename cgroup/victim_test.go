@@ -105,12 +105,12 @@ func playDaemon(args []string) int {
 				if err := c.Start(); err != nil {
 					o.Err = err.Error()
 				}
-				o.Group = g.dir.path
+				o.Group = g.dir.Path
 			}
 		}
 	}
-	if here, err := findPlace(); err == nil {
-		o.Self = here.own
+	if here, err := FindLocation(); err == nil {
+		o.Self = here.Own
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(o); err != nil {
 		return 1
@@ -129,7 +129,7 @@ func playDaemon(args []string) int {
 // done before it or not.
 func openAgain(ctx context.Context, r *Root, args []string) (*Root, error) {
 	o := Options{Mode: Available, Name: args[0]}
-	left, err := r.Leave()
+	left, err := r.Detach()
 	if err != nil {
 		return nil, err
 	}

@@ -7,46 +7,46 @@ import (
 	"time"
 )
 
-// watchEvery is how often the watch looks; a tree can pass its limit for so
+// enforceEvery is how often the watch looks; a tree can pass its limit for so
 // long before it is ended.
-const watchEvery = 50 * time.Millisecond
+const enforceEvery = 50 * time.Millisecond
 
-// watch holds memory and pids where the kernel doesn't: one goroutine per root
+// enforcer holds memory and pids where the kernel doesn't: one goroutine per root
 // sums each live group and kills what is over. Whatever it says is an estimate:
 // shared pages count once per process, page cache and files in tmpfs not at all.
-type watch struct {
+type enforcer struct {
 	root *Root
 	// budget is bytes of all groups together; 0 where the kernel holds it or nobody set one.
 	budget atomic.Uint64
 	// tasks is how many all groups together may have; -1 is any number.
 	tasks atomic.Int64
-	alarm chan struct{} // a group was made
+	woken chan struct{} // a group was made
 }
 
-func (r *Root) startWatch() {
-	r.watch = &watch{root: r, alarm: make(chan struct{}, 1)}
-	r.watch.tasks.Store(-1)
-	r.workers.Go(r.watch.run)
+func (r *Root) startEnforcer() {
+	r.enforcer = &enforcer{root: r, woken: make(chan struct{}, 1)}
+	r.enforcer.tasks.Store(-1)
+	r.workers.Go(r.enforcer.run)
 }
 
-func (w *watch) wake() {
+func (w *enforcer) wake() {
 	select {
-	case w.alarm <- struct{}{}:
+	case w.woken <- struct{}{}:
 	default:
 	}
 }
 
 // run sleeps while there is no group.
-func (w *watch) run() {
-	tick := time.NewTicker(watchEvery)
+func (w *enforcer) run() {
+	tick := time.NewTicker(enforceEvery)
 	defer tick.Stop()
 	for {
-		groups := w.root.live()
+		groups := w.root.liveGroups()
 		if len(groups) == 0 {
 			select {
 			case <-w.root.stop:
 				return
-			case <-w.alarm:
+			case <-w.woken:
 				continue
 			}
 		}
@@ -55,22 +55,22 @@ func (w *watch) run() {
 			return
 		case <-tick.C:
 		}
-		w.look(w.root.live())
+		w.enforce(w.root.liveGroups())
 	}
 }
 
-// secondLook is how long after a look that found too much the watch looks again
+// recheckAfter is how long after a look that found too much the watch looks again
 // and takes the lesser: where kcmp(2) is denied a child between vfork and execve
 // can't be told from its parent (see sampleProcess), but it is soon over.
-const secondLook = 5 * time.Millisecond
+const recheckAfter = 5 * time.Millisecond
 
-// look samples every group, ends those over their own limit and, where all
+// enforce samples every group, ends those over their own limit and, where all
 // together pass the budget, the biggest; where they have more tasks than they
 // may, the one that has most.
-func (w *watch) look(groups []*Group) {
+func (w *enforcer) enforce(groups []*Group) {
 	seen := w.samples(groups)
 	if w.tooMuch(seen) {
-		time.Sleep(secondLook)
+		time.Sleep(recheckAfter)
 		for g, s := range w.samples(groups) {
 			seen[g] = s.lesser(seen[g])
 		}
@@ -78,9 +78,9 @@ func (w *watch) look(groups []*Group) {
 	var sum sample
 	var biggest, busiest *Group
 	for g, s := range seen {
-		g.seen.add(s)
-		if what := g.settings.exceeded(s, w.root.enforced); what != "" {
-			w.end(g, what)
+		g.history.add(s)
+		if what := g.limits.exceeded(s, w.root.enforced); what != "" {
+			w.kill(g, what)
 			continue
 		}
 		sum.memory += s.memory
@@ -93,20 +93,20 @@ func (w *watch) look(groups []*Group) {
 		}
 	}
 	if w.overBudget(sum.memory) {
-		w.end(biggest, "budget")
+		w.kill(biggest, "budget")
 	}
 	if w.overTasks(sum.tasks) {
-		w.end(busiest, "tasks")
+		w.kill(busiest, "tasks")
 	}
 }
 
-func (w *watch) samples(groups []*Group) map[*Group]sample {
+func (w *enforcer) samples(groups []*Group) map[*Group]sample {
 	seen := make(map[*Group]sample, len(groups))
 	for _, g := range groups {
 		s, err := g.sample()
 		if err == nil {
 			seen[g] = s
-		} else if !vanished(err) && !errors.Is(err, os.ErrClosed) {
+		} else if !IsVanished(err) && !errors.Is(err, os.ErrClosed) {
 			w.root.log.Warn("watch can't read a group", "group", g.id, "error", err)
 		}
 	}
@@ -114,10 +114,10 @@ func (w *watch) samples(groups []*Group) map[*Group]sample {
 }
 
 // tooMuch says whether any limit looks passed.
-func (w *watch) tooMuch(seen map[*Group]sample) bool {
+func (w *enforcer) tooMuch(seen map[*Group]sample) bool {
 	var sum uint64
 	for g, s := range seen {
-		if g.settings.exceeded(s, w.root.enforced) != "" {
+		if g.limits.exceeded(s, w.root.enforced) != "" {
 			return true
 		}
 		sum += s.memory
@@ -125,20 +125,20 @@ func (w *watch) tooMuch(seen map[*Group]sample) bool {
 	return w.overBudget(sum)
 }
 
-func (w *watch) overBudget(bytes uint64) bool {
+func (w *enforcer) overBudget(bytes uint64) bool {
 	budget := w.budget.Load()
 	return budget > 0 && bytes > budget
 }
 
 // overTasks judges what all groups together have; where the kernel holds pids it
 // refuses instead.
-func (w *watch) overTasks(n uint64) bool {
+func (w *enforcer) overTasks(n uint64) bool {
 	most := w.tasks.Load()
 	return w.root.enforced.Pids == Watch && most >= 0 && n > uint64(most)
 }
 
-func (w *watch) end(g *Group, what string) {
-	if !g.seen.exceed(what) {
+func (w *enforcer) kill(g *Group, what string) {
+	if !g.history.markExceeded(what) {
 		return
 	}
 	if err := g.Kill(); err != nil {
@@ -147,7 +147,7 @@ func (w *watch) end(g *Group, what string) {
 }
 
 // exceeded says which limit of ours s is over; limits the kernel holds are none.
-func (s settings) exceeded(now sample, e Enforced) string {
+func (s groupLimits) exceeded(now sample, e Enforced) string {
 	// Pages that were swapped out are in the sum: swap is no way around the cap.
 	if e.Memory == Watch && s.memoryMax != nil && now.memory > uint64(*s.memoryMax) {
 		return "memory"

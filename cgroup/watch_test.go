@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestWatchEndsAMemoryHog(t *testing.T) {
+func TestEnforcer_Memory(t *testing.T) {
 	r := watchedRoot(t)
 	g := newGroup(t, r, "hog", Resources(Limits{MemoryMax: 48 << 20}))
 	if s := waitSignal(t, born(t, g.FD(), "alloc", "96")); s != unix.SIGKILL {
@@ -34,7 +34,7 @@ func TestWatchEndsAMemoryHog(t *testing.T) {
 	}
 }
 
-func TestWatchEndsAForker(t *testing.T) {
+func TestEnforcer_Pids(t *testing.T) {
 	g := newGroup(t, watchedRoot(t), "forker", Resources(Limits{PidsMax: 30}))
 	if s := waitSignal(t, born(t, g.FD(), "fork", "60")); s != unix.SIGKILL {
 		t.Errorf("forker ended by %v, want SIGKILL by the watch", s)
@@ -49,7 +49,7 @@ func TestWatchEndsAForker(t *testing.T) {
 }
 
 // All runs together pass the budget: the biggest goes, the others stay.
-func TestWatchHoldsTheBudget(t *testing.T) {
+func TestEnforcer_Budget(t *testing.T) {
 	r := watchedRoot(t)
 	small, big := newGroup(t, r, "small", nil), newGroup(t, r, "big", nil)
 	born(t, small.FD(), "alloc", "10").ready(t)
@@ -63,13 +63,13 @@ func TestWatchHoldsTheBudget(t *testing.T) {
 		sum += s.memory
 	}
 	for _, budget := range []uint64{sum + 16<<20, sum - 4<<20} {
-		w := &watch{root: r}
+		w := &enforcer{root: r}
 		w.budget.Store(budget)
 		w.tasks.Store(-1)
 		if busy, err := big.Populated(); err != nil || !busy {
 			t.Fatalf("the big one: populated %v (%v) before the budget was passed", busy, err)
 		}
-		w.look([]*Group{small, big})
+		w.enforce([]*Group{small, big})
 	}
 	if s := waitSignal(t, hog); s != unix.SIGKILL {
 		t.Errorf("the biggest ended by %v, want SIGKILL by the watch", s)
@@ -84,7 +84,7 @@ func TestWatchHoldsTheBudget(t *testing.T) {
 }
 
 // All runs together have more tasks than they may: the one that has most goes.
-func TestWatchHoldsTheTasksOfAllRuns(t *testing.T) {
+func TestEnforcer_TasksOfAllRuns(t *testing.T) {
 	r := watchedRoot(t)
 	few, many := newGroup(t, r, "few", nil), newGroup(t, r, "many", nil)
 	born(t, few.FD(), "sleep").ready(t)
@@ -97,13 +97,13 @@ func TestWatchHoldsTheTasksOfAllRuns(t *testing.T) {
 		}
 		sum += int64(s.tasks)
 	}
-	w := &watch{root: r}
+	w := &enforcer{root: r}
 	for _, most := range []int64{-1, sum, sum - 1} {
 		w.tasks.Store(most)
 		if busy, err := many.Populated(); err != nil || !busy {
 			t.Fatalf("the one that has most: populated %v (%v) before the limit was passed", busy, err)
 		}
-		w.look([]*Group{few, many})
+		w.enforce([]*Group{few, many})
 	}
 	if rec := end(t, many); rec.Exceeded != "tasks" {
 		t.Errorf("exceeded %q, want tasks", rec.Exceeded)
@@ -114,12 +114,12 @@ func TestWatchHoldsTheTasksOfAllRuns(t *testing.T) {
 	end(t, few)
 }
 
-func TestWatchFeedsUsage(t *testing.T) {
+func TestEnforcer_Usage(t *testing.T) {
 	r := watchedRoot(t)
 	g := newGroup(t, r, "seen", Resources(Limits{MemoryMax: 256 << 20}))
 	born(t, g.FD(), "alloc", "20").ready(t)
-	for ctx := within(t); ; time.Sleep(watchEvery) {
-		s, ok := g.seen.last()
+	for ctx := within(t); ; time.Sleep(enforceEvery) {
+		s, ok := g.history.last()
 		if ok && s.memory > 20<<20 {
 			break
 		}
@@ -153,7 +153,7 @@ func canCompare() bool {
 // A child is born on the daemon's own memory and keeps it until execve. A frozen
 // group holds it there: with kcmp the watch sees through it, without (as in the
 // lab) a second look is the cure, once the child has gone on.
-func TestWatchDoesNotCountTheDaemon(t *testing.T) {
+func TestEnforcer_VforkChild(t *testing.T) {
 	const limit = 48 << 20
 	// The spawn keeps a processor and a collection would wait for it.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
@@ -167,7 +167,7 @@ func TestWatchDoesNotCountTheDaemon(t *testing.T) {
 		l.MemoryMax = limit
 	}
 	g := newGroup(t, watchedRoot(t), "unborn", Resources(l))
-	if err := g.dir.write("cgroup.freeze", "1"); err != nil {
+	if err := g.dir.Write("cgroup.freeze", "1"); err != nil {
 		t.Fatal(err)
 	}
 	started := make(chan error, 1)
@@ -182,7 +182,7 @@ func TestWatchDoesNotCountTheDaemon(t *testing.T) {
 		}
 	}
 	// Longer than the watch takes to act.
-	time.Sleep(3 * watchEvery)
+	time.Sleep(3 * enforceEvery)
 	unborn, err := g.sample()
 	if err != nil || unborn.tasks != 1 {
 		t.Errorf("a child that has not begun counts as %+v (%v), want one task", unborn, err)
@@ -190,7 +190,7 @@ func TestWatchDoesNotCountTheDaemon(t *testing.T) {
 	if canCompare() && unborn.memory > 0 {
 		t.Errorf("a child that has not begun counts with %d bytes, want none", unborn.memory)
 	}
-	if err := g.dir.write("cgroup.freeze", "0"); err != nil {
+	if err := g.dir.Write("cgroup.freeze", "0"); err != nil {
 		t.Error(err)
 	}
 	if err := <-started; err != nil {
@@ -209,9 +209,9 @@ func TestWatchDoesNotCountTheDaemon(t *testing.T) {
 	runtime.KeepAlive(ballast)
 }
 
-func TestExceeded(t *testing.T) {
+func TestGroupLimits_Exceeded(t *testing.T) {
 	byWatch, byKernel := Enforced{Memory: Watch, Pids: Watch}, Enforced{Memory: Kernel, Pids: Kernel}
-	s := settings{memoryMax: new(int64(100)), swapMax: 10, pidsMax: new(int64(5))}
+	s := groupLimits{memoryMax: new(int64(100)), swapMax: 10, pidsMax: new(int64(5))}
 	for _, tt := range []struct {
 		now  sample
 		e    Enforced
@@ -230,11 +230,11 @@ func TestExceeded(t *testing.T) {
 
 // A group that somebody removed under us has no receipt of the kernel's, but
 // what the watch ended it for is still known.
-func TestReceiptOfAVanishedGroup(t *testing.T) {
+func TestReceipt_VanishedGroup(t *testing.T) {
 	r := openRoot(t)
 	g := newGroup(t, r, "vanished", nil)
-	g.seen.exceed("memory")
-	if err := rmdir(g.dir.path); err != nil {
+	g.history.markExceeded("memory")
+	if err := Rmdir(g.dir.Path); err != nil {
 		t.Fatal(err)
 	}
 	rec, err := g.Receipt()

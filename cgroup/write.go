@@ -12,52 +12,52 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limit is one file to write and what it must read as afterwards.
-type limit struct {
-	file  string
-	value string
-	reads string
+// Limit is one file to write and what it must read as afterwards.
+type Limit struct {
+	File      string
+	Value     string
+	ReadsBack string
 }
 
-func number(file string, n int64) limit {
+func NumberLimit(file string, n int64) Limit {
 	s := strconv.FormatInt(n, 10)
-	return limit{file, s, s}
+	return Limit{file, s, s}
 }
 
-// memory is a byte limit: the kernel keeps whole pages and rounds down.
-func memory(file string, n int64) limit {
+// BytesLimit is a byte limit: the kernel keeps whole pages and rounds down.
+func BytesLimit(file string, n int64) Limit {
 	page := int64(os.Getpagesize())
-	return limit{file, strconv.FormatInt(n, 10), strconv.FormatInt(n/page*page, 10)}
+	return Limit{file, strconv.FormatInt(n, 10), strconv.FormatInt(n/page*page, 10)}
 }
 
-// set writes a limit and reads it back: a value the kernel took differently is
+// Set writes a limit and reads it back: a value the kernel took differently is
 // a limit that does not hold.
-func (d *dir) set(l limit) error {
+func (d *Dir) Set(l Limit) error {
 	var got []byte
-	err := d.with(l.file, unix.O_RDWR, func(fd int) (err error) {
-		if err = writeOnce(fd, l.value); err == nil {
+	err := d.with(l.File, unix.O_RDWR, func(fd int) (err error) {
+		if err = writeOnce(fd, l.Value); err == nil {
 			got, err = readAll(fd)
 		}
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("write %s/%s: %q: %w", d.path, l.file, l.value, unwrapPath(err))
+		return fmt.Errorf("write %s/%s: %q: %w", d.Path, l.File, l.Value, UnwrapPath(err))
 	}
-	if s := strings.TrimSpace(string(got)); s != l.reads {
-		return fmt.Errorf("write %s/%s: %q: reads back as %q, want %q", d.path, l.file, l.value, s, l.reads)
+	if s := strings.TrimSpace(string(got)); s != l.ReadsBack {
+		return fmt.Errorf("write %s/%s: %q: reads back as %q, want %q", d.Path, l.File, l.Value, s, l.ReadsBack)
 	}
 	return nil
 }
 
-// setSwap caps swap. A kernel that doesn't account swap has no such file; then
+// SetSwap caps swap. A kernel that doesn't account swap has no such file; then
 // the cap holds only as long as the host has no swap at all.
-func (d *dir) setSwap(n int64) error {
-	err := d.set(memory("memory.swap.max", n))
-	if !absent(err) {
+func (d *Dir) SetSwap(n int64) error {
+	err := d.Set(BytesLimit("memory.swap.max", n))
+	if !IsAbsent(err) {
 		return err
 	}
 	areas, serr := procinfo.Host.SwapAreas()
-	if serr != nil && !absent(serr) {
+	if serr != nil && !IsAbsent(serr) {
 		return errors.Join(err, serr)
 	}
 	if areas > 0 {

@@ -144,7 +144,7 @@ func (s *Spawner) Detach() (Origin, error) {
 	}
 	s.children.stop()
 	errs := []error{err, s.launcher.close()}
-	origin, err := s.root.Leave()
+	origin, err := s.root.Detach()
 	errs = append(errs, err)
 	close(s.closed)
 	if !waitTimeout(&s.watches, teardownMax) {

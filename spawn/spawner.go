@@ -21,7 +21,7 @@ type Spawner struct {
 	log      *slog.Logger
 	mode     cgroup.Mode
 	selfTest string
-	swept    cgroup.Swept
+	swept    cgroup.SweepResult
 	startMax time.Duration
 	// lateMax is how long Start waits for the end of a child that it has killed for
 	// not executing in time.
@@ -143,7 +143,7 @@ func (s *Spawner) Enforced() cgroup.Enforced { return s.root.Enforced() }
 func (s *Spawner) Stopping() (bool, error) { return s.root.Stopping(context.Background()) }
 
 // Swept tells what an earlier daemon had left and Open removed.
-func (s *Spawner) Swept() cgroup.Swept { return s.swept }
+func (s *Spawner) Swept() cgroup.SweepResult { return s.swept }
 
 // Usage reads all runs together.
 func (s *Spawner) Usage() (cgroup.TreeUsage, error) { return s.root.Usage() }

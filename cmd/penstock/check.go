@@ -35,7 +35,7 @@ type checkup struct {
 	Version  string    `json:"version"`
 	Findings []finding `json:"findings"`
 	// Ways are the places the root of groups may come from, in the order of serve.
-	Ways []cgroup.Way `json:"ways"`
+	Ways []cgroup.Source `json:"ways"`
 	// Enforced is who would hold the limits; null where nothing can be started.
 	Enforced *cgroup.Enforced `json:"enforced"`
 }
@@ -75,7 +75,7 @@ func (a *app) checkCommand() *cobra.Command {
 
 // check looks at everything it can, whatever was wrong before.
 func (a *app) check(ctx context.Context, s *settings) (checkup, error) {
-	r := checkup{Version: readBuild().Version, Ways: []cgroup.Way{}}
+	r := checkup{Version: readBuild().Version, Ways: []cgroup.Source{}}
 	c, err := s.load()
 	trial := server.Trial{Config: c}
 	var problems config.Problems
@@ -112,7 +112,7 @@ func (a *app) check(ctx context.Context, s *settings) (checkup, error) {
 	}
 	r.Findings = append(r.Findings, checkHost(host, mode)...)
 	r.Findings = append(r.Findings, checkRoot(host, mode, r.Running)...)
-	for _, w := range host.Ways {
+	for _, w := range host.Sources {
 		r.Ways = append(r.Ways, w.In(mode))
 	}
 	if chosen, ok := host.Chosen(mode); ok {

@@ -74,10 +74,10 @@ func hybrid() cgroup.Report {
 			{Name: "controller pids", Detail: detail, Remedy: "boot", Needed: cgroup.Strict},
 			{Name: "controller cpu", Detail: detail, Remedy: "boot"},
 		},
-		Ways: []cgroup.Way{
-			{Source: "unit", Detail: "/x: not delegated to us", Remedy: "set Delegate=yes in the unit"},
-			{Source: "scope", Detail: "no system manager here", Remedy: "run under systemd"},
-			{Source: "subtree", OK: true, Detail: "groups in /x/y", Enforced: &cgroup.Enforced{
+		Sources: []cgroup.Source{
+			{Name: "unit", Detail: "/x: not delegated to us", Remedy: "set Delegate=yes in the unit"},
+			{Name: "scope", Detail: "no system manager here", Remedy: "run under systemd"},
+			{Name: "subtree", OK: true, Detail: "groups in /x/y", Enforced: &cgroup.Enforced{
 				Memory: cgroup.Watch, Pids: cgroup.Watch, Kill: cgroup.Kernel,
 			}},
 		},
@@ -86,11 +86,11 @@ func hybrid() cgroup.Report {
 
 func TestCheckRoot(t *testing.T) {
 	whole := hybrid()
-	whole.Ways[1] = cgroup.Way{Source: "scope", OK: true, Detail: "groups in z.scope", Enforced: &cgroup.Enforced{
+	whole.Sources[1] = cgroup.Source{Name: "scope", OK: true, Detail: "groups in z.scope", Enforced: &cgroup.Enforced{
 		Memory: cgroup.Kernel, Pids: cgroup.Kernel, Kill: cgroup.Kernel,
 	}}
 	held := hybrid()
-	held.Ways[2] = cgroup.Way{Source: "subtree", Detail: "/x/y/daemon: another daemon holds it"}
+	held.Sources[2] = cgroup.Source{Name: "subtree", Detail: "/x/y/daemon: another daemon holds it"}
 	unit := finding{Area: "root", Name: "unit", Advice: true, Detail: "/x: not delegated to us", Remedy: "set Delegate=yes in the unit"}
 	noScope := finding{Area: "root", Name: "scope", Advice: true, Detail: "no system manager here", Remedy: "run under systemd"}
 	failed := func(f finding) finding { f.Advice = false; return f }
@@ -126,7 +126,7 @@ func TestCheckTellsLimitsTheHostCantHold(t *testing.T) {
 	throttled := config.Limits{CPUWeight: 300, MemoryHigh: 1 << 30}
 	c := config.Config{Limits: none, Backends: map[string]config.Backend{"pi": {Name: "pi", Limits: throttled}}}
 	var keys []string
-	for _, f := range checkCaps(hybrid().Ways[2].Enforced, c) {
+	for _, f := range checkCaps(hybrid().Sources[2].Enforced, c) {
 		if f.OK || f.Advice {
 			t.Errorf("%+v does not fail the check", f)
 		}

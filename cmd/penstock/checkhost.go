@@ -27,11 +27,11 @@ func checkHost(host cgroup.Report, mode cgroup.Mode) []finding {
 func checkRoot(host cgroup.Report, mode cgroup.Mode, running bool) []finding {
 	chosen, open := host.Chosen(mode)
 	var all []finding
-	for _, w := range host.Ways {
+	for _, w := range host.Sources {
 		w = w.In(mode)
-		f := finding{Area: "root", Name: w.Source, OK: w.OK, Advice: !w.OK && (open || running), Detail: w.Detail, Remedy: w.Remedy}
+		f := finding{Area: "root", Name: w.Name, OK: w.OK, Advice: !w.OK && (open || running), Detail: w.Detail, Remedy: w.Remedy}
 		switch {
-		case w.OK && w.Source == chosen.Source:
+		case w.OK && w.Name == chosen.Name:
 			f.Detail = "serve would make its " + w.Detail
 		case w.OK:
 			f.Detail = "open too: " + w.Detail

@@ -130,7 +130,7 @@ func refusedCages(t *testing.T, dir string) []refused {
 	if !host.Supports(cgroup.Available) {
 		noGroups = "no groups can be made here"
 	}
-	if chosen.Source != "subtree" || os.Geteuid() != 0 {
+	if chosen.Name != "subtree" || os.Geteuid() != 0 {
 		noSubtree = "the groups are not a subtree of root's own here"
 	}
 	if host.Supports(cgroup.Strict) {
