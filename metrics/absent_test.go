@@ -17,7 +17,7 @@ func wantNone(t *testing.T, text string, series ...string) {
 	t.Helper()
 	for _, s := range series {
 		if has(text, s) {
-			t.Errorf("%s is shown, and nobody told it", s)
+			t.Errorf("%s is shown, and no snapshot has it", s)
 		}
 	}
 }
@@ -45,7 +45,7 @@ func TestWhatIsNotCountedHasNoSeries(t *testing.T) {
 // Where the kernel counts, the first of a kind must be an increase.
 func TestWhatIsCountedBeginsAtZero(t *testing.T) {
 	s := busy()
-	s.cage = spawn.Isolation{Memory: "kernel", Pids: "watch"}
+	s.isolation = spawn.Isolation{Memory: "kernel", Pids: "watch"}
 	m := watched(s)
 	text := exposition(t, m, "")
 	want(t, text, `penstock_runs_oom_kills_total{backend="idle"} 0`,
@@ -68,8 +68,8 @@ func TestAnIdleBackendUsesNothing(t *testing.T) {
 func TestAHostThatTellsNothing(t *testing.T) {
 	s := busy()
 	s.snapshot = run.Snapshot{Heartbeat: s.snapshot.Heartbeat}
-	s.gate.Budget, s.gate.MaxRuns = 0, 0
-	s.cage.CPU = ""
+	s.admission.Budget, s.admission.MaxRuns = 0, 0
+	s.isolation.CPU = ""
 	text := exposition(t, watched(s), "")
 	wantNone(t, text, "penstock_cgroup_tree_memory_bytes", "penstock_cgroup_tree_shmem_bytes", "penstock_cgroup_tree_dying_groups",
 		"penstock_cgroup_cpu_pressure_ratio", "penstock_cgroup_memory_pressure_ratio", "penstock_budget_memory_bytes", "penstock_budget_runs",

@@ -43,7 +43,7 @@ func show(t *testing.T) exposed {
 	return all
 }
 
-// Whoever renames a metric, a label or a cause breaks no dashboard and no alert
+// Renaming a metric, a label or a cause breaks no dashboard and no alert
 // without being told: a query for what is not there is just silent.
 func TestWhatIsShippedAsksForWhatIsThere(t *testing.T) {
 	there := show(t)

@@ -5,9 +5,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"penstock/admit"
 	"penstock/run"
@@ -19,10 +23,10 @@ func TestABadSeriesHidesNoOther(t *testing.T) {
 	var log bytes.Buffer
 	m := New(Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	s := busy()
-	s.cage.Memory = "\xff"
+	s.isolation.Memory = "\xff"
 	m.Watch(Sources{
-		Snapshot: func() run.Snapshot { return s.snapshot }, Admission: func() admit.Stats { return s.gate },
-		Isolation: func() spawn.Isolation { return s.cage }, Health: func() Health { return s.health },
+		Snapshot: func() run.Snapshot { return s.snapshot }, Admission: func() admit.Stats { return s.admission },
+		Isolation: func() spawn.Isolation { return s.isolation }, Health: func() Health { return s.health },
 	})
 	want(t, exposition(t, m, ""), "penstock_ready 1", `penstock_isolation_enforced{by="watch",resource="pids"} 1`)
 	want(t, exposition(t, m, ""), `promhttp_metric_handler_errors_total{cause="gathering"} 1`)
@@ -68,4 +72,30 @@ func TestScrapesAtOnceAreBounded(t *testing.T) {
 	close(letOff)
 	all.Wait()
 	scrape(t, m, "")
+}
+
+func TestNamesAreGood(t *testing.T) {
+	problems, err := testutil.GatherAndLint(exercised().Gatherer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestPromtool(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("NOT CHECKED: this machine has no promtool: apt-get install prometheus (make test does so)")
+	}
+	cmd := exec.Command(promtool, "check", "metrics")
+	cmd.Stdin = strings.NewReader(exposition(t, exercised(), ""))
+	out, err := cmd.CombinedOutput()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	// The Go collector's own names are not ours to mend.
+	lines = slices.DeleteFunc(lines, func(l string) bool { return l == "" || strings.HasPrefix(l, "go_") })
+	if len(lines) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, strings.Join(lines, "\n"))
+	}
 }

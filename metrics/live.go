@@ -39,14 +39,14 @@ type live struct {
 	clients, backends *bound
 	runs              runGauges
 	tree              treeGauges
-	gate              gateGauges
-	cage              cageGauges
+	admission              admissionGauges
+	isolation              isolationGauges
 }
 
 func newLive(s Sources, m *Metrics) *live {
 	return &live{
 		from: s, now: m.now, clients: m.clients, backends: m.backends,
-		runs: newRunGauges(), tree: newTreeGauges(), gate: newGateGauges(), cage: newCageGauges(),
+		runs: newRunGauges(), tree: newTreeGauges(), admission: newAdmissionGauges(), isolation: newIsolationGauges(),
 	}
 }
 
@@ -59,19 +59,19 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 func (l *live) Describe(ch chan<- *prometheus.Desc) {
 	l.runs.describe(ch)
 	l.tree.describe(ch)
-	l.gate.describe(ch)
-	l.cage.describe(ch)
+	l.admission.describe(ch)
+	l.isolation.describe(ch)
 }
 
 // Collect implements prometheus.Collector.
 func (l *live) Collect(ch chan<- prometheus.Metric) {
 	out := output{ch}
-	seen, cage := l.from.Snapshot(), l.from.Isolation()
+	seen, isolation := l.from.Snapshot(), l.from.Isolation()
 	fresh := l.now().Sub(seen.Heartbeat) <= staleAfter
-	l.runs.collect(out, usedBy(seen.Runs, l.backends, cage), fresh)
+	l.runs.collect(out, usedBy(seen.Runs, l.backends, isolation), fresh)
 	l.tree.collect(out, seen, fresh)
-	l.gate.collect(out, l.from.Admission(), l.clients)
-	l.cage.collect(out, cage, l.from.Health())
+	l.admission.collect(out, l.from.Admission(), l.clients)
+	l.isolation.collect(out, isolation, l.from.Health())
 }
 
 // output writes constant metrics; a nil figure makes no series.

@@ -41,9 +41,9 @@ type backendUse struct {
 	memory, pids    *uint64
 }
 
-// usedBy has every known backend. One without a live run uses nothing, where
-// anybody would measure it.
-func usedBy(runs []run.Live, backends *bound, cage spawn.Isolation) map[string]*backendUse {
+// usedBy has every known backend. One without a live run uses nothing, of what
+// is measured at all.
+func usedBy(runs []run.Live, backends *bound, isolation spawn.Isolation) map[string]*backendUse {
 	all := map[string]*backendUse{}
 	for _, r := range runs {
 		name := backends.label(r.Backend)
@@ -60,7 +60,7 @@ func usedBy(runs []run.Live, backends *bound, cage spawn.Isolation) map[string]*
 	}
 	for _, name := range backends.values() {
 		if all[name] == nil {
-			all[name] = &backendUse{memory: nothing(cage.Memory != ""), pids: nothing(cage.Pids != "")}
+			all[name] = &backendUse{memory: nothing(isolation.Memory != ""), pids: nothing(isolation.Pids != "")}
 		}
 	}
 	return all

@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"penstock/run"
+	"penstock/spawn"
 )
 
 // treeGauges are of the group that holds all runs.
@@ -42,4 +43,37 @@ func (g treeGauges) collect(out output, s run.Snapshot, fresh bool) {
 	out.bytes(g.dying, s.DyingGroups)
 	out.percent(g.cpuPressure, s.Pressure.CPUSomeAvg10)
 	out.percent(g.memoryPressure, s.Pressure.MemorySomeAvg10)
+}
+
+// isolationGauges tell how the daemon and its groups are.
+type isolationGauges struct{ leaked, retries, enforced, ready, wedged, unlogged *prometheus.Desc }
+
+func newIsolationGauges() isolationGauges {
+	return isolationGauges{
+		leaked:   desc("penstock_groups_leaked", "Groups that could not be removed yet: a process in them can't be killed."),
+		retries:  desc("penstock_group_remove_retries_total", "Removals of a group that had to be tried again (rmdir: EBUSY)."),
+		enforced: desc("penstock_isolation_enforced", "Always 1; the labels say who holds each limit: the kernel, or the daemon's watch.", "resource", "by"),
+		ready:    desc("penstock_ready", "Whether a new request would be taken, as /readyz says: 1 or 0."),
+		wedged:   desc("penstock_wedged", "Whether the daemon or all of its slots stand still, as /health says: 1 or 0."),
+		unlogged: desc("penstock_log_lines_dropped_total", "Log lines that were dropped because what they are written to did not take them."),
+	}
+}
+
+func (g isolationGauges) describe(ch chan<- *prometheus.Desc) {
+	describe(ch, g.leaked, g.retries, g.enforced, g.ready, g.wedged, g.unlogged)
+}
+
+func (g isolationGauges) collect(out output, isolation spawn.Isolation, h Health) {
+	out.gauge(g.ready, truth(h.Ready))
+	out.gauge(g.wedged, truth(h.Wedged))
+	out.counter(g.unlogged, float64(h.LogDropped))
+	out.gauge(g.leaked, float64(isolation.LeakedGroups))
+	out.counter(g.retries, float64(isolation.RemoveRetries))
+	for resource, by := range map[string]string{
+		"memory": string(isolation.Memory), "pids": string(isolation.Pids), "kill": string(isolation.Kill), "cpu": string(isolation.CPU),
+	} {
+		if by != "" {
+			out.gauge(g.enforced, 1, resource, by)
+		}
+	}
 }

@@ -2,6 +2,16 @@
 // histograms are fed by the packages above and by run.Observer, gauges are read
 // from memory snapshots at the scrape. Labels are bounded; a run id is never a
 // label, only an exemplar.
+//
+//	run (Observer) --------> runs.go       starts, ends, receipts   \
+//	server, admission -----> http.go, admission.go                   > metrics.go: registry, handler
+//	a scrape, Sources -----> live.go       gauges from snapshots    /
+//	                           live_runs.go  live runs, by backend
+//	                           live_tree.go  the group of all runs, isolation
+//	series.go: how a series is made: buckets, exemplars, bounded labels
+//
+// docs/metrics.md has every series; a test holds page and code together. The
+// dashboards in grafana/ are made by tools/grafana, the rules in rules/ by hand.
 package metrics
 
 import (

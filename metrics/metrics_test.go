@@ -20,8 +20,8 @@ var begun = time.Unix(1700000000, 0)
 // state is what the gauges of exercised show.
 type state struct {
 	snapshot run.Snapshot
-	gate     admit.Stats
-	cage     spawn.Isolation
+	admission     admit.Stats
+	isolation     spawn.Isolation
 	health   Health
 }
 
@@ -36,11 +36,11 @@ func busy() *state {
 				{ID: "run_3", Backend: "sh"},
 			},
 		},
-		gate: admit.Stats{
+		admission: admit.Stats{
 			Running: 3, MaxRuns: 8, Waiting: 4, OldestWait: 2 * time.Second, Budget: 100, Reserved: 60,
 			WaitingBy: map[string]int{"bot": 2, "uid:1": 1, "uid:2": 1},
 		},
-		cage:   spawn.Isolation{Memory: "kernel", Pids: "watch", Kill: "kernel", CPU: "kernel", LeakedGroups: 1, RemoveRetries: 4},
+		isolation:   spawn.Isolation{Memory: "kernel", Pids: "watch", Kill: "kernel", CPU: "kernel", LeakedGroups: 1, RemoveRetries: 4},
 		health: Health{Ready: true},
 	}
 	s.snapshot.Pressure.CPUSomeAvg10, s.snapshot.Pressure.MemorySomeAvg10 = &half, &half
@@ -53,8 +53,8 @@ func watched(s *state) *Metrics {
 	m.now = func() time.Time { return begun.Add(time.Minute + time.Second) }
 	m.Watch(Sources{
 		Snapshot:  func() run.Snapshot { return s.snapshot },
-		Admission: func() admit.Stats { return s.gate },
-		Isolation: func() spawn.Isolation { return s.cage },
+		Admission: func() admit.Stats { return s.admission },
+		Isolation: func() spawn.Isolation { return s.isolation },
 		Health:    func() Health { return s.health },
 	})
 	return m

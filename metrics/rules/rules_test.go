@@ -41,7 +41,7 @@ func alerts(t *testing.T) []string {
 	return names
 }
 
-// Whoever is woken gets a page with a place for this very alert.
+// Each alert links to a page with a place for it.
 func TestEveryAlertHasItsRunbook(t *testing.T) {
 	page := filepath.Join("..", "..", "docs", "alerts.md")
 	var anchors []string

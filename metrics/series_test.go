@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -9,7 +10,46 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
+
+	"penstock/outcome"
+	"penstock/run"
 )
+
+// Whatever names come in, the number of series doesn't grow with them.
+func TestLabelsAreBounded(t *testing.T) {
+	m := watched(busy())
+	strangers := func(from, to int) int {
+		for i := from; i < to; i++ {
+			name := fmt.Sprintf("stranger-%d", i)
+			r := run.Record{ID: name, Backend: name, Client: name, Cause: outcome.Completed}
+			m.RunStarted(r, time.Millisecond)
+			m.FirstOutput(r, time.Millisecond)
+			m.RunFinished(r, outcome.Outcome{Started: begun, Receipt: outcome.Receipt{CPUUserUsec: number(1)}})
+			m.QueueWait(name, time.Second, name)
+			m.Refused(name, "queue_full")
+			m.HTTPRequest("unmatched", name, 405, time.Second, name)
+		}
+		text := exposition(t, m, "")
+		if strings.Contains(text, "stranger") {
+			t.Error("a name that is not configured is a label")
+		}
+		return strings.Count(text, "\n")
+	}
+	if few, many := strangers(0, 1), strangers(1, 200); few != many {
+		t.Errorf("%d lines after one stranger, %d after 200", few, many)
+	}
+}
+
+func TestNewClientsAreCountedApart(t *testing.T) {
+	m := watched(busy())
+	m.Refused("new", "queue_full")
+	m.SetClients([]string{"new"})
+	m.Refused("new", "queue_full")
+	m.Refused("bot", "queue_full") // not a client any more
+	want(t, exposition(t, m, ""), `penstock_admission_refused_total{client="new",reason="queue_full"} 1`,
+		`penstock_admission_refused_total{client="other",reason="queue_full"} 2`,
+		`penstock_runs_started_total{backend="idle",client="new"} 0`, `penstock_queue_waiting{client="new"} 0`)
+}
 
 func TestRunIDIsAnExemplarOnly(t *testing.T) {
 	m := exercised()
@@ -52,7 +92,7 @@ func TestLongExemplar(t *testing.T) {
 	want(t, exposition(t, m, ""), `penstock_http_request_duration_seconds_count{code="200",method="GET",route="/"} 1`)
 }
 
-// Who asks for protobuf gets native histograms beside the classic buckets.
+// A scrape that asks for protobuf gets native histograms beside the classic buckets.
 func TestHistogramsAreClassicAndNative(t *testing.T) {
 	rec := scrape(t, exercised(), "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited")
 	in := expfmt.NewDecoder(rec.Body, expfmt.ResponseFormat(rec.Result().Header))

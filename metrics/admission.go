@@ -1,16 +1,49 @@
 package metrics
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"penstock/admit"
 )
 
-// gateGauges are admission's: what it may give, has given, and who waits.
-type gateGauges struct{ budget, reserved, slots, taken, waiting, oldest *prometheus.Desc }
+type queueMetrics struct {
+	wait    *prometheus.HistogramVec
+	refused *prometheus.CounterVec
+}
 
-func newGateGauges() gateGauges {
-	return gateGauges{
+func newQueueMetrics(r prometheus.Registerer) queueMetrics {
+	m := queueMetrics{
+		wait:    histogram("penstock_queue_wait_seconds", "From asking admission for a slot to having it.", waitSeconds, "client"),
+		refused: counter("penstock_admission_refused_total", "Requests that admission refused: nothing was started.", "client", "reason"),
+	}
+	r.MustRegister(m.wait, m.refused)
+	return m
+}
+
+// known makes a client's refusals 0, so that the first one is an increase.
+func (m queueMetrics) known(client string) {
+	for _, reason := range []admit.Reason{admit.QueueFull, admit.QueueTimeout, admit.OverBudget, admit.ShuttingDown} {
+		m.refused.WithLabelValues(client, string(reason))
+	}
+}
+
+// QueueWait notes how long an admitted request waited; run is an exemplar.
+func (m *Metrics) QueueWait(client string, waited time.Duration, run string) {
+	observe(m.queue.wait.WithLabelValues(m.clients.label(client)), waited.Seconds(), exemplar(runID, run))
+}
+
+// Refused counts a refusal; reason is one of admit's.
+func (m *Metrics) Refused(client, reason string) {
+	m.queue.refused.WithLabelValues(m.clients.label(client), reason).Inc()
+}
+
+// admissionGauges are what admission may give, has given, and how many requests wait.
+type admissionGauges struct{ budget, reserved, slots, taken, waiting, oldest *prometheus.Desc }
+
+func newAdmissionGauges() admissionGauges {
+	return admissionGauges{
 		budget:   desc("penstock_budget_memory_bytes", "Memory that all reservations together may reach (budget.memory)."),
 		reserved: desc("penstock_reserved_memory_bytes", "Memory that admission has reserved for runs (their limits, or their usual peaks with budget.overcommit)."),
 		slots:    desc("penstock_budget_runs", "Runs of the default memory limit that may be live at once (budget.max_runs and budget.memory)."),
@@ -20,11 +53,11 @@ func newGateGauges() gateGauges {
 	}
 }
 
-func (g gateGauges) describe(ch chan<- *prometheus.Desc) {
+func (g admissionGauges) describe(ch chan<- *prometheus.Desc) {
 	describe(ch, g.budget, g.reserved, g.slots, g.taken, g.waiting, g.oldest)
 }
 
-func (g gateGauges) collect(out output, s admit.Stats, clients *bound) {
+func (g admissionGauges) collect(out output, s admit.Stats, clients *bound) {
 	if s.Budget > 0 { // 0 is unlimited
 		out.gauge(g.budget, float64(s.Budget))
 	}

@@ -1,6 +1,8 @@
-// Package grafana describes the dashboards that are shipped beside it as JSON.
-// The JSON is what an operator imports; it is written from here by
-// `go test ./metrics/grafana -update`, and a test sees the two drift apart.
+// Package grafana describes the dashboards that are shipped as JSON in
+// metrics/grafana. The JSON is what an operator imports; it is written from here
+// by `go -C tools test ./grafana -update`, and a test sees the two drift apart.
+//
+//	pages.go (one func a page) -> panel.go, field.go (how it looks), query.go (PromQL) -> dashboard.go, variables.go (the JSON)
 package grafana
 
 import "encoding/json"

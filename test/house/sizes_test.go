@@ -1,0 +1,160 @@
+package house
+
+import (
+	"go/ast"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	linesMost  = 450
+	linesLeast = 40  // without a build tag or the package's doc: less belongs to a neighbour
+	medianMost = 150 // lines of a file
+	filesMost  = 25  // shipped ones of a directory: more want an inner wall
+	docLeast   = 8   // lines of a package's doc: what is in it, what calls what, where to look
+)
+
+// exempt says which rule a directory doesn't keep yet. A directory that keeps it again is to be taken out here.
+var exempt = map[string]map[string]bool{
+	"short file": {
+		"backend": true,
+
+		"cgroup": true,
+
+		"cmd/penstock": true,
+
+		"config": true,
+
+		"run": true,
+
+		"server": true,
+
+		"spawn": true,
+	},
+	"many files": {
+		"backend": true,
+
+		"cgroup": true,
+
+		"cmd/penstock": true,
+
+		"config": true,
+
+		"run": true,
+
+		"server": true,
+
+		"spawn": true,
+	},
+	"no picture": {
+		"backend": true,
+
+		"cgroup": true,
+
+		"cmd/penstock": true,
+
+		"config": true,
+
+		"run": true,
+
+		"server": true,
+
+		"spawn": true,
+	},
+}
+
+// broken gathers which directories break a rule, and tells those that are not exempt.
+type broken struct {
+	rule string
+	dirs map[string]bool
+}
+
+func breaking(rule string) *broken { return &broken{rule, map[string]bool{}} }
+
+func (b *broken) errorf(t *testing.T, dir, format string, args ...any) {
+	t.Helper()
+	b.dirs[dir] = true
+	if !exempt[b.rule][dir] {
+		t.Errorf(format, args...)
+	}
+}
+
+// rest tells the directories that are exempt for nothing.
+func (b *broken) rest(t *testing.T) {
+	t.Helper()
+	for dir := range exempt[b.rule] {
+		if !b.dirs[dir] {
+			t.Logf("%s is exempt from %q and need not be: take it out of the list", dir, b.rule)
+		}
+	}
+}
+
+func TestFilesAreNeitherLongNorDust(t *testing.T) {
+	short, many := breaking("short file"), breaking("many files")
+	var lengths []int
+	files := map[string]int{}
+	for _, s := range sources(t) {
+		n := strings.Count(s.text, "\n")
+		lengths = append(lengths, n)
+		files[s.pkg]++
+		if n > linesMost {
+			t.Errorf("%s has %d lines: no file is over %d", s.path, n, linesMost)
+		}
+		if n < linesLeast && s.file.Doc == nil && !constrained(s.file) {
+			short.errorf(t, s.pkg, "%s has %d lines: no file is under %d, put it where a reader would look for it", s.path, n, linesLeast)
+		}
+	}
+	for dir, n := range files {
+		if n > filesMost {
+			many.errorf(t, dir, "%s has %d files: more than %d want an inner wall", dir, n, filesMost)
+		}
+	}
+	short.rest(t)
+	many.rest(t)
+	slices.Sort(lengths)
+	median := lengths[len(lengths)/2]
+	t.Logf("%d files, median %d lines", len(lengths), median)
+	if median >= medianMost {
+		t.Errorf("median file length is %d lines: under %d is the rule", median, medianMost)
+	}
+	for _, s := range modules(t) {
+		if n := strings.Count(s.text, "\n"); n > linesMost {
+			t.Errorf("%s has %d lines: no file is over %d", s.path, n, linesMost)
+		}
+	}
+}
+
+// constrained is true of a file with a build tag.
+func constrained(f *ast.File) bool {
+	for _, group := range f.Comments {
+		if group.Pos() > f.Package {
+			break
+		}
+		for _, c := range group.List {
+			if strings.HasPrefix(c.Text, "//go:build ") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// A package of one or two files shows itself.
+func TestPackagesHaveAPicture(t *testing.T) {
+	rule := breaking("no picture")
+	files := map[string]int{}
+	for _, s := range sources(t) {
+		files[s.pkg]++
+	}
+	for _, s := range sources(t) {
+		if s.file.Doc == nil || files[s.pkg] < 3 {
+			continue
+		}
+		text := s.file.Doc.Text()
+		if strings.Count(text, "\n") < docLeast || !strings.Contains(text, "\n\t") {
+			rule.errorf(t, s.pkg, "%s: the package's doc has no picture: what is in it, what calls what, where to look", s.path)
+		}
+	}
+	rule.rest(t)
+}

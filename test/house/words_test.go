@@ -1,0 +1,93 @@
+package house
+
+import (
+	"go/ast"
+	"path"
+	"strings"
+	"testing"
+)
+
+// retired are names for which the field has a word, each with that word. A name is refused where it is declared: as a
+// function, method, type, field, constant, variable or parameter, or as a file. "" is every directory.
+var retired = map[string]map[string]string{
+	"": {
+		"newborn": "child, childSpec", "fate": "childStatus", "foundling": "orphan", "unborn": "abortStart", "bequeath": "saveCheckpoint",
+		"heir": "handover", "vigil": "stallDetector", "prospect": "candidate", "persuade": "stopGracefully", "doubts": "groupHealth",
+		"inDoubt": "failing", "seal": "sandbox", "bear": "forkExec", "said": "stdinLog", "speaker": "stdinWriter", "spoiled": "tampered",
+		"strangers": "errForeignProcs", "pen": "printer", "harmless": "sanitize",
+	},
+	"metrics": {"gate": "admission", "cage": "isolation"},
+}
+
+// unchanged are directories of which not all names of "" are changed yet.
+var unchanged = map[string]bool{
+	"cgroup": true,
+
+	"cmd/penstock": true,
+
+	"server": true,
+
+	"spawn": true,
+}
+
+func TestRetiredWords(t *testing.T) {
+	used := map[string]bool{}
+	for _, s := range sources(t) {
+		names := declared(s.file)
+		names = append(names, strings.TrimSuffix(path.Base(s.path), ".go"))
+		for _, name := range names {
+			for dir, words := range retired {
+				if dir != "" && s.pkg != dir && !strings.HasPrefix(s.pkg, dir+"/") {
+					continue
+				}
+				word, ok := words[lowerFirst(name)]
+				if !ok {
+					continue
+				}
+				used[s.pkg] = true
+				if dir != "" || !unchanged[s.pkg] {
+					t.Errorf("%s declares %s: the field's word is %s", s.path, name, word)
+				}
+			}
+		}
+	}
+	for dir := range unchanged {
+		if !used[dir] {
+			t.Logf("%s declares none of them any more: take it out of the list", dir)
+		}
+	}
+}
+
+func lowerFirst(s string) string { return strings.ToLower(s[:1]) + s[1:] }
+
+// declared are the names that a file declares, at any depth.
+func declared(f *ast.File) []string {
+	var names []string
+	add := func(ids ...*ast.Ident) {
+		for _, id := range ids {
+			names = append(names, id.Name)
+		}
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncDecl:
+			add(n.Name)
+		case *ast.TypeSpec:
+			add(n.Name)
+		case *ast.ValueSpec:
+			add(n.Names...)
+		case *ast.Field:
+			add(n.Names...)
+		case *ast.AssignStmt:
+			if n.Tok.String() == ":=" {
+				for _, left := range n.Lhs {
+					if id, ok := left.(*ast.Ident); ok {
+						add(id)
+					}
+				}
+			}
+		}
+		return true
+	})
+	return names
+}
