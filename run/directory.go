@@ -13,6 +13,7 @@ import (
 	"penstock/backend"
 	"penstock/internal/atomicfile"
 	"penstock/internal/openat"
+	"penstock/internal/trash"
 )
 
 // Names in a run's directory. All but the two outputs are scratch and go when the
@@ -229,13 +230,13 @@ func (d *directory) removeScratch() error {
 		return errors.Join(append(errs, fmt.Errorf("run directory: %w", err))...)
 	}
 	defer root.Close()
-	entries, err := entriesOf(root, ".")
+	entries, err := trash.Entries(root, ".")
 	errs = append(errs, err)
 	for _, e := range entries {
 		switch e.Name() {
 		case spoolName, stderrName:
 		default:
-			errs = append(errs, removeAll(root, e.Name()))
+			errs = append(errs, trash.Below(root, e.Name()))
 		}
 	}
 	return errors.Join(errs...)
@@ -249,13 +250,13 @@ func (d *directory) remove() error {
 	if err := d.removeStored(); err != nil {
 		return err
 	}
-	return discard(d.path)
+	return trash.Discard(d.path)
 }
 
 func (d *directory) removeStored() error {
 	var errs []error
 	for _, p := range d.stored {
-		errs = append(errs, discard(p))
+		errs = append(errs, trash.Discard(p))
 	}
 	return errors.Join(errs...)
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"penstock/internal/atomicfile"
+	"penstock/internal/trash"
 )
 
 // Session is one conversation a client has named. The CLI finds it again only
@@ -154,7 +155,7 @@ func (s *sessions) forget(key string) error {
 	if err != nil {
 		return err
 	}
-	deleteTrashed(taken) // unlocked: it may be large
+	trash.Delete(taken) // unlocked: it may be large
 	return nil
 }
 
@@ -174,7 +175,7 @@ func (s *sessions) drop(key string) (taken string, err error) {
 		err = nil
 	}
 	if err == nil {
-		taken, err = moveToTrash(s.path(key))
+		taken, err = trash.Move(s.path(key))
 	}
 	if err != nil {
 		return "", errors.Join(err, writeJSON(s.records(key), one, smallMax, nil))
@@ -206,4 +207,38 @@ func (m *Manager) Forget(client, session string) error {
 		return fmt.Errorf("forget session %q: %w", session, err)
 	}
 	return nil
+}
+
+// sweep sets aside directories of sessions that the index doesn't know: a crash
+// came between the two, when the session was made or when it was forgotten. It is
+// for the time when all runs of an earlier daemon have been adopted, and none has
+// been started.
+func (s *sessions) sweep() error {
+	entries, err := os.ReadDir(s.dir)
+	errs := []error{err}
+	for _, e := range entries {
+		key := e.Name()
+		if !e.IsDir() || len(key) != len(sessionKey("", "")) || strings.Trim(key, "0123456789abcdef") != "" {
+			continue
+		}
+		if _, known := s.get(key); known || s.indexed(key) {
+			continue
+		}
+		taken, err := trash.Move(s.path(key))
+		errs = append(errs, err)
+		if taken == s.path(key) {
+			trash.Delete(taken) // there is no other place for it
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// indexed tells whether there is a file of the session, be it unreadable.
+func (s *sessions) indexed(key string) bool {
+	for _, path := range append(s.records(key), s.path(key)+".json") {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
 }

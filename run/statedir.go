@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/internal/trash"
 )
 
 // stateDir is the daemon's state directory, held by one daemon at a time.
@@ -269,3 +271,36 @@ func (s *stateDir) letOthersPass() error {
 }
 
 func (s *stateDir) close() error { return s.lock.Close() }
+
+// emptyTrash deletes what was left.
+func (s *stateDir) emptyTrash() error {
+	var errs []error
+	for _, dir := range append(s.store.of(trash.Name), filepath.Join(s.dir, trash.Name)) {
+		if err := trash.Empty(dir); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// unfinished are names of files that were being written: what a crash leaves of
+// atomicfile, of probeWrite and of `penstock check`.
+var unfinished = []string{".new-*", ".probe-*", ".penstock-check-*"}
+
+// sweepUnfinished removes such files. It is for the holder of the lock, before
+// anything is written there.
+func (s *stateDir) sweepUnfinished() error {
+	var errs []error
+	for _, dir := range append(append(s.store.of(), s.store.of("sessions")...), s.dir, s.sessions()) {
+		entries, err := os.ReadDir(dir)
+		errs = append(errs, err)
+		for _, e := range entries {
+			for _, form := range unfinished {
+				if ok, _ := filepath.Match(form, e.Name()); ok {
+					errs = append(errs, trash.Tree(filepath.Join(dir, e.Name())))
+				}
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

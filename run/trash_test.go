@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"penstock/internal/openat"
+	"penstock/internal/trash"
 	"penstock/outcome"
 )
 
@@ -56,18 +56,18 @@ func TestForgetIsWholeOrNot(t *testing.T) {
 	if left := places(); len(left) != 0 {
 		t.Errorf("still in its place: %q", left)
 	}
-	if left := names(t, filepath.Join(m.state.dir, trashName)); len(left) != 1 {
+	if left := names(t, filepath.Join(m.state.dir, trash.Name)); len(left) != 1 {
 		t.Fatalf("in the trash: %q", left)
 	}
 	turn()
-	_ = filepath.WalkDir(filepath.Join(m.state.dir, trashName), func(path string, e fs.DirEntry, _ error) error {
+	_ = filepath.WalkDir(filepath.Join(m.state.dir, trash.Name), func(path string, e fs.DirEntry, _ error) error {
 		if e.Name() == "mine" {
 			immutable(t, path, false)
 		}
 		return nil
 	})
 	m.emptyTrash()
-	if left := names(t, filepath.Join(m.state.dir, trashName)); len(left) != 0 {
+	if left := names(t, filepath.Join(m.state.dir, trash.Name)); len(left) != 0 {
 		t.Errorf("the trash is not emptied: %q", left)
 	}
 }
@@ -118,7 +118,7 @@ func TestCrashLeftoversAreSwept(t *testing.T) {
 	if diff := cmp.Diff([]string{"lock", "runs", "sessions", "store", "trash"}, names(t, dir)); diff != "" {
 		t.Errorf("state directory (-want +got):\n%s", diff)
 	}
-	for deadline := time.Now().Add(10 * time.Second); len(names(t, filepath.Join(m.state.dir, trashName))) > 0; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); len(names(t, filepath.Join(m.state.dir, trash.Name))) > 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the trash is never emptied")
 		}
@@ -229,78 +229,6 @@ func TestPrunedAreRemembered(t *testing.T) {
 	}
 }
 
-// A run of the daemon's user may have put a link in the trash's place.
-func TestTrash_BehindALinkStays(t *testing.T) {
-	d := newDirectory(t, nil)
-	dir, elsewhere := filepath.Dir(filepath.Dir(d.path)), t.TempDir()
-	kept := filepath.Join(elsewhere, "kept")
-	if err := errors.Join(os.WriteFile(kept, nil, 0o600), os.Symlink(elsewhere, filepath.Join(dir, trashName))); err != nil {
-		t.Fatal(err)
-	}
-	s := &stateDir{dir: dir, store: store{[]string{filepath.Join(dir, storeName)}}}
-	if err := s.emptyTrash(); err == nil {
-		t.Error("a link was followed")
-	}
-	if err := discard(d.path); err == nil {
-		t.Error("a run's directory was moved behind a link")
-	}
-	if _, err := os.Lstat(kept); err != nil {
-		t.Error(err)
-	}
-}
-
-// A run that puts a link in the trash's place while it is emptied, or filled, has
-// nothing behind the link deleted, nor anything put there.
-func TestTrashIsNotSwapped(t *testing.T) {
-	s := &stateDir{dir: t.TempDir()}
-	trash, precious := filepath.Join(s.dir, trashName), filepath.Join(s.dir, storeName)
-	const many = 300
-	dirs := []string{filepath.Join(s.runs(), "other")}
-	for i := range many {
-		dirs = append(dirs, filepath.Join(trash, fmt.Sprint(i)), filepath.Join(precious, fmt.Sprint(i)))
-	}
-	for _, d := range dirs {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	swap := func() error {
-		return errors.Join(os.Rename(trash, trash+".x"), os.Symlink(precious, trash))
-	}
-	swapped := make(chan error, 1)
-	go func() {
-		for full := true; full; {
-			left, err := os.ReadDir(trash)
-			full = err == nil && len(left) == many
-		}
-		swapped <- swap()
-	}()
-	s.emptyTrash()
-	if err := <-swapped; err != nil {
-		t.Fatal(err)
-	}
-	if got := names(t, precious); len(got) != many {
-		t.Errorf("behind the link %d of %d are left", len(got), many)
-	}
-	if err := errors.Join(os.Remove(trash), os.Mkdir(trash, 0o700), os.RemoveAll(trash+".x")); err != nil {
-		t.Fatal(err)
-	}
-	held, err := openat.Dir(trash)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer held.Close()
-	if err := errors.Join(swap(), renameInto(held, "taken", filepath.Join(s.runs(), "other"))); err != nil {
-		t.Fatal(err)
-	}
-	if got := names(t, precious); len(got) != many {
-		t.Errorf("behind the link there are %d, not %d", len(got), many)
-	}
-	if err := discard(filepath.Join(s.runs(), "none")); err == nil {
-		t.Error("a link was taken for the trash")
-	}
-}
-
 // A removal that was cut short, as by a kill of the daemon, leaves no run: not one
 // that is lost and can't be read.
 func TestRemovalCutShortIsNoRun(t *testing.T) {
@@ -308,7 +236,7 @@ func TestRemovalCutShortIsNoRun(t *testing.T) {
 	r := start(t, m, script("echo 'd stop'"))
 	verdict(t, r, outcome.Completed)
 	wait(t, "end", r.Ended())
-	inTheWay := filepath.Join(m.state.dir, trashName)
+	inTheWay := filepath.Join(m.state.dir, trash.Name)
 	if err := os.RemoveAll(inTheWay); err != nil {
 		t.Fatal(err)
 	}

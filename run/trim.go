@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 
+	"penstock/internal/trash"
 	"penstock/spool"
 )
 
@@ -39,7 +40,7 @@ func (d *directory) removeOther(name string, ours *os.File) error {
 	if found, err := root.Lstat(name); err != nil || os.SameFile(found, mine) {
 		return nil // gone already, or what it should be
 	}
-	return removeAll(root, name)
+	return trash.Below(root, name)
 }
 
 // trim is for a run whose end no daemon has seen; w is nil where that isn't durable.

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"penstock/internal/trash"
 	"penstock/spawn"
 )
 
@@ -99,7 +100,7 @@ func (p workDir) remove() error {
 	if p.made == "" {
 		return nil
 	}
-	return discard(p.made)
+	return trash.Discard(p.made)
 }
 
 // private is Spec.Home's word for a HOME of the session's or the run's own.
@@ -201,7 +202,7 @@ func makeHome(path, seed string, u *User) error {
 		return nil
 	}
 	next := path + ".new"
-	if err := removeTree(next); err != nil {
+	if err := trash.Tree(next); err != nil {
 		return fmt.Errorf("private home: %w", err)
 	}
 	err := os.Mkdir(next, 0o700)
@@ -215,7 +216,7 @@ func makeHome(path, seed string, u *User) error {
 		err = os.Rename(next, path)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("private home: seed %q: %w", seed, err), removeTree(next))
+		return errors.Join(fmt.Errorf("private home: seed %q: %w", seed, err), trash.Tree(next))
 	}
 	return nil
 }
@@ -253,7 +254,7 @@ func giveTree(dir string, u *User) error {
 }
 
 func (u *User) ownBelow(root *os.Root, dir string) error {
-	entries, err := entriesOf(root, dir)
+	entries, err := trash.Entries(root, dir)
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,8 @@ var floor = map[string]int{
 
 	"cmd/penstock/terminal": 55,
 
-	"cmd/penstock": 60,
+	"cmd/penstock":   60,
+	"internal/trash": 14,
 }
 
 type source struct {
