@@ -1,93 +1,94 @@
 package config
 
 import (
+	"cmp"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
+
+	"penstock/internal/hint"
 )
 
-// backendTable builds [backends.*], the known six and demo.
-func (b *builder) backendTable(c Config) map[string]Backend {
-	names := slices.Concat(Known(), []string{"demo"}, slices.Collect(maps.Keys(b.backends)))
-	table := make(map[string]Backend, len(names))
+// finishBackends completes [backends.*], with the known ones and demo beside them.
+// def is what their limits are where they have none of their own.
+func (l *loader) finishBackends(def Limits) {
+	names := slices.Concat(Known(), []string{"demo"})
 	for _, name := range names {
-		if _, done := table[name]; !done {
-			table[name] = b.backend(name, c)
+		if _, there := l.config.Backends[name]; !there {
+			l.addDefaults("backends", name)
 		}
 	}
-	return table
+	for _, name := range slices.Sorted(maps.Keys(l.config.Backends)) {
+		l.config.Backends[name] = l.backend(name, l.config.Backends[name], def)
+	}
 }
 
-func (b *builder) backend(name string, c Config) Backend {
+func (l *loader) backend(name string, be Backend, def Limits) Backend {
 	prefix := "backends." + name + "."
-	where, configured := b.backends[name]
+	where, configured := l.backends[name]
 	if f := checkBackendName(name); f != nil {
-		b.problem(where, "backends."+name, f)
+		l.problem(where, "backends."+name, f)
 	}
-	be := Backend{
-		Name:         name,
-		Kind:         b.kindOf(name),
-		DefaultModel: value[string](b.layers, prefix+"default_model"),
-		Models:       value[[]string](b.layers, prefix+"models"),
-		Aliases:      value[[]string](b.layers, prefix+"aliases"),
-		Env:          b.envNames(prefix + "env"),
-		SetEnv:       b.setEnv(prefix + "set_env."),
-		ExtraArgs:    value[[]string](b.layers, prefix+"extra_args"),
-		Permissions:  value[string](b.layers, prefix+"permissions"),
-		Home:         b.home(prefix),
-		HomeSeed:     b.homeSeed(prefix),
-		Cwd:          b.directory(prefix + "cwd"),
-		User:         b.user(prefix + "user"),
-		Limits:       b.limits("backends."+name+".limits", c.Budget),
-		Configured:   configured,
-	}
-	b.resolve(&be, prefix)
+	be.Name, be.Configured = name, configured
+	be.Kind = l.kindOf(name, be.Kind)
+	l.checkEnv(prefix+"env", be.Env)
+	l.checkSetEnv(prefix+"set_env.", be.SetEnv)
+	be.HomeSeed = l.homeSeed(prefix, be.HomeSeed, be.Home)
+	be.Home = l.home(prefix, be.Home)
+	be.Cwd = l.directory(prefix+"cwd", be.Cwd)
+	l.checkUser(prefix+"user", be.User)
+	be.Limits = l.limits("backends."+name+".limits", l.inherited(name, be.Limits, def))
+	l.resolve(&be, prefix)
 	return be
 }
 
+// inherited puts the whole configuration's limits where a backend has none.
+func (l *loader) inherited(name string, own, def Limits) Limits {
+	into, from := reflect.ValueOf(&own).Elem(), reflect.ValueOf(def)
+	for f := range fieldsOf(into.Type()) {
+		if !l.isExplicit("backends." + name + ".limits." + f.name) {
+			into.FieldByIndex(f.Index).Set(from.FieldByIndex(f.Index))
+		}
+	}
+	return own
+}
+
 // kindOf is the configured kind, else the name of a known backend.
-func (b *builder) kindOf(name string) string {
+func (l *loader) kindOf(name, kind string) string {
 	key := "backends." + name + ".kind"
-	kind := value[string](b.layers, key)
 	known := slices.Contains(append(Known(), "demo"), name)
 	switch {
 	case kind == "" && known:
 		return name
-	case b.bad[key]:
+	case l.bad[key]:
 		return ""
 	case kind == "":
-		hint := "exec, jsonl or acp"
-		if near := didYouMean(name, Known()); near != "" {
-			hint = near
-		}
-		b.problem(b.backends[name], "backends."+name, faultf(hint, "has no kind"))
+		remedy := cmp.Or(suggest(name, Known()), "exec, jsonl or acp")
+		l.problem(l.backends[name], "backends."+name, hint.Errorf(remedy, "has no kind"))
 		return ""
 	case !slices.Contains(Kinds(), kind):
-		hint := didYouMean(kind, Kinds())
-		if hint == "" {
-			hint = "one of " + strings.Join(Kinds(), ", ")
-		}
-		b.reject(key, hint, "%q is not known", kind)
+		l.fail(key, cmp.Or(suggest(kind, Kinds()), "one of "+strings.Join(Kinds(), ", ")), "%q is not known", kind)
 	case known && kind != name:
-		b.reject(key, "give it a name of its own", "%s is always of kind %s", name, name)
+		l.fail(key, "give it a name of its own", "%s is always of kind %s", name, name)
 	}
 	return kind
 }
 
-func checkBackendName(name string) *fault {
+func checkBackendName(name string) *hint.Error {
 	if why, reserved := reservedNames()[name]; reserved {
-		return faultf("choose another name", "%q is reserved: %s", name, why)
+		return hint.Errorf("choose another name", "%q is reserved: %s", name, why)
 	}
 	if !regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`).MatchString(name) {
-		return faultf("small letters, digits, dash and underscore, at most 64", "%q can't be a backend's name", name)
+		return hint.Errorf("small letters, digits, dash and underscore, at most 64", "%q can't be a backend's name", name)
 	}
 	return nil
 }
 
 // checkAliases: a name stands for one backend. What may be one is wider than a
 // backend's name, for clients that know only the names of models.
-func (b *builder) checkAliases(table map[string]Backend) {
+func (l *loader) checkAliases(table map[string]Backend) {
 	taken := map[string]string{}
 	for name := range table {
 		taken[name] = name
@@ -99,11 +100,11 @@ func (b *builder) checkAliases(table map[string]Backend) {
 			why, reserved := reservedNames()[alias]
 			switch {
 			case reserved:
-				b.reject(key, "choose another name", "%q is reserved: %s", alias, why)
+				l.fail(key, "choose another name", "%q is reserved: %s", alias, why)
 			case clash:
-				b.reject(key, "choose another name", "%q is a name of backend %s", alias, owner)
+				l.fail(key, "choose another name", "%q is a name of backend %s", alias, owner)
 			case !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$`).MatchString(alias):
-				b.reject(key, "letters, digits and . _ : -, at most 64", "%q can't be a name", alias)
+				l.fail(key, "letters, digits and . _ : -, at most 64", "%q can't be a name", alias)
 			default:
 				taken[alias] = name
 			}
@@ -111,41 +112,56 @@ func (b *builder) checkAliases(table map[string]Backend) {
 	}
 }
 
-// envNames takes NAME and PREFIX_*: what is passed on is named, never valued.
-func (b *builder) envNames(key string) []string {
-	given := value[[]string](b.layers, key)
+// checkEnv takes NAME and PREFIX_*: what is passed on is named, never valued.
+func (l *loader) checkEnv(key string, given []string) {
 	for _, name := range given {
 		plain := strings.TrimSuffix(name, "*")
 		switch {
 		case strings.Contains(name, "="):
-			b.reject(key, "values go into set_env", "%q is not a name", strings.SplitN(name, "=", 2)[0]+"=...")
+			l.fail(key, "values go into set_env", "%q is not a name", strings.SplitN(name, "=", 2)[0]+"=...")
 		case !isEnvName(plain):
-			b.reject(key, "", "%q is not a name", name)
+			l.fail(key, "", "%q is not a name", name)
 		case strings.HasPrefix(plain, envPrefix):
-			b.reject(key, "", "%q is the daemon's own and is never passed on", name)
+			l.fail(key, "", "%q is the daemon's own and is never passed on", name)
 		}
 	}
-	return given
 }
 
-func (b *builder) setEnv(prefix string) map[string]string {
-	var set map[string]string
-	for _, key := range slices.Sorted(maps.Keys(b.settings)) {
-		name, ok := strings.CutPrefix(key, prefix)
-		if !ok || name == wildcard {
-			continue
-		}
+func (l *loader) checkSetEnv(prefix string, set map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(set)) {
 		if !isEnvName(name) {
-			b.reject(key, "", "%q is not a name", name)
+			l.fail(prefix+name, "", "%q is not a name", name)
 		}
-		if set == nil {
-			set = map[string]string{}
-		}
-		set[name] = value[string](b.layers, key)
 	}
-	return set
 }
 
 func isEnvName(name string) bool {
 	return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(name)
+}
+
+// Kinds of backend: the six known command lines, three for any program, demo.
+func Kinds() []string {
+	return append(Known(), "acp", "demo", "exec", "jsonl")
+}
+
+// Known are the backends that are there without configuration; each is its own kind.
+func Known() []string {
+	return slices.Sorted(maps.Keys(programs()))
+}
+
+// programs is what each known backend is called on PATH.
+func programs() map[string]string {
+	return map[string]string{
+		"claude": "claude", "codex": "codex", "gemini": "gemini",
+		"kimi": "kimi", "opencode": "opencode", "pi": "pi",
+	}
+}
+
+// reservedNames can't be backends: a request's model could not tell them apart.
+func reservedNames() map[string]string {
+	return map[string]string{
+		"bridge":      `a leading "bridge/" of a model is dropped`,
+		"claude-code": "it is an alias of claude",
+		"kimi-code":   "it is an alias of kimi",
+	}
 }

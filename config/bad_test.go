@@ -94,11 +94,11 @@ func TestBadFile(t *testing.T) {
 		{"size overflows", "[budget]\nmemory = \"9999999T\"", []string{`2:10: budget.memory: "9999999T" is too large`}},
 		{"more than all", "[budget]\nmemory = \"175%\"", []string{`2:10: budget.memory: "175%" is more than there is (at most 100%)`}},
 		{"budget too small", "[budget]\nmemory = \"1MiB\"", []string{`2:10: budget.memory: 1 MiB is too small for any run (at least 32 MiB)`}},
-		{"duration without unit", "drain_timeout = 20", []string{`1:17: drain_timeout: 20 has no unit (write "30s", "10m" or "2h")`}},
+		{"duration without unit", "drain_timeout = 20", []string{`1:17: drain_timeout: "20" has no unit (write "30s", "10m" or "2h")`}},
 		{"duration text without unit", "drain_timeout = \"20\"", []string{`1:17: drain_timeout: "20" has no unit (write "30s", "10m" or "2h")`}},
 		{"duration negative", "drain_timeout = \"-1s\"", []string{`1:17: drain_timeout: "-1s" is negative (write "30s", "10m" or "2h")`}},
 		{"duration word", "drain_timeout = \"soon\"", []string{`1:17: drain_timeout: "soon" is not a duration (write "30s", "10m" or "2h")`}},
-		{"cores as number", "[limits]\ncpu_max = 2", []string{`2:11: limits.cpu_max: 2 has no unit (write "200%" for 2 cores)`}},
+		{"cores as number", "[limits]\ncpu_max = 2", []string{`2:11: limits.cpu_max: "2" is not a share of processors: it has no unit (write "200%" for 2 cores)`}},
 		{"cores as word", "[limits]\ncpu_max = \"two\"", []string{`2:11: limits.cpu_max: "two" is not a share of processors (write "200%" for two cores, or "" for no limit)`}},
 		{"cores out of range", "[limits]\ncpu_max = \"0%\"", []string{`2:11: limits.cpu_max: "0%" is out of range (write "200%" for two cores, or "" for no limit)`}},
 		{"not in the choice", "[isolation]\nmode = \"loose\"", []string{`2:8: isolation.mode: "loose" is not known (one of strict, available)`}},
@@ -188,7 +188,7 @@ func TestBadFile(t *testing.T) {
 
 		{"all at once", "lisen = 1\ndrain_timeout = 3\n[limits]\npids_max = 0\n[backends.goose]", []string{
 			`1:1: lisen: unknown key (did you mean listen?)`,
-			`2:17: drain_timeout: 3 has no unit (write "30s", "10m" or "2h")`,
+			`2:17: drain_timeout: "3" has no unit (write "30s", "10m" or "2h")`,
 			`4:12: limits.pids_max: must be from 1 to 4194304`,
 			`5:11: backends.goose: has no kind (exec, jsonl or acp)`,
 		}},

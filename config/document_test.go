@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -17,13 +18,35 @@ func FuzzDocument(f *testing.F) {
 	f.Add("[[budget]]\n[limits.x]\na.b = { c = [1, {d = 2}] }\n\"\" = 1\r\n[backends.\"\"]")
 	f.Add("listen = \"\"\"\nx\"\"\"\nbackends = { a = { limits = {} } }")
 	f.Fuzz(func(t *testing.T, text string) {
-		l := newLayers(Host{MemoryBytes: 8 * gib})
-		l.defaults()
-		l.document("f", []byte(text))
+		l := newLoader(Host{MemoryBytes: 8 * gib})
+		l.readDocument("f", []byte(text))
 		for _, p := range l.problems {
 			if p.File != "f" || p.Line < 1 || p.Col < 1 {
 				t.Fatalf("a problem without a place: %+v", p)
 			}
 		}
 	})
+}
+
+// The help of kind is a literal, as all tags are.
+func TestKindsInHelp(t *testing.T) {
+	k, _ := schema(AllKeys()).at([]string{"backends", "x", "kind"})
+	if want := "which adapter: " + strings.Join(Kinds(), " "); k.Help != want {
+		t.Errorf("%q, want %q", k.Help, want)
+	}
+}
+
+// Every default is a value of its key.
+func TestDefaultsDecode(t *testing.T) {
+	for _, k := range AllKeys() {
+		if k.Help == "" {
+			t.Errorf("%s has no help", k.Name)
+		}
+		if k.Default == "" {
+			continue
+		}
+		if _, err := k.decode(k.Literal(k.Default)); err != nil {
+			t.Errorf("%s: %v", k.Name, err)
+		}
+	}
 }

@@ -1,13 +1,19 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"penstock/internal/bytesize"
 )
 
 // Redacted stands for every value that may be a secret.
@@ -37,8 +43,8 @@ func (c Config) Dump(w io.Writer) error {
 // remarks are what the keys themselves can't tell.
 func (c Config) remarks() []string {
 	var out []string
-	if c.Budget.Percent > 0 {
-		out = append(out, "budget.memory is "+formatSize(c.Budget.Memory)+" now, and follows the smallest limit above.")
+	if c.Budget.Memory.Percent > 0 {
+		out = append(out, "budget.memory is "+bytesize.Format(c.Budget.Memory.Bytes)+" now, and follows the smallest limit above.")
 	}
 	if c.Limits.Clipped {
 		out = append(out, "limits.memory_max is the budget: the default is larger.")
@@ -58,97 +64,69 @@ func (c Config) remarks() []string {
 	return out
 }
 
-type shown struct {
-	Listen         []string                `toml:"listen"`
-	StateDir       string                  `toml:"state_dir"`
-	TokensFile     string                  `toml:"tokens_file"`
-	AllowedHosts   []string                `toml:"allowed_hosts"`
-	AllowedOrigins []string                `toml:"allowed_origins"`
-	WorkspaceRoots []string                `toml:"workspace_roots"`
-	DrainTimeout   string                  `toml:"drain_timeout"`
-	FirstByteAfter string                  `toml:"first_byte_after"`
-	Isolation      shownIsolation          `toml:"isolation"`
-	Budget         shownBudget             `toml:"budget"`
-	Keep           shownKeep               `toml:"keep"`
-	Queue          shownQueue              `toml:"queue"`
-	Limits         shownLimits             `toml:"limits"`
-	Translate      shownTranslate          `toml:"translate"`
-	Log            shownLog                `toml:"log"`
-	Clients        map[string]shownClient  `toml:"clients,omitempty"`
-	Backends       map[string]shownBackend `toml:"backends,omitempty"`
+// shown is the configuration as a file would have it. Backends that are only
+// known by name are left out: writing them down would configure them.
+func (c Config) shown() Config {
+	for _, list := range []*[]string{&c.AllowedHosts, &c.AllowedOrigins, &c.WorkspaceRoots, &c.Isolation.Hide, &c.Isolation.ReadOnly, &c.Translate.Aliases} {
+		if *list == nil {
+			*list = []string{} // nil has no form in TOML
+		}
+	}
+	c.Backends = maps.Clone(c.Backends)
+	maps.DeleteFunc(c.Backends, func(_ string, b Backend) bool { return !b.Configured })
+	for name, b := range c.Backends {
+		if b.Kind == "demo" {
+			b.Command = nil
+		}
+		b.SetEnv = maps.Clone(b.SetEnv)
+		for variable := range b.SetEnv {
+			b.SetEnv[variable] = Redacted
+		}
+		c.Backends[name] = b
+	}
+	return c
 }
 
-type shownIsolation struct {
-	Mode            string   `toml:"mode"`
-	SelfTest        bool     `toml:"self_test"`
-	Hide            []string `toml:"hide"`
-	ReadOnly        []string `toml:"read_only"`
-	AbstractSockets bool     `toml:"abstract_sockets"`
+// Changed names the dotted keys in which two configurations differ, sorted.
+// "tokens" stands for the content of the tokens file.
+func Changed(was, is Config) []string {
+	old, now := was.flat(), is.flat()
+	changed := map[string]bool{"tokens": !reflect.DeepEqual(was.Tokens, is.Tokens)}
+	for key := range old {
+		_, there := now[key]
+		changed[key] = !there || old[key] != now[key]
+	}
+	for key := range now {
+		if _, there := old[key]; !there {
+			changed[key] = true
+		}
+	}
+	maps.DeleteFunc(changed, func(_ string, yes bool) bool { return !yes })
+	return slices.Sorted(maps.Keys(changed))
 }
 
-type shownBudget struct {
-	Memory     string `toml:"memory"`
-	MaxRuns    int    `toml:"max_runs"`
-	Overcommit bool   `toml:"overcommit"`
+// flat is every shown value by its dotted key, as text; variables to set are of
+// backends that are not shown as well, and in clear.
+func (c Config) flat() map[string]string {
+	out := map[string]string{}
+	each(reflect.ValueOf(c.shown()), "", func(key string, v reflect.Value) {
+		out[key] = fmt.Sprintf("%#v", v.Interface())
+		if m, ok := v.Interface().(encoding.TextMarshaler); ok {
+			text, err := m.MarshalText()
+			out[key] = fmt.Sprintf("%s %v", text, err)
+		}
+	})
+	for name, b := range c.Backends {
+		for variable, v := range b.SetEnv {
+			out["backends."+name+".set_env."+variable] = v
+		}
+	}
+	return out
 }
 
-type shownKeep struct {
-	Age  string `toml:"age"`
-	Runs int    `toml:"runs"`
-	Size string `toml:"size"`
-
-	MinFree string `toml:"min_free"`
-}
-
-type shownQueue struct {
-	MaxWaiting int    `toml:"max_waiting"`
-	MaxWait    string `toml:"max_wait"`
-}
-
-type shownTranslate struct {
-	SidecarHost string   `toml:"sidecar_host"`
-	Aliases     []string `toml:"aliases"`
-}
-
-type shownLog struct {
-	Level  string `toml:"level"`
-	Format string `toml:"format"`
-}
-
-type shownClient struct {
-	MaxRuns      int  `toml:"max_runs"`
-	ReservedRuns int  `toml:"reserved_runs"`
-	Weight       int  `toml:"weight"`
-	Operator     bool `toml:"operator"`
-}
-
-type shownLimits struct {
-	MemoryMax  string `toml:"memory_max"`
-	MemoryHigh string `toml:"memory_high"`
-	SwapMax    string `toml:"swap_max"`
-	PidsMax    int64  `toml:"pids_max"`
-	CPUMax     string `toml:"cpu_max"`
-	CPUWeight  uint64 `toml:"cpu_weight"`
-	Timeout    string `toml:"timeout"`
-	Stall      string `toml:"stall_timeout"`
-	Grace      string `toml:"grace"`
-	OutputMax  string `toml:"output_max"`
-	LineMax    string `toml:"line_max"`
-}
-
-type shownBackend struct {
-	Kind         string            `toml:"kind"`
-	Command      []string          `toml:"command,omitempty"`
-	DefaultModel string            `toml:"default_model,omitempty"`
-	Models       []string          `toml:"models,omitempty"`
-	Aliases      []string          `toml:"aliases,omitempty"`
-	Env          []string          `toml:"env,omitempty"`
-	SetEnv       map[string]string `toml:"set_env,omitempty"`
-	ExtraArgs    []string          `toml:"extra_args,omitempty"`
-	Permissions  string            `toml:"permissions"`
-	Home         string            `toml:"home"`
-	HomeSeed     string            `toml:"home_seed,omitempty"`
-	Cwd          string            `toml:"cwd,omitempty"`
-	User         string            `toml:"user,omitempty"`
-	Limits       shownLimits       `toml:"limits"`
+// GroupName names the daemon's subtree of groups. It is stable for one state
+// directory, so that a later daemon, and reap, find what was left.
+func (c Config) GroupName() string {
+	sum := sha256.Sum256([]byte(c.StateDir))
+	return "penstock-" + hex.EncodeToString(sum[:4])
 }

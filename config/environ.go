@@ -1,8 +1,16 @@
 package config
 
 import (
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"penstock/internal/hint"
 )
 
 const envPrefix = "PENSTOCK_"
@@ -23,39 +31,93 @@ func environment(environ []string) map[string]string {
 	return env
 }
 
-// environ takes PENSTOCK_* variables: the dotted key in capitals, dots as
+// readEnviron takes PENSTOCK_* variables: the dotted key in capitals, dots as
 // underscores. An unknown one is an error, or a typing error would be silence.
-func (l *layers) environ(environ []string) {
+func (l *loader) readEnviron(environ []string) {
 	for _, e := range slices.Sorted(slices.Values(environ)) {
 		variable, v, ok := strings.Cut(e, "=")
 		name, ours := strings.CutPrefix(variable, envPrefix)
 		if !ok || !ours || slices.Contains(ClientVariables(), variable) {
 			continue
 		}
-		at := origin{file: "environment", name: variable}
-		f, path, known := l.variable(name)
+		from := origin{file: "environment", name: variable}
+		k, path, known := l.variable(name)
 		if !known {
-			l.problem(at, "", faultf(didYouMean(variable, variables()), "unknown variable"))
+			l.problem(from, "", hint.Errorf(suggest(variable, variables()), "unknown variable"))
 			continue
 		}
-		got, err := f.fromText(v, l.whole())
-		l.put(path, got, err, at)
+		l.setText(path, k, v, from)
 	}
 }
 
-// variable finds the field of a variable's name, less the prefix.
-func (l *layers) variable(name string) (field, []string, bool) {
-	for _, f := range l.schema {
-		if captured, ok := capture(envName(f.key), name); ok {
-			return f, fill(f.key, l.spelled(f.key, captured)), true
+// readFlags takes dotted keys from the command line.
+func (l *loader) readFlags(given map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		from := origin{file: "flags", name: name}
+		k, captured, known := l.schema.dotted(name)
+		if !known {
+			var all []string
+			for _, k := range l.schema {
+				all = append(all, k.Name)
+			}
+			l.problem(from, "", hint.Errorf(suggest(name, all), "unknown key"))
+			continue
+		}
+		l.setText(fill(k.Name, captured), k, given[name], from)
+	}
+}
+
+// setText takes what an environment variable or a flag says: lists are separated
+// by commas, a command's words by blanks.
+func (l *loader) setText(path []string, k Key, text string, from origin) {
+	var err error
+	switch k.Type {
+	case "number":
+		var n int64
+		if n, err = strconv.ParseInt(strings.TrimSpace(text), 10, 64); err != nil {
+			err = hint.Errorf("", "%q is not a whole number", text)
+		}
+		text = strconv.FormatInt(n, 10)
+	case "boolean":
+		var b bool
+		if b, err = strconv.ParseBool(strings.TrimSpace(text)); err != nil {
+			err = hint.Errorf("write true or false", "%q is not a truth value", text)
+		}
+		text = strconv.FormatBool(b)
+	}
+	if err != nil {
+		l.bad[join(path)] = true
+		l.problem(from, join(path), err)
+		return
+	}
+	l.set(path, k, k.Literal(text), from)
+}
+
+// quote writes a TOML string.
+func quote(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r == '"' || r == '\\' || r == utf8.RuneError || unicode.IsControl(r) }) {
+		return `"` + s + `"`
+	}
+	text, err := toml.Marshal(struct{ V string }{s})
+	if err != nil {
+		return `""`
+	}
+	return strings.TrimSpace(strings.TrimPrefix(string(text), "V = "))
+}
+
+// variable finds the key of a variable's name, less the prefix.
+func (l *loader) variable(name string) (Key, []string, bool) {
+	for _, k := range l.schema {
+		if captured, ok := capture(envName(k.Name), name); ok {
+			return k, fill(k.Name, l.spelled(k.Name, captured)), true
 		}
 	}
-	return field{}, nil, false
+	return Key{}, nil, false
 }
 
 // spelled gives captured names back their case and dashes: the ones the file
 // has, where they fit. A variable to set keeps its own spelling.
-func (l *layers) spelled(key string, captured []string) []string {
+func (l *loader) spelled(key string, captured []string) []string {
 	known := l.backends
 	if strings.HasPrefix(key, "clients.") {
 		known = l.clients

@@ -6,7 +6,7 @@ import (
 )
 
 // hideDefault are the sockets, spools and devices through which a process can
-// have somebody else start one for it on a Debian, Ubuntu or Fedora host.
+// have another start one for it on a Debian, Ubuntu or Fedora host.
 func hideDefault() []string {
 	return []string{
 		// systemd and its helpers, the buses, other init systems. All of
@@ -43,11 +43,11 @@ func readOnlyDefault() []string {
 // theDefault, as an element of a list, stands for all of the default's.
 const theDefault = "default"
 
-// hidden takes absolute, clean paths with the wildcards of filepath.Match.
-// Whoever hides what runs need gets no run: their own directories are refused.
-func (b *builder) hidden(key string, defaults []string, stateDir string) []string {
+// patterns takes absolute, clean paths with the wildcards of filepath.Match. To
+// hide what runs need would leave no run: their own directories are refused.
+func (l *loader) patterns(key string, given, defaults []string, stateDir string) []string {
 	var paths []string
-	for _, path := range value[[]string](b.layers, key) {
+	for _, path := range given {
 		if path == theDefault {
 			paths = append(paths, defaults...)
 			continue
@@ -56,15 +56,15 @@ func (b *builder) hidden(key string, defaults []string, stateDir string) []strin
 		_, malformed := filepath.Match(path, "/")
 		switch {
 		case !filepath.IsAbs(path):
-			b.reject(key, `write an absolute path, or "default" for all of the default's`, "%q is not absolute", path)
+			l.fail(key, `write an absolute path, or "default" for all of the default's`, "%q is not absolute", path)
 		case malformed != nil:
-			b.reject(key, "", "%q: a [ without its ]", path)
+			l.fail(key, "", "%q: a [ without its ]", path)
 		case filepath.Clean(path) != path:
-			b.reject(key, "write "+filepath.Clean(path), "%q is not clean", path)
+			l.fail(key, "write "+filepath.Clean(path), "%q is not clean", path)
 		case path == "/":
-			b.reject(key, "", `"/" is everything`)
+			l.fail(key, "", `"/" is everything`)
 		case stateDir == path || strings.HasPrefix(stateDir, path+"/"):
-			b.reject(key, "move state_dir", "%q holds state_dir, where runs work", path)
+			l.fail(key, "move state_dir", "%q holds state_dir, where runs work", path)
 		}
 	}
 	return paths

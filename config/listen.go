@@ -7,25 +7,27 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"penstock/internal/hint"
 )
 
 // sunPathMax is the longest name a unix socket can have (unix(7): 108 with the NUL).
 const sunPathMax = 107
 
-func (b *builder) listen() []string {
+func (l *loader) listen() []string {
 	const key = "listen"
 	var out []string
-	given := value[[]string](b.layers, key)
-	if len(given) == 0 && !b.bad[key] {
-		b.reject(key, `write ["127.0.0.1:3344"]`, "is empty")
+	given := l.config.Listen
+	if len(given) == 0 && !l.bad[key] {
+		l.fail(key, `write ["127.0.0.1:3344"]`, "is empty")
 	}
 	for _, address := range given {
-		full, f := b.address(address)
+		full, f := l.address(address)
 		if f == nil && slices.Contains(out, full) {
-			f = faultf("", "%q is there twice", address)
+			f = hint.Errorf("", "%q is there twice", address)
 		}
 		if f != nil {
-			b.reject(key, f.hint, "%s", f.message)
+			l.fail(key, f.Hint, "%s", f.Message())
 			continue
 		}
 		out = append(out, full)
@@ -33,25 +35,25 @@ func (b *builder) listen() []string {
 	return out
 }
 
-func (b *builder) address(address string) (string, *fault) {
+func (l *loader) address(address string) (string, *hint.Error) {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		full, f := b.expand(path)
+		full, f := l.expand(path)
 		if f == nil && len(full) > sunPathMax {
-			f = faultf("", "%q: a socket's path has at most %d bytes", address, sunPathMax)
+			f = hint.Errorf("", "%q: a socket's path has at most %d bytes", address, sunPathMax)
 		}
 		return "unix:" + full, f
 	}
 	if strings.HasPrefix(address, "/") {
-		return "", faultf("write unix:"+address, "%q is not an address", address)
+		return "", hint.Errorf("write unix:"+address, "%q is not an address", address)
 	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", faultf(`write "127.0.0.1:3344" or "unix:/path"`, "%q is not an address", address)
+		return "", hint.Errorf(`write "127.0.0.1:3344" or "unix:/path"`, "%q is not an address", address)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", faultf("from 0 to 65535; 0 takes any free one", "%q: port %q", address, port)
+		return "", hint.Errorf("from 0 to 65535; 0 takes any free one", "%q: port %q", address, port)
 	} else if strconv.FormatUint(n, 10) != port {
-		return "", faultf("", "%q: port %q", address, port)
+		return "", hint.Errorf("", "%q: port %q", address, port)
 	}
 	return address, nil
 }
@@ -73,22 +75,23 @@ func Loopback(address string) bool {
 }
 
 // checkOpenToAll refuses to let the network in without tokens.
-func (b *builder) checkOpenToAll(c Config) {
-	if len(c.Tokens) > 0 || c.TokensFile != "" || b.bad["tokens_file"] {
+func (l *loader) checkOpenToAll() {
+	c := l.config
+	if len(c.Tokens) > 0 || c.TokensFile != "" || l.bad["tokens_file"] {
 		return
 	}
 	for _, address := range c.Listen {
 		if !Loopback(address) {
-			b.reject("listen", "set tokens_file, or listen on 127.0.0.1", "%q can be reached from other machines, and there are no tokens", address)
+			l.fail("listen", "set tokens_file, or listen on 127.0.0.1", "%q can be reached from other machines, and there are no tokens", address)
 		}
 	}
 }
 
-func (b *builder) hosts(key string) []string {
+func (l *loader) hosts(key string, given []string) []string {
 	var out []string
-	for _, h := range value[[]string](b.layers, key) {
+	for _, h := range given {
 		if f := checkHost(h); f != nil {
-			b.reject(key, f.hint, "%s", f.message)
+			l.fail(key, f.Hint, "%s", f.Message())
 			continue
 		}
 		out = append(out, h)
@@ -96,12 +99,12 @@ func (b *builder) hosts(key string) []string {
 	return out
 }
 
-// origins takes what browsers and desktop apps write into Origin.
-func (b *builder) origins(key string) []string {
+// allowedOrigins takes what browsers and desktop apps write into Origin.
+func (l *loader) allowedOrigins(key string, given []string) []string {
 	var out []string
-	for _, o := range value[[]string](b.layers, key) {
+	for _, o := range given {
 		if f := checkOrigin(o); f != nil {
-			b.reject(key, f.hint, "%s", f.message)
+			l.fail(key, f.Hint, "%s", f.Message())
 			continue
 		}
 		out = append(out, o)
@@ -109,7 +112,7 @@ func (b *builder) origins(key string) []string {
 	return out
 }
 
-func checkOrigin(o string) *fault {
+func checkOrigin(o string) *hint.Error {
 	if o == "null" {
 		return nil
 	}
@@ -117,29 +120,27 @@ func checkOrigin(o string) *fault {
 	web := scheme == "http" || scheme == "https"
 	switch {
 	case o == "*" || web && strings.Contains(host, "*"):
-		return faultf("write each origin: whoever makes a page could use the agents otherwise", "%q is every web page", o)
+		return hint.Errorf("write each origin: whoever makes a page could use the agents otherwise", "%q is every web page", o)
 	case !ok || o != strings.ToLower(o) || !regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`).MatchString(scheme),
 		!regexp.MustCompile(`^(\*|[a-z0-9._-]*|\[[0-9a-f:.]+\])(:[0-9]+)?$`).MatchString(host), web && host == "":
-		return faultf(`write "https://chat.example.net", "app://obsidian.md", "vscode-webview://*" or "null"`, "%q is not an origin", o)
+		return hint.Errorf(`write "https://chat.example.net", "app://obsidian.md", "vscode-webview://*" or "null"`, "%q is not an origin", o)
 	}
 	return nil
 }
 
-func (b *builder) hostName(key string) string {
-	h := value[string](b.layers, key)
-	if f := checkHost(h); f != nil && !b.bad[key] {
-		b.reject(key, f.hint, "%s", f.message)
+func (l *loader) checkHostName(key, h string) {
+	if f := checkHost(h); f != nil && !l.bad[key] {
+		l.fail(key, f.Hint, "%s", f.Message())
 	}
-	return h
 }
 
 // checkHost takes a bare name or address: no scheme, no port, no path.
-func checkHost(h string) *fault {
+func checkHost(h string) *hint.Error {
 	if ip, err := netip.ParseAddr(strings.Trim(h, "[]")); err == nil && ip.IsValid() {
 		return nil
 	}
 	if h == "" || len(h) > 253 || strings.Trim(h, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") != "" {
-		return faultf("a bare name, without scheme and port", "%q is not a host name", h)
+		return hint.Errorf("a bare name, without scheme and port", "%q is not a host name", h)
 	}
 	return nil
 }

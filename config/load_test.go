@@ -22,14 +22,14 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Limits{
-		MemoryMax: 2 * gib, PidsMax: 512, CPUWeight: 100, Timeout: 30 * time.Minute,
-		Stall: 10 * time.Minute, Grace: 2 * time.Second, OutputMax: 64 * mib, LineMax: 16 * mib,
+		MemoryMax: Size{Bytes: 2 * gib}, PidsMax: 512, CPUWeight: 100, Timeout: Duration{30 * time.Minute},
+		Stall: Duration{10 * time.Minute}, Grace: Duration{2 * time.Second}, OutputMax: Size{Bytes: 64 * mib}, LineMax: Size{Bytes: 16 * mib},
 	}
 	if diff := cmp.Diff(want, c.Limits); diff != "" {
 		t.Errorf("limits (-want +got):\n%s", diff)
 	}
-	if c.Budget.Memory != 6*gib {
-		t.Errorf("budget is %d, want 75%% of 8 GiB", c.Budget.Memory)
+	if c.Budget.Memory.Bytes != 6*gib {
+		t.Errorf("budget is %d, want 75%% of 8 GiB", c.Budget.Memory.Bytes)
 	}
 	if c.StateDir != s.dir+"/.local/state/penstock" || !cmp.Equal(c.WorkspaceRoots, []string{s.dir}) {
 		t.Errorf("state %s, roots %v: not below HOME", c.StateDir, c.WorkspaceRoots)
@@ -43,7 +43,7 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%s: missing is %q", name, b.Missing)
 		}
 	}
-	if diff := cmp.Diff([]string{"/usr/bin/penstock", "demo"}, c.Backends["demo"].Command); diff != "" {
+	if diff := cmp.Diff(Argv{"/usr/bin/penstock", "demo"}, c.Backends["demo"].Command); diff != "" {
 		t.Error(diff)
 	}
 	if c.File != "" {
@@ -64,14 +64,14 @@ func TestLaterSourceWins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Limits.PidsMax != 30 || c.Limits.MemoryMax != 200*mib || c.Limits.Grace != 9*time.Second {
+	if c.Limits.PidsMax != 30 || c.Limits.MemoryMax.Bytes != 200*mib || c.Limits.Grace.Duration != 9*time.Second {
 		t.Errorf("want flag 30, environment 200M, file 9s: %+v", c.Limits)
 	}
 	b := c.Backends["my-tool"]
-	if diff := cmp.Diff([]string{s.dir + "/bin/codex", "-a", "b"}, b.Command); diff != "" {
+	if diff := cmp.Diff(Argv{s.dir + "/bin/codex", "-a", "b"}, b.Command); diff != "" {
 		t.Error(diff)
 	}
-	if b.SetEnv["KEEP_CASE"] != "v" || b.Limits.Timeout != 7*time.Second || b.Limits.CPUMax != 1.5 || b.Limits.PidsMax != 30 {
+	if b.SetEnv["KEEP_CASE"] != "v" || b.Limits.Timeout.Duration != 7*time.Second || b.Limits.CPUMax.Cores != 1.5 || b.Limits.PidsMax != 30 {
 		t.Errorf("backend %+v", b)
 	}
 	if diff := cmp.Diff([]string{"127.0.0.1:1", "unix:/run/p"}, c.Listen); diff != "" {
@@ -146,14 +146,14 @@ func TestBudgetUnderALimit(t *testing.T) {
 		limit, host int64
 		want        int64
 	}{
-		{Budget{Memory: 6 * gib, Percent: 75}, 0, 8 * gib, 6 * gib},
-		{Budget{Memory: 6 * gib, Percent: 75}, 4 * gib, 8 * gib, 3 * gib},
-		{Budget{Memory: 6 * gib, Percent: 75}, 64 * gib, 8 * gib, 6 * gib},
-		{Budget{Memory: 6 * gib, Percent: 75}, 0, 0, 6 * gib},
-		{Budget{Memory: 6 * gib, Percent: 75}, 1 * mib, 0, MemoryFloor},
-		{Budget{Memory: 6 * gib}, 0, 4 * gib, 6 * gib},
-		{Budget{Memory: 6 * gib}, 16 * gib, 8 * gib, 6 * gib},
-		{Budget{Memory: 6 * gib}, 1000 * mib, 8 * gib, 950 * mib},
+		{Budget{Memory: Size{Bytes: 6 * gib, Percent: 75}}, 0, 8 * gib, 6 * gib},
+		{Budget{Memory: Size{Bytes: 6 * gib, Percent: 75}}, 4 * gib, 8 * gib, 3 * gib},
+		{Budget{Memory: Size{Bytes: 6 * gib, Percent: 75}}, 64 * gib, 8 * gib, 6 * gib},
+		{Budget{Memory: Size{Bytes: 6 * gib, Percent: 75}}, 0, 0, 6 * gib},
+		{Budget{Memory: Size{Bytes: 6 * gib, Percent: 75}}, 1 * mib, 0, MemoryFloor},
+		{Budget{Memory: Size{Bytes: 6 * gib}}, 0, 4 * gib, 6 * gib},
+		{Budget{Memory: Size{Bytes: 6 * gib}}, 16 * gib, 8 * gib, 6 * gib},
+		{Budget{Memory: Size{Bytes: 6 * gib}}, 1000 * mib, 8 * gib, 950 * mib},
 	} {
 		if got := tt.budget.Under(tt.limit, tt.host); got/mib != tt.want/mib {
 			t.Errorf("%+v under %d of %d: %d, want %d", tt.budget, tt.limit, tt.host, got, tt.want)
@@ -168,10 +168,10 @@ func TestDefaultCapIsClippedToTheBudget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Budget.Memory != 768*mib || c.Limits.MemoryMax != 768*mib || !c.Limits.Clipped {
-		t.Errorf("budget %d, cap %d, clipped %v: want 75%% of the group's GiB", c.Budget.Memory, c.Limits.MemoryMax, c.Limits.Clipped)
+	if c.Budget.Memory.Bytes != 768*mib || c.Limits.MemoryMax.Bytes != 768*mib || !c.Limits.Clipped {
+		t.Errorf("budget %d, cap %d, clipped %v: want 75%% of the group's GiB", c.Budget.Memory.Bytes, c.Limits.MemoryMax.Bytes, c.Limits.Clipped)
 	}
-	if b := c.Backends["codex"].Limits; b.Clipped || b.MemoryMax != 100*mib {
+	if b := c.Backends["codex"].Limits; b.Clipped || b.MemoryMax.Bytes != 100*mib {
 		t.Errorf("a cap that was written is clipped: %+v", b)
 	}
 	if b := c.Backends["claude"].Limits; !b.Clipped {

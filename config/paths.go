@@ -1,96 +1,136 @@
 package config
 
 import (
+	"errors"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
+
+	"penstock/internal/hint"
 )
 
 // expand makes a path absolute: "~" is HOME, nothing is relative to wherever
 // the daemon was started.
-func (b *builder) expand(path string) (string, *fault) {
+func (l *loader) expand(path string) (string, *hint.Error) {
 	if path == "~" || strings.HasPrefix(path, "~/") {
-		home := b.env["HOME"]
+		home := l.env["HOME"]
 		if !filepath.IsAbs(home) {
-			return "", faultf("write an absolute path", "%q: HOME is not set", path)
+			return "", hint.Errorf("write an absolute path", "%q: HOME is not set", path)
 		}
 		return filepath.Join(home, path[1:]), nil
 	}
 	if strings.HasPrefix(path, "~") {
-		return "", faultf("write the absolute path", "%q: only ~ and ~/... are expanded", path)
+		return "", hint.Errorf("write the absolute path", "%q: only ~ and ~/... are expanded", path)
 	}
 	if !filepath.IsAbs(path) {
-		return "", faultf("write an absolute path", "%q is not absolute", path)
+		return "", hint.Errorf("write an absolute path", "%q is not absolute", path)
 	}
 	return filepath.Clean(path), nil
 }
 
 // directory expands a path that must be a directory; "" stays "".
-func (b *builder) directory(key string) string {
-	path := value[string](b.layers, key)
+func (l *loader) directory(key, path string) string {
 	if path == "" {
 		return ""
 	}
-	full, f := b.expand(path)
+	full, f := l.expand(path)
 	if f == nil {
 		f = isDirectory(full)
 	}
 	if f != nil {
-		b.reject(key, f.hint, "%s", f.message)
+		l.fail(key, f.Hint, "%s", f.Message())
 	}
 	return full
 }
 
-func isDirectory(path string) *fault {
+func isDirectory(path string) *hint.Error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return faultf("", "%s: %s", path, cause(err))
+		return hint.Errorf("", "%s: %s", path, cause(err))
 	}
 	if !info.IsDir() {
-		return faultf("", "%s is not a directory", path)
+		return hint.Errorf("", "%s is not a directory", path)
 	}
 	return nil
 }
 
 // stateDir follows systemd, then the XDG base directories. It is made later.
-func (b *builder) stateDir() string {
+func (l *loader) stateDir() string {
 	const key = "state_dir"
-	path := value[string](b.layers, key)
+	path := l.config.StateDir
 	switch {
 	case path != "":
-	case b.env["STATE_DIRECTORY"] != "":
-		path = firstPath(b.env["STATE_DIRECTORY"])
-	case b.env["XDG_STATE_HOME"] != "":
-		path = filepath.Join(b.env["XDG_STATE_HOME"], "penstock")
+	case l.env["STATE_DIRECTORY"] != "":
+		path = firstPath(l.env["STATE_DIRECTORY"])
+	case l.env["XDG_STATE_HOME"] != "":
+		path = filepath.Join(l.env["XDG_STATE_HOME"], "penstock")
 	default:
 		path = "~/.local/state/penstock"
 	}
-	full, f := b.expand(path)
+	full, f := l.expand(path)
 	if f == nil {
 		if info, err := os.Stat(full); err == nil && !info.IsDir() {
-			f = faultf("", "%s is not a directory", full)
+			f = hint.Errorf("", "%s is not a directory", full)
 		}
 	}
 	if f != nil {
-		b.reject(key, f.hint, "%s", f.message)
+		l.fail(key, f.Hint, "%s", f.Message())
 	}
 	return full
 }
 
-func (b *builder) workspaceRoots() []string {
+func (l *loader) workspaceRoots() []string {
 	const key = "workspace_roots"
 	var roots []string
-	for _, path := range value[[]string](b.layers, key) {
-		full, f := b.expand(path)
+	for _, path := range l.config.WorkspaceRoots {
+		full, f := l.expand(path)
 		if f == nil {
 			f = isDirectory(full)
 		}
-		if f != nil && b.written(key) {
-			b.reject(key, f.hint, "%s", f.message)
+		if f != nil && l.isExplicit(key) {
+			l.fail(key, f.Hint, "%s", f.Message())
 		}
 		if f == nil {
 			roots = append(roots, full)
 		}
 	}
 	return roots
+}
+
+const privateHome = "private"
+
+// home is "", "private" or a directory that exists.
+func (l *loader) home(prefix, home string) string {
+	if home == privateHome {
+		return home
+	}
+	return l.directory(prefix+"home", home)
+}
+
+func (l *loader) homeSeed(prefix, seed, home string) string {
+	key := prefix + "home_seed"
+	seed = l.directory(key, seed)
+	if seed != "" && home != privateHome {
+		l.fail(key, `write home = "private"`, "only a private home can be seeded")
+	}
+	return seed
+}
+
+// checkUser: the user must exist, and only root can become another.
+func (l *loader) checkUser(key, name string) {
+	if name == "" {
+		return
+	}
+	if _, err := user.Lookup(name); err != nil {
+		var unknown user.UnknownUserError
+		if errors.As(err, &unknown) {
+			l.fail(key, "useradd --system "+name, "there is no user %q", name)
+		} else {
+			l.fail(key, "", "look up user %q: %s", name, err)
+		}
+	}
+	if l.host.UID != 0 {
+		l.fail(key, "start the daemon as root, or leave user out", "only root can run a backend as %q", name)
+	}
 }

@@ -2,7 +2,10 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"penstock/internal/hint"
 )
 
 // Problem is one thing an operator must mend.
@@ -51,15 +54,6 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// fault is a problem that does not know its place yet.
-type fault struct{ message, hint string }
-
-func (f *fault) Error() string { return f.message }
-
-func faultf(hint, format string, args ...any) *fault {
-	return &fault{message: fmt.Sprintf(format, args...), hint: hint}
-}
-
 // origin is where a value was written.
 type origin struct {
 	file      string // "" is a built-in default
@@ -68,9 +62,49 @@ type origin struct {
 	excerpt   string
 }
 
-func (o origin) problem(key string, f *fault) Problem {
+// problem is an error at this place; the hint of a *hint.Error is kept apart.
+func (o origin) problem(key string, err error) Problem {
 	if o.name != "" {
 		key = o.name
 	}
-	return Problem{File: o.file, Line: o.line, Col: o.col, Key: key, Message: f.message, Hint: f.hint, excerpt: o.excerpt}
+	p := Problem{File: o.file, Line: o.line, Col: o.col, Key: key, Message: err.Error(), excerpt: o.excerpt}
+	if h, ok := err.(*hint.Error); ok {
+		p.Message, p.Hint = h.Message(), h.Hint
+	}
+	return p
+}
+
+// suggest names the candidate nearest to word, or is "" when none is near.
+func suggest(word string, candidates []string) string {
+	best, found := len(word)/3+2, ""
+	for _, c := range slices.Sorted(slices.Values(candidates)) {
+		if d := distance(word, c); d < best {
+			best, found = d, c
+		}
+	}
+	if found == "" {
+		return ""
+	}
+	return "did you mean " + found + "?"
+}
+
+// distance is Levenshtein's, in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := diagonal
+			if a[i-1] != b[j-1] {
+				cost++
+			}
+			diagonal = row[j]
+			row[j] = min(cost, row[j]+1, row[j-1]+1)
+		}
+	}
+	return row[len(b)]
 }

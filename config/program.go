@@ -8,31 +8,33 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"penstock/internal/hint"
 )
 
 // resolve finds the program of a backend. One that isn't there is no error of
 // the configuration: it may be installed later, and the others still work.
-func (b *builder) resolve(be *Backend, prefix string) {
+func (l *loader) resolve(be *Backend, prefix string) {
 	key := prefix + "command"
-	command := slices.Clone(value[[]string](b.layers, key))
+	command := slices.Clone(be.Command)
 	switch {
 	case be.Kind == "demo":
 		if len(command) > 0 {
-			b.reject(key, "leave it out", "demo is the daemon's own program")
+			l.fail(key, "leave it out", "demo is the daemon's own program")
 		}
-		command = []string{b.host.Executable, "demo"}
-		if b.host.Executable == "" {
+		command = Argv{l.host.Executable, "demo"}
+		if l.host.Executable == "" {
 			be.Missing = "not found: the daemon's own program"
 		}
 		be.Command = command
 		return
-	case len(command) == 0 && b.written(key):
-		b.reject(key, "", "is empty")
+	case len(command) == 0 && l.isExplicit(key):
+		l.fail(key, "", "is empty")
 	case len(command) == 0:
 		if program, known := programs()[be.Kind]; known {
-			command = []string{program}
-		} else if be.Kind != "" && !b.bad[key] {
-			b.problem(b.backends[be.Name], "backends."+be.Name, faultf(`write command = ["program", "argument"]`, "has no command"))
+			command = Argv{program}
+		} else if be.Kind != "" && !l.bad[key] {
+			l.problem(l.backends[be.Name], "backends."+be.Name, hint.Errorf(`write command = ["program", "argument"]`, "has no command"))
 		}
 	}
 	be.Command = command
@@ -40,14 +42,14 @@ func (b *builder) resolve(be *Backend, prefix string) {
 		return
 	}
 	if strings.HasPrefix(command[0], "~") {
-		full, f := b.expand(command[0])
+		full, f := l.expand(command[0])
 		if f != nil {
-			b.reject(key, f.hint, "%s", f.message)
+			l.fail(key, f.Hint, "%s", f.Message())
 			return
 		}
 		command[0] = full
 	}
-	program, err := lookPath(command[0], b.env["PATH"])
+	program, err := lookPath(command[0], l.env["PATH"])
 	if err != nil {
 		be.Missing = err.Error()
 		return

@@ -1,146 +1,194 @@
 package config
 
 import (
+	"encoding"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 )
 
-// kind of a value.
-type kind int
+// wildcard in a key stands for the name of a client, a backend or a variable.
+const wildcard = "*"
 
-const (
-	text     kind = iota // string
-	list                 // []string
-	words                // []string: a program and its arguments
-	size                 // int64 bytes
-	span                 // time.Duration
-	cores                // float64
-	count                // int64
-	truth                // bool
-	wildcard = "*"
-)
+// Key is one setting, for command line flags, completion and the manual.
+type Key struct {
+	// Name is the dotted key; a "*" in it stands for the name of a client, a
+	// backend or an environment variable.
+	Name    string
+	Type    string // one word: string, list, command, size, duration, cores, number or boolean
+	Default string // as an environment variable or a flag would have it; empty is none
+	Help    string
+	OneOf   []string // the only values, where not every one of the type will do
 
-// field is one key of the configuration; "*" in a key stands for a name.
-type field struct {
-	key   string
-	kind  kind
-	def   string // in the form an environment variable has
-	help  string
-	oneOf []string
+	typ reflect.Type
 }
 
-// fields is every key there is.
-type fields []field
-
-// limitFields are a backend's own limits and, below "limits", their defaults.
-func limitFields() []field {
-	return []field{
-		{key: "memory_max", kind: size, def: "2GiB", help: "memory of one run, a hard cap"},
-		{key: "memory_high", kind: size, def: "", help: "memory of one run above which it is throttled; empty is off"},
-		{key: "swap_max", kind: size, def: "0", help: "swap of one run; only 0 is possible"},
-		{key: "pids_max", kind: count, def: "512", help: "processes and threads of one run"},
-		{key: "cpu_max", kind: cores, def: "", help: "processor time of one run, 200% is two cores; empty is no limit"},
-		{key: "cpu_weight", kind: count, def: "100", help: "share of the processors against other runs, 1..10000"},
-		{key: "timeout", kind: span, def: "30m", help: "longest life of one run"},
-		{key: "stall_timeout", kind: span, def: "10m", help: "no output, CPU and I/O for so long ends a run; 0 is never"},
-		{key: "grace", kind: span, def: "2s", help: "between SIGTERM and the kill, where the program wants it"},
-		{key: "output_max", kind: size, def: "64MiB", help: "output of one run"},
-		{key: "line_max", kind: size, def: "16MiB", help: "one line of output"},
-	}
+// Keys are the settings whose name holds no backend and no client.
+func Keys() []Key {
+	return slices.DeleteFunc(AllKeys(), func(k Key) bool { return strings.Contains(k.Name, wildcard) })
 }
 
-// schema is every key there is, in the order in which it is shown.
-func schema() fields {
-	all := fields{
-		{key: "listen", kind: list, def: "127.0.0.1:3344", help: "addresses: host:port or unix:/path"},
-		{key: "state_dir", kind: text, help: "where runs and sessions are kept"},
-		{key: "tokens_file", kind: text, help: "file of name:token lines, mode 0600"},
-		{key: "allowed_hosts", kind: list, help: "Host names accepted beside loopback and the listen addresses"},
-		{key: "allowed_origins", kind: list, help: "Origin headers accepted beside the daemon's own: desktop apps and web pages that may use it"},
-		{key: "workspace_roots", kind: list, def: "~", help: "directories a request's cwd may lie in"},
-		{key: "drain_timeout", kind: span, def: "20s", help: "how long live runs may go on after SIGTERM"},
-		{key: "first_byte_after", kind: span, def: "20s", help: "when a reply that isn't streamed starts with its headers and spaces; 0 is never"},
-		{key: "isolation.mode", kind: text, def: "available", oneOf: []string{"strict", "available"}, help: "strict: the kernel must hold memory and pids"},
-		{key: "isolation.self_test", kind: truth, def: "true", help: "at start, run a real child in a throw-away group"},
-		{key: "isolation.hide", kind: list, def: theDefault, help: "paths that are empty to runs when penstock is root"},
-		{key: "isolation.read_only", kind: list, def: theDefault, help: "paths that runs can only read when penstock is root"},
-		{key: "isolation.abstract_sockets", kind: truth, def: "false", help: "let runs connect to the host's abstract sockets"},
-		{key: "budget.memory", kind: size, def: "75%", help: "memory of all runs together; a percentage is of the smallest limit above, and follows it"},
-		{key: "budget.max_runs", kind: count, def: "0", help: "runs at once; 0 is as memory allows"},
-		{key: "budget.overcommit", kind: truth, def: "false", help: "reserve what a backend's runs lately needed in place of their cap"},
-		{key: "keep.age", kind: span, def: "1h", help: "how long a finished run and its output are kept"},
-		{key: "keep.runs", kind: count, def: "1000", help: "finished runs kept at most"},
-		{key: "keep.size", kind: size, def: "4GiB", help: "output of finished runs kept at most"},
-		{key: "keep.min_free", kind: size, def: "256MiB", help: "room below which finished runs go early and the daemon is not ready, at most a tenth of the file system; 0 is none"},
-		{key: "queue.max_waiting", kind: count, def: "64", help: "requests of one client that may wait"},
-		{key: "queue.max_wait", kind: span, def: "4m", help: "how long a request may wait"},
-	}
-	for _, f := range limitFields() {
-		f.key = "limits." + f.key
-		all = append(all, f)
-	}
-	all = append(all,
-		field{key: "translate.sidecar_host", kind: text, def: "host.docker.internal", help: "name of this host seen from a container"},
-		field{key: "translate.aliases", kind: list, def: "host.containers.internal", help: "further such names"},
-		field{key: "log.level", kind: text, def: "info", oneOf: []string{"debug", "info", "warn", "error"}, help: "least level that is logged"},
-		field{key: "log.format", kind: text, def: "auto", oneOf: []string{"auto", "text", "json"}, help: "auto: text on a terminal, JSON else"},
-		field{key: "clients.*.max_runs", kind: count, def: "0", help: "runs at once of this client; 0 is no limit of its own"},
-		field{key: "clients.*.reserved_runs", kind: count, def: "0", help: "slots, with memory for them, that nobody else may use"},
-		field{key: "clients.*.weight", kind: count, def: "1", help: "turns against other clients, 1..100"},
-		field{key: "clients.*.operator", kind: truth, def: "false", help: "may see and cancel every client's runs"},
-		field{key: "backends.*.kind", kind: text, help: "which adapter: " + strings.Join(Kinds(), " ")},
-		field{key: "backends.*.command", kind: words, help: "program and arguments"},
-		field{key: "backends.*.default_model", kind: text, help: "model when a request names none"},
-		field{key: "backends.*.models", kind: list, help: "models to list"},
-		field{key: "backends.*.aliases", kind: list, help: "more names a client may ask for it by"},
-		field{key: "backends.*.env", kind: list, help: "environment variables to pass on"},
-		field{key: "backends.*.set_env.*", kind: text, help: "environment variable to set"},
-		field{key: "backends.*.extra_args", kind: list, help: "arguments to append"},
-		field{key: "backends.*.permissions", kind: text, def: "bypass", oneOf: []string{"bypass", "plan", "default"}, help: "what the agent may do unasked"},
-		field{key: "backends.*.home", kind: text, help: "empty, private, or a directory"},
-		field{key: "backends.*.home_seed", kind: text, help: "directory copied into a private home"},
-		field{key: "backends.*.cwd", kind: text, help: "working directory when a request names none"},
-		field{key: "backends.*.user", kind: text, help: "Unix user to run as"},
-	)
-	for _, f := range limitFields() {
-		f.key = "backends.*.limits." + f.key
-		f.def = ""
-		all = append(all, f)
+// AllKeys is every setting there is, in the order in which it is shown.
+func AllKeys() []Key { return keysOf(reflect.TypeFor[Config](), "") }
+
+// keysOf reads the tags of a struct and of those in it.
+func keysOf(t reflect.Type, prefix string) []Key {
+	var all []Key
+	for f := range fieldsOf(t) {
+		key := prefix + f.name
+		switch {
+		case f.Type.Kind() == reflect.Map && f.Type.Elem().Kind() == reflect.Struct:
+			all = append(all, keysOf(f.Type.Elem(), key+"."+wildcard+".")...)
+		case f.Type.Kind() == reflect.Map:
+			all = append(all, keyOf(f, key+"."+wildcard, f.Type.Elem()))
+		case isTable(f.Type):
+			below := keysOf(f.Type, key+".")
+			if f.Tag.Get("inherits") != "" {
+				for i := range below {
+					below[i].Default = ""
+				}
+			}
+			all = append(all, below...)
+		default:
+			all = append(all, keyOf(f, key, f.Type))
+		}
 	}
 	return all
 }
 
-// at finds the field of a path, as a file has it.
-func (s fields) at(path []string) (field, bool) {
-	for _, f := range s {
-		if slices.EqualFunc(strings.Split(f.key, "."), path, segmentMatches) {
-			return f, true
-		}
-	}
-	return field{}, false
+func keyOf(f structField, name string, t reflect.Type) Key {
+	return Key{Name: name, Type: typeName(t), Default: f.Tag.Get("default"), Help: f.Tag.Get("help"), OneOf: strings.Fields(f.Tag.Get("oneof")), typ: t}
 }
 
-// dotted finds the field of a dotted key and the names its "*" stand for.
-func (s fields) dotted(key string) (field, []string, bool) {
-	for _, f := range s {
-		if captured, ok := capture(f.key, key); ok {
-			return f, captured, true
+// structField is one that has a key.
+type structField struct {
+	reflect.StructField
+	name      string // in the file
+	omitEmpty bool
+}
+
+func fieldsOf(t reflect.Type) func(yield func(structField) bool) {
+	return func(yield func(structField) bool) {
+		for i := range t.NumField() {
+			f := t.Field(i)
+			name, options, _ := strings.Cut(f.Tag.Get("toml"), ",")
+			if name != "" && name != "-" && !yield(structField{f, name, options == "omitempty"}) {
+				return
+			}
 		}
 	}
-	return field{}, nil, false
+}
+
+// isTable is true for a struct that is no value.
+func isTable(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+// typeName is the type's name for people.
+func typeName(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[Size]():
+		return "size"
+	case reflect.TypeFor[Duration]():
+		return "duration"
+	case reflect.TypeFor[CPU]():
+		return "cores"
+	case reflect.TypeFor[Argv]():
+		return "command"
+	}
+	switch t.Kind() {
+	case reflect.Slice:
+		return "list"
+	case reflect.Bool:
+		return "boolean"
+	case reflect.String:
+		return "string"
+	}
+	return "number"
+}
+
+// wants says what a value must be.
+func (k Key) wants() string {
+	return map[string]string{
+		"list": "a list of strings", "command": "a list of strings", "size": `a size such as "512MiB"`, "duration": `a duration such as "30s"`,
+		"cores": `a share of processors such as "200%"`, "number": "a whole number", "boolean": "true or false", "string": "a string",
+	}[k.Type]
+}
+
+// Literal is a value of the key's type in the form that the file has.
+func (k Key) Literal(value string) string {
+	switch k.Type {
+	case "number", "boolean":
+		return value
+	case "list", "command":
+		var quoted []string
+		for _, element := range k.split(value) {
+			quoted = append(quoted, quote(element))
+		}
+		return "[" + strings.Join(quoted, ", ") + "]"
+	}
+	return quote(value)
+}
+
+// split is how the environment and a flag write a list: with commas between, a
+// command's words with blanks.
+func (k Key) split(value string) []string {
+	if k.Type == "command" {
+		return strings.Fields(value)
+	}
+	var out []string
+	for _, e := range strings.Split(value, ",") {
+		if e = strings.TrimSpace(e); e != "" {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// schema is every key there is.
+type schema []Key
+
+// at finds the key of a path, as a file has it.
+func (s schema) at(path []string) (Key, bool) {
+	for _, k := range s {
+		if slices.EqualFunc(strings.Split(k.Name, "."), path, segmentMatches) {
+			return k, true
+		}
+	}
+	return Key{}, false
+}
+
+// dotted finds the key of a dotted name, and the names its "*" stand for.
+func (s schema) dotted(name string) (Key, []string, bool) {
+	for _, k := range s {
+		if captured, ok := capture(k.Name, name); ok {
+			return k, captured, true
+		}
+	}
+	return Key{}, nil, false
 }
 
 // below are the names that may follow a path; "*" is any.
-func (s fields) below(path []string) []string {
-	var names []string
-	for _, f := range s {
-		parts := strings.Split(f.key, ".")
+func (s schema) below(path []string) []string {
+	names := map[string]bool{}
+	for _, k := range s {
+		parts := strings.Split(k.Name, ".")
 		if len(parts) > len(path) && slices.EqualFunc(parts[:len(path)], path, segmentMatches) {
-			names = append(names, parts[len(path)])
+			names[parts[len(path)]] = true
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return slices.Sorted(maps.Keys(names))
+}
+
+// elsewhere names the table in which a key is known.
+func (s schema) elsewhere(name string) string {
+	for _, k := range s {
+		if table, ok := strings.CutSuffix(k.Name, "."+name); ok {
+			return "it belongs in [" + strings.ReplaceAll(table, wildcard, "NAME") + "]"
+		}
+	}
+	return ""
 }
 
 func segmentMatches(pattern, segment string) bool {
@@ -170,3 +218,51 @@ func capture(pattern, text string) ([]string, bool) {
 	others, ok := capture(after, rest[i:])
 	return append([]string{rest[:i]}, others...), ok
 }
+
+// at calls do with the place of a path in a struct. What lies in a map is taken
+// out and put back.
+func at(v reflect.Value, path []string, do func(reflect.Value)) {
+	switch {
+	case len(path) == 0:
+		do(v)
+	case v.Kind() == reflect.Map:
+		name, elem := reflect.ValueOf(path[0]), reflect.New(v.Type().Elem()).Elem()
+		if v.IsNil() {
+			v.Set(reflect.MakeMap(v.Type()))
+		}
+		if old := v.MapIndex(name); old.IsValid() {
+			elem.Set(old)
+		}
+		at(elem, path[1:], do)
+		v.SetMapIndex(name, elem)
+	case v.Kind() == reflect.Struct:
+		for f := range fieldsOf(v.Type()) {
+			if f.name == path[0] {
+				at(v.FieldByIndex(f.Index), path[1:], do)
+			}
+		}
+	}
+}
+
+// each visits every value with its dotted key, less what is empty and then left out.
+func each(v reflect.Value, prefix string, visit func(key string, v reflect.Value)) {
+	for f := range fieldsOf(v.Type()) {
+		key, value := prefix+f.name, v.FieldByIndex(f.Index)
+		switch {
+		case value.Kind() == reflect.Map:
+			for it := value.MapRange(); it.Next(); {
+				if name := key + "." + it.Key().String(); isTable(it.Value().Type()) {
+					each(it.Value(), name+".", visit)
+				} else {
+					visit(name, it.Value())
+				}
+			}
+		case isTable(value.Type()):
+			each(value, key+".", visit)
+		case !f.omitEmpty || value.Len() > 0:
+			visit(key, value)
+		}
+	}
+}
+
+func join(path []string) string { return strings.Join(path, ".") }

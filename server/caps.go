@@ -56,14 +56,14 @@ func unenforcedOf(defaults config.Limits, backend string, own config.Limits, hel
 			Remedy: "take " + name + " out, or delegate the " + controller + " controller",
 		})
 	}
-	if own.CPUMax > 0 && held.CPU == "" {
+	if own.CPUMax.Cores > 0 && held.CPU == "" {
 		add("cpu_max", "cpu", own.CPUMax == defaults.CPUMax)
 	}
 	if own.CPUWeight != neutralWeight && own.CPUWeight != 0 && held.CPU == "" {
 		add("cpu_weight", "cpu", own.CPUWeight == defaults.CPUWeight)
 	}
-	if own.MemoryHigh > 0 && held.Memory != enforcedByKernel {
-		add("memory_high", "memory", own.MemoryHigh == defaults.MemoryHigh)
+	if own.MemoryHigh.Bytes > 0 && held.Memory != enforcedByKernel {
+		add("memory_high", "memory", own.MemoryHigh.Equal(defaults.MemoryHigh))
 	}
 	return out
 }

@@ -25,7 +25,7 @@ func TestUnheldCaps(t *testing.T) {
 		return c
 	}
 	none := func(*config.Limits) {}
-	everything := func(l *config.Limits) { l.CPUMax, l.CPUWeight, l.MemoryHigh = 2, 300, 1<<30 }
+	everything := func(l *config.Limits) { l.CPUMax.Cores, l.CPUWeight, l.MemoryHigh.Bytes = 2, 300, 1<<30 }
 	tests := []struct {
 		name     string
 		all, one func(*config.Limits)

@@ -8,6 +8,7 @@ import (
 
 	"penstock/admit"
 	"penstock/config"
+	"penstock/internal/bytesize"
 	"penstock/spawn"
 )
 
@@ -28,7 +29,7 @@ type limitFollower struct {
 func newLimitFollower(d *daemon) *limitFollower {
 	return &limitFollower{
 		budget: d.config.Budget, least: d.config.Limits.PidsMax, log: d.log, gate: d.gate, spawner: d.spawner,
-		memory: d.config.Budget.Memory,
+		memory: d.config.Budget.Memory.Bytes,
 	}
 }
 
@@ -44,7 +45,7 @@ func (c *limitFollower) follow(host int64) {
 	if n := c.budget.Under(limit, host); n != c.memory && err == nil {
 		if err = c.spawner.SetBudget(n); err == nil {
 			c.gate.SetBudget(n)
-			c.log.Info("the budget follows the limit above", "budget", config.Size(n), "was", config.Size(c.memory), "limit", config.Size(limit), "from", from)
+			c.log.Info("the budget follows the limit above", "budget", bytesize.Human(n), "was", bytesize.Human(c.memory), "limit", bytesize.Human(limit), "from", from)
 			c.memory = n
 		}
 	}

@@ -168,11 +168,11 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 		Client: client, Model: q.Model, Backend: a.adapter, Argv: a.config.Command, Env: a.env, User: a.user,
 		Request: backend.Request{
 			Model: model, System: system, Prompt: prompt, Effort: q.Effort,
-			Permissions: a.config.Permissions, MemoryMax: limits.MemoryMax, Version: d.probes.version(a.config.Name),
+			Permissions: a.config.Permissions, MemoryMax: limits.MemoryMax.Bytes, Version: d.probes.version(a.config.Name),
 		},
 		Cwd: cwd, Home: a.config.Home, HomeSeed: a.config.HomeSeed, Session: q.Session, Fresh: again,
 		Limits: spawn.Resources(caps(limits)), Deadline: deadline(arrived, q.Timeout, limits),
-		Grace: limits.Grace, Stall: limits.Stall, OutputMax: limits.OutputMax, LineMax: limits.LineMax,
+		Grace: limits.Grace.Duration, Stall: limits.Stall.Duration, OutputMax: limits.OutputMax.Bytes, LineMax: limits.LineMax.Bytes,
 		Metadata: q.Metadata,
 		OpenCwd:  a.opener(q.Cwd != "", d.config.WorkspaceRoots),
 	}, nil
@@ -180,7 +180,7 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 
 // deadline counts from the request's arrival; a client may shorten it.
 func deadline(arrived time.Time, asked time.Duration, l config.Limits) time.Time {
-	bound := l.Timeout
+	bound := l.Timeout.Duration
 	if asked > 0 && (bound == 0 || asked < bound) {
 		bound = asked
 	}

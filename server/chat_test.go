@@ -218,7 +218,7 @@ func TestQueueRefusals(t *testing.T) {
 }
 
 func TestOverBudget(t *testing.T) {
-	s := serve(t, func(c *config.Config) { c.Budget.Memory = 3 << 30 })
+	s := serve(t, func(c *config.Config) { c.Budget.Memory.Bytes = 3 << 30 })
 	r := s.chat("sh", "echo x", false, "")
 	if r.status != 400 || r.code() != "over_budget" {
 		t.Errorf("%+v", r)
@@ -329,9 +329,9 @@ func TestShutdown(t *testing.T) {
 		t.Run(fmt.Sprint("forced=", forced), func(t *testing.T) {
 			s := serve(t, func(c *config.Config) {
 				c.Budget.MaxRuns = 1
-				c.DrainTimeout = 300 * time.Millisecond
+				c.DrainTimeout.Duration = 300 * time.Millisecond
 				if forced {
-					c.DrainTimeout = time.Hour
+					c.DrainTimeout.Duration = time.Hour
 				}
 			})
 			open := func() *http.Response {

@@ -50,7 +50,7 @@ func (p *padding) pad() error {
 
 // collect serves a chat request as one object.
 func (d *daemon) collect(w *reply, x *requestInfo, ctx context.Context, j *job) error {
-	p := newPadding(w, d.config.FirstByteAfter)
+	p := newPadding(w, d.config.FirstByteAfter.Duration)
 	defer p.timer.Stop()
 	w.waitForReader()
 	if err := p.wait(ctx, j.started); err != nil {

@@ -65,8 +65,8 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 		return nil, err
 	}
 	d.gate = admit.New(admit.Options{
-		MaxRuns: c.Budget.MaxRuns, Budget: c.Budget.Memory, DefaultMemory: c.Limits.MemoryMax,
-		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait, Clients: gateClients(c), Overcommit: c.Budget.Overcommit,
+		MaxRuns: c.Budget.MaxRuns, Budget: c.Budget.Memory.Bytes, DefaultMemory: c.Limits.MemoryMax.Bytes,
+		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait.Duration, Clients: gateClients(c), Overcommit: c.Budget.Overcommit,
 	})
 	d.metrics = metrics.New(metrics.Options{Version: o.Version, Commit: o.Commit, Clients: clientNames(c), Backends: d.backends.names(), Logger: o.Logger})
 	if err := d.openRuns(ctx, o); err != nil {

@@ -40,8 +40,8 @@ type served struct {
 // use: a test binary under -race is large itself.
 func limitsOf() config.Limits {
 	return config.Limits{
-		MemoryMax: 4 << 30, PidsMax: 64, CPUWeight: 100, Timeout: time.Minute, Stall: time.Minute,
-		Grace: 200 * time.Millisecond, OutputMax: 4 << 20, LineMax: 1 << 20,
+		MemoryMax: config.Size{Bytes: 4 << 30}, PidsMax: 64, CPUWeight: 100, Timeout: config.Duration{Duration: time.Minute}, Stall: config.Duration{Duration: time.Minute},
+		Grace: config.Duration{Duration: 200 * time.Millisecond}, OutputMax: config.Size{Bytes: 4 << 20}, LineMax: config.Size{Bytes: 1 << 20},
 	}
 }
 
@@ -57,10 +57,10 @@ func testConfig(t *testing.T) config.Config {
 	upper.Models = []string{"big"}
 	return config.Config{
 		Listen: []string{"127.0.0.1:0"}, StateDir: t.TempDir(), WorkspaceRoots: []string{t.TempDir()},
-		DrainTimeout: 5 * time.Second,
+		DrainTimeout: config.Duration{Duration: 5 * time.Second},
 		Isolation:    config.Isolation{Mode: "available"},
-		Budget:       config.Budget{Memory: 64 << 30, MaxRuns: 4},
-		Queue:        config.Queue{MaxWaiting: 4, MaxWait: 30 * time.Second},
+		Budget:       config.Budget{Memory: config.Size{Bytes: 64 << 30}, MaxRuns: 4},
+		Queue:        config.Queue{MaxWaiting: 4, MaxWait: config.Duration{Duration: 30 * time.Second}},
 		Limits:       limitsOf(),
 		Translate:    config.Translate{SidecarHost: "host.docker.internal"},
 		Backends: map[string]config.Backend{

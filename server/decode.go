@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"penstock/config"
+	"penstock/internal/bytesize"
 )
 
 // chatRequest is a decoded and checked POST /v1/chat/completions.
@@ -130,7 +130,7 @@ func (q *chatRequest) extensions(f fields) error {
 			return err
 		}
 		if len(f["metadata"]) > metadataMax {
-			return badRequest("metadata", "metadata is over %s", config.Size(metadataMax))
+			return badRequest("metadata", "metadata is over %s", bytesize.Human(metadataMax))
 		}
 		if len(metadata) > 0 {
 			q.Metadata = bytes.Clone(f["metadata"]) // it outlives the body

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"penstock/config"
+	"penstock/internal/bytesize"
 	"penstock/run"
 )
 
@@ -76,7 +76,7 @@ func buildPrompt(messages []message, resumed bool) (system, prompt string, err e
 		writeMessage(&b, m)
 	}
 	if b.Len() > promptMax {
-		return "", "", refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the conversation is over %s as one prompt", config.Size(promptMax))
+		return "", "", refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the conversation is over %s as one prompt", bytesize.Human(promptMax))
 	}
 	return system, b.String(), nil
 }

@@ -170,7 +170,7 @@ func (d *daemon) handoverState(listeners []net.Listener) HandoverState {
 func (d *daemon) quiesce(ctx context.Context) bool {
 	all := d.jobs.all()
 	d.endWaiting()
-	drain, cancel := context.WithTimeout(ctx, d.config.DrainTimeout)
+	drain, cancel := context.WithTimeout(ctx, d.config.DrainTimeout.Duration)
 	defer cancel()
 	if quiesced(drain, all) || ctx.Err() != nil {
 		return ctx.Err() == nil

@@ -20,7 +20,7 @@ func (noRuns) pruned(*job) bool  { return false }
 
 // A handover ends nobody's run between its slot and its birth.
 func TestSettleLetsTheUnbornBegin(t *testing.T) {
-	d := &daemon{jobs: newJobs(), config: config.Config{DrainTimeout: time.Hour}}
+	d := &daemon{jobs: newJobs(), config: config.Config{DrainTimeout: config.Duration{Duration: time.Hour}}}
 	d.waiting, d.endWaiting = context.WithCancel(t.Context())
 	j := newJob("unborn", "c", true)
 	j.cancel = func(error) { t.Error("it was ended") }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"penstock/config"
+	"penstock/internal/bytesize"
 	"penstock/spawn"
 )
 
@@ -57,14 +58,14 @@ func (q *chatRequest) limits(f fields) error {
 func (q requestLimits) lower(l config.Limits) (config.Limits, error) {
 	if q.MemoryMax > 0 {
 		if q.MemoryMax < config.MemoryFloor {
-			return l, badRequest("limits.memory_max", "limits.memory_max of %s is below %s, with which no program can start", config.Size(q.MemoryMax), config.Size(config.MemoryFloor))
+			return l, badRequest("limits.memory_max", "limits.memory_max of %s is below %s, with which no program can start", bytesize.Human(q.MemoryMax), bytesize.Human(config.MemoryFloor))
 		}
-		if l.MemoryMax > 0 && q.MemoryMax > l.MemoryMax {
-			return l, badRequest("limits.memory_max", "limits.memory_max of %s is over this backend's cap of %s", config.Size(q.MemoryMax), config.Size(l.MemoryMax))
+		if most := l.MemoryMax.Bytes; most > 0 && q.MemoryMax > most {
+			return l, badRequest("limits.memory_max", "limits.memory_max of %s is over this backend's cap of %s", bytesize.Human(q.MemoryMax), bytesize.Human(most))
 		}
-		l.MemoryMax = q.MemoryMax
-		if l.MemoryHigh >= l.MemoryMax {
-			l.MemoryHigh = 0
+		l.MemoryMax.Bytes = q.MemoryMax
+		if l.MemoryHigh.Bytes >= q.MemoryMax {
+			l.MemoryHigh.Bytes = 0
 		}
 	}
 	if q.PidsMax > 0 {
@@ -74,10 +75,10 @@ func (q requestLimits) lower(l config.Limits) (config.Limits, error) {
 		l.PidsMax = q.PidsMax
 	}
 	if q.CPUMax > 0 {
-		if l.CPUMax > 0 && q.CPUMax > l.CPUMax {
-			return l, badRequest("limits.cpu_max", "limits.cpu_max of %g cores is over this backend's cap of %g", q.CPUMax, l.CPUMax)
+		if most := l.CPUMax.Cores; most > 0 && q.CPUMax > most {
+			return l, badRequest("limits.cpu_max", "limits.cpu_max of %g cores is over this backend's cap of %g", q.CPUMax, most)
 		}
-		l.CPUMax = q.CPUMax
+		l.CPUMax.Cores = q.CPUMax
 	}
 	return l, nil
 }
@@ -87,11 +88,11 @@ const cpuPeriod = 100 * time.Millisecond // the kernel's default for cpu.max
 // caps is what the cage is built from.
 func caps(l config.Limits) spawn.Limits {
 	c := spawn.Limits{
-		MemoryMax: l.MemoryMax, MemoryHigh: l.MemoryHigh, SwapMax: l.SwapMax, PidsMax: l.PidsMax, CPUWeight: l.CPUWeight,
+		MemoryMax: l.MemoryMax.Bytes, MemoryHigh: l.MemoryHigh.Bytes, SwapMax: l.SwapMax.Bytes, PidsMax: l.PidsMax, CPUWeight: l.CPUWeight,
 	}
-	if l.CPUMax > 0 {
+	if l.CPUMax.Cores > 0 {
 		c.CPUPeriod = cpuPeriod
-		c.CPUQuota = time.Duration(math.Round(l.CPUMax * float64(cpuPeriod)))
+		c.CPUQuota = time.Duration(math.Round(l.CPUMax.Cores * float64(cpuPeriod)))
 	}
 	return c
 }

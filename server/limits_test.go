@@ -29,8 +29,8 @@ func TestSizesAreTheConfigurations(t *testing.T) {
 			err = errors.New("no size")
 		}
 		got, ok := readSize(quoted)
-		if ok != (err == nil) || ok && got != c.Limits.MemoryMax {
-			t.Errorf("%q: a request has %d (%v), the configuration %d (%v)", text, got, ok, c.Limits.MemoryMax, err)
+		if ok != (err == nil) || ok && got != c.Limits.MemoryMax.Bytes {
+			t.Errorf("%q: a request has %d (%v), the configuration %d (%v)", text, got, ok, c.Limits.MemoryMax.Bytes, err)
 		}
 	}
 }
@@ -53,7 +53,7 @@ func TestWishesAreTheKernels(t *testing.T) {
 		q, err := decodeChat([]byte(`{"model":"sh","messages":[{"role":"user","content":"x"}],"limits":`+row.limits+`}`), nil)
 		if err == nil {
 			l := limitsOf()
-			l.CPUMax = 2
+			l.CPUMax.Cores = 2
 			_, err = q.Limits.lower(l)
 		}
 		var e *httpError

@@ -27,7 +27,7 @@ func (d *daemon) monitor(ctx context.Context, beat func(Beat)) {
 	defer tick.Stop()
 	var judge admit.PauseRule
 	held := ""
-	jam := stuckSlots{patience: cmp.Or(d.config.Limits.Stall, stuckSlotsMax)}
+	jam := stuckSlots{patience: cmp.Or(d.config.Limits.Stall.Duration, stuckSlotsMax)}
 	for {
 		select {
 		case <-ctx.Done():
@@ -45,7 +45,7 @@ func (d *daemon) monitor(ctx context.Context, beat func(Beat)) {
 			}
 			d.gate.ReserveOutside(n, where)
 		}
-		d.connections.CloseStalled(cmp.Or(d.config.Keep.Age, keptDefault))
+		d.connections.CloseStalled(cmp.Or(d.config.Keep.Age.Duration, keptDefault))
 		if (why == "") != (held == "") {
 			d.log.Warn("starts are held back", "on", why != "", "why", why)
 		}

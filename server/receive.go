@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"penstock/config"
+	"penstock/internal/bytesize"
 	"penstock/server/listener"
 )
 
@@ -85,7 +85,7 @@ func (i *intake) readBody(w *reply, r *http.Request) (_ []byte, _ *bodyLease, er
 }
 
 func tooLarge() *httpError {
-	return refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the body is over %s", config.Size(bodyMax))
+	return refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the body is over %s", bytesize.Human(bodyMax))
 }
 
 // paced reads a body that has to make progress: a bound for the whole would cut

@@ -112,7 +112,7 @@ func TestRefusedStartLeavesRuns(t *testing.T) {
 		{name: "a stop among the adoptions", stopAt: "run adopted"},
 		{name: "a limit that can't be held", why: "cpu_max", never: cpu, change: func(c *config.Config) {
 			b := c.Backends["sh"]
-			b.Limits.CPUMax = 1
+			b.Limits.CPUMax.Cores = 1
 			c.Backends["sh"] = b
 		}},
 		{name: "strict isolation", why: "strict", never: held.Memory == enforcedByKernel, change: func(c *config.Config) { c.Isolation.Mode = "strict" }},

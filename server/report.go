@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"penstock/admit"
-	"penstock/config"
+	"penstock/internal/bytesize"
 	"penstock/spawn"
 )
 
@@ -96,7 +96,7 @@ func heldByFiles(q admit.Stats) []string {
 
 func filesLeftText(q admit.Stats) string {
 	return fmt.Sprintf("%s of the budget of %s are files that finished runs left in memory file systems (%s): delete them",
-		config.Size(q.Outside), config.Size(q.Budget), cmp.Or(q.OutsideAt, "/dev/shm, a /tmp that is a tmpfs"))
+		bytesize.Human(q.Outside), bytesize.Human(q.Budget), cmp.Or(q.OutsideAt, "/dev/shm, a /tmp that is a tmpfs"))
 }
 
 func oldest(f facts) float64 {

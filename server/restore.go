@@ -41,7 +41,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	}
 	d.runs, err = run.Open(ctx, run.Options{
 		StateDir: c.StateDir, Lock: lock, Spawner: d.spawner, Logger: o.Logger, Observer: d.metrics,
-		Keep: c.Keep.Age, KeepRuns: c.Keep.Runs, KeepBytes: c.Keep.Size, MinFree: c.Keep.MinFree,
+		Keep: c.Keep.Age.Duration, KeepRuns: c.Keep.Runs, KeepBytes: c.Keep.Size.Bytes, MinFree: c.Keep.MinFree.Bytes,
 		Bounds: d.bounds, NotDurable: d.notDurable, Backends: d.backends.adapterOf, Adopted: d.adopted, Renew: d.renew, Stop: ctx,
 	})
 	if err != nil {
@@ -53,7 +53,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 // spawnOptions are those that the configuration says.
 func spawnOptions(c config.Config, a backends, log *slog.Logger) spawn.Options {
 	return spawn.Options{
-		Cgroup:   spawn.GroupOptions{Mode: spawn.Mode(c.Isolation.Mode), Name: c.GroupName(), Budget: c.Budget.Memory, Logger: log},
+		Cgroup:   spawn.GroupOptions{Mode: spawn.Mode(c.Isolation.Mode), Name: c.GroupName(), Budget: c.Budget.Memory.Bytes, Logger: log},
 		SelfTest: c.Isolation.SelfTest,
 		Mask: spawn.MaskPaths{
 			Paths: c.Isolation.Hide, ReadOnly: c.Isolation.ReadOnly, Users: a.users(), AbstractSockets: c.Isolation.AbstractSockets,
@@ -101,8 +101,8 @@ func (d *daemon) bounds(name, kind string) run.Bounds {
 		return run.Bounds{Grace: math.MaxInt64}
 	}
 	return run.Bounds{
-		Limits:  spawn.Resources(spawn.Limits{MemoryMax: l.MemoryMax, PidsMax: l.PidsMax}),
-		Timeout: l.Timeout, Grace: l.Grace, Stall: l.Stall, OutputMax: l.OutputMax, LineMax: l.LineMax,
+		Limits:  spawn.Resources(spawn.Limits{MemoryMax: l.MemoryMax.Bytes, PidsMax: l.PidsMax}),
+		Timeout: l.Timeout.Duration, Grace: l.Grace.Duration, Stall: l.Stall.Duration, OutputMax: l.OutputMax.Bytes, LineMax: l.LineMax.Bytes,
 	}
 }
 

@@ -31,7 +31,7 @@ func (d *daemon) shutdown(srv *http.Server, listeners []net.Listener, force cont
 		d.jobs.live.Wait()
 		close(idle)
 	}()
-	drain := time.NewTimer(d.config.DrainTimeout)
+	drain := time.NewTimer(d.config.DrainTimeout.Duration)
 	defer drain.Stop()
 	select {
 	case <-idle:

@@ -22,9 +22,9 @@ func TestSecondStopEndsAtOnce(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := serve(t, func(c *config.Config) {
-				c.DrainTimeout = row.drain
+				c.DrainTimeout.Duration = row.drain
 				b := c.Backends["lines"]
-				b.Limits.Grace = time.Hour
+				b.Limits.Grace.Duration = time.Hour
 				c.Backends["lines"] = b
 			})
 			deaf := t.TempDir() // a file of each run that hears no SIGTERM from now on

@@ -123,7 +123,7 @@ func TestCheckRoot(t *testing.T) {
 
 func TestCheckTellsLimitsTheHostCantHold(t *testing.T) {
 	none := config.Limits{CPUWeight: 100}
-	throttled := config.Limits{CPUWeight: 300, MemoryHigh: 1 << 30}
+	throttled := config.Limits{CPUWeight: 300, MemoryHigh: config.Size{Bytes: 1 << 30}}
 	c := config.Config{Limits: none, Backends: map[string]config.Backend{"pi": {Name: "pi", Limits: throttled}}}
 	var keys []string
 	for _, f := range checkCaps(hybrid().Sources[2].Enforced, c) {
@@ -142,7 +142,7 @@ func TestCheckTellsLimitsTheHostCantHold(t *testing.T) {
 
 func TestCheckTellsWhatLimitsAboveLeave(t *testing.T) {
 	const gib = 1 << 30
-	c := config.Config{Budget: config.Budget{Memory: 6 * gib}, Limits: config.Limits{PidsMax: 512}}
+	c := config.Config{Budget: config.Budget{Memory: config.Size{Bytes: 6 * gib}}, Limits: config.Limits{PidsMax: 512}}
 	for _, tt := range []struct {
 		memory, tasks *cgroup.Bound
 		notes         string

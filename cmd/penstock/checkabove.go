@@ -5,19 +5,20 @@ import (
 
 	"penstock/cgroup"
 	"penstock/config"
+	"penstock/internal/bytesize"
 )
 
 // checkAbove tells what the limits above leave to all runs together: the budget of
 // memory, and the tasks beside the daemon's own.
 func checkAbove(c config.Config, memory, tasks *cgroup.Bound) []finding {
 	var all []finding
-	f := finding{Area: "limits", Name: "budget.memory", OK: true, Detail: config.Size(c.Budget.Memory)}
+	f := finding{Area: "limits", Name: "budget.memory", OK: true, Detail: bytesize.Human(c.Budget.Memory.Bytes)}
 	if memory != nil {
-		f.Detail = fmt.Sprintf("%s, below the limit of %s in %s", config.Size(c.Budget.Memory), config.Size(memory.N), memory.From)
-		if now := c.Budget.Under(memory.N, 0); now < c.Budget.Memory {
+		f.Detail = fmt.Sprintf("%s, below the limit of %s in %s", bytesize.Human(c.Budget.Memory.Bytes), bytesize.Human(memory.N), memory.From)
+		if now := c.Budget.Under(memory.N, 0); now < c.Budget.Memory.Bytes {
 			f.OK, f.Advice = false, true
 			f.Detail = fmt.Sprintf("%s: the limit of %s in %s leaves %s beside the daemon, and that is what runs get",
-				config.Size(c.Budget.Memory), config.Size(memory.N), memory.From, config.Size(now))
+				bytesize.Human(c.Budget.Memory.Bytes), bytesize.Human(memory.N), memory.From, bytesize.Human(now))
 			f.Remedy = "lower budget.memory, or raise that limit"
 		}
 	}

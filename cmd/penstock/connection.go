@@ -68,7 +68,7 @@ func (conn *connection) addresses() ([]string, error) {
 		conn.tried, conn.from = []string{env}, "PENSTOCK_URL"
 		return conn.tried, nil
 	}
-	found, err := config.ReadDoor(config.Sources{File: conn.settings.file, Environ: os.Environ()})
+	found, err := config.ReadListen(config.Sources{File: conn.settings.file, Environ: os.Environ()})
 	if err != nil {
 		return nil, fmt.Errorf("where the daemon is: %w (--url or PENSTOCK_URL tells it, too)", err)
 	}
@@ -79,7 +79,7 @@ func (conn *connection) addresses() ([]string, error) {
 	if os.Getenv("PENSTOCK_LISTEN") != "" {
 		conn.from = "PENSTOCK_LISTEN"
 	}
-	for _, listen := range found.Listen {
+	for _, listen := range found.Addresses {
 		if address := reachable(listen); address != "" {
 			conn.tried = append(conn.tried, address)
 		}

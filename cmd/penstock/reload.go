@@ -90,14 +90,11 @@ func (r *reloader) apply(c config.Config, err error) {
 		}
 		return
 	}
-	var keys []string
-	if err == nil {
-		keys, err = config.Changed(r.running, c)
-	}
 	if err != nil {
 		r.log.Error("configuration not taken", "error", err)
 		return
 	}
+	keys := config.Changed(r.running, c)
 	var taken, restart []string
 	for _, key := range keys {
 		if r.take(key, c) {
