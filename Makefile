@@ -1,45 +1,117 @@
-# Penstock. `make run` and `make test` need Debian 12 and Go; what else they
-# need they install themselves and say so (test/run).
+# Penstock. `make run` and `make test` need Debian 12 and Go 1.21 or newer, which fetches the toolchain that go.mod
+# names; what else they need they install themselves and say so (test/run). `make help` has every target.
 GO      ?= go
+VERSION ?= $(shell cat VERSION)
 # Twelve digits: how many git needs depends on what else a clone holds.
-VERSION ?= $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-.PHONY: build man deb run test test-vm mutants unit e2e load ui lab prometheus escape chaos bench record fuzz slow powercuts chaos-long containers needrestart clis-newest proxies clean
+# The modules test and tools name the root by a replace line: a go.work, ours or a developer's, changes no build.
+export GO
+export GOWORK := off
 
-build: ## bin/penstock: static, no cgo
+.PHONY: help build run fast test lint unit e2e load ui lab prometheus deb-check escape test-vm slow powercuts chaos-long \
+	containers needrestart clis-newest proxies chaos mutants fuzz bench record man deb clean go
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name does; do \
+		printf '  make %-12s %s\n' "$$name" "$$does"; done
+
+# An old Go says "invalid go version '1.26.0'" of go.mod, and no more.
+go:
+	@v=$$(cd / && GOTOOLCHAIN=local $(GO) version 2>/dev/null | sed -n 's/.* go1\.\([0-9]*\).*/\1/p'); \
+	if [ "$${v:-0}" -lt 21 ]; then \
+		echo "make: install Go 1.21 or newer from https://go.dev/dl/ (Debian 12 has 1.19, which is too old): it fetches the version that go.mod names" >&2; \
+		exit 1; \
+	fi
+
+build: go ## bin/penstock: static, no cgo; seconds, a minute the first time
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/penstock ./cmd/penstock
+
+run: build ## build, then serve in the foreground on 127.0.0.1:3344
+	bin/penstock serve --banner
+
+fast: go ## vet, lint, house rules and unit tests without -race: before each commit; under 45 s once it has run
+	test/run fast
+
+test: go ## all that decides whether main may land: about a quarter of an hour, as root on Debian 12
+	test/run all
+
+lint: go ## vet, gofmt, tidy modules and golangci-lint (.golangci.yml), in every module
+	test/run lint
+
+unit: go ## of test: lint, and every package's tests with -race
+	test/run unit
+
+e2e: go ## of test: the six real CLIs through other makers' clients
+	test/run e2e
+
+load: go ## of test: 32 streams, health under load, shares
+	test/run load
+
+ui: go ## of test: the live page in headless Chromium
+	test/run ui
+
+lab: go ## of test: User-Mode Linux, where the kernel holds all limits
+	test/run lab
+
+prometheus: go ## of test: a real Prometheus asks every query that is shipped
+	test/run prometheus
+
+deb-check: go ## of test: the Debian package, built twice, and lintian
+	test/run deb
+
+test-vm: go ## of test: the unit we ship in whole Debian guests, where they can be built
+	test/run vm
+
+slow: go ## what takes longer than test may: the next six
+	test/run slow
+
+powercuts: go ## of slow: 200 power cuts under durable runs
+	test/run powercuts
+
+chaos-long: go ## of slow: 10 000 runs of known ends, the daemon killed among them
+	test/run chaos-long
+
+containers: go ## of slow: docker, podman, LXC and nspawn in guests
+	test/run containers
+
+needrestart: go ## of slow: Debian's needrestart leaves runs alone
+	test/run needrestart
+
+clis-newest: go ## of slow: the newest CLIs that npm has beside the pinned ones, as a table
+	test/run clis-newest
+
+proxies: go ## of slow: nginx and Caddy with the settings of docs/reverse-proxy.md
+	test/run proxies
+
+chaos: go ## a thousand runs whose ends are known
+	test/run chaos
+
+escape: go ## every way out of a run, in every guest: half an hour
+	test/run escape
+
+mutants: go ## takes mechanisms out one by one and wants their tests to fail
+	test/mutants/run
+
+fuzz: go ## every parser, FUZZTIME each (60s)
+	test/run fuzz
+
+bench: go ## what the cage costs, as ratios
+	test/run bench
+
+record: go ## the backends' test data anew, from the real CLIs
+	test/run record
 
 man: build ## bin/man: the manual, from the tree of commands and the keys of the configuration
 	bin/penstock man bin/man
 
 deb: build ## bin/penstock_*.deb: the Debian package, reproducible
-	GO=$(GO) systemd/deb/build
+	systemd/deb/build
 
-run: build ## in the foreground on 127.0.0.1:3344
-	bin/penstock serve --banner
+# What lints and packs, at the versions of tools/go.mod. The first build takes minutes.
+bin/tools/golangci-lint: tools/go.mod
+	$(GO) -C tools build -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-test: ## all: unit, package, dashboards, live page, end to end with the real CLIs, load, the kernel lab, the guests
-	GO=$(GO) test/run all
-
-test-vm: ## the unit we ship in whole Debian guests (part of test where they can be built)
-	GO=$(GO) test/run vm
-
-unit e2e load ui lab prometheus escape chaos bench record fuzz: ## one part alone
-	GO=$(GO) test/run $@
-
-slow: ## what takes longer than test may: power cuts, the long chaos, containers, the newest CLIs, proxies
-	GO=$(GO) test/run slow
-
-powercuts chaos-long containers needrestart proxies: ## one of them alone
-	GO=$(GO) test/run $@
-
-clis-newest: build ## the newest CLIs that npm has, beside the pinned ones, against the scripted model: a table
-	GO=$(GO) test/run $@
-
-mutants: ## takes mechanisms out one by one and wants their tests to fail
-	GO=$(GO) test/mutants/run
-
-clean:
+clean: ## removes what was built
 	rm -rf bin test/.cache

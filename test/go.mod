@@ -5,7 +5,6 @@ go 1.26.0
 replace penstock => ..
 
 ignore (
-	./.cache
 	./clis/node_modules
 	./sdk/node_modules
 )
