@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"penstock/cgroup/cgroupfs"
 	"penstock/internal/procinfo"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,7 @@ type Bound struct {
 // the kernel slows the daemon as much as its runs. It is not ok where none is
 // set or none can be read (no cgroup v2, no memory controller).
 func MemoryAbove() (Bound, bool) {
-	here, err := FindLocation()
+	here, err := cgroupfs.FindLocation()
 	if err != nil {
 		return Bound{}, false
 	}
@@ -37,7 +38,7 @@ func MemoryAbove() (Bound, bool) {
 func memoryAbove(path, top string) (least Bound, ok bool) {
 	for _, dir := range ancestors(path, top) {
 		for _, file := range []string{dir + "/memory.max", dir + "/memory.high"} {
-			if v, err := ParseFile(file, ParseValue); err == nil && v < math.MaxInt64 && (!ok || int64(v) < least.N) {
+			if v, err := cgroupfs.ParseFile(file, cgroupfs.ParseValue); err == nil && v < math.MaxInt64 && (!ok || int64(v) < least.N) {
 				least, ok = Bound{int64(v), file}, true
 			}
 		}
@@ -64,7 +65,7 @@ func reservedTasks(limit int64) int64 { return 64 + limit/32 }
 // TasksAbove is how many tasks all runs of a daemon in this place may have
 // together, if it were started now, and which limit says so.
 func TasksAbove() (Bound, bool) {
-	here, err := FindLocation()
+	here, err := cgroupfs.FindLocation()
 	if err != nil {
 		return Bound{}, false
 	}
@@ -92,17 +93,17 @@ func (t *taskHeadroom) remaining(path, top string, inRuns int64, runs func() ([]
 		}
 	}
 	for _, dir := range ancestors(path, top) {
-		limit, err := ParseFile(dir+"/pids.max", ParseValue)
+		limit, err := cgroupfs.ParseFile(dir+"/pids.max", cgroupfs.ParseValue)
 		if err != nil || limit > math.MaxInt32 {
 			continue
 		}
-		if now, err := ParseFile(dir+"/pids.current", ParseValue); err == nil {
+		if now, err := cgroupfs.ParseFile(dir+"/pids.current", cgroupfs.ParseValue); err == nil {
 			take(int64(limit), max(0, int64(now)-inRuns), dir+"/pids.max")
 		}
 	}
 	if all, err := procinfo.Host.Tasks(); err == nil {
 		for _, file := range []string{"/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"} {
-			if limit, err := ParseFile(file, ParseValue); err == nil && limit <= math.MaxInt32 {
+			if limit, err := cgroupfs.ParseFile(file, cgroupfs.ParseValue); err == nil && limit <= math.MaxInt32 {
 				take(int64(limit), max(0, all-inRuns), file)
 			}
 		}
@@ -182,7 +183,7 @@ func (r *Root) Follow() (Above, error) {
 
 // inRuns is the number of tasks in all runs.
 func (r *Root) inRuns() int64 {
-	if n, err := Parse(r.runs, "pids.current", ParseValue); err == nil {
+	if n, err := cgroupfs.Parse(r.runs, "pids.current", cgroupfs.ParseValue); err == nil {
 		return int64(n)
 	}
 	sum, _ := r.enforcedSum()
@@ -197,12 +198,12 @@ func (r *Root) limitTasks(n *int64) error {
 			r.enforcer.tasks.Store(*n)
 		}
 	}
-	want := Limit{"pids.max", "max", "max"}
+	want := cgroupfs.TextLimit("pids.max", "max")
 	if n != nil {
-		want = NumberLimit("pids.max", *n)
+		want = cgroupfs.NumberLimit("pids.max", *n)
 	}
 	b, err := r.runs.Read("pids.max")
-	if IsAbsent(err) || errors.Is(err, fs.ErrClosed) {
+	if cgroupfs.IsAbsent(err) || errors.Is(err, fs.ErrClosed) {
 		return nil
 	}
 	if err == nil && string(bytes.TrimSpace(b)) == want.ReadsBack {

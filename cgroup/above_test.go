@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 // tree makes <top>/a/b, groups as far as these files go.
@@ -126,7 +128,7 @@ func TestRoot_FollowTasks(t *testing.T) {
 	}
 	g := newGroup(t, r, "bomb", Resources(Limits{PidsMax: 10000}))
 	born(t, g.FD(), "fork", "400").ready(t)
-	if n, err := ParseFile(r.Path()+"/pids.current", ParseValue); err != nil || n > 300-64 {
+	if n, err := cgroupfs.ParseFile(r.Path()+"/pids.current", cgroupfs.ParseValue); err != nil || n > 300-64 {
 		t.Errorf("%d tasks below a limit of 300, %v: the reserve is gone", n, err)
 	}
 	end(t, g)

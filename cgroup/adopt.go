@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 
+	"penstock/cgroup/cgroupfs"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -24,10 +26,10 @@ func (r *Root) Adopt(id string, res *specs.LinuxResources) (*Group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adopt group %s: %w", id, err)
 	}
-	d, err := OpenDir(r.runs.Path + "/" + id)
+	d, err := cgroupfs.OpenDir(r.runs.Path + "/" + id)
 	if err != nil {
 		r.release(id)
-		if IsVanished(err) {
+		if cgroupfs.IsVanished(err) {
 			err = fs.ErrNotExist
 		}
 		return nil, fmt.Errorf("adopt group %s: %w", id, err)
@@ -54,6 +56,6 @@ func (g *Group) kernelLimit(file string, by Enforcer) (n int64, ok bool) {
 	if err != nil {
 		return 0, false
 	}
-	v, err := ParseValue(bytes.NewReader(b))
-	return int64(v), err == nil && v != Unlimited
+	v, err := cgroupfs.ParseValue(bytes.NewReader(b))
+	return int64(v), err == nil && v != cgroupfs.Unlimited
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"penstock/cgroup/cgroupfs"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -82,7 +84,7 @@ func TestRoot_Abandon(t *testing.T) {
 	if s := own.signal(t); s != unix.SIGKILL {
 		t.Errorf("its own run ended by %v", s)
 	}
-	if here, err := FindLocation(); err != nil || here.Own != before.Own && IsRealRoot(before.Own) {
+	if here, err := cgroupfs.FindLocation(); err != nil || here.Own != before.Own && cgroupfs.IsRealRoot(before.Own) {
 		t.Errorf("the daemon is in %s, was in %s (%v)", here.Own, before.Own, err)
 	}
 	for _, v := range left {

@@ -1,5 +1,7 @@
 package cgroup
 
+import "penstock/cgroup/cgroupfs"
+
 // SetBudget gives all runs together so many bytes, 0 is no limit. Where they have
 // more the kernel, or the watch, ends the one that has most; runs of an earlier
 // daemon are let have more, see holdBudget.
@@ -38,7 +40,7 @@ func (r *Root) applyBudget() error {
 // all that was left.
 func (r *Root) budgetUse() (bytes uint64, known bool, err error) {
 	if r.enforced.Memory == Kernel {
-		read := &StatReader{Dir: r.runs}
+		read := &cgroupfs.StatReader{Dir: r.runs}
 		now, stat := read.Value("memory.current"), read.Keyed("memory.stat")
 		if now == nil {
 			return 0, false, read.Err()
@@ -51,7 +53,7 @@ func (r *Root) budgetUse() (bytes uint64, known bool, err error) {
 		}
 		return bytes, true, read.Err()
 	}
-	left, err := Children(r.runs.Path)
+	left, err := cgroupfs.Children(r.runs.Path)
 	if err != nil {
 		return 0, false, err
 	}
@@ -65,9 +67,9 @@ func (r *Root) budgetUse() (bytes uint64, known bool, err error) {
 	return bytes, seen >= len(left), nil
 }
 
-func budgetLimit(bytes int64) Limit {
+func budgetLimit(bytes int64) cgroupfs.Limit {
 	if bytes > 0 {
-		return BytesLimit("memory.max", bytes)
+		return cgroupfs.BytesLimit("memory.max", bytes)
 	}
-	return Limit{"memory.max", "max", "max"}
+	return cgroupfs.TextLimit("memory.max", "max")
 }

@@ -7,6 +7,8 @@ package cgroup
 import (
 	"errors"
 	"log/slog"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 // Mode says how much of the cage the kernel itself must hold.
@@ -68,4 +70,4 @@ var ErrName = errors.New("reserved name")
 var ErrKernel = errors.New("the kernel refuses")
 
 // ErrBusy is wrapped when a group still holds processes.
-var ErrBusy = errors.New("group still has processes")
+var ErrBusy = cgroupfs.ErrBusy

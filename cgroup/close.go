@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 // closeBound is how long Close tries where ctx sets no deadline.
@@ -64,7 +66,7 @@ func (r *Root) shutdown(ctx context.Context, ends func(*Group) bool) error {
 func (r *Root) rollback(ctx context.Context) error {
 	var errs []error
 	try := func(name string, back func(context.Context) error) {
-		bounded, cancel := context.WithTimeout(ctx, RemoveTimeout)
+		bounded, cancel := context.WithTimeout(ctx, cgroupfs.RemoveTimeout)
 		defer cancel()
 		if err := back(bounded); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
@@ -77,7 +79,7 @@ func (r *Root) rollback(ctx context.Context) error {
 				try("restore "+file, func(context.Context) error { return r.runs.Write(file, was) })
 			}
 		} else {
-			try("remove runs", func(ctx context.Context) error { return RemoveTree(ctx, r.runs.Path) })
+			try("remove runs", func(ctx context.Context) error { return cgroupfs.RemoveTree(ctx, r.runs.Path) })
 		}
 		errs = append(errs, r.runs.Close())
 	}
@@ -91,12 +93,12 @@ func (r *Root) rollback(ctx context.Context) error {
 	if o.Leaf {
 		stays = cannotMoveBack(o.Own)
 		if !stays {
-			try("move back", func(context.Context) error { return MoveSelf(o.Own) })
-			try("remove leaf", func(ctx context.Context) error { return RemoveEmpty(ctx, r.path+"/"+DaemonLeaf) })
+			try("move back", func(context.Context) error { return cgroupfs.MoveSelf(o.Own) })
+			try("remove leaf", func(ctx context.Context) error { return cgroupfs.RemoveEmpty(ctx, r.path+"/"+cgroupfs.DaemonLeaf) })
 		}
 	}
 	if o.Made && !lives && !stays {
-		try("remove root", func(ctx context.Context) error { return RemoveEmpty(ctx, r.path) })
+		try("remove root", func(ctx context.Context) error { return cgroupfs.RemoveEmpty(ctx, r.path) })
 	}
 	r.origin = Origin{}
 	return errors.Join(errs...)
@@ -105,9 +107,9 @@ func (r *Root) rollback(ctx context.Context) error {
 // hasSurvivors tells whether a run of an earlier daemon lives on after Abandon.
 // Where that can't be seen it does.
 func (r *Root) hasSurvivors() bool {
-	left, err := Children(r.path + "/" + RunsDir)
+	left, err := cgroupfs.Children(r.path + "/" + cgroupfs.RunsDir)
 	if err != nil {
-		return !IsVanished(err)
+		return !cgroupfs.IsVanished(err)
 	}
 	return slices.ContainsFunc(left, func(id string) bool { return !r.isMade(id) })
 }
@@ -115,15 +117,15 @@ func (r *Root) hasSurvivors() bool {
 // undoEnable takes controllers back only when no group beside ours could have
 // come to rely on them.
 func (r *Root) undoEnable(s Switched) error {
-	groups, err := Children(s.Path)
+	groups, err := cgroupfs.Children(s.Path)
 	if err != nil || slices.ContainsFunc(groups, func(n string) bool { return !r.owns(s.Path + "/" + n) }) {
 		return err
 	}
-	return Disable(s.Path, s.Controllers)
+	return cgroupfs.Disable(s.Path, s.Controllers)
 }
 
 func (r *Root) owns(path string) bool {
-	return path == r.path || path == r.path+"/"+DaemonLeaf || path == r.path+"/"+RunsDir
+	return path == r.path || path == r.path+"/"+cgroupfs.DaemonLeaf || path == r.path+"/"+cgroupfs.RunsDir
 }
 
 // cannotMoveBack tells whether the group the daemon came from can't hold it any more:
@@ -131,8 +133,8 @@ func (r *Root) owns(path string) bool {
 // (systemd 252 keeps .control below a unit that was reloaded). What is ours then
 // goes with the group itself.
 func cannotMoveBack(path string) bool {
-	on, err := Enabled(path)
-	return err == nil && len(on) > 0 && !IsRealRoot(path)
+	on, err := cgroupfs.Enabled(path)
+	return err == nil && len(on) > 0 && !cgroupfs.IsRealRoot(path)
 }
 
 // endAll kills groups together, then waits for and removes each.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sync"
 
+	"penstock/cgroup/cgroupfs"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -16,7 +18,7 @@ import (
 type Group struct {
 	id      string
 	root    *Root
-	dir     *Dir
+	dir     *cgroupfs.Dir
 	limits  groupLimits
 	made    bool         // here, not by an earlier daemon
 	history usageHistory // what the watch saw
@@ -43,12 +45,12 @@ func (g *Group) ApplyCPU() error {
 		return nil
 	}
 	if w := g.limits.cpuWeight; w != nil {
-		if err := g.dir.Set(NumberLimit("cpu.weight", int64(*w))); err != nil {
+		if err := g.dir.Set(cgroupfs.NumberLimit("cpu.weight", int64(*w))); err != nil {
 			return err
 		}
 	}
 	if m := g.limits.cpuMax; m != "" {
-		return g.dir.Set(Limit{"cpu.max", m, m})
+		return g.dir.Set(cgroupfs.TextLimit("cpu.max", m))
 	}
 	return nil
 }
@@ -81,7 +83,7 @@ func (g *Group) NoteEnd(why string) error {
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return nil
 	}
-	return WrapPath("fsetxattr", g.dir.Path, err)
+	return cgroupfs.WrapPath("fsetxattr", g.dir.Path, err)
 }
 
 // NotedEnd is what NoteEnd kept, "" where it was not called.
@@ -98,7 +100,7 @@ func (g *Group) attr(name string) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, WrapPath("fgetxattr", g.dir.Path, err)
+		return nil, cgroupfs.WrapPath("fgetxattr", g.dir.Path, err)
 	}
 	return value[:n], nil
 }

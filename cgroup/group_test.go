@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"penstock/cgroup/cgroupfs"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -87,7 +89,7 @@ func TestNewGroup_RefusedLimit(t *testing.T) {
 			t.Errorf("error %v, want EINVAL with file and value", err)
 		}
 	}
-	if left, err := Children(r.runs.Path); err != nil || len(left) > 0 {
+	if left, err := cgroupfs.Children(r.runs.Path); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v (%v)", left, err)
 	}
 	end(t, newGroup(t, r, "refused", nil))
@@ -99,12 +101,12 @@ func TestDir_SetReadsBack(t *testing.T) {
 	if err := os.Symlink("/dev/null", path+"/pids.max"); err != nil {
 		t.Fatal(err)
 	}
-	d, err := OpenDir(path)
+	d, err := cgroupfs.OpenDir(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	err = d.Set(NumberLimit("pids.max", 7))
+	err = d.Set(cgroupfs.NumberLimit("pids.max", 7))
 	if err == nil || !strings.Contains(err.Error(), `"7": reads back as ""`) {
 		t.Errorf("error %v, want one that tells both values", err)
 	}
@@ -173,7 +175,7 @@ func TestGroup_KillForkStorm(t *testing.T) {
 func TestGroup_WaitEmptyBounded(t *testing.T) {
 	g := newGroup(t, openRoot(t), "busy", nil)
 	v := born(t, g.FD(), "sleep").ready(t)
-	for _, d := range []time.Duration{0, 20 * time.Millisecond, 3 * shortWait} {
+	for _, d := range []time.Duration{0, 20 * time.Millisecond, 300 * time.Millisecond} {
 		ctx, cancel := context.WithTimeout(t.Context(), d)
 		err := g.WaitEmpty(ctx)
 		cancel()
@@ -208,7 +210,7 @@ func TestGroup_Nested(t *testing.T) {
 	if err := os.MkdirAll(inner, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	d, err := OpenDir(inner)
+	d, err := cgroupfs.OpenDir(inner)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +345,7 @@ func TestGroup_TooDeepForPath(t *testing.T) {
 	r := openRoot(t)
 	g := newGroup(t, r, "deep", nil)
 	name := strings.Repeat("d", 250)
-	at, err := OpenDir(g.dir.Path)
+	at, err := cgroupfs.OpenDir(g.dir.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,12 +353,12 @@ func TestGroup_TooDeepForPath(t *testing.T) {
 		if err := unix.Mkdirat(at.FD(), name, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		fd, err := unix.Openat(at.FD(), name, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		below, err := at.Open(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		at.Close()
-		at = &Dir{Path: name, f: os.NewFile(uintptr(fd), name)}
+		at = below
 	}
 	v := born(t, at.FD(), "sleep").ready(t)
 	at.Close()

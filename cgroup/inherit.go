@@ -2,6 +2,8 @@ package cgroup
 
 import (
 	"path/filepath"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 // Origin is what making a root has changed: what Close takes back. A daemon
@@ -24,9 +26,9 @@ type Switched struct {
 
 // startOrigin is where a root begins: what the daemon before this one in the same
 // process has left, or, where that didn't say, what can be told from the tree.
-func startOrigin(here Location, s rootSite, left *Origin) Origin {
+func startOrigin(here cgroupfs.Location, s rootSite, left *Origin) Origin {
 	switch {
-	case left != nil && left.Root == s.path && here.Own == s.path+"/"+DaemonLeaf:
+	case left != nil && left.Root == s.path && here.Own == s.path+"/"+cgroupfs.DaemonLeaf:
 		return *left
 	case s.inherited:
 		return deriveOrigin(s)
@@ -39,11 +41,11 @@ func startOrigin(here Location, s rootSite, left *Origin) Origin {
 // root had can't be told.
 func deriveOrigin(s rootSite) Origin {
 	o := Origin{Root: s.path, Made: true, Own: s.parent, Leaf: true}
-	if IsRealRoot(s.parent) {
+	if cgroupfs.IsRealRoot(s.parent) {
 		return o
 	}
 	for _, path := range []string{s.parent, s.path} {
-		if on, err := Enabled(path); err == nil && len(on) > 0 {
+		if on, err := cgroupfs.Enabled(path); err == nil && len(on) > 0 {
 			o.Enabled = append(o.Enabled, Switched{path, on})
 		}
 	}
@@ -52,16 +54,16 @@ func deriveOrigin(s rootSite) Origin {
 
 // probeInherited offers the root in whose leaf we live alone: we made it below
 // the group we came from, and left it (Root.Leave) for ourselves.
-func probeInherited(here Location, name string) (candidate, bool) {
+func probeInherited(here cgroupfs.Location, name string) (candidate, bool) {
 	root := filepath.Dir(here.Own)
-	if filepath.Base(here.Own) != DaemonLeaf || filepath.Base(root) != name {
+	if filepath.Base(here.Own) != cgroupfs.DaemonLeaf || filepath.Base(root) != name {
 		return candidate{}, false
 	}
-	pids, err := ProcsAt(here.Own)
+	pids, err := cgroupfs.ProcsAt(here.Own)
 	if err != nil || len(withoutSelf(pids)) > 0 {
 		return candidate{}, false
 	}
-	has, err := Controllers(root)
+	has, err := cgroupfs.Controllers(root)
 	if err != nil {
 		return candidate{}, false
 	}

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"penstock/cgroup/cgroupfs"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -35,9 +37,9 @@ func uniqueName() string {
 }
 
 // writableLocation is where we stand, if groups can be made there at all.
-func writableLocation(t *testing.T) Location {
+func writableLocation(t *testing.T) cgroupfs.Location {
 	t.Helper()
-	here, err := FindLocation()
+	here, err := cgroupfs.FindLocation()
 	if err != nil {
 		skipLacking(t, "cgroup2: "+err.Error())
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"penstock/cgroup/cgroupfs"
 	"penstock/internal/procinfo"
 
 	"golang.org/x/sys/unix"
@@ -267,7 +268,7 @@ func TestRoot_DyingGroups(t *testing.T) {
 			// The kernel frees them a grace period later.
 			ctx := within(t)
 			for {
-				m, err := ParseFile(r.runs.Path+"/cgroup.stat", ParseKeyed)
+				m, err := cgroupfs.ParseFile(r.runs.Path+"/cgroup.stat", cgroupfs.ParseKeyed)
 				if err != nil {
 					t.Fatal(err)
 				}

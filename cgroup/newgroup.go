@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 
+	"penstock/cgroup/cgroupfs"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -60,22 +62,22 @@ func (r *Root) NewGroup(id string, res *specs.LinuxResources) (*Group, error) {
 
 func (r *Root) makeGroup(id string, s groupLimits) (*Group, error) {
 	path := r.runs.Path + "/" + id
-	if err := WithPerms(func() error { return unix.Mkdir(path, DirMode) }, r.restorePerms); err != nil {
-		return nil, WrapPath("mkdir", path, err)
+	if err := cgroupfs.WithPerms(func() error { return unix.Mkdir(path, cgroupfs.DirMode) }, r.restorePerms); err != nil {
+		return nil, cgroupfs.WrapPath("mkdir", path, err)
 	}
-	d, err := OpenDir(path)
+	d, err := cgroupfs.OpenDir(path)
 	if err != nil {
-		return nil, errors.Join(err, Rmdir(path))
+		return nil, errors.Join(err, cgroupfs.Rmdir(path))
 	}
 	if err := s.apply(d, r.enforced); err != nil {
-		return nil, errors.Join(err, d.Close(), Rmdir(path))
+		return nil, errors.Join(err, d.Close(), cgroupfs.Rmdir(path))
 	}
 	g := r.trackGroup(id, d, s)
 	g.made = true
 	return g, nil
 }
 
-func (r *Root) trackGroup(id string, d *Dir, s groupLimits) *Group {
+func (r *Root) trackGroup(id string, d *cgroupfs.Dir, s groupLimits) *Group {
 	d.OpenKill()
 	g := &Group{id: id, root: r, dir: d, limits: s, gone: make(chan struct{})}
 	if r.enforced.Memory == Kernel {
@@ -89,24 +91,24 @@ func (r *Root) trackGroup(id string, d *Dir, s groupLimits) *Group {
 
 // apply writes what the kernel holds. Swap and oom.group come with or without a
 // limit: the tree lives or dies as one, and never on swap nobody granted.
-func (s groupLimits) apply(d *Dir, e Enforced) error {
+func (s groupLimits) apply(d *cgroupfs.Dir, e Enforced) error {
 	if e.Memory == Kernel {
 		if s.memoryMax != nil {
-			if err := d.Set(BytesLimit("memory.max", *s.memoryMax)); err != nil {
+			if err := d.Set(cgroupfs.BytesLimit("memory.max", *s.memoryMax)); err != nil {
 				return err
 			}
 		}
-		if err := errors.Join(d.SetSwap(s.swapMax), d.Set(NumberLimit("memory.oom.group", 1))); err != nil {
+		if err := errors.Join(d.SetSwap(s.swapMax), d.Set(cgroupfs.NumberLimit("memory.oom.group", 1))); err != nil {
 			return err
 		}
 		if s.memoryHigh != nil {
-			if err := d.Set(BytesLimit("memory.high", *s.memoryHigh)); err != nil {
+			if err := d.Set(cgroupfs.BytesLimit("memory.high", *s.memoryHigh)); err != nil {
 				return err
 			}
 		}
 	}
 	if e.Pids == Kernel && s.pidsMax != nil {
-		return d.Set(NumberLimit("pids.max", *s.pidsMax))
+		return d.Set(cgroupfs.NumberLimit("pids.max", *s.pidsMax))
 	}
 	return nil
 }

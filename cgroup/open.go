@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 var nameForm = regexp.MustCompile(`^[a-z0-9-]+$`)
@@ -59,7 +61,7 @@ func openFrom(ctx context.Context, o Options, ways []rootSource) (*Root, error) 
 // open tries one way. Where we stand is read anew: an earlier way may have
 // moved us.
 func (w rootSource) open(ctx context.Context, o Options, accept func(candidate) error) (*Root, error) {
-	here, err := FindLocation()
+	here, err := cgroupfs.FindLocation()
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +83,8 @@ func (o Options) check() error {
 	if o.Mode != Strict && o.Mode != Available {
 		return fmt.Errorf("cgroup mode: %q: want %q or %q", o.Mode, Strict, Available)
 	}
-	if !nameForm.MatchString(o.Name) || o.Name == DaemonLeaf || o.Name == RunsDir {
-		return fmt.Errorf("cgroup name: %q: want [a-z0-9-]+, not %q or %q", o.Name, DaemonLeaf, RunsDir)
+	if !nameForm.MatchString(o.Name) || o.Name == cgroupfs.DaemonLeaf || o.Name == cgroupfs.RunsDir {
+		return fmt.Errorf("cgroup name: %q: want [a-z0-9-]+, not %q or %q", o.Name, cgroupfs.DaemonLeaf, cgroupfs.RunsDir)
 	}
 	if o.Budget < 0 || (o.Budget > 0 && o.Budget < memoryFloor) {
 		return fmt.Errorf("cgroup budget: %d: below %d bytes no run fits: raise it", o.Budget, int64(memoryFloor))

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 
+	"penstock/cgroup/cgroupfs"
+
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
@@ -36,13 +38,13 @@ func TestOpen_Options(t *testing.T) {
 // names every way it tried and touches nothing.
 func TestOpen_Strict(t *testing.T) {
 	here := writableLocation(t)
-	have, err := Controllers(here.Own)
+	have, err := cgroupfs.Controllers(here.Own)
 	if err != nil {
 		t.Fatal(err)
 	}
 	name := uniqueName()
 	r, err := Open(t.Context(), Options{Mode: Strict, Name: name})
-	if len(Missing(Needed, have)) == 0 {
+	if len(cgroupfs.Missing(cgroupfs.Needed(), have)) == 0 {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +72,7 @@ func TestOpen_Strict(t *testing.T) {
 func TestRoot_CloseRestoresTree(t *testing.T) {
 	before := writableLocation(t)
 	look := func() []string {
-		on, err := Enabled(before.Own)
+		on, err := cgroupfs.Enabled(before.Own)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +87,7 @@ func TestRoot_CloseRestoresTree(t *testing.T) {
 	if want := filepath.Join(before.Own, name); r.Path() != want || r.Source() != "subtree" {
 		t.Errorf("root %s from %s, want %s from subtree", r.Path(), r.Source(), want)
 	}
-	during, err := FindLocation()
+	during, err := cgroupfs.FindLocation()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +97,7 @@ func TestRoot_CloseRestoresTree(t *testing.T) {
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	after, err := FindLocation()
+	after, err := cgroupfs.FindLocation()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +107,7 @@ func TestRoot_CloseRestoresTree(t *testing.T) {
 	if _, err := os.Stat(r.Path()); !os.IsNotExist(err) {
 		t.Errorf("after Close %s is there: %v", r.Path(), err)
 	}
-	others, err := Children(before.Own)
+	others, err := cgroupfs.Children(before.Own)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,20 +137,20 @@ func TestRoot_CloseEndsRuns(t *testing.T) {
 }
 
 // makeBareGroup makes a group below ours that no Root knows of.
-func makeBareGroup(t *testing.T) *Dir {
+func makeBareGroup(t *testing.T) *cgroupfs.Dir {
 	t.Helper()
 	here := writableLocation(t)
 	path := filepath.Join(here.Own, uniqueName())
 	if err := os.Mkdir(path, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	d, err := OpenDir(path)
+	d, err := cgroupfs.OpenDir(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		ctx := within(t)
-		if err := errors.Join(d.Kill(), d.WaitEmpty(ctx), RemoveTree(ctx, path), d.Close()); err != nil {
+		if err := errors.Join(d.Kill(), d.WaitEmpty(ctx), cgroupfs.RemoveTree(ctx, path), d.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -176,7 +178,7 @@ func daemonIn(t *testing.T, fd int, args ...string) (*victim, opened, io.Closer)
 }
 
 func TestOpen_Unit(t *testing.T) {
-	for _, sub := range []string{"", DaemonLeaf} {
+	for _, sub := range []string{"", cgroupfs.DaemonLeaf} {
 		t.Run("subgroup="+sub, func(t *testing.T) {
 			unit := makeBareGroup(t)
 			if err := unix.Setxattr(unit.Path, "user.delegate", []byte("1"), 0); err != nil {
@@ -188,7 +190,7 @@ func TestOpen_Unit(t *testing.T) {
 					t.Fatal(err)
 				}
 				var err error
-				if in, err = OpenDir(unit.Path + "/" + sub); err != nil {
+				if in, err = cgroupfs.OpenDir(unit.Path + "/" + sub); err != nil {
 					t.Fatal(err)
 				}
 				defer in.Close()
@@ -212,7 +214,7 @@ func TestOpen_Unit(t *testing.T) {
 // A daemon that was handed its root takes back what the one before it did: in
 // its own subtree, and where a service manager gave the group.
 func TestRoot_HandoverRestoresTree(t *testing.T) {
-	if have, err := Controllers(writableLocation(t).Own); err == nil && len(Missing(Needed, have)) == 0 {
+	if have, err := cgroupfs.Controllers(writableLocation(t).Own); err == nil && len(cgroupfs.Missing(cgroupfs.Needed(), have)) == 0 {
 		if err := enableForTest(t); err != nil {
 			t.Fatal(err)
 		}
@@ -228,11 +230,11 @@ func TestRoot_HandoverRestoresTree(t *testing.T) {
 			if err := v.Wait(); err != nil {
 				t.Errorf("close: %v", err)
 			}
-			left, err := Children(base.Path)
+			left, err := cgroupfs.Children(base.Path)
 			if err != nil || len(left) > 0 {
 				t.Errorf("left: %v, %v", left, err)
 			}
-			if on, err := Enabled(base.Path); err != nil || len(on) > 0 {
+			if on, err := cgroupfs.Enabled(base.Path); err != nil || len(on) > 0 {
 				t.Errorf("controllers that are still on: %v, %v", on, err)
 			}
 		})
@@ -250,7 +252,7 @@ func TestRoot_HandoverRestoresTree(t *testing.T) {
 		if err := v.Wait(); err != nil {
 			t.Errorf("close: %v", err)
 		}
-		if left, err := Children(unit.Path); err != nil || len(left) > 0 {
+		if left, err := cgroupfs.Children(unit.Path); err != nil || len(left) > 0 {
 			t.Errorf("left: %v, %v", left, err)
 		}
 	})
@@ -270,7 +272,7 @@ func TestOpen_SecondDaemon(t *testing.T) {
 	}
 	// In a group with controllers for its children nothing can be born, so the
 	// second looks from the real root or meets the first one's name by hand.
-	err := ClearLeaf(one.Self)
+	err := cgroupfs.ClearLeaf(one.Self)
 	if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), strconv.Itoa(first.Process.Pid)) {
 		t.Errorf("error %v, want ErrBusy with pid %d", err, first.Process.Pid)
 	}
@@ -290,7 +292,7 @@ func TestOpen_SecondDaemon(t *testing.T) {
 // Controllers can't be enabled in a group that others live in: the refusal
 // names them and the tree is as before.
 func TestOpen_ForeignProcs(t *testing.T) {
-	if have, err := Controllers(writableLocation(t).Own); err != nil || len(Missing(Needed, have)) > 0 {
+	if have, err := cgroupfs.Controllers(writableLocation(t).Own); err != nil || len(cgroupfs.Missing(cgroupfs.Needed(), have)) > 0 {
 		skipLacking(t, "the memory and pids controllers in cgroup v2")
 	}
 	if err := enableForTest(t); err != nil {
@@ -305,7 +307,7 @@ func TestOpen_ForeignProcs(t *testing.T) {
 	if o.Self != base.Path {
 		t.Errorf("after the refusal the daemon is in %s, want %s", o.Self, base.Path)
 	}
-	if left, err := Children(base.Path); err != nil || len(left) > 0 {
+	if left, err := cgroupfs.Children(base.Path); err != nil || len(left) > 0 {
 		t.Errorf("after the refusal %v is left (%v)", left, err)
 	}
 }
@@ -313,9 +315,9 @@ func TestOpen_ForeignProcs(t *testing.T) {
 // enableForTest gives hand made groups controllers, as systemd would have.
 func enableForTest(t *testing.T) error {
 	path := writableLocation(t).Own
-	done, err := Enable(path)
+	done, err := cgroupfs.Enable(path)
 	t.Cleanup(func() {
-		if err := Disable(path, done); err != nil {
+		if err := cgroupfs.Disable(path, done); err != nil {
 			t.Error(err)
 		}
 	})
@@ -333,8 +335,8 @@ func TestOpen_Budget(t *testing.T) {
 	if got := content(t, r.runs.Path+"/cpu.max"); !strings.HasPrefix(got, "max ") {
 		t.Errorf("cpu.max of runs %s, want none", got)
 	}
-	if on, err := Enabled(r.runs.Path); err != nil || len(Missing(on, Wanted)) > 0 {
-		t.Errorf("controllers below runs %v (%v), want at most %v", on, err, Wanted)
+	if on, err := cgroupfs.Enabled(r.runs.Path); err != nil || len(cgroupfs.Missing(on, cgroupfs.Wanted())) > 0 {
+		t.Errorf("controllers below runs %v (%v), want at most %v", on, err, cgroupfs.Wanted())
 	}
 }
 
@@ -362,7 +364,7 @@ func TestRoot_BudgetKills(t *testing.T) {
 func TestOpen_FreshLeaf(t *testing.T) {
 	here := writableLocation(t)
 	name := uniqueName()
-	leaf := filepath.Join(here.Own, name, DaemonLeaf)
+	leaf := filepath.Join(here.Own, name, cgroupfs.DaemonLeaf)
 	if err := os.MkdirAll(leaf, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"penstock/cgroup/cgroupfs"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -14,8 +16,8 @@ const bootedBySystemd = "/run/systemd/system"
 // probeSubtree offers a group below our own or, where that can't have limits, one
 // below the container's root: an entry script that moved everybody out of the
 // root, so that it may give its children controllers, has moved us, too.
-func probeSubtree(_ context.Context, here Location, o Options) (candidate, error) {
-	if IsReadOnly(here.Mount) {
+func probeSubtree(_ context.Context, here cgroupfs.Location, o Options) (candidate, error) {
+	if cgroupfs.IsReadOnly(here.Mount) {
 		return candidate{}, readOnlyMount(here)
 	}
 	if p, ok := probeInherited(here, o.Name); ok {
@@ -32,33 +34,33 @@ func probeSubtree(_ context.Context, here Location, o Options) (candidate, error
 	return p, err
 }
 
-func probeBelow(here Location, parent, name string) (candidate, error) {
+func probeBelow(here cgroupfs.Location, parent, name string) (candidate, error) {
 	const remedy = "run as root, as a unit with Delegate=yes, or in a container with a private writable cgroup namespace"
 	if err := checkWritable(parent, parent+"/cgroup.procs"); err != nil {
-		return candidate{}, Refuse(remedy, "%w: no groups can be made below our own", err)
+		return candidate{}, cgroupfs.Refuse(remedy, "%w: no groups can be made below our own", err)
 	}
 	path := filepath.Join(parent, name)
-	if err := CheckLeafFree(path + "/" + DaemonLeaf); err != nil {
+	if err := cgroupfs.CheckLeafFree(path + "/" + cgroupfs.DaemonLeaf); err != nil {
 		return candidate{}, err
 	}
 	if err := checkType(parent); err != nil {
 		return candidate{}, err
 	}
-	if err := checkAlone(parent, IsRealRoot(parent)); err != nil {
-		return candidate{}, WithRemedy(err, remedy)
+	if err := checkAlone(parent, cgroupfs.IsRealRoot(parent)); err != nil {
+		return candidate{}, cgroupfs.WithRemedy(err, remedy)
 	}
-	has, err := Controllers(parent)
+	has, err := cgroupfs.Controllers(parent)
 	if err != nil {
-		return candidate{}, WithRemedy(err, remedy)
+		return candidate{}, cgroupfs.WithRemedy(err, remedy)
 	}
 	return candidate{plan: "groups in " + path, controllers: has, acquire: acquired(here, rootSite{path: path, parent: parent})}, nil
 }
 
 // containerRoot is the root of our cgroup namespace when that is a container's:
 // neither the host's own root nor one that a service manager looks after.
-func containerRoot(here Location) (string, bool) {
+func containerRoot(here cgroupfs.Location) (string, bool) {
 	top := here.Mount.Point
-	if here.Mount.Root != "/" || top == here.Own || IsRealRoot(top) {
+	if here.Mount.Root != "/" || top == here.Own || cgroupfs.IsRealRoot(top) {
 		return "", false
 	}
 	_, err := os.Stat(bootedBySystemd)
@@ -68,12 +70,12 @@ func containerRoot(here Location) (string, bool) {
 func checkWritable(paths ...string) error {
 	for _, path := range paths {
 		if err := unix.Access(path, unix.W_OK); err != nil {
-			return WrapPath("access", path, err)
+			return cgroupfs.WrapPath("access", path, err)
 		}
 	}
 	return nil
 }
 
-func readOnlyMount(here Location) error {
-	return Refuse("take ProtectControlGroups= out of the unit, or give the container a writable cgroup namespace", "%s: mounted read-only", here.Mount.Point)
+func readOnlyMount(here cgroupfs.Location) error {
+	return cgroupfs.Refuse("take ProtectControlGroups= out of the unit, or give the container a writable cgroup namespace", "%s: mounted read-only", here.Mount.Point)
 }

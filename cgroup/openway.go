@@ -3,10 +3,11 @@ package cgroup
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
+
+	"penstock/cgroup/cgroupfs"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +16,7 @@ import (
 type rootSource struct {
 	name string
 	// probe finds what this way offers, or why it is closed, and changes nothing.
-	probe func(context.Context, Location, Options) (candidate, error)
+	probe func(context.Context, cgroupfs.Location, Options) (candidate, error)
 }
 
 // candidate is what an open way offers.
@@ -23,7 +24,7 @@ type candidate struct {
 	plan        string   // "groups in ..."
 	controllers []string // controllers that groups below the root would have
 	// acquire makes the site and says where we stand then.
-	acquire func(context.Context) (Location, rootSite, error)
+	acquire func(context.Context) (cgroupfs.Location, rootSite, error)
 }
 
 // rootSite is a root before it is set up.
@@ -42,21 +43,8 @@ func rootSources() []rootSource {
 }
 
 // acquired is the take of a site that needs nothing done.
-func acquired(here Location, s rootSite) func(context.Context) (Location, rootSite, error) {
-	return func(context.Context) (Location, rootSite, error) { return here, s, nil }
-}
-
-// Refusal is why a way is closed and what would open it.
-type Refusal struct {
-	Reason error
-	Remedy string
-}
-
-func (e *Refusal) Error() string { return e.Reason.Error() + ": " + e.Remedy }
-func (e *Refusal) Unwrap() error { return e.Reason }
-
-func Refuse(remedy, format string, args ...any) error {
-	return &Refusal{fmt.Errorf(format, args...), remedy}
+func acquired(here cgroupfs.Location, s rootSite) func(context.Context) (cgroupfs.Location, rootSite, error) {
+	return func(context.Context) (cgroupfs.Location, rootSite, error) { return here, s, nil }
 }
 
 const (
@@ -85,11 +73,11 @@ var errLacks = errors.New("the kernel can't hold memory and pids")
 
 // requireKernel refuses a prospect whose limits the kernel would not hold.
 func (p candidate) requireKernel() error {
-	lacks := Missing(Needed, p.controllers)
+	lacks := cgroupfs.Missing(cgroupfs.Needed(), p.controllers)
 	if len(lacks) == 0 {
 		return nil
 	}
-	return Refuse(remedyFor(lacks, disabledAtBoot()), "%s: %w: strict isolation needs the controllers %v, and cgroup v2 has %s there",
+	return cgroupfs.Refuse(remedyFor(lacks, disabledAtBoot()), "%s: %w: strict isolation needs the controllers %v, and cgroup v2 has %s there",
 		p.plan, errLacks, lacks, orNone(p.controllers))
 }
 
@@ -113,24 +101,24 @@ func enforcedBy(has []string) Enforced {
 // checkAlone foretells EBUSY: but for the real root, a group can't both hold
 // processes and give its children controllers. We ourselves move out.
 func checkAlone(path string, real bool) error {
-	have, err := Controllers(path)
+	have, err := cgroupfs.Controllers(path)
 	if err != nil {
 		return err
 	}
-	on, err := Enabled(path)
+	on, err := cgroupfs.Enabled(path)
 	if err != nil {
 		return err
 	}
-	toSwitch := slices.DeleteFunc(Missing(Needed, on), func(c string) bool { return !slices.Contains(have, c) })
+	toSwitch := slices.DeleteFunc(cgroupfs.Missing(cgroupfs.Needed(), on), func(c string) bool { return !slices.Contains(have, c) })
 	if real || len(toSwitch) == 0 {
 		return nil
 	}
-	pids, err := DirectProcs(path)
+	pids, err := cgroupfs.DirectProcs(path)
 	if err != nil {
 		return err
 	}
 	if others := withoutSelf(pids); len(others) > 0 {
-		return ForeignProcs(path, others)
+		return cgroupfs.ForeignProcsError(path, others)
 	}
 	return nil
 }
@@ -138,36 +126,21 @@ func checkAlone(path string, real bool) error {
 // checkType foretells EOPNOTSUPP: what is made below a threaded group, or one with
 // threaded ones below it, has no memory limit and takes no process.
 func checkType(path string) error {
-	kind, err := ParseFile(path+"/cgroup.type", ParseWords)
+	kind, err := cgroupfs.ParseFile(path+"/cgroup.type", cgroupfs.ParseWords)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the real root
 	}
 	if err != nil {
-		return WithRemedy(err, "run as a unit with Delegate=yes")
+		return cgroupfs.WithRemedy(err, "run as a unit with Delegate=yes")
 	}
 	if len(kind) == 1 && kind[0] == "domain" {
 		return nil
 	}
-	return Refuse("start penstock in a group whose cgroup.type is \"domain\": as a unit with Delegate=yes, or in a container of its own",
+	return cgroupfs.Refuse("start penstock in a group whose cgroup.type is \"domain\": as a unit with Delegate=yes, or in a container of its own",
 		"%s/cgroup.type: %q: threads of one process may be spread over the groups there, and processes can't be caged in them", path, strings.Join(kind, " "))
 }
 
 func withoutSelf(pids []int) []int {
 	self := unix.Getpid()
 	return slices.DeleteFunc(pids, func(pid int) bool { return pid == self })
-}
-
-// ForeignProcs refuses a group that others live in. Moving them is not ours to do.
-func ForeignProcs(path string, pids []int) error {
-	return Refuse("start penstock alone in its group (as a unit with Delegate=yes, or as the container's first program), or move the others out first: "+
-		"mkdir "+path+"/init; for p in $(cat "+path+"/cgroup.procs); do echo $p >"+path+"/init/cgroup.procs; done",
-		"%s: %w: pids %v live there, and a group with controllers for its children can't hold processes itself", path, ErrBusy, pids)
-}
-
-// WithRemedy gives an error of the kernel a remedy where it has none.
-func WithRemedy(err error, remedy string) error {
-	if _, ok := errors.AsType[*Refusal](err); ok || err == nil {
-		return err
-	}
-	return &Refusal{err, remedy}
 }

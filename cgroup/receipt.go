@@ -1,5 +1,7 @@
 package cgroup
 
+import "penstock/cgroup/cgroupfs"
+
 // Receipt is what a run used, read from its group before removal. A nil field
 // is one the kernel (or this host) doesn't tell, which is not zero.
 type Receipt struct {
@@ -57,13 +59,13 @@ func (g *Group) Receipt() (Receipt, error) {
 	g.history.fillReceipt(&rec, g.limits)
 	// Every group has this file: without it the group itself is gone, and the
 	// absence of the others would tell nothing.
-	stat, err := Parse(g.dir, "cpu.stat", ParseKeyed)
+	stat, err := cgroupfs.Parse(g.dir, "cpu.stat", cgroupfs.ParseKeyed)
 	if err != nil {
 		return rec, err
 	}
-	cpu := Keyed(stat)
+	cpu := cgroupfs.Keyed(stat)
 	rec.CPUUserUsec, rec.CPUSystemUsec, rec.CPUThrottledUsec = cpu.Get("user_usec"), cpu.Get("system_usec"), cpu.Get("throttled_usec")
-	r := &StatReader{Dir: g.dir}
+	r := &cgroupfs.StatReader{Dir: g.dir}
 	if rec.EnforcedBy.Memory == Kernel {
 		rec.memory(r)
 		if positive(rec.OOMKills) || positive(rec.OOMGroupKills) {
@@ -81,7 +83,7 @@ func (g *Group) Receipt() (Receipt, error) {
 	rec.MemoryPressureUsec = r.Pressure("memory.pressure").Some.TotalUsec()
 	rec.CPUPressureUsec = r.Pressure("cpu.pressure").Some.TotalUsec()
 	if g.root.countsIO {
-		if io := Optional(r, "io.stat", ParseIOStat); io != nil {
+		if io := cgroupfs.Optional(r, "io.stat", cgroupfs.ParseIOStat); io != nil {
 			rec.IOReadBytes, rec.IOWriteBytes = &io.Read, &io.Written
 		}
 	}
@@ -89,7 +91,7 @@ func (g *Group) Receipt() (Receipt, error) {
 }
 
 // memory reads the files of the memory controller.
-func (rec *Receipt) memory(r *StatReader) {
+func (rec *Receipt) memory(r *cgroupfs.StatReader) {
 	all := r.Keyed("memory.events")
 	local := all
 	if positive(all.Get("oom")) || positive(all.Get("oom_group_kill")) {
@@ -129,20 +131,20 @@ func positive(n *uint64) bool { return n != nil && *n > 0 }
 // budgetOOMs counts how often all runs together had no memory left
 // (memory.events.local: oom), nil where the kernel doesn't tell.
 func (r *Root) budgetOOMs() *uint64 {
-	m, err := Parse(r.runs, "memory.events.local", ParseKeyed)
+	m, err := cgroupfs.Parse(r.runs, "memory.events.local", cgroupfs.ParseKeyed)
 	if err != nil {
 		return nil
 	}
-	return Keyed(m).Get("oom")
+	return cgroupfs.Keyed(m).Get("oom")
 }
 
 // tasksRefused counts the forks refused because all runs together had as many
 // tasks as they may (pids.events.local: max, Linux 6.11); nil where the kernel
 // doesn't tell.
 func (r *Root) tasksRefused() *uint64 {
-	m, err := Parse(r.runs, "pids.events.local", ParseKeyed)
+	m, err := cgroupfs.Parse(r.runs, "pids.events.local", cgroupfs.ParseKeyed)
 	if err != nil {
 		return nil
 	}
-	return Keyed(m).Get("max")
+	return cgroupfs.Keyed(m).Get("max")
 }

@@ -6,11 +6,13 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 // What is off at boot isn't had by another unit or container.
 func TestRemedyFor(t *testing.T) {
-	words, err := ParseWords(strings.NewReader("BOOT_IMAGE=/vmlinuz quiet cgroup_disable=memory,io cgroup_disable=cpu\n"))
+	words, err := cgroupfs.ParseWords(strings.NewReader("BOOT_IMAGE=/vmlinuz quiet cgroup_disable=memory,io cgroup_disable=cpu\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +22,7 @@ func TestRemedyFor(t *testing.T) {
 			t.Errorf("%s: %s", lacks, got)
 		}
 	}
-	if got := remedyFor(Needed, nil); strings.Contains(got, "cgroup_disable") {
+	if got := remedyFor(cgroupfs.Needed(), nil); strings.Contains(got, "cgroup_disable") {
 		t.Errorf("nothing is off: %s", got)
 	}
 }
@@ -45,7 +47,7 @@ func TestReport_HugePages(t *testing.T) {
 		told        bool
 	}{{open, some, true}, {held, some, false}, {open, none, false}} {
 		var log bytes.Buffer
-		r := &Root{runs: &Dir{Path: tt.runs}, log: slog.New(slog.NewTextHandler(&log, nil))}
+		r := &Root{runs: &cgroupfs.Dir{Path: tt.runs}, log: slog.New(slog.NewTextHandler(&log, nil))}
 		r.warnHugePages(tt.pages)
 		if strings.Contains(log.String(), "no memory limit counts them") != tt.told {
 			t.Errorf("%+v: %q", tt, &log)

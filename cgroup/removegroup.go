@@ -3,13 +3,15 @@ package cgroup
 import (
 	"context"
 	"fmt"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 // Remove removes the directory and groups below it within a second or ctx. A
 // group that refuses goes to the janitor, which kills and retries until it is
 // gone or the root is closed; the error then wraps ErrBusy.
 func (g *Group) Remove(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, RemoveTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cgroupfs.RemoveTimeout)
 	defer cancel()
 	err := g.remove(ctx)
 	if err != nil {
@@ -25,7 +27,7 @@ func (g *Group) remove(ctx context.Context) error {
 	if g.isGone() {
 		return nil
 	}
-	err := WithPerms(func() error { return RemoveTree(ctx, g.dir.Path) }, func() error { return RestorePerms(g.dir.Path) })
+	err := cgroupfs.WithPerms(func() error { return cgroupfs.RemoveTree(ctx, g.dir.Path) }, func() error { return cgroupfs.RestorePerms(g.dir.Path) })
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"penstock/cgroup/cgroupfs"
 	"penstock/internal/procinfo"
 
 	"github.com/containerd/cgroups/v3"
@@ -47,7 +48,7 @@ type Source struct {
 // In is the way as a mode sees it: strict closes one that only watches.
 func (w Source) In(mode Mode) Source {
 	if w.OK && mode == Strict && !w.kernel() {
-		w.OK, w.Remedy = false, remedyFor(Missing(Needed, w.controllers), disabledAtBoot())
+		w.OK, w.Remedy = false, remedyFor(cgroupfs.Missing(cgroupfs.Needed(), w.controllers), disabledAtBoot())
 		w.Detail += ": " + errLacks.Error() + ", cgroup v2 has " + orNone(w.controllers) + " there"
 		w.Enforced = nil
 	}
@@ -93,7 +94,7 @@ func Inspect(ctx context.Context, name string) (Report, error) {
 		return Report{}, fmt.Errorf("uname: %w", err)
 	}
 	r := Report{Facts: []Fact{kernelFact(unix.ByteSliceToString(uts.Release[:]))}}
-	here, err := FindLocation()
+	here, err := cgroupfs.FindLocation()
 	if err != nil {
 		r.add(Available, "cgroup2 mount", false, err.Error(), "boot with systemd.unified_cgroup_hierarchy=1")
 		return r, nil
@@ -106,7 +107,7 @@ func Inspect(ctx context.Context, name string) (Report, error) {
 	return r, r.addSwap()
 }
 
-func inspectSources(ctx context.Context, here Location, o Options) []Source {
+func inspectSources(ctx context.Context, here cgroupfs.Location, o Options) []Source {
 	var all []Source
 	for _, w := range rootSources() {
 		p, err := w.probe(ctx, here, o)
@@ -116,7 +117,7 @@ func inspectSources(ctx context.Context, here Location, o Options) []Source {
 			continue
 		}
 		shown := Source{Name: w.name, Detail: err.Error()}
-		if c, ok := errors.AsType[*Refusal](err); ok {
+		if c, ok := errors.AsType[*cgroupfs.Refusal](err); ok {
 			shown.Detail, shown.Remedy = c.Reason.Error(), c.Remedy
 		}
 		all = append(all, shown)
@@ -144,19 +145,19 @@ func kernelFact(release string) Fact {
 
 // addControllers tells of those that the chosen way would have, or our own
 // group where every way is closed.
-func (r *Report) addControllers(here Location) error {
+func (r *Report) addControllers(here cgroupfs.Location) error {
 	w, ok := r.Chosen(Available)
 	if !ok {
-		have, err := Controllers(here.Own)
+		have, err := cgroupfs.Controllers(here.Own)
 		if err != nil {
 			return err
 		}
 		w.controllers = have
 	}
 	atBoot := disabledAtBoot()
-	for _, c := range Wanted {
+	for _, c := range cgroupfs.Wanted() {
 		mode, remedy := Mode(""), withControllers
-		if slices.Contains(Needed, c) {
+		if slices.Contains(cgroupfs.Needed(), c) {
 			mode = Strict
 		} else if w.Name == "scope" && os.Geteuid() != 0 {
 			remedy = "let the user's manager have it: Delegate=cpu memory pids io in a drop-in of user@.service"
@@ -167,7 +168,7 @@ func (r *Report) addControllers(here Location) error {
 		}
 		r.add(mode, "controller "+c, ok, yesNo(ok, "cgroup v2 has it there", "cgroup v2 has "+orNone(w.controllers)+" there"), remedy)
 	}
-	r.addHugePages(slices.Contains(w.controllers, Hugetlb), hugePages(hugePagesDir))
+	r.addHugePages(slices.Contains(w.controllers, cgroupfs.Hugetlb), hugePages(hugePagesDir))
 	return nil
 }
 
@@ -198,7 +199,7 @@ func disabled(words []string) (all []string) {
 
 func (r *Report) addSwap() error {
 	areas, err := procinfo.Host.SwapAreas()
-	if err != nil && !IsAbsent(err) {
+	if err != nil && !cgroupfs.IsAbsent(err) {
 		return err
 	}
 	r.add("", "swap", true, yesNo(areas == 0, "none", fmt.Sprintf("in use (%d); runs get none", areas)), "")

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 // errClosing answers NewGroup once Close has begun.
@@ -22,7 +24,7 @@ type Root struct {
 	enforced Enforced
 	countsIO bool // the groups below have the io controller
 	log      *slog.Logger
-	runs     *Dir
+	runs     *cgroupfs.Dir
 	top      string // of the cgroup2 mount: where the groups above end
 	tasks    taskHeadroom
 	origin   Origin // what Close takes back
@@ -64,12 +66,12 @@ func (r *Root) Leaked() int {
 // hold; after Close it is the proof that nothing was left.
 func (r *Root) Remains() (groups []string, pids []int, err error) {
 	path := r.runs.Path
-	groups, err = Children(path)
-	if err != nil && !IsVanished(err) {
+	groups, err = cgroupfs.Children(path)
+	if err != nil && !cgroupfs.IsVanished(err) {
 		return nil, nil, err
 	}
-	pids, err = ProcsAt(path)
-	if err != nil && !IsVanished(err) {
+	pids, err = cgroupfs.ProcsAt(path)
+	if err != nil && !cgroupfs.IsVanished(err) {
 		return groups, nil, err
 	}
 	return groups, pids, nil

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	"penstock/cgroup/cgroupfs"
+
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
 )
@@ -27,12 +29,12 @@ const (
 // probeScope offers a transient scope with Delegate=yes (systemd.scope(5)), so
 // that a daemon started by hand gets what a unit would have: of the user's
 // manager for an ordinary user, of the system's for root.
-func probeScope(ctx context.Context, here Location, o Options) (candidate, error) {
+func probeScope(ctx context.Context, here cgroupfs.Location, o Options) (candidate, error) {
 	if os.Getenv("SYSTEMD_EXEC_PID") == strconv.Itoa(os.Getpid()) {
-		return candidate{}, Refuse("set Delegate=yes in the unit", "a unit started us (SYSTEMD_EXEC_PID), and a scope would take us out of it")
+		return candidate{}, cgroupfs.Refuse("set Delegate=yes in the unit", "a unit started us (SYSTEMD_EXEC_PID), and a scope would take us out of it")
 	}
 	if root, ok := delegatedRoot(here.Own); ok && filepath.Ext(root) == ".service" {
-		return candidate{}, Refuse("let the unit start penstock itself: exec it in a wrapper script", "%s: a unit's group, and a scope would take us out of it", root)
+		return candidate{}, cgroupfs.Refuse("let the unit start penstock itself: exec it in a wrapper script", "%s: a unit's group, and a scope would take us out of it", root)
 	}
 	unit := o.Name + ".scope"
 	bound, cancel := context.WithTimeout(ctx, LookTimeout)
@@ -45,38 +47,38 @@ func probeScope(ctx context.Context, here Location, o Options) (candidate, error
 	if err := m.CheckFree(bound, unit); err != nil {
 		return candidate{}, err
 	}
-	has, err := Controllers(m.Root)
+	has, err := cgroupfs.Controllers(m.Root)
 	if err != nil {
-		return candidate{}, WithRemedy(err, "run as a unit with Delegate=yes")
+		return candidate{}, cgroupfs.WithRemedy(err, "run as a unit with Delegate=yes")
 	}
 	return candidate{
 		plan:        fmt.Sprintf("groups in %s, asked of the %s over D-Bus (%s)", unit, m.Kind, m.Socket),
 		controllers: has,
-		acquire:     func(ctx context.Context) (Location, rootSite, error) { return acquireScope(ctx, unit) },
+		acquire:     func(ctx context.Context) (cgroupfs.Location, rootSite, error) { return acquireScope(ctx, unit) },
 	}, nil
 }
 
-func acquireScope(ctx context.Context, unit string) (Location, rootSite, error) {
+func acquireScope(ctx context.Context, unit string) (cgroupfs.Location, rootSite, error) {
 	ctx, cancel := context.WithTimeout(ctx, AskTimeout)
 	defer cancel()
 	m, err := find(ctx, managerSockets(os.Geteuid(), os.Getenv))
 	if err != nil {
-		return Location{}, rootSite{}, err
+		return cgroupfs.Location{}, rootSite{}, err
 	}
 	defer m.Close()
 	if err := m.Enter(ctx, unit); err != nil {
-		return Location{}, rootSite{}, err
+		return cgroupfs.Location{}, rootSite{}, err
 	}
-	here, err := FindLocation()
+	here, err := cgroupfs.FindLocation()
 	if err != nil {
-		return Location{}, rootSite{}, err
+		return cgroupfs.Location{}, rootSite{}, err
 	}
 	root := here.Own
-	if filepath.Base(root) == DaemonLeaf {
+	if filepath.Base(root) == cgroupfs.DaemonLeaf {
 		root = filepath.Dir(root)
 	}
 	if filepath.Base(root) != unit {
-		return Location{}, rootSite{}, Refuse("see journalctl for "+unit, "the %s made %s, but we are still in %s", m.Kind, unit, here.Own)
+		return cgroupfs.Location{}, rootSite{}, cgroupfs.Refuse("see journalctl for "+unit, "the %s made %s, but we are still in %s", m.Kind, unit, here.Own)
 	}
 	return here, rootSite{path: root}, nil
 }

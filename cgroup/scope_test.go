@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"penstock/cgroup/cgroupfs"
+
 	"github.com/google/go-cmp/cmp"
 
 	godbus "github.com/godbus/dbus/v5"
@@ -59,8 +61,8 @@ func TestManagerSockets(t *testing.T) {
 // A unit that forgot Delegate= keeps what it started.
 func TestProbeScope_NotForUnits(t *testing.T) {
 	t.Setenv("SYSTEMD_EXEC_PID", strconv.Itoa(os.Getpid()))
-	_, err := probeScope(t.Context(), Location{}, Options{Name: "x"})
-	if c, ok := errors.AsType[*Refusal](err); !ok || c.Remedy != "set Delegate=yes in the unit" {
+	_, err := probeScope(t.Context(), cgroupfs.Location{}, Options{Name: "x"})
+	if c, ok := errors.AsType[*cgroupfs.Refusal](err); !ok || c.Remedy != "set Delegate=yes in the unit" {
 		t.Errorf("error %v", err)
 	}
 	t.Setenv("SYSTEMD_EXEC_PID", "1")
@@ -71,8 +73,8 @@ func TestProbeScope_NotForUnits(t *testing.T) {
 	if err := unix.Setxattr(service, "user.delegate", []byte("1"), 0); err != nil {
 		t.Skip("extended attributes on the temporary directory: " + err.Error())
 	}
-	_, err = probeScope(t.Context(), Location{Own: service}, Options{Name: "x"})
-	if c, ok := errors.AsType[*Refusal](err); !ok || !strings.Contains(c.Remedy, "exec it in a wrapper script") {
+	_, err = probeScope(t.Context(), cgroupfs.Location{Own: service}, Options{Name: "x"})
+	if c, ok := errors.AsType[*cgroupfs.Refusal](err); !ok || !strings.Contains(c.Remedy, "exec it in a wrapper script") {
 		t.Errorf("in a unit's wrapper script: error %v", err)
 	}
 }
@@ -119,7 +121,7 @@ func TestFind_NoManager(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		_, err := find(ctx, []managerSocket{{userManager, filepath.Join(dir, tt.name), true}})
 		cancel()
-		if _, ok := errors.AsType[*Refusal](err); !ok || !strings.Contains(err.Error(), tt.want) {
+		if _, ok := errors.AsType[*cgroupfs.Refusal](err); !ok || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want a remedy and %q", tt.name, err, tt.want)
 		}
 	}
@@ -179,16 +181,16 @@ func TestManager_OlderSystemd(t *testing.T) {
 func TestManager_EnterRefusals(t *testing.T) {
 	here := writableLocation(t)
 	base := filepath.Join(here.Own, uniqueName())
-	leaf := base + "/" + DaemonLeaf
+	leaf := base + "/" + cgroupfs.DaemonLeaf
 	if err := os.MkdirAll(leaf, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := RemoveTree(within(t), base); err != nil {
+		if err := cgroupfs.RemoveTree(within(t), base); err != nil {
 			t.Error(err)
 		}
 	})
-	d, err := OpenDir(leaf)
+	d, err := cgroupfs.OpenDir(leaf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +250,7 @@ func TestManager_EnterRefusals(t *testing.T) {
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
-			if _, ok := errors.AsType[*Refusal](err); err != nil && !ok {
+			if _, ok := errors.AsType[*cgroupfs.Refusal](err); err != nil && !ok {
 				t.Errorf("error %v has no remedy", err)
 			}
 			if n := f.called("ResetFailedUnit"); n != tt.resets {

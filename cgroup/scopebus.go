@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"penstock/cgroup/cgroupfs"
 	"penstock/internal/procinfo"
 
 	"github.com/coreos/go-systemd/v22/dbus"
@@ -102,13 +103,13 @@ func find(ctx context.Context, sockets []managerSocket) (*Manager, error) {
 		tried = append(tried, fmt.Errorf("%s: %w", s.path, err))
 	}
 	if there {
-		return nil, Refuse("start it from a login of this user on the host, or as a unit with Delegate=yes", "no %s can be asked: %w", sockets[0].kind, errors.Join(tried...))
+		return nil, cgroupfs.Refuse("start it from a login of this user on the host, or as a unit with Delegate=yes", "no %s can be asked: %w", sockets[0].kind, errors.Join(tried...))
 	}
 	remedy := "run under systemd, or with a writable cgroup tree"
 	if _, err := os.Stat(bootedBySystemd); err == nil {
 		remedy = "log in as this user or run `loginctl enable-linger` for it, so that systemd starts its manager"
 	}
-	return nil, Refuse(remedy, "no %s here: no socket at %s", sockets[0].kind, socketPaths(sockets))
+	return nil, cgroupfs.Refuse(remedy, "no %s here: no socket at %s", sockets[0].kind, socketPaths(sockets))
 }
 
 func socketPaths(sockets []managerSocket) string {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"penstock/cgroup/cgroupfs"
+
 	godbus "github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
 )
@@ -81,14 +83,14 @@ func (m *Manager) join(ctx context.Context, unit string) error {
 	case s.state == "active" && s.path == "":
 		return errScopeEnding
 	case s.state != "active":
-		return Refuse("try again in a moment", "%s is %s", unit, s.state)
+		return cgroupfs.Refuse("try again in a moment", "%s is %s", unit, s.state)
 	}
-	if err := MakeLeaf(s.path + "/" + DaemonLeaf); IsVanished(err) {
+	if err := cgroupfs.MakeLeaf(s.path + "/" + cgroupfs.DaemonLeaf); cgroupfs.IsVanished(err) {
 		return errScopeEnding
 	} else if err != nil {
 		return err
 	}
-	err = m.AttachProcessesToUnit(ctx, unit, "/"+DaemonLeaf, []uint32{0})
+	err = m.AttachProcessesToUnit(ctx, unit, "/"+cgroupfs.DaemonLeaf, []uint32{0})
 	if isBusError(err, errNoSuchUnit) || isBusError(err, errUnitInactive) {
 		return errScopeEnding
 	}
@@ -101,7 +103,7 @@ func (m *Manager) CheckFree(ctx context.Context, unit string) error {
 	if err != nil || s.path == "" {
 		return m.explain(ctx, unit, err)
 	}
-	return CheckLeafFree(s.path + "/" + DaemonLeaf)
+	return cgroupfs.CheckLeafFree(s.path + "/" + cgroupfs.DaemonLeaf)
 }
 
 // scopeState is what a scope is before we enter it.
@@ -150,7 +152,7 @@ func (m *Manager) explain(ctx context.Context, unit string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := errors.AsType[*Refusal](err); ok {
+	if _, ok := errors.AsType[*cgroupfs.Refusal](err); ok {
 		return err
 	}
 	journal := "journalctl --unit "
@@ -164,5 +166,5 @@ func (m *Manager) explain(ctx context.Context, unit string, err error) error {
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
 		remedy = "run as the user that owns the scope"
 	}
-	return Refuse(remedy, "%s asked of the %s: %w", unit, m.Kind, err)
+	return cgroupfs.Refuse(remedy, "%s asked of the %s: %w", unit, m.Kind, err)
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"penstock/cgroup/cgroupfs"
 	"penstock/internal/procinfo"
 )
 
@@ -34,7 +35,7 @@ func (m *Manager) locate(pid int) error {
 	if m.mounts, err = procinfo.Host.Mounts(); err != nil {
 		return err
 	}
-	if _, m.Root, err = Locate(m.mounts, path.Join("/", prefix)); err != nil {
+	if _, m.Root, err = cgroupfs.Locate(m.mounts, path.Join("/", prefix)); err != nil {
 		return err
 	}
 	// Its own view of the same group: a D-Bus string, quoted.
@@ -54,7 +55,7 @@ func (m *Manager) locate(pid int) error {
 
 // Dir is the directory of a group that the manager names.
 func (m *Manager) Dir(group string) (string, error) {
-	_, dir, err := Locate(m.mounts, group)
+	_, dir, err := cgroupfs.Locate(m.mounts, group)
 	return dir, err
 }
 
@@ -83,7 +84,7 @@ func DelegatedUnit(ctx context.Context, own string) (root string, ok bool) {
 		return own, false
 	}
 	root, err = m.Dir(text(group.Value))
-	return root, err == nil && (own == root || own == root+"/"+DaemonLeaf)
+	return root, err == nil && (own == root || own == root+"/"+cgroupfs.DaemonLeaf)
 }
 
 // unitInterface is Service of penstock.service, Scope of penstock.scope.

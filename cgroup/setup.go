@@ -8,15 +8,14 @@ import (
 	"slices"
 	"strings"
 
+	"penstock/cgroup/cgroupfs"
+
 	"golang.org/x/sys/unix"
 )
 
-// RunsDir is the group that holds all runs and carries the budget.
-const RunsDir = "runs"
-
 // initRoot makes a site into a root, or takes back all it did. origin is what the
 // daemon before this one has left to it, nil is nothing.
-func initRoot(ctx context.Context, here Location, s rootSite, source string, o Options) (_ *Root, err error) {
+func initRoot(ctx context.Context, here cgroupfs.Location, s rootSite, source string, o Options) (_ *Root, err error) {
 	r := &Root{
 		path: s.path, top: here.Mount.Point, source: source, mode: o.Mode, budget: o.Budget, log: o.Logger, origin: startOrigin(here, s, o.Origin),
 		stop: make(chan struct{}), groups: map[string]*Group{}, leaked: map[*Group]struct{}{},
@@ -64,9 +63,9 @@ func (r *Root) makeRoot(s rootSite) error {
 		err := unix.Mkdir(r.path, 0o755)
 		if errors.Is(err, unix.EEXIST) {
 			// Refuse a live one before there is anything to take back.
-			err = ClearLeaf(r.path + "/" + DaemonLeaf)
+			err = cgroupfs.ClearLeaf(r.path + "/" + cgroupfs.DaemonLeaf)
 		} else if err != nil {
-			err = fmt.Errorf("%w: run as root, or as a unit with Delegate=yes", WrapPath("mkdir", r.path, err))
+			err = fmt.Errorf("%w: run as root, or as a unit with Delegate=yes", cgroupfs.WrapPath("mkdir", r.path, err))
 		}
 		if err != nil {
 			return err
@@ -74,32 +73,32 @@ func (r *Root) makeRoot(s rootSite) error {
 		r.origin.Made = true
 	}
 	if err := unix.Access(r.path+"/cgroup.procs", unix.W_OK); err != nil {
-		return fmt.Errorf("%w: the group isn't ours: set User= and Delegate=yes in the same unit", WrapPath("access", r.path+"/cgroup.procs", err))
+		return fmt.Errorf("%w: the group isn't ours: set User= and Delegate=yes in the same unit", cgroupfs.WrapPath("access", r.path+"/cgroup.procs", err))
 	}
-	d, err := OpenDir(r.path)
+	d, err := cgroupfs.OpenDir(r.path)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	return CheckKill(d)
+	return cgroupfs.CheckKill(d)
 }
 
 // moveDaemonToLeaf moves the daemon into its leaf unless it is there.
-func (r *Root) moveDaemonToLeaf(here Location) error {
-	leaf := r.path + "/" + DaemonLeaf
+func (r *Root) moveDaemonToLeaf(here cgroupfs.Location) error {
+	leaf := r.path + "/" + cgroupfs.DaemonLeaf
 	if here.Own == leaf {
 		return nil
 	}
-	if err := MakeLeaf(leaf); err != nil {
+	if err := cgroupfs.MakeLeaf(leaf); err != nil {
 		return err
 	}
 	r.origin.Leaf = true
-	return MoveSelf(leaf)
+	return cgroupfs.MoveSelf(leaf)
 }
 
 // enableAt switches controllers on below path.
 func (r *Root) enableAt(path string) error {
-	done, err := Enable(path)
+	done, err := cgroupfs.Enable(path)
 	if err == nil && len(done) > 0 {
 		r.origin.Enabled = append(r.origin.Enabled, Switched{path, done})
 	}
@@ -109,16 +108,16 @@ func (r *Root) enableAt(path string) error {
 // makeRuns makes the group of all runs, to which holdBudget gives its limit. No
 // cpu.max: a throttled parent would stall the daemon at each spawn.
 func (r *Root) makeRuns() error {
-	path := r.path + "/" + RunsDir
+	path := r.path + "/" + cgroupfs.RunsDir
 	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	d, err := OpenDir(path)
+	d, err := cgroupfs.OpenDir(path)
 	if err != nil {
 		return err
 	}
 	r.runs = d
-	left, err := Children(path)
+	left, err := cgroupfs.Children(path)
 	if err != nil {
 		return err
 	}
@@ -126,7 +125,7 @@ func (r *Root) makeRuns() error {
 	r.limitsBefore = map[string]string{}
 	for _, file := range []string{"memory.max", "pids.max"} {
 		before, err := d.Read(file)
-		if IsAbsent(err) {
+		if cgroupfs.IsAbsent(err) {
 			continue
 		}
 		if err != nil {
@@ -134,7 +133,7 @@ func (r *Root) makeRuns() error {
 		}
 		r.limitsBefore[file] = strings.TrimSpace(string(before))
 	}
-	have, err := Controllers(path)
+	have, err := cgroupfs.Controllers(path)
 	if err != nil {
 		return err
 	}
@@ -146,19 +145,19 @@ func (r *Root) makeRuns() error {
 	if err := d.ForbidHugePages(); err != nil {
 		return err
 	}
-	_, err = Enable(path)
+	_, err = cgroupfs.Enable(path)
 	return err
 }
 
 // decideEnforced asks the kernel what the children of runs really have.
 func (r *Root) decideEnforced() error {
-	on, err := Enabled(r.runs.Path)
+	on, err := cgroupfs.Enabled(r.runs.Path)
 	if err != nil {
 		return err
 	}
 	r.enforced = enforcedBy(on)
 	r.countsIO = slices.Contains(on, "io")
-	if lacks := Missing(Needed, on); r.mode == Strict && len(lacks) > 0 {
+	if lacks := cgroupfs.Missing(cgroupfs.Needed(), on); r.mode == Strict && len(lacks) > 0 {
 		return fmt.Errorf("%s/cgroup.subtree_control: %q: strict isolation needs %v", r.runs.Path, on, lacks)
 	}
 	return nil

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 // sweepBound is how long Sweep waits where ctx sets no deadline.
@@ -49,17 +51,17 @@ func (r *Root) Sweep(ctx context.Context) (SweepResult, error) {
 // leftovers opens the groups that are there but not ours. Each is registered,
 // so that nobody makes a group of the same name while it is being removed.
 func (r *Root) leftovers() ([]*Group, error) {
-	names, err := Children(r.runs.Path)
+	names, err := cgroupfs.Children(r.runs.Path)
 	errs := []error{err}
 	var found []*Group
 	for _, name := range names {
 		if r.reserve(name) != nil {
 			continue
 		}
-		d, err := OpenDir(r.runs.Path + "/" + name)
+		d, err := cgroupfs.OpenDir(r.runs.Path + "/" + name)
 		if err != nil {
 			r.release(name)
-			if !IsVanished(err) {
+			if !cgroupfs.IsVanished(err) {
 				errs = append(errs, err)
 			}
 			continue

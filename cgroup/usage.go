@@ -1,6 +1,10 @@
 package cgroup
 
-import "errors"
+import (
+	"errors"
+
+	"penstock/cgroup/cgroupfs"
+)
 
 // Usage is a live reading of one group; nil is unknown. Somebody reads it of
 // every run each second: it costs five files.
@@ -23,8 +27,8 @@ type TreeUsage struct {
 
 // Usage is a live reading of the group. A group that is gone is an error.
 func (g *Group) Usage() (Usage, error) {
-	r := &StatReader{Dir: g.dir}
-	u, err := r.usage()
+	r := &cgroupfs.StatReader{Dir: g.dir}
+	u, err := readUsage(r)
 	if s, ok := g.history.last(); ok {
 		u.fill(s)
 	}
@@ -35,14 +39,14 @@ func (g *Group) Usage() (Usage, error) {
 // in microseconds since the group was made (cpu.pressure: some; PSI, 4.20). Nil is
 // unknown.
 func (g *Group) CPUWait() *uint64 {
-	r := &StatReader{Dir: g.dir}
+	r := &cgroupfs.StatReader{Dir: g.dir}
 	return r.Pressure("cpu.pressure").Some.TotalUsec()
 }
 
 // Usage reads all runs together.
 func (r *Root) Usage() (TreeUsage, error) {
-	read := &StatReader{Dir: r.runs}
-	one, err := read.usage()
+	read := &cgroupfs.StatReader{Dir: r.runs}
+	one, err := readUsage(read)
 	if err != nil {
 		return TreeUsage{}, err
 	}
@@ -87,11 +91,11 @@ func (r *Root) DyingGroups() (*uint64, error) {
 
 // keyedValue reads one line of a flat keyed file of all runs together.
 func (r *Root) keyedValue(file, key string) (*uint64, error) {
-	m, err := Parse(r.runs, file, ParseKeyed)
-	if IsAbsent(err) {
+	m, err := cgroupfs.Parse(r.runs, file, cgroupfs.ParseKeyed)
+	if cgroupfs.IsAbsent(err) {
 		return nil, nil
 	}
-	return Keyed(m).Get(key), err
+	return cgroupfs.Keyed(m).Get(key), err
 }
 
 // fill takes from the watch what the kernel didn't tell.
@@ -104,19 +108,19 @@ func (u *Usage) fill(s sample) {
 	}
 }
 
-// usage fails where the group is gone: every group has a cpu.stat, and without
+// readUsage fails where the group is gone: every group has a cpu.stat, and without
 // it the absence of the others would tell nothing.
-func (r *StatReader) usage() (Usage, error) {
-	stat, err := Parse(r.Dir, "cpu.stat", ParseKeyed)
+func readUsage(r *cgroupfs.StatReader) (Usage, error) {
+	stat, err := cgroupfs.Parse(r.Dir, "cpu.stat", cgroupfs.ParseKeyed)
 	if err != nil {
 		return Usage{}, err
 	}
 	u := Usage{
 		MemoryBytes: r.Value("memory.current"),
 		Pids:        r.Value("pids.current"),
-		CPUUsec:     Keyed(stat).Get("usage_usec"),
+		CPUUsec:     cgroupfs.Keyed(stat).Get("usage_usec"),
 	}
-	if io := Optional(r, "io.stat", ParseIOStat); io != nil {
+	if io := cgroupfs.Optional(r, "io.stat", cgroupfs.ParseIOStat); io != nil {
 		sum := io.Read + io.Written
 		u.IOBytes = &sum
 	}

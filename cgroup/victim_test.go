@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 // roleVariable makes the test binary play a program instead of testing.
@@ -109,7 +111,7 @@ func playDaemon(args []string) int {
 			}
 		}
 	}
-	if here, err := FindLocation(); err == nil {
+	if here, err := cgroupfs.FindLocation(); err == nil {
 		o.Self = here.Own
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(o); err != nil {

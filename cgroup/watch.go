@@ -5,6 +5,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 // enforceEvery is how often the watch looks; a tree can pass its limit for so
@@ -106,7 +108,7 @@ func (w *enforcer) samples(groups []*Group) map[*Group]sample {
 		s, err := g.sample()
 		if err == nil {
 			seen[g] = s
-		} else if !IsVanished(err) && !errors.Is(err, os.ErrClosed) {
+		} else if !cgroupfs.IsVanished(err) && !errors.Is(err, os.ErrClosed) {
 			w.root.log.Warn("watch can't read a group", "group", g.id, "error", err)
 		}
 	}

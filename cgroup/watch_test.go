@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"penstock/cgroup/cgroupfs"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -234,7 +236,7 @@ func TestReceipt_VanishedGroup(t *testing.T) {
 	r := openRoot(t)
 	g := newGroup(t, r, "vanished", nil)
 	g.history.markExceeded("memory")
-	if err := Rmdir(g.dir.Path); err != nil {
+	if err := cgroupfs.Rmdir(g.dir.Path); err != nil {
 		t.Fatal(err)
 	}
 	rec, err := g.Receipt()

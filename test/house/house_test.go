@@ -32,6 +32,8 @@ var floor = map[string]int{
 
 	"internal/bytesize": 6,
 
+	"cgroup/cgroupfs": 6,
+
 	"cgroup": 10,
 
 	"internal/atomicfile": 10,

@@ -1,4 +1,4 @@
-package cgroup
+package cgroupfs
 
 import (
 	"bytes"
@@ -8,7 +8,7 @@ import (
 )
 
 // StatReader collects many files of one group: an absent file is nil, a failure
-// is kept and told once at the end, next to all that could be read.
+// is kept and returned once by Err, next to all that could be read.
 type StatReader struct {
 	Dir  *Dir
 	errs []error

@@ -1,4 +1,4 @@
-package cgroup
+package cgroupfs
 
 import (
 	"errors"
@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"strings"
 
-	"penstock/internal/procinfo"
-
 	"golang.org/x/sys/unix"
+
+	"penstock/internal/procinfo"
 )
 
 // Limit is one file to write and what it must read as afterwards.
@@ -19,10 +19,13 @@ type Limit struct {
 	ReadsBack string
 }
 
+// NumberLimit is a limit that reads back as it was written.
 func NumberLimit(file string, n int64) Limit {
-	s := strconv.FormatInt(n, 10)
-	return Limit{file, s, s}
+	return TextLimit(file, strconv.FormatInt(n, 10))
 }
+
+// TextLimit is one in words, such as "max" or a quota with its period.
+func TextLimit(file, text string) Limit { return Limit{file, text, text} }
 
 // BytesLimit is a byte limit: the kernel keeps whole pages and rounds down.
 func BytesLimit(file string, n int64) Limit {

@@ -1,9 +1,8 @@
-package cgroup
+package cgroupfs
 
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -86,18 +85,4 @@ func relativeTo(root, path string) (string, bool) {
 	}
 	rel, err := filepath.Rel(root, path)
 	return rel, err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
-}
-
-func ParseFile[T any](path string, parse func(io.Reader) (T, error)) (T, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		var none T
-		return none, err
-	}
-	defer f.Close()
-	v, err := parse(f)
-	if err != nil {
-		return v, fmt.Errorf("parse %s: %w", path, err)
-	}
-	return v, nil
 }

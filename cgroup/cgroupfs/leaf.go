@@ -1,4 +1,4 @@
-package cgroup
+package cgroupfs
 
 import (
 	"context"
@@ -8,6 +8,13 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// DaemonLeaf is the group the daemon itself lives in; the shipped unit names it
+// in DelegateSubgroup=, so systemd and we must agree on it.
+const DaemonLeaf = "daemon"
+
+// RunsDir is the group that holds all runs and carries the budget.
+const RunsDir = "runs"
 
 // MakeLeaf makes the group the daemon moves into. It is never one that was
 // there before: a process in a group that once saw cgroup.kill can't have
@@ -59,12 +66,4 @@ func MoveSelf(path string) error {
 		return fmt.Errorf("write %s/cgroup.procs: move the daemon: %w", path, UnwrapPath(err))
 	}
 	return nil
-}
-
-// WrapPath is os.PathError without a typed nil.
-func WrapPath(op, path string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &os.PathError{Op: op, Path: path, Err: err}
 }

@@ -1,9 +1,10 @@
-package cgroup
+package cgroupfs
 
 import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -11,13 +12,13 @@ import (
 
 // Dir is a group's directory held open. Its files are reached with openat, so
 // that a path which is removed and made again is never mistaken for it; the
-// os.File keeps a concurrent close from handing us somebody else's descriptor.
+// os.File keeps a concurrent close from handing us another file's descriptor.
 // The files below are bare descriptors: they never block, so the runtime's
 // poller has nothing to do for them, and a run opens a dozen.
 type Dir struct {
 	Path   string
 	f      *os.File
-	killFD *os.File // cgroup.kill, see keepKill; may be nil
+	killFD *os.File // cgroup.kill, see OpenKill; may be nil
 }
 
 func OpenDir(path string) (*Dir, error) {
@@ -61,7 +62,7 @@ func (d *Dir) openat(name string, flags int) (int, error) {
 
 // open is openDir for a group below (or "." or "..") by its name alone; for
 // messages it keeps the path of where a walk began.
-func (d *Dir) open(name string) (*Dir, error) {
+func (d *Dir) Open(name string) (*Dir, error) {
 	fd, err := d.openat(name, unix.O_DIRECTORY|unix.O_NOFOLLOW)
 	if err != nil {
 		return nil, err
@@ -128,22 +129,33 @@ func (d *Dir) Has(file string) bool {
 	return d.with(file, unix.O_PATH, func(int) error { return nil }) == nil
 }
 
-func UnwrapPath(err error) error {
-	if pe, ok := errors.AsType[*os.PathError](err); ok {
-		return pe.Err
+// A daemon that isn't root owns its groups' files, and so do its runs: they may
+// take away the permissions that killing and removing needs. No Landlock rule
+// covers chmod(2), but the owner of a file can give them back: after a refusal
+// they are restored once, and the call is made again.
+
+// DirMode is what the daemon needs on its groups and their files.
+const DirMode = 0o755
+
+// WithPerms calls f, and after a refusal restore and f again.
+func WithPerms(f, restore func() error) error {
+	err := f()
+	if !errors.Is(err, unix.EACCES) || restore() != nil {
+		return err
 	}
-	return err
+	return f()
 }
 
-// IsAbsent tells a file this kernel (or this group) doesn't have from a failure:
-// ENOENT without the controller, EOPNOTSUPP for pressure with PSI switched off
-// and for cgroup.procs of a threaded group.
-func IsAbsent(err error) bool {
-	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP)
+// restorePermsBelow gives back a directory that is held open and one name in it.
+func restorePermsBelow(at int, name string) error {
+	if err := unix.Fchmod(at, DirMode); err != nil {
+		return err
+	}
+	return unix.Fchmodat(at, name, DirMode, 0)
 }
 
-// IsVanished says the whole group is gone: kernfs answers ENODEV on files that
-// were open, ENOENT on new ones.
-func IsVanished(err error) bool {
-	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV)
+// RestorePerms gives back a group and the two above it, of which none is above the root.
+func RestorePerms(path string) error {
+	above := filepath.Dir(path)
+	return errors.Join(unix.Chmod(filepath.Dir(above), DirMode), unix.Chmod(above, DirMode), unix.Chmod(path, DirMode))
 }
