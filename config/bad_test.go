@@ -68,7 +68,7 @@ func (s scene) said(err error) []string {
 	return out
 }
 
-func TestBadFile(t *testing.T) {
+func TestLoad_BadFile(t *testing.T) {
 	known := "acp, demo, exec, jsonl"
 	tests := []struct {
 		name, text string

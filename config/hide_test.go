@@ -9,7 +9,7 @@ import (
 )
 
 // The defaults hold to what an operator's list must.
-func TestHideDefaults(t *testing.T) {
+func TestHide_Defaults(t *testing.T) {
 	s := newScene(t)
 	c, err := s.load(t, "")
 	if err != nil {
@@ -43,7 +43,7 @@ func TestHideDefaults(t *testing.T) {
 	}
 }
 
-func TestHideIsReplacedNotAdded(t *testing.T) {
+func TestHide_Replaced(t *testing.T) {
 	s := newScene(t)
 	c, err := s.load(t, "[isolation]\nhide = []\nread_only = [\"/srv/[ab]/*\"]\nabstract_sockets = true\n")
 	if err != nil {
@@ -57,7 +57,7 @@ func TestHideIsReplacedNotAdded(t *testing.T) {
 	}
 }
 
-func TestHideAddsToTheDefault(t *testing.T) {
+func TestHide_Added(t *testing.T) {
 	s := newScene(t)
 	c, err := s.load(t, "[isolation]\nhide = [\"default\", \"/srv/door.sock\"]\n")
 	if err != nil {

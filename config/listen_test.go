@@ -35,7 +35,7 @@ func TestReadListen(t *testing.T) {
 }
 
 // What tells a client where the daemon is, is no setting of the daemon's.
-func TestClientVariablesAreNoSettings(t *testing.T) {
+func TestClientVariables(t *testing.T) {
 	environ := []string{"HOME=" + t.TempDir(), "PENSTOCK_URL=http://x", "PENSTOCK_TOKEN=secret", "PENSTOCK_TOKEN_FILE=/x"}
 	if _, err := Load(Sources{Environ: environ, Host: Host{MemoryBytes: 8 << 30}}); err != nil {
 		t.Error(err)

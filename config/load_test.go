@@ -15,7 +15,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func TestDefaults(t *testing.T) {
+func TestLoad_Defaults(t *testing.T) {
 	s := newScene(t)
 	c, err := Load(s.sources)
 	if err != nil {
@@ -51,7 +51,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-func TestLaterSourceWins(t *testing.T) {
+func TestLoad_LaterSourceWins(t *testing.T) {
 	s := newScene(t)
 	s.sources.Environ = append(s.sources.Environ,
 		"PENSTOCK_LIMITS_PIDS_MAX=20", "PENSTOCK_LIMITS_MEMORY_MAX=200M",
@@ -82,7 +82,7 @@ func TestLaterSourceWins(t *testing.T) {
 	}
 }
 
-func TestBadEnvironmentAndFlags(t *testing.T) {
+func TestLoad_BadEnvironmentAndFlags(t *testing.T) {
 	tests := []struct {
 		name string
 		env  string
@@ -113,7 +113,7 @@ func TestBadEnvironmentAndFlags(t *testing.T) {
 	}
 }
 
-func TestSearchPath(t *testing.T) {
+func TestLoad_SearchPath(t *testing.T) {
 	s := newScene(t)
 	first, last := filepath.Join(s.dir, "cd"), filepath.Join(s.dir, "xdg", "penstock")
 	for dir, pids := range map[string]string{first: "11", last: "12"} {
@@ -140,7 +140,7 @@ func TestSearchPath(t *testing.T) {
 }
 
 // A percentage follows the limit above, of whichever kind; a size is cut to it.
-func TestBudgetUnderALimit(t *testing.T) {
+func TestBudget_Under(t *testing.T) {
 	for _, tt := range []struct {
 		budget      Budget
 		limit, host int64
@@ -161,7 +161,7 @@ func TestBudgetUnderALimit(t *testing.T) {
 	}
 }
 
-func TestDefaultCapIsClippedToTheBudget(t *testing.T) {
+func TestLimits_Clipped(t *testing.T) {
 	s := newScene(t)
 	s.sources.Host.GroupMemoryBytes = gib
 	c, err := s.load(t, "[backends.codex.limits]\nmemory_max = \"100M\"")
@@ -179,7 +179,7 @@ func TestDefaultCapIsClippedToTheBudget(t *testing.T) {
 	}
 }
 
-func TestUnknownMemory(t *testing.T) {
+func TestLoad_UnknownMemory(t *testing.T) {
 	s := newScene(t)
 	s.sources.Host.MemoryBytes = 0
 	_, err := Load(s.sources)
@@ -188,7 +188,7 @@ func TestUnknownMemory(t *testing.T) {
 	}
 }
 
-func TestCaretStandsBelow(t *testing.T) {
+func TestProblem_Caret(t *testing.T) {
 	s := newScene(t)
 	_, err := s.load(t, "[limits]\n\tpids_max = \t0 # none\n")
 	want := "\n    \tpids_max = \t0 # none\n    \t           \t^"
@@ -269,7 +269,7 @@ func TestLookPath(t *testing.T) {
 	}
 }
 
-func TestProblemsIsTheError(t *testing.T) {
+func TestProblems(t *testing.T) {
 	_, err := Load(Sources{File: "/nonexistent/penstock.toml", Host: Host{MemoryBytes: gib}})
 	var p Problems
 	if !errors.As(err, &p) || len(p) != 1 || p[0].File != "/nonexistent/penstock.toml" {

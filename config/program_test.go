@@ -11,7 +11,7 @@ import (
 )
 
 // A program that could not even be looked at: which directory bars the way.
-func TestClosedDirectoryIsNamed(t *testing.T) {
+func TestLookPath_ClosedDirectory(t *testing.T) {
 	// Not t.TempDir: its own parents may be closed to others.
 	top, err := os.MkdirTemp("/tmp", "penstock-closed-")
 	if err != nil {

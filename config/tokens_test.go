@@ -63,7 +63,7 @@ func TestParseTokens(t *testing.T) {
 	}
 }
 
-func TestCredentialOfTheUnit(t *testing.T) {
+func TestTokens_Credential(t *testing.T) {
 	s := newScene(t)
 	dir := filepath.Join(s.dir, "credentials")
 	if err := os.Mkdir(dir, 0o755); err != nil {

@@ -101,7 +101,7 @@ func FuzzDuration(f *testing.F) {
 }
 
 // A number stands for no duration, whatever go-toml would make of one.
-func TestNumberWithoutUnit(t *testing.T) {
+func TestDuration_NumberWithoutUnit(t *testing.T) {
 	for _, k := range AllKeys() {
 		if k.Type != "duration" && k.Type != "cores" {
 			continue

@@ -11,7 +11,7 @@ import (
 	"penstock/config"
 )
 
-// banner says in three lines, and a first call to try, where the daemon serves, who holds the limits on
+// banner says in three lines, and a first call to try, where the daemon serves, what holds the limits on
 // this host, and which backends can be used.
 func (a *app) banner(c config.Config, b build, addrs []net.Addr) error {
 	host, err := cgroup.Host()
@@ -42,7 +42,7 @@ func firstCall(addrs []net.Addr, tokens bool) string {
 	return ""
 }
 
-// holders tells who holds the limits. The kernel always does the killing:
+// holders tells what holds the limits. The kernel always does the killing:
 // without that the daemon does not start.
 func holders(host cgroup.Report) string {
 	if host.Supports(cgroup.Strict) {

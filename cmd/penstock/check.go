@@ -36,7 +36,7 @@ type checkup struct {
 	Findings []finding `json:"findings"`
 	// Ways are the places the root of groups may come from, in the order of serve.
 	Ways []cgroup.Source `json:"ways"`
-	// Enforced is who would hold the limits; null where nothing can be started.
+	// Enforced is what would hold the limits; null where nothing can be started.
 	Enforced *cgroup.Enforced `json:"enforced"`
 }
 

@@ -19,7 +19,7 @@ import (
 	"penstock/server"
 )
 
-func TestCheckListen(t *testing.T) {
+func TestCheck_Listen(t *testing.T) {
 	dir := t.TempDir()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -84,7 +84,7 @@ func hybrid() cgroup.Report {
 	}
 }
 
-func TestCheckRoot(t *testing.T) {
+func TestCheck_Root(t *testing.T) {
 	whole := hybrid()
 	whole.Sources[1] = cgroup.Source{Name: "scope", OK: true, Detail: "groups in z.scope", Enforced: &cgroup.Enforced{
 		Memory: cgroup.Kernel, Pids: cgroup.Kernel, Kill: cgroup.Kernel,
@@ -121,7 +121,7 @@ func TestCheckRoot(t *testing.T) {
 	}
 }
 
-func TestCheckTellsLimitsTheHostCantHold(t *testing.T) {
+func TestCheck_UnheldLimits(t *testing.T) {
 	none := config.Limits{CPUWeight: 100}
 	throttled := config.Limits{CPUWeight: 300, MemoryHigh: config.Size{Bytes: 1 << 30}}
 	c := config.Config{Limits: none, Backends: map[string]config.Backend{"pi": {Name: "pi", Limits: throttled}}}
@@ -140,7 +140,7 @@ func TestCheckTellsLimitsTheHostCantHold(t *testing.T) {
 	}
 }
 
-func TestCheckTellsWhatLimitsAboveLeave(t *testing.T) {
+func TestCheck_LimitsAbove(t *testing.T) {
 	const gib = 1 << 30
 	c := config.Config{Budget: config.Budget{Memory: config.Size{Bytes: 6 * gib}}, Limits: config.Limits{PidsMax: 512}}
 	for _, tt := range []struct {
@@ -168,7 +168,7 @@ func TestCheckTellsWhatLimitsAboveLeave(t *testing.T) {
 	}
 }
 
-func TestOneRemedyIsToldOnce(t *testing.T) {
+func TestCheck_RemedyOnce(t *testing.T) {
 	r := checkup{OK: true, Findings: checkHost(hybrid(), cgroup.Available)}
 	var out bytes.Buffer
 	if err := r.print(&out); err != nil {
@@ -182,7 +182,7 @@ func TestOneRemedyIsToldOnce(t *testing.T) {
 	}
 }
 
-func TestCheckBesideADaemonSaysWhomToAsk(t *testing.T) {
+func TestCheck_BesideADaemon(t *testing.T) {
 	taken := finding{Area: "listen", Name: "127.0.0.1:1", Detail: portTaken}
 	for _, tt := range []struct {
 		report checkup
@@ -205,7 +205,7 @@ func TestCheckBesideADaemonSaysWhomToAsk(t *testing.T) {
 }
 
 // The others are in testdata/script/check.txtar: it moves the process that is asked.
-func TestCheckSelfTestWithoutGroups(t *testing.T) {
+func TestCheck_SelfTestWithoutGroups(t *testing.T) {
 	none := cgroup.Report{Facts: []cgroup.Fact{{Name: "cgroup2 mount", Needed: cgroup.Available}}}
 	trial := server.Trial{Config: config.Config{Isolation: config.Isolation{Mode: "available"}}}
 	if f, held := checkCage(t.Context(), trial, none); f.OK || f.Advice || held != nil {
@@ -213,7 +213,7 @@ func TestCheckSelfTestWithoutGroups(t *testing.T) {
 	}
 }
 
-func TestCheckTellsNoexec(t *testing.T) {
+func TestCheck_Noexec(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("none", dir, "tmpfs", unix.MS_NOEXEC, "size=1m"); err != nil {
 		t.Skipf("needs root, to mount: %v", err)
@@ -232,7 +232,7 @@ func TestCheckTellsNoexec(t *testing.T) {
 }
 
 // What a CLI says it is, and whether that is known to work.
-func TestCheckTellsVersions(t *testing.T) {
+func TestCheck_Versions(t *testing.T) {
 	dir := t.TempDir()
 	program := func(name, script string) []string {
 		path := filepath.Join(dir, name)
@@ -267,7 +267,7 @@ func TestCheckTellsVersions(t *testing.T) {
 	}
 }
 
-func TestCheckTellsNamesThatAreTooMany(t *testing.T) {
+func TestCheck_TooManyHidden(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(dir+"/first", nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -289,7 +289,7 @@ func TestCheckTellsNamesThatAreTooMany(t *testing.T) {
 }
 
 // A configuration with problems is no fault of the host's.
-func TestCheckOfABadConfiguration(t *testing.T) {
+func TestCheck_BadConfiguration(t *testing.T) {
 	r, err := new(app).check(t.Context(), &settings{flags: map[string]string{"keep.runs": "few"}})
 	if err != nil || r.OK || r.Findings[0].Area != "config" {
 		t.Fatalf("%+v %v", r, err)
@@ -304,7 +304,7 @@ func TestCheckOfABadConfiguration(t *testing.T) {
 	}
 }
 
-func TestCheckOfACLIThatDoesNotAnswer(t *testing.T) {
+func TestCheck_SilentCLI(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 0)
 	defer cancel()
 	f := finding{Area: "backend", Name: "pi", OK: true, Detail: "/bin/sh"}

@@ -12,7 +12,7 @@ import (
 	"penstock/server"
 )
 
-// What is said of an address that somebody listens on: this daemon's unit, as
+// What is said of an address that is listened on: this daemon's unit, as
 // likely as not. A port isn't asked: a call would start a unit that has a socket.
 const (
 	portTaken   = "another process has this port"
@@ -38,7 +38,7 @@ func checkListen(t server.Trial) []finding {
 	return all
 }
 
-// checkTokens says who may come in; a file that can't be taken is a problem of
+// checkTokens says which clients may come in; a file that can't be taken is a problem of
 // the configuration.
 func checkTokens(c config.Config) finding {
 	f := finding{Area: "tokens", Name: "tokens_file", OK: true, Detail: "none: every local user may come in"}

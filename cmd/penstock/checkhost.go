@@ -64,7 +64,7 @@ func checkHeld(mode cgroup.Mode) finding {
 }
 
 // checkCage makes groups where serve would, and takes the self-test there; held is
-// who holds limits then, nil where that wasn't tried.
+// what holds limits then, nil where that wasn't tried.
 func checkCage(ctx context.Context, t server.Trial, host cgroup.Report) (f finding, held *cgroup.Enforced) {
 	f = finding{Area: "isolation", Name: "self-test", OK: true}
 	if !host.Supports(cgroup.Mode(t.Config.Isolation.Mode)) {

@@ -38,7 +38,7 @@ type refused struct {
 // addresses, the backends, the state directory, the groups, the launcher, the
 // self-test, the caps. Not here, as nothing foretells them: a disk that fails while
 // leftovers are read, and sockets that systemd gives to the unit alone.
-func TestCheckRefusesWhatServeRefuses(t *testing.T) {
+func TestCheck_RefusesAsServe(t *testing.T) {
 	dir := t.TempDir()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -155,7 +155,7 @@ func refusedCages(t *testing.T, dir string) []refused {
 }
 
 // heldGroups makes a threaded group beside where a root would be, and a root that
-// somebody lives in, of the state directory that is told.
+// that is lived in, of the state directory that is told.
 func heldGroups(t *testing.T, dir, root string) (threaded, theirs string) {
 	t.Helper()
 	theirs = dir + "/theirs"

@@ -25,7 +25,7 @@ func checkUser(b config.Backend, stateDir string) []finding {
 	}
 	note := finding{Area: "backend", Name: b.Name, Advice: true}
 	var found []finding
-	if stopped, at := barred(filepath.Dir(stateDir), u.Uid, groups); stopped {
+	if stopped, at := blockedAt(filepath.Dir(stateDir), u.Uid, groups); stopped {
 		note.Detail = fmt.Sprintf("user %s can't pass through %s to state_dir: its runs won't start", b.User, at)
 		note.Remedy = "set state_dir to a directory it can reach, such as /var/lib/penstock"
 		found = append(found, note)
@@ -37,7 +37,7 @@ func checkUser(b config.Backend, stateDir string) []finding {
 	if err != nil {
 		return found
 	}
-	if stopped, at := barred(program, u.Uid, groups); stopped {
+	if stopped, at := blockedAt(program, u.Uid, groups); stopped {
 		note.Detail = fmt.Sprintf("user %s may not execute %s: %s is closed to it", b.User, b.Command[0], at)
 		note.Remedy = "install it where that user can reach it"
 		found = append(found, note)
@@ -45,11 +45,11 @@ func checkUser(b config.Backend, stateDir string) []finding {
 	return found
 }
 
-// barred finds the first part of a path whose execute bit is not a user's. What
+// blockedAt finds the first part of a path whose execute bit is not a user's. What
 // isn't there yet would be made for the daemon alone.
-func barred(path, uid string, groups []string) (stopped bool, at string) {
+func blockedAt(path, uid string, groups []string) (stopped bool, at string) {
 	if path != filepath.Dir(path) {
-		if stopped, at = barred(filepath.Dir(path), uid, groups); stopped {
+		if stopped, at = blockedAt(filepath.Dir(path), uid, groups); stopped {
 			return stopped, at
 		}
 	}
@@ -57,14 +57,14 @@ func barred(path, uid string, groups []string) (stopped bool, at string) {
 	if err != nil {
 		return true, path
 	}
-	who := info.Sys().(*syscall.Stat_t)
+	owner := info.Sys().(*syscall.Stat_t)
 	need := os.FileMode(0o001)
 	switch {
 	case uid == "0":
 		return false, ""
-	case strconv.Itoa(int(who.Uid)) == uid:
+	case strconv.Itoa(int(owner.Uid)) == uid:
 		need = 0o100
-	case slices.Contains(groups, strconv.Itoa(int(who.Gid))):
+	case slices.Contains(groups, strconv.Itoa(int(owner.Gid))):
 		need = 0o010
 	}
 	return info.Mode()&need == 0, path

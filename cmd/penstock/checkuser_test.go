@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestBarredFromAPath(t *testing.T) {
+func TestBlockedAt(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: files of other users")
 	}
@@ -47,7 +47,7 @@ func TestBarredFromAPath(t *testing.T) {
 		if err := os.Chmod(top, 0o711); err != nil {
 			t.Fatal(err)
 		}
-		stopped, at := barred(tt.path, tt.as, tt.groups)
+		stopped, at := blockedAt(tt.path, tt.as, tt.groups)
 		if stopped != (tt.at != "") || (stopped && at != tt.at) {
 			t.Errorf("%s: %v %q, want %q", tt.name, stopped, at, tt.at)
 		}

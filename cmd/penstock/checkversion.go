@@ -37,7 +37,7 @@ func checkVersions(ctx context.Context, findings []finding, backends map[string]
 	asked.Wait()
 }
 
-// askVersion starts the program as the user of its runs, who may have written it.
+// askVersion starts the program as the user of its runs, which may have written it.
 func askVersion(ctx context.Context, b config.Backend) (string, error) {
 	set := maps.Clone(b.SetEnv)
 	var as *syscall.Credential

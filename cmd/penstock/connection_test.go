@@ -48,7 +48,7 @@ func TestConnect(t *testing.T) {
 	defer s.Close()
 	dir := t.TempDir()
 	for name, text := range map[string]string{"token": "secret\n", "two": "name:a\nname:b\n", "none": "\n",
-		"penstock.toml": `listen = ["unix:` + dir + `/nobody", "` + strings.TrimPrefix(s.URL, "http://") + `"]`} {
+		"penstock.toml": `listen = ["unix:` + dir + `/unused", "` + strings.TrimPrefix(s.URL, "http://") + `"]`} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,8 @@ import (
 
 	"penstock/cmd/penstock/terminal"
 	"penstock/config"
+	"penstock/internal/atomicfile"
+	runs "penstock/run"
 )
 
 // handoverLook is how often the note and the daemon are looked at.
@@ -124,8 +126,8 @@ func readNote(path string) (os.FileInfo, handoverNote, error) {
 	return info, n, nil
 }
 
-// openPlain takes no link, and nothing that lets a reader wait: who may write in
-// the state directory is not who asks.
+// openPlain takes no link, and nothing that lets a reader wait: runs may be able to
+// write in the state directory.
 func openPlain(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -139,4 +141,46 @@ func openPlain(path string) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// Outcomes of a handover.
+const (
+	handoverDone    = "done"
+	handoverRefused = "refused" // nothing has changed
+	handoverFailed  = "failed"  // what didn't finish was ended; the daemon has begun anew by itself, or has ended
+)
+
+// handoverNote is how the last handover went, as handover.json in the store of the
+// state directory.
+type handoverNote struct {
+	Outcome string    `json:"outcome"`
+	Version string    `json:"version"` // of the program that writes it
+	Message string    `json:"message,omitempty"`
+	At      time.Time `json:"at"`
+}
+
+const handoverFile = "handover.json"
+
+// notePaths are where a note may appear. A daemon of the version before has no
+// store, and writes a refusal where its runs may write, too.
+func notePaths(stateDir string) []string {
+	paths := []string{filepath.Join(runs.StorePlaces(stateDir)[0], handoverFile)}
+	if !runs.HasStore(stateDir) {
+		paths = append(paths, filepath.Join(stateDir, handoverFile))
+	}
+	return paths
+}
+
+// write replaces the note whole.
+func (n handoverNote) write(stateDir string) error {
+	text, err := json.Marshal(n)
+	if err != nil {
+		return fmt.Errorf("note of the handover: %w", err)
+	}
+	for _, place := range runs.StorePlaces(stateDir) {
+		if err := atomicfile.Replace(filepath.Join(place, handoverFile), append(text, '\n'), nil); err != nil {
+			return fmt.Errorf("note of the handover: %w", err)
+		}
+	}
+	return nil
 }

@@ -15,7 +15,7 @@ import (
 
 // A run of the daemon's user can put anything in the state directory. Who asks
 // is root, at a terminal.
-func TestHostileStateDirectory(t *testing.T) {
+func TestHandover_HostileStateDirectory(t *testing.T) {
 	handover := func(t *testing.T, prepare func(dir string) error) (said string) {
 		t.Helper()
 		dir := t.TempDir()
@@ -28,7 +28,7 @@ func TestHostileStateDirectory(t *testing.T) {
 		}
 		return errs.String()
 	}
-	pipe := func(dir string) error { // one that somebody holds open waits for ever
+	pipe := func(dir string) error { // one that is held open waits for ever
 		path := filepath.Join(dir, "lock")
 		if err := unix.Mkfifo(path, 0o600); err != nil {
 			return err
@@ -47,7 +47,7 @@ func TestHostileStateDirectory(t *testing.T) {
 }
 
 // A daemon's errors have the words of CLIs in them.
-func TestErrorsAreHarmless(t *testing.T) {
+func TestErrors_Sanitized(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusConflict)
 		_, _ = io.WriteString(w, `{"error":{"code":"x","message":"a\u001b]0;owned\u0007\u009bz"}}`)

@@ -15,8 +15,8 @@ func testManual() manual {
 	return manual{root: a.root(), source: "penstock test"}
 }
 
-// TestManualTellsEveryKey holds the page and the schema together.
-func TestManualTellsEveryKey(t *testing.T) {
+// TestManual_EveryKey holds the page and the schema together.
+func TestManual_EveryKey(t *testing.T) {
 	page := testManual().configuration().text
 	for _, k := range config.AllKeys() {
 		table, name := tableOf(k.Name)
@@ -35,7 +35,7 @@ func TestManualTellsEveryKey(t *testing.T) {
 	}
 }
 
-func TestManualExampleIsAConfiguration(t *testing.T) {
+func TestManual_Example(t *testing.T) {
 	dir := t.TempDir()
 	text := strings.ReplaceAll(configurationExample, "/srv/checkouts", dir)
 	path := filepath.Join(dir, "penstock.toml")

@@ -58,7 +58,7 @@ func (m *manager) hears(want string) {
 	}
 }
 
-func TestServiceManagerHearsTheWholeLife(t *testing.T) {
+func TestServe_Notify(t *testing.T) {
 	m := newManager(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "c.toml")

@@ -47,7 +47,7 @@ func (a *app) reap(ctx context.Context, c config.Config) error {
 		return fmt.Errorf("reap: %w", err)
 	}
 	defer release()
-	// Nothing is started here, so that it doesn't matter who would hold limits.
+	// Nothing is started here, so that it doesn't matter what would hold limits.
 	root, err := cgroup.Open(ctx, cgroup.Options{
 		Mode: cgroup.Available, Name: c.GroupName(), Logger: slog.New(slog.DiscardHandler),
 	})

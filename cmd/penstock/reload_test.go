@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-func TestHangUpTakesTokensAndLogLevel(t *testing.T) {
+func TestReload_TokensAndLogLevel(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) {
 		t.Helper()
@@ -65,7 +65,7 @@ func TestHangUpTakesTokensAndLogLevel(t *testing.T) {
 }
 
 // A file that never comes keeps the daemon from nothing but this reload.
-func TestReloadThatHangs(t *testing.T) {
+func TestReload_Hangs(t *testing.T) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "c.toml")
 	text := "listen = \"127.0.0.1:0\"\nstate_dir = \"" + dir + "/state\"\n"
@@ -113,7 +113,7 @@ func TestReloadThatHangs(t *testing.T) {
 	s.wantEnd(t, 30*time.Second)
 }
 
-func TestFirstCallNeedsItsToken(t *testing.T) {
+func TestBanner_Token(t *testing.T) {
 	addrs := []net.Addr{&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 3344}}
 	const header = "-H 'Authorization: Bearer TOKEN'"
 	if got := firstCall(addrs, true); !strings.Contains(got, header) {

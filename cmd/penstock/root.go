@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"penstock/client"
 	"penstock/cmd/penstock/terminal"
 )
 
@@ -26,8 +27,8 @@ type app struct {
 	// begun is set when a subcommand's own work starts: an error before that
 	// is one of usage.
 	begun bool
-	// caught are signals since the first moment, see caughtEarly.
-	caught *caught
+	// caught are signals since the first moment, see catchEarly.
+	caught *signalChans
 	// sinks are what stdout and stderr are written through, in a daemon.
 	sinks []*sink
 }
@@ -39,7 +40,7 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit status %d", int(e)) 
 
 // run is the whole program as a function; it returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, caught: caughtEarly()}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, caught: catchEarly()}
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -111,4 +112,43 @@ func knownCommand(root *cobra.Command, args []string) error {
 		return fmt.Errorf("%w: did you mean %s?", err, strings.Join(near, " or "))
 	}
 	return err
+}
+
+// Further exit codes of the subcommands that speak to a daemon.
+const (
+	exitRefused     = 3   // nothing was started, and it can be tried again
+	exitLimit       = 4   // a limit on memory, pids or output
+	exitTime        = 5   // timeout, stalled
+	exitCancelled   = 6   // by another
+	exitUnreachable = 7   // no daemon, or the connection was lost
+	exitInterrupted = 130 // as a shell tells of SIGINT
+)
+
+// exitOf is the code for the end of a run; nil is its completion.
+func exitOf(err error) int {
+	var told *client.Error
+	var cut *client.Cut
+	var absent *client.Unreachable
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &cut), errors.As(err, &absent):
+		return exitUnreachable
+	case !errors.As(err, &told):
+		return exitFailed
+	}
+	switch told.Code {
+	case "memory_limit", "pids_limit", "output_limit":
+		return exitLimit
+	case "timeout", "stalled":
+		return exitTime
+	case "cancelled":
+		return exitCancelled
+	case "queue_full", "queue_timeout", "shutting_down", "start_failed", "cli_missing":
+		return exitRefused
+	}
+	if told.Status >= 400 && told.Status < 500 && told.Type != "run_error" {
+		return exitUsage // the request itself is wrong
+	}
+	return exitFailed
 }

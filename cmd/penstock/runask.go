@@ -58,7 +58,7 @@ type heard struct {
 func (o *runCall) run(ctx context.Context) error {
 	o.begun = time.Now()
 	o.out.Model = o.ask.Model
-	o.pens()
+	o.printers()
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
 	caught := make(chan os.Signal, 2)
@@ -79,8 +79,8 @@ func (o *runCall) run(ctx context.Context) error {
 	return err
 }
 
-// pens decides who is told what, and where.
-func (o *runCall) pens() {
+// printers decides what is told, and where.
+func (o *runCall) printers() {
 	if !o.json {
 		o.answer = terminal.NewPrinter(o.app.stdout)
 	}
@@ -131,7 +131,7 @@ func (o *runCall) attend(ctx context.Context, events <-chan heard, caught <-chan
 			}
 			o.take(h.event)
 			if o.answer != nil && o.answer.Err() != nil {
-				return o.answer.Err() // nobody reads the answer: leaving ends the run
+				return o.answer.Err() // the answer is not read: leaving ends the run
 			}
 		case <-tick.C:
 			o.status(ctx)
@@ -265,7 +265,7 @@ func (o *runCall) end(ctx context.Context, err error) error {
 	return exitCode(code)
 }
 
-// ended is the record, where somebody wants it and there is one.
+// ended is the record, where it is wanted and there is one.
 func (o *runCall) ended(ctx context.Context) *client.Run {
 	if o.out.RunID == "" || (o.side == nil && !o.json) {
 		return nil

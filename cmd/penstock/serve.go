@@ -42,10 +42,10 @@ func (a *app) serveCommand() *cobra.Command {
 	}
 	s := addSettings(cmd)
 	banner := cmd.Flags().Bool("banner", false, "say on stdout where it serves and what holds the limits (default on a terminal)")
-	estate := addDryRun(cmd)
+	state := addDryRun(cmd)
 	cmd.RunE = a.work(func(ctx context.Context) error {
 		if cmd.Flags().Changed(dryRunFlag) {
-			return a.dryRun(s, *estate)
+			return a.dryRun(s, *state)
 		}
 		c, err := a.loadUnlessStopped(s)
 		if err != nil {
@@ -59,18 +59,18 @@ func (a *app) serveCommand() *cobra.Command {
 // service is one daemon process, in which a server runs, or several one after
 // the other where a handover has failed.
 type service struct {
-	app      *app
-	config   config.Config
-	log      *slog.Logger
-	logged   *sink // what log is written through
-	reloads  *reloader
-	watchdog *systemd.Watchdog
-	build    build
-	banner   bool
-	given    systemd.Inherited
-	origin   *spawn.Origin
-	retaken  bool // given is what a successor didn't get
-	stopping bool // a stop was asked for in between
+	app       *app
+	config    config.Config
+	log       *slog.Logger
+	logged    *sink // what log is written through
+	reloads   *reloader
+	watchdog  *systemd.Watchdog
+	build     build
+	banner    bool
+	inherited systemd.Inherited
+	origin    *spawn.Origin
+	reclaimed bool // given is what a successor didn't get
+	stopping  bool // a stop was asked for in between
 }
 
 func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bool) error {
@@ -97,28 +97,28 @@ func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bo
 		return fmt.Errorf("serve: %w", err)
 	}
 	d := &service{
-		app: a, config: c, log: log, logged: logged, watchdog: watchdog, build: readBuild(), banner: banner, given: given, origin: origin,
+		app: a, config: c, log: log, logged: logged, watchdog: watchdog, build: readBuild(), banner: banner, inherited: given, origin: origin,
 		reloads: &reloader{settings: s, running: c, log: log, level: &level, tokens: make(chan []config.Token, 1)},
 	}
-	heir, err := newSuccessor(d)
+	next, err := newSuccessor(d)
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	for {
-		sig, err := d.run(ctx, heir)
+		sig, err := d.run(ctx, next)
 		left, ok := errors.AsType[*server.HandedOver](err)
 		if !ok {
 			sig.stop()
 			return err
 		}
-		if err := d.succeed(heir, sig, left); err != nil {
+		if err := d.reexec(next, sig, left); err != nil {
 			return err
 		}
 	}
 }
 
 // run serves once. The signals are the caller's to stop.
-func (d *service) run(ctx context.Context, heir *successor) (*signals, error) {
+func (d *service) run(ctx context.Context, next *successor) (*signals, error) {
 	log := d.log
 	var ready atomic.Bool
 	caught := d.app.caught
@@ -140,7 +140,7 @@ func (d *service) run(ctx context.Context, heir *successor) (*signals, error) {
 	// A stop that comes before the runs of the daemon before this one are known
 	// would leave them.
 	serving, begin := sig.serving, func() {}
-	if d.given.Lock != nil {
+	if d.inherited.Lock != nil {
 		later, end := context.WithCancelCause(context.WithoutCancel(ctx))
 		serving = later
 		begin = func() { context.AfterFunc(sig.serving, func() { end(context.Cause(sig.serving)) }) }
@@ -149,10 +149,10 @@ func (d *service) run(ctx context.Context, heir *successor) (*signals, error) {
 		return server.Run(serving, d.config, server.Options{
 			Nap:    nap(),
 			Logger: log, Version: d.build.Version, Commit: d.build.Commit, Force: sig.force, Tokens: d.reloads.tokens,
-			Listeners: d.given.Listeners, Unlink: d.given.Own(), Lock: d.given.Lock, Origin: d.origin, Log: d.logged.state, ReapOrphans: true,
+			Listeners: d.inherited.Listeners, Unlink: d.inherited.Own(), Lock: d.inherited.Lock, Origin: d.origin, Log: d.logged.state, ReapOrphans: true,
 			Beat: func(b server.Beat) { report(log, d.watchdog.Beat(!b.Wedged, b.Summary)) },
 			Handover: &server.Handover{Asked: sig.handover, Check: func(ctx context.Context, g server.HandoverState) error {
-				if err := heir.check(ctx, g); err != nil {
+				if err := next.check(ctx, g); err != nil {
 					return err
 				}
 				ready.Store(false)

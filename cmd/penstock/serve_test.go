@@ -143,7 +143,7 @@ func (s *session) wantEnd(t *testing.T, bound time.Duration) {
 	}
 }
 
-func TestServeSession(t *testing.T) {
+func TestServe(t *testing.T) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "c.toml")
 	write := func(text string) {
@@ -199,7 +199,7 @@ func TestServeSession(t *testing.T) {
 	}
 }
 
-func TestReapAfterACrash(t *testing.T) {
+func TestReap_AfterCrash(t *testing.T) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "c.toml")
 	if err := os.WriteFile(config, []byte("listen = \"127.0.0.1:0\"\nstate_dir = \""+dir+"/state\"\n[limits]\nmemory_max = \"256M\"\n"), 0o600); err != nil {
@@ -246,7 +246,7 @@ func TestSignals(t *testing.T) {
 	<-s.handover
 	send(syscall.SIGTERM)
 	<-s.serving.Done()
-	send(syscall.SIGUSR2) // too late: nobody is to take it
+	send(syscall.SIGUSR2) // too late: nothing is to take it
 	if s.force.Err() != nil {
 		t.Fatal("the first signal forces")
 	}
@@ -259,7 +259,7 @@ func TestSignals(t *testing.T) {
 
 // However many hang-ups come, and however long one takes, a stop is heard, and so
 // is a handover.
-func TestStopIsHeardAmongHangUps(t *testing.T) {
+func TestSignals_StopAmongHangUps(t *testing.T) {
 	begun, let := make(chan struct{}, 100), make(chan struct{})
 	s := followSignals(t.Context(), catch(), slog.New(slog.DiscardHandler), func() {
 		begun <- struct{}{}

@@ -22,17 +22,17 @@ type signals struct {
 
 	stopServing context.CancelCauseFunc
 	stopForce   context.CancelFunc
-	caught      *caught
+	caught      *signalChans
 	ended, done chan struct{}
 }
 
-// caught has a channel for each concern, so that no signal takes another's
+// signalChans has a channel for each concern, so that no signal takes another's
 // place. Each has room for all that would make a difference: two stops, one of
 // the others.
-type caught struct{ stop, hangUp, handover chan os.Signal }
+type signalChans struct{ stop, hangUp, handover chan os.Signal }
 
 // followSignals takes what catch gave. hangUp is called for SIGHUP, one at a time.
-func followSignals(ctx context.Context, c *caught, log *slog.Logger, hangUp func()) *signals {
+func followSignals(ctx context.Context, c *signalChans, log *slog.Logger, hangUp func()) *signals {
 	s := &signals{
 		log: log, handover: make(chan struct{}, 1),
 		caught: c, ended: make(chan struct{}), done: make(chan struct{}),
@@ -114,21 +114,21 @@ func (s *signals) end() (stopping bool) {
 	}
 }
 
-// caughtEarly is for the first line of a successor: a SIGTERM that finds no
+// catchEarly is for the first line of a successor: a SIGTERM that finds no
 // handler yet ends it as a crash does. Nil for any other program.
-func caughtEarly() *caught {
+func catchEarly() *signalChans {
 	if !systemd.IsHandover() {
 		return nil
 	}
 	return catch()
 }
 
-func catch() *caught {
-	c := &caught{stop: make(chan os.Signal, 2), hangUp: make(chan os.Signal, 1), handover: make(chan os.Signal, 1)}
+func catch() *signalChans {
+	c := &signalChans{stop: make(chan os.Signal, 2), hangUp: make(chan os.Signal, 1), handover: make(chan os.Signal, 1)}
 	signal.Notify(c.stop, unix.SIGTERM, unix.SIGINT)
 	signal.Notify(c.hangUp, unix.SIGHUP)
 	signal.Notify(c.handover, unix.SIGUSR2)
 	return c
 }
 
-func (c *caught) all() []chan os.Signal { return []chan os.Signal{c.stop, c.hangUp, c.handover} }
+func (c *signalChans) all() []chan os.Signal { return []chan os.Signal{c.stop, c.hangUp, c.handover} }

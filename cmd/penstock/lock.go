@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errNobody is wrapped when no daemon holds a state directory.
-var errNobody = errors.New("no daemon is running on it")
+// errNoDaemon is wrapped when no daemon holds a state directory.
+var errNoDaemon = errors.New("no daemon is running on it")
 
 // lockHolder is the daemon of a state directory, as this process counts
 // processes. The pid that its lock file tells is as the daemon counts them, which
@@ -25,7 +25,7 @@ var errNobody = errors.New("no daemon is running on it")
 func lockHolder(path string) (pid int, err error) {
 	f, err := openPlain(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, fmt.Errorf("state directory: %s: %w", path, errNobody)
+		return 0, fmt.Errorf("state directory: %s: %w", path, errNoDaemon)
 	}
 	if err != nil {
 		return 0, err
@@ -41,7 +41,7 @@ func lockHolder(path string) (pid int, err error) {
 	}
 	told, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil || told < 1 {
-		return 0, fmt.Errorf("state directory: %s: %q is no process id: %w", path, text, errNobody)
+		return 0, fmt.Errorf("state directory: %s: %q is no process id: %w", path, text, errNoDaemon)
 	}
 	locks, err := os.Open("/proc/locks")
 	if err != nil {
@@ -60,12 +60,12 @@ func lockHolder(path string) (pid int, err error) {
 		}
 		return pid, nil
 	}
-	return 0, errors.Join(fmt.Errorf("state directory: %s: %w", path, errNobody), err)
+	return 0, errors.Join(fmt.Errorf("state directory: %s: %w", path, errNoDaemon), err)
 }
 
 // ownerFor is a file's owner as a process sees it: from systemd 257 on the
 // directory of a dynamic user is an idmapped mount (mount_setattr(2)), and
-// nobody's outside of the unit. Where that can't be looked at, or is another
+// user nobody's outside of the unit. Where that can't be looked at, or is another
 // file, the owner is the one that is seen here.
 func ownerFor(pid int, path string, file unix.Stat_t) uint32 {
 	var inside unix.Stat_t
@@ -83,7 +83,7 @@ func ownerFor(pid int, path string, file unix.Stat_t) uint32 {
 func parseLocks(r io.Reader, inode uint64) (pids []int, err error) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
-		f := strings.Fields(lines.Text()) // an arrow is in front of who waits
+		f := strings.Fields(lines.Text()) // an arrow is in front of what waits
 		if len(f) != 8 || f[1] != "FLOCK" || f[3] != "WRITE" || !strings.HasSuffix(f[5], ":"+strconv.FormatUint(inode, 10)) {
 			continue
 		}
@@ -137,4 +137,30 @@ func parseStatus(r io.Reader, pid int) (procStatus, error) {
 	}
 	s.uid = n
 	return s, nil
+}
+
+// errAlive is wrapped when a daemon holds the state directory.
+var errAlive = errors.New("a daemon is running on it")
+
+// lockState takes the lock that a daemon holds for its whole life (run.Open
+// takes the same file). A state directory that isn't there is free: then
+// release does nothing.
+func lockState(dir string) (release func(), err error) {
+	path := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		pid, _ := io.ReadAll(io.LimitReader(f, 32)) // only for the message
+		return nil, errors.Join(fmt.Errorf("state directory: %s: %w (pid %s)", dir, errAlive, strings.TrimSpace(string(pid))), f.Close())
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("state directory: lock %s: %w", path, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil // closing is what releases it
 }

@@ -45,7 +45,7 @@ func (s *stuck) String() string {
 func gapOf(lines uint64) []byte { return fmt.Appendf(nil, "gap of %d\n", lines) }
 
 // What a file doesn't take is kept up to a bound, and the gap is told at its place.
-func TestSinkKeepsDropsAndTells(t *testing.T) {
+func TestSink_DropsAndCounts(t *testing.T) {
 	to := &stuck{let: make(chan struct{})}
 	s := newSink(to, gapOf)
 	line := []byte(strings.Repeat("x", 999) + "\n")
@@ -92,7 +92,7 @@ func (p *parts) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-func TestSinkTearsNoLine(t *testing.T) {
+func TestSink_WholeLines(t *testing.T) {
 	to := new(parts)
 	s := newSink(to, gapOf)
 	for i := range 3 {
@@ -108,7 +108,7 @@ type refusing struct{}
 
 func (refusing) Write([]byte) (int, error) { return 0, errors.New("broken") }
 
-func TestSinkCountsWhatIsRefused(t *testing.T) {
+func TestSink_Refused(t *testing.T) {
 	s := newSink(refusing{}, gapOf)
 	fmt.Fprint(s, "a\n")
 	s.flush(t.Context())
@@ -186,7 +186,7 @@ func ended(cmd *exec.Cmd) <-chan error {
 }
 
 // Nothing that serves or ends waits for a log line that is not taken.
-func TestServeWithALogThatTakesNothing(t *testing.T) {
+func TestServe_BlockedLog(t *testing.T) {
 	for kind := range readers {
 		t.Run(kind, func(t *testing.T) {
 			cmd, socket, ours := unread(t, kind)
@@ -252,7 +252,7 @@ func TestServeWithALogThatTakesNothing(t *testing.T) {
 }
 
 // However a daemon ends whose log takes nothing, it ends.
-func TestEndWithALogThatTakesNothing(t *testing.T) {
+func TestServe_EndWithBlockedLog(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		signal syscall.Signal

@@ -3,22 +3,103 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"penstock/cgroup"
 	runs "penstock/run"
 	"penstock/server"
+	"penstock/spawn"
+	"penstock/systemd"
 )
 
-// estate is what a daemon hands over, as the successor's program is asked about
+// errStopped is why a successor isn't needed any more.
+var errStopped = errors.New("a stop came in between")
+
+// reexec executes the successor in this process's place. Where that fails,
+// although it was tried out before, this program takes everything up again: nil
+// says that it is ready to.
+func (d *service) reexec(next *successor, sig *signals, left *server.HandedOver) error {
+	names := d.inherited.Names
+	if len(names) == 0 {
+		for range left.Listeners {
+			names = append(names, systemd.OwnSocket)
+		}
+	}
+	files, names := append(left.Listeners, left.Lock), append(names[:len(names):len(names)], systemd.StateLock)
+
+	err := errStopped
+	if d.stopping = sig.end(); !d.stopping {
+		// Go leaves these ignored until they are wanted. A SIGTERM from now on
+		// until then ends the process, and its runs are as after a crash.
+		signal.Ignore(unix.SIGHUP, unix.SIGINT)
+		d.app.flush()
+		err = execute(next.path, files, names, left.Origin)
+	}
+	d.log.Error("the successor was not executed: serving on without it", "err", err)
+	d.note(handoverNote{Outcome: handoverFailed, Message: err.Error()})
+	given, err := systemd.InheritFiles(files, names)
+	if err != nil {
+		return fmt.Errorf("take up again what was to be handed over: %w", err)
+	}
+	d.inherited, d.origin, d.reclaimed = given, &left.Origin, true
+	d.config.Tokens, d.config.Log = d.reloads.inForce()
+	return nil
+}
+
+// execute returns only when it failed.
+func execute(path string, files []*os.File, names []string, origin spawn.Origin) error {
+	word, err := json.Marshal(origin)
+	if err != nil {
+		return err
+	}
+	return spawn.Reexec{
+		Path: path, Argv: os.Args, Env: systemd.Environ(os.Environ(), names, string(word)), Files: files,
+		BlockSignals: []syscall.Signal{unix.SIGUSR2},
+	}.Exec()
+}
+
+// originIn reads what execute has told; nil where a daemon of an earlier version
+// told nothing.
+func originIn(word string) (*spawn.Origin, error) {
+	if word == "" {
+		return nil, nil
+	}
+	o := new(spawn.Origin)
+	if err := json.Unmarshal([]byte(word), o); err != nil {
+		return nil, fmt.Errorf("what the daemon before this one says of its groups: %q: %w", word, err)
+	}
+	return o, nil
+}
+
+// received is told when a daemon that was handed everything serves it.
+func (d *service) received() {
+	if d.inherited.Lock == nil || d.reclaimed {
+		return
+	}
+	d.log.Info("handed over", "version", d.build.Version)
+	d.note(handoverNote{Outcome: handoverDone})
+}
+
+// note writes down how a handover went, for the subcommand that asked for it.
+func (d *service) note(n handoverNote) {
+	n.Version, n.At = d.build.Version, time.Now()
+	report(d.log, n.write(d.config.StateDir))
+}
+
+// dryRunState is what a daemon hands over, as the successor's program is asked about
 // it beforehand (serve --dry-run): it knows best what it takes.
-type estate struct {
+type dryRunState struct {
 	server.HandoverState
 	StateDir    string   `json:"state_dir"`
 	Listen      []string `json:"listen,omitempty"` // empty where systemd gave the sockets
@@ -63,8 +144,8 @@ func (s *successor) check(ctx context.Context, g server.HandoverState) error {
 
 func (s *successor) ask(ctx context.Context, g server.HandoverState) (string, error) {
 	d := s.daemon
-	e := estate{HandoverState: g, StateDir: d.config.StateDir, Isolation: d.config.Isolation.Mode}
-	if len(d.given.Listeners) == 0 || d.given.Own() {
+	e := dryRunState{HandoverState: g, StateDir: d.config.StateDir, Isolation: d.config.Isolation.Mode}
+	if len(d.inherited.Listeners) == 0 || d.inherited.Own() {
 		e.Listen = d.config.Listen
 	}
 	if limit, ok := cgroup.MemoryAbove(); ok {
@@ -97,7 +178,7 @@ func knowsFormat(said string) (version string, err error) {
 const dryRunFlag = "dry-run"
 
 func addDryRun(cmd *cobra.Command) *string {
-	text := cmd.Flags().String(dryRunFlag, "", "check the configuration for taking over what this `estate` says, and end")
+	text := cmd.Flags().String(dryRunFlag, "", "check the configuration for taking over what this `state` says, and end")
 	if err := cmd.Flags().MarkHidden(dryRunFlag); err != nil {
 		panic(err) // the flag was added in the line above
 	}
@@ -106,9 +187,9 @@ func addDryRun(cmd *cobra.Command) *string {
 
 // dryRun says whether this program, with this configuration, would take over.
 func (a *app) dryRun(s *settings, text string) error {
-	var e estate
+	var e dryRunState
 	if err := json.Unmarshal([]byte(text), &e); err != nil {
-		return fmt.Errorf("estate: %w", err)
+		return fmt.Errorf("dry run: %w", err)
 	}
 	s.groupMemory = &e.GroupMemory
 	c, err := s.load()
