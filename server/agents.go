@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"net/http"
 	"os"
 	"os/user"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"penstock/backend"
 	"penstock/config"
 	"penstock/run"
+	"penstock/server/web"
 )
 
 // configuredBackend is one configured backend, ready to be asked.
@@ -139,13 +139,13 @@ func (a backends) resolve(id string) (*configuredBackend, string, error) {
 	name, model, named := strings.Cut(rest, "/")
 	found, ok := a.find(name)
 	if !ok {
-		return nil, "", modelNotFound(id, "no backend %q: known are %s", clip(name, 60), strings.Join(a.names(), ", "))
+		return nil, "", modelNotFound(id, "no backend %q: known are %s", web.Clip(name, 60), strings.Join(a.names(), ", "))
 	}
 	if !named {
 		return found, found.config.DefaultModel, nil
 	}
 	if !found.accepts(model) {
-		return nil, "", modelNotFound(id, "backend %s has no model %q; backends known are %s", name, clip(model, 60), strings.Join(a.names(), ", "))
+		return nil, "", modelNotFound(id, "backend %s has no model %q; backends known are %s", name, web.Clip(model, 60), strings.Join(a.names(), ", "))
 	}
 	return found, model, nil
 }
@@ -164,8 +164,8 @@ func (a *configuredBackend) accepts(model string) bool {
 	return model != "" && !strings.HasPrefix(model, "-") && !strings.ContainsAny(model, " \t")
 }
 
-func modelNotFound(id, format string, args ...any) *httpError {
-	e := refusal(http.StatusNotFound, "model_not_found", "model %q: "+format, append([]any{clip(id, 100)}, args...)...)
+func modelNotFound(id, format string, args ...any) *web.Error {
+	e := web.Errorf(web.ModelNotFound, "model %q: "+format, append([]any{web.Clip(id, 100)}, args...)...)
 	e.Param = "model"
 	return e
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"penstock/server/web"
 )
 
 // A body comes as it is or compressed, under one limit.
@@ -28,7 +30,7 @@ func TestBodyCodings(t *testing.T) {
 		return packed(text, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
 	}
 	body := chatBody("upper", "word", false, "")
-	bomb := zipped(body + strings.Repeat(" ", bodyMax))
+	bomb := zipped(body + strings.Repeat(" ", web.BodyMax))
 	if len(bomb) > 64<<10 {
 		t.Fatalf("a bomb of %d bytes", len(bomb))
 	}
@@ -42,9 +44,9 @@ func TestBodyCodings(t *testing.T) {
 		{"zlib", "deflate", "", packed(body, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }), 200},
 		{"bare deflate", "deflate", "", packed(body, func(w io.Writer) io.WriteCloser { f, _ := flate.NewWriter(w, 6); return f }), 200},
 		{"identity", "identity", "", body, 200},
-		{"as large as can be", "gzip", "", zipped(body + strings.Repeat(" ", bodyMax-len(body))), 200},
+		{"as large as can be", "gzip", "", zipped(body + strings.Repeat(" ", web.BodyMax-len(body))), 200},
 		{"bomb", "gzip", "", bomb, 413},
-		{"bomb that is no JSON", "deflate", "", packed(strings.Repeat("\x00", 4*bodyMax), func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }), 413},
+		{"bomb that is no JSON", "deflate", "", packed(strings.Repeat("\x00", 4*web.BodyMax), func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }), 413},
 		{"cut off", "gzip", "", zipped(body)[:20], 400},
 		{"only a head", "gzip", "", "\x1f\x8b", 400},
 		{"not gzip", "gzip", "", body, 400},
@@ -69,7 +71,7 @@ func TestBodyCodings(t *testing.T) {
 			}
 			r := s.ask("POST", "/v1/chat/completions", row.body, header...)
 			if r.status != row.status || (row.status == 200) != (r.text == "WORD") {
-				t.Errorf("%d %q %s, want %d", r.status, r.text, clip(r.body, 300), row.status)
+				t.Errorf("%d %q %s, want %d", r.status, r.text, web.Clip(r.body, 300), row.status)
 			}
 			if row.status == 415 && row.coding != "" && (r.header.Get("Accept-Encoding") != "gzip, deflate" || r.err == nil || !strings.Contains(r.err.Message, "gzip")) {
 				t.Errorf("%v %s", r.header, r.body)

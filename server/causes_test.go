@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"penstock/outcome"
+	"penstock/server/web"
 	"penstock/spool"
 )
 
@@ -33,16 +34,16 @@ var repeaters = map[string]func(status int, should string) bool{
 
 // Nothing that fails after a start has a status that a stock client repeats.
 func TestAfterStartIsNotRepeated(t *testing.T) {
-	for name, e := range map[string]*httpError{
+	for name, e := range map[string]*web.Error{
 		"a killed run":                runFailed(outcome.Verdict{Cause: outcome.Killed, Message: "m"}, recordOf("run_1")),
 		"a run ended by the drain":    runFailed(outcome.Verdict{Cause: outcome.ShuttingDown, Message: "m"}, recordOf("run_1")),
 		"text taken back":             textVoided(recordOf("run_1")),
 		"text taken back too often":   tooManyVoids(recordOf("run_1")),
-		"a fault of ours":             afterStart(errors.New("disk"), recordOf("run_1")),
-		"an output that is not there": afterStart(unreadable(errors.New("gone")), recordOf("run_1")),
+		"a fault of ours":             web.AfterStart(errors.New("disk"), "run_1", nil),
+		"an output that is not there": web.AfterStart(unreadable(errors.New("gone")), "run_1", nil),
 	} {
 		rec := httptest.NewRecorder()
-		writeError(rec, e)
+		web.WriteError(rec, e)
 		r, err := read(rec.Result(), nil)
 		if err != nil || r.status != 400 || r.err == nil || r.err.Type != "run_error" || r.err.RunID != "run_1" || r.header.Get("X-Should-Retry") != "false" {
 			t.Errorf("%s: %+v %v", name, r, err)
@@ -53,22 +54,7 @@ func TestAfterStartIsNotRepeated(t *testing.T) {
 			}
 		}
 	}
-	if e := afterStart(unreadable(spool.ErrNoReplay), recordOf("run_1")); e.Status != http.StatusGone {
+	if e := web.AfterStart(unreadable(spool.ErrNoReplay), "run_1", nil); e.Status != http.StatusGone {
 		t.Errorf("an output that is not kept any more: %+v", e)
-	}
-}
-
-// A panic of ours is a 500 only where no run can be alive.
-func TestPanicAfterStart(t *testing.T) {
-	for status, j := range map[int]*job{400: newJob("run_1", "c", false), 500: nil} {
-		rec := httptest.NewRecorder()
-		func() {
-			x := &requestInfo{job: j, runID: "run_1"}
-			defer recoverInto(x, newReply(rec))
-			panic("x")
-		}()
-		if r, err := read(rec.Result(), nil); err != nil || r.status != status || r.code() != "internal_error" {
-			t.Errorf("%+v %v, want %d", r, err, status)
-		}
 	}
 }

@@ -2,37 +2,39 @@ package server
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
-	"strconv"
 	"time"
 
 	"penstock/backend"
 	"penstock/config"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/web"
 	"penstock/spawn"
 )
 
 // chat is POST /v1/chat/completions.
-func (d *daemon) chat(w *reply, r *http.Request) error {
+func (d *daemon) chat(w *web.Reply, r *http.Request) error {
 	arrived := time.Now()
-	x := infoOf(r)
-	id, durable, err := runID(r)
+	x := web.InfoOf(r)
+	id, durable, err := web.RunID(r)
 	if err != nil {
 		return err
 	}
 	w.Header().Set("X-Run-Id", id)
-	after, err := lastEventID(r)
+	after, err := web.LastEventID(r)
 	if err != nil {
 		return err
 	}
-	own := newJob(id, x.client, durable)
+	own := newJob(id, x.Client, durable)
 	j, streamed, usage, err := d.ask(w, r, own, arrived)
 	if err != nil {
 		return err
 	}
-	x.runID, x.job, x.own = id, j, j == own
-	if x.own {
+	x.RunID, x.Admitted = id, true
+	x.Attrs = func() []slog.Attr { return j.logAttrs(j == own) }
+	if j == own {
 		after = -1 // a run that begins now has no events seen before: the header is of another stream
 	}
 	ctx := r.Context()
@@ -49,18 +51,18 @@ func (d *daemon) chat(w *reply, r *http.Request) error {
 
 // ask reads and decodes the request, launches own for it or finds the job that
 // has its run id, and keeps nothing else of it.
-func (d *daemon) ask(w *reply, r *http.Request, own *job, arrived time.Time) (j *job, streamed, usage bool, err error) {
-	body, held, err := d.intake.readBody(w, r)
+func (d *daemon) ask(w *web.Reply, r *http.Request, own *job, arrived time.Time) (j *job, streamed, usage bool, err error) {
+	body, held, err := d.intake.ReadBody(w, r)
 	if err != nil {
 		return nil, false, false, err
 	}
 	own.lease = held
 	defer func() {
 		if j != own {
-			held.release()
+			held.Release()
 		}
 	}()
-	done, err := d.intake.acquireDecoder(r.Context(), len(body))
+	done, err := d.intake.AcquireDecoder(r.Context(), len(body))
 	if err != nil {
 		return nil, false, false, err
 	}
@@ -74,7 +76,7 @@ func (d *daemon) ask(w *reply, r *http.Request, own *job, arrived time.Time) (j 
 }
 
 // job launches j for the request, or finds the one that has its run id already.
-func (d *daemon) job(ctx context.Context, w *reply, q *chatRequest, j *job, arrived time.Time) (*job, error) {
+func (d *daemon) job(ctx context.Context, w *web.Reply, q *chatRequest, j *job, arrived time.Time) (*job, error) {
 	if j.durable {
 		var err error
 		if j.fingerprint, err = q.fingerprint(); err != nil {
@@ -135,7 +137,7 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 		return run.Spec{}, err
 	}
 	if q.Limits.CPUMax > 0 && d.spawner.Enforced().CPU == "" {
-		return run.Spec{}, badRequest("limits.cpu_max", "limits.cpu_max can't be held on this host: cgroup v2 has no cpu controller here")
+		return run.Spec{}, web.BadRequest("limits.cpu_max", "limits.cpu_max can't be held on this host: cgroup v2 has no cpu controller here")
 	}
 	cwd, err := resolveCwd(q.Cwd, d.config.WorkspaceRoots)
 	if err != nil {
@@ -195,17 +197,4 @@ func deadline(arrived time.Time, asked time.Duration, l config.Limits) time.Time
 func (d *daemon) resumes(client, session string) bool {
 	_, ok := d.runs.SessionKnown(client, session)
 	return ok
-}
-
-// lastEventID is -1 without the header.
-func lastEventID(r *http.Request) (int64, error) {
-	v := r.Header.Get("Last-Event-ID")
-	if v == "" {
-		return -1, nil
-	}
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || n < 0 {
-		return 0, badRequest("Last-Event-ID", "Last-Event-ID must be the number of an event")
-	}
-	return n, nil
 }

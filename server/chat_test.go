@@ -14,6 +14,7 @@ import (
 
 	"penstock/config"
 	"penstock/run"
+	"penstock/server/web"
 )
 
 func TestChat(t *testing.T) {
@@ -83,7 +84,7 @@ func TestFailures(t *testing.T) {
 			t.Run(fmt.Sprint(row.prompt, " stream=", stream), func(t *testing.T) {
 				r := s.chat(row.model, row.prompt, stream, row.more)
 				if r.code() != row.code || r.finish != "" || r.done != stream {
-					t.Fatalf("code %q finish %q done %v, want %q: %s", r.code(), r.finish, r.done, row.code, clip(r.body, 500))
+					t.Fatalf("code %q finish %q done %v, want %q: %s", r.code(), r.finish, r.done, row.code, web.Clip(r.body, 500))
 				}
 				if !strings.Contains(r.err.Message, row.message) || r.err.RunID != r.header.Get("X-Run-Id") || r.err.Receipt == nil {
 					t.Errorf("error %+v", r.err)

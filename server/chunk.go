@@ -6,6 +6,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/web"
 )
 
 // completion is a chat.completion or one chat.completion.chunk.
@@ -19,7 +20,7 @@ type completion struct {
 	Cost     *cost            `json:"x_cost,omitempty"`
 	Receipt  *outcome.Receipt `json:"x_receipt,omitempty"`
 	Metadata json.RawMessage  `json:"metadata,omitempty"`
-	Error    *errorBody       `json:"error,omitempty"`
+	Error    *web.ErrorBody   `json:"error,omitempty"`
 }
 
 type choice struct {

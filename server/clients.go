@@ -3,6 +3,7 @@ package server
 import (
 	"penstock/admit"
 	"penstock/config"
+	"penstock/server/web"
 )
 
 // gateClients are the clients' parts in admission, by who asks.
@@ -14,7 +15,7 @@ func gateClients(c config.Config) map[string]admit.Client {
 	return out
 }
 
-// operators are the clients that may see and end others' runs.
+// Operators are the clients that may see and end others' runs.
 func operators(c config.Config) map[string]bool {
 	out := map[string]bool{}
 	for name, client := range c.Clients {
@@ -25,7 +26,7 @@ func operators(c config.Config) map[string]bool {
 
 // clientNames are those that metrics count apart.
 func clientNames(c config.Config) []string {
-	out := []string{anonymous}
+	out := []string{web.Anonymous}
 	for name := range c.Clients {
 		out = append(out, config.ClientID(name))
 	}

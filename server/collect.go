@@ -10,6 +10,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/web"
 	"penstock/spool"
 )
 
@@ -20,12 +21,12 @@ const padEvery = 15 * time.Second
 // padding keeps a reply alive that takes long: it starts with its headers and then
 // spaces, which JSON allows in front.
 type padding struct {
-	w     *reply
+	w     *web.Reply
 	timer *time.Timer
 }
 
 // newPadding pads from after on; 0 is never.
-func newPadding(w *reply, after time.Duration) *padding {
+func newPadding(w *web.Reply, after time.Duration) *padding {
 	p := &padding{w: w, timer: time.NewTimer(after)}
 	if after == 0 {
 		p.timer.Stop()
@@ -34,10 +35,10 @@ func newPadding(w *reply, after time.Duration) *padding {
 }
 
 func (p *padding) pad() error {
-	if !p.w.begun() {
+	if !p.w.Begun() {
 		h := p.w.Header()
 		h.Set("Content-Type", "application/json")
-		h.Set("Cache-Control", noTransform)
+		h.Set("Cache-Control", web.NoTransform)
 		h.Set("X-Accel-Buffering", "no")
 		p.w.WriteHeader(http.StatusOK)
 	}
@@ -49,24 +50,24 @@ func (p *padding) pad() error {
 }
 
 // collect serves a chat request as one object.
-func (d *daemon) collect(w *reply, x *requestInfo, ctx context.Context, j *job) error {
+func (d *daemon) collect(w *web.Reply, x *web.RequestInfo, ctx context.Context, j *job) error {
 	p := newPadding(w, d.config.FirstByteAfter.Duration)
 	defer p.timer.Stop()
-	w.waitForReader()
+	w.WaitForReader()
 	if err := p.wait(ctx, j.started); err != nil {
 		return p.failed(ctx, x, j, err)
 	}
 	if j.err != nil {
 		return p.failed(ctx, x, j, notStarted(j.id, j.err))
 	}
-	x.conn.FollowsRun(func() bool { return isClosed(j.run.Ended()) })
+	x.Conn.FollowsRun(func() bool { return isClosed(j.run.Ended()) })
 	events := j.run.Follow(0)
 	defer events.Close()
 	known, record, err := p.gather(ctx, events, j.run)
 	if err != nil {
 		return p.failed(ctx, x, j, err)
 	}
-	x.cause = string(outcome.Completed)
+	x.Cause = string(outcome.Completed)
 	w.Header().Set("Content-Type", "application/json")
 	// All is there: a handover need not cut it short.
 	ctx = context.WithoutCancel(ctx)
@@ -154,8 +155,8 @@ func (p *padding) wait(ctx context.Context, what <-chan struct{}) error {
 	}
 }
 
-// failed is a request without an answer; one that its client left ends the run.
-func (p *padding) failed(ctx context.Context, x *requestInfo, j *job, err error) error {
+// Failed is a request without an answer; one that its client left ends the run.
+func (p *padding) failed(ctx context.Context, x *web.RequestInfo, j *job, err error) error {
 	record := run.Record{ID: j.id, Model: j.model, Created: j.created}
 	if j.begun() && j.run != nil {
 		record = j.run.Record()
@@ -166,9 +167,9 @@ func (p *padding) failed(ctx context.Context, x *requestInfo, j *job, err error)
 		if !j.durable {
 			j.cancel(err)
 		}
-		err = clientGone()
+		err = web.ClientGone(nil)
 	} else if j.begun() && j.run != nil {
-		err = afterStart(err, record)
+		err = web.AfterStart(err, record.ID, record.Receipt)
 	}
 	return p.fail(x, record, err)
 }
@@ -176,37 +177,35 @@ func (p *padding) failed(ctx context.Context, x *requestInfo, j *job, err error)
 // abortAnswer is an answer that broke off on its way: what is out must not look
 // like a whole one, and there is no status left to say so with. unread is why
 // the run's output could not be read.
-func abortAnswer(w *reply, x *requestInfo, j *job, unread, err error) error {
-	if !w.begun() {
-		return afterStart(err, j.run.Record())
+func abortAnswer(w *web.Reply, x *web.RequestInfo, j *job, unread, err error) error {
+	if !w.Begun() {
+		r := j.run.Record()
+		return web.AfterStart(err, r.ID, r.Receipt)
 	}
-	e := clientGone()
+	e, status := web.ClientGone(err), 0
 	if unread != nil && !errors.Is(unread, context.Canceled) {
-		e = internal(err)
-		w.status = e.Status // for the log line
+		e = web.Internal(err)
+		status = e.Status
 	}
-	e.err = err
-	x.cause, x.err = e.Code, e
-	if conn, _, err := w.ctrl.Hijack(); err == nil {
-		_ = conn.Close() // nobody is left to tell
-	}
+	x.Failed(e)
+	w.Abort(status)
 	return nil
 }
 
 // fail gives the error its status, or, where padding is out already, a 200
 // whose body can't be mistaken for an answer.
-func (p *padding) fail(x *requestInfo, record run.Record, err error) error {
-	if !p.w.begun() {
+func (p *padding) fail(x *web.RequestInfo, record run.Record, err error) error {
+	if !p.w.Begun() {
 		return err
 	}
-	e := asHTTPError(err)
-	x.cause, x.err = e.Code, e
+	e := web.AsError(err)
+	x.Failed(e)
 	c := newCompletion("chat.completion", record)
 	reason := "error"
-	body := e.body()
+	body := e.Body()
 	c.Error = &body
 	c.Choices = []choice{{Message: &answerMessage{Role: roleAssistant}, Finish: &reason}}
-	text, err := marshal(c)
+	text, err := web.Marshal(c)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"penstock/backend"
 	"penstock/run"
+	"penstock/server/web"
 )
 
 // answerSummary is what a whole answer has to know before its first byte. The words
@@ -107,6 +108,6 @@ func (s *spanFilter) text(piece string, pass func(string) error) error {
 }
 
 // tooManyVoids is a run that took back more than can be followed.
-func tooManyVoids(record run.Record) *httpError {
-	return runError("text_voided", "the command line agent took back parts of its answer more often than can be followed", record)
+func tooManyVoids(record run.Record) *web.Error {
+	return web.RunError(web.TextVoided, "the command line agent took back parts of its answer more often than can be followed", record.ID, record.Receipt)
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"penstock/server/web"
 )
 
 // The whole reply has the same facts as the stream.
@@ -37,7 +39,7 @@ END`
 	}
 	r := s.chat("lines", script, false, `,"metadata":{"k":"v"}`)
 	if r.status != 200 || len(r.chunks) != 1 || r.header.Get("Content-Type") != "application/json" {
-		t.Fatalf("%d %v %s", r.status, r.header, clip(r.body, 300))
+		t.Fatalf("%d %v %s", r.status, r.header, web.Clip(r.body, 300))
 	}
 	if len(r.text) < 3000*40 || r.text != streamed.text || r.finish != streamed.finish {
 		t.Errorf("text of %d bytes, finish %q; streamed %d, %q", len(r.text), r.finish, len(streamed.text), streamed.finish)
@@ -77,10 +79,10 @@ func TestCutShort(t *testing.T) {
 		"client stuck":       {nil, os.ErrDeadlineExceeded, "client_gone"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			x := &requestInfo{}
+			x := &web.RequestInfo{}
 			ended := make(chan error, 1)
 			srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-				w := newReply(rw)
+				w := web.NewReply(rw)
 				_, err := io.WriteString(w, strings.Repeat(" ", 10000)+`{"half":"`)
 				ended <- errors.Join(err, abortAnswer(w, x, newJob("run_1", "c", false), row.read, row.cause))
 			}))
@@ -99,8 +101,8 @@ func TestCutShort(t *testing.T) {
 			if body, err := io.ReadAll(resp.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("%d bytes, then %v", len(body), err)
 			}
-			if err := <-ended; err != nil || x.cause != row.want {
-				t.Errorf("cause %q, want %q: %v", x.cause, row.want, err)
+			if err := <-ended; err != nil || x.Cause != row.want {
+				t.Errorf("cause %q, want %q: %v", x.Cause, row.want, err)
 			}
 		})
 	}

@@ -6,6 +6,7 @@ import (
 
 	"penstock/backend"
 	"penstock/run"
+	"penstock/server/web"
 )
 
 // answerWriter writes an answer as one object, piece by piece, from a run that has
@@ -50,7 +51,7 @@ func (o *answerWriter) frame() (head, tail []byte, err error) {
 	c.Choices = []choice{{Message: &answerMessage{Role: roleAssistant}, Finish: &reason}}
 	c.Usage, c.Cost = usageOf(o.summary.usage)
 	c.Receipt, c.Metadata = o.record.Receipt, o.record.Metadata
-	text, err := marshal(c)
+	text, err := web.Marshal(c)
 	// A string that holds these words has its quotes escaped, and metadata,
 	// the caller's own JSON, comes later.
 	head, tail, _ = bytes.Cut(text, []byte(`"content":""`))
@@ -98,7 +99,7 @@ func (o *answerWriter) tools() error {
 		if e.Kind != backend.ToolUse || e.Tool == nil {
 			return nil
 		}
-		text, err := marshal(e.Tool)
+		text, err := web.Marshal(e.Tool)
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/web"
 )
 
 // wholeOf writes what events make, as collect does.
@@ -118,7 +119,7 @@ func TestWholeIsThatOfOnePiece(t *testing.T) {
 		reason := "stop"
 		c := newCompletion("chat.completion", record)
 		c.Choices = []choice{{Message: &answerMessage{Role: roleAssistant, Content: string(text), Reasoning: string(thought)}, Finish: &reason}}
-		want, err := marshal(c)
+		want, err := web.Marshal(c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +134,7 @@ func FuzzJSONText(f *testing.F) {
 	f.Add(strings.Repeat("é", textPiece), textPiece-1)
 	f.Add("x"+strings.Repeat("😀\xe2\x82", textPiece), 1)
 	f.Fuzz(func(t *testing.T, text string, size int) {
-		want, err := marshal(text)
+		want, err := web.Marshal(text)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,13 +2,13 @@ package server
 
 import (
 	"errors"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 
 	"penstock/run"
+	"penstock/server/web"
 )
 
 // resolveCwd tells at the door where cwd lies and refuses what is outside of the
@@ -19,7 +19,7 @@ func resolveCwd(cwd string, roots []string) (string, error) {
 		return "", nil
 	}
 	if !filepath.IsAbs(cwd) || strings.ContainsRune(cwd, 0) {
-		return "", badRequest("cwd", "cwd must be an absolute path")
+		return "", web.BadRequest("cwd", "cwd must be an absolute path")
 	}
 	dir, err := openInside(filepath.Clean(cwd), roots)
 	if err != nil {
@@ -67,15 +67,15 @@ func openInside(cwd string, roots []string) (*os.File, error) {
 		dir.Close()
 		return nil, cwdOutside(cwd)
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return nil, noDescriptors()
+		return nil, web.NoDescriptors()
 	}
 	if resolved, linkErr := filepath.EvalSymlinks(cwd); linkErr == nil && !inside(resolved, roots) || !inside(cwd, roots) {
 		return nil, cwdOutside(cwd)
 	}
 	if errors.Is(err, syscall.ENOTDIR) {
-		return nil, badRequest("cwd", "cwd %q is not a directory", clip(cwd, 200))
+		return nil, web.BadRequest("cwd", "cwd %q is not a directory", web.Clip(cwd, 200))
 	}
-	return nil, badRequest("cwd", "cwd %q does not exist or can't be read", clip(cwd, 200))
+	return nil, web.BadRequest("cwd", "cwd %q does not exist or can't be read", web.Clip(cwd, 200))
 }
 
 // inside compares with the roots as written and as they resolve now.
@@ -96,14 +96,14 @@ func below(path, root string) bool {
 }
 
 func cwdOutside(cwd string) error {
-	e := refusal(http.StatusForbidden, "cwd_not_allowed", "cwd %q is outside of workspace_roots", clip(cwd, 200))
+	e := web.Errorf(web.CwdNotAllowed, "cwd %q is outside of workspace_roots", web.Clip(cwd, 200))
 	e.Param = "cwd"
 	return e
 }
 
 // cwdMoved refuses a cwd that isn't the directory any more that was asked for.
-func cwdMoved() *httpError {
-	e := refusal(http.StatusForbidden, "cwd_not_allowed", "cwd has been moved or replaced since it was asked for: nothing was started")
+func cwdMoved() *web.Error {
+	e := web.Errorf(web.CwdNotAllowed, "cwd has been moved or replaced since it was asked for: nothing was started")
 	e.Param = "cwd"
 	return e
 }

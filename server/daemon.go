@@ -14,27 +14,26 @@ import (
 	"penstock/metrics"
 	"penstock/run"
 	"penstock/server/listener"
+	"penstock/server/web"
 	"penstock/spawn"
 )
 
 // daemon is everything one Run needs; nothing of it is global, so that another
 // program can embed it.
 type daemon struct {
-	config      config.Config
-	version     string
-	log         *slog.Logger
-	logState    func() LogState
-	begun       time.Time
-	originCheck originCheck
-	tokens      *tokens
-	operators   map[string]bool // clients that are, beside those that identify tells
-	backends    backends
-	gate        *admit.Gate
-	spawner     *spawn.Spawner
-	runs        *run.Manager
-	metrics     *metrics.Metrics
-	jobs        *jobs
-	intake      *intake
+	config   config.Config
+	version  string
+	log      *slog.Logger
+	logState func() LogState
+	begun    time.Time
+	front    *web.Front
+	backends backends
+	gate     *admit.Gate
+	spawner  *spawn.Spawner
+	runs     *run.Manager
+	metrics  *metrics.Metrics
+	jobs     *jobs
+	intake   *web.Intake
 	// notDurable is why durable runs are refused; nil where they are not.
 	notDurable error
 	probes     *probes
@@ -59,7 +58,7 @@ type daemon struct {
 // Open builds the lower floors from the configuration, bottom up. On error it
 // takes down again what it has built.
 func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
-	d := &daemon{config: c, version: o.Version, log: o.Logger, logState: o.Log, begun: time.Now(), originCheck: newOriginCheck(c), tokens: newTokens(c.Tokens), operators: operators(c), jobs: newJobs(), intake: newIntake()}
+	d := &daemon{config: c, version: o.Version, log: o.Logger, logState: o.Log, begun: time.Now(), jobs: newJobs(), intake: web.NewIntake()}
 	var err error
 	if d.backends, err = newBackends(c); err != nil {
 		return nil, err
@@ -69,6 +68,7 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait.Duration, Clients: gateClients(c), Overcommit: c.Budget.Overcommit,
 	})
 	d.metrics = metrics.New(metrics.Options{Version: o.Version, Commit: o.Commit, Clients: clientNames(c), Backends: d.backends.names(), Logger: o.Logger})
+	d.front = &web.Front{Origins: web.NewOriginCheck(c), Tokens: web.NewTokens(c.Tokens), Operators: operators(c), Log: o.Logger, Observe: d.metrics.HTTPRequest}
 	if err := d.openRuns(ctx, o); err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (d *daemon) startBackground(o Options) {
 	d.probes = newProbes(d.backends, d.version, d.runs.ProbeVersion)
 	d.background.Go(func() { d.proc.loop(ctx) })
 	d.background.Go(func() { d.probes.loop(ctx) })
-	d.background.Go(func() { d.tokens.follow(ctx, o.Tokens, d.renewed) })
+	d.background.Go(func() { d.front.Tokens.Follow(ctx, o.Tokens, d.renewed) })
 	d.background.Go(func() { d.monitor(ctx, o.Beat) })
 }
 

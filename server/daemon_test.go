@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"penstock/config"
+	"penstock/server/web"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -154,7 +155,7 @@ type result struct {
 	text     string
 	finish   string
 	done     bool
-	err      *errorBody
+	err      *web.ErrorBody
 	usage    *usage
 	comments []string
 	ids      []string
@@ -266,7 +267,7 @@ func (r result) code() string {
 	if r.err == nil {
 		return ""
 	}
-	return r.err.Code
+	return string(r.err.Code)
 }
 
 // late is a refusal of a stream that took longer than openAfter: its headers

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"penstock/internal/bytesize"
+	"penstock/server/web"
 )
 
 // chatRequest is a decoded and checked POST /v1/chat/completions.
@@ -59,10 +60,10 @@ func (q *chatRequest) model(f fields) error {
 		return err
 	}
 	if q.Model == "" {
-		return badRequest("model", "model is needed: <backend>[/<model>]; GET /v1/models lists them")
+		return web.BadRequest("model", "model is needed: <backend>[/<model>]; GET /v1/models lists them")
 	}
 	if !isPrintable(q.Model) {
-		return badRequest("model", "model must be at most %d printable characters", nameMax)
+		return web.BadRequest("model", "model must be at most %d printable characters", nameMax)
 	}
 	return nil
 }
@@ -73,7 +74,7 @@ func (q *chatRequest) messages(f fields) error {
 		return err
 	}
 	if len(raw) == 0 {
-		return badRequest("messages", "messages must not be empty")
+		return web.BadRequest("messages", "messages must not be empty")
 	}
 	spoken := false
 	for i, one := range raw {
@@ -85,7 +86,7 @@ func (q *chatRequest) messages(f fields) error {
 		q.Messages = append(q.Messages, m)
 	}
 	if !spoken {
-		return badRequest("messages", "messages has only system text: a user message is needed")
+		return web.BadRequest("messages", "messages has only system text: a user message is needed")
 	}
 	return nil
 }
@@ -117,7 +118,7 @@ func (q *chatRequest) extensions(f fields) error {
 			return err
 		}
 		if ms < 1 || ms > int64(365*24*time.Hour/time.Millisecond) {
-			return badRequest("timeout_ms", "timeout_ms must be between 1 and one year")
+			return web.BadRequest("timeout_ms", "timeout_ms must be between 1 and one year")
 		}
 		q.Timeout = time.Duration(ms) * time.Millisecond
 	}
@@ -130,7 +131,7 @@ func (q *chatRequest) extensions(f fields) error {
 			return err
 		}
 		if len(f["metadata"]) > metadataMax {
-			return badRequest("metadata", "metadata is over %s", bytesize.Human(metadataMax))
+			return web.BadRequest("metadata", "metadata is over %s", bytesize.Human(metadataMax))
 		}
 		if len(metadata) > 0 {
 			q.Metadata = bytes.Clone(f["metadata"]) // it outlives the body
@@ -149,13 +150,13 @@ func (q *chatRequest) effort(f fields) error {
 		return err
 	}
 	if q.Effort != "" && theirs != "" && q.Effort != theirs {
-		return badRequest("effort", "effort and reasoning_effort disagree")
+		return web.BadRequest("effort", "effort and reasoning_effort disagree")
 	}
 	if q.Effort == "" {
 		q.Effort = theirs
 	}
 	if !isPrintable(q.Effort) || strings.HasPrefix(q.Effort, "-") {
-		return badRequest("effort", "effort must be a word such as low, medium or high")
+		return web.BadRequest("effort", "effort must be a word such as low, medium or high")
 	}
 	return nil
 }
@@ -168,12 +169,12 @@ func (q *chatRequest) session(h http.Header) error {
 			continue
 		}
 		if q.Session != "" && q.Session != v {
-			return badRequest("session_id", "%s says another session than session_id or an earlier header", name)
+			return web.BadRequest("session_id", "%s says another session than session_id or an earlier header", name)
 		}
 		q.Session = v
 	}
 	if !isPrintable(q.Session) {
-		return badRequest("session_id", "session_id must be at most %d printable characters", nameMax)
+		return web.BadRequest("session_id", "session_id must be at most %d printable characters", nameMax)
 	}
 	return nil
 }

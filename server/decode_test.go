@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"penstock/server/web"
 )
 
 const hello = `"model":"claude","messages":[{"role":"user","content":"hi"}]`
@@ -94,7 +96,7 @@ func TestBadBodies(t *testing.T) {
 	for _, row := range badBodies {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := decodeChat([]byte(row.body), http.Header{})
-			var e *httpError
+			var e *web.Error
 			if !errors.As(err, &e) {
 				t.Fatalf("error %v, want an httpError", err)
 			}
@@ -216,7 +218,7 @@ func FuzzDecodeChat(f *testing.F) {
 	f.Add([]byte(`{` + hello + `,"limits":{"cpu_max":2}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		q, err := decodeChat(body, http.Header{})
-		var e *httpError
+		var e *web.Error
 		switch {
 		case err != nil && (!errors.As(err, &e) || e.Status != 400):
 			t.Fatalf("error %v is not a 400", err)

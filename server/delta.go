@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"penstock/backend"
+	"penstock/server/web"
 )
 
 const (
@@ -70,7 +71,7 @@ func (s *stream) delta(kind backend.Kind, text string, seq uint64) error {
 		}
 	}
 	for fits < len(text) {
-		if err := s.chunk(noID, deltaOf(kind, text[:fits])); err != nil {
+		if err := s.chunk(web.NoID, deltaOf(kind, text[:fits])); err != nil {
 			return err
 		}
 		text = text[fits:]

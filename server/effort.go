@@ -3,6 +3,8 @@ package server
 import (
 	"slices"
 	"strings"
+
+	"penstock/server/web"
 )
 
 // effortNone is OpenAI's word for as little thinking as there can be.
@@ -19,12 +21,12 @@ func (a *configuredBackend) effort(word string) error {
 		return nil
 	}
 	if k := a.config.Kind; (k == "jsonl" || k == "demo") && !slices.Contains(effortWords, word) {
-		return badRequest("effort", "effort %q: use one of %s", clip(word, 40), strings.Join(effortWords, ", "))
+		return web.BadRequest("effort", "effort %q: use one of %s", web.Clip(word, 40), strings.Join(effortWords, ", "))
 	}
 	r := probeRequest
 	r.Effort = word
 	if _, err := a.adapter.Command(r); err != nil {
-		return badRequest("effort", "backend %s: %s", a.config.Name, err)
+		return web.BadRequest("effort", "backend %s: %s", a.config.Name, err)
 	}
 	return nil
 }

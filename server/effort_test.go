@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"penstock/config"
+	"penstock/server/web"
 )
 
 func TestEffortIsTheBackendsOwnWord(t *testing.T) {
@@ -34,7 +35,7 @@ func TestEffortIsTheBackendsOwnWord(t *testing.T) {
 			t.Errorf("%s takes effort %q", tt.backend, tt.effort)
 			continue
 		}
-		if e := asHTTPError(err); e.Status != 400 || e.Param != "effort" || !strings.Contains(e.Message, tt.names) {
+		if e := web.AsError(err); e.Status != 400 || e.Param != "effort" || !strings.Contains(e.Message, tt.names) {
 			t.Errorf("%s, effort %q: %+v, want a 400 naming %s", tt.backend, tt.effort, e, tt.names)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+
+	"penstock/server/web"
 )
 
 // fingerprint is what makes two requests the same: everything but how the
@@ -28,7 +30,7 @@ func (q *chatRequest) fingerprint() (fingerprint, error) {
 		c.text(key)
 		c.raw(",")
 		if err := c.value(q.fields[key]); err != nil {
-			return fingerprint{}, badRequest(key, "not valid JSON: %v", err)
+			return fingerprint{}, web.BadRequest(key, "not valid JSON: %v", err)
 		}
 		c.raw("]\n")
 	}

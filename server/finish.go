@@ -3,12 +3,12 @@ package server
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strconv"
 	"time"
 
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/web"
 	"penstock/spool"
 )
 
@@ -17,7 +17,7 @@ func queued(place int) string { return "queued position=" + strconv.Itoa(place) 
 
 // finish waits for the verdict and writes the end: exactly one finish chunk or
 // one error frame, then [DONE].
-func (s *stream) finish(ctx context.Context, x *requestInfo, r *run.Run) error {
+func (s *stream) finish(ctx context.Context, x *web.RequestInfo, r *run.Run) error {
 	if err := s.verdict(ctx, r); err != nil {
 		return err
 	}
@@ -25,7 +25,7 @@ func (s *stream) finish(ctx context.Context, x *requestInfo, r *run.Run) error {
 }
 
 // end writes what follows the last event of a run that went so.
-func (s *stream) end(x *requestInfo, v outcome.Verdict, record run.Record) error {
+func (s *stream) end(x *web.RequestInfo, v outcome.Verdict, record run.Record) error {
 	if v.Cause != outcome.Completed {
 		return s.fail(x, runFailed(v, record))
 	}
@@ -35,14 +35,14 @@ func (s *stream) end(x *requestInfo, v outcome.Verdict, record run.Record) error
 	if err := s.send(); err != nil {
 		return err
 	}
-	x.cause = string(v.Cause)
+	x.Cause = string(v.Cause)
 	reason := finishReason(record)
 	end := *s.base
 	end.Choices = []choice{{Delta: &delta{}, Finish: &reason}}
 	end.Metadata = record.Metadata
 	ended, accounted := int64(s.last+1), int64(s.last+2)
 	if s.after != ended && s.after != accounted { // a number past the end is no reason to keep the end back
-		if err := s.data(ended, end); err != nil {
+		if err := s.Data(ended, end); err != nil {
 			return err
 		}
 	}
@@ -50,11 +50,11 @@ func (s *stream) end(x *requestInfo, v outcome.Verdict, record run.Record) error
 		account := *s.base
 		account.Usage, account.Cost = usageOf(s.usage)
 		account.Receipt = record.Receipt
-		if err := s.data(accounted, account); err != nil {
+		if err := s.Data(accounted, account); err != nil {
 			return err
 		}
 	}
-	return s.done()
+	return s.Done()
 }
 
 // verdict pings until the tree is gone: only then is anything known for sure.
@@ -65,7 +65,7 @@ func (s *stream) verdict(ctx context.Context, r *run.Run) error {
 	if err := s.send(); err != nil {
 		return err
 	}
-	if err := s.flush(); err != nil {
+	if err := s.Flush(); err != nil {
 		return err
 	}
 	ping := time.NewTicker(pingEvery)
@@ -75,7 +75,7 @@ func (s *stream) verdict(ctx context.Context, r *run.Run) error {
 		case <-r.Ended():
 			return nil
 		case <-ping.C:
-			if err := s.comment("ping"); err != nil {
+			if err := s.Comment("ping"); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -86,23 +86,23 @@ func (s *stream) verdict(ctx context.Context, r *run.Run) error {
 
 // fail ends a stream that has begun. A client that is not there any more to
 // read it makes no difference.
-func (s *stream) fail(x *requestInfo, e *httpError) error {
-	x.cause, x.err = e.Code, e
+func (s *stream) fail(x *web.RequestInfo, e *web.Error) error {
+	x.Failed(e)
 	if err := s.send(); err != nil {
 		return err
 	}
-	if err := s.failure(e); err != nil {
+	if err := s.Failure(e); err != nil {
 		return err
 	}
-	return s.done()
+	return s.Done()
 }
 
 // textContradicted is the CLI saying something else than what is out already.
-func (s *stream) textContradicted(x *requestInfo, r *run.Run, owner bool) error {
+func (s *stream) textContradicted(x *web.RequestInfo, r *run.Run, owner bool) error {
 	if err := s.send(); err != nil {
 		return err
 	}
-	if err := s.flush(); err != nil {
+	if err := s.Flush(); err != nil {
 		return err
 	}
 	if owner {
@@ -113,25 +113,25 @@ func (s *stream) textContradicted(x *requestInfo, r *run.Run, owner bool) error 
 }
 
 // runUnreadable is our own failure to read the run: never a quiet end.
-func (s *stream) runUnreadable(ctx context.Context, x *requestInfo, r *run.Run, cause error) error {
+func (s *stream) runUnreadable(ctx context.Context, x *web.RequestInfo, r *run.Run, cause error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	e := afterStart(unreadable(cause), r.Record())
+	e := web.AfterStart(unreadable(cause), r.ID(), r.Record().Receipt)
 	e.RunID = r.ID()
 	return s.fail(x, e)
 }
 
 // unreadable is what can be told of a run whose output is not there any more.
-func unreadable(cause error) *httpError {
+func unreadable(cause error) *web.Error {
 	for _, known := range []error{spool.ErrNoReplay, spool.ErrTampered, spool.ErrPruned} {
 		if errors.Is(cause, known) {
-			return refusal(http.StatusGone, "replay_gone", "%s", known.Error())
+			return web.Errorf(web.ReplayGone, "%s", known.Error())
 		}
 	}
-	return internal(cause)
+	return web.Internal(cause)
 }
 
-func textVoided(record run.Record) *httpError {
-	return runError("text_voided", "the command line agent took back text that had been sent and answered anew: ask again without stream", record)
+func textVoided(record run.Record) *web.Error {
+	return web.RunError(web.TextVoided, "the command line agent took back text that had been sent and answered anew: ask again without stream", record.ID, record.Receipt)
 }

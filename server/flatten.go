@@ -1,12 +1,12 @@
 package server
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 
 	"penstock/internal/bytesize"
 	"penstock/run"
+	"penstock/server/web"
 )
 
 // promptMax is what a conversation may be as one text. What is written around
@@ -52,7 +52,7 @@ func buildPrompt(messages []message, resumed bool) (system, prompt string, err e
 	}
 	system = strings.Join(systems, "\n\n")
 	if len(spoken) == 0 {
-		return "", "", badRequest("messages", "nothing follows the last assistant message: there is nothing to say to the resumed session")
+		return "", "", web.BadRequest("messages", "nothing follows the last assistant message: there is nothing to say to the resumed session")
 	}
 	for _, m := range spoken {
 		if m.Unsupported != nil {
@@ -76,7 +76,7 @@ func buildPrompt(messages []message, resumed bool) (system, prompt string, err e
 		writeMessage(&b, m)
 	}
 	if b.Len() > promptMax {
-		return "", "", refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the conversation is over %s as one prompt", bytesize.Human(promptMax))
+		return "", "", web.Errorf(web.BodyTooLarge, "the conversation is over %s as one prompt", bytesize.Human(promptMax))
 	}
 	return system, b.String(), nil
 }

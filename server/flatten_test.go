@@ -3,6 +3,8 @@ package server
 import (
 	"strings"
 	"testing"
+
+	"penstock/server/web"
 )
 
 func TestFlatten(t *testing.T) {
@@ -77,7 +79,7 @@ func TestHistories(t *testing.T) {
 			}
 			_, prompt, err := buildPrompt(q.Messages, row.resumed)
 			param, fails := strings.CutPrefix(row.want, "!")
-			if fails && (err == nil || asHTTPError(err).Status != 400 || asHTTPError(err).Param != param) || !fails && (err != nil || !strings.Contains(prompt, row.want)) {
+			if fails && (err == nil || web.AsError(err).Status != 400 || web.AsError(err).Param != param) || !fails && (err != nil || !strings.Contains(prompt, row.want)) {
 				t.Errorf("%q, %v; want %q", prompt, err, row.want)
 			}
 		})

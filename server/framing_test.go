@@ -17,6 +17,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/web"
 )
 
 // event is what a decoder makes of a stream.
@@ -102,7 +103,7 @@ func byUnicodeLines(stream string) (out []event, err error) {
 		data, ok := strings.CutPrefix(line, "data: ")
 		switch {
 		case !ok && !strings.HasPrefix(line, ":") && !strings.HasPrefix(line, "id: "):
-			return out, fmt.Errorf("a line that is none: %q", clip(line, 60))
+			return out, fmt.Errorf("a line that is none: %q", web.Clip(line, 60))
 		case ok:
 			out = append(out, event{data: data})
 		}
@@ -154,7 +155,8 @@ func (s *told) add(e event) error {
 func wire(t interface{ Fatal(...any) }, events []backend.Event, resumable bool, after int64, rest func(int) bool) string {
 	rec := httptest.NewRecorder()
 	base := newCompletion("chat.completion.chunk", recordOf("run_1"))
-	s := &stream{sse: newSSE(newReply(rec), resumable), base: &base, after: after, includeUsage: true}
+	s := newStream(web.NewReply(rec), resumable, after)
+	s.base, s.includeUsage = &base, true
 	s.text.discards = true
 	s.ping = time.NewTicker(time.Hour)
 	defer s.ping.Stop()
@@ -169,13 +171,13 @@ func wire(t interface{ Fatal(...any) }, events []backend.Event, resumable bool, 
 	for i, e := range events {
 		if rest(i) {
 			check(s.pause(nil))
-			check(s.comment("ping"))
+			check(s.Comment("ping"))
 		}
 		if ok, err := s.event(e); !ok || err != nil {
 			t.Fatal(i, ok, err)
 		}
 	}
-	check(s.end(&requestInfo{}, outcome.Verdict{Cause: outcome.Completed}, run.Record{}))
+	check(s.end(&web.RequestInfo{}, outcome.Verdict{Cause: outcome.Completed}, run.Record{}))
 	return rec.Body.String()
 }
 
@@ -206,7 +208,7 @@ func TestStockDecoders(t *testing.T) {
 				continue
 			}
 			for pauses := range 3 {
-				decoded, err := row.decode(wire(t, events, resumable, noID, func(i int) bool { return pauses > 0 && i%pauses == 0 }))
+				decoded, err := row.decode(wire(t, events, resumable, web.NoID, func(i int) bool { return pauses > 0 && i%pauses == 0 }))
 				if err != nil {
 					t.Errorf("%s, resumable %v: %v", name, resumable, err)
 				}
@@ -231,7 +233,7 @@ func TestNeighboursShareAChunk(t *testing.T) {
 	for i := range 100_000 {
 		events = append(events, backend.Event{Seq: uint64(i + 1), Kind: backend.Text, Text: "abc "})
 	}
-	if n := len(wire(t, events, false, noID, func(i int) bool { return i%1000 == 0 })); n > 500_000 {
+	if n := len(wire(t, events, false, web.NoID, func(i int) bool { return i%1000 == 0 })); n > 500_000 {
 		t.Errorf("%d bytes for 400 kB", n)
 	}
 }
@@ -261,7 +263,7 @@ func TestResumeAtAnyCut(t *testing.T) {
 			events = append(events, e)
 		}
 		want.finishes, want.accounts, want.done = 1, 1, true
-		after := int64(noID)
+		after := int64(web.NoID)
 		var kept told // up to the last number
 		for cuts := rapid.IntRange(0, 6).Draw(t, "cuts"); ; cuts-- {
 			rest := func(int) bool { return rapid.Bool().Draw(t, "rest") }
@@ -301,7 +303,7 @@ func TestJSONSize(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.String().Draw(t, "text") + string(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes"))
 		var encoded bytes.Buffer
-		if err := newEncoder(oneLine{&encoded}).Encode(text); err != nil {
+		if err := web.NewLineEncoder(&encoded).Encode(text); err != nil {
 			t.Fatal(err)
 		}
 		bare := encoded.Len() - len("\"\"\n")

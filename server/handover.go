@@ -13,6 +13,7 @@ import (
 	"penstock/outcome"
 	"penstock/run"
 	"penstock/server/listener"
+	"penstock/server/web"
 	"penstock/spawn"
 )
 
@@ -85,10 +86,10 @@ func (l *HandedOver) Error() string { return fmt.Sprintf("handed over with %d ru
 var errHandedOver = errors.New("the daemon hands over")
 
 // reattachError tells a reader to attach again: its run goes on.
-func reattachError(id string) *httpError {
+func reattachError(id string) *web.Error {
 	retry := true
-	return &httpError{
-		Status: http.StatusServiceUnavailable, Kind: "server_error", Code: string(outcome.ShuttingDown), RunID: id, Retry: &retry, RetryAfter: time.Second,
+	return &web.Error{
+		Status: http.StatusServiceUnavailable, Kind: web.KindServer, Code: web.Code(outcome.ShuttingDown), RunID: id, Retry: &retry, RetryAfter: time.Second,
 		Message: "the daemon is being replaced and the run goes on: attach again with the same X-Run-Id and Last-Event-ID",
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"penstock/config"
+	"penstock/server/web"
 )
 
 type noRuns struct{}
@@ -62,14 +63,14 @@ func TestHandoverCutsNoAnswerShort(t *testing.T) {
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("X-Run-Id", "whole")
 	w := handingOver{httptest.NewRecorder(), func() { d.endReading(errHandedOver) }}
-	x := &requestInfo{client: anonymous}
-	if err := d.chat(newReply(w), withInfo(r, x)); err != nil {
+	x := &web.RequestInfo{Client: web.Anonymous}
+	if err := d.chat(web.NewReply(w), web.WithInfo(r, x)); err != nil {
 		t.Fatal(err)
 	}
 	var got struct {
 		Choices []struct{ Message struct{ Content string } }
 	}
-	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || x.err != nil || len(got.Choices) != 1 || len(got.Choices[0].Message.Content) != 50000*len("word\n") {
-		t.Errorf("%d bytes of an answer: %v, %v", w.Body.Len(), err, x.err)
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || x.Err != nil || len(got.Choices) != 1 || len(got.Choices[0].Message.Content) != 50000*len("word\n") {
+		t.Errorf("%d bytes of an answer: %v, %v", w.Body.Len(), err, x.Err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"penstock/config"
+	"penstock/server/web"
 )
 
 // dialed sends text over a connection of its own.
@@ -129,7 +130,7 @@ func TestBodyNeverComes(t *testing.T) {
 func TestTooLargeIsNotAskedFor(t *testing.T) {
 	s := serve(t, nil)
 	c := dialed(t, "tcp", strings.TrimPrefix(s.url, "http://"), fmt.Sprintf("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"+
-		"Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", bodyMax+1))
+		"Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", web.BodyMax+1))
 	_ = c.SetDeadline(time.Now().Add(patience))
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
@@ -138,28 +139,5 @@ func TestTooLargeIsNotAskedFor(t *testing.T) {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusRequestEntityTooLarge || !resp.Close {
 		t.Errorf("status %d, connection to be closed: %v", resp.StatusCode, resp.Close)
-	}
-}
-
-// A body has to make progress, and may take its time.
-func TestBodyPace(t *testing.T) {
-	begun := time.Now()
-	for _, row := range []struct {
-		after time.Duration
-		read  int64
-		left  time.Duration
-	}{
-		{0, 0, bodyStall},
-		{bodyStall - time.Second, 0, time.Second},                     // not one byte
-		{time.Second, 1 << 20, bodyStall},                             // fast: only a standstill counts
-		{10 * time.Minute, bodyPace * 600, bodyStall},                 // slow and steady
-		{10 * time.Minute, bodyPace * 300, bodyStall - 5*time.Minute}, // a trickle
-		{time.Hour, bodyMax, bodyStall}, {3 * time.Hour, bodyMax, bodyStall + bodyMax/bodyPace*time.Second - 3*time.Hour},
-	} {
-		p := &paced{begun: begun, read: row.read}
-		now := begun.Add(row.after)
-		if left := p.deadline(now).Sub(now); left != row.left {
-			t.Errorf("%d bytes after %s: %s are left, want %s", row.read, row.after, left, row.left)
-		}
 	}
 }

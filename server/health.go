@@ -9,6 +9,7 @@ import (
 	"penstock/admit"
 	"penstock/metrics"
 	"penstock/run"
+	"penstock/server/web"
 	"penstock/spawn"
 )
 
@@ -144,27 +145,27 @@ func programName(a *configuredBackend) string {
 	return p[strings.LastIndexByte(p, '/')+1:]
 }
 
-func (d *daemon) health(w *reply, r *http.Request) error {
+func (d *daemon) health(w *web.Reply, r *http.Request) error {
 	f := d.facts()
 	status := http.StatusOK
 	if f.notReady() != "" {
 		status = http.StatusServiceUnavailable
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, status, d.report(f))
+	web.WriteJSON(w, status, d.report(f))
 	return nil
 }
 
-func (d *daemon) livez(w *reply, r *http.Request) error {
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+func (d *daemon) livez(w *web.Reply, r *http.Request) error {
+	web.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	return nil
 }
 
-func (d *daemon) readyz(w *reply, r *http.Request) error {
+func (d *daemon) readyz(w *web.Reply, r *http.Request) error {
 	if why := d.facts().notReady(); why != "" {
-		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready", "reason": why})
+		web.WriteJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready", "reason": why})
 		return nil
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	web.WriteJSON(w, http.StatusOK, map[string]string{"status": "ready"})
 	return nil
 }

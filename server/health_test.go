@@ -6,15 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"penstock/admit"
 	"penstock/run"
-	"penstock/server/listener"
+	"penstock/server/web"
 	"penstock/spawn"
 )
 
@@ -78,7 +76,7 @@ func TestDurableRunsAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = d.job(t.Context(), nil, q, newJob("mine", "c", true), time.Now())
-	if e := asHTTPError(err); e.Status != http.StatusBadRequest || e.Code != "not_durable" || e.Param != "X-Run-Id" || strings.Contains(e.Message, "/home") {
+	if e := web.AsError(err); e.Status != http.StatusBadRequest || e.Code != "not_durable" || e.Param != "X-Run-Id" || strings.Contains(e.Message, "/home") {
 		t.Errorf("told %+v", e)
 	}
 	if e := notStarted("mine", fmt.Errorf("run mine: %w: %w", run.ErrNotDurable, why)); e.Code != "not_durable" {
@@ -103,34 +101,6 @@ func TestUnwalled(t *testing.T) {
 			t.Errorf("%+v: %v", row, err)
 		}
 	}
-}
-
-// slowWriter takes its time for each byte and keeps the deadline it got.
-type slowWriter struct {
-	*httptest.ResponseRecorder
-	late bool
-	due  time.Time
-}
-
-func (w *slowWriter) SetWriteDeadline(t time.Time) error { w.due = t; return nil }
-func (w *slowWriter) Write(p []byte) (int, error) {
-	time.Sleep(20 * time.Second * time.Duration(len(p)) / writePiece)
-	w.late = w.late || time.Now().After(w.due)
-	return w.ResponseRecorder.Write(p)
-}
-
-// A reader that is slow but reads is never cut: each piece has its own time.
-func TestWriteDeadlineMoves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		slow := &slowWriter{ResponseRecorder: httptest.NewRecorder()}
-		w := newReply(slow)
-		if _, err := w.Write(make([]byte, 5*writePiece)); err != nil {
-			t.Fatal(err)
-		}
-		if slow.late || time.Until(slow.due) > listener.WriteStall+time.Second {
-			t.Errorf("late %v, deadline in %v", slow.late, time.Until(slow.due))
-		}
-	})
 }
 
 func TestFilesThatHoldTheBudget(t *testing.T) {

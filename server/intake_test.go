@@ -5,20 +5,20 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"pgregory.net/rapid"
+
+	"penstock/server/web"
 )
 
 // filled is a body of nearly the largest size: before, one piece again and again, after.
 func filled(before, piece, after string) []byte {
-	n := (bodyMax - len(before) - len(after)) / len(piece)
+	n := (web.BodyMax - len(before) - len(after)) / len(piece)
 	return []byte(before + strings.Repeat(piece, n) + after)
 }
 
@@ -55,7 +55,7 @@ func TestBodiesCostLittle(t *testing.T) {
 			runtime.ReadMemStats(&after)
 			spent := after.TotalAlloc - before.TotalAlloc
 			t.Logf("%d bytes: %d MiB in %d pieces, a prompt of %d bytes, %v", len(body), spent>>20, after.Mallocs-before.Mallocs, len(prompt), err)
-			if spent > 20*bodyMax {
+			if spent > 20*web.BodyMax {
 				t.Errorf("%d MiB for a body of %d MiB", spent>>20, len(body)>>20)
 			}
 			if pieces := after.Mallocs - before.Mallocs; pieces > 12*valuesMax {
@@ -64,7 +64,7 @@ func TestBodiesCostLittle(t *testing.T) {
 			if len(prompt) > promptMax {
 				t.Errorf("a prompt of %d bytes", len(prompt))
 			}
-			var refused *httpError
+			var refused *web.Error
 			if err != nil && (!errors.As(err, &refused) || refused.Status != 400) {
 				t.Errorf("refused with %v", err)
 			}
@@ -75,59 +75,6 @@ func TestBodiesCostLittle(t *testing.T) {
 	}
 }
 
-// Bodies together hold no more than is written down, those that wait for room get
-// it or a refusal, and what is given back can be had.
-func TestIntake(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		in := newIntake()
-		take := func(n int64) (*bodyLease, error) {
-			l := &bodyLease{intake: in}
-			_, err := io.Copy(io.Discard, &metered{Reader: io.LimitReader(endless{}, n), ctx: t.Context(), lease: l})
-			return l, err
-		}
-		var all []*bodyLease
-		for range bodiesMax / bodyMax {
-			l, err := take(bodyMax)
-			if err != nil || l.counted < bodyMax-bodyFree || l.counted > bodyMax {
-				t.Fatalf("%d are counted: %v", l.counted, err)
-			}
-			all = append(all, l)
-		}
-		if _, err := take(bodyFree); err != nil {
-			t.Errorf("a small one has to wait: %v", err)
-		}
-		l, err := take(bodyMax)
-		var refused *httpError
-		if !errors.As(err, &refused) || refused.Status != http.StatusTooManyRequests || refused.Code != "queue_full" || refused.RetryAfter <= 0 || !refused.Refused {
-			t.Fatalf("the ninth is told %v", err)
-		}
-		l.release()
-		all[0].release()
-		all[0].release()
-		if _, err := take(bodyMax); err != nil {
-			t.Errorf("with room again: %v", err)
-		}
-		first, err := in.acquireDecoder(t.Context(), bodyMax)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := in.acquireDecoder(t.Context(), bodyMax); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := in.acquireDecoder(t.Context(), bodyMax); !errors.As(err, &refused) {
-			t.Errorf("a third is decoded beside two: %v", err)
-		}
-		first()
-		if _, err := in.acquireDecoder(t.Context(), bodyMax); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-type endless struct{}
-
-func (endless) Read(p []byte) (int, error) { return len(p), nil }
-
 // A request that runs, is refused, attaches or is wrong holds nothing any more.
 func TestIntakeIsGivenBack(t *testing.T) {
 	d := opened(t)
@@ -135,20 +82,14 @@ func TestIntakeIsGivenBack(t *testing.T) {
 	large := strings.Repeat("#", 3<<20) + "\necho x"
 	for _, body := range []string{
 		chatBody("sh", large, false, ""), chatBody("sh", large, true, ""), chatBody("nosuch", large, false, ""),
-		chatBody("sh", large, false, `,"n":2`), chatBody("sh", large, false, "")[:3<<20], chatBody("sh", large, false, `,"x":"`+strings.Repeat("y", bodyMax)+`"`),
+		chatBody("sh", large, false, `,"n":2`), chatBody("sh", large, false, "")[:3<<20], chatBody("sh", large, false, `,"x":"`+strings.Repeat("y", web.BodyMax)+`"`),
 	} {
 		for range 2 {
 			h.ServeHTTP(newRecorder(), asked("POST", "/v1/chat/completions", body))
 			h.ServeHTTP(newRecorder(), asked("POST", "/translate", body))
 		}
 	}
-	eventually(t, "all is given back", func() bool {
-		if !d.intake.bytes.TryAcquire(bodiesMax) {
-			return false
-		}
-		d.intake.bytes.Release(bodiesMax)
-		return d.intake.decoders.TryAcquire(decodersMax)
-	})
+	eventually(t, "all is given back", d.intake.Idle)
 }
 
 // The fingerprint of a request that an earlier daemon has kept is still its own.

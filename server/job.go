@@ -11,6 +11,7 @@ import (
 	"penstock/admit"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/web"
 	"penstock/spawn"
 )
 
@@ -24,7 +25,7 @@ type job struct {
 	limits                     *specs.LinuxResources // what its run will have
 	enforced                   spawn.Enforced        // and who holds them
 	session                    string
-	lease                      *bodyLease // what its request holds of the daemon's memory until it has begun
+	lease                      *web.BodyLease // what its request holds of the daemon's memory until it has begun
 	cancel                     context.CancelCauseFunc
 
 	mu              sync.Mutex
@@ -90,7 +91,7 @@ func (d *daemon) launch(ctx context.Context, j *job, s run.Spec) {
 	defer close(j.gone)
 	defer d.jobs.ended(j)
 	r, err := d.start(ctx, j, s)
-	j.lease.release()
+	j.lease.Release()
 	j.begin(r, err)
 	if err == nil {
 		d.superviseRun(ctx, r)

@@ -3,9 +3,10 @@ package server
 import (
 	"crypto/sha256"
 	"maps"
-	"net/http"
 	"slices"
 	"sync"
+
+	"penstock/server/web"
 )
 
 // jobs are all requests that have or want a run, by run id. A durable one
@@ -81,18 +82,16 @@ func (s *jobs) attach(j *job, runs runIndex) (*job, error) {
 	return old, nil
 }
 
-// conflict: SDKs retry a bare 409, which would not help.
-func conflict(id string) *httpError {
-	no := false
-	e := refusal(http.StatusConflict, "run_id_conflict", "run id %s is taken, by another request or by a run of an earlier daemon: choose another X-Run-Id", id)
-	e.Param, e.RunID, e.Retry = "X-Run-Id", id, &no
+func conflict(id string) *web.Error {
+	e := web.Errorf(web.RunIDConflict, "run id %s is taken, by another request or by a run of an earlier daemon: choose another X-Run-Id", id)
+	e.Param, e.RunID = "X-Run-Id", id
 	return e
 }
 
 // replayGone answers the request of a run that is not kept any more.
-func replayGone(id string) *httpError {
+func replayGone(id string) *web.Error {
 	no := false
-	e := refusal(http.StatusGone, "replay_gone", "run %s has ended and is not kept any more: nothing was started; to run it anew choose another X-Run-Id", id)
+	e := web.Errorf(web.ReplayGone, "run %s has ended and is not kept any more: nothing was started; to run it anew choose another X-Run-Id", id)
 	e.Param, e.RunID, e.Retry = "X-Run-Id", id, &no
 	return e
 }

@@ -7,6 +7,7 @@ import (
 
 	"penstock/config"
 	"penstock/internal/bytesize"
+	"penstock/server/web"
 	"penstock/spawn"
 )
 
@@ -27,13 +28,13 @@ func (q *chatRequest) limits(f fields) error {
 	}
 	for key := range l {
 		if !slices.Contains([]string{"memory_max", "pids_max", "cpu_max"}, key) {
-			return badRequest(join("limits", key), "limits has memory_max, pids_max and cpu_max, not %q", clip(key, 40))
+			return web.BadRequest(join("limits", key), "limits has memory_max, pids_max and cpu_max, not %q", web.Clip(key, 40))
 		}
 	}
 	var ok bool
 	if l.given("memory_max") {
 		if q.Limits.MemoryMax, ok = readSize(l["memory_max"]); !ok {
-			return badRequest("limits.memory_max", `limits.memory_max must be a size such as "512MiB" or a number of bytes`)
+			return web.BadRequest("limits.memory_max", `limits.memory_max must be a size such as "512MiB" or a number of bytes`)
 		}
 	}
 	if l.given("pids_max") {
@@ -41,12 +42,12 @@ func (q *chatRequest) limits(f fields) error {
 			return err
 		}
 		if q.Limits.PidsMax < 1 {
-			return badRequest("limits.pids_max", "limits.pids_max must be at least 1")
+			return web.BadRequest("limits.pids_max", "limits.pids_max must be at least 1")
 		}
 	}
 	if l.given("cpu_max") {
 		if q.Limits.CPUMax, ok = readCPU(l["cpu_max"]); !ok {
-			return badRequest("limits.cpu_max", `limits.cpu_max must be such as "150%%" or a number of cores, and at least 1%%`)
+			return web.BadRequest("limits.cpu_max", `limits.cpu_max must be such as "150%%" or a number of cores, and at least 1%%`)
 		}
 	}
 	return nil
@@ -58,10 +59,10 @@ func (q *chatRequest) limits(f fields) error {
 func (q requestLimits) lower(l config.Limits) (config.Limits, error) {
 	if q.MemoryMax > 0 {
 		if q.MemoryMax < config.MemoryFloor {
-			return l, badRequest("limits.memory_max", "limits.memory_max of %s is below %s, with which no program can start", bytesize.Human(q.MemoryMax), bytesize.Human(config.MemoryFloor))
+			return l, web.BadRequest("limits.memory_max", "limits.memory_max of %s is below %s, with which no program can start", bytesize.Human(q.MemoryMax), bytesize.Human(config.MemoryFloor))
 		}
 		if most := l.MemoryMax.Bytes; most > 0 && q.MemoryMax > most {
-			return l, badRequest("limits.memory_max", "limits.memory_max of %s is over this backend's cap of %s", bytesize.Human(q.MemoryMax), bytesize.Human(most))
+			return l, web.BadRequest("limits.memory_max", "limits.memory_max of %s is over this backend's cap of %s", bytesize.Human(q.MemoryMax), bytesize.Human(most))
 		}
 		l.MemoryMax.Bytes = q.MemoryMax
 		if l.MemoryHigh.Bytes >= q.MemoryMax {
@@ -70,13 +71,13 @@ func (q requestLimits) lower(l config.Limits) (config.Limits, error) {
 	}
 	if q.PidsMax > 0 {
 		if l.PidsMax > 0 && q.PidsMax > l.PidsMax {
-			return l, badRequest("limits.pids_max", "limits.pids_max of %d is over this backend's cap of %d", q.PidsMax, l.PidsMax)
+			return l, web.BadRequest("limits.pids_max", "limits.pids_max of %d is over this backend's cap of %d", q.PidsMax, l.PidsMax)
 		}
 		l.PidsMax = q.PidsMax
 	}
 	if q.CPUMax > 0 {
 		if most := l.CPUMax.Cores; most > 0 && q.CPUMax > most {
-			return l, badRequest("limits.cpu_max", "limits.cpu_max of %g cores is over this backend's cap of %g", q.CPUMax, most)
+			return l, web.BadRequest("limits.cpu_max", "limits.cpu_max of %g cores is over this backend's cap of %g", q.CPUMax, most)
 		}
 		l.CPUMax.Cores = q.CPUMax
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"penstock/config"
+	"penstock/server/web"
 )
 
 // Sizes mean in a request what they mean in the configuration.
@@ -56,7 +57,7 @@ func TestWishesAreTheKernels(t *testing.T) {
 			l.CPUMax.Cores = 2
 			_, err = q.Limits.lower(l)
 		}
-		var e *httpError
+		var e *web.Error
 		if !errors.As(err, &e) || e.Status != 400 || e.Param != row.param {
 			t.Errorf("%s: %v, want a 400 of %s", row.limits, err, row.param)
 			continue

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"penstock/server/web"
 )
 
 // Roles as we keep them; developer is system under a newer name, function tool
@@ -52,9 +54,9 @@ func decodeMessage(raw json.RawMessage, i int) (message, error) {
 	case "function":
 		m.Role = roleTool
 	case "":
-		return m, badRequest(where+".role", "role is needed")
+		return m, web.BadRequest(where+".role", "role is needed")
 	default:
-		return m, badRequest(where+".role", "role %q is not one of system, developer, user, assistant, tool, function", clip(m.Role, 40))
+		return m, web.BadRequest(where+".role", "role %q is not one of system, developer, user, assistant, tool, function", web.Clip(m.Role, 40))
 	}
 	if err := f.into("name", where, &m.Name, "a string"); err != nil {
 		return m, err
@@ -74,7 +76,7 @@ func decodeMessage(raw json.RawMessage, i int) (message, error) {
 		}
 	}
 	if !f.given("content") && (m.Role == roleSystem || m.Role == roleUser) {
-		return m, badRequest(where+".content", "content is needed")
+		return m, web.BadRequest(where+".content", "content is needed")
 	}
 	return m, nil
 }
@@ -140,7 +142,7 @@ func (c *toolCall) called(f fields, kind, arguments, where string) error {
 	}
 	var text bytes.Buffer
 	if err := json.Compact(&text, called[arguments]); err != nil {
-		return badRequest(join(where, arguments), "not valid JSON: %v", err)
+		return web.BadRequest(join(where, arguments), "not valid JSON: %v", err)
 	}
 	c.Arguments = text.String()
 	return nil
@@ -155,13 +157,13 @@ func (m *message) content(raw json.RawMessage, where string) error {
 	switch raw[0] {
 	case '"':
 		if err := json.Unmarshal(raw, &m.Text); err != nil {
-			return badRequest(where, "not valid JSON: %v", err)
+			return web.BadRequest(where, "not valid JSON: %v", err)
 		}
 		return nil
 	case '[':
 		return m.parts(raw, where)
 	}
-	return badRequest(where, "content must be a string, null or an array of parts")
+	return web.BadRequest(where, "content must be a string, null or an array of parts")
 }
 
 // parts puts each text on a line of its own. What an agent thought is not sent
@@ -183,16 +185,16 @@ func (m *message) parts(raw json.RawMessage, where string) error {
 		switch {
 		case kind == "text", kind == "refusal" && m.Role == roleAssistant:
 			if !f.given(kind) {
-				return badRequest(at+"."+kind, "%s is needed", kind)
+				return web.BadRequest(at+"."+kind, "%s is needed", kind)
 			}
 			if err := f.into(kind, at, &one, "a string"); err != nil {
 				return err
 			}
 		case m.Role == roleAssistant && slices.Contains([]string{"thinking", "redacted_thinking", "reasoning"}, kind):
 		default:
-			one = fmt.Sprintf("[%s: left out here]", clip(kind, 40))
+			one = fmt.Sprintf("[%s: left out here]", web.Clip(kind, 40))
 			if m.Unsupported == nil {
-				m.Unsupported = badRequest(at, "part type %q is not supported: only text is", clip(kind, 40))
+				m.Unsupported = web.BadRequest(at, "part type %q is not supported: only text is", web.Clip(kind, 40))
 			}
 		}
 		if one != "" && text.Len() > 0 && !strings.HasSuffix(text.String(), "\n") {

@@ -6,6 +6,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"penstock/backend"
+	"penstock/server/web"
 )
 
 // model is OpenAI's model object and whether it would run.
@@ -47,18 +48,18 @@ func (d *daemon) models() []model {
 	return out
 }
 
-func (d *daemon) listModels(w *reply, r *http.Request) error {
-	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": d.models()})
+func (d *daemon) listModels(w *web.Reply, r *http.Request) error {
+	web.WriteJSON(w, http.StatusOK, map[string]any{"object": "list", "data": d.models()})
 	return nil
 }
 
 // getModel takes whatever a chat request would take as its model.
-func (d *daemon) getModel(w *reply, r *http.Request) error {
+func (d *daemon) getModel(w *web.Reply, r *http.Request) error {
 	id := mux.Vars(r)["id"]
 	a, _, err := d.backends.resolve(id)
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, d.model(id, a))
+	web.WriteJSON(w, http.StatusOK, d.model(id, a))
 	return nil
 }

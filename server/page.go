@@ -6,11 +6,12 @@ import (
 	"github.com/gorilla/mux"
 
 	"penstock/server/ui"
+	"penstock/server/web"
 )
 
 // page serves the live page and its files; the figures on it come from the
 // other routes.
-func (d *daemon) page(w *reply, r *http.Request) error {
+func (d *daemon) page(w *web.Reply, r *http.Request) error {
 	name := mux.Vars(r)["file"]
 	if name == "" {
 		name = ui.Page

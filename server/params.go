@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+
+	"penstock/server/web"
 )
 
 // handled are the fields that have an effect, or whose only accepted values
@@ -21,32 +23,32 @@ func (q *chatRequest) unsupported(f fields) error {
 		return err
 	}
 	if n != 1 {
-		return badRequest("n", "n must be 1: one run gives one answer")
+		return web.BadRequest("n", "n must be 1: one run gives one answer")
 	}
 	logprobs := false
 	if err := f.into("logprobs", "", &logprobs, "true or false"); err != nil {
 		return err
 	}
 	if logprobs {
-		return badRequest("logprobs", "logprobs can't be had from a command line agent")
+		return web.BadRequest("logprobs", "logprobs can't be had from a command line agent")
 	}
 	top := 0
 	if err := f.into("top_logprobs", "", &top, "a whole number"); err != nil {
 		return err
 	}
 	if top != 0 {
-		return badRequest("top_logprobs", "logprobs can't be had from a command line agent")
+		return web.BadRequest("top_logprobs", "logprobs can't be had from a command line agent")
 	}
 	if f.given("stop") && !emptyStop(f["stop"]) {
-		return badRequest("stop", "stop sequences can't be honoured")
+		return web.BadRequest("stop", "stop sequences can't be honoured")
 	}
 	for _, key := range []string{"tool_choice", "function_call"} {
 		if f.given(key) && !oneOf(f[key], "auto", "none") {
-			return badRequest(key, "%s must be auto or none: the agent uses its own tools", key)
+			return web.BadRequest(key, "%s must be auto or none: the agent uses its own tools", key)
 		}
 	}
 	if f.given("audio") {
-		return badRequest("audio", "audio can't be had from a command line agent")
+		return web.BadRequest("audio", "audio can't be had from a command line agent")
 	}
 	if f.given("modalities") {
 		var kinds []string
@@ -54,7 +56,7 @@ func (q *chatRequest) unsupported(f fields) error {
 			return err
 		}
 		if slices.ContainsFunc(kinds, func(k string) bool { return k != "text" }) {
-			return badRequest("modalities", "only text can be had")
+			return web.BadRequest("modalities", "only text can be had")
 		}
 	}
 	return responseFormat(f)
@@ -73,7 +75,7 @@ func responseFormat(f fields) error {
 		return err
 	}
 	if kind != "text" {
-		return badRequest("response_format", "response_format %q can't be honoured: only text", clip(kind, 40))
+		return web.BadRequest("response_format", "response_format %q can't be honoured: only text", web.Clip(kind, 40))
 	}
 	return nil
 }
@@ -112,7 +114,7 @@ func ignoredHeader(names []string) string {
 				return '?'
 			}
 			return r
-		}, clip(name, 64))
+		}, web.Clip(name, 64))
 		if b.Len()+len(safe) > ignoredMax {
 			b.WriteString(", ...")
 			break

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"penstock/run"
+	"penstock/server/web"
 )
 
 const (
@@ -82,7 +83,7 @@ func (p *probes) probe(ctx context.Context, name string) {
 		ctx, cancel := context.WithTimeout(ctx, probeBound)
 		version, err := p.ask(ctx, a.config.Command, a.env, a.user)
 		cancel()
-		state.Version = clip(strings.TrimSpace(version), 100)
+		state.Version = web.Clip(strings.TrimSpace(version), 100)
 		if err != nil {
 			state.State, state.Error = "error", err.Error()
 			state.Version = p.version(name) // as it was: a busy host makes nothing older

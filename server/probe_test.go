@@ -9,6 +9,7 @@ import (
 	"penstock/backend"
 	"penstock/config"
 	"penstock/run"
+	"penstock/server/web"
 )
 
 func TestBackendNotYetProbedHasNoTime(t *testing.T) {
@@ -18,7 +19,7 @@ func TestBackendNotYetProbedHasNoTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := newProbes(all, "v9", func(context.Context, []string, []string, *run.User) (string, error) { return "2.1.0\n", nil })
-	text, err := marshal(p.all())
+	text, err := web.Marshal(p.all())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +28,7 @@ func TestBackendNotYetProbedHasNoTime(t *testing.T) {
 	}
 	p.probe(t.Context(), "claude")
 	p.probe(t.Context(), "demo")
-	if text, err = marshal(p.all()); err != nil || !strings.Contains(string(text), `"version":"2.1.0","checked_at":"2`) {
+	if text, err = web.Marshal(p.all()); err != nil || !strings.Contains(string(text), `"version":"2.1.0","checked_at":"2`) {
 		t.Errorf("after the probe: %s %v", text, err)
 	}
 }

@@ -3,11 +3,11 @@ package server
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"time"
 
 	"penstock/admit"
 	"penstock/internal/bytesize"
+	"penstock/server/web"
 	"penstock/spawn"
 )
 
@@ -77,10 +77,10 @@ func (d *daemon) report(f facts) healthReport {
 	}
 	return healthReport{
 		Status: f.status(), Busy: f.queue.Running > 0, Degraded: append(d.degraded(f), heldByFiles(f.queue)...), Version: d.version,
-		Uptime:    seconds(f.now.Sub(d.begun)),
+		Uptime:    web.Seconds(f.now.Sub(d.begun)),
 		Daemon:    daemonReport{RSS: f.proc.RSS, FDs: f.proc.FDs, Threads: f.proc.Threads, Goroutines: f.proc.Goroutines},
 		Children:  childrenReport{Runs: len(f.live.Runs), Processes: f.live.Processes, Memory: f.live.Memory, Oldest: oldest(f), Stalled: f.live.Stalled, TasksMax: tasks},
-		Queue:     queueReport{Running: f.queue.Running, Max: f.queue.MaxRuns, Waiting: f.queue.Waiting, Oldest: seconds(f.queue.OldestWait)},
+		Queue:     queueReport{Running: f.queue.Running, Max: f.queue.MaxRuns, Waiting: f.queue.Waiting, Oldest: web.Seconds(f.queue.OldestWait)},
 		Memory:    memoryReport{Budget: f.queue.Budget, Reserved: f.queue.Reserved, Used: f.live.Memory, Available: f.proc.Available, SomeAvg10: some, FullAvg10: full},
 		Isolation: isolation{f.isolation, len(f.isolation.Hidden), len(f.isolation.Reachable)}, Backends: f.backends,
 	}
@@ -106,8 +106,5 @@ func oldest(f facts) float64 {
 			age = max(age, f.now.Sub(r.Started))
 		}
 	}
-	return seconds(age)
+	return web.Seconds(age)
 }
-
-// seconds with milliseconds.
-func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*1000) / 1000 }

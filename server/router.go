@@ -6,17 +6,16 @@ import (
 	"strings"
 
 	"github.com/gorilla/mux"
-)
 
-// handler returns its failure instead of writing it.
-type handler func(w *reply, r *http.Request) error
+	"penstock/server/web"
+)
 
 // route is one line of the table that is also GET /.
 type route struct {
 	Method string `json:"method"`
 	Path   string `json:"path"`
 	About  string `json:"about"`
-	serve  handler
+	serve  web.Handler
 }
 
 func (d *daemon) routes() []route {
@@ -42,7 +41,7 @@ func (d *daemon) routes() []route {
 	}
 }
 
-// handler is the whole surface.
+// Handler is the whole surface.
 func (d *daemon) handler() http.Handler {
 	m := mux.NewRouter().SkipClean(true)
 	for _, rt := range d.routes() {
@@ -50,25 +49,11 @@ func (d *daemon) handler() http.Handler {
 		if rt.Method == http.MethodGet {
 			methods = append(methods, http.MethodHead)
 		}
-		m.Handle(rt.Path, serveRoute(rt)).Methods(methods...)
+		m.Handle(rt.Path, web.Route(pathTemplate(rt.Path), rt.serve)).Methods(methods...)
 	}
-	m.NotFoundHandler = serveRoute(route{Path: "unmatched", serve: func(w *reply, r *http.Request) error { return notFound(m, r) }})
-	m.MethodNotAllowedHandler = serveRoute(route{Path: "unmatched", serve: func(w *reply, r *http.Request) error { return methodNotAllowed(m, r) }})
-	return d.middleware(m)
-}
-
-func serveRoute(rt route) http.Handler {
-	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		x := infoOf(r)
-		x.route = pathTemplate(rt.Path)
-		w, ok := rw.(*reply)
-		if !ok {
-			w = newReply(rw)
-		}
-		if err := rt.serve(w, r); err != nil {
-			fail(x, w, err)
-		}
-	})
+	m.NotFoundHandler = web.Route(web.Unmatched, func(w *web.Reply, r *http.Request) error { return notFound(m, r) })
+	m.MethodNotAllowedHandler = web.Route(web.Unmatched, func(w *web.Reply, r *http.Request) error { return methodNotAllowed(m, r) })
+	return d.front.Middleware(m)
 }
 
 // notFound says what was probably meant.
@@ -85,7 +70,7 @@ func notFound(m *mux.Router, r *http.Request) error {
 		if meant == r.URL.Path || len(methodsFor(m, r, meant)) == 0 {
 			continue
 		}
-		hint := "did you mean " + clip(meant, 200) + "?"
+		hint := "did you mean " + web.Clip(meant, 200) + "?"
 		if strings.HasPrefix(meant, "/v1/") {
 			hint += " (hint: a client's base URL ends in /v1, once and without a slash after it)"
 		}
@@ -94,8 +79,8 @@ func notFound(m *mux.Router, r *http.Request) error {
 	return noRoute(r.URL.Path, "GET / lists them")
 }
 
-func noRoute(asked, hint string) *httpError {
-	return refusal(http.StatusNotFound, "not_found", "no such route: %s: %s", clip(asked, 200), hint)
+func noRoute(asked, hint string) *web.Error {
+	return web.Errorf(web.NotFound, "no such route: %s: %s", web.Clip(asked, 200), hint)
 }
 
 // otherAPI tells a client that speaks another API than we do how to reach us.
@@ -116,7 +101,7 @@ func otherAPI(route string) string {
 // answers 405 without Allow (RFC 9110, 15.5.6 requires it).
 func methodNotAllowed(m *mux.Router, r *http.Request) error {
 	allow := methodsFor(m, r, r.URL.Path)
-	e := refusal(http.StatusMethodNotAllowed, "method_not_allowed", "%s does not take %s", clip(r.URL.Path, 200), clip(r.Method, 20))
+	e := web.Errorf(web.MethodNotAllowed, "%s does not take %s", web.Clip(r.URL.Path, 200), web.Clip(r.Method, 20))
 	e.Header = http.Header{"Allow": {strings.Join(allow, ", ")}}
 	return e
 }

@@ -11,6 +11,7 @@ import (
 
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/web"
 )
 
 const (
@@ -20,16 +21,16 @@ const (
 	listLimitMax           = 1000
 )
 
-func (d *daemon) listRuns(w *reply, r *http.Request) error {
+func (d *daemon) listRuns(w *web.Reply, r *http.Request) error {
 	f, err := runFilter(r)
 	if err != nil {
 		return err
 	}
-	if x := infoOf(r); !x.operator {
-		if f.Client != "" && f.Client != x.client {
-			return refusal(http.StatusForbidden, "client_not_allowed", "client %q: only your own runs are shown to you", clip(f.Client, 60))
+	if x := web.InfoOf(r); !x.Operator {
+		if f.Client != "" && f.Client != x.Client {
+			return web.Errorf(web.ClientNotAllowed, "client %q: only your own runs are shown to you", web.Clip(f.Client, 60))
 		}
-		f.Client = x.client
+		f.Client = x.Client
 	}
 	all := []shownRun{}
 	if f.State == "" || f.State == stateQueued {
@@ -46,7 +47,7 @@ func (d *daemon) listRuns(w *reply, r *http.Request) error {
 			all = append(all, show(r, live))
 		}
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": all[:min(len(all), f.Limit)]})
+	web.WriteJSON(w, http.StatusOK, map[string]any{"object": "list", "data": all[:min(len(all), f.Limit)]})
 	return nil
 }
 
@@ -55,7 +56,7 @@ func runFilter(r *http.Request) (run.Filter, error) {
 	f := run.Filter{State: run.State(query.Get("state")), Client: query.Get("client"), Limit: listLimit}
 	states := []run.State{"", stateLive, stateQueued, run.Waiting, run.Running, run.Ending, run.Finished}
 	if !slices.Contains(states, f.State) {
-		return f, badRequest("state", "state must be one of live, queued, waiting, running, ending, finished")
+		return f, web.BadRequest("state", "state must be one of live, queued, waiting, running, ending, finished")
 	}
 	if f.State == stateLive {
 		f.State, f.Unfinished = "", true
@@ -63,32 +64,32 @@ func runFilter(r *http.Request) (run.Filter, error) {
 	if v := query.Get("limit"); v != "" {
 		n, err := strconv.Atoi(v)
 		if err != nil || n < 1 || n > listLimitMax {
-			return f, badRequest("limit", "limit must be between 1 and %d", listLimitMax)
+			return f, web.BadRequest("limit", "limit must be between 1 and %d", listLimitMax)
 		}
 		f.Limit = n
 	}
 	return f, nil
 }
 
-func (d *daemon) getRun(w *reply, r *http.Request) error {
+func (d *daemon) getRun(w *web.Reply, r *http.Request) error {
 	id := mux.Vars(r)["id"]
-	w.Header().Set("X-Run-Id", headerSafe(id))
-	x := infoOf(r)
+	w.Header().Set("X-Run-Id", web.HeaderSafe(id))
+	x := web.InfoOf(r)
 	if found, err := d.ownRun(x, id); err == nil {
-		writeJSON(w, http.StatusOK, show(found.Record(), d.live()))
+		web.WriteJSON(w, http.StatusOK, show(found.Record(), d.live()))
 		return nil
 	}
-	if j, ok := d.jobs.get(id); ok && !j.begun() && x.owns(j.client) {
-		writeJSON(w, http.StatusOK, j.shown())
+	if j, ok := d.jobs.get(id); ok && !j.begun() && x.Owns(j.client) {
+		web.WriteJSON(w, http.StatusOK, j.shown())
 		return nil
 	}
 	return runNotFound(id)
 }
 
 // runEvents replays a run; the reader is a guest: his leaving ends nothing.
-func (d *daemon) runEvents(w *reply, r *http.Request) error {
-	x, id := infoOf(r), mux.Vars(r)["id"]
-	after, err := lastEventID(r)
+func (d *daemon) runEvents(w *web.Reply, r *http.Request) error {
+	x, id := web.InfoOf(r), mux.Vars(r)["id"]
+	after, err := web.LastEventID(r)
 	if err != nil {
 		return err
 	}
@@ -96,14 +97,15 @@ func (d *daemon) runEvents(w *reply, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	x.runID = id
+	x.RunID = id
 	w.Header().Set("X-Run-Id", id)
-	s := &stream{sse: newSSE(w, true), includeUsage: true, after: after, announceCaughtUp: true}
+	s := newStream(w, true, after)
+	s.includeUsage, s.announceCaughtUp = true, true
 	if r.Method == http.MethodHead {
-		return s.open("run " + id)
+		return s.Open("run " + id)
 	}
 	defer d.streaming(w)()
-	w.waitForReader()
+	w.WaitForReader()
 	ctx := r.Context()
 	if found.Record().Durable {
 		var release func()
@@ -114,29 +116,29 @@ func (d *daemon) runEvents(w *reply, r *http.Request) error {
 		if isHandedOver(ctx) {
 			return s.fail(x, reattachError(id))
 		}
-		x.cause = "reader_gone"
+		x.Cause = "reader_gone"
 		if !errors.Is(err, context.Canceled) {
-			x.err = err
+			x.Err = err
 		}
 	}
 	return nil
 }
 
 // cancelRun is idempotent: 202 while there is something to end, 200 after.
-func (d *daemon) cancelRun(w *reply, r *http.Request) error {
-	x, id := infoOf(r), mux.Vars(r)["id"]
-	if j, ok := d.jobs.get(id); ok && !j.begun() && x.owns(j.client) {
-		x.runID = id
+func (d *daemon) cancelRun(w *web.Reply, r *http.Request) error {
+	x, id := web.InfoOf(r), mux.Vars(r)["id"]
+	if j, ok := d.jobs.get(id); ok && !j.begun() && x.Owns(j.client) {
+		x.RunID = id
 		w.Header().Set("X-Run-Id", id)
 		j.cancel(errCancelled)
-		writeJSON(w, http.StatusAccepted, j.shown())
+		web.WriteJSON(w, http.StatusAccepted, j.shown())
 		return nil
 	}
 	found, err := d.ownRun(x, id)
 	if err != nil {
 		return err
 	}
-	x.runID = id
+	x.RunID = id
 	w.Header().Set("X-Run-Id", id)
 	status := http.StatusAccepted
 	if isClosed(found.Ended()) {
@@ -144,30 +146,20 @@ func (d *daemon) cancelRun(w *reply, r *http.Request) error {
 	} else {
 		found.End(outcome.Cancelled)
 	}
-	writeJSON(w, status, show(found.Record(), d.live()))
+	web.WriteJSON(w, status, show(found.Record(), d.live()))
 	return nil
 }
 
 // ownRun finds a run whose text the caller may see. Another's is not there for
 // him.
-func (d *daemon) ownRun(x *requestInfo, id string) (*run.Run, error) {
+func (d *daemon) ownRun(x *web.RequestInfo, id string) (*run.Run, error) {
 	found, ok := d.runs.Get(id)
-	if !ok || !x.owns(found.Record().Client) {
+	if !ok || !x.Owns(found.Record().Client) {
 		return nil, runNotFound(id)
 	}
 	return found, nil
 }
 
-func (x *requestInfo) owns(client string) bool { return x.operator || x.client == client }
-
-func runNotFound(id string) *httpError {
-	return refusal(http.StatusNotFound, "run_not_found", "no run %q", clip(id, 128))
-}
-
-// headerSafe keeps a path's text out of the headers unless it is an id.
-func headerSafe(id string) string {
-	if idPattern.MatchString(id) {
-		return id
-	}
-	return ""
+func runNotFound(id string) *web.Error {
+	return web.Errorf(web.RunNotFound, "no run %q", web.Clip(id, 128))
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"penstock/run"
+	"penstock/server/web"
 )
 
 // shownRun is a run as the runs routes show it: its record, and how it is now.
@@ -64,7 +65,7 @@ func show(r run.Record, live map[string]run.Live) shownRun {
 // shown is what can be told of a job that has no run yet.
 func (j *job) shown() shownRun {
 	place, _ := j.queuePosition()
-	q := &queuePosition{For: "slot", Position: place, Waited: seconds(time.Since(j.created))}
+	q := &queuePosition{For: "slot", Position: place, Waited: web.Seconds(time.Since(j.created))}
 	if place == 0 && j.session != "" {
 		q.For = "session"
 	}

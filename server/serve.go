@@ -12,6 +12,7 @@ import (
 
 	"penstock/config"
 	"penstock/server/listener"
+	"penstock/server/web"
 	"penstock/spawn"
 )
 
@@ -148,7 +149,7 @@ func (d *daemon) httpServer() *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return withPeer(d.connections.ConnContext(ctx, c), c)
+			return web.WithPeer(d.connections.ConnContext(ctx, c), c)
 		},
 		ConnState: d.connections.ConnState,
 		ErrorLog:  slog.NewLogLogger(d.log.Handler(), slog.LevelWarn),

@@ -10,6 +10,7 @@ import (
 
 	"penstock/outcome"
 	"penstock/server/listener"
+	"penstock/server/web"
 )
 
 const (
@@ -54,7 +55,7 @@ func (d *daemon) shutdown(srv *http.Server, listeners []net.Listener, force cont
 	case <-ctx.Done():
 		errs = append(errs, fmt.Errorf("end runs: %d still held after %v", d.gate.Stats().Running, endBound))
 	}
-	d.log.Info("runs ended", "running", running, "still_held", d.gate.Stats().Running, "seconds", seconds(time.Since(begun)))
+	d.log.Info("runs ended", "running", running, "still_held", d.gate.Stats().Running, "seconds", web.Seconds(time.Since(begun)))
 	errs = append(errs, d.finishReplies(srv, listeners))
 	closing, cancelClose := context.WithTimeout(context.Background(), endBound)
 	defer cancelClose()

@@ -11,6 +11,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/web"
 )
 
 // The wire, byte for byte.
@@ -23,7 +24,8 @@ func testStreamGolden(t *testing.T, resumable bool) {
 	rec := httptest.NewRecorder()
 	record := run.Record{ID: "run_1", Model: "claude/opus", Created: time.Unix(1700000000, 0)}
 	base := newCompletion("chat.completion.chunk", record)
-	s := &stream{sse: newSSE(newReply(rec), resumable), base: &base, after: -1}
+	s := newStream(web.NewReply(rec), resumable, -1)
+	s.base = &base
 	if err := s.commentOrOpen(queued(3)); err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +46,7 @@ func testStreamGolden(t *testing.T, resumable bool) {
 			t.Fatal(e, ok, err)
 		}
 	}
-	if err := s.fail(&requestInfo{}, runFailed(outcome.Verdict{Cause: outcome.Killed, Message: "killed by signal 9"}, record)); err != nil {
+	if err := s.fail(&web.RequestInfo{}, runFailed(outcome.Verdict{Cause: outcome.Killed, Message: "killed by signal 9"}, record)); err != nil {
 		t.Fatal(err)
 	}
 	const frame = `{"id":"chatcmpl-run_1","object":"chat.completion.chunk","created":1700000000,"model":"claude/opus","choices":[{"index":0,"delta":`
@@ -76,7 +78,8 @@ func testStreamGolden(t *testing.T, resumable bool) {
 // A client that comes back gets what follows, and the same words again if not.
 func TestStreamResumes(t *testing.T) {
 	rec := httptest.NewRecorder()
-	s := &stream{sse: newSSE(newReply(rec), true), base: &completion{Choices: []choice{}}, after: 2}
+	s := newStream(web.NewReply(rec), true, 2)
+	s.base = &completion{Choices: []choice{}}
 	if err := s.first(); err != nil {
 		t.Fatal(err)
 	}

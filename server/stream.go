@@ -8,6 +8,7 @@ import (
 
 	"penstock/backend"
 	"penstock/run"
+	"penstock/server/web"
 	"penstock/spool"
 )
 
@@ -20,7 +21,8 @@ const (
 
 // stream writes one reader's view of a run.
 type stream struct {
-	sse
+	web.SSE
+	w                *web.Reply
 	base             *completion // what all chunks of the run have in common
 	includeUsage     bool
 	after            int64 // events up to this number were seen before; -1 is none
@@ -33,18 +35,23 @@ type stream struct {
 	pingedAt         int64        // bytes written when ping was last put off
 }
 
+func newStream(w *web.Reply, resumable bool, after int64) *stream {
+	return &stream{SSE: web.NewSSE(w, resumable), w: w, after: after}
+}
+
 // stream serves a chat request as server-sent events; its errors are those of
 // a reply that has not begun.
-func (d *daemon) stream(w *reply, x *requestInfo, ctx context.Context, j *job, includeUsage bool, after int64) error {
-	s := &stream{sse: newSSE(w, j.durable), includeUsage: includeUsage, after: after}
+func (d *daemon) stream(w *web.Reply, x *web.RequestInfo, ctx context.Context, j *job, includeUsage bool, after int64) error {
+	s := newStream(w, j.durable, after)
+	s.includeUsage = includeUsage
 	defer d.streaming(w)()
-	w.waitForReader()
+	w.WaitForReader()
 	if err := s.await(ctx, j); err != nil {
 		return s.readerGone(ctx, x, j, err)
 	}
 	if j.err != nil {
 		e := notStarted(j.id, j.err)
-		if !w.begun() {
+		if !w.Begun() {
 			return e
 		}
 		return s.fail(x, e)
@@ -56,20 +63,20 @@ func (d *daemon) stream(w *reply, x *requestInfo, ctx context.Context, j *job, i
 }
 
 // streaming counts w as an event stream until its end.
-func (d *daemon) streaming(w *reply) (end func()) {
+func (d *daemon) streaming(w *web.Reply) (end func()) {
 	d.metrics.StreamOpened()
-	w.onWrite = d.metrics.StreamWrote
+	w.OnWrite = d.metrics.StreamWrote
 	return func() {
-		w.onWrite = nil
+		w.OnWrite = nil
 		d.metrics.StreamClosed()
 	}
 }
 
 // readerGone is a client that left, or one that is to come again.
-func (s *stream) readerGone(ctx context.Context, x *requestInfo, j *job, err error) error {
+func (s *stream) readerGone(ctx context.Context, x *web.RequestInfo, j *job, err error) error {
 	if isHandedOver(ctx) {
 		e := reattachError(j.id)
-		if !s.w.begun() {
+		if !s.w.Begun() {
 			return e
 		}
 		return s.fail(x, e)
@@ -77,9 +84,7 @@ func (s *stream) readerGone(ctx context.Context, x *requestInfo, j *job, err err
 	if !j.durable {
 		j.cancel(err)
 	}
-	e := clientGone()
-	e.err = err
-	x.cause, x.err = e.Code, e
+	x.Failed(web.ClientGone(err))
 	return nil
 }
 
@@ -103,7 +108,7 @@ func (s *stream) await(ctx context.Context, j *job) error {
 			return nil
 		case <-moved:
 		case <-soon.C:
-			if !s.w.begun() {
+			if !s.w.Begun() {
 				if err := s.commentOrOpen("accepted"); err != nil {
 					return err
 				}
@@ -120,17 +125,17 @@ func (s *stream) await(ctx context.Context, j *job) error {
 
 // commentOrOpen is a comment; the first one opens the reply.
 func (s *stream) commentOrOpen(text string) error {
-	if s.w.begun() {
-		return s.comment(text)
+	if s.w.Begun() {
+		return s.Comment(text)
 	}
-	return s.open(text)
+	return s.Open(text)
 }
 
-// follow writes the run's events to its end. owner tells that this reader's
+// Follow writes the run's events to its end. owner tells that this reader's
 // run may be ended when its answer can't be told any more.
-func (s *stream) follow(ctx context.Context, x *requestInfo, r *run.Run, owner bool) error {
+func (s *stream) follow(ctx context.Context, x *web.RequestInfo, r *run.Run, owner bool) error {
 	s.base = newChunk(r)
-	x.conn.FollowsRun(func() bool { return isClosed(r.Ended()) })
+	x.Conn.FollowsRun(func() bool { return isClosed(r.Ended()) })
 	if err := s.commentOrOpen("run " + r.ID()); err != nil {
 		return err
 	}
@@ -150,7 +155,7 @@ func (s *stream) follow(ctx context.Context, x *requestInfo, r *run.Run, owner b
 		select {
 		case <-more:
 		case <-s.ping.C:
-			if err := s.comment("ping"); err != nil {
+			if err := s.Comment("ping"); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -161,7 +166,7 @@ func (s *stream) follow(ctx context.Context, x *requestInfo, r *run.Run, owner b
 
 // next writes one event, where there is one; more tells when there may be
 // another, and is nil after the stream's end.
-func (s *stream) next(ctx context.Context, x *requestInfo, events *spool.Reader, r *run.Run, owner bool) (more <-chan struct{}, err error) {
+func (s *stream) next(ctx context.Context, x *web.RequestInfo, events *spool.Reader, r *run.Run, owner bool) (more <-chan struct{}, err error) {
 	e, more, err := events.Try()
 	switch {
 	case errors.Is(err, io.EOF):
@@ -188,15 +193,15 @@ func (s *stream) pause(more <-chan struct{}) error {
 	if err := s.send(); err != nil {
 		return err
 	}
-	if s.w.bytes > s.pingedAt { // many events are silent to the client
-		s.pingedAt = s.w.bytes
+	if s.w.Bytes > s.pingedAt { // many events are silent to the client
+		s.pingedAt = s.w.Bytes
 		s.ping.Reset(pingEvery)
 	}
 	if s.announceCaughtUp && !isClosed(more) {
 		s.announceCaughtUp = false
-		return s.comment("caught up")
+		return s.Comment("caught up")
 	}
-	return s.flush()
+	return s.Flush()
 }
 
 // rereadSent reads the text before the event that is the first to take some back; from
@@ -228,7 +233,7 @@ func (s *stream) first() error {
 	if err := s.chunk(0, delta{Role: roleAssistant, Content: &empty}); err != nil {
 		return err
 	}
-	return s.flush()
+	return s.Flush()
 }
 
 // event writes one event, if it is new to the client. ok is false where the
@@ -266,7 +271,7 @@ func (s *stream) event(e backend.Event) (ok bool, err error) {
 			return true, nil
 		}
 		if err = s.send(); err == nil {
-			err = s.comment("notice: " + clip(e.Text, 500))
+			err = s.Comment("notice: " + web.Clip(e.Text, 500))
 		}
 	default:
 		return true, nil // session, done, failed: the run's verdict tells
@@ -277,5 +282,5 @@ func (s *stream) event(e backend.Event) (ok bool, err error) {
 func (s *stream) chunk(id int64, d delta) error {
 	c := *s.base
 	c.Choices = []choice{{Delta: &d}}
-	return s.data(id, c)
+	return s.Data(id, c)
 }

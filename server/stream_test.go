@@ -20,6 +20,7 @@ import (
 	"penstock/config"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/web"
 )
 
 // Text the CLI takes back: the same again is not sent twice, anything else
@@ -173,23 +174,13 @@ func opened(t *testing.T) *daemon {
 	return d
 }
 
-// What is written, is written with a deadline that moves on.
-func TestReplyWritesInPieces(t *testing.T) {
-	rec := httptest.NewRecorder()
-	w := newReply(rec)
-	text := strings.Repeat("x", 3*writePiece+5)
-	if n, err := w.Write([]byte(text)); n != len(text) || err != nil || rec.Body.String() != text || w.bytes != int64(len(text)) || w.status != 200 {
-		t.Errorf("%d %v %d %d", n, err, w.bytes, w.status)
-	}
-}
-
 // A long reply that is not streamed stays alive, still parses, and a failure
 // in it can't be taken for an answer.
 func TestPadding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := httptest.NewRecorder()
 		const padAfter = 20 * time.Second
-		p := newPadding(newReply(rec), padAfter)
+		p := newPadding(web.NewReply(rec), padAfter)
 		ended := make(chan struct{})
 		time.AfterFunc(padAfter+2*padEvery+time.Second, func() { close(ended) })
 		if err := p.wait(context.Background(), ended); err != nil {
@@ -198,7 +189,7 @@ func TestPadding(t *testing.T) {
 		if h := rec.Header(); rec.Body.String() != "   " || !rec.Flushed || h.Get("Content-Type") != "application/json" || h.Get("Cache-Control") != "no-store, no-transform" {
 			t.Errorf("%q %v", rec.Body.String(), rec.Header())
 		}
-		x := &requestInfo{}
+		x := &web.RequestInfo{}
 		record := recordOf("run_1")
 		if err := p.fail(x, record, runFailed(outcome.Verdict{Cause: outcome.Timeout, Message: "too long"}, record)); err != nil {
 			t.Fatal(err)
@@ -214,10 +205,10 @@ func TestPadding(t *testing.T) {
 // A padded reply says what was asked for, also where no run came of it.
 func TestPaddedFailureNamesItsModel(t *testing.T) {
 	rec := httptest.NewRecorder()
-	p := newPadding(newReply(rec), 0)
+	p := newPadding(web.NewReply(rec), 0)
 	j := newJob("first", "c", true)
 	j.model = "demo"
-	if err := errors.Join(p.pad(), p.failed(t.Context(), &requestInfo{}, j, reattachError(j.id))); err != nil {
+	if err := errors.Join(p.pad(), p.failed(t.Context(), &web.RequestInfo{}, j, reattachError(j.id))); err != nil {
 		t.Fatal(err)
 	}
 	var c completion
@@ -234,14 +225,14 @@ func TestPaddingNotNeeded(t *testing.T) {
 func testNoPadding(t *testing.T, padAfter, took time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := httptest.NewRecorder()
-		p := newPadding(newReply(rec), padAfter)
+		p := newPadding(web.NewReply(rec), padAfter)
 		ended := make(chan struct{})
 		time.AfterFunc(took, func() { close(ended) })
-		if err := p.wait(context.Background(), ended); err != nil || p.w.begun() {
-			t.Errorf("%v, begun %v", err, p.w.begun())
+		if err := p.wait(context.Background(), ended); err != nil || p.w.Begun() {
+			t.Errorf("%v, begun %v", err, p.w.Begun())
 		}
 		failure := errors.New("x")
-		if err := p.fail(&requestInfo{}, recordOf(""), failure); err != failure {
+		if err := p.fail(&web.RequestInfo{}, recordOf(""), failure); err != failure {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -251,7 +242,7 @@ func testNoPadding(t *testing.T, padAfter, took time.Duration) {
 func TestAwaitPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := httptest.NewRecorder()
-		s := &stream{sse: newSSE(newReply(rec), false)}
+		s := newStream(web.NewReply(rec), false, -1)
 		j := newJob("run_1", "c", false)
 		time.AfterFunc(time.Second, func() { j.setPosition(2) })
 		time.AfterFunc(2*time.Second, func() { j.setPosition(1) })

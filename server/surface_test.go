@@ -16,6 +16,7 @@ import (
 
 	"penstock/config"
 	"penstock/server/listener"
+	"penstock/server/web"
 )
 
 // Whatever is sent: the right refusal, in the one shape, and a daemon that is
@@ -50,7 +51,7 @@ func TestBadInput(t *testing.T) {
 		{"foreign origin", "POST", chat, ok(""), []string{"Origin", "https://evil.example"}, 403, "origin_not_allowed", ""},
 		{"foreign host", "GET", "/v1/models", "", []string{"Host", "evil.example"}, 403, "host_not_allowed", ""},
 		{"foreign host of health", "GET", "/health", "", []string{"Host", "evil.example"}, 403, "host_not_allowed", ""},
-		{"too large", "POST", chat, `{"x":"` + strings.Repeat("x", bodyMax) + `"}`, nil, 413, "body_too_large", ""},
+		{"too large", "POST", chat, `{"x":"` + strings.Repeat("x", web.BodyMax) + `"}`, nil, 413, "body_too_large", ""},
 		{"run id blank", "POST", chat, ok(""), []string{"X-Run-Id", ""}, 400, "invalid_request", "X-Run-Id"},
 		{"run id slash", "POST", chat, ok(""), []string{"X-Run-Id", "a/b"}, 400, "invalid_request", "X-Run-Id"},
 		{"run id dots", "POST", chat, ok(""), []string{"X-Run-Id", ".."}, 400, "invalid_request", "X-Run-Id"},
@@ -92,7 +93,7 @@ func TestBadInput(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			r := s.ask(row.method, row.path, row.body, row.header...)
 			if r.status != row.status || (row.code != "" && r.code() != row.code) {
-				t.Fatalf("%d %s, want %d %s: %s", r.status, r.code(), row.status, row.code, clip(r.body, 300))
+				t.Fatalf("%d %s, want %d %s: %s", r.status, r.code(), row.status, row.code, web.Clip(r.body, 300))
 			}
 			got := ""
 			if r.err.Param != nil {

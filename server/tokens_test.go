@@ -55,17 +55,3 @@ func TestNewTokensTakeEffect(t *testing.T) {
 		t.Errorf("without a token: %d", r.status)
 	}
 }
-
-func TestNoTokensOpenNothingAndNobodyIsShutOut(t *testing.T) {
-	some := []config.Token{{Name: "alice"}}
-	for _, tt := range []struct{ was, come []config.Token }{{some, nil}, {nil, some}} {
-		in := make(chan []config.Token, 1)
-		in <- tt.come
-		close(in)
-		x := newTokens(tt.was)
-		x.follow(t.Context(), in, func([]config.Token) { t.Error("told of tokens that are not taken") })
-		if len(x.now()) != len(tt.was) {
-			t.Errorf("%d tokens became %d", len(tt.was), len(x.now()))
-		}
-	}
-}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"penstock/config"
+	"penstock/server/web"
 )
 
 // translateURL rewrites the host of an absolute http(s) or ws(s) URL between
@@ -33,7 +34,7 @@ func translateURL(raw, to string, c config.Translate) (out string, changed bool,
 func hostSpan(raw string) (start, end int, err error) {
 	u, parseErr := url.Parse(raw)
 	if parseErr != nil || u.Opaque != "" || u.Hostname() == "" || !slices.Contains([]string{"http", "https", "ws", "wss"}, strings.ToLower(u.Scheme)) {
-		return 0, 0, badRequest("url", "url must be an absolute http, https, ws or wss URL")
+		return 0, 0, web.BadRequest("url", "url must be an absolute http, https, ws or wss URL")
 	}
 	start = strings.Index(raw, "://") + len("://")
 	end = len(raw)
@@ -76,12 +77,12 @@ func bracketed(host string) string {
 	return host
 }
 
-func (d *daemon) translate(w *reply, r *http.Request) error {
-	body, held, err := d.intake.readBody(w, r)
+func (d *daemon) translate(w *web.Reply, r *http.Request) error {
+	body, held, err := d.intake.ReadBody(w, r)
 	if err != nil {
 		return err
 	}
-	defer held.release()
+	defer held.Release()
 	f, err := parseObject(body, "")
 	if err != nil {
 		return err
@@ -94,13 +95,13 @@ func (d *daemon) translate(w *reply, r *http.Request) error {
 		return err
 	}
 	if to != "sidecar" && to != "host" {
-		return badRequest("to", `to must be "sidecar" or "host"`)
+		return web.BadRequest("to", `to must be "sidecar" or "host"`)
 	}
 	out, changed, err := translateURL(raw, to, d.config.Translate)
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, struct {
+	web.WriteJSON(w, http.StatusOK, struct {
 		URL     string `json:"url"`
 		Changed bool   `json:"changed"`
 	}{out, changed})

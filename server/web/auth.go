@@ -1,18 +1,20 @@
-package server
+package web
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"penstock/config"
 )
 
-const anonymous = "anonymous"
+const Anonymous = "anonymous"
 
-// identify says who asks. Tokens are compared by their hashes, all of them, so
+// identify returns which client asks. Tokens are compared by their hashes, all of them, so
 // that the time tells nothing about which was near.
 func identify(r *http.Request, tokens []config.Token) (client string, operator bool, err error) {
 	if name, ok := bearer(r, tokens); ok {
@@ -23,10 +25,10 @@ func identify(r *http.Request, tokens []config.Token) (client string, operator b
 	case p.unix && p.known:
 		return "uid:" + strconv.FormatUint(uint64(p.uid), 10), p.operator(), nil
 	case len(tokens) == 0:
-		// Nobody has a name here, so nobody has secrets from another.
-		return anonymous, true, nil
+		// No client has a name here, so none has secrets from another.
+		return Anonymous, true, nil
 	}
-	e := refusal(http.StatusUnauthorized, "invalid_api_key", "a valid token is needed: Authorization: Bearer <token>")
+	e := Errorf(InvalidAPIKey, "a valid token is needed: Authorization: Bearer <token>")
 	e.Header = http.Header{"Www-Authenticate": {`Bearer realm="penstock"`}}
 	return "", false, e
 }
@@ -46,8 +48,8 @@ func bearer(r *http.Request, tokens []config.Token) (string, bool) {
 	return name, found == 1
 }
 
-// needsNoToken: watchers have none, and a page has to be there before anybody
-// can enter one. What is in them is no secret.
+// needsNoToken: monitors have none, and a page has to be there before a token can be
+// entered. What is in them is no secret.
 func needsNoToken(path string) bool {
 	switch path {
 	case "/health", "/livez", "/readyz", "/openapi.json", "/ui":
@@ -61,18 +63,35 @@ func answersFromReserve(path string) bool {
 	return path == "/health" || path == "/livez" || path == "/readyz"
 }
 
-// admitRequest is the door: where it comes from, then who it is.
-func (d *daemon) admitRequest(x *requestInfo, r *http.Request) error {
-	if err := d.originCheck.check(r); err != nil {
-		return err
+// Tokens are those in force; they can change while requests come in.
+type Tokens struct {
+	list atomic.Pointer[[]config.Token]
+}
+
+func NewTokens(list []config.Token) *Tokens {
+	t := &Tokens{}
+	t.list.Store(&list)
+	return t
+}
+
+func (t *Tokens) now() []config.Token { return *t.list.Load() }
+
+// Follow takes what comes until ctx ends; renewed is called with it before any client
+// gets in by it. Whether a token is needed at all stays as it was: the addresses
+// were opened for that.
+func (t *Tokens) Follow(ctx context.Context, in <-chan []config.Token, renewed func([]config.Token)) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case list, open := <-in:
+			if !open {
+				return
+			}
+			if len(list) > 0 && len(t.now()) > 0 {
+				renewed(list)
+				t.list.Store(&list)
+			}
+		}
 	}
-	if peerOf(r.Context()).reserved && !answersFromReserve(r.URL.Path) {
-		return noDescriptors()
-	}
-	client, operator, err := identify(r, d.tokens.now())
-	if err != nil && !needsNoToken(r.URL.Path) {
-		return err
-	}
-	x.client, x.operator = client, operator || d.operators[client]
-	return nil
 }

@@ -1,4 +1,4 @@
-package server
+package web
 
 import (
 	"bytes"
@@ -10,14 +10,14 @@ import (
 	"unicode"
 )
 
-// noTransform is for replies that come piece by piece: a proxy that compresses them
+// NoTransform is for replies that come piece by piece: a proxy that compresses them
 // would hold the pieces back.
-const noTransform = "no-store, no-transform"
+const NoTransform = "no-store, no-transform"
 
-// noID is an event without a number.
-const noID = -1
+// NoID is an event without a number.
+const NoID = -1
 
-// sse writes server-sent events (WHATWG HTML, 9.2). Keep-alives are comments:
+// SSE writes server-sent events (WHATWG HTML, 9.2). Keep-alives are comments:
 // stock SDKs turn any named event into a bogus chunk. It keeps nothing of what
 // it has written.
 //
@@ -25,15 +25,19 @@ const noID = -1
 // httpx-sse never forget an id, and after one take each blank line for the end of an
 // event, also where it is only that of a comment: there comments have none of their
 // own. On all other streams they have, for readers that split at blank lines.
-type sse struct {
-	w         *reply
+type SSE struct {
+	w         *Reply
 	json      *json.Encoder
 	resumable bool
 }
 
-func newSSE(w *reply, resumable bool) sse {
-	return sse{w: w, json: newEncoder(oneLine{w}), resumable: resumable}
+func NewSSE(w *Reply, resumable bool) SSE {
+	return SSE{w: w, json: NewLineEncoder(w), resumable: resumable}
 }
+
+// NewLineEncoder writes JSON as newEncoder does, each value on one line for every
+// reader.
+func NewLineEncoder(w io.Writer) *json.Encoder { return newEncoder(oneLine{w}) }
 
 // oneLine takes JSON and leaves no line break in it that any reader knows. Of those
 // that Unicode has beside CR and LF, and at which Python's splitlines and with it
@@ -53,19 +57,19 @@ func (w oneLine) Write(p []byte) (int, error) {
 
 // Open sends the headers and a first comment at once, so that a proxy sees a
 // living reply however long the queue is.
-func (s *sse) open(first string) error {
+func (s *SSE) Open(first string) error {
 	h := s.w.Header()
 	// It is always UTF-8, but a reader that isn't told so, such as Python's requests,
 	// takes it for Latin-1, as of any text.
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
-	h.Set("Cache-Control", noTransform)
+	h.Set("Cache-Control", NoTransform)
 	h.Set("X-Accel-Buffering", "no")
 	s.w.WriteHeader(http.StatusOK)
-	return s.comment(first)
+	return s.Comment(first)
 }
 
-// comment is seen by no SDK. A line break would end it early.
-func (s *sse) comment(text string) error {
+// Comment is seen by no SDK. A line break would end it early.
+func (s *SSE) Comment(text string) error {
 	line := ": " + strings.Map(inLine, text) + "\n"
 	if !s.resumable {
 		line += "\n"
@@ -73,7 +77,7 @@ func (s *sse) comment(text string) error {
 	if _, err := io.WriteString(s.w, line); err != nil {
 		return err
 	}
-	return s.flush()
+	return s.Flush()
 }
 
 // inLine puts a space in the place of what could break a line.
@@ -84,9 +88,9 @@ func inLine(r rune) rune {
 	return r
 }
 
-// data writes one frame, its number last: some readers want an event to begin with
+// Data writes one frame, its number last: some readers want an event to begin with
 // its data. flush sends it.
-func (s *sse) data(id int64, v any) error {
+func (s *SSE) Data(id int64, v any) error {
 	if _, err := io.WriteString(s.w, "data: "); err != nil {
 		return err
 	}
@@ -94,24 +98,37 @@ func (s *sse) data(id int64, v any) error {
 		return err
 	}
 	end := "\n"
-	if s.resumable && id != noID {
+	if s.resumable && id != NoID {
 		end = "id: " + strconv.FormatInt(id, 10) + "\n\n"
 	}
 	_, err := io.WriteString(s.w, end)
 	return err
 }
 
-// failure is the error frame; it has no id, for nothing follows it.
-func (s *sse) failure(e *httpError) error {
-	return s.data(noID, map[string]errorBody{"error": e.body()})
+// Failure is the error frame; it has no id, for nothing follows it.
+func (s *SSE) Failure(e *Error) error {
+	return s.Data(NoID, map[string]ErrorBody{"error": e.Body()})
 }
 
-// done ends the stream; nothing may follow: some clients append it to the text.
-func (s *sse) done() error {
+// Done ends the stream; nothing may follow: some clients append it to the text.
+func (s *SSE) Done() error {
 	if _, err := io.WriteString(s.w, "data: [DONE]\n\n"); err != nil {
 		return err
 	}
-	return s.flush()
+	return s.Flush()
 }
 
-func (s *sse) flush() error { return s.w.FlushError() }
+func (s *SSE) Flush() error { return s.w.FlushError() }
+
+// LastEventID is -1 without the header.
+func LastEventID(r *http.Request) (int64, error) {
+	v := r.Header.Get("Last-Event-ID")
+	if v == "" {
+		return -1, nil
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n < 0 {
+		return 0, BadRequest("Last-Event-ID", "Last-Event-ID must be the number of an event")
+	}
+	return n, nil
+}

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"penstock/server/web"
 )
 
 const (
@@ -21,17 +23,17 @@ const (
 // many pieces that decoding it would cost far more than its bytes.
 func checkJSON(body []byte) error {
 	if !utf8.Valid(body) {
-		return badRequest("", "the body is not valid UTF-8")
+		return web.BadRequest("", "the body is not valid UTF-8")
 	}
 	if len(bytes.TrimSpace(body)) == 0 {
-		return badRequest("", "the body is empty: a JSON object is needed")
+		return web.BadRequest("", "the body is empty: a JSON object is needed")
 	}
 	deepest, values := measure(body)
 	if deepest > depthMax {
-		return badRequest("", "the JSON is nested deeper than %d levels", depthMax)
+		return web.BadRequest("", "the JSON is nested deeper than %d levels", depthMax)
 	}
 	if values > valuesMax {
-		return badRequest("", "the JSON has more than %d values", valuesMax)
+		return web.BadRequest("", "the JSON has more than %d values", valuesMax)
 	}
 	return nil
 }
@@ -67,7 +69,7 @@ func notJSON(where string, err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return badRequest(where, "not valid JSON: %v", err)
+	return web.BadRequest(where, "not valid JSON: %v", err)
 }
 
 // fields is a JSON object with its values still raw.
@@ -86,7 +88,7 @@ func parseObject(body []byte, where string) (fields, error) {
 		}
 	}
 	if kindOf(body) != '{' {
-		return nil, badRequest(where, "a JSON object is needed")
+		return nil, web.BadRequest(where, "a JSON object is needed")
 	}
 	out := fields{}
 	err := members(body, func(name, value json.RawMessage) error {
@@ -95,7 +97,7 @@ func parseObject(body []byte, where string) (fields, error) {
 			return notJSON(where, err)
 		}
 		if _, twice := out[key]; twice {
-			return badRequest(join(where, key), "%q is given twice", clip(key, 100))
+			return web.BadRequest(join(where, key), "%q is given twice", web.Clip(key, 100))
 		}
 		out[key] = value
 		return nil
@@ -111,7 +113,7 @@ func whyInvalid(body []byte) error {
 		return notJSON("", err)
 	}
 	if first != json.Delim('{') {
-		return badRequest("", "a JSON object is needed")
+		return web.BadRequest("", "a JSON object is needed")
 	}
 	for dec.More() {
 		token, err := dec.Token()
@@ -120,7 +122,7 @@ func whyInvalid(body []byte) error {
 		}
 		key, ok := token.(string)
 		if !ok {
-			return badRequest("", "not valid JSON: a key must be a string")
+			return web.BadRequest("", "not valid JSON: a key must be a string")
 		}
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {
@@ -130,7 +132,7 @@ func whyInvalid(body []byte) error {
 	if _, err := dec.Token(); err != nil {
 		return notJSON("", err)
 	}
-	return badRequest("", "there is something after the JSON object")
+	return web.BadRequest("", "there is something after the JSON object")
 }
 
 // unquote decodes a string of valid JSON.
@@ -203,9 +205,9 @@ func valueEnd(text []byte) int {
 
 func join(where, key string) string {
 	if where == "" {
-		return clip(key, 100)
+		return web.Clip(key, 100)
 	}
-	return where + "." + clip(key, 100)
+	return where + "." + web.Clip(key, 100)
 }
 
 // into decodes one field; absent and null leave v as it is. want names the
@@ -222,8 +224,8 @@ func (f fields) into(key, where string, v any, want string) error {
 		err = json.Unmarshal(raw, v)
 	}
 	if err != nil {
-		e := badRequest(join(where, key), "%s must be %s", join(where, key), want)
-		e.err = fmt.Errorf("decode: %w", err)
+		e := web.BadRequest(join(where, key), "%s must be %s", join(where, key), want)
+		e.Cause = fmt.Errorf("decode: %w", err)
 		return e
 	}
 	return nil
@@ -236,7 +238,7 @@ func (f fields) array(key, where, want string) (elements []json.RawMessage, err 
 		return nil, nil
 	}
 	if kindOf(raw) != '[' {
-		return nil, badRequest(join(where, key), "%s must be %s", join(where, key), want)
+		return nil, web.BadRequest(join(where, key), "%s must be %s", join(where, key), want)
 	}
 	err = members(raw, func(_, value json.RawMessage) error {
 		elements = append(elements, value)

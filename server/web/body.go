@@ -1,4 +1,4 @@
-package server
+package web
 
 import (
 	"bufio"
@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	bodyMax = 8 << 20 // bytes
+	BodyMax = 8 << 20 // bytes
 	// bodyStall is how long a body may stand still, and bodyPace the bytes in a
 	// second that it has to come with at least, after that.
 	bodyStall  = 30 * time.Second
@@ -26,9 +26,9 @@ const (
 	bodyUnread = 5 * time.Second // for one that is not asked for
 )
 
-// boundUnreadBody is for a request whose body nobody has asked for yet: it is not waited
+// boundUnreadBody is for a request whose body no handler has asked for yet: it is not waited
 // for before the reply, nor for long after it, and ends the connection.
-func boundUnreadBody(w *reply, r *http.Request) {
+func boundUnreadBody(w *Reply, r *http.Request) {
 	if r.ContentLength == 0 {
 		return
 	}
@@ -37,43 +37,43 @@ func boundUnreadBody(w *reply, r *http.Request) {
 	_ = w.ctrl.SetReadDeadline(time.Now().Add(bodyUnread))
 }
 
-// readBody takes the whole body, decoded, and the room it holds, to be released
+// ReadBody takes the whole body, decoded, and the room it holds, to be released
 // when nothing of it is needed any more. The end must be seen: only then does
 // net/http watch the connection and end the request's context when the client
 // goes away.
-func (i *intake) readBody(w *reply, r *http.Request) (_ []byte, _ *bodyLease, err error) {
-	held := &bodyLease{intake: i}
+func (i *Intake) ReadBody(w *Reply, r *http.Request) (_ []byte, _ *BodyLease, err error) {
+	held := &BodyLease{intake: i}
 	defer func() {
 		if err != nil {
-			held.release()
+			held.Release()
 		}
 	}()
 	decode, err := decoding(r.Header)
 	if err != nil {
 		return nil, nil, err
 	}
-	if r.ContentLength > bodyMax && r.Header.Get("Expect") != "" {
+	if r.ContentLength > BodyMax && r.Header.Get("Expect") != "" {
 		return nil, nil, tooLarge() // the client asks before it sends
 	}
-	x, ctx := infoOf(r), r.Context()
-	x.conn.SetPhase(listener.Receiving)
-	defer x.conn.SetPhase(listener.Replying)
-	in := &paced{ReadCloser: http.MaxBytesReader(w, r.Body, bodyMax), ctrl: w.ctrl, begun: time.Now()}
+	x, ctx := InfoOf(r), r.Context()
+	x.Conn.SetPhase(listener.Receiving)
+	defer x.Conn.SetPhase(listener.Replying)
+	in := &paced{ReadCloser: http.MaxBytesReader(w, r.Body, BodyMax), ctrl: w.ctrl, begun: time.Now()}
 	body, err := readDecoded(in, decode, func(r io.Reader) io.Reader { return &metered{Reader: r, ctx: ctx, lease: held} })
 	var over *http.MaxBytesError
-	var refused *httpError
+	var refused *Error
 	switch {
 	case errors.As(err, &refused):
 		return nil, nil, refused
 	case errors.As(err, &over):
 		return nil, nil, tooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		e := refusal(http.StatusRequestTimeout, "body_timeout", "the body did not come: %d bytes in %s", in.read, time.Since(in.begun).Round(time.Second))
-		e.err = err
+		e := Errorf(BodyTimeout, "the body did not come: %d bytes in %s", in.read, time.Since(in.begun).Round(time.Second))
+		e.Cause = err
 		return nil, nil, e
 	case err != nil:
-		e := badRequest("", "the body could not be read: %s", errBody(err))
-		e.err = err
+		e := BadRequest("", "the body could not be read: %s", errBody(err))
+		e.Cause = err
 		return nil, nil, e
 	}
 	// A deadline left standing would end the watch, and with it the run.
@@ -84,12 +84,12 @@ func (i *intake) readBody(w *reply, r *http.Request) (_ []byte, _ *bodyLease, er
 	return bytes.TrimPrefix(body, []byte("\ufeff")), held, nil // the mark that some tools put before UTF-8
 }
 
-func tooLarge() *httpError {
-	return refusal(http.StatusRequestEntityTooLarge, "body_too_large", "the body is over %s", bytesize.Human(bodyMax))
+func tooLarge() *Error {
+	return Errorf(BodyTooLarge, "the body is over %s", bytesize.Human(BodyMax))
 }
 
 // paced reads a body that has to make progress: a bound for the whole would cut
-// off who has a slow line.
+// off a client with a slow line.
 type paced struct {
 	io.ReadCloser
 	ctrl  *http.ResponseController
@@ -131,7 +131,7 @@ func decoding(h http.Header) (decoder, error) {
 	case "deflate":
 		return inflate, nil
 	default:
-		e := refusal(http.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Encoding %q is not supported: send gzip, deflate, or the body as it is", clip(coding, 40))
+		e := Errorf(UnsupportedMediaType, "Content-Encoding %q is not supported: send gzip, deflate, or the body as it is", Clip(coding, 40))
 		e.Param, e.Header = "Content-Encoding", http.Header{"Accept-Encoding": {"gzip, deflate"}}
 		return nil, e
 	}
@@ -158,9 +158,9 @@ func readDecoded(in io.ReadCloser, decode decoder, meter func(io.Reader) io.Read
 	if err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(meter(io.LimitReader(plain, bodyMax+1)))
-	if err == nil && len(body) > bodyMax {
-		err = &http.MaxBytesError{Limit: bodyMax}
+	body, err := io.ReadAll(meter(io.LimitReader(plain, BodyMax+1)))
+	if err == nil && len(body) > BodyMax {
+		err = &http.MaxBytesError{Limit: BodyMax}
 	}
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package server
+package web
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"penstock/server/listener"
 )
 
-// peer is who is at the other end of a connection, as the kernel says.
+// peer is the other end of a connection, as the kernel says.
 type peer struct {
 	unix     bool
 	uid      uint32         // unix(7) SO_PEERCRED; only with known
@@ -21,8 +21,8 @@ type peer struct {
 	conn     *listener.Conn // nil in tests without a connection
 }
 
-// withPeer is asked once for each connection.
-func withPeer(ctx context.Context, c net.Conn) context.Context {
+// WithPeer is asked once for each connection.
+func WithPeer(ctx context.Context, c net.Conn) context.Context {
 	var p peer
 	if accepted, ok := c.(*listener.Conn); ok {
 		p.conn, p.reserved, c = accepted, accepted.Reserved(), accepted.Conn
@@ -60,7 +60,7 @@ func peerUID(c *net.UnixConn) (uint32, bool) {
 	return cred.Uid, true
 }
 
-// operator is root or the user the daemon runs as.
+// Operator is root or the user the daemon runs as.
 func (p peer) operator() bool {
 	return p.known && (p.uid == 0 || int(p.uid) == os.Geteuid())
 }

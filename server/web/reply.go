@@ -1,4 +1,4 @@
-package server
+package web
 
 import (
 	"net/http"
@@ -17,27 +17,27 @@ const (
 	armPiece = 1 << 10
 )
 
-// reply counts what is written and gives every write a deadline of its own, or
+// Reply counts what is written and gives every write a deadline of its own, or
 // none; one for the whole reply would cut long ones.
-type reply struct {
+type Reply struct {
 	http.ResponseWriter
 	ctrl       *http.ResponseController
 	status     int
-	bytes      int64
+	Bytes      int64
 	armed      time.Time // when the deadline was last moved
 	sinceArmed int       // bytes since the last look at the clock
-	onWrite    func(int) // told each piece's bytes; may be nil
-	noDeadline bool      // see waitForReader
+	OnWrite    func(int) // called with the bytes of each piece; may be nil
+	noDeadline bool      // see WaitForReader
 }
 
-func newReply(w http.ResponseWriter) *reply {
-	return &reply{ResponseWriter: w, ctrl: http.NewResponseController(w)}
+func NewReply(w http.ResponseWriter) *Reply {
+	return &Reply{ResponseWriter: w, ctrl: http.NewResponseController(w)}
 }
 
 // Unwrap lets http.ResponseController reach the connection.
-func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *Reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-func (w *reply) WriteHeader(status int) {
+func (w *Reply) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
 		w.arm()
@@ -45,7 +45,7 @@ func (w *reply) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func (w *reply) Write(p []byte) (int, error) {
+func (w *Reply) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
@@ -57,9 +57,9 @@ func (w *reply) Write(p []byte) (int, error) {
 		}
 		n, err := w.ResponseWriter.Write(piece)
 		written += n
-		w.bytes += int64(n)
-		if w.onWrite != nil {
-			w.onWrite(n)
+		w.Bytes += int64(n)
+		if w.OnWrite != nil {
+			w.OnWrite(n)
 		}
 		if err != nil || written >= len(p) {
 			return written, err
@@ -68,23 +68,23 @@ func (w *reply) Write(p []byte) (int, error) {
 }
 
 // FlushError is what http.ResponseController calls.
-func (w *reply) FlushError() error {
+func (w *Reply) FlushError() error {
 	w.arm()
 	return w.ctrl.Flush()
 }
 
-// waitForReader lets the rest of the reply wait for its reader as long as the
+// WaitForReader lets the rest of the reply wait for its reader as long as the
 // connection lives: it is a run's answer, whose bytes are in the spool, and a
 // stalled reader has not left. Hangups, the kernel's own probes of a silent peer
 // and the daemon's end bound it, and connections.CloseStalled once the run is over.
-func (w *reply) waitForReader() {
+func (w *Reply) WaitForReader() {
 	w.noDeadline = true
 	// Refused only by test recorders, which never block.
 	_ = w.ctrl.SetWriteDeadline(time.Time{})
 }
 
 // arm moves the write deadline, at most once a second: each move costs a timer.
-func (w *reply) arm() {
+func (w *Reply) arm() {
 	if w.noDeadline {
 		return
 	}
@@ -96,5 +96,16 @@ func (w *reply) arm() {
 	}
 }
 
-// begun tells whether the status line is out, or as good as.
-func (w *reply) begun() bool { return w.status != 0 }
+// Abort cuts the connection of a reply that has begun and broke off: what is out
+// must not look like a whole one. status is for the log line; 0 leaves it.
+func (w *Reply) Abort(status int) {
+	if status != 0 {
+		w.status = status
+	}
+	if conn, _, err := w.ctrl.Hijack(); err == nil {
+		_ = conn.Close() // there is nothing left to be told
+	}
+}
+
+// Begun tells whether the status line is out, or as good as.
+func (w *Reply) Begun() bool { return w.status != 0 }

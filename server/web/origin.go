@@ -1,4 +1,4 @@
-package server
+package web
 
 import (
 	"mime"
@@ -20,7 +20,7 @@ type originCheck struct {
 	origins []string // allowed in Origin beside the daemon's own; "scheme://*" is any host
 }
 
-func newOriginCheck(c config.Config) originCheck {
+func NewOriginCheck(c config.Config) originCheck {
 	g := originCheck{names: []string{"localhost"}, origins: c.AllowedOrigins}
 	for _, h := range c.AllowedHosts {
 		g.names = append(g.names, hostOnly(h))
@@ -34,19 +34,19 @@ func newOriginCheck(c config.Config) originCheck {
 }
 
 // check refuses what did not come from where it should. Unix sockets have no
-// Host to speak of: there the file's mode is the guard.
+// Host to speak of: there the file's mode decides.
 func (g originCheck) check(r *http.Request) error {
 	p := peerOf(r.Context())
 	if !p.unix {
 		if !g.allows(r.Host, p.local) {
-			return refusal(http.StatusForbidden, "host_not_allowed", "host %q is not allowed here: add it to allowed_hosts", clip(r.Host, 100))
+			return Errorf(HostNotAllowed, "host %q is not allowed here: add it to allowed_hosts", Clip(r.Host, 100))
 		}
 		if !sameOrigin(r) && !g.allowsOrigin(r.Header.Get("Origin")) {
-			return refusal(http.StatusForbidden, "origin_not_allowed", "origin %q is not allowed here: add it to allowed_origins, if what it stands for may run agents", clip(r.Header.Get("Origin"), 100))
+			return Errorf(OriginNotAllowed, "origin %q is not allowed here: add it to allowed_origins, if what it stands for may run agents", Clip(r.Header.Get("Origin"), 100))
 		}
 	}
 	if r.Method == http.MethodPost && r.ContentLength != 0 && !isJSON(r.Header.Get("Content-Type")) {
-		e := refusal(http.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Type must be application/json")
+		e := Errorf(UnsupportedMediaType, "Content-Type must be application/json")
 		e.Param = "Content-Type"
 		return e
 	}
@@ -150,12 +150,4 @@ func isJSON(contentType string) bool {
 	}
 	charset, ok := params["charset"]
 	return !ok || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
-}
-
-// clip keeps a client's text short enough for a message.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "..."
 }

@@ -1,4 +1,4 @@
-package server
+package web
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"penstock/admit"
+	"penstock/outcome"
 )
 
 const (
@@ -23,25 +23,38 @@ const (
 	intakeWait  = 5 * time.Second // for room, and for a turn
 )
 
-// intake bounds what requests hold of the daemon's memory before admission.
-type intake struct {
+// Intake bounds what requests hold of the daemon's memory before admission.
+type Intake struct {
 	bytes    *semaphore.Weighted
 	decoders *semaphore.Weighted
 }
 
-func newIntake() *intake {
-	return &intake{bytes: semaphore.NewWeighted(bodiesMax), decoders: semaphore.NewWeighted(decodersMax)}
+func NewIntake() *Intake {
+	return &Intake{bytes: semaphore.NewWeighted(bodiesMax), decoders: semaphore.NewWeighted(decodersMax)}
 }
 
-// bodyLease is what one request holds.
-type bodyLease struct {
-	intake  *intake
+// Idle tells whether no request holds anything.
+func (i *Intake) Idle() bool {
+	if !i.bytes.TryAcquire(bodiesMax) {
+		return false
+	}
+	defer i.bytes.Release(bodiesMax)
+	if !i.decoders.TryAcquire(decodersMax) {
+		return false
+	}
+	i.decoders.Release(decodersMax)
+	return true
+}
+
+// BodyLease is what one request holds.
+type BodyLease struct {
+	intake  *Intake
 	counted int64
 	once    sync.Once
 }
 
-// release gives back all it holds; it may be called more than once, and on nil.
-func (l *bodyLease) release() {
+// Release gives back all it holds; it may be called more than once, and on nil.
+func (l *BodyLease) Release() {
 	if l == nil {
 		return
 	}
@@ -52,7 +65,7 @@ func (l *bodyLease) release() {
 type metered struct {
 	io.Reader
 	ctx   context.Context
-	lease *bodyLease
+	lease *BodyLease
 	read  int64
 }
 
@@ -69,7 +82,7 @@ func (m *metered) Read(p []byte) (int, error) {
 }
 
 // acquire waits for its share, not for long.
-func (i *intake) acquire(ctx context.Context, of *semaphore.Weighted, n int64) error {
+func (i *Intake) acquire(ctx context.Context, of *semaphore.Weighted, n int64) error {
 	if of.TryAcquire(n) {
 		return nil
 	}
@@ -79,16 +92,13 @@ func (i *intake) acquire(ctx context.Context, of *semaphore.Weighted, n int64) e
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return clientGone()
+		return ClientGone(nil)
 	}
-	return admissionRefused(&admit.Refused{
-		Reason: admit.QueueFull, RetryAfter: intakeWait,
-		Detail: "too many large requests are being read, or wait with their prompts: nothing was started",
-	})
+	return OverCapacity(Code(outcome.QueueFull), "too many large requests are being read, or wait with their prompts: nothing was started", intakeWait)
 }
 
-// acquireDecoder is the right to decode a body; call done.
-func (i *intake) acquireDecoder(ctx context.Context, size int) (done func(), err error) {
+// AcquireDecoder is the right to decode a body; call done.
+func (i *Intake) AcquireDecoder(ctx context.Context, size int) (done func(), err error) {
 	if size <= bodyFree {
 		return func() {}, nil
 	}
