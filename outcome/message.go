@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/cgroup"
+	"penstock/internal/bytesize"
 )
 
 const (
@@ -77,9 +78,9 @@ func memoryMessage(f Facts) string {
 func memoryFigure(r cgroup.Receipt, l *specs.LinuxResources) string {
 	switch {
 	case r.MemoryMaxBytes != nil:
-		return " of " + Bytes(*r.MemoryMaxBytes)
+		return " of " + bytesize.Human(int64(*r.MemoryMaxBytes))
 	case l != nil && l.Memory != nil && l.Memory.Limit != nil && *l.Memory.Limit > 0:
-		return " of " + Bytes(uint64(*l.Memory.Limit))
+		return " of " + bytesize.Human(*l.Memory.Limit)
 	}
 	return ""
 }
@@ -88,7 +89,7 @@ func memoryPeak(r cgroup.Receipt) string {
 	if r.MemoryPeakBytes == nil {
 		return ""
 	}
-	return fmt.Sprintf(" (peak %s)", Bytes(*r.MemoryPeakBytes))
+	return fmt.Sprintf(" (peak %s)", bytesize.Human(int64(*r.MemoryPeakBytes)))
 }
 
 const tasksRemedy = ": try again when fewer run, or ask for less parallel work"
@@ -223,20 +224,6 @@ func signalName(s syscall.Signal) string {
 		return name
 	}
 	return fmt.Sprintf("signal %d", int(s))
-}
-
-// Bytes is n in the largest binary unit that leaves at least 1, with one
-// decimal where it isn't whole.
-func Bytes(n uint64) string {
-	units := []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
-	unit, size := 0, uint64(1)
-	for unit+1 < len(units) && n >= size<<10 {
-		unit, size = unit+1, size<<10
-	}
-	if n%size == 0 {
-		return fmt.Sprintf("%d %s", n/size, units[unit])
-	}
-	return fmt.Sprintf("%.1f %s", float64(n)/float64(size), units[unit])
 }
 
 const (

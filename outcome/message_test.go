@@ -6,17 +6,6 @@ import (
 	"unicode/utf8"
 )
 
-func TestBytes(t *testing.T) {
-	for n, want := range map[uint64]string{
-		0: "0 bytes", 1023: "1023 bytes", 1024: "1 KiB", 1536: "1.5 KiB",
-		512 << 20: "512 MiB", 512<<20 + 4096: "512.0 MiB", 3 << 29: "1.5 GiB", 2 << 30: "2 GiB", 5 << 50: "5120 TiB",
-	} {
-		if got := Bytes(n); got != want {
-			t.Errorf("Bytes(%d) = %q, want %q", n, got, want)
-		}
-	}
-}
-
 func TestStderrTail(t *testing.T) {
 	tests := []struct{ name, in, want string }{
 		{"empty", "", ""},

@@ -17,6 +17,7 @@ import (
 
 	"penstock/backend"
 	"penstock/outcome"
+	"penstock/sandbox"
 	"penstock/spawn"
 )
 
@@ -276,7 +277,7 @@ func TestOwnDirectoryIsNoLink(t *testing.T) {
 		s.Env = append(s.Env, "OUT="+out)
 	}))
 	verdict(t, start(t, m, swap), outcome.Completed)
-	if _, err := m.Start(t.Context(), script("touch here; echo 'd stop'", inSession("s"))); !errors.Is(err, spawn.ErrMoved) {
+	if _, err := m.Start(t.Context(), script("touch here; echo 'd stop'", inSession("s"))); !errors.Is(err, sandbox.ErrMoved) {
 		t.Errorf("started: %v", err)
 	}
 	if left := names(t, out); len(left) != 0 {

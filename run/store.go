@@ -12,7 +12,7 @@ import (
 	"syscall"
 
 	"penstock/internal/atomicfile"
-	"penstock/spawn"
+	"penstock/sandbox"
 )
 
 // store is where the daemon keeps what it believes later: records, checkpoints,
@@ -43,11 +43,11 @@ func StorePlaces(stateDir string) []string { return storeOf(stateDir).places }
 // StoreProtection says what will keep runs from writing to the store of a state
 // directory, or why nothing will, without making anything.
 func StoreProtection(stateDir string) (wall string, err error) {
-	if spawn.CanMount() {
+	if sandbox.CanMount() {
 		return "hidden from runs in a mount namespace", nil
 	}
 	s := storeOf(stateDir)
-	if err := spawn.Protectable(filepath.Dir(resolved(s.places[0]))); err != nil {
+	if err := sandbox.Protectable(filepath.Dir(resolved(s.places[0]))); err != nil {
 		return "", err
 	}
 	if len(s.places) > 1 {
@@ -64,7 +64,7 @@ func HasStore(stateDir string) bool {
 
 func storeOf(stateDir string) store {
 	inside := filepath.Join(stateDir, storeName)
-	if os.Geteuid() == 0 || spawn.Protectable(resolved(stateDir)) == nil {
+	if os.Geteuid() == 0 || sandbox.Protectable(resolved(stateDir)) == nil {
 		return store{[]string{inside}}
 	}
 	if dir := runtimeDir(); dir != "" {
@@ -94,7 +94,7 @@ func runtimeDir() string {
 	if err != nil || !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
 		return ""
 	}
-	if is, ok := info.Sys().(*syscall.Stat_t); !ok || int(is.Uid) != os.Geteuid() || spawn.Protectable(dir) != nil {
+	if is, ok := info.Sys().(*syscall.Stat_t); !ok || int(is.Uid) != os.Geteuid() || sandbox.Protectable(dir) != nil {
 		return ""
 	}
 	return dir

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/internal/trash"
-	"penstock/spawn"
+	"penstock/sandbox"
 )
 
 // workDir is where a run works: both are absolute; an empty home leaves HOME as
@@ -65,7 +65,7 @@ func openBelow(dir, path string) (*os.File, error) {
 		}
 	}
 	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.EXDEV) {
-		err = fmt.Errorf("%w: %w", spawn.ErrMoved, err)
+		err = fmt.Errorf("%w: %w", sandbox.ErrMoved, err)
 	}
 	if err != nil {
 		if at >= 0 {

@@ -10,6 +10,7 @@ import (
 	"penstock/admit"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/sandbox"
 	"penstock/server/web"
 	"penstock/spawn"
 )
@@ -35,7 +36,7 @@ func notStarted(id string, err error) *web.Error {
 	switch {
 	case errors.Is(err, spawn.ErrName):
 		return web.BadRequest("X-Run-Id", "X-Run-Id %q is the name of a kernel file: choose another", web.Clip(id, 128))
-	case errors.Is(err, spawn.ErrMoved):
+	case errors.Is(err, sandbox.ErrMoved):
 		return cwdMoved()
 	case errors.As(err, &refused):
 		return admissionRefused(refused)

@@ -12,6 +12,7 @@ import (
 
 	"penstock/admit"
 	"penstock/run"
+	"penstock/sandbox"
 	"penstock/server/web"
 	"penstock/spawn"
 )
@@ -87,7 +88,7 @@ func TestDurableRunsAreRefused(t *testing.T) {
 // All runs as other users need no wall: the permission bits are one.
 func TestUnwalled(t *testing.T) {
 	own, other := &configuredBackend{}, &configuredBackend{user: &run.User{UID: 54321}}
-	open := spawn.Isolation{Store: spawn.Unprotected, StoreOpen: errors.New("open")}
+	open := spawn.Isolation{Store: sandbox.Unprotected, StoreOpen: errors.New("open")}
 	for _, row := range []struct {
 		agents backends
 		is     spawn.Isolation

@@ -11,6 +11,7 @@ import (
 	"penstock/backend"
 	"penstock/config"
 	"penstock/run"
+	"penstock/sandbox"
 	"penstock/spawn"
 )
 
@@ -55,7 +56,7 @@ func spawnOptions(c config.Config, a backends, log *slog.Logger) spawn.Options {
 	return spawn.Options{
 		Cgroup:   spawn.GroupOptions{Mode: spawn.Mode(c.Isolation.Mode), Name: c.GroupName(), Budget: c.Budget.Memory.Bytes, Logger: log},
 		SelfTest: c.Isolation.SelfTest,
-		Mask: spawn.MaskPaths{
+		Mask: sandbox.MaskPaths{
 			Paths: c.Isolation.Hide, ReadOnly: c.Isolation.ReadOnly, Users: a.users(), AbstractSockets: c.Isolation.AbstractSockets,
 		},
 		Logger: log,
@@ -109,7 +110,7 @@ func (d *daemon) bounds(name, kind string) run.Bounds {
 // recordsExposed says why runs can write to what the daemon believes of durable ones;
 // nil where nothing can: there is a wall, or all are other users.
 func (a backends) recordsExposed(is spawn.Isolation) error {
-	if is.Store != spawn.Unprotected {
+	if is.Store != sandbox.Unprotected {
 		return nil
 	}
 	for _, one := range a {

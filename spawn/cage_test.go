@@ -101,8 +101,8 @@ func TestProcess_LeaderKilledFromOutside(t *testing.T) {
 
 func TestEscape_CgroupProcs(t *testing.T) {
 	s := open(t, false)
-	if !s.launcher.works {
-		t.Skipf("this machine can't shut the launcher in: %s", s.launcher.escape)
+	if !s.launcher.State().Works {
+		t.Skipf("this machine can't shut the launcher in: %s", s.launcher.State().Escape)
 	}
 	j := newJob(t, "run_escape", "")
 	group := s.root.Path()

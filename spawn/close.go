@@ -27,7 +27,7 @@ func (s *Spawner) shutdown(ctx context.Context, closeRoot func(context.Context) 
 	ended, err := s.endAll(ctx)
 	errs = append(errs, err)
 	if s.launcher != nil {
-		errs = append(errs, s.launcher.close())
+		errs = append(errs, s.launcher.Close())
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownMax)
 	defer cancel()
@@ -44,7 +44,7 @@ func (s *Spawner) shutdown(ctx context.Context, closeRoot func(context.Context) 
 	return errors.Join(errs...)
 }
 
-// refuse takes no further starts and waits, within a bound, for those under way;
+// beginClose takes no further starts and waits, within a bound, for those under way;
 // first is true for the first caller only.
 func (s *Spawner) beginClose() (first bool, err error) {
 	s.mu.Lock()
@@ -143,7 +143,7 @@ func (s *Spawner) Detach() (Origin, error) {
 		return Origin{}, nil
 	}
 	s.children.stop()
-	errs := []error{err, s.launcher.close()}
+	errs := []error{err, s.launcher.Close()}
 	origin, err := s.root.Detach()
 	errs = append(errs, err)
 	close(s.closed)

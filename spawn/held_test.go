@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"penstock/outcome"
+	"penstock/sandbox"
 )
 
 // A run starts in the directory that was checked, or not at all: whatever has
@@ -58,7 +59,7 @@ func TestStart_HeldDirectory(t *testing.T) {
 				awaitProcess(t, p)
 			}
 			var why *StartError
-			if !errors.Is(err, ErrMoved) || !errors.As(err, &why) || why.Cause != outcome.StartFailed {
+			if !errors.Is(err, sandbox.ErrMoved) || !errors.As(err, &why) || why.Cause != outcome.StartFailed {
 				t.Errorf("%s, as %s: %v", what, name, err)
 			}
 		}

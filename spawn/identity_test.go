@@ -9,50 +9,20 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"penstock/sandbox"
 )
-
-func TestDropPrivileged(t *testing.T) {
-	gids := map[string]string{"docker": "998", "sudo": "27", "root": "0"}
-	i := newIdentities(func(name string) (*user.Group, error) {
-		if gid, ok := gids[name]; ok {
-			return &user.Group{Gid: gid, Name: name}, nil
-		}
-		return nil, user.UnknownGroupError(name)
-	})
-	given := &syscall.Credential{Uid: 1000, Gid: 1000, Groups: []uint32{1000, 998, 44, 27, 0}}
-	got, news := i.dropPrivileged(given)
-	if diff := cmp.Diff([]uint32{1000, 44}, got.Groups); diff != "" {
-		t.Error(diff)
-	}
-	if diff := cmp.Diff([]string{"docker", "sudo", "root"}, news); diff != "" {
-		t.Error(diff)
-	}
-	if len(given.Groups) != 5 {
-		t.Errorf("the caller's own credential was changed: %v", given.Groups)
-	}
-	if _, news := i.dropPrivileged(given); news != nil {
-		t.Errorf("told twice: %v", news)
-	}
-	primary, _ := i.dropPrivileged(&syscall.Credential{Uid: 1001, Gid: 998, Groups: []uint32{998, 27}})
-	if diff := cmp.Diff([]uint32{998}, primary.Groups); diff != "" || primary.Gid != 998 {
-		t.Errorf("primary group: gid %d %s", primary.Gid, diff)
-	}
-	if same, news := i.dropPrivileged(nil); same != nil || news != nil {
-		t.Error("the daemon's own user was changed")
-	}
-	root := &syscall.Credential{Groups: []uint32{998}}
-	if same, _ := i.dropPrivileged(root); same != root {
-		t.Error("root was changed")
-	}
-}
 
 // A run of another user has nothing of root's: no capability, not even to be
 // regained, no group, no key, no terminal, no file.
 func TestIdentity_NothingOfRoots(t *testing.T) {
 	needRoot(t)
 	s := open(t, false)
-	s.identities.privileged[777] = "docker"
+	s.groups = sandbox.NewGroupFilter(func(name string) (*user.Group, error) {
+		if name == "docker" {
+			return &user.Group{Gid: "777", Name: name}, nil
+		}
+		return nil, user.UnknownGroupError(name)
+	})
 	j := newJob(t, "run_as", `grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp):' /proc/self/status; echo "umask $(umask)"
 cut -d' ' -f6,7 /proc/$$/stat; echo "pid $$"; (exec </dev/tty) 2>/dev/null && echo TTY; env`)
 	if err := os.Chmod(j.Dir, 0o755); err != nil {
@@ -128,4 +98,19 @@ func TestNoFileLimit_OfTheStarter(t *testing.T) {
 	if out, _ := newJob(t, "run_limit", "ulimit -S -n").run(s); out != "321\n" {
 		t.Errorf("limit of open files: %s", out)
 	}
+}
+
+// A run of the daemon's own user may write the file.
+func TestOOMScore_RunCannotRaiseTheDaemons(t *testing.T) {
+	s := open(t, false)
+	const own = "/proc/self/oom_score_adj"
+	was, err := os.ReadFile(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newJob(t, "run_score", "echo 987 >/proc/$PPID/oom_score_adj").run(s)
+	eventually(t, "score put back", func() bool {
+		now, err := os.ReadFile(own)
+		return err == nil && string(now) == string(was)
+	})
 }

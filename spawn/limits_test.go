@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"penstock/cgroup"
+	"penstock/internal/procinfo"
 	"penstock/outcome"
 )
 
@@ -143,7 +144,7 @@ func TestOpen_EndsLeftovers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	left := filepath.Join(filepath.Dir(unifiedProcs(t)), unifiedPath(string(own)), rootName(), "runs", "run_left")
+	left := filepath.Join(unifiedTop(t), unifiedPath(string(own)), rootName(), "runs", "run_left")
 	if err := os.MkdirAll(left, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -175,4 +176,20 @@ func TestOpen_EndsLeftovers(t *testing.T) {
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%s: %v", left, err)
 	}
+}
+
+// unifiedTop is where this host's v2 tree is mounted.
+func unifiedTop(t *testing.T) string {
+	t.Helper()
+	mounts, err := procinfo.Host.Mounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mounts {
+		if m.FSType == "cgroup2" {
+			return m.Point
+		}
+	}
+	t.Skip("this machine has no cgroup2 mount")
+	return ""
 }

@@ -8,19 +8,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"penstock/outcome"
+	"penstock/internal/bytesize"
+	"penstock/internal/procinfo"
 )
 
 // MemoryFiles names the memory file systems in which runs can leave files that
 // stay charged to all of them, as an operator outside of the service sees them
 // (PrivateTmp=), each with what it holds; "" is that none is found.
 func MemoryFiles() string {
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	mounts, err := parseMounts(f)
+	mounts, err := procinfo.Host.Mounts()
 	if err != nil {
 		return ""
 	}
@@ -31,15 +27,15 @@ func MemoryFiles() string {
 			continue
 		}
 		used := (fs.Blocks - fs.Bfree) * uint64(fs.Bsize)
-		found = append(found, fmt.Sprintf("%s: %s", outside(at, mounts), outcome.Bytes(used)))
+		found = append(found, fmt.Sprintf("%s: %s", outside(at, mounts), bytesize.Human(int64(used))))
 	}
 	return strings.Join(found, ", ")
 }
 
 // sharedMemory are the mounts of memory file systems on top, of directories that
 // all users share, one of each file system and directory.
-func sharedMemory(mounts []mount, shared func(path string) bool) (all []mount) {
-	top := map[string]mount{}
+func sharedMemory(mounts []procinfo.Mount, shared func(path string) bool) (all []procinfo.Mount) {
+	top := map[string]procinfo.Mount{}
 	for _, m := range mounts {
 		top[m.Point] = m // a later one lies on top
 	}
@@ -62,7 +58,7 @@ func sticky(path string) bool {
 
 // outside is where a mount's directory lies on the host: a service's own /tmp is a
 // directory of the host's.
-func outside(at mount, mounts []mount) string {
+func outside(at procinfo.Mount, mounts []procinfo.Mount) string {
 	if at.Root == "/" {
 		return at.Point
 	}

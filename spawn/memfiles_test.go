@@ -1,8 +1,13 @@
 package spawn
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"penstock/internal/procinfo"
 )
 
 // A service's own /tmp is told as the operator finds it on the host.
@@ -24,7 +29,11 @@ func TestMemoryFiles_NamedAsOutside(t *testing.T) {
 		{host + private, "/dev/shm /tmp/systemd-private-b-penstock.service-x/tmp"},
 		{alone, "/tmp/systemd-private-b-penstock.service-x/tmp"},
 	} {
-		mounts, err := parseMounts(strings.NewReader(tt.mounts))
+		proc := t.TempDir()
+		if err := errors.Join(os.Mkdir(filepath.Join(proc, "self"), 0o755), os.WriteFile(filepath.Join(proc, "self/mountinfo"), []byte(tt.mounts), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		mounts, err := procinfo.FS(proc).Mounts()
 		if err != nil {
 			t.Fatal(err)
 		}

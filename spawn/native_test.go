@@ -18,6 +18,7 @@ import (
 
 	"penstock/cgroup"
 	"penstock/outcome"
+	"penstock/sandbox"
 )
 
 // TestMain lets the test binary be a hostile child (see hostile_test.go) or
@@ -61,10 +62,10 @@ func open(t testing.TB, selfTest bool) *Spawner {
 
 func openIn(t testing.TB, mode cgroup.Mode, selfTest bool) *Spawner {
 	t.Helper()
-	return openHiding(t, mode, selfTest, MaskPaths{})
+	return openHiding(t, mode, selfTest, sandbox.MaskPaths{})
 }
 
-func openHiding(t testing.TB, mode cgroup.Mode, selfTest bool, hide MaskPaths) *Spawner {
+func openHiding(t testing.TB, mode cgroup.Mode, selfTest bool, hide sandbox.MaskPaths) *Spawner {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(logTo{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := Open(context.Background(), Options{

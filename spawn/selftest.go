@@ -111,7 +111,7 @@ func (s *Spawner) proveSandbox(pid int) error {
 		return err
 	}
 	want := []string{"NoNewPrivs:\t1\n"}
-	if s.launcher.sandbox.filter != nil {
+	if s.launcher.State().Filter {
 		want = append(want, "Seccomp:\t2\n")
 	}
 	for _, line := range want {
@@ -171,8 +171,8 @@ func Output(ctx context.Context, argv, env []string, user *syscall.Credential) (
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		if said := strings.TrimSpace(string(out)); said != "" {
-			err = fmt.Errorf("%w: %.200s", err, said)
+		if text := strings.TrimSpace(string(out)); text != "" {
+			err = fmt.Errorf("%w: %.200s", err, text)
 		}
 		return "", fmt.Errorf("ask %s: %w", argv[0], err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"penstock/cgroup"
 	"penstock/outcome"
+	"penstock/sandbox"
 )
 
 // Options open a Spawner.
@@ -25,7 +26,7 @@ type Options struct {
 	// Keep are runs of an earlier daemon whose groups Open leaves alone, to be
 	// claimed with Adopt; the others are ended.
 	Keep []Leftover
-	Mask MaskPaths
+	Mask sandbox.MaskPaths
 	// ReapOrphans reaps every child of this process that is not a run's first
 	// process, from EndUnclaimed on: for a program whose children are all started
 	// here, as it would take the exit status of any other.

@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"penstock/cgroup"
+	"penstock/sandbox"
 )
 
 // Spawner starts process trees below one cgroup root. Safe for concurrent use.
 type Spawner struct {
 	root     *cgroup.Root
-	launcher *launcher
+	launcher *sandbox.Launcher
 	log      *slog.Logger
 	mode     cgroup.Mode
 	selfTest string
@@ -25,10 +26,10 @@ type Spawner struct {
 	startMax time.Duration
 	// lateMax is how long Start waits for the end of a child that it has killed for
 	// not executing in time.
-	lateMax    time.Duration
-	null       *os.File // /dev/null, where a command names no file
-	identities *identities
-	score      int // oom_score_adj of every child
+	lateMax time.Duration
+	null    *os.File // /dev/null, where a command names no file
+	groups  *sandbox.GroupFilter
+	score   int // oom_score_adj of every child
 	// trustsNotes tells whether what is noted in a group is the daemon's word. Landlock
 	// doesn't keep a run from the extended attributes of its user's groups, a
 	// read-only mount does.
@@ -63,8 +64,8 @@ func Open(ctx context.Context, o Options) (*Spawner, error) {
 	}
 	s := &Spawner{
 		root: root, log: log, mode: o.Cgroup.Mode, selfTest: "off", startMax: startMax, lateMax: teardownMax,
-		identities: newIdentities(user.LookupGroup),
-		children:   children{known: map[int]struct{}{}}, reaps: o.ReapOrphans,
+		groups:   sandbox.NewGroupFilter(user.LookupGroup),
+		children: children{known: map[int]struct{}{}}, reaps: o.ReapOrphans,
 		closed: make(chan struct{}), live: map[*Process]struct{}{}, kept: map[string]keptGroup{},
 	}
 	if err := s.prepare(ctx, o); err != nil {
@@ -77,7 +78,7 @@ func (s *Spawner) prepare(ctx context.Context, o Options) (err error) {
 	if s.null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
 		return err
 	}
-	if s.score, err = scoreOfChildren("/proc/self/oom_score_adj"); err != nil {
+	if s.score, err = sandbox.ChildOOMScore("/proc/self/oom_score_adj"); err != nil {
 		return err
 	}
 	if err := s.keep(o.Keep); err != nil {
@@ -90,22 +91,23 @@ func (s *Spawner) prepare(ctx context.Context, o Options) (err error) {
 		s.log.Warn("an earlier daemon left groups behind",
 			"removed", s.swept.Groups, "processes", s.swept.Processes, "still_there", s.swept.Left)
 	}
-	if s.launcher, err = openLauncher(filepath.Join(s.root.Path(), "cgroup.procs"), o.Mask, o.ProtectPaths, s.log); err != nil {
+	if s.launcher, err = sandbox.OpenLauncher(filepath.Join(s.root.Path(), "cgroup.procs"), o.Mask, o.ProtectPaths, s.log); err != nil {
 		return fmt.Errorf("launcher: %w", err)
 	}
-	s.trustsNotes = s.launcher.masker.mounts
-	if _, reachable := s.launcher.masker.reachability(); len(reachable) > 0 {
-		s.log.Warn("runs can have others start a process for them, outside of their groups: to close these, run penstock as root with user = ..., or as the shipped unit", "reachable", reachable)
+	is := s.launcher.State()
+	s.trustsNotes = is.Mounts
+	if len(is.Reachable) > 0 {
+		s.log.Warn("runs can have others start a process for them, outside of their groups: to close these, run penstock as root with user = ..., or as the shipped unit", "reachable", is.Reachable)
 	}
-	if !s.launcher.works {
+	if !is.Works {
 		if s.mode == cgroup.Strict {
-			return fmt.Errorf("launcher: escape proofing %s (hint: give CAP_SYS_ADMIN, enable Landlock, or set isolation = \"available\")", s.launcher.escape)
+			return fmt.Errorf("launcher: escape proofing %s (hint: give CAP_SYS_ADMIN, enable Landlock, or set isolation = \"available\")", is.Escape)
 		}
-		s.log.Warn("children could write to cgroups", "escape_proofing", s.launcher.escape)
+		s.log.Warn("children could write to cgroups", "escape_proofing", is.Escape)
 	}
-	if s.launcher.gap != nil {
+	if is.Gap != nil {
 		s.log.Warn("a run that is root can leave its group through another user's process: run backends as a user (user = ...), or enable Landlock",
-			"escape_proofing", s.launcher.escape, "err", s.launcher.gap)
+			"escape_proofing", is.Escape, "err", is.Gap)
 	}
 	if !o.SelfTest {
 		return nil
@@ -124,13 +126,12 @@ func (s *Spawner) Isolation() Isolation {
 	if s.groupsFail() {
 		tested = noGroupsText
 	}
-	hidden, reachable := s.launcher.masker.reachability()
-	late, beyond := s.launcher.masker.unscanned()
+	is := s.launcher.State()
 	return Isolation{
 		Mode: s.mode, Root: s.root.Path(),
 		Memory: e.Memory, Pids: e.Pids, Kill: e.Kill, CPU: e.CPU,
-		SelfTest: tested, Escape: s.launcher.escape, Store: s.launcher.protection.store, StoreOpen: s.launcher.protection.storeOpen,
-		Hidden: hidden, Reachable: reachable, Late: late, TooMany: beyond,
+		SelfTest: tested, Escape: is.Escape, Store: is.Store, StoreOpen: is.StoreOpen,
+		Hidden: is.Hidden, Reachable: is.Reachable, Late: is.Late, TooMany: is.TooMany,
 		LeakedGroups: s.root.Leaked(), RemoveRetries: s.root.RemoveRetries(),
 	}
 }
@@ -166,7 +167,7 @@ func (s *Spawner) beginStart() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
-		return errClosed
+		return sandbox.ErrClosed
 	}
 	s.starts.Add(1)
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"penstock/cgroup"
 	"penstock/outcome"
+	"penstock/sandbox"
 )
 
 const (
@@ -48,7 +49,7 @@ func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := setOOMScore(proc.Pid, s.score); err != nil {
+	if err := sandbox.SetOOMScore(proc.Pid, s.score); err != nil {
 		s.log.Warn("child keeps the daemon's OOM score", "run", c.ID, "err", err)
 	}
 	// After the start: a child under its own CPU limit before execve stalls the
@@ -78,21 +79,26 @@ type startResult struct {
 // group is gone or given to the janitor.
 func (s *Spawner) forkExec(ctx context.Context, c Command, g *cgroup.Group) (*os.Process, error) {
 	var dropped []string
-	if c.User, dropped = s.identities.dropPrivileged(c.User); len(dropped) > 0 {
+	if c.User, dropped = s.groups.DropPrivileged(c.User); len(dropped) > 0 {
 		s.log.Warn("runs don't get groups that lead out of the cage; a primary group stays, choose another", "uid", c.User.Uid, "groups", dropped)
 	}
-	attr := attributes(c, g.FD(), s.null)
-	held, err := identify(c.Held)
-	if err != nil {
+	child := sandbox.Child{Argv: c.Argv, Env: c.Env, Dir: c.Dir, User: c.User, GroupFD: g.FD(), Files: [3]*os.File{c.Stdin, c.Stdout, c.Stderr}}
+	for i, f := range child.Files {
+		if f == nil {
+			child.Files[i] = s.null
+		}
+	}
+	var err error
+	if child.Checked, err = sandbox.IdentifyDirectory(c.Held); err != nil {
 		return nil, s.abortStart(c, g, err)
 	}
 	answer := make(chan startResult, 1)
-	err = s.launcher.do(ctx, func() {
+	err = s.launcher.Do(ctx, func() {
 		if ctx.Err() != nil {
 			answer <- startResult{err: context.Cause(ctx)}
 			return
 		}
-		proc, err := s.children.fork(func() (*os.Process, error) { return s.launcher.sandbox.forkExec(c.Argv[0], c.Argv, attr, held) })
+		proc, err := s.children.fork(func() (*os.Process, error) { return s.launcher.ForkExec(child) })
 		answer <- startResult{proc, err}
 	})
 	if err != nil {
@@ -108,29 +114,6 @@ func (s *Spawner) forkExec(ctx context.Context, c Command, g *cgroup.Group) (*os
 		return b.proc, nil
 	case <-late.C:
 		return nil, s.startTimeout(c, g, answer)
-	}
-}
-
-// attributes are what the child is started with. Its environment is never nil,
-// which os would replace by the daemon's own.
-func attributes(c Command, groupFD int, null *os.File) *os.ProcAttr {
-	files := []*os.File{c.Stdin, c.Stdout, c.Stderr}
-	for i, f := range files {
-		if f == nil {
-			files[i] = null
-		}
-	}
-	return &os.ProcAttr{
-		Dir:   c.Dir,
-		Env:   append([]string{}, c.Env...),
-		Files: files,
-		// os asks for a pidfd by itself and signals and waits through it.
-		Sys: &syscall.SysProcAttr{
-			Setsid:      true,
-			Credential:  c.User,
-			UseCgroupFD: true,
-			CgroupFD:    groupFD,
-		},
 	}
 }
 

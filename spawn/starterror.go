@@ -10,14 +10,11 @@ import (
 
 	"penstock/cgroup"
 	"penstock/outcome"
+	"penstock/sandbox"
 )
 
 // ErrName is wrapped by the StartError of a run whose ID no group can have.
 var ErrName = cgroup.ErrName
-
-// ErrMoved is wrapped by the StartError of a run whose Dir was another directory
-// at its start than Command.Held.
-var ErrMoved = errors.New("its working directory has been moved or replaced since it was checked")
 
 // StartError is why nothing was started; Cause is start_failed, cli_missing,
 // memory_limit, pids_limit, cli_error or shutting_down, and cancelled or timeout
@@ -50,7 +47,7 @@ func (e *StartError) Unwrap() error { return e.Err }
 func notStarted(id string, err error) *StartError {
 	cause := outcome.Cancelled
 	switch {
-	case errors.Is(err, errClosed):
+	case errors.Is(err, sandbox.ErrClosed):
 		cause = outcome.ShuttingDown
 	case errors.Is(err, context.DeadlineExceeded):
 		cause = outcome.Timeout
@@ -69,9 +66,9 @@ func execFailed(c Command, r cgroup.Receipt, err error) *StartError {
 	errno, _ := errors.AsType[syscall.Errno](err)
 	v, refused := outcome.RefusedStart(errno, r, c.Limits)
 	switch {
-	case errors.Is(err, ErrMoved):
-		return &StartError{Cause: outcome.StartFailed, Err: fmt.Errorf("start %s: %s: %w", c.ID, c.Dir, ErrMoved)}
-	case errors.Is(err, errSandbox):
+	case errors.Is(err, sandbox.ErrMoved):
+		return &StartError{Cause: outcome.StartFailed, Err: fmt.Errorf("start %s: %s: %w", c.ID, c.Dir, sandbox.ErrMoved)}
+	case errors.Is(err, sandbox.ErrSandbox):
 		return fail(outcome.StartFailed, program, "its sandbox (seccomp, Landlock) could not be put on: is penstock itself in many Landlock domains?")
 	case refused:
 		return fail(v.Cause, program, v.Message)

@@ -11,6 +11,7 @@ import (
 
 	"penstock/cgroup"
 	"penstock/outcome"
+	"penstock/sandbox"
 )
 
 func TestStartError_Exec(t *testing.T) {
@@ -51,6 +52,7 @@ func TestStartError_Exec(t *testing.T) {
 		{"host out of memory", program, "", nil, cgroup.Receipt{}, syscall.ENOMEM, outcome.StartFailed, "host is out of memory"},
 		{"clone3 blocked", program, "", nil, cgroup.Receipt{}, syscall.ENOSYS, outcome.StartFailed, "RestrictNamespaces"},
 		{"user refused", program, "", &syscall.Credential{Uid: 77}, cgroup.Receipt{}, syscall.EPERM, outcome.StartFailed, "uid 77"},
+		{"no sandbox", program, "", nil, cgroup.Receipt{}, sandbox.ErrSandbox, outcome.StartFailed, "its sandbox"},
 		{"anything else", program, "", nil, cgroup.Receipt{}, syscall.ETXTBSY, outcome.StartFailed, "text file busy"},
 	}
 	for _, tt := range tests {
@@ -69,7 +71,7 @@ func TestStartError_Exec(t *testing.T) {
 
 func TestStartError_NotStarted(t *testing.T) {
 	for err, want := range map[error]outcome.Cause{
-		errClosed: outcome.ShuttingDown, context.Canceled: outcome.Cancelled,
+		sandbox.ErrClosed: outcome.ShuttingDown, context.Canceled: outcome.Cancelled,
 		context.DeadlineExceeded: outcome.Timeout, errors.New("client left"): outcome.Cancelled,
 	} {
 		if got := notStarted("run_1", err); got.Cause != want || !errors.Is(got, err) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"penstock/cgroup"
+	"penstock/sandbox"
 )
 
 // laps collects how long each step of a start and an end took.
@@ -96,7 +97,7 @@ func stepByStep(b *testing.B, s *Spawner, c Command, l *laps) {
 		b.Fatal(err)
 	}
 	l.lap("group with its limits")
-	if err := s.launcher.do(b.Context(), func() {}); err != nil {
+	if err := s.launcher.Do(b.Context(), func() {}); err != nil {
 		b.Fatal(err)
 	}
 	l.lap("hop")
@@ -105,7 +106,7 @@ func stepByStep(b *testing.B, s *Spawner, c Command, l *laps) {
 		b.Fatal(err)
 	}
 	l.lap("birth")
-	if err := setOOMScore(proc.Pid, s.score); err != nil {
+	if err := sandbox.SetOOMScore(proc.Pid, s.score); err != nil {
 		b.Fatal(err)
 	}
 	l.lap("oom score")

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"penstock/cgroup"
+	"penstock/internal/masktest"
+	"penstock/sandbox"
 )
 
 const nobody = 12345
@@ -79,25 +81,25 @@ func asUser(t *testing.T) {
 	if os.Geteuid() != nobody {
 		t.Fatalf("uid %d", os.Geteuid())
 	}
-	d := newDoors(t)
-	s := openHiding(t, cgroup.Available, true, d.hiding())
-	t.Logf("escape proofing: %s", s.launcher.escape)
-	if i := s.Isolation(); len(i.Hidden) > 0 || !slices.Contains(i.Reachable, d.at("door.sock")) || !slices.Contains(i.Reachable, d.at("own/server")) {
+	d := masktest.New(t)
+	s := openHiding(t, cgroup.Available, true, maskOf(d))
+	t.Logf("escape proofing: %s", s.launcher.State().Escape)
+	if i := s.Isolation(); len(i.Hidden) > 0 || !slices.Contains(i.Reachable, d.At("door.sock")) || !slices.Contains(i.Reachable, d.At("own/server")) {
 		t.Errorf("hidden %v, reachable %v", i.Hidden, i.Reachable)
 	}
 	out, o := newJob(t, "run_user", fmt.Sprintf("for p in %[1]s/cgroup.procs %[1]s/../cgroup.procs; do (echo $$ >$p) 2>/dev/null && echo DID; done; (echo 987 >/proc/$PPID/oom_score_adj) 2>/dev/null && echo DID; (cat /proc/$PPID/environ) >/dev/null 2>&1 && echo DID; setsid sleep 600 & cat /proc/self/cgroup", s.root.Path())).run(s)
 	if o.Survived != 1 {
 		t.Errorf("survived %d", o.Survived)
 	}
-	if s.launcher.works {
-		if s.launcher.escape != escapeUser {
-			t.Errorf("escape proofing %q", s.launcher.escape)
+	if s.launcher.State().Works {
+		if s.launcher.State().Escape != sandbox.EscapeUser {
+			t.Errorf("escape proofing %q", s.launcher.State().Escape)
 		}
 		if at := unifiedPath(out); strings.Contains(out, "DID") || !strings.HasSuffix(at, "/run_user") {
 			t.Errorf("a child got out:\n%s", out)
 		}
-	} else if !strings.HasPrefix(s.launcher.escape, "none: ") || !strings.Contains(s.launcher.escape, "landlock") {
-		t.Errorf("escape proofing %q does not say why there is none", s.launcher.escape)
+	} else if !strings.HasPrefix(s.launcher.State().Escape, "none: ") || !strings.Contains(s.launcher.State().Escape, "landlock") {
+		t.Errorf("escape proofing %q does not say why there is none", s.launcher.State().Escape)
 	} else if lab() {
 		strictRefuses(t, s)
 	}

@@ -8,8 +8,8 @@ import (
 
 	"penstock/cgroup"
 	"penstock/config"
+	"penstock/sandbox"
 	"penstock/server"
-	"penstock/spawn"
 )
 
 func checkHost(host cgroup.Report, mode cgroup.Mode) []finding {
@@ -108,7 +108,7 @@ func checkCaps(held *cgroup.Enforced, c config.Config) []finding {
 // checkHide tells what of isolation.hide can't be looked at.
 func checkHide(paths []string) []finding {
 	f := finding{Area: "isolation", Name: "hide", OK: true, Detail: count(len(paths), "path", "paths")}
-	late, tooMany := spawn.CheckMaskPaths(spawn.MaskPaths{Paths: paths})
+	late, tooMany := sandbox.CheckMaskPaths(sandbox.MaskPaths{Paths: paths})
 	if len(late) > 0 {
 		f.OK, f.Advice = false, true
 		f.Detail = "a file system doesn't answer where these lead, and runs may reach what they name: " + strings.Join(late, " ")

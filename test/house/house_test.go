@@ -48,6 +48,8 @@ var floor = map[string]int{
 
 	"backend": 20,
 
+	"sandbox": 18,
+
 	"spawn": 20,
 
 	"spool": 25,

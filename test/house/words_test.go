@@ -26,8 +26,6 @@ var unchanged = map[string]bool{
 	"cmd/penstock": true,
 
 	"server": true,
-
-	"spawn": true,
 }
 
 func TestRetiredWords(t *testing.T) {

@@ -1,0 +1,16 @@
+// Package sandbox starts a child so that it can't leave its group, reach the
+// daemon or use the host's services to get out, at no cost per start.
+//
+//	once, on the launcher thread (launcher.go, prepare.go)      children inherit it
+//	  own mount namespace, cgroup mounts read-only              prepare.go
+//	  masked and read-only paths, looked for again and again    mask.go maskscan.go maskfind.go maskmount.go
+//	  the daemon's records covered                              protect.go
+//	  no_new_privs, fewer capabilities, its oom_score_adj       capabilities.go oomscore.go
+//	each child, between clone3 and execve (forkexec.go, fork.go)
+//	  session, group, user without privileged groups, directory, files   identity.go
+//	  Landlock domain                                           landlock.go
+//	  seccomp filter                                            seccomp.go
+//
+// Launcher.Do takes a job to the thread, Launcher.ForkExec starts a child there,
+// Launcher.State tells what holds. No package but spawn uses a Launcher.
+package sandbox

@@ -1,0 +1,145 @@
+package sandbox
+
+import (
+	"os"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// x32Bit marks a call of amd64's x32 ABI in its number; no other ABI has so many.
+const x32Bit = 0x40000000
+
+// Offsets in struct seccomp_data (linux/seccomp.h), of machines that store the
+// lower half of a word first, as all that Go has calls for here.
+const (
+	offsetCall = 0
+	offsetArch = 4
+	offsetArgs = 16
+)
+
+// callNumbers are what one ABI calls the calls whose arguments are looked at.
+type callNumbers struct {
+	arch, clone, prlimit uint32
+	signals              []uint32 // kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_open: a pid comes first
+}
+
+// abis are the ABIs a process can use on this machine, its own first.
+func abis() []callNumbers {
+	switch runtime.GOARCH {
+	case "amd64":
+		return []callNumbers{{unix.AUDIT_ARCH_X86_64, 56, 302, []uint32{62, 200, 234, 129, 297, 434}}, {unix.AUDIT_ARCH_I386, 120, 340, []uint32{37, 238, 270, 178, 335, 434}}}
+	case "arm64":
+		return []callNumbers{{unix.AUDIT_ARCH_AARCH64, 220, 261, []uint32{129, 130, 131, 138, 240, 434}}, {unix.AUDIT_ARCH_ARM, 120, 369, []uint32{37, 238, 268, 178, 363, 434}}}
+	}
+	return nil
+}
+
+// filter is a seccomp program under construction.
+type filter []unix.SockFilter
+
+func (f *filter) load(offset uint32) {
+	*f = append(*f, unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset})
+}
+
+// jump goes on past yes or no instructions; how is BPF_JEQ or BPF_JSET.
+func (f *filter) jump(how uint16, k uint32, yes, no uint8) {
+	*f = append(*f, unix.SockFilter{Code: unix.BPF_JMP | how | unix.BPF_K, K: k, Jt: yes, Jf: no})
+}
+
+func (f *filter) allow() { f.answer(unix.SECCOMP_RET_ALLOW) }
+
+func (f *filter) refuse(errno unix.Errno) { f.answer(unix.SECCOMP_RET_ERRNO | uint32(errno)) }
+
+func (f *filter) answer(what uint32) {
+	*f = append(*f, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: what})
+}
+
+// runFilter is the seccomp filter of a run (Linux
+// Documentation/userspace-api/seccomp_filter.rst). Refused are
+//   - the x32 ABI: it has numbers of its own for some calls below, and no program
+//     is built for it any more.
+//   - clone3, as a call the kernel doesn't have: CLONE_INTO_CGROUP takes any
+//     descriptor of a group's directory, O_PATH too, and asks neither the mount's
+//     flags nor Landlock. C libraries, Go and Rust fall back to clone, which can't
+//     name a group. Its number is the same in every ABI.
+//   - clone with CLONE_PARENT: the child would be the daemon's, which would have
+//     to reap it.
+//   - prlimit that sets a limit of another process: nothing but the user id is
+//     asked, and the daemon may have the same.
+//   - signals to the protected, as kill(2) takes them: a guard against accidents
+//     (kill -1, pkill -u), for the daemon's threads have numbers, too.
+func runFilter(protected []uint32) *unix.SockFprog {
+	var f filter
+	f.load(offsetCall)
+	f.jump(unix.BPF_JSET, x32Bit, 1, 0)
+	f.jump(unix.BPF_JEQ, unix.SYS_CLONE3, 0, 1)
+	f.refuse(unix.ENOSYS)
+	for _, abi := range abis() {
+		f.checkArguments(abi, protected)
+	}
+	f.allow()
+	return &unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}
+}
+
+// protectedPIDs are what a run may not signal where no Landlock scope keeps it from
+// everybody outside: the daemon, its process group, and all at once.
+func protectedPIDs(landlock int) []uint32 {
+	if landlock >= ScopeABI {
+		return nil
+	}
+	return protectedPIDsOf(os.Getpid(), unix.Getpgrp())
+}
+
+// protectedPIDsOf leaves out a process group outside of the daemon's pid namespace,
+// which is 0: to a run that number is its own group.
+func protectedPIDsOf(pid, group int) []uint32 {
+	all := []uint32{uint32(pid), uint32(1<<32 - 1)}
+	if group > 0 {
+		all = append(all, uint32(-group))
+	}
+	return all
+}
+
+// checkArguments refuses calls of one ABI by what they are given.
+func (f *filter) checkArguments(abi callNumbers, protected []uint32) {
+	var body filter
+	body.load(offsetCall)
+	body.jump(unix.BPF_JEQ, abi.clone, 0, 4)
+	body.load(offsetArgs)
+	body.jump(unix.BPF_JSET, unix.CLONE_PARENT, 0, 1)
+	body.refuse(unix.EPERM)
+	body.allow()
+	for _, call := range abi.signals {
+		if len(protected) == 0 {
+			break
+		}
+		body.jump(unix.BPF_JEQ, call, 0, uint8(len(protected)+3))
+		body.load(offsetArgs)
+		for i, pid := range protected {
+			body.jump(unix.BPF_JEQ, pid, uint8(len(protected)-i), 0)
+		}
+		body.allow()
+		body.refuse(unix.EPERM)
+	}
+	body.jump(unix.BPF_JEQ, abi.prlimit, 0, 7)
+	body.load(offsetArgs) // the pid; 0 is itself
+	body.jump(unix.BPF_JEQ, 0, 5, 0)
+	body.load(offsetArgs + 2*8) // the new limit's address; none only asks
+	body.jump(unix.BPF_JEQ, 0, 0, 2)
+	body.load(offsetArgs + 2*8 + 4)
+	body.jump(unix.BPF_JEQ, 0, 1, 0)
+	body.refuse(unix.EPERM)
+	body.allow()
+	f.load(offsetArch)
+	f.jump(unix.BPF_JEQ, abi.arch, 0, uint8(len(body)))
+	*f = append(*f, body...)
+}
+
+// seccompWorks tells whether the kernel takes filters that answer with an error.
+func seccompWorks() bool {
+	action := uint32(unix.SECCOMP_RET_ERRNO)
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0, uintptr(unsafe.Pointer(&action)))
+	return errno == 0
+}

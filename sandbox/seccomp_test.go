@@ -1,0 +1,94 @@
+package sandbox
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// verdict is what a filter answers to a call; the kernel runs it the same way
+// (Documentation/networking/filter.rst).
+func verdict(t *testing.T, program []unix.SockFilter, call, arch uint32, args ...uint64) uint32 {
+	t.Helper()
+	data := map[uint32]uint32{offsetCall: call, offsetArch: arch}
+	for i, arg := range args {
+		data[offsetArgs+8*uint32(i)], data[offsetArgs+8*uint32(i)+4] = uint32(arg), uint32(arg>>32)
+	}
+	var a uint32
+	for pc := 0; pc < len(program); pc++ {
+		in, yes := program[pc], false
+		switch in.Code {
+		case unix.BPF_LD | unix.BPF_W | unix.BPF_ABS:
+			a = data[in.K]
+			continue
+		case unix.BPF_RET | unix.BPF_K:
+			return in.K
+		case unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K:
+			yes = a == in.K
+		case unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K:
+			yes = a&in.K != 0
+		default:
+			t.Fatalf("instruction %d: %+v", pc, in)
+		}
+		if yes {
+			pc += int(in.Jt)
+		} else {
+			pc += int(in.Jf)
+		}
+	}
+	t.Fatal("it runs off its end")
+	return 0
+}
+
+type called struct {
+	what string
+	call uint32
+	args []uint64
+	want uint32 // the filter's answer
+}
+
+// What the filter lets through and what not, in every ABI of the machine.
+func TestSeccompFilter(t *testing.T) {
+	const victim = 7
+	prog := runFilter([]uint32{victim})
+	program := unsafe.Slice(prog.Filter, prog.Len)
+	errno := func(e unix.Errno) uint32 { return unix.SECCOMP_RET_ERRNO | uint32(e) }
+	const allow = uint32(unix.SECCOMP_RET_ALLOW)
+	for _, abi := range abis() {
+		rows := []called{
+			{"clone3", unix.SYS_CLONE3, nil, errno(unix.ENOSYS)},
+			{"clone", abi.clone, []uint64{unix.CLONE_VM}, allow},
+			{"clone of a sibling", abi.clone, []uint64{unix.CLONE_PARENT}, errno(unix.EPERM)},
+			{"own limit", abi.prlimit, []uint64{0, 1, 1 << 40}, allow},
+			{"another's limit read", abi.prlimit, []uint64{9, 1, 0}, allow},
+			{"another's limit set", abi.prlimit, []uint64{9, 1, 1 << 40}, errno(unix.EPERM)},
+			{"any other call", 39 + 1000, nil, allow},
+			{"x32 getpid", x32Bit | 39, nil, errno(unix.ENOSYS)},
+			{"x32 rt_sigqueueinfo", x32Bit | 524, []uint64{victim}, errno(unix.ENOSYS)},
+			{"x32 rt_tgsigqueueinfo", x32Bit | 536, []uint64{victim}, errno(unix.ENOSYS)},
+		}
+		for _, call := range abi.signals {
+			rows = append(rows,
+				called{fmt.Sprint("signal to a victim by ", call), call, []uint64{victim}, errno(unix.EPERM)},
+				called{fmt.Sprint("signal to another by ", call), call, []uint64{victim + 1}, allow})
+		}
+		for _, row := range rows {
+			if got := verdict(t, program, row.call, abi.arch, row.args...); got != row.want {
+				t.Errorf("arch %#x: %s: %#x, want %#x", abi.arch, row.what, got, row.want)
+			}
+		}
+	}
+}
+
+// kill(0, sig) is what timeout(1) and shells do.
+func TestProtectedPIDs_OwnGroup(t *testing.T) {
+	for _, group := range []int{0, 7} {
+		got := protectedPIDsOf(7, group)
+		if slices.Contains(got, 0) || slices.Contains(got, uint32(1<<32-7)) != (group == 7) {
+			t.Errorf("group %d: %v", group, got)
+		}
+	}
+}
