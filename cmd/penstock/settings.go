@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"penstock/cgroup"
+	"penstock/cmd/penstock/manual"
 	"penstock/config"
 )
 
@@ -46,7 +47,8 @@ func addFewSettings(cmd *cobra.Command, keys ...string) *settings {
 		if k.Default != "" {
 			help += " (default " + k.Default + ")"
 		}
-		f.Var(&keyValue{key: k.Name, kind: k.Type, into: s.flags}, flagName(k.Name), help)
+		flag := f.VarPF(&keyValue{key: k.Name, kind: k.Type, into: s.flags}, flagName(k.Name), "", help)
+		flag.Annotations = map[string][]string{manual.Setting: {k.Name}}
 	}
 	f.Var(&anyKey{into: s.flags}, "set", "any other setting, as `key=value`, such as backends.claude.home=private")
 	completeSettings(cmd, s, shown)

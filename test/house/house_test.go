@@ -80,7 +80,7 @@ var floor = map[string]int{
 
 	"cmd/penstock/demo": 55,
 
-	"cmd/penstock/terminal": 55,
+	"cmd/penstock/terminal": 55, "cmd/penstock/manual": 55,
 
 	"cmd/penstock":   60,
 	"internal/trash": 14,

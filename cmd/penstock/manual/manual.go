@@ -1,8 +1,21 @@
-package main
+// Package manual writes the pages of the manual: penstock(8) and one for each
+// subcommand, from the tree of commands, and penstock.toml(5), from the keys of the
+// configuration. Why not cobra/doc: docs/adr/0014.
+//
+//	Write -> overview, command    manual.go          man8
+//	      -> configuration        configuration.go   man5
+//	what no command and no key tells of itself       text.go
+//	the man macros of groff       roff.go
+package manual
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -10,19 +23,56 @@ import (
 	"penstock/config"
 )
 
+// Setting is the annotation of flags that are settings of the daemon.
+const Setting = "setting"
+
 // manual makes its pages from the tree of commands and the keys of the configuration.
 type manual struct {
 	root         *cobra.Command
 	date, source string // of the pages' foot
 }
 
-type manPage struct{ name, section, text string }
+// Write makes the pages below a directory, as man8 and man5. The date is that of
+// SOURCE_DATE_EPOCH; source is the program's name and version.
+func Write(root *cobra.Command, source, dir string) error {
+	date, err := sourceDate()
+	if err != nil {
+		return fmt.Errorf("man: %w", err)
+	}
+	m := manual{root: root, date: date, source: source}
+	for _, p := range m.pages() {
+		path := filepath.Join(dir, "man"+p.section, p.name+"."+p.section)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fmt.Errorf("man: %w", err)
+		}
+		if err := os.WriteFile(path, []byte(p.text), 0o644); err != nil {
+			return fmt.Errorf("man: %w", err)
+		}
+	}
+	return nil
+}
+
+// sourceDate is that of the source (reproducible-builds.org/specs/source-date-epoch), else none.
+func sourceDate() (string, error) {
+	const variable = "SOURCE_DATE_EPOCH"
+	epoch := os.Getenv(variable)
+	if epoch == "" {
+		return "", nil
+	}
+	seconds, err := strconv.ParseInt(epoch, 10, 64)
+	if err != nil {
+		return "", fmt.Errorf("%s: %q is no number of seconds", variable, epoch)
+	}
+	return time.Unix(seconds, 0).UTC().Format(time.DateOnly), nil
+}
+
+type page struct{ name, section, text string }
 
 // commandSection is the manual's for a system's administrator.
 const commandSection = "8"
 
-func (m manual) pages() []manPage {
-	pages := []manPage{m.overview(), m.configuration()}
+func (m manual) pages() []page {
+	pages := []page{m.overview(), m.configuration()}
 	for _, cmd := range m.commands() {
 		pages = append(pages, m.command(cmd))
 	}
@@ -36,7 +86,7 @@ func (m manual) commands() []*cobra.Command {
 	})
 }
 
-func (m manual) overview() manPage {
+func (m manual) overview() page {
 	r := m.open(m.root)
 	r.section("COMMANDS")
 	for _, cmd := range m.commands() {
@@ -47,10 +97,10 @@ func (m manual) overview() manPage {
 		s.write(r)
 	}
 	m.seeAlso(r, m.root)
-	return manPage{m.root.Name(), commandSection, r.String()}
+	return page{m.root.Name(), commandSection, r.String()}
 }
 
-func (m manual) command(cmd *cobra.Command) manPage {
+func (m manual) command(cmd *cobra.Command) page {
 	r := m.open(cmd)
 	m.options(r, cmd)
 	if cmd.Example != "" {
@@ -63,7 +113,7 @@ func (m manual) command(cmd *cobra.Command) manPage {
 		exitStatus.write(r)
 	}
 	m.seeAlso(r, cmd)
-	return manPage{pageName(cmd), commandSection, r.String()}
+	return page{pageName(cmd), commandSection, r.String()}
 }
 
 // open begins a command's page: its name, how it is called, what it does.
@@ -99,7 +149,7 @@ func (m manual) open(cmd *cobra.Command) *roff {
 func (m manual) options(r *roff, cmd *cobra.Command) {
 	var own, settings []*pflag.Flag
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
-		if _, ok := f.Value.(*keyValue); ok {
+		if f.Annotations[Setting] != nil {
 			settings = append(settings, f)
 		} else if f.Name != "help" && !f.Hidden {
 			own = append(own, f)

@@ -1,4 +1,4 @@
-package main
+package manual
 
 import (
 	"strings"
@@ -7,7 +7,7 @@ import (
 )
 
 // configuration is penstock.toml(5), from the schema that reads the file.
-func (m manual) configuration() manPage {
+func (m manual) configuration() page {
 	const name, section = "penstock.toml", "5"
 	r := newPage(name, section, m.date, m.source)
 	r.section("NAME")
@@ -31,7 +31,7 @@ func (m manual) configuration() manPage {
 	r.example(configurationExample)
 	r.section("SEE ALSO")
 	r.lines(reference("penstock", commandSection) + ",\n" + reference("penstock-check", commandSection) + ",\n" + reference("penstock-config", commandSection))
-	return manPage{name, section, r.String()}
+	return page{name, section, r.String()}
 }
 
 // tableOf divides a dotted key in its table and the name in it; variables to

@@ -1,23 +1,19 @@
-package main
+package manual
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	"penstock/config"
 )
 
-func testManual() manual {
-	a := &app{stdout: io.Discard, stderr: io.Discard}
-	return manual{root: a.root(), source: "penstock test"}
-}
-
 // TestManual_EveryKey holds the page and the schema together.
 func TestManual_EveryKey(t *testing.T) {
-	page := testManual().configuration().text
+	page := manual{root: &cobra.Command{Use: "penstock"}, source: "penstock test"}.configuration().text
 	for _, k := range config.AllKeys() {
 		table, name := tableOf(k.Name)
 		if tableText[table] == "" {
@@ -47,9 +43,9 @@ func TestManual_Example(t *testing.T) {
 	}
 }
 
-// TestRoffKeepsText sees that no text is taken for a request, and that what is
+// TestRoff sees that no text is taken for a request, and that what is
 // to be typed stays ASCII.
-func TestRoffKeepsText(t *testing.T) {
+func TestRoff(t *testing.T) {
 	r := newPage("x", "8", "", "")
 	r.text(prose(".conf\n'quoted' `--a-b ~ \\n`"))
 	want := ".PP\n\\&.conf\n\\(aqquoted\\(aq \\fB\\-\\-a\\-b \\(ti \\(rsn\\fR\n"

@@ -1,12 +1,17 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"penstock/cmd/penstock/demo"
+	"penstock/cmd/penstock/manual"
 )
+
+// The subcommands in this file are for the program itself and for what builds its
+// package.
 
 // demoCommand is the program behind the demo backend: it is run by the daemon.
 func (a *app) demoCommand() *cobra.Command {
@@ -38,4 +43,19 @@ func (a *app) napCommand() *cobra.Command {
 		}
 		return err
 	}}
+}
+
+// manCommand writes the manual; what builds a package calls it.
+func (a *app) manCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:    "man DIRECTORY",
+		Hidden: true,
+		Short:  "Write the pages of the manual, as man8 and man5 below a directory",
+		Args:   cobra.ExactArgs(1),
+	}
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		write := func(context.Context) error { return manual.Write(a.root(), "penstock "+readBuild().Version, args[0]) }
+		return a.work(write)(cmd, nil)
+	}
+	return cmd
 }
