@@ -1,6 +1,19 @@
-// Package spawn starts one command inside a fresh group and sees it to its
-// end: stdio, environment, identity, the launcher thread that keeps it in its
-// cage, and what its end means. No other package starts a process.
+// Package spawn starts one command inside a fresh group and sees it to its end. No
+// other package starts a process.
+//
+//	Open      root of groups, leftovers, launcher, self-test     spawner.go selftest.go adopt.go
+//	Start     group -> limits -> fork in the sandbox -> CPU      start.go starterror.go
+//	  Process   End, Finish, Kill, Detach; Usage                 process.go
+//	    leader    the first process: a child, an orphan          leader.go
+//	    awaitEnd  grace -> kill -> empty -> receipt -> rmdir     supervise.go  -> outcome.Outcome
+//	Adopt     what an earlier daemon has started                 adopt.go
+//	Close, Detach, Abandon                                       close.go
+//	Reexec    a new program in this process's place              reexec.go
+//
+// Beside them: orphans that have come to us are reaped (orphans.go), groups that
+// can't be made are tried again (grouphealth.go), files that runs have left in
+// memory are named (memfiles.go). What a child may do is sandbox's, what its end
+// means is outcome's, every file of a group is cgroup's.
 package spawn
 
 import (

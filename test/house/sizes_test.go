@@ -29,8 +29,6 @@ var exempt = map[string]map[string]bool{
 		"run": true,
 
 		"server": true,
-
-		"spawn": true,
 	},
 	"many files": {
 		"backend": true,
@@ -44,8 +42,6 @@ var exempt = map[string]map[string]bool{
 		"run": true,
 
 		"server": true,
-
-		"spawn": true,
 	},
 	"no picture": {
 		"backend": true,
@@ -59,8 +55,6 @@ var exempt = map[string]map[string]bool{
 		"run": true,
 
 		"server": true,
-
-		"spawn": true,
 	},
 }
 
