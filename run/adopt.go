@@ -10,22 +10,23 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"penstock/backend"
+	"penstock/run/store"
 	"penstock/spawn"
 )
 
 // adopt goes on with a live run of an earlier daemon: its output is read again
 // from the first byte, which brings the supervisor's machine to where the other
 // daemon's was. The error wraps fs.ErrNotExist when the run's group is gone.
-func (m *Manager) adopt(d *directory, record Record, cp *checkpoint, b backend.Backend) (_ *Run, err error) {
-	if err := d.loadTexts(cp); err != nil {
+func (m *Manager) adopt(d *store.Dir, record Record, cp *store.Checkpoint, b backend.Backend) (_ *Run, err error) {
+	if err := d.LoadTexts(cp); err != nil {
 		return nil, fmt.Errorf("what its CLI may still have to be told: %v", err)
 	}
-	d.flush = (*os.File).Sync
+	d.Flush = (*os.File).Sync
 	record.State, record.Durable = Running, true
 	record.Adopted++
 	r := newRun(record, m.log)
 	r.stall, r.fingerprint = cp.Stall, cp.Fingerprint
-	sup := &supervisor{run: r, manager: m, spec: cp.spec(record, b), checkpoint: cp, unlockSession: func() {}, onGone: func() {}, adopted: true}
+	sup := &supervisor{run: r, manager: m, spec: specOf(cp, record, b), checkpoint: cp, unlockSession: func() {}, onGone: func() {}, adopted: true}
 	if m.renew(d, &sup.spec, cp) {
 		sup.fresh = sup.spec.Fresh
 	}
@@ -45,7 +46,7 @@ func (m *Manager) adopt(d *directory, record Record, cp *checkpoint, b backend.B
 		}
 		sup.unlockSession = release
 	}
-	started := record.startedAt()
+	started := record.StartedAt()
 	sup.process, err = m.spawner.Adopt(spawn.Command{
 		ID: r.id, Limits: record.Limits, SoftEnd: cp.SoftEnd, Grace: cp.Grace, BeforeRemove: sup.cleanUp,
 	}, cp.Leader, started)
@@ -53,15 +54,15 @@ func (m *Manager) adopt(d *directory, record Record, cp *checkpoint, b backend.B
 		return nil, err
 	}
 	if most, ok := sup.process.MemoryMax(); ok {
-		record.Limits = withMemory(record.Limits, most)
+		record.Limits = store.WithMemory(record.Limits, most)
 	}
 	if most, ok := sup.process.PidsMax(); ok {
-		record.Limits = withPids(record.Limits, most)
+		record.Limits = store.WithPids(record.Limits, most)
 	}
 	r.setLimits(record.Limits)
 	sup.spec.Limits = record.Limits
 	// One that has ended by now has had its directory tidied meanwhile.
-	if err := d.save(record); err != nil && !isClosed(sup.process.Exited()) {
+	if err := d.Save(record); err != nil && !isClosed(sup.process.Exited()) {
 		m.log.Warn("adoption not recorded", "run", r.id, "err", err)
 	}
 	if _, known := m.sessions.get(sessionKey(record.Client, record.Session)); !known {
@@ -100,50 +101,17 @@ func (m opaqueBackend) Command(backend.Request) (backend.Command, error) {
 	return backend.Command{}, fmt.Errorf("backend %s: not configured", m.name)
 }
 
-// withMemory is what a run's record says of its limits, with another memory cap:
-// its reservation is made of that.
-func withMemory(l *specs.LinuxResources, most int64) *specs.LinuxResources {
-	all := cloneLimits(l)
-	var memory specs.LinuxMemory
-	if all.Memory != nil {
-		memory = *all.Memory
-	}
-	memory.Limit = &most
-	all.Memory = &memory
-	return &all
-}
-
-func withPids(l *specs.LinuxResources, most int64) *specs.LinuxResources {
-	all := cloneLimits(l)
-	all.Pids = &specs.LinuxPids{Limit: &most}
-	return &all
-}
-
-func cloneLimits(l *specs.LinuxResources) specs.LinuxResources {
-	if l == nil {
-		return specs.LinuxResources{}
-	}
-	return *l
-}
-
-// memoryOf is a run's memory cap in bytes; 0 is none.
-func memoryOf(l *specs.LinuxResources) int64 {
-	if l == nil || l.Memory == nil || l.Memory.Limit == nil {
-		return 0
-	}
-	return *l.Memory.Limit
-}
-
-// pidsOf is how many processes a run may have; 0 is no cap.
-func pidsOf(l *specs.LinuxResources) int64 {
-	if l == nil || l.Pids == nil || l.Pids.Limit == nil {
-		return 0
-	}
-	return *l.Pids.Limit
-}
-
 func (r *Run) setLimits(l *specs.LinuxResources) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.record.Limits = l
+}
+
+// specOf is the part of a Spec that matters after the start.
+func specOf(cp *store.Checkpoint, r Record, b backend.Backend) Spec {
+	return Spec{
+		ID: r.ID, Client: r.Client, Model: r.Model, Backend: b, Session: r.Session, Limits: r.Limits, Metadata: r.Metadata,
+		Deadline: cp.Deadline, Grace: cp.Grace, Stall: cp.Stall, OutputMax: cp.OutputMax, LineMax: cp.LineMax,
+		Durable: true, Fingerprint: cp.Fingerprint,
+	}
 }

@@ -51,24 +51,24 @@ func (s *supervisor) conclude() {
 		verdict = outcome.Decide(facts)
 	}
 	if verdict.Cause == outcome.CLIError && !strings.Contains(verdict.Message, stateDirectory) {
-		if why := r.dir.refusesWrites(); why != "" {
+		if why := refusesWrites(r.dir); why != "" {
 			verdict.Message += "; it may be for want of the disk: " + why
 		}
 	}
 	s.trim()
 	record := r.conclude(ended, verdict, s.terminal)
 	// The record last: with it the run is over for the next daemon, too.
-	s.checkpoint.forgetPrompt()
+	s.checkpoint.ForgetPrompt()
 	s.checkpoint.Final = &s.size
 	if err := s.saveCheckpoint(); err != nil {
 		r.log.Warn("checkpoint not saved", "err", err)
 	}
-	if err := r.dir.save(record); err != nil {
+	if err := r.dir.Save(record); err != nil {
 		r.log.Error("record not saved: it is kept in memory for now", "again_in", pruneEvery, "err", err)
 		r.unsaved.Store(true)
 	}
-	if s.checkpoint.Fresh != nil && r.dir.flush != nil {
-		if err := r.dir.dropFresh(); err != nil {
+	if s.checkpoint.Fresh != nil && r.dir.Flush != nil {
+		if err := r.dir.DropFresh(); err != nil {
 			r.log.Warn("scratch not removed", "err", err)
 		}
 	}
@@ -80,7 +80,7 @@ func (s *supervisor) conclude() {
 	if record.Durable || record.Cause == outcome.ClientGone {
 		level = slog.LevelInfo
 	}
-	r.log.Log(context.Background(), level, "run ended", record.logAttrs(ended)...)
+	r.log.Log(context.Background(), level, "run ended", record.LogAttrs(ended)...)
 	r.spool.Finish(s.size, verdict.Cause != outcome.Completed)
 	close(r.ended)
 	r.spool.Grown.Signal()
@@ -111,23 +111,6 @@ func exitFailure(f backend.Features, o outcome.Outcome, stderr string) *outcome.
 		return nil
 	}
 	return terminalOf(backend.Event{Kind: backend.Failed, Failure: failure})
-}
-
-// logAttrs is what the log has of a run's end, at info of one that may end with no
-// request left to be logged.
-func (r Record) logAttrs(o outcome.Outcome) []any {
-	told := []any{"client", r.Client, "backend", r.Backend, "model", r.Model, "cause", string(r.Cause)}
-	if r.Started != nil && r.Ended != nil {
-		told = append(told, "seconds", r.Ended.Sub(*r.Started).Round(time.Millisecond).Seconds())
-	}
-	if r.Exit != nil {
-		told = append(told, "exit_code", *r.Exit)
-	}
-	if r.Signal != "" {
-		told = append(told, "signal", r.Signal)
-	}
-	return append(told, "output_bytes", r.OutputBytes, "processes_after_leader", r.Survived,
-		"spawn_seconds", o.Spawn.Seconds(), "teardown_seconds", o.Teardown.Seconds(), "leaked", o.Leaked, "receipt", *r.Receipt)
 }
 
 func (s *supervisor) stderr() string {

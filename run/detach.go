@@ -15,7 +15,7 @@ import (
 // locked by the file returned, which Inherit takes. Call it instead of Close.
 func (m *Manager) Detach(ctx context.Context) (lock *os.File, left int, err error) {
 	left, err = m.detachAll(ctx)
-	return m.state.lock, left, err
+	return m.state.Lock, left, err
 }
 
 // abandon is for an Open that fails: what it has adopted lives on.
@@ -23,7 +23,7 @@ func (m *Manager) abandon(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, abandonMax)
 	defer cancel()
 	_, err := m.detachAll(bounded)
-	return errors.Join(err, m.state.close())
+	return errors.Join(err, m.state.Close())
 }
 
 // abandonMax bounds how long an Open that fails waits for runs that are just ending.

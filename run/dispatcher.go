@@ -70,7 +70,7 @@ func (m *Manager) dispatchLoop() {
 
 func (m *Manager) observeAll(vigils map[*Run]*stallDetector) {
 	live := map[*Run]bool{}
-	full := diskState(m.state.dir, os.Geteuid() == 0)
+	full := diskState(m.state.Path, os.Geteuid() == 0)
 	for _, r := range m.all() {
 		if !r.isLive() {
 			continue
@@ -201,7 +201,7 @@ func (m *Manager) publish() {
 
 func (r *Run) snapshotEntry() Live {
 	c := r.Record()
-	one := Live{ID: c.ID, Backend: c.Backend, Client: c.Client, Started: c.startedAt()}
+	one := Live{ID: c.ID, Backend: c.Backend, Client: c.Client, Started: c.StartedAt()}
 	if w := r.sample.Load(); w != nil {
 		one.Sampled, one.Stalled, one.Memory, one.Pids = w.at, w.stalled, w.usage.MemoryBytes, w.usage.Pids
 		one.CPUUsec, one.IOBytes, one.CPUCores = w.usage.CPUUsec, w.usage.IOBytes, w.cores

@@ -2,21 +2,18 @@ package run
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"penstock/backend"
 	"penstock/outcome"
+	"penstock/run/store"
 	"penstock/sandbox"
 	"penstock/spawn"
 )
@@ -37,7 +34,7 @@ func TestOpensWhateverLiesAround(t *testing.T) {
 		dir := filepath.Join(state, "runs", name)
 		sessions := filepath.Join(state, "sessions")
 		err := errors.Join(os.MkdirAll(dir, 0o700), os.MkdirAll(sessions, 0o700),
-			make(filepath.Join(dir, recordName)), make(filepath.Join(sessions, sessionKey("c", name)+".json")))
+			make(filepath.Join(dir, "run.json")), make(filepath.Join(sessions, sessionKey("c", name)+".json")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,99 +53,12 @@ func TestOpensWhateverLiesAround(t *testing.T) {
 	}
 }
 
-// asOther runs f with the file rights of a user that is not root.
-func asOther(t *testing.T, f func()) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		f()
-		return
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for good: the thread is not to be used again
-		if _, err := unix.SetfsuidRetUid(54321); err != nil {
-			t.Error(err)
-			return
-		}
-		f()
-	}()
-	<-done
-}
-
-func readOnlyTree(t *testing.T, dir string) {
-	t.Helper()
-	deep := filepath.Join(dir, "mod", "pkg")
-	if err := os.MkdirAll(deep, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(deep, "file"), []byte("x"), 0o444); err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range []string{filepath.Join(deep, "file"), deep, filepath.Dir(deep), dir} {
-		if err := os.Lchown(d, 54321, 54321); err != nil && os.Geteuid() == 0 {
-			t.Fatal(err)
-		}
-	}
-	for _, d := range []string{deep, filepath.Dir(deep)} {
-		if err := os.Chmod(d, 0o555); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func TestRemovesReadOnlyDirectories(t *testing.T) {
-	top := t.TempDir()
-	for d := top; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o777); err != nil {
-			t.Fatal(err)
-		}
-	}
-	d := &directory{path: filepath.Join(top, "r")}
-	readOnlyTree(t, d.path)
-	asOther(t, func() {
-		if err := d.removeScratch(); err != nil {
-			t.Error(err)
-		}
-	})
-	if got := names(t, d.path); len(got) != 0 {
-		t.Errorf("left: %v", got)
-	}
-	readOnlyTree(t, d.path)
-	asOther(t, func() {
-		if err := d.remove(); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := os.Lstat(d.path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("still there: %v", err)
-	}
-}
-
-func TestScratchBehindALinkStays(t *testing.T) {
-	dir, elsewhere := t.TempDir(), t.TempDir()
-	kept := filepath.Join(elsewhere, "kept")
-	if err := os.WriteFile(kept, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d := &directory{path: filepath.Join(dir, "r")}
-	if err := os.Symlink(elsewhere, d.path); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.removeScratch(); err == nil {
-		t.Error("a link was followed")
-	}
-	if _, err := os.Lstat(kept); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestPruneKeepsWhatItCannotRemove(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script("echo 'd stop'"))
 	wait(t, "removal", r.done)
 	dir := r.dir
-	r.dir = &directory{path: dir.file(spoolName) + "/below"} // no directory: it can't be removed
+	r.dir = &store.Dir{Path: dir.File(store.SpoolName) + "/below"} // no directory: it can't be removed
 	now := time.Now().Add(2 * time.Hour)
 	if n := m.prune(now); n != 0 {
 		t.Errorf("%d pruned", n)
@@ -171,14 +81,14 @@ func TestFailedStartLeavesNoSession(t *testing.T) {
 	if _, err := m.Start(t.Context(), s); err == nil {
 		t.Fatal("started")
 	}
-	if got := names(t, m.state.sessions()); len(got) != 0 {
+	if got := names(t, m.state.Sessions()); len(got) != 0 {
 		t.Errorf("left: %v", got)
 	}
 	verdict(t, start(t, m, script("echo 's x'; touch mine; echo 'd stop'", inSession("s"))), outcome.Completed)
 	if _, err := m.Start(t.Context(), s); err == nil {
 		t.Fatal("started")
 	}
-	if _, err := os.Stat(filepath.Join(m.sessions.path(sessionKey("tester", "s")), workName, "mine")); err != nil {
+	if _, err := os.Stat(filepath.Join(m.sessions.path(sessionKey("tester", "s")), store.WorkName, "mine")); err != nil {
 		t.Errorf("a session in use lost its files: %v", err)
 	}
 }
@@ -201,7 +111,7 @@ func TestUnusedSessionsExpire(t *testing.T) {
 		t.Error("expired too early")
 	}
 	m.expire(later)
-	if got := names(t, m.state.sessions()); len(got) != 0 {
+	if got := names(t, m.state.Sessions()); len(got) != 0 {
 		t.Errorf("left: %v", got)
 	}
 }
@@ -285,30 +195,6 @@ func TestOwnDirectoryIsNoLink(t *testing.T) {
 	}
 }
 
-func TestGivesLinksNotWhatTheyPointTo(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: only root may give files away")
-	}
-	out := filepath.Join(t.TempDir(), "out")
-	d := newDirectory(t, &User{Name: "guest", UID: 54321, GID: 54322})
-	if err := errors.Join(os.WriteFile(out, nil, 0o600), os.Mkdir(d.file(homeName), 0o700),
-		os.Mkdir(d.file("home/sub"), 0o700), os.Symlink(out, d.file("home/sub/link"))); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(giveTree(d.file(homeName), d.user), d.write([]backend.File{{Name: "a/b"}, {Name: "a/c/d"}})); err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]uint32{
-		out: 0, d.path: 0, d.file("home"): 54321, d.file("home/sub"): 54321, d.file("home/sub/link"): 54321,
-		d.file("a"): 54321, d.file("a/b"): 54321, d.file("a/c"): 54321, d.file("a/c/d"): 54321,
-	} {
-		var st unix.Stat_t
-		if err := unix.Lstat(name, &st); err != nil || st.Uid != want {
-			t.Errorf("%s: owner %d, want %d, %v", name, st.Uid, want, err)
-		}
-	}
-}
-
 func TestSlotIsKeptForABirthThatCannotBeEnded(t *testing.T) {
 	m := &Manager{quit: make(chan struct{})}
 	called := make(chan struct{})
@@ -333,20 +219,5 @@ func TestWithin(t *testing.T) {
 	defer close(stuck)
 	if within(time.Millisecond, func() { <-stuck }) || !within(time.Minute, func() {}) {
 		t.Error("told wrong")
-	}
-}
-
-// A record as large as a client's metadata may be must be read again.
-func TestRecordsFitWhatIsRead(t *testing.T) {
-	d := newDirectory(t, nil)
-	big, err := json.Marshal(string(make([]byte, 100<<10)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.save(Record{ID: "r", State: Finished, Metadata: big}); err != nil {
-		t.Fatal(err)
-	}
-	if got, _ := d.load(); got.State != Finished || got.Cause != "" {
-		t.Errorf("loaded as %s %s (%s)", got.State, got.Cause, got.Message)
 	}
 }

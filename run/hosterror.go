@@ -11,13 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/outcome"
+	"penstock/run/store"
 	"penstock/spawn"
 )
 
 const stateDirectory = "state directory"
-
-// errRemoved is a state directory that was there when the daemon started.
-var errRemoved = errors.New("removed while the daemon runs")
 
 // hostErrors are what a host runs out of, or breaks with, and what mends it: no
 // fault of the request, and not the CLI's.
@@ -30,7 +28,7 @@ var hostErrors = []struct {
 	{unix.EDQUOT, stateDirectory, "raise the daemon's quota"},
 	{unix.EROFS, stateDirectory, "mount its file system read-write"},
 	{unix.EIO, stateDirectory, "check its disk"},
-	{errRemoved, stateDirectory, "restart penstock, and keep what cleans up, such as systemd-tmpfiles, out of it"},
+	{store.ErrRemoved, stateDirectory, "restart penstock, and keep what cleans up, such as systemd-tmpfiles, out of it"},
 	{unix.EMFILE, "the daemon's open files", "raise LimitNOFILE= of the unit"},
 	{unix.ENFILE, "the host's open files", "raise fs.file-max"},
 }
@@ -81,15 +79,15 @@ func inStateDir(err error) string { return fmt.Sprintf("the daemon's state direc
 // refusesWrites says why the run's directory does not take what a write of its user
 // would need, or "". A full disk is told to a program that may not care, and to
 // no one else: this is the look at it that can be had from here.
-func (d *directory) refusesWrites() string {
-	root := d.user == nil && os.Geteuid() == 0 || d.user != nil && d.user.UID == 0
-	if why := diskState(filepath.Dir(d.path), root); why != "" {
+func refusesWrites(d *store.Dir) string {
+	root := d.User == nil && os.Geteuid() == 0 || d.User != nil && d.User.UID == 0
+	if why := diskState(filepath.Dir(d.Path), root); why != "" {
 		return why
 	}
-	if d.user != nil && overQuota(d.path, int(d.user.UID)) {
+	if d.User != nil && overQuota(d.Path, int(d.User.UID)) {
 		return inStateDir(unix.EDQUOT)
 	}
-	return diskError(tryWrite(d.path))
+	return diskError(tryWrite(d.Path))
 }
 
 // diskError is what err says of the state directory's disk; "" where it is
@@ -134,32 +132,4 @@ func overQuota(dir string, uid int) bool {
 	var q dqblk
 	_, _, errno := unix.Syscall6(unix.SYS_QUOTACTL_FD, f.Fd(), getUserQuota, uintptr(uid), uintptr(unsafe.Pointer(&q)), 0, 0)
 	return errno == 0 && q.HardLimit > 0 && q.Space+lowSpace > q.HardLimit<<10
-}
-
-// incomplete says why what the run wrote may not be all that it meant to write; ""
-// where nothing speaks for that. The outputs' group is empty.
-func (s *supervisor) incomplete() string {
-	if why := s.outputLost.Load(); why != nil {
-		return *why
-	}
-	if limit, ok := fileSizeLimit(); ok {
-		if spool, stderr, err := s.outputs.Sizes(); err == nil && uint64(max(spool, stderr)) >= limit {
-			return fmt.Sprintf("its output reached the limit on the size of files that the daemon was started with (ulimit -f, LimitFSIZE=): %d bytes", limit)
-		}
-	}
-	// A last word in the output that a full disk still took came after all else.
-	full := s.run.diskFull.Load()
-	if full != nil && (s.spec.Backend.Features().PlainExit || s.terminalAfterFull) {
-		return *full
-	}
-	return ""
-}
-
-// fileSizeLimit is what runs inherit of RLIMIT_FSIZE; not ok is none.
-func fileSizeLimit() (n uint64, ok bool) {
-	var l unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &l); err != nil || l.Cur == unix.RLIM_INFINITY {
-		return 0, false
-	}
-	return l.Cur, true
 }

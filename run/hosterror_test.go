@@ -12,6 +12,7 @@ import (
 
 	"penstock/backend"
 	"penstock/outcome"
+	"penstock/run/store"
 	"penstock/spawn"
 	"penstock/spool"
 )
@@ -45,14 +46,14 @@ func TestBlameHost(t *testing.T) {
 
 // A state directory that something else cleaned up is no fault of the request.
 func TestStateRemoved(t *testing.T) {
-	for _, gone := range []func(*stateDir) string{(*stateDir).runs, func(s *stateDir) string { return s.dir }} {
+	for _, gone := range []func(*store.StateDir) string{(*store.StateDir).Runs, func(s *store.StateDir) string { return s.Path }} {
 		m := open(t)
 		if err := os.RemoveAll(gone(m.state)); err != nil {
 			t.Fatal(err)
 		}
 		_, err := m.Start(t.Context(), script("d stop"))
 		var start *spawn.StartError
-		if !errors.As(err, &start) || start.Cause != outcome.StartFailed || !strings.Contains(err.Error(), errRemoved.Error()) || strings.Contains(err.Error(), m.state.dir) {
+		if !errors.As(err, &start) || start.Cause != outcome.StartFailed || !strings.Contains(err.Error(), store.ErrRemoved.Error()) || strings.Contains(err.Error(), m.state.Path) {
 			t.Errorf("%s: %v", gone(m.state), err)
 		}
 	}
@@ -61,12 +62,16 @@ func TestStateRemoved(t *testing.T) {
 // A record there was no room for is written later, so that the next daemon does
 // not take its run for lost.
 func TestRecordIsSavedLater(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "r")
-	d := &directory{path: dir, stored: []string{dir}}
+	s, err := store.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	d := s.Run("r")
 	r := newFinishedRun(d, Record{ID: "r", State: Finished, Cause: outcome.CLIError}, slog.New(slog.DiscardHandler))
 	r.unsaved.Store(true)
 	m := &Manager{runs: map[string]*Run{"r": r}}
-	blocked := dir // a file in the directory's place
+	blocked := filepath.Dir(d.StorePath("run.json")) // a file in the directory's place
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +82,7 @@ func TestRecordIsSavedLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.retrySaves()
-	if got, _ := d.load(); r.unsaved.Load() || got.Cause != outcome.CLIError {
+	if got, _ := d.Recall(); r.unsaved.Load() || got.Record.Cause != outcome.CLIError {
 		t.Errorf("the record on disk: %+v", got)
 	}
 }
@@ -86,7 +91,7 @@ func TestRecordIsSavedLater(t *testing.T) {
 // tells that it is done.
 func TestCutShort(t *testing.T) {
 	dir := t.TempDir()
-	file, err := os.Create(filepath.Join(dir, spoolName))
+	file, err := os.Create(filepath.Join(dir, store.SpoolName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,14 +133,14 @@ func TestRefusesWrites(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	d := &directory{path: dir, user: &User{UID: 54321}}
-	if why := d.refusesWrites(); why != "" {
+	d := &store.Dir{Path: dir, User: &User{UID: 54321}}
+	if why := refusesWrites(d); why != "" {
 		t.Errorf("told: %s", why)
 	}
 	if left := names(t, dir); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	if why := (&directory{path: filepath.Join(dir, "gone")}).refusesWrites(); why != "" {
+	if why := refusesWrites(&store.Dir{Path: filepath.Join(dir, "gone")}); why != "" {
 		t.Errorf("of a directory that is gone: %s", why)
 	}
 }

@@ -276,3 +276,12 @@ func text(all []backend.Event) string {
 	}
 	return b.String()
 }
+
+// recordOnDisk reads a run.json.
+func recordOnDisk(path string) (r Record, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return r, err
+	}
+	return r, json.Unmarshal(text, &r)
+}

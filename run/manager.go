@@ -15,6 +15,7 @@ import (
 	"penstock/backend"
 	"penstock/cgroup"
 	"penstock/outcome"
+	"penstock/run/store"
 	"penstock/spawn"
 	"penstock/spool"
 )
@@ -33,9 +34,9 @@ type Manager struct {
 	log          *slog.Logger
 	observer     Observer
 	spawner      *spawn.Spawner
-	state        *stateDir
+	state        *store.StateDir
 	sessions     *sessions
-	pruned       *pruned
+	pruned       *store.Pruned
 	interrupted  []*supervisor // of runs that Open has still to start anew
 	sessionLocks sessionLocks
 	notifier     *spool.Notifier // nil: no inotify instance to be had
@@ -82,12 +83,12 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 		m.log.Warn("session ignored", "file", path, "err", err)
 	})
 	if err != nil {
-		return nil, errors.Join(err, st.close())
+		return nil, errors.Join(err, st.Close())
 	}
-	if err := st.sweepUnfinished(); err != nil {
+	if err := st.SweepUnfinished(); err != nil {
 		m.log.Warn("unfinished files not removed", "err", err)
 	}
-	if m.pruned, err = openPruned(st.store.of(prunedName)); err != nil {
+	if m.pruned, err = store.OpenPruned(st.Store.Of(store.PrunedName)); err != nil {
 		m.log.Warn("a request that comes late may be run again", "err", err)
 	}
 	if m.notifier, err = spool.NewNotifier(); err != nil {
@@ -164,12 +165,12 @@ func (unobserved) RunStarted(Record, time.Duration)    {}
 func (unobserved) FirstOutput(Record, time.Duration)   {}
 func (unobserved) RunFinished(Record, outcome.Outcome) {}
 
-func (m *Manager) dirOf(id string) string { return filepath.Join(m.state.runs(), id) }
+func (m *Manager) dirOf(id string) string { return filepath.Join(m.state.Runs(), id) }
 
 // register makes the run known, before it waits for anything.
 func (m *Manager) register(s Spec) (*Run, error) {
 	r := newRun(Record{
-		ID: s.ID, Object: object, State: Waiting, Client: s.Client, Backend: s.Backend.Name(), Model: s.Model,
+		ID: s.ID, Object: store.Object, State: Waiting, Client: s.Client, Backend: s.Backend.Name(), Model: s.Model,
 		Session: s.Session, Created: time.Now(), Limits: s.Limits, EnforcedBy: m.enforced, Metadata: s.Metadata,
 		Durable: s.Durable,
 	}, m.log)
@@ -292,7 +293,7 @@ func awaitDone(ctx context.Context, runs []*Run) error {
 // Close ends what End has not, stops the manager's own work and gives the
 // state directory free. Call it once.
 func (m *Manager) Close(ctx context.Context) error {
-	return errors.Join(m.End(ctx, ctx, outcome.ShuttingDown), m.stop(), m.state.close())
+	return errors.Join(m.End(ctx, ctx, outcome.ShuttingDown), m.stop(), m.state.Close())
 }
 
 // stop stops the manager's own work.
@@ -314,4 +315,16 @@ func (m *Manager) all() []*Run {
 		out = append(out, r)
 	}
 	return out
+}
+
+// stateDir is the lock given, or one taken now.
+func (o Options) stateDir() (*store.StateDir, error) {
+	if o.Lock == nil {
+		return store.Open(o.StateDir)
+	}
+	if o.Lock.State.Path != o.StateDir {
+		err := fmt.Errorf("state directory: %s: the lock held is of %s", o.StateDir, o.Lock.State.Path)
+		return nil, errors.Join(err, o.Lock.Close())
+	}
+	return o.Lock.State, nil
 }

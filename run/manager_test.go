@@ -52,11 +52,11 @@ func TestRunToItsEnd(t *testing.T) {
 	if c.Exit == nil || *c.Exit != 0 || c.Finish != "stop" || c.OutputBytes == 0 || c.Receipt == nil || c.Started == nil || c.Exited == nil || string(c.Metadata) != `{"k":1}` {
 		t.Errorf("record: %+v", c)
 	}
-	onDisk, err := readRecord(r.dir.storePath(recordName))
+	onDisk, err := recordOnDisk(r.dir.StorePath("run.json"))
 	if err != nil || onDisk.State != Finished || onDisk.Cause != outcome.Completed {
 		t.Errorf("record on disk: %+v, %v", onDisk, err)
 	}
-	for name, mode := range map[string]os.FileMode{dir: 0o700, r.dir.storePath(recordName): 0o600, r.dir.file("spool"): 0o600, r.dir.file("stderr"): 0o600} {
+	for name, mode := range map[string]os.FileMode{dir: 0o700, r.dir.StorePath("run.json"): 0o600, r.dir.File("spool"): 0o600, r.dir.File("stderr"): 0o600} {
 		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("mode of %q: %v, %v", name, info.Mode(), err)
 		}
@@ -142,7 +142,7 @@ func TestStartFailures(t *testing.T) {
 			s.Backend = agent{files: []backend.File{{Name: "tmp", Data: []byte("x")}}}
 		}, func(err error) bool { return errors.Is(err, os.ErrExist) }},
 	}
-	before := names(t, m.state.runs())
+	before := names(t, m.state.Runs())
 	for _, test := range tests {
 		s := script("echo 'd stop'", test.change)
 		gone := counted(t, &s)
@@ -154,7 +154,7 @@ func TestStartFailures(t *testing.T) {
 			t.Errorf("%s: OnGone came %d times", test.name, gone.Load())
 		}
 	}
-	if diff := cmp.Diff(before, names(t, m.state.runs())); diff != "" {
+	if diff := cmp.Diff(before, names(t, m.state.Runs())); diff != "" {
 		t.Errorf("failed starts left directories (-before +after):\n%s", diff)
 	}
 	if n := len(m.List(Filter{})); n != 1 {

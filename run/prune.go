@@ -38,7 +38,7 @@ func (m *Manager) pruneLoop() {
 }
 
 func (m *Manager) emptyTrash() {
-	if err := m.state.emptyTrash(); err != nil {
+	if err := m.state.EmptyTrash(); err != nil {
 		m.log.Warn("trash not emptied", "again_in", removeEvery, "err", err)
 	}
 }
@@ -52,11 +52,17 @@ func (m *Manager) prune(now time.Time) (removed int) { return m.pruneFor(now, 0,
 // those that ended longer ago than spare.
 func (m *Manager) pruneFor(now time.Time, bytes int64, spare time.Duration) (removed int) {
 	old := m.takeExpired(now, bytes, spare)
-	if err := m.pruned.save(old); err != nil {
+	var durable []string
+	for _, r := range old {
+		if r.fingerprint != nil {
+			durable = append(durable, r.id)
+		}
+	}
+	if err := m.pruned.Save(durable); err != nil {
 		m.log.Warn("runs that are not kept any more: a later daemon won't know them", "err", err)
 	}
 	for _, r := range old {
-		err := r.dir.remove()
+		err := r.dir.Remove()
 		if err == nil {
 			removed++
 			continue
@@ -74,7 +80,7 @@ func (m *Manager) pruneFor(now time.Time, bytes int64, spare time.Duration) (rem
 // would take such a run for lost.
 func (m *Manager) retrySaves() {
 	for _, r := range m.all() {
-		if r.unsaved.Load() && r.dir.save(r.Record()) == nil {
+		if r.unsaved.Load() && r.dir.Save(r.Record()) == nil {
 			r.unsaved.Store(false)
 			r.log.Info("record saved at last")
 		}
@@ -139,7 +145,8 @@ func (m *Manager) takeExpired(now time.Time, need int64, spare time.Duration) []
 		if now.Before(p.run.retryRemovalAt) {
 			continue
 		}
-		m.pruned.add(p.run) // before it is unknown: its request may come at any moment
+		// Before it is unknown: its request may come at any moment.
+		m.pruned.Add(p.run.id, p.run.Record().Client, p.run.fingerprint)
 		delete(m.runs, p.run.id)
 		old = append(old, p.run)
 		kept -= p.size
@@ -147,4 +154,10 @@ func (m *Manager) takeExpired(now time.Time, need int64, spare time.Duration) []
 	}
 	m.kept = kept
 	return old
+}
+
+// Pruned tells whether a durable run of that id and of the same request has ended
+// and is not kept any more; of so many, the newest.
+func (m *Manager) Pruned(id, client string, fingerprint []byte) bool {
+	return m.pruned.Has(id, client, fingerprint)
 }

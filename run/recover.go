@@ -16,6 +16,7 @@ import (
 	"penstock/cgroup"
 	"penstock/internal/openat"
 	"penstock/outcome"
+	"penstock/run/store"
 	"penstock/spool"
 )
 
@@ -23,13 +24,13 @@ import (
 // are the durable runs whose groups the spawner has kept; it has swept the others.
 func (m *Manager) recover(ctx context.Context) error {
 	ids := map[string]bool{}
-	for _, dir := range []string{m.state.store.runs(), m.state.runs()} {
+	for _, dir := range []string{m.state.Store.Runs(), m.state.Runs()} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			return fmt.Errorf("runs: %w", err)
 		}
 		for _, e := range entries {
-			if !e.IsDir() || checkID(e.Name()) != nil {
+			if !e.IsDir() || store.CheckID(e.Name()) != nil {
 				m.log.Warn("not a run: ignored", "path", filepath.Join(dir, e.Name()))
 				continue
 			}
@@ -41,7 +42,7 @@ func (m *Manager) recover(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		r, err := m.recoverRun(m.state.directory(id))
+		r, err := m.recoverRun(m.state.Run(id))
 		if err != nil {
 			return fmt.Errorf("run %s of an earlier daemon: whether it lives can't be told: %w", id, err)
 		}
@@ -76,35 +77,35 @@ func (m *Manager) number(found []*Run) {
 
 // recoverRun is where a run of an earlier daemon gets its place in this one; nil is
 // that there was none. An error is the host's: it says nothing of the run.
-func (m *Manager) recoverRun(d *directory) (*Run, error) {
-	found, err := d.recall()
-	if errors.Is(err, errNeverStarted) {
+func (m *Manager) recoverRun(d *store.Dir) (*Run, error) {
+	found, err := d.Recall()
+	if errors.Is(err, store.ErrNeverStarted) {
 		m.discardUnstarted(d)
 		return nil, nil
 	}
-	if isTransient(err) {
+	if store.IsTransient(err) {
 		return nil, err
 	}
-	record := found.record
-	if found.rebuilt && found.checkpoint.Leader == 0 && !m.spawner.Keeps(record.ID) {
+	record := found.Record
+	if found.Rebuilt && found.Checkpoint.Leader == 0 && !m.spawner.Keeps(record.ID) {
 		m.discardUnstarted(d) // the record comes after the checkpoint, and before the start
 		return nil, nil
 	}
 	if err != nil {
 		m.log.Warn("checkpoint not readable: the run's events are lost", "run", record.ID, "err", err)
 	}
-	cp, b := m.resolveBackend(&record, found.checkpoint)
+	cp, b := m.resolveBackend(&record, found.Checkpoint)
 	if record.State == Finished && record.Ended != nil {
 		return m.finishedRun(d, record, cp, b), nil
 	}
 	if cp != nil {
-		if cp.Restart == restartDue {
+		if cp.Restart == store.RestartDue {
 			if r := m.resumeRestart(d, record, cp, b); r != nil {
 				return r, nil
 			}
 		}
 		r, err := m.adopt(d, record, cp, b)
-		if err == nil || isTransient(err) {
+		if err == nil || store.IsTransient(err) {
 			return r, err
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -119,18 +120,18 @@ func (m *Manager) recoverRun(d *directory) (*Run, error) {
 
 // discardUnstarted forgets what an earlier daemon was about to start: the same request
 // may come again.
-func (m *Manager) discardUnstarted(d *directory) {
-	if err := d.remove(); err != nil {
-		m.log.Warn("run that was never started is not removed", "run", filepath.Base(d.path), "err", err)
+func (m *Manager) discardUnstarted(d *store.Dir) {
+	if err := d.Remove(); err != nil {
+		m.log.Warn("run that was never started is not removed", "run", filepath.Base(d.Path), "err", err)
 	}
 }
 
 // resolveBackend gives what is needed to read a run's output, or nil.
-func (m *Manager) resolveBackend(r *Record, cp *checkpoint) (*checkpoint, backend.Backend) {
+func (m *Manager) resolveBackend(r *Record, cp *store.Checkpoint) (*store.Checkpoint, backend.Backend) {
 	if cp == nil {
 		return nil, nil
 	}
-	m.o.Bounds(r.Backend, cp.Kind).apply(r, cp, time.Now())
+	m.o.Bounds(r.Backend, cp.Kind).Apply(r, cp, time.Now())
 	b, ok := m.o.Backends(r.Backend)
 	if ok && (cp.Kind == "" || cp.Kind == b.Kind()) {
 		return cp, b
@@ -146,9 +147,9 @@ func (m *Manager) resolveBackend(r *Record, cp *checkpoint) (*checkpoint, backen
 
 // conclude finishes the record of a run whose group is gone: by what its
 // output says, and where that says nothing it is lost.
-func (m *Manager) conclude(d *directory, r *Record, cp *checkpoint, b backend.Backend) {
+func (m *Manager) conclude(d *store.Dir, r *Record, cp *store.Checkpoint, b backend.Backend) {
 	word, _ := m.lastTerminal(d, cp, b)
-	ended, err := d.loadEnd()
+	ended, err := d.LoadEnd()
 	if err != nil {
 		m.log.Warn("what was noted of the run's end can't be read", "run", r.ID, "err", err)
 		err = nil
@@ -168,33 +169,33 @@ func (m *Manager) conclude(d *directory, r *Record, cp *checkpoint, b backend.Ba
 		r.Receipt, r.EnforcedBy, r.Survived = &ended.Receipt, ended.Receipt.EnforcedBy, ended.Survived
 	}
 	if cp != nil {
-		d.flush = (*os.File).Sync
-		cp.forgetPrompt()
-		err = d.saveCheckpoint(cp)
+		d.Flush = (*os.File).Sync
+		cp.ForgetPrompt()
+		err = d.SaveCheckpoint(cp)
 	}
-	err = errors.Join(err, d.save(*r))
+	err = errors.Join(err, d.Save(*r))
 	if r.Started != nil {
 		m.observer.RunFinished(*r, outcome.Outcome{}) // when it ended is not known
 	}
-	if err := errors.Join(err, d.removeScratch(), d.dropFresh(), d.trim(cp)); err != nil {
+	if err := errors.Join(err, d.RemoveScratch(), d.DropFresh(), trimLeftover(d, cp)); err != nil {
 		m.log.Warn("run of an earlier daemon not settled", "run", r.ID, "err", err)
 	}
 }
 
 // lastTerminal reads a whole output for how the CLI said it ended; nil when it didn't.
 // sessionUnknown is that it refused its session and did nothing.
-func (m *Manager) lastTerminal(d *directory, cp *checkpoint, b backend.Backend) (word *outcome.Terminal, sessionUnknown bool) {
+func (m *Manager) lastTerminal(d *store.Dir, cp *store.Checkpoint, b backend.Backend) (word *outcome.Terminal, sessionUnknown bool) {
 	if cp == nil {
 		return nil, false
 	}
-	f, info, err := openat.Regular(d.file(spoolName))
+	f, info, err := openat.Regular(d.File(store.SpoolName))
 	if err != nil {
-		m.log.Warn("output not readable", "run", filepath.Base(d.path), "err", err)
+		m.log.Warn("output not readable", "run", filepath.Base(d.Path), "err", err)
 		return nil, false
 	}
 	defer f.Close()
 	if !spool.IsInode(f, cp.Spool) {
-		m.log.Warn("output is not what the run was born with", "run", filepath.Base(d.path))
+		m.log.Warn("output is not what the run was born with", "run", filepath.Base(d.Path))
 		return nil, false
 	}
 	p := newReplay(b, cp).Read(f)
@@ -221,8 +222,8 @@ func (m *Manager) lastTerminal(d *directory, cp *checkpoint, b backend.Backend) 
 }
 
 // finishedRun is a finished run; without a checkpoint its events can't be read.
-func (m *Manager) finishedRun(d *directory, r Record, cp *checkpoint, b backend.Backend) *Run {
-	p, path := newFinishedRun(d, r, m.log), d.file(spoolName)
+func (m *Manager) finishedRun(d *store.Dir, r Record, cp *store.Checkpoint, b backend.Backend) *Run {
+	p, path := newFinishedRun(d, r, m.log), d.File(store.SpoolName)
 	if cp == nil || isOpaque(b) {
 		p.spool.Set(path, nil, nil)
 		return p

@@ -3,29 +3,17 @@ package run
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
 	"penstock/backend"
-	"penstock/internal/atomicfile"
 	"penstock/internal/openat"
 	"penstock/outcome"
+	"penstock/run/store"
 	"penstock/spool"
 )
 
-// PromptText is what a CLI is told.
-type PromptText struct{ System, Prompt string }
-
 // restartedNotice is the first event of a run whose CLI had forgotten its session.
 const restartedNotice = "the CLI does not know this session any more: it was started anew, with the conversation as this request has it"
-
-// Stages of a restart, as a checkpoint has them.
-const (
-	restartDue  = "due"  // the first process is gone, the second was not tried
-	restartDone = "done" // the second one is, or was, about to be started
-)
 
 // sessionUnknown takes the events of one line for which the CLI has refused its session
 // before it did anything, where it can be started anew. It ends the process then,
@@ -109,22 +97,22 @@ func (s *supervisor) startAnew() error {
 	}
 	r, d, fresh := s.run, s.run.dir, *s.fresh
 	if s.spec.Durable {
-		s.checkpoint.Restart = restartDue
+		s.checkpoint.Restart = store.RestartDue
 		if err := s.saveCheckpoint(); err != nil {
 			return err
 		}
 	}
 	known := s.session
 	known.CLISession, known.Updated = "", time.Now()
-	if err := s.manager.sessions.put(known, d.flush); err != nil {
+	if err := s.manager.sessions.put(known, d.Flush); err != nil {
 		return err
 	}
 	spec := s.spec
 	spec.Request.System, spec.Request.Prompt, spec.Request.Session = fresh.System, fresh.Prompt, ""
-	if err := d.removeScratch(); err != nil {
+	if err := d.RemoveScratch(); err != nil {
 		return err
 	}
-	if err := d.mkdir(tmpName); err != nil {
+	if err := d.Mkdir(store.TmpName); err != nil {
 		return err
 	}
 	p, err := s.manager.prepare(d, spec)
@@ -133,14 +121,14 @@ func (s *supervisor) startAnew() error {
 		return err
 	}
 	// Not before: what can't be started anew keeps the output it has.
-	if err := d.removeOutputs(); err != nil {
+	if err := d.RemoveOutputs(); err != nil {
 		return err
 	}
-	std, err := d.open(p.command)
+	std, err := d.OpenStdio(p.command)
 	if err != nil {
 		return err
 	}
-	defer std.close()
+	defer std.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
@@ -152,7 +140,7 @@ func (s *supervisor) startAnew() error {
 	}()
 	next := newCheckpoint(spec, p)
 	old := supervisor{outputs: s.outputs, stopWatch: s.stopWatch, stdin: s.stdin}
-	next.Restart, next.Fresh = restartDone, s.checkpoint.Fresh
+	next.Restart, next.Fresh = store.RestartDone, s.checkpoint.Fresh
 	s.checkpoint, s.spec, s.adopted = next, spec, false
 	if err := s.open(d); err != nil {
 		s.outputs, s.stopWatch, s.stdin = old.outputs, old.stopWatch, old.stdin
@@ -204,74 +192,10 @@ func (r *Run) restarted() {
 	r.record.State = Running
 }
 
-// removeOutputs makes room for those of another process.
-func (d *directory) removeOutputs() error {
-	for _, name := range []string{spoolName, stderrName} {
-		if err := os.Remove(d.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
-}
-
-// Names in the store of what a CLI that has forgotten its session is told.
-const (
-	freshPromptName = "fresh-prompt"
-	freshSystemName = "fresh-system"
-)
-
-// saveFresh keeps it for the next daemon.
-func (d *directory) saveFresh(f *PromptText) error {
-	for name, text := range map[string]string{freshPromptName: f.Prompt, freshSystemName: f.System} {
-		for _, p := range d.storePaths(name) {
-			if err := atomicfile.Replace(p, []byte(text), d.flush); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// loadFresh is nil where a run can't be started anew.
-func (d *directory) loadFresh(cp *checkpoint) (*PromptText, error) {
-	if cp.Fresh == nil || cp.Restart == restartDone {
-		return nil, nil
-	}
-	f := new(PromptText)
-	for _, one := range []struct {
-		name string
-		long int64
-		to   *string
-	}{{freshPromptName, cp.Fresh.Prompt, &f.Prompt}, {freshSystemName, cp.Fresh.System, &f.System}} {
-		data, err := readUpTo(d.storePath(one.name), one.long)
-		if err == nil && int64(len(data)) != one.long {
-			err = fmt.Errorf("%s: %d bytes instead of %d", d.storePath(one.name), len(data), one.long)
-		}
-		if err != nil {
-			return nil, err
-		}
-		*one.to = string(data)
-	}
-	return f, nil
-}
-
-// dropFresh is for a run that has ended.
-func (d *directory) dropFresh() error {
-	var errs []error
-	for _, name := range []string{freshPromptName, freshSystemName} {
-		for _, p := range d.storePaths(name) {
-			if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				errs = append(errs, err)
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // renew completes the Spec of a run of an earlier daemon by what the configuration
 // gives, so that its CLI can be started anew; false where it can't be.
-func (m *Manager) renew(d *directory, s *Spec, cp *checkpoint) bool {
-	fresh, err := d.loadFresh(cp)
+func (m *Manager) renew(d *store.Dir, s *Spec, cp *store.Checkpoint) bool {
+	fresh, err := d.LoadFresh(cp)
 	if err != nil {
 		m.log.Warn("a CLI that has forgotten its session can't be started anew", "run", s.ID, "err", err)
 	}
@@ -284,22 +208,22 @@ func (m *Manager) renew(d *directory, s *Spec, cp *checkpoint) bool {
 	}
 	s.Argv, s.Env, s.User, s.Home, s.HomeSeed, s.OpenCwd = now.Argv, now.Env, now.User, now.Home, now.HomeSeed, now.OpenCwd
 	s.Request, s.Fresh = cp.Request, fresh
-	d.user = s.User
+	d.User = s.User
 	return true
 }
 
 // resumeRestart is for a run of an earlier daemon whose CLI has forgotten its session and
 // is gone, and that has not been started anew: nil for any other.
-func (m *Manager) resumeRestart(d *directory, record Record, cp *checkpoint, b backend.Backend) *Run {
+func (m *Manager) resumeRestart(d *store.Dir, record Record, cp *store.Checkpoint, b backend.Backend) *Run {
 	if cp == nil || b == nil || cp.BeforeReboot || record.State == Finished {
 		return nil
 	}
-	s := cp.spec(record, b)
+	s := specOf(cp, record, b)
 	if !m.renew(d, &s, cp) {
 		return nil
 	}
 	word := &outcome.Terminal{Failure: outcome.CLIError, Message: "the CLI does not know the session any more"}
-	if cp.Restart != restartDue {
+	if cp.Restart != store.RestartDue {
 		if word = m.lastSessionUnknown(d, cp, b); word == nil {
 			return nil
 		}
@@ -308,7 +232,7 @@ func (m *Manager) resumeRestart(d *directory, record Record, cp *checkpoint, b b
 	if !ok {
 		return nil
 	}
-	d.flush = m.o.flush
+	d.Flush = m.o.flush
 	record.State, record.Durable = Ending, true
 	record.Adopted++
 	r := newRun(record, m.log)
@@ -321,7 +245,7 @@ func (m *Manager) resumeRestart(d *directory, record Record, cp *checkpoint, b b
 }
 
 // lastSessionUnknown is the word of an output, or of stderr, that the session is unknown.
-func (m *Manager) lastSessionUnknown(d *directory, cp *checkpoint, b backend.Backend) *outcome.Terminal {
+func (m *Manager) lastSessionUnknown(d *store.Dir, cp *store.Checkpoint, b backend.Backend) *outcome.Terminal {
 	word, unknown := m.lastTerminal(d, cp, b)
 	if unknown {
 		return word
@@ -330,7 +254,7 @@ func (m *Manager) lastSessionUnknown(d *directory, cp *checkpoint, b backend.Bac
 	if word != nil || exit == nil {
 		return nil
 	}
-	f, info, err := openat.Regular(d.file(stderrName))
+	f, info, err := openat.Regular(d.File(store.StderrName))
 	if err != nil || !spool.IsInode(f, cp.Stderr) {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 
 	"penstock/backend"
 	"penstock/outcome"
+	"penstock/run/store"
 	"penstock/spool"
 )
 
@@ -124,7 +125,7 @@ func TestForgottenSessionKeepsItsOutput(t *testing.T) {
 	})))
 	verdict(t, r, outcome.CLIError)
 	wait(t, "removal", r.done)
-	if c := m.finishedRun(r.dir, r.Record(), &checkpoint{Spool: inode(t, r.dir.file(spoolName))}, agent{}); c.spool.Tampered() {
+	if c := m.finishedRun(r.dir, r.Record(), &store.Checkpoint{Spool: inode(t, r.dir.File(store.SpoolName))}, agent{}); c.spool.Tampered() {
 		t.Error("its output is gone")
 	}
 }

@@ -3,12 +3,11 @@ package run
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"penstock/run/store"
 	"penstock/spawn"
 )
 
@@ -61,16 +60,6 @@ func roomAt(dir string, minFree int64) (r Room, ok bool) {
 	return r, true
 }
 
-// removed tells that a place without which no run can start is not there any more.
-func (s *stateDir) removed() bool {
-	for _, dir := range []string{s.runs(), s.store.runs()} {
-		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
-			return true
-		}
-	}
-	return false
-}
-
 // askRoom is roomAt with a bound: a file system that doesn't answer holds up
 // nothing else, and is asked once at a time.
 func (m *Manager) askRoom() (Room, bool) {
@@ -80,9 +69,9 @@ func (m *Manager) askRoom() (Room, bool) {
 	answer := make(chan *Room, 1)
 	go func() {
 		defer m.asking.Store(false)
-		if m.state.removed() {
+		if m.state.Removed() {
 			answer <- &Room{Removed: true}
-		} else if room, ok := m.o.roomAt(m.state.dir, m.o.MinFree); ok {
+		} else if room, ok := m.o.roomAt(m.state.Path, m.o.MinFree); ok {
 			answer <- &room
 		} else {
 			answer <- nil
@@ -107,7 +96,7 @@ func (m *Manager) reclaim(bytes int64, spare time.Duration) (removed int) {
 	m.reclaiming.Lock()
 	defer m.reclaiming.Unlock()
 	for !isClosed(m.quit) {
-		room, ok := m.o.roomAt(m.state.dir, m.o.MinFree)
+		room, ok := m.o.roomAt(m.state.Path, m.o.MinFree)
 		if !ok {
 			break
 		}
@@ -170,10 +159,10 @@ func (m *Manager) checkRoom() {
 	was := m.room.Swap(&room)
 	if room.Removed && (was == nil || !was.Removed) {
 		m.log.Error("no run can be started: restart penstock, and keep what cleans up, such as systemd-tmpfiles, out of its directories",
-			"state_dir", m.state.dir, "err", errRemoved)
+			"state_dir", m.state.Path, "err", store.ErrRemoved)
 	}
 	if room.Low != "" && (was == nil || was.Low == "") {
-		m.log.Warn("little room for what runs write: make room, or lower keep.min_free", "state_dir", m.state.dir, "low", room.Low)
+		m.log.Warn("little room for what runs write: make room, or lower keep.min_free", "state_dir", m.state.Path, "low", room.Low)
 	}
 }
 

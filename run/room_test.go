@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/outcome"
+	"penstock/run/store"
 	"penstock/spawn"
 )
 
@@ -142,7 +143,7 @@ func TestRoomThatIsNotTold(t *testing.T) {
 // A directory that every start needs has gone, be it the store in a runtime directory
 // that a logout removes: that is told before a start fails.
 func TestPlacesThatWereRemoved(t *testing.T) {
-	for _, which := range []func(*stateDir) string{(*stateDir).runs, func(s *stateDir) string { return s.store.runs() }} {
+	for _, which := range []func(*store.StateDir) string{(*store.StateDir).Runs, func(s *store.StateDir) string { return s.Store.Runs() }} {
 		m := open(t)
 		m.checkRoom()
 		if room := m.Room(); room == nil || room.Removed {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"penstock/outcome"
+	"penstock/run/store"
 	"penstock/spawn"
 	"penstock/spool"
 )
@@ -23,7 +24,7 @@ type Run struct {
 	done     chan struct{} // OnGone was called: nothing of it is left to wait for
 
 	spool   *spool.Spool
-	dir     *directory  // nil: never got one
+	dir     *store.Dir  // nil: never got one
 	unsaved atomic.Bool // the final record is not on disk yet
 	// diskFull is why the disk took no more at some time of the run's life.
 	diskFull atomic.Pointer[string]
@@ -56,10 +57,10 @@ func newRun(r Record, log *slog.Logger) *Run {
 }
 
 // newFinishedRun is a finished run of an earlier daemon.
-func newFinishedRun(d *directory, r Record, log *slog.Logger) *Run {
+func newFinishedRun(d *store.Dir, r Record, log *slog.Logger) *Run {
 	p := newRun(r, log)
 	p.dir = d
-	p.endedAt = notAhead(time.Now(), r.finishedAt())
+	p.endedAt = notAhead(time.Now(), r.FinishedAt())
 	p.verdict = outcome.Verdict{Cause: r.Cause, Message: r.Message}
 	close(p.stop)
 	p.spool.Publish()
@@ -195,14 +196,6 @@ func (r *Run) setCLISession(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.record.CLISession = id
-}
-
-// startedAt is zero for a run that never started.
-func (r *Record) startedAt() time.Time {
-	if r.Started == nil {
-		return time.Time{}
-	}
-	return *r.Started
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -16,19 +16,8 @@ import (
 
 	"penstock/internal/atomicfile"
 	"penstock/internal/trash"
+	"penstock/run/store"
 )
-
-// Session is one conversation a client has named. The CLI finds it again only
-// with the same id, working directory and HOME.
-type Session struct {
-	Client     string    `json:"client"`
-	Session    string    `json:"session"`
-	Backend    string    `json:"backend"`
-	CLISession string    `json:"cli_session,omitempty"` // the CLI's own id; "" until it told it
-	Cwd        string    `json:"cwd"`
-	Home       string    `json:"home,omitempty"`
-	Updated    time.Time `json:"updated"`
-}
 
 var (
 	// ErrNoSession is wrapped when a client has no session of that name.
@@ -64,8 +53,8 @@ func sessionKey(client, session string) string {
 }
 
 // openSessions loads what is there; warn is told of files that can't be used.
-func openSessions(st *stateDir, warn func(path string, err error)) (*sessions, error) {
-	s := &sessions{dir: st.sessions(), files: st.store.of("sessions"), known: map[string]Session{}}
+func openSessions(st *store.StateDir, warn func(path string, err error)) (*sessions, error) {
+	s := &sessions{dir: st.Sessions(), files: st.Store.Of("sessions"), known: map[string]Session{}}
 	entries, err := os.ReadDir(s.files[0])
 	if err != nil {
 		return nil, fmt.Errorf("sessions: %w", err)
@@ -92,7 +81,7 @@ func openSessions(st *stateDir, warn func(path string, err error)) (*sessions, e
 }
 
 func readSession(path string) (s Session, err error) {
-	data, err := readSmall(path)
+	data, err := store.ReadSmall(path)
 	if err != nil {
 		return s, err
 	}
@@ -112,7 +101,7 @@ func (s *sessions) put(one Session, flush atomicfile.Flusher) error {
 	key := sessionKey(one.Client, one.Session)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := writeJSON(s.records(key), one, smallMax, flush); err != nil {
+	if err := store.WriteJSON(s.records(key), one, store.SmallMax, flush); err != nil {
 		return fmt.Errorf("session %q: %w", one.Session, err)
 	}
 	s.known[key] = one
@@ -178,7 +167,7 @@ func (s *sessions) drop(key string) (taken string, err error) {
 		taken, err = trash.Move(s.path(key))
 	}
 	if err != nil {
-		return "", errors.Join(err, writeJSON(s.records(key), one, smallMax, nil))
+		return "", errors.Join(err, store.WriteJSON(s.records(key), one, store.SmallMax, nil))
 	}
 	delete(s.known, key)
 	return taken, nil

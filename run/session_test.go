@@ -57,7 +57,7 @@ func TestSessionOutlivesAKilledFirstTurn(t *testing.T) {
 	again := start(t, m, script(`ls; echo "t $HOME"; echo "d stop"`, inSession("talk", func(s *Spec) { s.Backend = agent{seen: &q} })))
 	verdict(t, again, outcome.Completed)
 	key := sessionKey("tester", "talk")
-	if p := q.Load(); p.Session != "cli-1" || p.Cwd != filepath.Join(m.state.sessions(), key, "work") {
+	if p := q.Load(); p.Session != "cli-1" || p.Cwd != filepath.Join(m.state.Sessions(), key, "work") {
 		t.Errorf("second turn's request: %+v", p)
 	}
 	if got := names(t, q.Load().Cwd); !cmp.Equal(got, []string{"mine"}) {
@@ -84,7 +84,7 @@ func TestSessionOutlivesAKilledFirstTurn(t *testing.T) {
 	if err := m.Forget("tester", "talk"); err != nil {
 		t.Error(err)
 	}
-	if left := names(t, m.state.sessions()); len(left) != 0 {
+	if left := names(t, m.state.Sessions()); len(left) != 0 {
 		t.Errorf("left after forget: %q", left)
 	}
 }
@@ -100,7 +100,7 @@ func TestPrivateHomeIsSeededOnce(t *testing.T) {
 	}
 	home := func(s *Spec) { s.Home, s.HomeSeed = private, seed }
 	const show = `echo "s cli-1"; stat -c "t %a" $HOME/.agent/key; echo "t $HOME"; echo x >> $HOME/count; wc -l < $HOME/count | sed "s/^/t /"; echo "d stop"`
-	own := filepath.Join(m.state.sessions(), sessionKey("tester", "h"), "home")
+	own := filepath.Join(m.state.Sessions(), sessionKey("tester", "h"), "home")
 	for turn := range 2 {
 		r := start(t, m, script(show, inSession("h", home)))
 		verdict(t, r, outcome.Completed)

@@ -16,13 +16,14 @@ import (
 	"penstock/cgroup"
 	"penstock/internal/atomicfile"
 	"penstock/outcome"
+	"penstock/run/store"
 	"penstock/spawn"
 )
 
 // Options open a Manager.
 type Options struct {
-	StateDir string // runs/, sessions/, lock live below; created 0700
-	Lock     *Lock  // of StateDir, see LockDir; nil takes it in Open
+	StateDir string      // runs/, sessions/, lock live below; created 0700
+	Lock     *store.Lock // of StateDir, see LockDir; nil takes it in Open
 	Spawner  *spawn.Spawner
 	Logger   *slog.Logger
 	Observer Observer // may be nil
@@ -102,56 +103,6 @@ type Spec struct {
 	OnGone func()
 }
 
-// User is the Unix user a backend runs as.
-type User struct {
-	Name     string
-	UID, GID uint32
-	Groups   []uint32
-	Home     string
-}
-
-// State of a run.
-type State string
-
-const (
-	Waiting  State = "waiting" // for its start
-	Running  State = "running"
-	Ending   State = "ending"
-	Finished State = "finished"
-)
-
-// Record is what the API shows and what stays on disk as run.json.
-type Record struct {
-	ID          string                `json:"id"`
-	Object      string                `json:"object"` // "run"
-	State       State                 `json:"state"`
-	Cause       outcome.Cause         `json:"cause,omitempty"`
-	Message     string                `json:"message,omitempty"`
-	Client      string                `json:"client"`
-	Backend     string                `json:"backend"`
-	Model       string                `json:"model"`
-	Session     string                `json:"session_id,omitempty"`
-	CLISession  string                `json:"cli_session_id,omitempty"`
-	Created     time.Time             `json:"created_at"`
-	Started     *time.Time            `json:"started_at,omitempty"`
-	Exited      *time.Time            `json:"exited_at,omitempty"`
-	Ended       *time.Time            `json:"ended_at,omitempty"`
-	Limits      *specs.LinuxResources `json:"limits,omitempty"`
-	Receipt     *cgroup.Receipt       `json:"receipt,omitempty"`
-	EnforcedBy  cgroup.Enforced       `json:"enforced_by"`
-	Exit        *int                  `json:"exit_code,omitempty"`
-	Signal      string                `json:"signal,omitempty"`
-	Finish      string                `json:"finish_reason,omitempty"`
-	OutputBytes int64                 `json:"output_bytes"` // stdout and stderr
-	Survived    int                   `json:"processes_after_leader,omitempty"`
-	Metadata    json.RawMessage       `json:"metadata,omitempty"`
-	// Durable says that it outlives its daemon, and Adopted how many took it over.
-	// SessionRestarted: its CLI did not know the session any more, and was started anew.
-	SessionRestarted bool `json:"session_restarted,omitempty"`
-	Durable          bool `json:"durable,omitempty"`
-	Adopted          int  `json:"adopted,omitempty"`
-}
-
 // Observer hears of each step; metrics implements it. Calls are made from
 // many goroutines and must not block.
 type Observer interface {
@@ -195,3 +146,20 @@ type Filter struct {
 	Client     string
 	Limit      int
 }
+
+// What stays on disk of a run is package store's, and part of this one's surface.
+type (
+	Record     = store.Record
+	State      = store.State
+	User       = store.User
+	Session    = store.Session
+	PromptText = store.PromptText
+	Bounds     = store.Bounds
+)
+
+const (
+	Waiting  = store.Waiting
+	Running  = store.Running
+	Ending   = store.Ending
+	Finished = store.Finished
+)

@@ -8,11 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 
 	"github.com/oklog/ulid/v2"
 
 	"penstock/backend"
+	"penstock/run/store"
 	"penstock/spawn"
 )
 
@@ -121,7 +121,7 @@ func (s *Spec) complete() error {
 	if s.ID == "" {
 		s.ID = "run_" + ulid.Make().String()
 	}
-	if err := checkID(s.ID); err != nil {
+	if err := store.CheckID(s.ID); err != nil {
 		return err
 	}
 	if s.Backend == nil || len(s.Argv) == 0 {
@@ -145,15 +145,15 @@ func (s *Spec) complete() error {
 // launch makes the run's files and starts its process.
 func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func()) (err error) {
 	if s.User != nil {
-		if err := m.state.letOthersPass(); err != nil {
+		if err := m.state.LetOthersPass(); err != nil {
 			return err
 		}
 	}
-	dir := m.state.directory(s.ID)
+	dir := m.state.Run(s.ID)
 	if s.Durable {
-		dir.flush = m.o.flush
+		dir.Flush = m.o.flush
 	}
-	if err := dir.make(s.User); errors.Is(err, fs.ErrExist) {
+	if err := dir.Make(s.User); errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("run %s: %w", s.ID, ErrExists)
 	} else if err != nil {
 		return err
@@ -166,23 +166,23 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 			sup.release()
 			r.dir = nil
 			r.spool.Silence()
-			err = errors.Join(err, dir.remove(), p.dir.remove())
+			err = errors.Join(err, dir.Remove(), p.dir.remove())
 		}
 	}()
 	if p, err = m.prepare(dir, s); err != nil {
 		return err
 	}
-	std, err := dir.open(p.command)
+	std, err := dir.OpenStdio(p.command)
 	if err != nil {
 		return err
 	}
-	defer std.close()
+	defer std.Close()
 	sup.checkpoint = newCheckpoint(s, p)
 	if p.session.CLISession != "" && s.Fresh != nil {
 		sup.fresh = s.Fresh
-		sup.checkpoint.Fresh = &textLength{int64(len(s.Fresh.Prompt)), int64(len(s.Fresh.System))}
+		sup.checkpoint.Fresh = store.LengthOf(s.Fresh)
 		if s.Durable {
-			if err := dir.saveFresh(s.Fresh); err != nil {
+			if err := dir.SaveFresh(s.Fresh); err != nil {
 				return err
 			}
 		}
@@ -204,12 +204,12 @@ type plan struct {
 }
 
 // prepare settles where the run works and what its CLI is told.
-func (m *Manager) prepare(dir *directory, s Spec) (p plan, err error) {
+func (m *Manager) prepare(dir *store.Dir, s Spec) (p plan, err error) {
 	if p.dir, p.session, err = m.workDirOf(dir, s); err != nil {
 		return p, err
 	}
 	q := s.Request
-	q.Cwd, q.Tmp, q.Dir, q.Session = p.dir.cwd, dir.file(tmpName), dir.path, p.session.CLISession
+	q.Cwd, q.Tmp, q.Dir, q.Session = p.dir.cwd, dir.File(store.TmpName), dir.Path, p.session.CLISession
 	q.Root = s.User == nil && os.Geteuid() == 0 || s.User != nil && s.User.UID == 0
 	p.request = q
 	if p.command, err = s.Backend.Command(q); err != nil {
@@ -222,12 +222,12 @@ func (m *Manager) prepare(dir *directory, s Spec) (p plan, err error) {
 			CLISession: p.session.CLISession, Cwd: p.dir.cwd, Home: envValue(p.env, "HOME"),
 		}
 	}
-	return p, dir.write(p.command.Files)
+	return p, dir.WriteFiles(p.command.Files)
 }
 
-func (m *Manager) workDirOf(dir *directory, s Spec) (at workDir, known Session, err error) {
+func (m *Manager) workDirOf(dir *store.Dir, s Spec) (at workDir, known Session, err error) {
 	if s.Session == "" {
-		at, err = dir.ownWorkDir(s)
+		at, err = ownWorkDir(dir, s)
 		return at, known, err
 	}
 	known, _ = m.sessions.get(sessionKey(s.Client, s.Session))
@@ -247,25 +247,17 @@ func environment(s Spec, c backend.Command, at workDir, tmp string) []string {
 	}
 	own = append(own, "TMPDIR="+tmp)
 	added := backend.Env(os.LookupEnv, os.Environ(), c.Pass, c.Set)
-	return mergeEnv(s.Env, s.User.environment(), added, own)
+	return mergeEnv(s.Env, s.User.Environment(), added, own)
 }
 
-// environment is what tells a child its user; none for the daemon's own user.
-func (u *User) environment() []string {
-	if u == nil {
-		return nil
+func newCheckpoint(s Spec, p plan) *store.Checkpoint {
+	cp := &store.Checkpoint{
+		Request: p.request, Kind: s.Backend.Kind(), Fingerprint: s.Fingerprint, Deadline: s.Deadline, Grace: s.Grace, Stall: s.Stall,
+		OutputMax: s.OutputMax, LineMax: s.LineMax, SoftEnd: p.command.SoftEnd, Settle: p.command.Settle,
+		Talks: p.command.Input == backend.Conversation, Session: p.session,
 	}
-	env := []string{"USER=" + u.Name, "LOGNAME=" + u.Name}
-	if u.Home != "" {
-		env = append(env, "HOME="+u.Home)
+	if !cp.Talks {
+		cp.ForgetPrompt()
 	}
-	return env
-}
-
-// credential is nil for the daemon's own user.
-func (u *User) credential() *syscall.Credential {
-	if u == nil {
-		return nil
-	}
-	return &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
+	return cp
 }

@@ -1,10 +1,8 @@
 package run
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -12,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/internal/openat"
+	"penstock/run/store"
 )
 
 // pipeBuf is what a FIFO takes whole or not at all (PIPE_BUF, pipe(7)).
@@ -22,7 +21,7 @@ const pipeBuf = 4096
 // A nil stdinWriter is one for a CLI that isn't spoken to.
 type stdinWriter struct {
 	fifo *os.File
-	log  *stdinLog
+	log  *store.StdinLog
 	skip int64 // bytes that an earlier daemon has written
 	done chan struct{}
 
@@ -34,15 +33,15 @@ type stdinWriter struct {
 
 // newStdinWriter needs the FIFO to be open for reading elsewhere. What the log tells
 // was written already is left out; the log is the writer's to close, also when it fails.
-func newStdinWriter(path string, log *stdinLog) (*stdinWriter, error) {
+func newStdinWriter(path string, log *store.StdinLog) (*stdinWriter, error) {
 	f, err := openat.Kind(path, os.O_WRONLY, os.ModeNamedPipe)
 	if err != nil {
-		log.close()
+		log.Close()
 		return nil, fmt.Errorf("speak to the CLI: %w", err)
 	}
 	w := &stdinWriter{fifo: f, log: log, done: make(chan struct{}), more: make(chan struct{}, 1)}
 	if log != nil {
-		w.skip = log.written
+		w.skip = log.Written
 	}
 	go w.loop()
 	return w, nil
@@ -88,7 +87,7 @@ func (w *stdinWriter) close() {
 func (w *stdinWriter) loop() {
 	defer close(w.done)
 	defer w.fifo.Close()
-	defer w.log.close()
+	defer w.log.Close()
 	for range w.more {
 		lines, over := w.take()
 		for _, line := range lines {
@@ -126,7 +125,7 @@ func (w *stdinWriter) writeOnce(b []byte) (n int, err error) {
 	}
 	var wrote error
 	err = conn.Write(func(fd uintptr) bool {
-		if wrote = w.log.intend(len(b)); wrote != nil {
+		if wrote = w.log.Intend(len(b)); wrote != nil {
 			return true
 		}
 		for {
@@ -135,7 +134,7 @@ func (w *stdinWriter) writeOnce(b []byte) (n int, err error) {
 			}
 		}
 		n = max(n, 0)
-		wrote = errors.Join(wrote, w.log.commit(n))
+		wrote = errors.Join(wrote, w.log.Commit(n))
 		return !errors.Is(wrote, unix.EAGAIN)
 	})
 	return n, errors.Join(err, wrote)
@@ -156,64 +155,4 @@ func (w *stdinWriter) drop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.over, w.lines = true, nil
-}
-
-// stdinLog keeps on disk how much a CLI was told, so that the next daemon neither
-// repeats a request nor leaves one out. What was meant is noted before each
-// write and what was done after it: a daemon killed in between was killed on
-// its way out of a write(2) of at most PIPE_BUF, which is done whole (pipe(7)).
-// A nil stdinLog is for a run that no other daemon will talk to.
-type stdinLog struct {
-	file    *os.File
-	written int64
-}
-
-// openStdinLog goes on where an earlier daemon was, or begins. Where it is to be there
-// and is not, nothing is known of what was told.
-func openStdinLog(path string, begin bool) (*stdinLog, error) {
-	flags := os.O_RDWR
-	if begin {
-		flags |= os.O_CREATE
-	}
-	f, err := openat.Kind(path, flags, 0)
-	if err != nil {
-		return nil, err
-	}
-	var b [8]byte
-	n, err := f.ReadAt(b[:], 0)
-	done := int64(binary.LittleEndian.Uint64(b[:]))
-	if err != nil && n != 0 || done < 0 {
-		return nil, errors.Join(fmt.Errorf("%s: %x: not a number of bytes: %w", path, b[:n], fs.ErrInvalid), f.Close())
-	}
-	return &stdinLog{file: f, written: done}, nil
-}
-
-// intend notes that n bytes more are about to be written.
-func (l *stdinLog) intend(n int) error {
-	if l == nil {
-		return nil
-	}
-	return l.put(l.written + int64(n))
-}
-
-// commit notes that n of those were.
-func (l *stdinLog) commit(n int) error {
-	if l == nil {
-		return nil
-	}
-	l.written += int64(n)
-	return l.put(l.written)
-}
-
-func (l *stdinLog) put(n int64) error {
-	var b [8]byte
-	binary.LittleEndian.PutUint64(b[:], uint64(n))
-	_, err := l.file.WriteAt(b[:], 0)
-	return err
-}
-
-func (l *stdinLog) close() {
-	if l != nil {
-		l.file.Close()
-	}
 }

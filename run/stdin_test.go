@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"penstock/run/store"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +32,7 @@ func TestSpeakerGoesOnWhereAnEarlierDaemonWas(t *testing.T) {
 		if err := os.WriteFile(log, binary.LittleEndian.AppendUint64(nil, row.said), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		told, err := openStdinLog(log, true)
+		told, err := store.OpenStdinLog(log, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,10 +46,10 @@ func TestSpeakerGoesOnWhereAnEarlierDaemonWas(t *testing.T) {
 			t.Errorf("after %d bytes the CLI was told %q, want %q: %v", row.said, got, row.rest, err)
 		}
 		s.close()
-		next, err := openStdinLog(log, true)
-		if err != nil || next.written != int64(len("one\ntwo\n")) {
+		next, err := store.OpenStdinLog(log, true)
+		if err != nil || next.Written != int64(len("one\ntwo\n")) {
 			t.Errorf("after %d bytes the next daemon is told %+v, %v", row.said, next, err)
 		}
-		next.close()
+		next.Close()
 	}
 }

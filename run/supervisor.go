@@ -9,6 +9,7 @@ import (
 
 	"penstock/backend"
 	"penstock/outcome"
+	"penstock/run/store"
 	"penstock/spawn"
 	"penstock/spool"
 )
@@ -19,7 +20,7 @@ type supervisor struct {
 	run           *Run
 	manager       *Manager
 	spec          Spec
-	checkpoint    *checkpoint
+	checkpoint    *store.Checkpoint
 	session       Session // zero without one
 	unlockSession func()  // frees the session
 	onGone        func()
@@ -49,11 +50,11 @@ type supervisor struct {
 }
 
 // open takes hold of the run's files before the child can write to them.
-func (s *supervisor) open(d *directory) (err error) {
-	if s.outputs, err = spool.OpenOutputs(d.file(spoolName), d.file(stderrName)); err != nil {
+func (s *supervisor) open(d *store.Dir) (err error) {
+	if s.outputs, err = spool.OpenOutputs(d.File(store.SpoolName), d.File(store.StderrName)); err != nil {
 		return err
 	}
-	s.stopWatch = spool.WatchFiles(s.manager.notifier, &s.run.spool.Grown, s.run.log, d.file(spoolName), d.file(stderrName))
+	s.stopWatch = spool.WatchFiles(s.manager.notifier, &s.run.spool.Grown, s.run.log, d.File(store.SpoolName), d.File(store.StderrName))
 	if s.checkpoint.Talks {
 		if err := s.openStdin(d); err != nil {
 			return err
@@ -71,19 +72,19 @@ func (s *supervisor) open(d *directory) (err error) {
 	s.run.setOutputs(s.outputs)
 	replay := newReplay(s.spec.Backend, s.checkpoint)
 	s.run.dir = d
-	s.run.spool.Set(d.file(spoolName), info, replay)
+	s.run.spool.Set(d.File(store.SpoolName), info, replay)
 	s.reading = replay.ReadBy(s.spec.Backend.Machine(s.checkpoint.Request), s.outputs.Spool)
 	return nil
 }
 
-func (s *supervisor) openStdin(d *directory) (err error) {
-	var told *stdinLog
+func (s *supervisor) openStdin(d *store.Dir) (err error) {
+	var told *store.StdinLog
 	if s.spec.Durable {
-		if told, err = openStdinLog(d.storePath(stdinLogName), !s.adopted); err != nil {
+		if told, err = store.OpenStdinLog(d.StorePath(store.StdinLogName), !s.adopted); err != nil {
 			return err
 		}
 	}
-	s.stdin, err = newStdinWriter(d.file(stdinName), told)
+	s.stdin, err = newStdinWriter(d.File(store.StdinName), told)
 	return err
 }
 
@@ -107,10 +108,10 @@ func (s *supervisor) cleanUp(o outcome.Outcome) {
 	log, dir, outputs := s.run.log, s.run.dir, s.outputs
 	if !within(cleanUpMax, func() {
 		// First: what the run itself filled the disk with is about to go.
-		if why := dir.refusesWrites(); why != "" {
+		if why := refusesWrites(dir); why != "" {
 			s.run.noteDiskFull(why)
 		}
-		if err := dir.removeScratch(); err != nil {
+		if err := dir.RemoveScratch(); err != nil {
 			log.Warn("scratch not removed", "err", err)
 		}
 		if err := outputs.DropPages(); err != nil {
@@ -119,7 +120,7 @@ func (s *supervisor) cleanUp(o outcome.Outcome) {
 				s.outputLost.Store(&why)
 			}
 		}
-		if err := dir.saveEnd(o); err != nil {
+		if err := dir.SaveEnd(o); err != nil {
 			log.Warn("the end is not noted for a later daemon", "err", err)
 		}
 	}) {
@@ -146,7 +147,7 @@ func within(limit time.Duration, f func()) bool {
 }
 
 // launch starts the process and supervises it from then on.
-func (s *supervisor) launch(ctx context.Context, std stdio, p plan) error {
+func (s *supervisor) launch(ctx context.Context, std store.Stdio, p plan) error {
 	if err := s.startProcess(ctx, std, p); err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func (s *supervisor) launch(ctx context.Context, std stdio, p plan) error {
 
 // startProcess starts the process. The record is on disk first: what can't be
 // recorded is not started.
-func (s *supervisor) startProcess(ctx context.Context, std stdio, p plan) error {
+func (s *supervisor) startProcess(ctx context.Context, std store.Stdio, p plan) error {
 	r, spec := s.run, s.spec
 	if r.reason() != "" {
 		return context.Canceled
@@ -170,8 +171,8 @@ func (s *supervisor) startProcess(ctx context.Context, std stdio, p plan) error 
 	}
 	record := r.starting(time.Now(), p.session.CLISession)
 	s.checkpoint.Record = record
-	steps := []func() error{s.saveCheckpoint, func() error { return r.dir.save(record) }, r.dir.flushNames}
-	if s.checkpoint.Restart == restartDone {
+	steps := []func() error{s.saveCheckpoint, func() error { return r.dir.Save(record) }, r.dir.FlushNames}
+	if s.checkpoint.Restart == store.RestartDone {
 		// The checkpoint last: until then the next daemon may try it, and from then on
 		// it can't know whether the process was started.
 		steps = append(steps[1:], steps[0])
@@ -184,8 +185,8 @@ func (s *supervisor) startProcess(ctx context.Context, std stdio, p plan) error 
 	s.spawned = time.Now()
 	process, err := s.manager.spawner.Start(ctx, spawn.Command{
 		ID: spec.ID, Argv: slices.Concat(spec.Argv, p.command.Argv), Env: p.env, Dir: p.dir.cwd, Held: p.dir.held,
-		Stdin: std.stdin, Stdout: std.stdout, Stderr: std.stderr,
-		Limits: spec.Limits, User: spec.User.credential(), SoftEnd: p.command.SoftEnd, Grace: spec.Grace,
+		Stdin: std.Stdin, Stdout: std.Stdout, Stderr: std.Stderr,
+		Limits: spec.Limits, User: spec.User.Credential(), SoftEnd: p.command.SoftEnd, Grace: spec.Grace,
 		BeforeRemove: s.cleanUp,
 	})
 	if err != nil {
@@ -203,7 +204,7 @@ func (s *supervisor) saveCheckpoint() error {
 	if !s.spec.Durable {
 		return nil
 	}
-	return s.run.dir.saveCheckpoint(s.checkpoint)
+	return s.run.dir.SaveCheckpoint(s.checkpoint)
 }
 
 // noteLeader tells the next daemon which the first process is. One that doesn't know
@@ -375,7 +376,7 @@ func (s *supervisor) handle(e backend.Event) {
 	}
 	if t := terminalOf(e); t != nil && s.terminal == nil {
 		s.terminal = t
-		s.terminalAfterFull = s.run.diskFull.Load() != nil && s.run.dir.refusesWrites() == ""
+		s.terminalAfterFull = s.run.diskFull.Load() != nil && refusesWrites(s.run.dir) == ""
 		s.run.finish(s.checkpoint.Settle)
 	}
 }
@@ -413,7 +414,7 @@ func (s *supervisor) saveSession(cliSession string) {
 		s.session.CLISession = cliSession
 	}
 	s.session.Updated = time.Now()
-	if err := s.manager.sessions.put(s.session, s.run.dir.flush); err != nil {
+	if err := s.manager.sessions.put(s.session, s.run.dir.Flush); err != nil {
 		s.run.log.Error("session not remembered: its next turn starts anew", "err", err)
 	}
 }

@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"penstock/outcome"
+	"penstock/run/store"
 	"penstock/spool"
 )
 
@@ -40,7 +39,7 @@ func TestChildThatSpoilsItsOutput(t *testing.T) {
 				if e, err := d.Next(ctx); err != nil || e.Text != "one" {
 					t.Fatalf("first event: %+v, %v", e, err)
 				}
-				if err := os.WriteFile(filepath.Join(r.dir.file(tmpName), "read"), nil, 0o600); err != nil {
+				if err := os.WriteFile(filepath.Join(r.dir.File(store.TmpName), "read"), nil, 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -63,7 +62,7 @@ func TestChildThatSpoilsItsOutput(t *testing.T) {
 			if e, err := again.Next(ctx); !errors.Is(err, spool.ErrTampered) {
 				t.Errorf("replay: %+v, %v", e, err)
 			}
-			onDisk, err := readRecord(r.dir.storePath(recordName))
+			onDisk, err := recordOnDisk(r.dir.StorePath("run.json"))
 			if err != nil || onDisk.State != Finished || onDisk.Cause != outcome.CLIError {
 				t.Errorf("record on disk: %+v, %v", onDisk, err)
 			}
@@ -84,7 +83,7 @@ func TestFinishedSpoolThatShrinks(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script(`echo "t a"; echo "d stop"`))
 	verdict(t, r, outcome.Completed)
-	if err := os.Truncate(r.dir.file(spoolName), 4); err != nil {
+	if err := os.Truncate(r.dir.File(store.SpoolName), 4); err != nil {
 		t.Fatal(err)
 	}
 	d := r.Follow(0)
@@ -95,34 +94,5 @@ func TestFinishedSpoolThatShrinks(t *testing.T) {
 	}
 	if !errors.Is(err, spool.ErrTampered) {
 		t.Errorf("replay of a shrunk spool: %v", err)
-	}
-}
-
-func TestReadsOnlyPlainFiles(t *testing.T) {
-	dir := t.TempDir()
-	at := func(name string) string { return filepath.Join(dir, name) }
-	plain := at("plain")
-	if err := os.WriteFile(plain, []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mkfifo(at("fifo"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(plain, at("link")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(at("huge"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(at("huge"), smallMax+1); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"fifo", "link", "huge", ".", "absent"} {
-		if _, err := readSmall(at(name)); err == nil {
-			t.Errorf("%s was read", name)
-		}
-	}
-	if data, err := readSmall(plain); err != nil || string(data) != "x" {
-		t.Errorf("plain file: %q, %v", data, err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +15,7 @@ import (
 
 	"penstock/internal/trash"
 	"penstock/outcome"
+	"penstock/run/store"
 )
 
 // A session is forgotten whole or not at all, and what can't be deleted is not in
@@ -28,9 +28,11 @@ func TestForgetIsWholeOrNot(t *testing.T) {
 	}
 	turn()
 	key := sessionKey("tester", "s")
-	places := func() []string { return append(names(t, m.state.sessions()), names(t, m.state.store.sessions())...) }
+	places := func() []string {
+		return append(names(t, m.state.Sessions()), names(t, filepath.Join(m.state.Path, "store", "sessions"))...)
+	}
 	before := places()
-	inTheWay := filepath.Join(m.state.dir, "trash")
+	inTheWay := filepath.Join(m.state.Path, "trash")
 	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +48,7 @@ func TestForgetIsWholeOrNot(t *testing.T) {
 	if err := os.Remove(inTheWay); err != nil {
 		t.Fatal(err)
 	}
-	mine := filepath.Join(m.sessions.path(key), workName, "mine")
+	mine := filepath.Join(m.sessions.path(key), store.WorkName, "mine")
 	if !immutable(t, mine, true) {
 		return
 	}
@@ -56,18 +58,18 @@ func TestForgetIsWholeOrNot(t *testing.T) {
 	if left := places(); len(left) != 0 {
 		t.Errorf("still in its place: %q", left)
 	}
-	if left := names(t, filepath.Join(m.state.dir, trash.Name)); len(left) != 1 {
+	if left := names(t, filepath.Join(m.state.Path, trash.Name)); len(left) != 1 {
 		t.Fatalf("in the trash: %q", left)
 	}
 	turn()
-	_ = filepath.WalkDir(filepath.Join(m.state.dir, trash.Name), func(path string, e fs.DirEntry, _ error) error {
+	_ = filepath.WalkDir(filepath.Join(m.state.Path, trash.Name), func(path string, e fs.DirEntry, _ error) error {
 		if e.Name() == "mine" {
 			immutable(t, path, false)
 		}
 		return nil
 	})
 	m.emptyTrash()
-	if left := names(t, filepath.Join(m.state.dir, trash.Name)); len(left) != 0 {
+	if left := names(t, filepath.Join(m.state.Path, trash.Name)); len(left) != 0 {
 		t.Errorf("the trash is not emptied: %q", left)
 	}
 }
@@ -112,13 +114,13 @@ func TestCrashLeftoversAreSwept(t *testing.T) {
 	m := open(t, func(o *Options) { o.StateDir = dir })
 	want := []string{whole, torn, "other"}
 	slices.Sort(want)
-	if diff := cmp.Diff(want, names(t, m.state.sessions())); diff != "" {
+	if diff := cmp.Diff(want, names(t, m.state.Sessions())); diff != "" {
 		t.Errorf("sessions (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"lock", "runs", "sessions", "store", "trash"}, names(t, dir)); diff != "" {
 		t.Errorf("state directory (-want +got):\n%s", diff)
 	}
-	for deadline := time.Now().Add(10 * time.Second); len(names(t, filepath.Join(m.state.dir, trash.Name))) > 0; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); len(names(t, filepath.Join(m.state.Path, trash.Name))) > 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the trash is never emptied")
 		}
@@ -158,77 +160,6 @@ func TestPruneGoesByOrderNotByDate(t *testing.T) {
 	}
 }
 
-// Durable runs that were pruned are remembered by their requests, so many of them,
-// also by the next daemon, and of a crash in the middle of a line.
-func TestPrunedAreRemembered(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "pruned")
-	p, err := openPruned([]string{path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	runOf := func(i int) *Run {
-		r := newRun(Record{ID: fmt.Sprint("r", i), Client: "c"}, slog.New(slog.DiscardHandler))
-		r.fingerprint = []byte{byte(i)}
-		return r
-	}
-	const many = 3*prunedMax + 7
-	for i := 0; i < many; i += 100 {
-		var batch []*Run
-		for j := i; j < min(i+100, many); j++ {
-			batch = append(batch, runOf(j))
-			p.add(batch[len(batch)-1])
-		}
-		if err := p.save(batch); err != nil {
-			t.Fatal(err)
-		}
-	}
-	plain := newRun(Record{ID: "plain"}, slog.New(slog.DiscardHandler))
-	p.add(plain)
-	if err := p.save([]*Run{plain}); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.WriteString("torn abc"); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
-	again, err := openPruned([]string{path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, one := range []*pruned{p, again} {
-		m := &Manager{pruned: one}
-		if len(one.of) != prunedMax || len(one.order) != prunedMax {
-			t.Errorf("%d (%d) remembered, want %d", len(one.of), len(one.order), prunedMax)
-		}
-		for i, want := range map[int]bool{many - 1: true, many - prunedMax: true, many - prunedMax - 1: false} {
-			if got := m.Pruned(fmt.Sprint("r", i), "c", []byte{byte(i)}); got != want {
-				t.Errorf("r%d: %v", i, got)
-			}
-		}
-		if m.Pruned(fmt.Sprint("r", many-1), "c", []byte("another")) || m.Pruned(fmt.Sprint("r", many-1), "d", []byte{byte((many - 1) % 256)}) {
-			t.Error("another request, or another client's, is taken for it")
-		}
-	}
-	next := runOf(many)
-	again.add(next)
-	if err := again.save([]*Run{next}); err != nil {
-		t.Fatal(err)
-	}
-	if after, err := openPruned([]string{path}); err != nil || after.of[next.id] == "" || len(after.of) != prunedMax {
-		t.Errorf("written after a torn line: %d remembered, %v", len(after.of), err)
-	}
-	if info, err := os.Stat(path); err != nil || info.Size() > prunedFileMax {
-		t.Errorf("file: %v %v", info, err)
-	}
-	if _, err := openPruned([]string{filepath.Join(path, "below")}); err == nil || errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("not a directory: %v", err)
-	}
-}
-
 // A removal that was cut short, as by a kill of the daemon, leaves no run: not one
 // that is lost and can't be read.
 func TestRemovalCutShortIsNoRun(t *testing.T) {
@@ -236,17 +167,17 @@ func TestRemovalCutShortIsNoRun(t *testing.T) {
 	r := start(t, m, script("echo 'd stop'"))
 	verdict(t, r, outcome.Completed)
 	wait(t, "end", r.Ended())
-	inTheWay := filepath.Join(m.state.dir, trash.Name)
+	inTheWay := filepath.Join(m.state.Path, trash.Name)
 	if err := os.RemoveAll(inTheWay); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.dir.remove(); err == nil {
+	if err := r.dir.Remove(); err == nil {
 		t.Fatal("removed, with no way to remove its files")
 	}
-	if got, err := r.dir.recall(); !errors.Is(err, errNeverStarted) {
-		t.Errorf("half removed it is still a run: %+v, %v", got.record, err)
+	if got, err := r.dir.Recall(); !errors.Is(err, store.ErrNeverStarted) {
+		t.Errorf("half removed it is still a run: %+v, %v", got.Record, err)
 	}
 }

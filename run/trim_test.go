@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/outcome"
+	"penstock/run/store"
 )
 
 // onDisk is what a run's directory takes, in bytes.
@@ -52,7 +53,7 @@ func TestOutputIsTrimmed(t *testing.T) {
 			r := start(t, m, s)
 			verdict(t, r, row.want)
 			wait(t, "its end", r.done)
-			if n := onDisk(t, r.dir.path); n > most+room {
+			if n := onDisk(t, r.dir.Path); n > most+room {
 				t.Errorf("%d bytes are left on disk of a run that may have %d", n, most)
 			}
 			if n := r.Record().OutputBytes; n > most {
@@ -64,19 +65,19 @@ func TestOutputIsTrimmed(t *testing.T) {
 
 // What was left by a run whose end no daemon has seen, too.
 func TestLeftOutputIsTrimmed(t *testing.T) {
-	d := &directory{path: t.TempDir()}
-	for _, name := range []string{spoolName, stderrName} {
-		if err := os.WriteFile(d.file(name), make([]byte, 3<<20), 0o600); err != nil {
+	d := &store.Dir{Path: t.TempDir()}
+	for _, name := range []string{store.SpoolName, store.StderrName} {
+		if err := os.WriteFile(d.File(name), make([]byte, 3<<20), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := d.trim(&checkpoint{OutputMax: 4 << 20}); err != nil {
+	if err := trimLeftover(d, &store.Checkpoint{OutputMax: 4 << 20}); err != nil {
 		t.Fatal(err)
 	}
-	if n := onDisk(t, d.path); n != 4<<20 {
+	if n := onDisk(t, d.Path); n != 4<<20 {
 		t.Errorf("%d bytes are left", n)
 	}
-	if err := (&directory{path: filepath.Join(d.path, "gone")}).trim(nil); err != nil {
+	if err := trimLeftover(&store.Dir{Path: filepath.Join(d.Path, "gone")}, nil); err != nil {
 		t.Error(err)
 	}
 }

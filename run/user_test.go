@@ -10,6 +10,7 @@ import (
 
 	"penstock/backend"
 	"penstock/outcome"
+	"penstock/run/store"
 )
 
 func TestAnotherUser(t *testing.T) {
@@ -23,7 +24,7 @@ func TestAnotherUser(t *testing.T) {
 
 func testAnotherUser(t *testing.T, umask int) {
 	m := open(t)
-	if err := os.Chmod(filepath.Dir(m.state.dir), 0o711); err != nil {
+	if err := os.Chmod(filepath.Dir(m.state.Path), 0o711); err != nil {
 		t.Fatal(err)
 	}
 	seed := t.TempDir()
@@ -47,14 +48,14 @@ echo "d stop"`
 			s.Request.Prompt = "t asked:"
 		})))
 		verdict(t, r, outcome.Completed)
-		stderr, err := os.ReadFile(r.dir.file(stderrName))
+		stderr, err := os.ReadFile(r.dir.File(store.StderrName))
 		if err != nil || string(stderr) != "note\n" {
 			t.Errorf("session %q: stderr: %q, %v", session, stderr, err)
 		}
 		if got, want := text(events(t, r.Follow(0))), "asked:54321:54322:guest:secretk"; got != want {
 			t.Errorf("session %q: got %q, want %q", session, got, want)
 		}
-		for _, path := range []string{m.state.dir, m.state.runs(), r.dir.path} {
+		for _, path := range []string{m.state.Path, m.state.Runs(), r.dir.Path} {
 			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o711 {
 				t.Errorf("%s: %v, %v", path, info.Mode(), err)
 			}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/internal/trash"
+	"penstock/run/store"
 	"penstock/sandbox"
 )
 
@@ -107,12 +107,12 @@ func (p workDir) remove() error {
 const private = "private"
 
 // ownWorkDir is for a run without a session.
-func (d *directory) ownWorkDir(s Spec) (p workDir, err error) {
+func ownWorkDir(d *store.Dir, s Spec) (p workDir, err error) {
 	p.cwd = s.Cwd
 	if p.cwd == "" {
-		p.cwd = d.file(workName)
-		if err = d.mkdir(workName); err == nil {
-			p.held, err = openBelow(filepath.Dir(d.path), p.cwd)
+		p.cwd = d.File(store.WorkName)
+		if err = d.Mkdir(store.WorkName); err == nil {
+			p.held, err = openBelow(filepath.Dir(d.Path), p.cwd)
 		}
 	} else {
 		p.held, err = s.open(p.cwd)
@@ -121,7 +121,7 @@ func (d *directory) ownWorkDir(s Spec) (p workDir, err error) {
 		return p, err
 	}
 	if s.Home == private {
-		p.home = d.file(homeName)
+		p.home = d.File(store.HomeName)
 		return p, makeHome(p.home, s.HomeSeed, s.User)
 	}
 	return p, nil
@@ -137,12 +137,12 @@ func (s *sessions) workDir(spec Spec, known Session) (p workDir, err error) {
 	case p.cwd == "" && known.Cwd != "":
 		p.cwd = known.Cwd
 	case p.cwd == "":
-		p.cwd = filepath.Join(base, workName)
+		p.cwd = filepath.Join(base, store.WorkName)
 	case resumes && filepath.Clean(p.cwd) != filepath.Clean(known.Cwd):
 		return p, &SessionError{Session: spec.Session, Field: "cwd", Have: known.Cwd, Want: p.cwd}
 	}
 	if spec.Home == private {
-		p.home = filepath.Join(base, homeName)
+		p.home = filepath.Join(base, store.HomeName)
 	}
 	if resumes && known.Home != "" {
 		p.home = known.Home
@@ -166,7 +166,7 @@ func (s *sessions) makeDirs(base string, p workDir, spec Spec) (made string, err
 	if !ownCwd && !ownHome {
 		return "", nil
 	}
-	switch err := passableDir(base, spec.User); {
+	switch err := store.PassableDir(base, spec.User); {
 	case err == nil:
 		made = base
 	case !errors.Is(err, fs.ErrExist):
@@ -192,7 +192,7 @@ func freshDir(path string, u *User) error {
 	if err != nil {
 		return err
 	}
-	return u.own(path)
+	return u.Own(path)
 }
 
 // makeHome makes and seeds a HOME once. It appears whole or not at all: half a
@@ -210,7 +210,7 @@ func makeHome(path, seed string, u *User) error {
 		err = copySeed(next, seed)
 	}
 	if err == nil {
-		err = giveTree(next, u)
+		err = store.GiveTree(next, u)
 	}
 	if err == nil {
 		err = os.Rename(next, path)
@@ -237,39 +237,6 @@ func copySeed(to, seed string) error {
 		}
 		return os.Chmod(filepath.Join(to, path), info.Mode().Perm())
 	})
-}
-
-// giveTree gives children before their parents: nothing can be put in the place of
-// what is still to be given.
-func giveTree(dir string, u *User) error {
-	if u == nil {
-		return nil
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	return u.ownBelow(root, ".")
-}
-
-func (u *User) ownBelow(root *os.Root, dir string) error {
-	entries, err := trash.Entries(root, dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		name := path.Join(dir, e.Name())
-		if e.IsDir() {
-			err = u.ownBelow(root, name)
-		} else {
-			err = root.Lchown(name, int(u.UID), int(u.GID))
-		}
-		if err != nil {
-			return fmt.Errorf("give to user %s: %w", u.Name, err)
-		}
-	}
-	return root.Lchown(dir, int(u.UID), int(u.GID))
 }
 
 // mergeEnv is base with later lists laid over it, name by name.

@@ -11,6 +11,7 @@ import (
 	"penstock/backend"
 	"penstock/config"
 	"penstock/run"
+	"penstock/run/store"
 	"penstock/sandbox"
 	"penstock/spawn"
 )
@@ -63,11 +64,11 @@ func spawnOptions(c config.Config, a backends, log *slog.Logger) spawn.Options {
 	}
 }
 
-func lockState(dir string, left *os.File) (*run.Lock, error) {
+func lockState(dir string, left *os.File) (*store.Lock, error) {
 	if left == nil {
-		return run.LockDir(dir)
+		return store.LockDir(dir)
 	}
-	return run.InheritLock(dir, left)
+	return store.InheritLock(dir, left)
 }
 
 func (a backends) adapterOf(name string) (backend.Backend, bool) {

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 
 	"penstock/config"
-	"penstock/run"
+	"penstock/run/store"
 	"penstock/server/listener"
 	"penstock/spawn"
 )
@@ -20,7 +20,7 @@ type Trial struct{ Config config.Config }
 func (t Trial) Listen() []error { return listener.Check(t.Config) }
 
 // State says where the state directory is, or would be made.
-func (t Trial) State() (there string, err error) { return run.CheckDir(t.Config.StateDir) }
+func (t Trial) State() (there string, err error) { return store.CheckDir(t.Config.StateDir) }
 
 // Backend is what stops a daemon; a program that isn't there only leaves its
 // backend out.

@@ -11,6 +11,7 @@ import (
 	"penstock/config"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/run/store"
 )
 
 // A successor that would not know the backend of a live run is refused.
@@ -120,7 +121,7 @@ func TestRunOutlivesItsBackend(t *testing.T) {
 // forgetKind makes a checkpoint one of a kind that this program doesn't know.
 func forgetKind(t *testing.T, stateDir, id string) {
 	t.Helper()
-	for _, place := range run.StorePlaces(stateDir) {
+	for _, place := range store.Places(stateDir) {
 		path := filepath.Join(place, "runs", id, "checkpoint.json")
 		text, err := os.ReadFile(path)
 		if err != nil {

@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	runs "penstock/run"
+	"penstock/run/store"
 	"penstock/server"
 )
 
@@ -17,7 +17,7 @@ func checkState(t server.Trial) (f finding, running bool) {
 	there, err := t.State()
 	if err != nil {
 		f.refuse(err, "set state_dir to a directory of the daemon's own")
-		return f, errors.Is(err, runs.ErrInUse)
+		return f, errors.Is(err, store.ErrInUse)
 	}
 	var fs unix.Statfs_t
 	if unix.Statfs(there, &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0 {
@@ -35,7 +35,7 @@ func checkState(t server.Trial) (f finding, running bool) {
 // them must be out of the reach of runs.
 func checkStore(dir string) finding {
 	f := finding{Area: "isolation", Name: "records", OK: true}
-	wall, err := runs.StoreProtection(dir)
+	wall, err := store.Protection(dir)
 	if err != nil {
 		f.OK, f.Advice = false, true
 		f.Detail = "durable runs (X-Run-Id) would be refused: runs could write to the daemon's records: " + err.Error()

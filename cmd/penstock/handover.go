@@ -17,7 +17,7 @@ import (
 	"penstock/cmd/penstock/terminal"
 	"penstock/config"
 	"penstock/internal/atomicfile"
-	runs "penstock/run"
+	"penstock/run/store"
 )
 
 // handoverLook is how often the note and the daemon are looked at.
@@ -164,8 +164,8 @@ const handoverFile = "handover.json"
 // notePaths are where a note may appear. A daemon of the version before has no
 // store, and writes a refusal where its runs may write, too.
 func notePaths(stateDir string) []string {
-	paths := []string{filepath.Join(runs.StorePlaces(stateDir)[0], handoverFile)}
-	if !runs.HasStore(stateDir) {
+	paths := []string{filepath.Join(store.Places(stateDir)[0], handoverFile)}
+	if !store.Exists(stateDir) {
 		paths = append(paths, filepath.Join(stateDir, handoverFile))
 	}
 	return paths
@@ -177,7 +177,7 @@ func (n handoverNote) write(stateDir string) error {
 	if err != nil {
 		return fmt.Errorf("note of the handover: %w", err)
 	}
-	for _, place := range runs.StorePlaces(stateDir) {
+	for _, place := range store.Places(stateDir) {
 		if err := atomicfile.Replace(filepath.Join(place, handoverFile), append(text, '\n'), nil); err != nil {
 			return fmt.Errorf("note of the handover: %w", err)
 		}

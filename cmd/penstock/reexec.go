@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/cgroup"
-	runs "penstock/run"
+	"penstock/run/store"
 	"penstock/server"
 	"penstock/spawn"
 	"penstock/systemd"
@@ -164,13 +164,13 @@ func (s *successor) ask(ctx context.Context, g server.HandoverState) (string, er
 }
 
 // formatLine ends what a successor says that knows our state directory's layout.
-var formatLine = fmt.Sprintf("state format %d", runs.Format)
+var formatLine = fmt.Sprintf("state format %d", store.Format)
 
 // knowsFormat refuses a program that would not find what we leave to it.
 func knowsFormat(said string) (version string, err error) {
 	version, ok := strings.CutSuffix(strings.TrimSpace(said), "\n"+formatLine)
 	if !ok {
-		return "", fmt.Errorf("%s: an earlier version, which doesn't know state format %d and would end all durable runs (hint: restart, when none is left)", version, runs.Format)
+		return "", fmt.Errorf("%s: an earlier version, which doesn't know state format %d and would end all durable runs (hint: restart, when none is left)", version, store.Format)
 	}
 	return version, nil
 }

@@ -84,6 +84,7 @@ var floor = map[string]int{
 
 	"cmd/penstock":   60,
 	"internal/trash": 14,
+	"run/store":      28,
 }
 
 type source struct {

@@ -1,4 +1,4 @@
-package run
+package store
 
 import (
 	"errors"
@@ -20,12 +20,12 @@ import (
 // run ends.
 const (
 	promptName = "prompt"
-	stdinName  = "stdin"
-	spoolName  = "spool"
-	stderrName = "stderr"
-	tmpName    = "tmp"
-	workName   = "work"
-	homeName   = "home"
+	StdinName  = "stdin"
+	SpoolName  = "spool"
+	StderrName = "stderr"
+	TmpName    = "tmp"
+	WorkName   = "work"
+	HomeName   = "home"
 )
 
 // Names in a run's place in the store.
@@ -36,68 +36,71 @@ const (
 	// The words of a conversation, as bytes: in the checkpoint a byte may take six.
 	promptStoreName = "prompt"
 	systemStoreName = "system"
-	stdinLogName    = "said"
+	StdinLogName    = "said"
 )
 
 var idForm = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 
-func checkID(id string) error {
+func CheckID(id string) error {
 	if !idForm.MatchString(id) || id == "." || id == ".." {
 		return fmt.Errorf("run id: %q: not 1 to 128 of A-Z a-z 0-9 . _ : - (and not . or ..)", id)
 	}
 	return nil
 }
 
-// directory is one run's place on disk: its own, and what the daemon keeps of it
+// Dir is one run's place on disk: its own, and what the daemon keeps of it
 // in the store. The run's user, where there is one,
 // owns tmp, work, home and the adapter's files, never the directory itself: it
 // must not be able to put its own record or spool in place of ours.
-type directory struct {
-	path   string
-	user   *User
+type Dir struct {
+	Path   string
+	User   *User
 	stored []string           // in the store; the first is read
-	flush  atomicfile.Flusher // nil of a run that isn't durable
+	Flush  atomicfile.Flusher // nil of a run that isn't durable
 }
 
-func (s *stateDir) directory(id string) *directory {
-	return &directory{path: filepath.Join(s.runs(), id), stored: s.store.of("runs", id)}
+func (s *StateDir) Run(id string) *Dir {
+	return &Dir{Path: filepath.Join(s.Runs(), id), stored: s.Store.Of("runs", id)}
 }
 
-// make fails with fs.ErrExist wrapped when the name is taken, and leaves nothing.
-func (d *directory) make(u *User) (err error) {
+// Make fails with fs.ErrExist wrapped when the name is taken, and leaves nothing.
+func (d *Dir) Make(u *User) (err error) {
 	if err := os.Mkdir(d.stored[0], 0o700); err != nil {
 		return fmt.Errorf("run directory: %w", orRemoved(err))
 	}
-	d.user = u
+	d.User = u
 	for _, p := range d.stored[1:] {
 		if err == nil {
 			err = os.MkdirAll(p, 0o700)
 		}
 	}
 	if err == nil {
-		err = passableDir(d.path, u)
+		err = PassableDir(d.Path, u)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("run directory: %w", orRemoved(err)), d.removeStored())
 	}
-	if err := d.mkdir(tmpName); err != nil {
-		return errors.Join(err, d.remove())
+	if err := d.Mkdir(TmpName); err != nil {
+		return errors.Join(err, d.Remove())
 	}
 	return nil
 }
+
+// ErrRemoved is a state directory that was there when the daemon started.
+var ErrRemoved = errors.New("removed while the daemon runs")
 
 // orRemoved names the cause where a new directory has none to lie in: the daemon
 // made that one at its start.
 func orRemoved(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(errRemoved, err)
+		return errors.Join(ErrRemoved, err)
 	}
 	return err
 }
 
-// passableDir makes a directory of the daemon's own that another user's processes
+// PassableDir makes a directory of the daemon's own that another user's processes
 // have to pass through, whatever the umask: one of 027 or 077 closes it to them.
-func passableDir(path string, u *User) error {
+func PassableDir(path string, u *User) error {
 	err := os.Mkdir(path, 0o700)
 	if err != nil || u == nil {
 		return err
@@ -108,52 +111,41 @@ func passableDir(path string, u *User) error {
 	return nil
 }
 
-// file is a path in the run's own directory, where its processes may write.
-func (d *directory) file(name string) string { return filepath.Join(d.path, name) }
+// File is a path in the run's own directory, where its processes may write.
+func (d *Dir) File(name string) string { return filepath.Join(d.Path, name) }
 
-// storePath is the path of what the daemon believes.
-func (d *directory) storePath(name string) string { return filepath.Join(d.stored[0], name) }
+// StorePath is the path of what the daemon believes.
+func (d *Dir) StorePath(name string) string { return filepath.Join(d.stored[0], name) }
 
-func (d *directory) storePaths(name string) (out []string) {
+func (d *Dir) storePaths(name string) (out []string) {
 	for _, p := range d.stored {
 		out = append(out, filepath.Join(p, name))
 	}
 	return out
 }
 
-// flushNames gets the names of the run's directory, and of those it lies in, onto the
+// FlushNames gets the names of the run's directory, and of those it lies in, onto the
 // disk: what they hold is there already.
-func (d *directory) flushNames() error {
-	dirs := []string{d.path, filepath.Dir(d.path)}
+func (d *Dir) FlushNames() error {
+	dirs := []string{d.Path, filepath.Dir(d.Path)}
 	for _, p := range d.stored {
 		dirs = append(dirs, filepath.Dir(p))
 	}
-	return d.flush.Dirs(dirs...)
+	return d.Flush.Dirs(dirs...)
 }
 
-func (d *directory) mkdir(name string) error {
-	p := d.file(name)
+func (d *Dir) Mkdir(name string) error {
+	p := d.File(name)
 	if err := os.Mkdir(p, 0o700); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
-	return d.user.own(p)
+	return d.User.Own(p)
 }
 
-// own gives a fresh path to the user; a nil user is the daemon's own.
-func (u *User) own(path string) error {
-	if u == nil {
-		return nil
-	}
-	if err := os.Lchown(path, int(u.UID), int(u.GID)); err != nil {
-		return fmt.Errorf("give %s to user %s: %w", path, u.Name, err)
-	}
-	return nil
-}
-
-// write puts the adapter's files below the directory, never outside it and
+// WriteFiles puts the adapter's files below the directory, never outside it and
 // never over what is there. The user gets them when all are written, children
 // before parents.
-func (d *directory) write(files []backend.File) error {
+func (d *Dir) WriteFiles(files []backend.File) error {
 	root, err := d.root()
 	if err != nil {
 		return fmt.Errorf("run directory: %w", err)
@@ -165,18 +157,18 @@ func (d *directory) write(files []backend.File) error {
 			return fmt.Errorf("run directory: adapter's file %q: %w", f.Name, err)
 		}
 	}
-	if d.user == nil {
+	if d.User == nil {
 		return nil
 	}
 	for _, name := range slices.Backward(made) {
-		if err := root.Lchown(name, int(d.user.UID), int(d.user.GID)); err != nil {
-			return fmt.Errorf("run directory: give %q to user %s: %w", name, d.user.Name, err)
+		if err := root.Lchown(name, int(d.User.UID), int(d.User.GID)); err != nil {
+			return fmt.Errorf("run directory: give %q to user %s: %w", name, d.User.Name, err)
 		}
 	}
 	return nil
 }
 
-func (d *directory) writeOne(root *os.Root, f backend.File, made *[]string) error {
+func (d *Dir) writeOne(root *os.Root, f backend.File, made *[]string) error {
 	name := path.Clean(f.Name)
 	if !filepath.IsLocal(name) || name == "." {
 		return errors.New("not a path below the run's directory")
@@ -211,11 +203,11 @@ func parents(root *os.Root, dir string, made *[]string) error {
 	return nil
 }
 
-// removeScratch deletes all but the outputs, and in the store what only a live run
+// RemoveScratch deletes all but the outputs, and in the store what only a live run
 // needs. A directory that the child has removed is no error.
-func (d *directory) removeScratch() error {
+func (d *Dir) RemoveScratch() error {
 	var errs []error
-	for _, name := range []string{promptStoreName, systemStoreName, stdinLogName} {
+	for _, name := range []string{promptStoreName, systemStoreName, StdinLogName} {
 		for _, p := range d.storePaths(name) {
 			if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				errs = append(errs, err)
@@ -234,7 +226,7 @@ func (d *directory) removeScratch() error {
 	errs = append(errs, err)
 	for _, e := range entries {
 		switch e.Name() {
-		case spoolName, stderrName:
+		case SpoolName, StderrName:
 		default:
 			errs = append(errs, trash.Below(root, e.Name()))
 		}
@@ -242,21 +234,38 @@ func (d *directory) removeScratch() error {
 	return errors.Join(errs...)
 }
 
-func (d *directory) root() (*os.Root, error) { return openat.Dir(d.path) }
+func (d *Dir) root() (*os.Root, error) { return openat.Dir(d.Path) }
 
-// remove takes what makes it a run first: a daemon that is killed in between leaves
+// Remove takes what makes it a run first: a daemon that is killed in between leaves
 // a directory that the next one takes for what was never started.
-func (d *directory) remove() error {
+func (d *Dir) Remove() error {
 	if err := d.removeStored(); err != nil {
 		return err
 	}
-	return trash.Discard(d.path)
+	return trash.Discard(d.Path)
 }
 
-func (d *directory) removeStored() error {
+func (d *Dir) removeStored() error {
 	var errs []error
 	for _, p := range d.stored {
 		errs = append(errs, trash.Discard(p))
 	}
 	return errors.Join(errs...)
+}
+
+// RemoveOther removes what has the name of an output and isn't it.
+func (d *Dir) RemoveOther(name string, ours *os.File) error {
+	mine, err := ours.Stat()
+	if err != nil {
+		return err
+	}
+	root, err := d.root()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if found, err := root.Lstat(name); err != nil || os.SameFile(found, mine) {
+		return nil // gone already, or what it should be
+	}
+	return trash.Below(root, name)
 }

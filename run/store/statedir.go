@@ -1,4 +1,4 @@
-package run
+package store
 
 import (
 	"bytes"
@@ -17,21 +17,21 @@ import (
 	"penstock/internal/trash"
 )
 
-// stateDir is the daemon's state directory, held by one daemon at a time.
-type stateDir struct {
-	dir   string
-	lock  *os.File
-	store store
+// StateDir is the daemon's state directory, held by one daemon at a time.
+type StateDir struct {
+	Path  string
+	Lock  *os.File
+	Store Store
 }
 
 // Lock is a state directory held for this daemon alone.
-type Lock struct{ state *stateDir }
+type Lock struct{ State *StateDir }
 
 // LockDir takes the state directory before Open does: before anything of another
 // daemon's is touched, such as the groups that spawn.Open sweeps. Give it to
 // Open in Options, whose Manager then lets it go; else Close it.
 func LockDir(dir string) (*Lock, error) {
-	s, err := openStateDir(dir)
+	s, err := Open(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -50,23 +50,11 @@ func InheritLock(dir string, f *os.File) (*Lock, error) {
 
 // Close gives the directory free. After Open took the lock it is the Manager's
 // to close.
-func (l *Lock) Close() error { return l.state.close() }
+func (l *Lock) Close() error { return l.State.Close() }
 
-// stateDir is the lock given, or one taken now.
-func (o Options) stateDir() (*stateDir, error) {
-	if o.Lock == nil {
-		return openStateDir(o.StateDir)
-	}
-	if o.Lock.state.dir != o.StateDir {
-		err := fmt.Errorf("state directory: %s: the lock held is of %s", o.StateDir, o.Lock.state.dir)
-		return nil, errors.Join(err, o.Lock.Close())
-	}
-	return o.Lock.state, nil
-}
-
-// openStateDir also takes the lock. The error names the other daemon where there
+// Open also takes the lock. The error names the other daemon where there
 // is one.
-func openStateDir(dir string) (*stateDir, error) {
+func Open(dir string) (*StateDir, error) {
 	s, err := makeStateDir(dir)
 	if err != nil {
 		return nil, err
@@ -78,14 +66,14 @@ func openStateDir(dir string) (*stateDir, error) {
 		return nil, err
 	}
 	if err := s.openStore(); err != nil {
-		return nil, errors.Join(err, s.close())
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
 // inheritStateDir takes a lock that f holds already. A full disk is no reason to
 // refuse it: the runs that came with it would be ended.
-func inheritStateDir(dir string, f *os.File) (*stateDir, error) {
+func inheritStateDir(dir string, f *os.File) (*StateDir, error) {
 	s, err := makeStateDir(dir)
 	if err != nil {
 		return nil, err
@@ -101,7 +89,7 @@ func inheritStateDir(dir string, f *os.File) (*stateDir, error) {
 			return nil, err
 		}
 		if err := s.openStore(); err != nil {
-			return nil, errors.Join(err, s.close())
+			return nil, errors.Join(err, s.Close())
 		}
 		return s, f.Close()
 	}
@@ -112,7 +100,7 @@ func inheritStateDir(dir string, f *os.File) (*stateDir, error) {
 	if !os.SameFile(named, held) {
 		return nil, fmt.Errorf("state directory: %s: the lock that was left to us is another directory's", dir)
 	}
-	s.lock = f
+	s.Lock = f
 	if err := s.lockAndSign(); err != nil {
 		return nil, err
 	}
@@ -120,12 +108,12 @@ func inheritStateDir(dir string, f *os.File) (*stateDir, error) {
 }
 
 // makeStateDir makes the directory (0700).
-func makeStateDir(dir string) (*stateDir, error) {
+func makeStateDir(dir string) (*StateDir, error) {
 	s, err := stateDirAt(dir)
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range []string{dir, s.runs(), s.sessions()} {
+	for _, d := range []string{dir, s.Runs(), s.Sessions()} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, unwritable(dir, err)
 		}
@@ -136,16 +124,16 @@ func makeStateDir(dir string) (*stateDir, error) {
 	return s, nil
 }
 
-func stateDirAt(dir string) (*stateDir, error) {
+func stateDirAt(dir string) (*StateDir, error) {
 	if dir == "" || !filepath.IsAbs(dir) {
 		return nil, fmt.Errorf("state directory: %q: not an absolute path (hint: set state_dir)", dir)
 	}
-	return &stateDir{dir: dir}, nil
+	return &StateDir{Path: dir}, nil
 }
 
-func (s *stateDir) lockPath() string { return filepath.Join(s.dir, "lock") }
-func (s *stateDir) runs() string     { return filepath.Join(s.dir, "runs") }
-func (s *stateDir) sessions() string { return filepath.Join(s.dir, "sessions") }
+func (s *StateDir) lockPath() string { return filepath.Join(s.Path, "lock") }
+func (s *StateDir) Runs() string     { return filepath.Join(s.Path, "runs") }
+func (s *StateDir) Sessions() string { return filepath.Join(s.Path, "sessions") }
 
 func unwritable(dir string, err error) error {
 	return fmt.Errorf("state directory: %s: not writable: %w (hint: set state_dir to a directory of the daemon's own, or name it in ReadWritePaths= of the unit)", dir, err)
@@ -182,12 +170,12 @@ func probeWrite(dir string) error {
 
 // acquire locks the directory with flock(2): the lock goes with the process,
 // however it ends. The file tells the holder's pid.
-func (s *stateDir) acquire() error {
+func (s *StateDir) acquire() error {
 	f, err := os.OpenFile(s.lockPath(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return unwritable(s.dir, err)
+		return unwritable(s.Path, err)
 	}
-	s.lock = f
+	s.Lock = f
 	if err := s.lockAndSign(); err != nil {
 		return errors.Join(err, f.Close())
 	}
@@ -197,10 +185,10 @@ func (s *stateDir) acquire() error {
 // ErrInUse is wrapped by the refusal of a state directory that another daemon holds.
 var ErrInUse = errors.New("in use by another daemon")
 
-func (s *stateDir) flock() error {
-	err := lockSoon(s.lock)
+func (s *StateDir) flock() error {
+	err := lockSoon(s.Lock)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return fmt.Errorf("state directory: %s: %w (pid %s): stop it or set another state_dir", s.dir, ErrInUse, holder(s.lock))
+		return fmt.Errorf("state directory: %s: %w (pid %s): stop it or set another state_dir", s.Path, ErrInUse, holder(s.Lock))
 	}
 	if err != nil {
 		return fmt.Errorf("state directory: lock %s: %w", s.lockPath(), err)
@@ -208,12 +196,12 @@ func (s *stateDir) flock() error {
 	return nil
 }
 
-func (s *stateDir) lockAndSign() error {
+func (s *StateDir) lockAndSign() error {
 	if err := s.flock(); err != nil {
 		return err
 	}
 	var err error
-	f := s.lock
+	f := s.Lock
 	if pid := strconv.Itoa(os.Getpid()); holder(f) != pid {
 		err = f.Truncate(0)
 		if err == nil {
@@ -259,10 +247,10 @@ func holder(f *os.File) string {
 	return "unknown"
 }
 
-// letOthersPass lets another user's process reach its own directories below the
+// LetOthersPass lets another user's process reach its own directories below the
 // state directory by name. Nobody can list it, and what isn't theirs stays 0600.
-func (s *stateDir) letOthersPass() error {
-	for _, d := range []string{s.dir, s.runs(), s.sessions()} {
+func (s *StateDir) LetOthersPass() error {
+	for _, d := range []string{s.Path, s.Runs(), s.Sessions()} {
 		if err := os.Chmod(d, 0o711); err != nil {
 			return fmt.Errorf("state directory: %s: let other users pass: %w", d, err)
 		}
@@ -270,12 +258,12 @@ func (s *stateDir) letOthersPass() error {
 	return nil
 }
 
-func (s *stateDir) close() error { return s.lock.Close() }
+func (s *StateDir) Close() error { return s.Lock.Close() }
 
-// emptyTrash deletes what was left.
-func (s *stateDir) emptyTrash() error {
+// EmptyTrash deletes what was left.
+func (s *StateDir) EmptyTrash() error {
 	var errs []error
-	for _, dir := range append(s.store.of(trash.Name), filepath.Join(s.dir, trash.Name)) {
+	for _, dir := range append(s.Store.Of(trash.Name), filepath.Join(s.Path, trash.Name)) {
 		if err := trash.Empty(dir); !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
@@ -287,11 +275,11 @@ func (s *stateDir) emptyTrash() error {
 // atomicfile, of probeWrite and of `penstock check`.
 var unfinished = []string{".new-*", ".probe-*", ".penstock-check-*"}
 
-// sweepUnfinished removes such files. It is for the holder of the lock, before
+// SweepUnfinished removes such files. It is for the holder of the lock, before
 // anything is written there.
-func (s *stateDir) sweepUnfinished() error {
+func (s *StateDir) SweepUnfinished() error {
 	var errs []error
-	for _, dir := range append(append(s.store.of(), s.store.of("sessions")...), s.dir, s.sessions()) {
+	for _, dir := range append(append(s.Store.Of(), s.Store.Of("sessions")...), s.Path, s.Sessions()) {
 		entries, err := os.ReadDir(dir)
 		errs = append(errs, err)
 		for _, e := range entries {
@@ -303,4 +291,14 @@ func (s *stateDir) sweepUnfinished() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Removed tells that a place without which no run can start is not there any more.
+func (s *StateDir) Removed() bool {
+	for _, dir := range []string{s.Runs(), s.Store.Runs()} {
+		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
 }

@@ -1,4 +1,4 @@
-package run
+package store
 
 import (
 	"errors"
@@ -10,39 +10,39 @@ import (
 	"penstock/backend"
 )
 
-// stdio is what a child is started with. The files are the daemon's only until
+// Stdio is what a child is started with. The files are the daemon's only until
 // the child has its own descriptors.
-type stdio struct {
-	stdin, stdout, stderr *os.File
+type Stdio struct {
+	Stdin, Stdout, Stderr *os.File
 }
 
-// open makes stdin as the command wants it, and the two outputs.
-func (d *directory) open(c backend.Command) (s stdio, err error) {
+// OpenStdio makes stdin as the command wants it, and the two outputs.
+func (d *Dir) OpenStdio(c backend.Command) (s Stdio, err error) {
 	defer func() {
 		if err != nil {
-			s.close()
+			s.Close()
 			err = fmt.Errorf("run directory: %w", err)
 		}
 	}()
-	if s.stdin, err = d.stdin(c); err != nil {
+	if s.Stdin, err = d.stdin(c); err != nil {
 		return s, err
 	}
-	if s.stdout, err = d.output(spoolName); err != nil {
+	if s.Stdout, err = d.output(SpoolName); err != nil {
 		return s, err
 	}
-	s.stderr, err = d.output(stderrName)
+	s.Stderr, err = d.output(StderrName)
 	return s, err
 }
 
-func (d *directory) stdin(c backend.Command) (*os.File, error) {
+func (d *Dir) stdin(c backend.Command) (*os.File, error) {
 	if c.Input == backend.Conversation {
 		return d.fifo()
 	}
-	p := d.file(promptName)
+	p := d.File(promptName)
 	if err := os.WriteFile(p, c.Prompt, 0o600); err != nil {
 		return nil, err
 	}
-	if err := d.user.own(p); err != nil {
+	if err := d.User.Own(p); err != nil {
 		return nil, err
 	}
 	return os.Open(p)
@@ -51,12 +51,12 @@ func (d *directory) stdin(c backend.Command) (*os.File, error) {
 // fifo is opened for reading and writing, so that the child itself keeps its
 // input open and a daemon's death is no end of input. It must be a blocking
 // description: os.OpenFile would make it non-blocking, for the child too.
-func (d *directory) fifo() (*os.File, error) {
-	p := d.file(stdinName)
+func (d *Dir) fifo() (*os.File, error) {
+	p := d.File(StdinName)
 	if err := unix.Mkfifo(p, 0o600); err != nil {
 		return nil, &os.PathError{Op: "mkfifo", Path: p, Err: err}
 	}
-	if err := d.user.own(p); err != nil {
+	if err := d.User.Own(p); err != nil {
 		return nil, err
 	}
 	fd, err := unix.Open(p, unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -68,20 +68,20 @@ func (d *directory) fifo() (*os.File, error) {
 
 // output belongs to the run's user, so that /dev/stdout and /dev/stderr can be
 // opened by the child.
-func (d *directory) output(name string) (*os.File, error) {
-	p := d.file(name)
+func (d *Dir) output(name string) (*os.File, error) {
+	p := d.File(name)
 	f, err := os.OpenFile(p, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.user.own(p); err != nil {
+	if err := d.User.Own(p); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
-func (s stdio) close() {
-	for _, f := range []*os.File{s.stdin, s.stdout, s.stderr} {
+func (s Stdio) Close() {
+	for _, f := range []*os.File{s.Stdin, s.Stdout, s.Stderr} {
 		if f != nil {
 			f.Close()
 		}

@@ -1,4 +1,4 @@
-package run
+package store
 
 import (
 	"encoding/binary"
@@ -21,71 +21,71 @@ const legacyCheckpointName = "will.json"
 
 // takeOver fills a store that is new with what the copy has, or where there is
 // none, with what the version before has left.
-func (s *stateDir) takeOver() error {
-	if len(s.store.places) > 1 {
-		if _, err := os.Lstat(filepath.Join(s.store.places[1], formatName)); err == nil {
-			return s.takeCopy(s.store.places[1])
+func (s *StateDir) takeOver() error {
+	if len(s.Store.places) > 1 {
+		if _, err := os.Lstat(filepath.Join(s.Store.places[1], formatName)); err == nil {
+			return s.takeCopy(s.Store.places[1])
 		}
 	}
 	return s.takeLegacy()
 }
 
 // takeCopy is for the time after a reboot: none of its runs lives.
-func (s *stateDir) takeCopy(from string) error {
+func (s *StateDir) takeCopy(from string) error {
 	entries, err := os.ReadDir(filepath.Join(from, "runs"))
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if !e.IsDir() || checkID(e.Name()) != nil {
+		if !e.IsDir() || CheckID(e.Name()) != nil {
 			continue
 		}
-		old := &directory{path: filepath.Join(s.runs(), e.Name()), stored: []string{filepath.Join(from, "runs", e.Name())}}
-		found, err := old.recall()
-		if errors.Is(err, errNeverStarted) {
+		old := &Dir{Path: filepath.Join(s.Runs(), e.Name()), stored: []string{filepath.Join(from, "runs", e.Name())}}
+		found, err := old.Recall()
+		if errors.Is(err, ErrNeverStarted) {
 			continue
 		}
-		if found.checkpoint != nil {
-			found.checkpoint.BeforeReboot = true
+		if found.Checkpoint != nil {
+			found.Checkpoint.BeforeReboot = true
 		}
-		if err := s.takeRun(e.Name(), found.record, found.checkpoint); err != nil {
+		if err := s.takeRun(e.Name(), found.Record, found.Checkpoint); err != nil {
 			return err
 		}
 	}
-	if data, err := readUpTo(filepath.Join(from, prunedName), prunedFileMax); err == nil {
-		if err := atomicfile.Replace(s.store.of(prunedName)[0], data, (*os.File).Sync); err != nil {
+	if data, err := readUpTo(filepath.Join(from, PrunedName), prunedFileMax); err == nil {
+		if err := atomicfile.Replace(s.Store.Of(PrunedName)[0], data, (*os.File).Sync); err != nil {
 			return err
 		}
 	}
 	return s.takeSessions(filepath.Join(from, "sessions"))
 }
 
-func (s *stateDir) takeLegacy() error {
-	entries, err := os.ReadDir(s.runs())
+func (s *StateDir) takeLegacy() error {
+	entries, err := os.ReadDir(s.Runs())
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if !e.IsDir() || checkID(e.Name()) != nil {
+		if !e.IsDir() || CheckID(e.Name()) != nil {
 			continue
 		}
 		if err := s.takeLegacyRun(e.Name()); err != nil {
 			return err
 		}
 	}
-	return s.takeSessions(s.sessions())
+	return s.takeSessions(s.Sessions())
 }
 
-func (s *stateDir) takeLegacyRun(id string) error {
-	path := filepath.Join(s.runs(), id)
-	old := &directory{path: path, stored: []string{path}}
+func (s *StateDir) takeLegacyRun(id string) error {
+	path := filepath.Join(s.Runs(), id)
+	old := &Dir{Path: path, stored: []string{path}}
 	record, err := old.load()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // never started: recover removes it
 	}
-	var cp *checkpoint
-	if data, err := readUpTo(old.file(legacyCheckpointName), checkpointMax); err == nil {
-		if cp = new(checkpoint); json.Unmarshal(data, cp) != nil {
+	var cp *Checkpoint
+	if data, err := readUpTo(old.File(legacyCheckpointName), checkpointMax); err == nil {
+		if cp = new(Checkpoint); json.Unmarshal(data, cp) != nil {
 			cp = nil
 		} else {
 			cp.Kind = "" // that version told none: the run has written it
@@ -94,22 +94,22 @@ func (s *stateDir) takeLegacyRun(id string) error {
 	if err := s.takeRun(id, record, cp); err != nil || cp == nil || !cp.Talks {
 		return err
 	}
-	told, err := openStdinLog(old.file(stdinLogName), false)
+	told, err := OpenStdinLog(old.File(StdinLogName), false)
 	if err != nil {
 		return nil // it is not adopted then: what its CLI was told is not known
 	}
-	defer told.close()
-	return atomicfile.Replace(s.directory(id).storePath(stdinLogName), binary.LittleEndian.AppendUint64(nil, uint64(told.written)), (*os.File).Sync)
+	defer told.Close()
+	return atomicfile.Replace(s.Run(id).StorePath(StdinLogName), binary.LittleEndian.AppendUint64(nil, uint64(told.Written)), (*os.File).Sync)
 }
 
 // forgetLegacy removes what takeLegacy has read; nothing reads it any more.
-func (s *stateDir) forgetLegacy() error {
+func (s *StateDir) forgetLegacy() error {
 	var errs []error
-	for _, pattern := range []string{filepath.Join("runs", "*", recordName), filepath.Join("runs", "*", legacyCheckpointName), filepath.Join("runs", "*", stdinLogName), filepath.Join("sessions", "*.json")} {
-		names, err := fs.Glob(os.DirFS(s.dir), pattern)
+	for _, pattern := range []string{filepath.Join("runs", "*", recordName), filepath.Join("runs", "*", legacyCheckpointName), filepath.Join("runs", "*", StdinLogName), filepath.Join("sessions", "*.json")} {
+		names, err := fs.Glob(os.DirFS(s.Path), pattern)
 		errs = append(errs, err)
 		for _, name := range names {
-			if err := os.Remove(filepath.Join(s.dir, name)); err != nil && !errors.Is(err, unix.EISDIR) {
+			if err := os.Remove(filepath.Join(s.Path, name)); err != nil && !errors.Is(err, unix.EISDIR) {
 				errs = append(errs, err)
 			}
 		}
@@ -118,9 +118,9 @@ func (s *stateDir) forgetLegacy() error {
 }
 
 // takeRun writes one run into the store.
-func (s *stateDir) takeRun(id string, r Record, cp *checkpoint) error {
-	d := s.directory(id)
-	d.flush = (*os.File).Sync
+func (s *StateDir) takeRun(id string, r Record, cp *Checkpoint) error {
+	d := s.Run(id)
+	d.Flush = (*os.File).Sync
 	for _, p := range d.stored {
 		if err := os.MkdirAll(p, 0o700); err != nil {
 			return err
@@ -128,14 +128,14 @@ func (s *stateDir) takeRun(id string, r Record, cp *checkpoint) error {
 	}
 	if cp != nil {
 		cp.Record = r
-		if err := d.saveCheckpoint(cp); err != nil {
+		if err := d.SaveCheckpoint(cp); err != nil {
 			return err
 		}
 	}
-	return d.save(r)
+	return d.Save(r)
 }
 
-func (s *stateDir) takeSessions(from string) error {
+func (s *StateDir) takeSessions(from string) error {
 	entries, err := os.ReadDir(from)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -147,11 +147,11 @@ func (s *stateDir) takeSessions(from string) error {
 		if !strings.HasSuffix(e.Name(), ".json") {
 			continue
 		}
-		data, err := readSmall(filepath.Join(from, e.Name()))
+		data, err := ReadSmall(filepath.Join(from, e.Name()))
 		if err != nil {
 			continue // what can't be read is no session
 		}
-		for _, to := range s.store.of("sessions", e.Name()) {
+		for _, to := range s.Store.Of("sessions", e.Name()) {
 			if err := atomicfile.Replace(to, data, (*os.File).Sync); err != nil {
 				return err
 			}

@@ -1,4 +1,4 @@
-package run
+package store
 
 import (
 	"errors"
@@ -30,11 +30,11 @@ func CheckDir(dir string) (there string, err error) {
 			return there, err
 		}
 	}
-	s.store = storeOf(dir)
-	if _, err := s.store.isFresh(); err != nil {
+	s.Store = storeOf(dir)
+	if _, err := s.Store.isFresh(); err != nil {
 		return there, err
 	}
-	for _, d := range append(append(s.store.of("runs"), s.store.of("sessions")...), s.runs(), s.sessions()) {
+	for _, d := range append(append(s.Store.Of("runs"), s.Store.Of("sessions")...), s.Runs(), s.Sessions()) {
 		at, err := nearest(d)
 		if err == nil && at != d {
 			err = unix.Access(at, unix.W_OK|unix.X_OK)
@@ -47,15 +47,15 @@ func CheckDir(dir string) (there string, err error) {
 }
 
 // tryLock takes the lock for a moment, where there is one.
-func (s *stateDir) tryLock() error {
+func (s *StateDir) tryLock() error {
 	f, err := os.OpenFile(s.lockPath(), os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return unwritable(s.dir, err)
+		return unwritable(s.Path, err)
 	}
-	s.lock = f
+	s.Lock = f
 	return errors.Join(s.flock(), f.Close())
 }
 

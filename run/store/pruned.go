@@ -1,4 +1,4 @@
-package run
+package store
 
 import (
 	"bytes"
@@ -16,17 +16,17 @@ import (
 )
 
 const (
-	prunedName = "pruned" // in the store
+	PrunedName = "pruned" // in the store
 	// prunedMax is how many durable runs are remembered that are not kept any more.
 	prunedMax = 10_000
 	// prunedFileMax is room for twice as many lines, the longest there are.
 	prunedFileMax = 2 * prunedMax * (128 + 1 + 2*sha256.Size + 1)
 )
 
-// pruned remembers the ids of durable runs that are not kept any more, the newest
+// Pruned remembers the ids of durable runs that are not kept any more, the newest
 // ones, and whose requests they were: an agent that has acted is not run again
 // because the same request comes late. Safe for concurrent use.
-type pruned struct {
+type Pruned struct {
 	paths []string // the first is read, the other is its copy; a line each, the newest last
 
 	mu     sync.Mutex
@@ -41,10 +41,10 @@ func requester(client string, fingerprint []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// openPruned reads what an earlier daemon remembered; a line that isn't whole is
+// OpenPruned reads what an earlier daemon remembered; a line that isn't whole is
 // of a crash, and its run's files are still there.
-func openPruned(paths []string) (*pruned, error) {
-	p := &pruned{paths: paths, of: map[string]string{}}
+func OpenPruned(paths []string) (*Pruned, error) {
+	p := &Pruned{paths: paths, of: map[string]string{}}
 	data, err := readUpTo(paths[0], prunedFileMax)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil
@@ -55,7 +55,7 @@ func openPruned(paths []string) (*pruned, error) {
 	for line := range bytes.Lines(data) {
 		id, whose, ok := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
 		p.inFile++
-		if ok && bytes.HasSuffix(line, []byte("\n")) && checkID(id) == nil {
+		if ok && bytes.HasSuffix(line, []byte("\n")) && CheckID(id) == nil {
 			p.remember(id, whose)
 		}
 	}
@@ -65,7 +65,7 @@ func openPruned(paths []string) (*pruned, error) {
 	return p, nil
 }
 
-func (p *pruned) remember(id, whose string) {
+func (p *Pruned) remember(id, whose string) {
 	if _, known := p.of[id]; !known {
 		p.order = append(p.order, id)
 	}
@@ -76,25 +76,25 @@ func (p *pruned) remember(id, whose string) {
 	}
 }
 
-// add remembers a run from now on; save writes it down.
-func (p *pruned) add(r *Run) {
-	if r.fingerprint == nil {
+// Add remembers a run from now on; save writes it down.
+func (p *Pruned) Add(id, client string, fingerprint []byte) {
+	if fingerprint == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.remember(r.id, requester(r.Record().Client, r.fingerprint))
+	p.remember(id, requester(client, fingerprint))
 }
 
-// save writes runs down that were added, before their files go.
-func (p *pruned) save(runs []*Run) error {
+// Save writes down runs that were added, before their files go.
+func (p *Pruned) Save(ids []string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var text strings.Builder
 	lines := 0
-	for _, r := range runs {
-		if whose, ok := p.of[r.id]; ok && r.fingerprint != nil {
-			fmt.Fprintf(&text, "%s %s\n", r.id, whose)
+	for _, id := range ids {
+		if whose, ok := p.of[id]; ok {
+			fmt.Fprintf(&text, "%s %s\n", id, whose)
 			lines++
 		}
 	}
@@ -121,7 +121,7 @@ func appendTo(path, text string) error {
 	return errors.Join(err, f.Close())
 }
 
-func (p *pruned) rewrite() error {
+func (p *Pruned) rewrite() error {
 	var text strings.Builder
 	for _, id := range p.order {
 		fmt.Fprintf(&text, "%s %s\n", id, p.of[id])
@@ -135,11 +135,10 @@ func (p *pruned) rewrite() error {
 	return nil
 }
 
-// Pruned tells whether a durable run of that id and of the same request has ended
-// and is not kept any more; of so many, the newest.
-func (m *Manager) Pruned(id, client string, fingerprint []byte) bool {
-	m.pruned.mu.Lock()
-	defer m.pruned.mu.Unlock()
-	whose, ok := m.pruned.of[id]
+// Has tells whether a run of that id and of the same request was added.
+func (p *Pruned) Has(id, client string, fingerprint []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	whose, ok := p.of[id]
 	return ok && whose == requester(client, fingerprint)
 }

@@ -1,4 +1,21 @@
-package run
+// Package store is what stays on disk of runs: the state directory, one daemon's
+// at a time, with what the daemon believes later where no run can write.
+//
+//	StateDir ── lock, held by this daemon alone (statedir.go; CheckDir tries it)
+//	 ├─ runs/ID/      Dir: what the run's processes write: spool, stderr, tmp, work, home
+//	 ├─ sessions/KEY/ working directories and HOMEs of sessions
+//	 ├─ trash/        what is being deleted
+//	 └─ store/        Store: out of the runs' reach (store.go)
+//	     ├─ runs/ID/run.json         Record, what the API shows
+//	     ├─ runs/ID/checkpoint.json  Checkpoint, what the next daemon needs of a durable run
+//	     ├─ runs/ID/said             StdinLog, how much its CLI was told
+//	     ├─ runs/ID/end.json         why it ended, until its record says so
+//	     ├─ sessions/KEY.json        Session
+//	     └─ pruned                   Pruned, the durable runs that are not kept any more
+//
+// An order holds for each durable run: checkpoint, record, names flushed, start.
+// What an earlier version left (will.json) is read once, by takeover.go.
+package store
 
 import (
 	"crypto/sha256"
@@ -15,13 +32,13 @@ import (
 	"penstock/sandbox"
 )
 
-// store is where the daemon keeps what it believes later: records, checkpoints,
+// Store is where the daemon keeps what it believes later: records, checkpoints,
 // sessions, how much a CLI was told. Runs can't write there (see Lock.Protect);
 // what lies in a run's own directory is the run's word. A daemon that can't keep
 // its runs out of its state directory has its store in the user's runtime
 // directory, which a reboot empties, and writes a copy into the state directory
 // for the time after that.
-type store struct {
+type Store struct {
 	places []string // the first is read; the second, where there is one, is the copy
 }
 
@@ -37,12 +54,12 @@ const (
 // know it can't take over from one that does.
 const Format = 2
 
-// StorePlaces are the store of a state directory, and its copy where there is one.
-func StorePlaces(stateDir string) []string { return storeOf(stateDir).places }
+// Places are the store of a state directory, and its copy where there is one.
+func Places(stateDir string) []string { return storeOf(stateDir).places }
 
-// StoreProtection says what will keep runs from writing to the store of a state
+// Protection says what will keep runs from writing to the store of a state
 // directory, or why nothing will, without making anything.
-func StoreProtection(stateDir string) (wall string, err error) {
+func Protection(stateDir string) (wall string, err error) {
 	if sandbox.CanMount() {
 		return "hidden from runs in a mount namespace", nil
 	}
@@ -56,22 +73,22 @@ func StoreProtection(stateDir string) (wall string, err error) {
 	return "closed to runs by Landlock", nil
 }
 
-// HasStore tells whether a daemon that has one was ever on this state directory.
-func HasStore(stateDir string) bool {
-	_, err := os.Lstat(filepath.Join(StorePlaces(stateDir)[0], formatName))
+// Exists tells whether a daemon that has one was ever on this state directory.
+func Exists(stateDir string) bool {
+	_, err := os.Lstat(filepath.Join(Places(stateDir)[0], formatName))
 	return err == nil
 }
 
-func storeOf(stateDir string) store {
+func storeOf(stateDir string) Store {
 	inside := filepath.Join(stateDir, storeName)
 	if os.Geteuid() == 0 || sandbox.Protectable(resolved(stateDir)) == nil {
-		return store{[]string{inside}}
+		return Store{[]string{inside}}
 	}
 	if dir := runtimeDir(); dir != "" {
 		sum := sha256.Sum256([]byte(resolved(stateDir)))
-		return store{[]string{filepath.Join(dir, "penstock-"+hex.EncodeToString(sum[:8])), inside}}
+		return Store{[]string{filepath.Join(dir, "penstock-"+hex.EncodeToString(sum[:8])), inside}}
 	}
-	return store{[]string{inside}}
+	return Store{[]string{inside}}
 }
 
 // resolved is the path without links; one that isn't there yet stays as it is.
@@ -100,8 +117,8 @@ func runtimeDir() string {
 	return dir
 }
 
-// of are the places of one file or directory.
-func (s store) of(names ...string) []string {
+// Of are the places of one file or directory.
+func (s Store) Of(names ...string) []string {
 	var out []string
 	for _, p := range s.places {
 		out = append(out, filepath.Join(append([]string{p}, names...)...))
@@ -109,14 +126,14 @@ func (s store) of(names ...string) []string {
 	return out
 }
 
-func (s store) runs() string     { return filepath.Join(s.places[0], "runs") }
-func (s store) sessions() string { return filepath.Join(s.places[0], "sessions") }
+func (s Store) Runs() string     { return filepath.Join(s.places[0], "runs") }
+func (s Store) sessions() string { return filepath.Join(s.places[0], "sessions") }
 
 // Protect are the paths that runs must not write to, for spawn.Options.Protect.
 func (l *Lock) Protect() []string {
-	s := l.state
-	out := []string{resolved(s.store.places[0])}
-	if len(s.store.places) == 1 {
+	s := l.State
+	out := []string{resolved(s.Store.places[0])}
+	if len(s.Store.places) == 1 {
 		out = append(out, resolved(s.lockPath()))
 	}
 	return out
@@ -124,23 +141,23 @@ func (l *Lock) Protect() []string {
 
 // openStore makes the store, and the first time takes over what an earlier
 // daemon has left. The lock is held.
-func (s *stateDir) openStore() error {
-	s.store = storeOf(s.dir)
+func (s *StateDir) openStore() error {
+	s.Store = storeOf(s.Path)
 	return s.fillStore()
 }
 
-func (s *stateDir) fillStore() error {
-	fresh, err := s.store.isFresh()
+func (s *StateDir) fillStore() error {
+	fresh, err := s.Store.isFresh()
 	if err != nil {
 		return err
 	}
 	for _, name := range []string{"runs", "sessions"} {
-		for _, p := range s.store.of(name) {
+		for _, p := range s.Store.Of(name) {
 			if err := os.MkdirAll(p, 0o700); err != nil {
-				return unwritable(s.dir, err)
+				return unwritable(s.Path, err)
 			}
 			if err := os.Chmod(p, 0o700); err != nil { // see regainAccess
-				return unwritable(s.dir, err)
+				return unwritable(s.Path, err)
 			}
 		}
 	}
@@ -148,21 +165,21 @@ func (s *stateDir) fillStore() error {
 		return nil
 	}
 	if err := s.takeOver(); err != nil {
-		return fmt.Errorf("state directory: %s: take over what an earlier daemon has left: %w", s.dir, err)
+		return fmt.Errorf("state directory: %s: take over what an earlier daemon has left: %w", s.Path, err)
 	}
-	for _, p := range s.store.of(formatName) {
+	for _, p := range s.Store.Of(formatName) {
 		if err := atomicfile.Replace(p, []byte(format), (*os.File).Sync); err != nil {
-			return unwritable(s.dir, err)
+			return unwritable(s.Path, err)
 		}
 	}
 	if err := s.forgetLegacy(); err != nil {
-		return unwritable(s.dir, err)
+		return unwritable(s.Path, err)
 	}
 	return nil
 }
 
-func (s store) isFresh() (bool, error) {
-	text, err := readSmall(filepath.Join(s.places[0], formatName))
+func (s Store) isFresh() (bool, error) {
+	text, err := ReadSmall(filepath.Join(s.places[0], formatName))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return true, nil

@@ -1,0 +1,273 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/backend"
+	"penstock/cgroup"
+	"penstock/internal/atomicfile"
+	"penstock/outcome"
+	"penstock/spawn"
+)
+
+// checkpointMax is far more than a checkpoint has: its largest parts are the record and
+// the paths in the request.
+const checkpointMax = 8 << 20
+
+// Checkpoint is the checkpoint of a durable run, what the next daemon must know of it:
+// to see it to its end, to go on talking to its CLI, and to read its output again.
+// It is kept beside the record as long as that is.
+type Checkpoint struct {
+	// Request makes the machine. The prompt and the system text lie beside the
+	// checkpoint while the CLI may still have to be told them.
+	Request backend.Request `json:"request"`
+	// Kind is the backend's, "" unknown: its machine is made of it where the
+	// backend isn't configured any more, or is another one by now.
+	Kind        string        `json:"kind,omitempty"`
+	Texts       *TextLength   `json:"words,omitempty"`
+	Record      Record        `json:"record,omitzero"` // as of before the start, for one that is torn
+	Fingerprint []byte        `json:"fingerprint,omitempty"`
+	Leader      int           `json:"leader,omitempty"` // pid; 0 is unknown, or that it has ended
+	Deadline    time.Time     `json:"deadline,omitzero"`
+	Grace       time.Duration `json:"grace"`
+	Stall       time.Duration `json:"stall"`
+	OutputMax   int64         `json:"output_max"`
+	LineMax     int64         `json:"line_max"`
+	SoftEnd     bool          `json:"soft_end,omitempty"`
+	Settle      bool          `json:"settle,omitempty"`
+	Talks       bool          `json:"talks,omitempty"` // backend.Conversation
+	Session     Session       `json:"session,omitzero"`
+	// Spool and Stderr are the files' inodes, 0 unknown: what lies there later
+	// under their names may be others.
+	Spool  uint64 `json:"spool,omitempty"`
+	Stderr uint64 `json:"stderr,omitempty"`
+	// Final is how long the spool was at the run's end, in bytes; nil is unknown.
+	Final *int64 `json:"final,omitempty"`
+	// Fresh is the length of what the CLI is told where it has forgotten its session,
+	// and Restart how far that has come.
+	Fresh   *TextLength `json:"fresh,omitempty"`
+	Restart string      `json:"restart,omitempty"`
+	// BeforeReboot says that none of its processes can live: it is of before a reboot.
+	BeforeReboot bool `json:"past,omitempty"`
+}
+
+// TextLength is how long each text of a conversation is, in bytes.
+type TextLength struct {
+	Prompt int64 `json:"prompt"`
+	System int64 `json:"system"`
+}
+
+// LengthOf is that of both.
+func LengthOf(t *PromptText) *TextLength {
+	return &TextLength{Prompt: int64(len(t.Prompt)), System: int64(len(t.System))}
+}
+
+// ForgetPrompt is for a CLI that has been told.
+func (cp *Checkpoint) ForgetPrompt() { cp.Request.Prompt, cp.Request.System, cp.Texts = "", "", nil }
+
+// SaveCheckpoint writes the words once, before the checkpoint that tells their length.
+func (d *Dir) SaveCheckpoint(cp *Checkpoint) error {
+	if cp.Texts == nil && cp.Request.Prompt+cp.Request.System != "" {
+		for name, text := range map[string]string{promptStoreName: cp.Request.Prompt, systemStoreName: cp.Request.System} {
+			for _, p := range d.storePaths(name) {
+				if err := atomicfile.Replace(p, []byte(text), d.Flush); err != nil {
+					return err
+				}
+			}
+		}
+		cp.Texts = LengthOf(&PromptText{Prompt: cp.Request.Prompt, System: cp.Request.System})
+	}
+	bare := *cp
+	bare.Request.Prompt, bare.Request.System = "", ""
+	return WriteJSON(d.storePaths(checkpointName), bare, checkpointMax, d.Flush)
+}
+
+// endRecord is why a durable run ended, kept from before its group goes, which tells
+// that until then, to when its record says it.
+type endRecord struct {
+	Reason   outcome.Cause  `json:"reason,omitempty"`
+	Receipt  cgroup.Receipt `json:"receipt"`
+	Survived int            `json:"survived"`
+}
+
+// SaveEnd is for a daemon that is killed, not for a power cut: nothing is synced.
+func (d *Dir) SaveEnd(o outcome.Outcome) error {
+	if d.Flush == nil {
+		return nil
+	}
+	return WriteJSON(d.storePaths(endName), endRecord{o.Reason, o.Receipt, o.Survived}, SmallMax, nil)
+}
+
+// LoadEnd is what saveEnd kept. The exit status isn't: whether the output is
+// whole is not known any more.
+func (d *Dir) LoadEnd() (o outcome.Outcome, err error) {
+	o.Exit.Code = -1
+	data, err := ReadSmall(d.StorePath(endName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return o, nil
+	}
+	var n endRecord
+	if err == nil {
+		err = json.Unmarshal(data, &n)
+	}
+	if err != nil {
+		return o, fmt.Errorf("%s: %w", d.StorePath(endName), err)
+	}
+	o.Reason, o.Receipt, o.Survived = n.Reason, n.Receipt, n.Survived
+	return o, nil
+}
+
+// loadCheckpoint is nil for a run that isn't durable. The words are left where they are.
+func (d *Dir) loadCheckpoint() (*Checkpoint, error) {
+	data, err := readUpTo(d.StorePath(checkpointName), checkpointMax)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	cp := new(Checkpoint)
+	if err == nil {
+		err = json.Unmarshal(data, cp)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.StorePath(checkpointName), err)
+	}
+	return cp, nil
+}
+
+// LoadTexts gives a checkpoint what its CLI may still have to be told.
+func (d *Dir) LoadTexts(cp *Checkpoint) error {
+	if cp.Texts == nil {
+		return nil
+	}
+	for _, one := range []struct {
+		name string
+		long int64
+		to   *string
+	}{{promptStoreName, cp.Texts.Prompt, &cp.Request.Prompt}, {systemStoreName, cp.Texts.System, &cp.Request.System}} {
+		data, err := readUpTo(d.StorePath(one.name), one.long)
+		if err == nil && int64(len(data)) != one.long {
+			err = fmt.Errorf("%s: %d bytes instead of %d", d.StorePath(one.name), len(data), one.long)
+		}
+		if err != nil {
+			return err
+		}
+		*one.to = string(data)
+	}
+	return nil
+}
+
+// Leftovers lists the durable runs that an earlier daemon has not seen to their end,
+// for spawn.Options.Keep. It fails where that can't be told of one: its processes
+// would be ended.
+func (l *Lock) Leftovers(bounds func(backend, kind string) Bounds) ([]spawn.Leftover, error) {
+	entries, err := os.ReadDir(l.State.Store.Runs())
+	if err != nil {
+		return nil, fmt.Errorf("runs: %w", err)
+	}
+	var out []spawn.Leftover
+	for _, e := range entries {
+		if CheckID(e.Name()) != nil {
+			continue
+		}
+		found, err := l.State.Run(e.Name()).Recall()
+		if IsTransient(err) {
+			return nil, fmt.Errorf("runs: %s: whether it lives can't be told: %w", e.Name(), err)
+		}
+		r, cp := found.Record, found.Checkpoint
+		if cp == nil || cp.BeforeReboot || r.State == Finished {
+			continue // not durable, or over
+		}
+		bounds(r.Backend, cp.Kind).Apply(&r, cp, time.Now())
+		out = append(out, spawn.Leftover{ID: r.ID, Limits: r.Limits, Leader: cp.Leader})
+	}
+	return out, nil
+}
+
+// IsTransient tells an error of the host's from one of the file's.
+func IsTransient(err error) bool {
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EIO} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// PromptText is what a CLI is told.
+type PromptText struct{ System, Prompt string }
+
+// Stages of a restart, as a checkpoint has them.
+const (
+	RestartDue  = "due"  // the first process is gone, the second was not tried
+	RestartDone = "done" // the second one is, or was, about to be started
+)
+
+// Names in the store of what a CLI that has forgotten its session is told.
+const (
+	freshPromptName = "fresh-prompt"
+	freshSystemName = "fresh-system"
+)
+
+// SaveFresh keeps it for the next daemon.
+func (d *Dir) SaveFresh(f *PromptText) error {
+	for name, text := range map[string]string{freshPromptName: f.Prompt, freshSystemName: f.System} {
+		for _, p := range d.storePaths(name) {
+			if err := atomicfile.Replace(p, []byte(text), d.Flush); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// LoadFresh is nil where a run can't be started anew.
+func (d *Dir) LoadFresh(cp *Checkpoint) (*PromptText, error) {
+	if cp.Fresh == nil || cp.Restart == RestartDone {
+		return nil, nil
+	}
+	f := new(PromptText)
+	for _, one := range []struct {
+		name string
+		long int64
+		to   *string
+	}{{freshPromptName, cp.Fresh.Prompt, &f.Prompt}, {freshSystemName, cp.Fresh.System, &f.System}} {
+		data, err := readUpTo(d.StorePath(one.name), one.long)
+		if err == nil && int64(len(data)) != one.long {
+			err = fmt.Errorf("%s: %d bytes instead of %d", d.StorePath(one.name), len(data), one.long)
+		}
+		if err != nil {
+			return nil, err
+		}
+		*one.to = string(data)
+	}
+	return f, nil
+}
+
+// DropFresh is for a run that has ended.
+func (d *Dir) DropFresh() error {
+	var errs []error
+	for _, name := range []string{freshPromptName, freshSystemName} {
+		for _, p := range d.storePaths(name) {
+			if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// RemoveOutputs makes room for those of another process.
+func (d *Dir) RemoveOutputs() error {
+	for _, name := range []string{SpoolName, StderrName} {
+		if err := os.Remove(d.File(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,231 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"penstock/cgroup"
+	"penstock/internal/atomicfile"
+	"penstock/internal/openat"
+	"penstock/outcome"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// State of a run.
+type State string
+
+const (
+	Waiting  State = "waiting" // for its start
+	Running  State = "running"
+	Ending   State = "ending"
+	Finished State = "finished"
+)
+
+// Record is what the API shows and what stays on disk as run.json.
+type Record struct {
+	ID          string                `json:"id"`
+	Object      string                `json:"object"` // "run"
+	State       State                 `json:"state"`
+	Cause       outcome.Cause         `json:"cause,omitempty"`
+	Message     string                `json:"message,omitempty"`
+	Client      string                `json:"client"`
+	Backend     string                `json:"backend"`
+	Model       string                `json:"model"`
+	Session     string                `json:"session_id,omitempty"`
+	CLISession  string                `json:"cli_session_id,omitempty"`
+	Created     time.Time             `json:"created_at"`
+	Started     *time.Time            `json:"started_at,omitempty"`
+	Exited      *time.Time            `json:"exited_at,omitempty"`
+	Ended       *time.Time            `json:"ended_at,omitempty"`
+	Limits      *specs.LinuxResources `json:"limits,omitempty"`
+	Receipt     *cgroup.Receipt       `json:"receipt,omitempty"`
+	EnforcedBy  cgroup.Enforced       `json:"enforced_by"`
+	Exit        *int                  `json:"exit_code,omitempty"`
+	Signal      string                `json:"signal,omitempty"`
+	Finish      string                `json:"finish_reason,omitempty"`
+	OutputBytes int64                 `json:"output_bytes"` // stdout and stderr
+	Survived    int                   `json:"processes_after_leader,omitempty"`
+	Metadata    json.RawMessage       `json:"metadata,omitempty"`
+	// Durable says that it outlives its daemon, and Adopted how many took it over.
+	// SessionRestarted: its CLI did not know the session any more, and was started anew.
+	SessionRestarted bool `json:"session_restarted,omitempty"`
+	Durable          bool `json:"durable,omitempty"`
+	Adopted          int  `json:"adopted,omitempty"`
+}
+
+func (d *Dir) Save(r Record) error {
+	return WriteJSON(d.storePaths(recordName), r, SmallMax, d.Flush)
+}
+
+// ErrNeverStarted is of a directory without a record and without a checkpoint:
+// both are written before a process is started.
+var ErrNeverStarted = errors.New("it was never started")
+
+// Recalled is what an earlier daemon has kept of a run.
+type Recalled struct {
+	Record     Record
+	Checkpoint *Checkpoint // nil of a run that isn't durable
+	Rebuilt    bool        // the record is the checkpoint's
+}
+
+// Recall reads what an earlier daemon has kept of a run. A whole checkpoint gives
+// the record that a torn one was; what can't be read at all becomes a lost run of
+// that name, so that nothing on disk stays unseen. The error is errNeverStarted,
+// or one of the checkpoint's.
+func (d *Dir) Recall() (found Recalled, err error) {
+	var recordErr error
+	found.Checkpoint, err = d.loadCheckpoint()
+	found.Record, recordErr = d.load()
+	switch {
+	case recordErr == nil:
+	case found.Checkpoint != nil && found.Checkpoint.Record.ID == filepath.Base(d.Path):
+		found.Record, found.Rebuilt = found.Checkpoint.Record, true
+	case errors.Is(recordErr, fs.ErrNotExist) && !IsTransient(err):
+		return found, ErrNeverStarted
+	}
+	return found, err
+}
+
+// load reads a record; where that fails it is one of a lost run.
+func (d *Dir) load() (Record, error) {
+	r, err := readRecord(d.StorePath(recordName))
+	id := filepath.Base(d.Path)
+	if err == nil && r.ID != id {
+		err = fmt.Errorf("it is of run %q", r.ID)
+	}
+	if err == nil {
+		return r, nil
+	}
+	at := time.Now()
+	if info, statErr := os.Stat(d.stored[0]); statErr == nil {
+		at = info.ModTime()
+	}
+	r = Record{ID: id, Object: Object, Created: at}
+	r.markLost("the run's record can't be read: "+err.Error(), at)
+	return r, err
+}
+
+func readRecord(path string) (r Record, err error) {
+	data, err := ReadSmall(path)
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return Record{}, err
+	}
+	return r, nil
+}
+
+const Object = "run"
+
+// markLost finishes the record of a run that ended while no daemon watched.
+func (r *Record) markLost(why string, at time.Time) {
+	r.State, r.Cause, r.Message, r.Ended = Finished, outcome.Lost, why, &at
+}
+
+// FinishedAt orders records for pruning.
+func (r *Record) FinishedAt() time.Time {
+	if r.Ended != nil {
+		return *r.Ended
+	}
+	return r.Created
+}
+
+// StartedAt is zero for a run that never started.
+func (r *Record) StartedAt() time.Time {
+	if r.Started == nil {
+		return time.Time{}
+	}
+	return *r.Started
+}
+
+// LogAttrs is what the log has of a run's end, at info of one that may end with no
+// request left to be logged.
+func (r Record) LogAttrs(o outcome.Outcome) []any {
+	told := []any{"client", r.Client, "backend", r.Backend, "model", r.Model, "cause", string(r.Cause)}
+	if r.Started != nil && r.Ended != nil {
+		told = append(told, "seconds", r.Ended.Sub(*r.Started).Round(time.Millisecond).Seconds())
+	}
+	if r.Exit != nil {
+		told = append(told, "exit_code", *r.Exit)
+	}
+	if r.Signal != "" {
+		told = append(told, "signal", r.Signal)
+	}
+	return append(told, "output_bytes", r.OutputBytes, "processes_after_leader", r.Survived,
+		"spawn_seconds", o.Spawn.Seconds(), "teardown_seconds", o.Teardown.Seconds(), "leaked", o.Leaked, "receipt", *r.Receipt)
+}
+
+// SmallMax bounds what is read whole: records and sessions, in bytes.
+const SmallMax = 1 << 20
+
+// ReadSmall reads a regular file of at most smallMax bytes.
+func ReadSmall(path string) ([]byte, error) { return readUpTo(path, SmallMax) }
+
+func readUpTo(path string, most int64) ([]byte, error) {
+	f, _, err := openat.Regular(path)
+	if errors.Is(err, fs.ErrPermission) && regainAccess(path) == nil {
+		f, _, err = openat.Regular(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("read %s: more than %d bytes", path, most)
+	}
+	return data, err
+}
+
+// regainAccess gives the daemon back its own file. A run of its user can't write
+// what Landlock protects, but it can take the permission bits away.
+func regainAccess(path string) error {
+	if err := os.Chmod(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if err := os.Chmod(path, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// WriteJSON replaces files that are read by readUpTo with the same bound.
+func WriteJSON(paths []string, v any, most int, flush atomicfile.Flusher) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", paths[0], err)
+	}
+	if len(data) >= most {
+		return fmt.Errorf("write %s: %d bytes: more than the %d that would be read", paths[0], len(data), most)
+	}
+	for _, p := range paths {
+		err := atomicfile.Replace(p, append(data, '\n'), flush)
+		if errors.Is(err, fs.ErrPermission) && regainAccess(p) == nil {
+			err = atomicfile.Replace(p, append(data, '\n'), flush)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Session is one conversation a client has named. The CLI finds it again only
+// with the same id, working directory and HOME.
+type Session struct {
+	Client     string    `json:"client"`
+	Session    string    `json:"session"`
+	Backend    string    `json:"backend"`
+	CLISession string    `json:"cli_session,omitempty"` // the CLI's own id; "" until it told it
+	Cwd        string    `json:"cwd"`
+	Home       string    `json:"home,omitempty"`
+	Updated    time.Time `json:"updated"`
+}
