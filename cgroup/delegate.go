@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"penstock/cgroup/cgroupfs"
+	"penstock/systemd/scope"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,7 +38,7 @@ func delegatedRoot(own string) (string, bool) {
 func probeUnit(ctx context.Context, here cgroupfs.Location, o Options) (candidate, error) {
 	root, ok := delegatedRoot(here.Own)
 	if !ok && os.Geteuid() != 0 {
-		root, ok = DelegatedUnit(ctx, here.Own)
+		root, ok = scope.DelegatedUnit(ctx, here.Own)
 	}
 	if !ok {
 		return candidate{}, cgroupfs.Refuse("set Delegate=yes in the unit", "%s: not delegated to us", here.Own)

@@ -6,12 +6,10 @@ import (
 	"path/filepath"
 
 	"penstock/cgroup/cgroupfs"
+	"penstock/systemd/scope"
 
 	"golang.org/x/sys/unix"
 )
-
-// bootedBySystemd is the directory by which sd_booted(3) tells.
-const bootedBySystemd = "/run/systemd/system"
 
 // probeSubtree offers a group below our own or, where that can't have limits, one
 // below the container's root: an entry script that moved everybody out of the
@@ -63,7 +61,7 @@ func containerRoot(here cgroupfs.Location) (string, bool) {
 	if here.Mount.Root != "/" || top == here.Own || cgroupfs.IsRealRoot(top) {
 		return "", false
 	}
-	_, err := os.Stat(bootedBySystemd)
+	_, err := os.Stat(scope.BootedDir)
 	return top, os.IsNotExist(err)
 }
 

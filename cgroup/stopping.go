@@ -2,11 +2,11 @@ package cgroup
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
+
+	"penstock/systemd/scope"
 )
 
 // stoppingTimeout bounds the question to a manager that is asked at a run's end.
@@ -26,7 +26,7 @@ func (r *Root) Stopping(ctx context.Context) (bool, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, stoppingTimeout)
 	defer cancel()
-	m, err := find(ctx, managerSockets(os.Geteuid(), os.Getenv))
+	m, err := scope.Connect(ctx)
 	if err != nil {
 		if kind == "Service" {
 			r.stopSpares.Store(true) // the shipped unit, which nobody can be asked about and which spares runs
@@ -40,18 +40,4 @@ func (r *Root) Stopping(ctx context.Context) (bool, error) {
 		r.stopSpares.Store(true)
 	}
 	return stops, err
-}
-
-// IsStopping also tells whether a stop of the unit leaves all but the daemon alone
-// at first (KillMode= of systemd.kill(5)).
-func (m *Manager) IsStopping(ctx context.Context, unit, kind string) (stops, spares bool, err error) {
-	mode, err := m.GetUnitTypePropertyContext(ctx, unit, kind, "KillMode")
-	if err == nil && text(mode.Value) != "control-group" {
-		return false, true, nil
-	}
-	state, stateErr := m.GetUnitPropertyContext(ctx, unit, "ActiveState")
-	if err = errors.Join(err, stateErr); err != nil {
-		return false, false, fmt.Errorf("ask about %s: %w", unit, err)
-	}
-	return text(state.Value) != "active" && text(state.Value) != "activating" && text(state.Value) != "reloading", false, nil
 }

@@ -11,7 +11,7 @@ import (
 // that vanish meanwhile are skipped; a threaded group's cgroup.procs can't be
 // read, but its processes are listed in the domain above it.
 func (d *Dir) Procs() ([]int, error) {
-	at, err := d.Open(".") // no path is asked for who may pass
+	at, err := d.Open(".") // by name: no permissions of a path are in the way
 	if IsVanished(err) {
 		return nil, nil
 	}

@@ -34,6 +34,8 @@ var floor = map[string]int{
 
 	"cgroup/cgroupfs": 6,
 
+	"systemd/scope": 7,
+
 	"cgroup": 10,
 
 	"internal/atomicfile": 10,
@@ -190,8 +192,8 @@ func TestOnlyOneRoomDoesIt(t *testing.T) {
 		{"github.com/containerd/cgroups", []string{"cgroup/"}},
 		{"github.com/gorilla/mux", []string{"server/"}},
 		{"github.com/spf13/cobra", []string{"cmd/"}},
-		{"github.com/coreos/go-systemd", []string{"systemd/", "cgroup/scope"}},
-		{"github.com/godbus/dbus", []string{"cgroup/scope"}},
+		{"github.com/coreos/go-systemd", []string{"systemd/"}},
+		{"github.com/godbus/dbus", []string{"systemd/scope/"}},
 	}
 	for _, s := range sources(t) {
 		for _, rule := range rules {

@@ -1,4 +1,4 @@
-package cgroup
+package scope
 
 import (
 	"context"
@@ -11,14 +11,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"penstock/cgroup/cgroupfs"
-	"penstock/internal/procinfo"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
+
+	"penstock/cgroup/cgroupfs"
+	"penstock/internal/procinfo"
 )
+
+// BootedDir is the directory by which sd_booted(3) tells.
+const BootedDir = "/run/systemd/system"
 
 const (
 	systemManager = "system manager"
@@ -90,6 +94,18 @@ func busPath(addresses string) string {
 	return ""
 }
 
+const (
+	// LookTimeout is how long a service manager may take to answer at all, and
+	// AskTimeout how long to make the scope. A host without one answers at once.
+	LookTimeout = 3 * time.Second
+	AskTimeout  = 20 * time.Second
+)
+
+// Connect finds the manager of this process's user that manages our tree.
+func Connect(ctx context.Context) (*Manager, error) {
+	return find(ctx, managerSockets(os.Geteuid(), os.Getenv))
+}
+
 // find connects to the first manager that answers and manages our tree.
 func find(ctx context.Context, sockets []managerSocket) (*Manager, error) {
 	var tried []error
@@ -106,7 +122,7 @@ func find(ctx context.Context, sockets []managerSocket) (*Manager, error) {
 		return nil, cgroupfs.Refuse("start it from a login of this user on the host, or as a unit with Delegate=yes", "no %s can be asked: %w", sockets[0].kind, errors.Join(tried...))
 	}
 	remedy := "run under systemd, or with a writable cgroup tree"
-	if _, err := os.Stat(bootedBySystemd); err == nil {
+	if _, err := os.Stat(BootedDir); err == nil {
 		remedy = "log in as this user or run `loginctl enable-linger` for it, so that systemd starts its manager"
 	}
 	return nil, cgroupfs.Refuse(remedy, "no %s here: no socket at %s", sockets[0].kind, socketPaths(sockets))
@@ -120,7 +136,7 @@ func socketPaths(sockets []managerSocket) string {
 	return strings.Join(all, ", ")
 }
 
-// connect makes sure that whoever answers is a manager of our own tree: moving
+// connect makes sure that what answers is a manager of our own tree: moving
 // us to another's (a host's bus mounted into a container) would free us from
 // the limits we are under, or lose us.
 func (s managerSocket) connect(ctx context.Context) (*Manager, error) {
@@ -183,7 +199,7 @@ func (s managerSocket) dial(ctx context.Context) (*godbus.Conn, int32, error) {
 	return c, int32(pid), nil
 }
 
-// peerOf reads who listens (SO_PEERCRED of unix(7)).
+// peerOf reads which process listens (SO_PEERCRED of unix(7)).
 func peerOf(nc *net.UnixConn) (cred *unix.Ucred, err error) {
 	rc, err := nc.SyscallConn()
 	if err != nil {
@@ -201,4 +217,49 @@ func unwrapNet(err error) error {
 		return e.Err
 	}
 	return err
+}
+
+// initScope is the group that a manager itself lives in, directly below the one
+// that it manages (systemd.special(7)).
+const initScope = "/init.scope"
+
+// locate finds the manager's groups in our tree and makes sure that it speaks of
+// the same ones.
+func (m *Manager) locate(pid int) error {
+	if pid <= 0 {
+		return errors.New("its process is in another pid namespace: the host's, if this is a container")
+	}
+	self, err := procinfo.Host.Group(pid)
+	if err != nil {
+		return fmt.Errorf("its process %d: %w", pid, err)
+	}
+	prefix, ok := strings.CutSuffix(self, initScope)
+	if !ok {
+		return fmt.Errorf("its process %d is in group %s, which is no %s of a manager in our tree", pid, self, initScope[1:])
+	}
+	if m.mounts, err = procinfo.Host.Mounts(); err != nil {
+		return err
+	}
+	if _, m.Root, err = cgroupfs.Locate(m.mounts, path.Join("/", prefix)); err != nil {
+		return err
+	}
+	// Its own view of the same group: a D-Bus string, quoted.
+	own, err := m.GetManagerProperty("ControlGroup")
+	if err != nil {
+		return err
+	}
+	theirs, err := strconv.Unquote(own)
+	if err != nil {
+		return fmt.Errorf("its ControlGroup %s: %w", own, err)
+	}
+	if path.Join("/", theirs) != path.Join("/", prefix) {
+		return fmt.Errorf("it manages group %q and we see %q there: it has another cgroup namespace", theirs, prefix)
+	}
+	return nil
+}
+
+// Dir is the directory of a group that the manager names.
+func (m *Manager) Dir(group string) (string, error) {
+	_, dir, err := cgroupfs.Locate(m.mounts, group)
+	return dir, err
 }

@@ -2,28 +2,13 @@ package cgroup
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"time"
 
 	"penstock/cgroup/cgroupfs"
-
-	"github.com/coreos/go-systemd/v22/dbus"
-	godbus "github.com/godbus/dbus/v5"
-)
-
-const (
-	// LookTimeout is how long a service manager may take to answer at all, and
-	// askBound how long to make the scope. A host without one answers at once.
-	LookTimeout = 3 * time.Second
-	AskTimeout  = 20 * time.Second
-	// scopeStop is what TimeoutStopSec= of the shipped unit is: time to drain.
-	scopeStop = 90 * time.Second
+	"penstock/systemd/scope"
 )
 
 // probeScope offers a transient scope with Delegate=yes (systemd.scope(5)), so
@@ -37,9 +22,9 @@ func probeScope(ctx context.Context, here cgroupfs.Location, o Options) (candida
 		return candidate{}, cgroupfs.Refuse("let the unit start penstock itself: exec it in a wrapper script", "%s: a unit's group, and a scope would take us out of it", root)
 	}
 	unit := o.Name + ".scope"
-	bound, cancel := context.WithTimeout(ctx, LookTimeout)
+	bound, cancel := context.WithTimeout(ctx, scope.LookTimeout)
 	defer cancel()
-	m, err := find(bound, managerSockets(os.Geteuid(), os.Getenv))
+	m, err := scope.Connect(bound)
 	if err != nil {
 		return candidate{}, err
 	}
@@ -59,9 +44,9 @@ func probeScope(ctx context.Context, here cgroupfs.Location, o Options) (candida
 }
 
 func acquireScope(ctx context.Context, unit string) (cgroupfs.Location, rootSite, error) {
-	ctx, cancel := context.WithTimeout(ctx, AskTimeout)
+	ctx, cancel := context.WithTimeout(ctx, scope.AskTimeout)
 	defer cancel()
-	m, err := find(ctx, managerSockets(os.Geteuid(), os.Getenv))
+	m, err := scope.Connect(ctx)
 	if err != nil {
 		return cgroupfs.Location{}, rootSite{}, err
 	}
@@ -81,42 +66,4 @@ func acquireScope(ctx context.Context, unit string) (cgroupfs.Location, rootSite
 		return cgroupfs.Location{}, rootSite{}, cgroupfs.Refuse("see journalctl for "+unit, "the %s made %s, but we are still in %s", m.Kind, unit, here.Own)
 	}
 	return here, rootSite{path: root}, nil
-}
-
-// scopeProperties are the scope's. PID 0 is whoever asks, which is right even
-// where the manager counts processes differently.
-func scopeProperties() []dbus.Property {
-	return []dbus.Property{
-		property("Description", "Penstock: coding agents, each run in its own cgroup"),
-		property("PIDs", []uint32{0}),
-		property("Delegate", true),
-		property("TasksMax", uint64(math.MaxUint64)),
-		property("TimeoutStopUSec", uint64(scopeStop.Microseconds())),
-		// Without it a scope that failed would stand in the next one's way.
-		property("CollectMode", "inactive-or-failed"),
-		// One run's OOM must not end the scope; before systemd 253 it doesn't.
-		property("OOMPolicy", "continue"),
-	}
-}
-
-// optionalProperties came after the others; an older systemd goes without.
-var optionalProperties = []string{"CollectMode", "OOMPolicy"}
-
-func property(name string, value any) dbus.Property {
-	return dbus.Property{Name: name, Value: godbus.MakeVariant(value)}
-}
-
-// without drops the optional property that a refusal names.
-func without(all []dbus.Property, refusal error) ([]dbus.Property, bool) {
-	e, ok := errors.AsType[godbus.Error](refusal)
-	if !ok || e.Name != errPropertyReadOnly {
-		return all, false
-	}
-	i := slices.IndexFunc(all, func(p dbus.Property) bool {
-		return slices.Contains(optionalProperties, p.Name) && mentions(e, p.Name)
-	})
-	if i < 0 {
-		return all, false
-	}
-	return slices.Delete(slices.Clone(all), i, i+1), true
 }

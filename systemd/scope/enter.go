@@ -1,16 +1,19 @@
-package cgroup
+package scope
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
+	"time"
 
-	"penstock/cgroup/cgroupfs"
-
+	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 // Names of the answers we act on (systemd's bus-common-errors.h).
@@ -167,4 +170,45 @@ func (m *Manager) explain(ctx context.Context, unit string, err error) error {
 		remedy = "run as the user that owns the scope"
 	}
 	return cgroupfs.Refuse(remedy, "%s asked of the %s: %w", unit, m.Kind, err)
+}
+
+// scopeStop is what TimeoutStopSec= of the shipped unit is: time to drain.
+const scopeStop = 90 * time.Second
+
+// scopeProperties are the scope's. PID 0 is the caller, which is right even
+// where the manager counts processes differently.
+func scopeProperties() []dbus.Property {
+	return []dbus.Property{
+		property("Description", "Penstock: coding agents, each run in its own cgroup"),
+		property("PIDs", []uint32{0}),
+		property("Delegate", true),
+		property("TasksMax", uint64(math.MaxUint64)),
+		property("TimeoutStopUSec", uint64(scopeStop.Microseconds())),
+		// Without it a scope that failed would stand in the next one's way.
+		property("CollectMode", "inactive-or-failed"),
+		// One run's OOM must not end the scope; before systemd 253 it doesn't.
+		property("OOMPolicy", "continue"),
+	}
+}
+
+// optionalProperties came after the others; an older systemd goes without.
+var optionalProperties = []string{"CollectMode", "OOMPolicy"}
+
+func property(name string, value any) dbus.Property {
+	return dbus.Property{Name: name, Value: godbus.MakeVariant(value)}
+}
+
+// without drops the optional property that a refusal names.
+func without(all []dbus.Property, refusal error) ([]dbus.Property, bool) {
+	e, ok := errors.AsType[godbus.Error](refusal)
+	if !ok || e.Name != errPropertyReadOnly {
+		return all, false
+	}
+	i := slices.IndexFunc(all, func(p dbus.Property) bool {
+		return slices.Contains(optionalProperties, p.Name) && mentions(e, p.Name)
+	})
+	if i < 0 {
+		return all, false
+	}
+	return slices.Delete(slices.Clone(all), i, i+1), true
 }

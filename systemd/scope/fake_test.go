@@ -1,15 +1,18 @@
-package cgroup
+package scope
 
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"penstock/internal/procinfo"
 
@@ -174,4 +177,21 @@ func (f *fakeManager) manager(t *testing.T) *Manager {
 		t.Fatal(err)
 	}
 	return &Manager{Conn: conn, Kind: userManager, Socket: f.socket, mounts: mounts}
+}
+
+// within is the bound of everything that must happen soon.
+func within(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// skipLacking is a failure in the lab (test/lab/test), which has everything.
+func skipLacking(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("PENSTOCK_LAB") != "" {
+		t.Fatalf("the lab lacks %s", what)
+	}
+	t.Skipf("this machine lacks %s", what)
 }
