@@ -15,7 +15,7 @@ func num(n uint64) *uint64 { return &n }
 
 // Parts the table is made of.
 var (
-	born      = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	began     = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	exit0     = Exit{Known: true}
 	exit1     = Exit{Known: true, Code: 1}
 	sigkill   = Exit{Known: true, Code: -1, Signal: syscall.SIGKILL}
@@ -192,12 +192,12 @@ func TestDecide(t *testing.T) {
 		{name: "crash", exit: sigsegv, stderr: "core\n", want: Killed, says: []string{"crashed with SIGSEGV", "core"}},
 		{name: "killed at birth", exit: sigkill, receipt: stillborn, lived: 200 * time.Microsecond, want: Killed, says: []string{"by the kernel at birth", "200µs"}},
 		{name: "killed after it ran, noticed late", exit: sigkill, receipt: ran, lived: 90 * time.Microsecond, want: Killed, says: []string{"not by penstock"}},
-		{name: "killed early, nobody counted", exit: sigkill, receipt: clean, lived: 90 * time.Microsecond, want: Killed, says: []string{"not by penstock"}},
+		{name: "killed early, not counted", exit: sigkill, receipt: clean, lived: 90 * time.Microsecond, want: Killed, says: []string{"not by penstock"}},
 		{name: "killed soon after birth", exit: sigkill, receipt: stillborn, lived: 2 * time.Millisecond, want: Killed, says: []string{"not by penstock"}},
-		{name: "terminated at birth is someone's doing", exit: sigterm, lived: 2 * time.Millisecond, want: Killed, says: []string{"not by penstock"}},
+		{name: "terminated at birth is a process's doing", exit: sigterm, lived: 2 * time.Millisecond, want: Killed, says: []string{"not by penstock"}},
 		{name: "plain program killed", exit: sigkill, plain: true, want: Killed},
 
-		// Nobody could wait.
+		// The end was not seen.
 		{name: "unknown exit, no last word", exit: unknown, want: Lost, says: []string{"nobody watched"}},
 		{name: "unknown exit of a plain program", exit: unknown, plain: true, want: Lost},
 		{name: "unknown exit, own error", exit: unknown, terminal: ownError, want: CLIError},
@@ -209,7 +209,7 @@ func TestDecide(t *testing.T) {
 				lived = time.Second
 			}
 			got := Decide(Facts{
-				Outcome:  Outcome{Exit: tt.exit, Reason: tt.reason, Receipt: tt.receipt, Started: born, Exited: born.Add(lived)},
+				Outcome:  Outcome{Exit: tt.exit, Reason: tt.reason, Receipt: tt.receipt, Started: began, Exited: began.Add(lived)},
 				Terminal: tt.terminal, Stderr: tt.stderr, Limits: tt.limits, PlainExit: tt.plain, Unread: tt.unread, Incomplete: tt.cut, ManagerStops: tt.stops,
 			})
 			if got.Cause != tt.want {

@@ -91,7 +91,7 @@ func (b *childSpec) fork() (pid, errno uintptr) {
 	}
 	runtimeAfterForkInChild()
 
-	// So that a daemon that is killed now leaves no doubt which process was the
+	// So that a daemon that is killed now shows which process was the
 	// first. Without extended attributes the next one has to guess.
 	if b.leaderAttr != nil {
 		got, _, _ = syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)

@@ -149,7 +149,7 @@ func (b *childSpec) forkAndWait(files [3]*os.File) (pid int, f childStatus, err 
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return 0, f, err
 	}
-	read := os.NewFile(uintptr(pipe[0]), "birth")
+	read := os.NewFile(uintptr(pipe[0]), "child status")
 	defer read.Close()
 	kept, err := b.dupAbove(pipe[1], files)
 	defer func() {

@@ -92,7 +92,7 @@ func TestMask_ScanIsIdempotent(t *testing.T) {
 	})
 }
 
-// Behind a wildcard anybody may have put a link: what it points to is not hidden.
+// Behind a wildcard any user may have put a link: what it points to is not hidden.
 func TestMask_ExpandFollowsOnlyTheOperatorsLinks(t *testing.T) {
 	dir := t.TempDir()
 	err := errors.Join(os.MkdirAll(filepath.Join(dir, "run/user/1"), 0o755), os.MkdirAll(filepath.Join(dir, "run/user/22"), 0o755),
@@ -124,7 +124,7 @@ func TestMask_ExpandFollowsOnlyTheOperatorsLinks(t *testing.T) {
 	}
 }
 
-// Where nothing can be hidden, the doors are told.
+// Where nothing can be masked, what is reachable is told.
 func TestMask_ReachableAreTold(t *testing.T) {
 	d := masktest.New(t)
 	for name, want := range map[string]string{

@@ -38,7 +38,7 @@ func (h *pathMasker) expand(pattern string) (paths []string, beyond int) {
 	}
 	base, err := filepath.EvalSymlinks(fixed)
 	if err != nil {
-		return nil, 0 // not there, or out of reach for everybody
+		return nil, 0 // not there, or out of reach for every user
 	}
 	paths = []string{base}
 	for _, component := range rest {

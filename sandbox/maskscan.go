@@ -133,8 +133,8 @@ func (h *pathMasker) scanPattern(l *maskPattern) (s scanResult) {
 	s.tooMany = beyond
 	if !h.mounts {
 		for _, path := range paths {
-			if door, found := findReachable(path); found {
-				s.open[door] = nil
+			if at, found := findReachable(path); found {
+				s.open[at] = nil
 			}
 		}
 		return s

@@ -10,17 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// protection keeps children from writing to Options.ProtectPaths. All is final once the
-// launcher thread is prepared.
+// protection keeps children from writing to what the daemon believes later. All is
+// final once the launcher thread is prepared.
 type protection struct {
 	paths     []string
 	log       *slog.Logger
-	store     string // Isolation.Store
-	storeOpen error  // and StoreOpen
+	store     string // State.Store
+	storeOpen error  // State.StoreOpen
 	mounts    bool   // it masks in a mount namespace of the launcher's
 }
 
-// Unprotected is Isolation.Store where nothing keeps children out.
+// Unprotected is State.Store where nothing keeps children out.
 const Unprotected = "none"
 
 // Protectable says why runs of a daemon that can't mount can't be kept from

@@ -84,7 +84,7 @@ func runFilter(protected []uint32) *unix.SockFprog {
 }
 
 // protectedPIDs are what a run may not signal where no Landlock scope keeps it from
-// everybody outside: the daemon, its process group, and all at once.
+// all processes outside: the daemon, its process group, and all at once.
 func protectedPIDs(landlock int) []uint32 {
 	if landlock >= ScopeABI {
 		return nil

@@ -29,7 +29,7 @@ func TestEscape_Clone3IntoAnotherGroup(t *testing.T) {
 	deeds := []string{"clone3 " + root, "clone3 " + filepath.Dir(root), "clone3 " + groupDir(s, "run_other")}
 	out, _ := newHostile(t, "run_clone3", deeds...).run(s)
 	if strings.Contains(out, "DONE") || strings.Count(out, "refused: ") != len(deeds) {
-		t.Errorf("a child gave birth in another group:\n%s", out)
+		t.Errorf("a child started another one in another group:\n%s", out)
 	}
 	p.End(outcome.Cancelled)
 	awaitProcess(t, p)
@@ -154,7 +154,7 @@ func bystander(t *testing.T) int {
 	return c.Process.Pid
 }
 
-// A root child keeps CAP_SETUID, and who has the file system ids of a process
+// A root child keeps CAP_SETUID, and a process with the file system ids of a process
 // without capabilities may pass through it into the daemon's mounts.
 func TestEscape_RootThroughAnotherUser(t *testing.T) {
 	needRoot(t)

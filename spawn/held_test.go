@@ -13,7 +13,7 @@ import (
 )
 
 // A run starts in the directory that was checked, or not at all: whatever has
-// been put in its place meanwhile, and whoever it runs as.
+// been put in its place meanwhile, and as whichever user it runs.
 func TestStart_HeldDirectory(t *testing.T) {
 	s := open(t, false)
 	top := t.TempDir()

@@ -20,7 +20,7 @@ const hostileVariable = "PENSTOCK_HOSTILE"
 func hostile(does string) int {
 	verb, argument, _ := strings.Cut(does, " ")
 	acts := map[string]func(string) error{
-		"keyring": tellKeyring, "clone3": bornInto, "connect": connect, "memory": leaveMemory, "parent": bornToParent, "limit": setLimit, "signal": sendSignal, "trace": trace,
+		"keyring": tellKeyring, "clone3": startInto, "connect": connect, "memory": leaveMemory, "parent": startForParent, "limit": setLimit, "signal": sendSignal, "trace": trace,
 	}
 	if verb == "through" {
 		return passThrough(argument)
@@ -33,8 +33,8 @@ func hostile(does string) int {
 	return 0
 }
 
-// bornInto gives birth in another group: clone3 takes an O_PATH descriptor.
-func bornInto(group string) error {
+// startInto starts a child in another group: clone3 takes an O_PATH descriptor.
+func startInto(group string) error {
 	fd, err := syscall.Open(group, 0x200000 /* O_PATH */ |syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -84,8 +84,8 @@ func leaveMemory(string) error {
 	return err
 }
 
-// bornToParent makes a process that is a child of who started this one.
-func bornToParent(string) error {
+// startForParent makes a process that is a child of the one that started this.
+func startForParent(string) error {
 	pid, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, unix.CLONE_PARENT|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
 	if errno != 0 {
 		return errno

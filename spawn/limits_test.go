@@ -16,7 +16,7 @@ import (
 	"penstock/outcome"
 )
 
-// enforcer is who must hold memory and pids on this machine.
+// enforcer is what must hold memory and pids on this machine.
 func enforcer() cgroup.Enforcer {
 	if lab() {
 		return cgroup.Kernel
@@ -55,7 +55,7 @@ func TestLimits_PidsIsNamed(t *testing.T) {
 func TestLimits_UnheldIsARefusal(t *testing.T) {
 	s := open(t, false)
 	if s.Enforced().CPU == cgroup.Kernel {
-		// Here it is held, and only after the birth. A guest that itself gets too
+		// Here it is held, and only after the start. A guest that itself gets too
 		// little of its host to pass the limit tries again.
 		for try := range 10 {
 			j := newJob(t, fmt.Sprintf("run_cpu_%d", try), "i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done")
@@ -75,7 +75,7 @@ func TestLimits_UnheldIsARefusal(t *testing.T) {
 	}
 }
 
-// What can be set only after the birth, and then is not, ends what was born.
+// What can be set only after the start, and then is not, ends what was started.
 func TestLimits_UnwrittenCPUIsARefusal(t *testing.T) {
 	s := open(t, false)
 	if s.Enforced().CPU != cgroup.Kernel {
@@ -132,7 +132,7 @@ func TestStart_GroupIsUsedOnce(t *testing.T) {
 	s := open(t, false)
 	p := newJob(t, "run_once", "exec sleep 600").mustStart(s)
 	if _, err := newJob(t, "run_once", "exit 0").start(s); err == nil {
-		t.Error("a second tree was born in a live group")
+		t.Error("a second tree was started in a live group")
 	}
 	p.End(outcome.Cancelled)
 	awaitProcess(t, p)

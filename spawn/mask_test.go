@@ -59,7 +59,7 @@ func TestMask_Paths(t *testing.T) {
 	}
 }
 
-// A door that opens while runs are under way closes for these too; one whose
+// A path that appears while runs are under way is masked for these too; one whose
 // socket is made anew, as a restarted service does, again.
 func TestMask_LaterPaths(t *testing.T) {
 	needRoot(t)
@@ -149,7 +149,7 @@ func flood(t *testing.T, dir string, n, uid int) {
 	}
 }
 
-// 40 000 names, which any user can make in a sticky /tmp: births go on, the names
+// 40 000 names, which any user can make in a sticky /tmp: starts go on, the names
 // of others are hidden all the same, and that there were too many is told.
 func TestMask_FloodOfNamesDelaysNoStart(t *testing.T) {
 	needRoot(t)
@@ -173,7 +173,7 @@ func TestMask_FloodOfNamesDelaysNoStart(t *testing.T) {
 	}
 	// It took 23 to 91 s for one.
 	if took := time.Since(begun); took > 3*time.Minute {
-		t.Errorf("20 births took %s", took)
+		t.Errorf("20 starts took %s", took)
 	}
 	var i Isolation
 	eventually(t, "the look comes back", func() bool {
@@ -193,7 +193,7 @@ func TestMask_FloodOfNamesDelaysNoStart(t *testing.T) {
 	}
 }
 
-// deadFS mounts a FUSE file system that nobody serves: whatever looks below it
+// deadFS mounts a FUSE file system that no process serves: whatever looks below it
 // waits until close.
 func deadFS(t *testing.T, at string) (closeIt func()) {
 	t.Helper()
@@ -212,7 +212,7 @@ func deadFS(t *testing.T, at string) (closeIt func()) {
 	}
 }
 
-// A file system that doesn't answer, where a pattern leads, stops no birth; what is
+// A file system that doesn't answer, where a pattern leads, delays no start; what is
 // hidden stays so, the rest is looked at, and it is told.
 func TestMask_DeadFileSystemDelaysNoStart(t *testing.T) {
 	needRoot(t)
@@ -236,8 +236,8 @@ func TestMask_DeadFileSystemDelaysNoStart(t *testing.T) {
 	defer func() { alive() }()
 	eventually(t, "told", func() bool { return len(s.Isolation().Late) == 1 })
 	for i := range 3 {
-		j := newJob(t, fmt.Sprintf("run_dead_%d", i), "echo born")
-		if out, _ := j.run(s); out != "born\n" {
+		j := newJob(t, fmt.Sprintf("run_dead_%d", i), "echo up")
+		if out, _ := j.run(s); out != "up\n" {
 			t.Fatalf("run %d said %q", i, out)
 		}
 	}
@@ -264,8 +264,8 @@ func TestMask_DeadFileSystemDelaysNoOpen(t *testing.T) {
 	if i := s.Isolation(); len(i.Late) != 1 || len(i.Hidden) != 1 {
 		t.Errorf("late %v, hidden %v", i.Late, i.Hidden)
 	}
-	j := newJob(t, "run_beside", "echo born")
-	if out, _ := j.run(s); out != "born\n" {
+	j := newJob(t, "run_beside", "echo up")
+	if out, _ := j.run(s); out != "up\n" {
 		t.Errorf("run said %q", out)
 	}
 }

@@ -62,14 +62,14 @@ type Process struct {
 }
 
 func newProcess(c Command, g group, l leader, began time.Time, log *slog.Logger) *Process {
-	born := time.Now()
+	started := time.Now()
 	attached, detach := context.WithCancel(context.Background())
 	return &Process{
 		attached: attached, detach: detach,
 		group: g, leader: l, cmd: c, log: log, bound: teardownMax, goneGrace: goneGrace,
 		stopAsked: make(chan struct{}), termAsked: make(chan struct{}), killAsked: make(chan struct{}),
 		exited: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{}),
-		outcome: outcome.Outcome{Started: born, Spawn: born.Sub(began)},
+		outcome: outcome.Outcome{Started: started, Spawn: started.Sub(began)},
 	}
 }
 

@@ -23,15 +23,15 @@ const selfTestMax = 30 * time.Second
 // that must exit 0 - the kernel kills every child started from a group that was
 // once killed - and one that must sit in its group, under its limits, die of
 // the kill and leave nothing.
-func (s *Spawner) proveSpawn(ctx context.Context, nap []string) error {
+func (s *Spawner) proveSpawn(ctx context.Context, sleep []string) error {
 	ctx, cancel := context.WithTimeout(ctx, selfTestMax)
 	defer cancel()
-	if len(nap) == 0 {
-		sleep, err := exec.LookPath("sleep")
+	if len(sleep) == 0 {
+		program, err := exec.LookPath("sleep")
 		if err != nil {
 			return fmt.Errorf("look for a program to start: %w", err)
 		}
-		nap = []string{sleep}
+		sleep = []string{program}
 	}
 	limits := cgroup.Limits{}
 	if s.root.Enforced().Memory == cgroup.Kernel {
@@ -43,7 +43,7 @@ func (s *Spawner) proveSpawn(ctx context.Context, nap []string) error {
 	test := func(n int, arg string) Command {
 		return Command{
 			ID:   fmt.Sprintf("selftest-%d-%d", os.Getpid(), n),
-			Argv: append(slices.Clone(nap), arg), Env: []string{}, Dir: "/",
+			Argv: append(slices.Clone(sleep), arg), Env: []string{}, Dir: "/",
 			Limits: cgroup.Resources(limits),
 		}
 	}

@@ -33,7 +33,7 @@ import (
 type Options struct {
 	Cgroup   cgroup.Options
 	SelfTest bool
-	// Nap is a program, with its checkArguments, that sleeps for the seconds given to it:
+	// SleepCommand is a program, with its arguments, that sleeps for the seconds given to it:
 	// the self-test's. The host may have none; nil looks for sleep(1).
 	SleepCommand []string
 	// Keep are runs of an earlier daemon whose groups Open leaves alone, to be
@@ -58,7 +58,7 @@ type Command struct {
 	Env  []string // complete: nothing of the daemon's own is added
 	Dir  string
 	// Held is the directory that Dir was when it was checked, open: the child
-	// starts in that one or not at all, see ErrMoved. nil takes what Dir is at
+	// starts in that one or not at all, see sandbox.ErrMoved. nil takes what Dir is at
 	// the start.
 	Held   *os.File
 	Stdin  *os.File // nil is /dev/null; the caller keeps and closes its files

@@ -24,7 +24,7 @@ func TestStart_InTheGroup(t *testing.T) {
 	// The child itself reports first thing where it is: never moved in later.
 	out, o := newJob(t, "run_birth", "cat /proc/self/cgroup").run(s)
 	if at := unifiedPath(out); !strings.HasSuffix(at, "/run_birth") {
-		t.Errorf("born in %q", at)
+		t.Errorf("started in %q", at)
 	}
 	if o.Spawn <= 0 || o.Teardown <= 0 || !o.Exited.After(o.Started) {
 		t.Errorf("durations: %+v", o)
@@ -233,7 +233,7 @@ func (c *lateEnd) Err() error {
 	return nil
 }
 
-// The last look is the launcher's own, when nobody else can ask any more.
+// The last look is the launcher's own, when nothing else can ask any more.
 func TestStart_CancelledBeforeTheFork(t *testing.T) {
 	s := open(t, false)
 	busy, free := make(chan struct{}), make(chan struct{})
@@ -257,7 +257,7 @@ func TestStart_CancelledBeforeTheFork(t *testing.T) {
 	}
 }
 
-// A birth that even the kill doesn't end keeps its group, and says so.
+// A start that even the kill doesn't end keeps its group, and says so.
 func TestStart_TimeoutUnkillable(t *testing.T) {
 	s := open(t, false)
 	s.lateMax = 50 * time.Millisecond
@@ -272,7 +272,7 @@ func TestStart_TimeoutUnkillable(t *testing.T) {
 	}
 	select {
 	case <-refused.Gone:
-		t.Error("gone before the birth ended")
+		t.Error("gone before the start ended")
 	default:
 	}
 	answer <- startResult{err: syscall.EAGAIN}

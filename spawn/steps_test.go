@@ -41,7 +41,7 @@ func median(all []time.Duration) time.Duration {
 // BenchmarkSteps goes the way of a cold run by hand, step by step, beside a bare
 // exec of the same program, and tells the medians of each as parts of the bare
 // exec's, which is the only figure that two kernels have in common. "hop" is the
-// way to the launcher thread without a birth; "handover" is what Start and its
+// way to the launcher thread without a fork; "handover" is what Start and its
 // supervisor add by passing the run between goroutines: the whole less the steps.
 func BenchmarkSteps(b *testing.B) {
 	s := open(b, false)
@@ -71,7 +71,7 @@ func bareExec(b *testing.B, program string, l *laps) {
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
-	l.lap("bare exec: birth")
+	l.lap("bare exec: fork")
 	if err := cmd.Wait(); err != nil {
 		b.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func stepByStep(b *testing.B, s *Spawner, c Command, l *laps) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	l.lap("birth")
+	l.lap("fork")
 	if err := sandbox.SetOOMScore(proc.Pid, s.score); err != nil {
 		b.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func report(b *testing.B, l *laps) {
 	for i, step := range l.steps {
 		b.ReportMetric(ratio(step), fmt.Sprintf("%02d_%s", i, strings.ReplaceAll(step, " ", "_")))
 		switch step {
-		case "bare exec", "bare exec: birth", "bare exec: program and reap", "mkdir", "rmdir of an unused one", "hop", "cold run":
+		case "bare exec", "bare exec: fork", "bare exec: program and reap", "mkdir", "rmdir of an unused one", "hop", "cold run":
 		default:
 			sum += ratio(step)
 		}

@@ -103,7 +103,7 @@ func TestDetach_AdoptedAsChildren(t *testing.T) {
 	}
 }
 
-// What nobody wants of what was left is ended, and leaves no zombie: it is this
+// What is not claimed of what was left is ended, and leaves no zombie: it is this
 // process's child.
 func TestDetach_UnclaimedAreReaped(t *testing.T) {
 	before := open(t, false)
@@ -130,7 +130,7 @@ func TestDetach_UnclaimedAreReaped(t *testing.T) {
 		}
 	}()
 	after.EndUnclaimed()
-	eventually(t, "the end of what nobody claims", func() bool { return reaped(p.PID()) })
+	eventually(t, "the end of what is not claimed", func() bool { return reaped(p.PID()) })
 }
 
 // reaped is false for a zombie, too.
