@@ -10,6 +10,7 @@ import (
 	"penstock/config"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/openai"
 	"penstock/server/web"
 	"penstock/spawn"
 )
@@ -67,7 +68,7 @@ func (d *daemon) ask(w *web.Reply, r *http.Request, own *job, arrived time.Time)
 		return nil, false, false, err
 	}
 	defer done()
-	q, err := decodeChat(body, r.Header)
+	q, err := openai.Decode(body, r.Header)
 	if err != nil {
 		return nil, false, false, err
 	}
@@ -76,10 +77,10 @@ func (d *daemon) ask(w *web.Reply, r *http.Request, own *job, arrived time.Time)
 }
 
 // job launches j for the request, or finds the one that has its run id already.
-func (d *daemon) job(ctx context.Context, w *web.Reply, q *chatRequest, j *job, arrived time.Time) (*job, error) {
+func (d *daemon) job(ctx context.Context, w *web.Reply, q *openai.Request, j *job, arrived time.Time) (*job, error) {
 	if j.durable {
 		var err error
-		if j.fingerprint, err = q.fingerprint(); err != nil {
+		if j.fingerprint, err = q.Fingerprint(); err != nil {
 			return nil, err
 		}
 		if old, err := d.jobs.find(j, runLookup{d.runs}); old != nil || err != nil {
@@ -94,7 +95,7 @@ func (d *daemon) job(ctx context.Context, w *web.Reply, q *chatRequest, j *job, 
 	if err != nil {
 		return nil, err
 	}
-	if names := ignoredHeader(q.Ignored); names != "" {
+	if names := openai.IgnoredHeader(q.Ignored); names != "" {
 		w.Header().Set("X-Penstock-Ignored", names)
 	}
 	spec.ID, j.model, j.backend = j.id, spec.Model, spec.Backend.Name()
@@ -123,7 +124,7 @@ func (k runLookup) pruned(j *job) bool {
 }
 
 // prepare checks the request against its backend and makes what a run needs.
-func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.Spec, error) {
+func (d *daemon) prepare(q *openai.Request, client string, arrived time.Time) (run.Spec, error) {
 	a, model, err := d.backends.resolve(q.Model)
 	if err != nil {
 		return run.Spec{}, err
@@ -132,7 +133,7 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 		d.metrics.StartFailed(a.config.Name, outcome.CLIMissing)
 		return run.Spec{}, cliMissing(why)
 	}
-	limits, err := q.Limits.lower(a.config.Limits)
+	limits, err := lowerLimits(a.config.Limits, q.Limits)
 	if err != nil {
 		return run.Spec{}, err
 	}
@@ -148,23 +149,25 @@ func (d *daemon) prepare(q *chatRequest, client string, arrived time.Time) (run.
 	}
 	features := a.adapter.Features()
 	if q.Effort != "" && !features.Effort {
-		q.noteIgnored("effort", "reasoning_effort")
+		q.NoteIgnored("effort", "reasoning_effort")
 	} else if q.Effort != "" {
 		if q.Effort, err = a.effortWord(q.Effort); err != nil {
 			return run.Spec{}, err
 		}
 		if q.Effort == "" {
-			q.noteIgnored("effort", "reasoning_effort")
+			q.NoteIgnored("effort", "reasoning_effort")
 		}
 	}
 	resumed := q.Session != "" && features.Resume && d.resumes(client, q.Session)
-	system, prompt, err := buildPrompt(q.Messages, resumed)
+	system, prompt, err := openai.Prompt(q.Messages, resumed)
 	if err != nil {
 		return run.Spec{}, err
 	}
 	var again *run.PromptText
 	if resumed {
-		again = freshPrompt(q.Messages)
+		if system, prompt, ok := openai.FreshPrompt(q.Messages); ok {
+			again = &run.PromptText{System: system, Prompt: prompt}
+		}
 	}
 	return run.Spec{
 		Client: client, Model: q.Model, Backend: a.adapter, Argv: a.config.Command, Env: a.env, User: a.user,

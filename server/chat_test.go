@@ -14,6 +14,7 @@ import (
 
 	"penstock/config"
 	"penstock/run"
+	"penstock/server/openai"
 	"penstock/server/web"
 )
 
@@ -237,7 +238,7 @@ func TestCancel(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := resp.Header.Get("X-Run-Id")
-	r, err := read(resp, func(c completion) {
+	r, err := read(resp, func(c openai.Completion) {
 		if cancelled++; cancelled == 2 {
 			if r := s.ask("POST", "/v1/runs/"+id+"/cancel", ""); r.status != 202 {
 				t.Errorf("cancel: %+v", r)
@@ -294,7 +295,7 @@ func TestDurable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := read(resp, func(c completion) {
+	if _, err := read(resp, func(c openai.Completion) {
 		if len(c.Choices) > 0 && c.Choices[0].Delta.Content != nil && *c.Choices[0].Delta.Content != "" {
 			cancel()
 		}

@@ -10,6 +10,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/openai"
 	"penstock/server/web"
 	"penstock/spool"
 )
@@ -200,11 +201,11 @@ func (p *padding) fail(x *web.RequestInfo, record run.Record, err error) error {
 	}
 	e := web.AsError(err)
 	x.Failed(e)
-	c := newCompletion("chat.completion", record)
+	c := completionOf("chat.completion", record)
 	reason := "error"
 	body := e.Body()
 	c.Error = &body
-	c.Choices = []choice{{Message: &answerMessage{Role: roleAssistant}, Finish: &reason}}
+	c.Choices = []openai.Choice{{Message: &openai.AnswerMessage{Role: openai.RoleAssistant}, Finish: &reason}}
 	text, err := web.Marshal(c)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 
 	"penstock/backend"
 	"penstock/run"
+	"penstock/server/openai"
 	"penstock/server/web"
 )
 
@@ -46,10 +47,10 @@ func (o *answerWriter) write() error {
 
 // frame is the object around the message's words.
 func (o *answerWriter) frame() (head, tail []byte, err error) {
-	c := newCompletion("chat.completion", o.record)
-	reason := finishReason(o.record)
-	c.Choices = []choice{{Message: &answerMessage{Role: roleAssistant}, Finish: &reason}}
-	c.Usage, c.Cost = usageOf(o.summary.usage)
+	c := completionOf("chat.completion", o.record)
+	reason := openai.FinishReason(o.record.Finish)
+	c.Choices = []openai.Choice{{Message: &openai.AnswerMessage{Role: openai.RoleAssistant}, Finish: &reason}}
+	c.Usage, c.Cost = openai.UsageOf(o.summary.usage)
 	c.Receipt, c.Metadata = o.record.Receipt, o.record.Metadata
 	text, err := web.Marshal(c)
 	// A string that holds these words has its quotes escaped, and metadata,
@@ -59,37 +60,37 @@ func (o *answerWriter) frame() (head, tail []byte, err error) {
 }
 
 // text writes one member whose value is a string.
-func (o *answerWriter) text(member string, words func(*jsonText) error) error {
+func (o *answerWriter) text(member string, words func(*openai.JSONText) error) error {
 	if _, err := io.WriteString(o.w, member+`"`); err != nil {
 		return err
 	}
-	t := newJSONText(o.w)
+	t := openai.NewJSONText(o.w)
 	if err := words(t); err != nil {
 		return err
 	}
-	if err := t.end(); err != nil {
+	if err := t.End(); err != nil {
 		return err
 	}
 	_, err := io.WriteString(o.w, `"`)
 	return err
 }
 
-func (o *answerWriter) content(t *jsonText) error {
+func (o *answerWriter) content(t *openai.JSONText) error {
 	pass := spanFilter{spans: o.summary.kept.spans}
 	return o.again(func(e backend.Event) error {
 		if e.Kind != backend.Text {
 			return nil
 		}
-		return pass.text(e.Text, t.add)
+		return pass.text(e.Text, t.Add)
 	})
 }
 
-func (o *answerWriter) reasoning(t *jsonText) error {
+func (o *answerWriter) reasoning(t *openai.JSONText) error {
 	return o.again(func(e backend.Event) error {
 		if e.Kind != backend.Reasoning {
 			return nil
 		}
-		return t.add(e.Text)
+		return t.Add(e.Text)
 	})
 }
 

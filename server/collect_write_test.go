@@ -14,6 +14,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/openai"
 	"penstock/server/web"
 )
 
@@ -117,8 +118,8 @@ func TestWholeIsThatOfOnePiece(t *testing.T) {
 			}
 		}
 		reason := "stop"
-		c := newCompletion("chat.completion", record)
-		c.Choices = []choice{{Message: &answerMessage{Role: roleAssistant, Content: string(text), Reasoning: string(thought)}, Finish: &reason}}
+		c := completionOf("chat.completion", record)
+		c.Choices = []openai.Choice{{Message: &openai.AnswerMessage{Role: openai.RoleAssistant, Content: string(text), Reasoning: string(thought)}, Finish: &reason}}
 		want, err := web.Marshal(c)
 		if err != nil {
 			t.Fatal(err)
@@ -127,33 +128,6 @@ func TestWholeIsThatOfOnePiece(t *testing.T) {
 			t.Fatalf("seed %d (-want +got)\n%s", seed, cmp.Diff(string(want)+"\n", got))
 		}
 	}
-}
-
-func FuzzJSONText(f *testing.F) {
-	f.Add("a\"\xf0\x9f\x98\x80\u2028", 3)
-	f.Add(strings.Repeat("é", textPiece), textPiece-1)
-	f.Add("x"+strings.Repeat("😀\xe2\x82", textPiece), 1)
-	f.Fuzz(func(t *testing.T, text string, size int) {
-		want, err := web.Marshal(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var out bytes.Buffer
-		in := newJSONText(&out)
-		for rest := text; rest != ""; {
-			n := min(max(size, 1), len(rest))
-			if err := in.add(rest[:n]); err != nil {
-				t.Fatal(err)
-			}
-			rest = rest[n:]
-		}
-		if err := in.end(); err != nil {
-			t.Fatal(err)
-		}
-		if got := `"` + out.String() + `"`; got != string(want) {
-			t.Errorf("in pieces of %d: %q, want %q", size, got, want)
-		}
-	})
 }
 
 // scale takes any amount and notes what is alive now and then.

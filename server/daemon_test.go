@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"penstock/config"
+	"penstock/server/openai"
 	"penstock/server/web"
 )
 
@@ -104,7 +105,7 @@ func serve(t *testing.T, change func(*config.Config)) *served {
 	return s
 }
 
-// end stops the daemon, whoever did so before, and holds it to a clean end.
+// End stops the daemon, whoever did so before, and holds it to a clean end.
 func (s *served) end() {
 	s.t.Helper()
 	s.stop()
@@ -156,10 +157,10 @@ type result struct {
 	finish   string
 	done     bool
 	err      *web.ErrorBody
-	usage    *usage
+	usage    *openai.Usage
 	comments []string
 	ids      []string
-	chunks   []completion
+	chunks   []openai.Completion
 }
 
 // ask sends and reads to the end, for as long as it goes on: how long a large
@@ -195,7 +196,7 @@ func (h heard) Read(p []byte) (int, error) {
 }
 
 // read takes a whole reply; on is told of each chunk as it comes.
-func read(resp *http.Response, on func(completion)) (r result, err error) {
+func read(resp *http.Response, on func(openai.Completion)) (r result, err error) {
 	r = result{status: resp.StatusCode, header: resp.Header}
 	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
 		text, err := io.ReadAll(resp.Body)
@@ -237,8 +238,8 @@ func read(resp *http.Response, on func(completion)) (r result, err error) {
 	}
 }
 
-func (r *result) take(text []byte) completion {
-	var c completion
+func (r *result) take(text []byte) openai.Completion {
+	var c openai.Completion
 	if json.Unmarshal(text, &c) != nil {
 		return c
 	}

@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"penstock/backend"
+	"penstock/server/openai"
 	"penstock/server/web"
 )
 
@@ -59,7 +60,7 @@ func jsonSize(text string, limit int) (fits, size int) {
 	return fits, size
 }
 
-// delta takes the text of one event. Small ones wait for their neighbours, until
+// Delta takes the text of one event. Small ones wait for their neighbours, until
 // pause; a large one is cut. A chunk that ends with the end of an event has that
 // event's number, any other has none: what a stream that resumes after a number
 // brings is exactly what follows the chunk that had it.
@@ -94,11 +95,11 @@ func (s *stream) send() error {
 	return s.chunk(int64(u.last), deltaOf(u.kind, u.text.String()))
 }
 
-func deltaOf(kind backend.Kind, text string) delta {
+func deltaOf(kind backend.Kind, text string) openai.Delta {
 	if kind == backend.Reasoning {
-		return delta{Reasoning: text}
+		return openai.Delta{Reasoning: text}
 	}
-	return delta{Content: &text}
+	return openai.Delta{Content: &text}
 }
 
 // lineTool is t for a stream: its texts are cut so that all of them fit into one line.

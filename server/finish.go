@@ -8,6 +8,7 @@ import (
 
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/openai"
 	"penstock/server/web"
 	"penstock/spool"
 )
@@ -24,7 +25,7 @@ func (s *stream) finish(ctx context.Context, x *web.RequestInfo, r *run.Run) err
 	return s.end(x, r.Verdict(), r.Record())
 }
 
-// end writes what follows the last event of a run that went so.
+// End writes what follows the last event of a run that went so.
 func (s *stream) end(x *web.RequestInfo, v outcome.Verdict, record run.Record) error {
 	if v.Cause != outcome.Completed {
 		return s.fail(x, runFailed(v, record))
@@ -36,9 +37,9 @@ func (s *stream) end(x *web.RequestInfo, v outcome.Verdict, record run.Record) e
 		return err
 	}
 	x.Cause = string(v.Cause)
-	reason := finishReason(record)
+	reason := openai.FinishReason(record.Finish)
 	end := *s.base
-	end.Choices = []choice{{Delta: &delta{}, Finish: &reason}}
+	end.Choices = []openai.Choice{{Delta: &openai.Delta{}, Finish: &reason}}
 	end.Metadata = record.Metadata
 	ended, accounted := int64(s.last+1), int64(s.last+2)
 	if s.after != ended && s.after != accounted { // a number past the end is no reason to keep the end back
@@ -48,7 +49,7 @@ func (s *stream) end(x *web.RequestInfo, v outcome.Verdict, record run.Record) e
 	}
 	if s.includeUsage && s.after != accounted {
 		account := *s.base
-		account.Usage, account.Cost = usageOf(s.usage)
+		account.Usage, account.Cost = openai.UsageOf(s.usage)
 		account.Receipt = record.Receipt
 		if err := s.Data(accounted, account); err != nil {
 			return err

@@ -17,6 +17,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/openai"
 	"penstock/server/web"
 )
 
@@ -126,7 +127,7 @@ func (s *told) add(e event) error {
 		s.done = true
 		return nil
 	}
-	var c completion
+	var c openai.Completion
 	if err := json.Unmarshal([]byte(e.data), &c); err != nil {
 		return err
 	}
@@ -154,7 +155,7 @@ func (s *told) add(e event) error {
 // tells before which of them the reader waits, and a keep-alive comes.
 func wire(t interface{ Fatal(...any) }, events []backend.Event, resumable bool, after int64, rest func(int) bool) string {
 	rec := httptest.NewRecorder()
-	base := newCompletion("chat.completion.chunk", recordOf("run_1"))
+	base := completionOf("chat.completion.chunk", recordOf("run_1"))
 	s := newStream(web.NewReply(rec), resumable, after)
 	s.base, s.includeUsage = &base, true
 	s.text.discards = true

@@ -13,6 +13,7 @@ import (
 	"penstock/admit"
 	"penstock/run"
 	"penstock/sandbox"
+	"penstock/server/openai"
 	"penstock/server/web"
 	"penstock/spawn"
 )
@@ -72,7 +73,7 @@ func TestDurableRunsAreRefused(t *testing.T) {
 	if got := d.degraded(facts{isolation: spawn.Isolation{SelfTest: "passed"}}); len(got) != 1 || !strings.Contains(got[0], "durable runs are refused") || strings.Contains(got[0], "/") {
 		t.Errorf("degraded: %q", got)
 	}
-	q, err := decodeChat([]byte(`{"model":"x","messages":[{"role":"user","content":"hi"}]}`), nil)
+	q, err := openai.Decode([]byte(`{"model":"x","messages":[{"role":"user","content":"hi"}]}`), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"penstock/admit"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/openai"
 	"penstock/server/web"
 	"penstock/spawn"
 )
@@ -20,7 +21,7 @@ import (
 type job struct {
 	id, client, model, backend string
 	durable                    bool // named by the caller: leaving only detaches
-	fingerprint                fingerprint
+	fingerprint                openai.Fingerprint
 	created                    time.Time
 	limits                     *specs.LinuxResources // what its run will have
 	enforced                   spawn.Enforced        // and who holds them

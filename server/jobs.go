@@ -1,7 +1,6 @@
 package server
 
 import (
-	"crypto/sha256"
 	"maps"
 	"slices"
 	"sync"
@@ -149,5 +148,3 @@ func (s *jobs) close() {
 	defer s.mu.Unlock()
 	s.closed = true
 }
-
-type fingerprint = [sha256.Size]byte

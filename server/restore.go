@@ -13,6 +13,7 @@ import (
 	"penstock/run"
 	"penstock/run/store"
 	"penstock/sandbox"
+	"penstock/server/openai"
 	"penstock/spawn"
 )
 
@@ -133,11 +134,11 @@ func (d *daemon) adopted(r run.Record) (gone func(run.Record)) {
 func (d *daemon) restoreJobs() {
 	for _, c := range d.runs.List(run.Filter{}) {
 		r, ok := d.runs.Get(c.ID)
-		if !ok || len(r.Fingerprint()) != len(fingerprint{}) {
+		if !ok || len(r.Fingerprint()) != len(openai.Fingerprint{}) {
 			continue
 		}
 		j := newJob(c.ID, c.Client, true)
-		j.fingerprint = fingerprint(r.Fingerprint())
+		j.fingerprint = openai.Fingerprint(r.Fingerprint())
 		j.model, j.backend, j.created = c.Model, c.Backend, c.Created
 		j.begin(r, nil)
 		d.jobs.restore(j)

@@ -11,6 +11,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/openai"
 	"penstock/server/web"
 )
 
@@ -23,7 +24,7 @@ func TestStreamGolden(t *testing.T) {
 func testStreamGolden(t *testing.T, resumable bool) {
 	rec := httptest.NewRecorder()
 	record := run.Record{ID: "run_1", Model: "claude/opus", Created: time.Unix(1700000000, 0)}
-	base := newCompletion("chat.completion.chunk", record)
+	base := completionOf("chat.completion.chunk", record)
 	s := newStream(web.NewReply(rec), resumable, -1)
 	s.base = &base
 	if err := s.commentOrOpen(queued(3)); err != nil {
@@ -79,7 +80,7 @@ func testStreamGolden(t *testing.T, resumable bool) {
 func TestStreamResumes(t *testing.T) {
 	rec := httptest.NewRecorder()
 	s := newStream(web.NewReply(rec), true, 2)
-	s.base = &completion{Choices: []choice{}}
+	s.base = &openai.Completion{Choices: []openai.Choice{}}
 	if err := s.first(); err != nil {
 		t.Fatal(err)
 	}

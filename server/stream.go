@@ -8,6 +8,7 @@ import (
 
 	"penstock/backend"
 	"penstock/run"
+	"penstock/server/openai"
 	"penstock/server/web"
 	"penstock/spool"
 )
@@ -23,7 +24,7 @@ const (
 type stream struct {
 	web.SSE
 	w                *web.Reply
-	base             *completion // what all chunks of the run have in common
+	base             *openai.Completion // what all chunks of the run have in common
 	includeUsage     bool
 	after            int64 // events up to this number were seen before; -1 is none
 	announceCaughtUp bool  // say when all events so far are out
@@ -230,7 +231,7 @@ func (s *stream) first() error {
 		return nil
 	}
 	empty := ""
-	if err := s.chunk(0, delta{Role: roleAssistant, Content: &empty}); err != nil {
+	if err := s.chunk(0, openai.Delta{Role: openai.RoleAssistant, Content: &empty}); err != nil {
 		return err
 	}
 	return s.Flush()
@@ -264,7 +265,7 @@ func (s *stream) event(e backend.Event) (ok bool, err error) {
 			return true, nil
 		}
 		if err = s.send(); err == nil {
-			err = s.chunk(int64(e.Seq), delta{Tool: lineTool(e.Tool)})
+			err = s.chunk(int64(e.Seq), openai.Delta{Tool: lineTool(e.Tool)})
 		}
 	case backend.Notice:
 		if old {
@@ -279,8 +280,19 @@ func (s *stream) event(e backend.Event) (ok bool, err error) {
 	return true, err
 }
 
-func (s *stream) chunk(id int64, d delta) error {
+func (s *stream) chunk(id int64, d openai.Delta) error {
 	c := *s.base
-	c.Choices = []choice{{Delta: &d}}
+	c.Choices = []openai.Choice{{Delta: &d}}
 	return s.Data(id, c)
+}
+
+// newChunk is NewCompletion for a stream. By pointer: a record and an answer on
+// the stack of each stream would double it, for as long as it lasts.
+func newChunk(r *run.Run) *openai.Completion {
+	c := completionOf("chat.completion.chunk", r.Record())
+	return &c
+}
+
+func completionOf(object string, r run.Record) openai.Completion {
+	return openai.NewCompletion(object, r.ID, r.Model, r.Created)
 }

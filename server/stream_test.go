@@ -20,6 +20,7 @@ import (
 	"penstock/config"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/openai"
 	"penstock/server/web"
 )
 
@@ -211,7 +212,7 @@ func TestPaddedFailureNamesItsModel(t *testing.T) {
 	if err := errors.Join(p.pad(), p.failed(t.Context(), &web.RequestInfo{}, j, reattachError(j.id))); err != nil {
 		t.Fatal(err)
 	}
-	var c completion
+	var c openai.Completion
 	if err := json.Unmarshal(rec.Body.Bytes(), &c); err != nil || c.ID != "chatcmpl-first" || c.Model != "demo" || c.Created != j.created.Unix() {
 		t.Errorf("%s %v", rec.Body, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"penstock/config"
+	"penstock/internal/openapitest"
 	"penstock/server/listener"
 	"penstock/server/web"
 )
@@ -86,8 +87,8 @@ func TestBadInput(t *testing.T) {
 		{"translate url", "POST", "/translate", `{"url":"localhost","to":"host"}`, nil, 400, "invalid_request", "url"},
 		{"translate number", "POST", "/translate", `{"url":7,"to":"host"}`, nil, 400, "invalid_request", "url"},
 	}
-	for _, b := range badBodies {
-		rows = append(rows, row{"body " + b.name, "POST", chat, b.body, []string{"Content-Type", "application/json"}, b.status, "invalid_request", b.param})
+	for _, b := range openapitest.BadBodies() {
+		rows = append(rows, row{"body " + b.Name, "POST", chat, b.Body, []string{"Content-Type", "application/json"}, b.Status, "invalid_request", b.Param})
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

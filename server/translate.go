@@ -83,15 +83,15 @@ func (d *daemon) translate(w *web.Reply, r *http.Request) error {
 		return err
 	}
 	defer held.Release()
-	f, err := parseObject(body, "")
+	f, err := web.ParseObject(body, "")
 	if err != nil {
 		return err
 	}
 	var raw, to string
-	if err := f.into("url", "", &raw, "a string"); err != nil {
+	if err := f.Into("url", "", &raw, "a string"); err != nil {
 		return err
 	}
-	if err := f.into("to", "", &to, "a string"); err != nil {
+	if err := f.Into("to", "", &to, "a string"); err != nil {
 		return err
 	}
 	if to != "sidecar" && to != "host" {

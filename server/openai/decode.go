@@ -1,4 +1,4 @@
-package server
+package openai
 
 import (
 	"bytes"
@@ -12,20 +12,20 @@ import (
 	"penstock/server/web"
 )
 
-// chatRequest is a decoded and checked POST /v1/chat/completions.
-type chatRequest struct {
+// Request is a decoded and checked POST /v1/chat/completions.
+type Request struct {
 	Model        string
-	Messages     []message
+	Messages     []Message
 	Stream       bool
 	IncludeUsage bool
 	Session      string
 	Cwd          string
 	Timeout      time.Duration // 0 is none given
-	Limits       requestLimits
+	Limits       RequestLimits
 	Effort       string
 	Metadata     json.RawMessage
 	Ignored      []string // fields we were asked for and legally ignore, sorted
-	fields       fields
+	fields       web.Fields
 }
 
 const (
@@ -33,15 +33,15 @@ const (
 	metadataMax = 16 << 10
 )
 
-// decodeChat turns a body and its headers into a request; every error is a 400
+// Decode turns a body and its headers into a request; every error is a 400
 // naming the field.
-func decodeChat(body []byte, h http.Header) (*chatRequest, error) {
-	f, err := parseObject(body, "")
+func Decode(body []byte, h http.Header) (*Request, error) {
+	f, err := web.ParseObject(body, "")
 	if err != nil {
 		return nil, err
 	}
-	q := &chatRequest{}
-	steps := []func(fields) error{q.model, q.messages, q.streaming, q.extensions, q.limits, q.unsupported}
+	q := &Request{}
+	steps := []func(web.Fields) error{q.model, q.messages, q.streaming, q.extensions, q.limits, unsupported}
 	for _, step := range steps {
 		if err := step(f); err != nil {
 			return nil, err
@@ -55,8 +55,8 @@ func decodeChat(body []byte, h http.Header) (*chatRequest, error) {
 	return q, nil
 }
 
-func (q *chatRequest) model(f fields) error {
-	if err := f.into("model", "", &q.Model, "a string"); err != nil {
+func (q *Request) model(f web.Fields) error {
+	if err := f.Into("model", "", &q.Model, "a string"); err != nil {
 		return err
 	}
 	if q.Model == "" {
@@ -68,8 +68,8 @@ func (q *chatRequest) model(f fields) error {
 	return nil
 }
 
-func (q *chatRequest) messages(f fields) error {
-	raw, err := f.array("messages", "", "an array")
+func (q *Request) messages(f web.Fields) error {
+	raw, err := f.Array("messages", "", "an array")
 	if err != nil {
 		return err
 	}
@@ -91,30 +91,30 @@ func (q *chatRequest) messages(f fields) error {
 	return nil
 }
 
-func (q *chatRequest) streaming(f fields) error {
-	if err := f.into("stream", "", &q.Stream, "true or false"); err != nil {
+func (q *Request) streaming(f web.Fields) error {
+	if err := f.Into("stream", "", &q.Stream, "true or false"); err != nil {
 		return err
 	}
-	if !f.given("stream_options") {
+	if !f.Given("stream_options") {
 		return nil
 	}
-	options, err := parseNested(f, "stream_options")
+	options, err := f.Object("stream_options")
 	if err != nil {
 		return err
 	}
-	return options.into("include_usage", "stream_options", &q.IncludeUsage, "true or false")
+	return options.Into("include_usage", "stream_options", &q.IncludeUsage, "true or false")
 }
 
-func (q *chatRequest) extensions(f fields) error {
-	if err := f.into("session_id", "", &q.Session, "a string"); err != nil {
+func (q *Request) extensions(f web.Fields) error {
+	if err := f.Into("session_id", "", &q.Session, "a string"); err != nil {
 		return err
 	}
-	if err := f.into("cwd", "", &q.Cwd, "a string"); err != nil {
+	if err := f.Into("cwd", "", &q.Cwd, "a string"); err != nil {
 		return err
 	}
-	if f.given("timeout_ms") {
+	if f.Given("timeout_ms") {
 		var ms int64
-		if err := f.into("timeout_ms", "", &ms, "a whole number of milliseconds"); err != nil {
+		if err := f.Into("timeout_ms", "", &ms, "a whole number of milliseconds"); err != nil {
 			return err
 		}
 		if ms < 1 || ms > int64(365*24*time.Hour/time.Millisecond) {
@@ -125,8 +125,8 @@ func (q *chatRequest) extensions(f fields) error {
 	if err := q.effort(f); err != nil {
 		return err
 	}
-	if f.given("metadata") {
-		metadata, err := parseNested(f, "metadata")
+	if f.Given("metadata") {
+		metadata, err := f.Object("metadata")
 		if err != nil {
 			return err
 		}
@@ -141,12 +141,12 @@ func (q *chatRequest) extensions(f fields) error {
 }
 
 // effort takes our own name and OpenAI's for the same thing.
-func (q *chatRequest) effort(f fields) error {
+func (q *Request) effort(f web.Fields) error {
 	var theirs string
-	if err := f.into("effort", "", &q.Effort, "a string"); err != nil {
+	if err := f.Into("effort", "", &q.Effort, "a string"); err != nil {
 		return err
 	}
-	if err := f.into("reasoning_effort", "", &theirs, "a string"); err != nil {
+	if err := f.Into("reasoning_effort", "", &theirs, "a string"); err != nil {
 		return err
 	}
 	if q.Effort != "" && theirs != "" && q.Effort != theirs {
@@ -162,7 +162,7 @@ func (q *chatRequest) effort(f fields) error {
 }
 
 // session takes the id from the body or any of the headers; they must agree.
-func (q *chatRequest) session(h http.Header) error {
+func (q *Request) session(h http.Header) error {
 	for _, name := range []string{"X-Session-Id", "X-Resume", "X-Conversation-Id"} {
 		v := h.Get(name)
 		if v == "" {
@@ -184,12 +184,15 @@ func isPrintable(s string) bool {
 	return len(s) <= nameMax && !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f || (r >= 0x80 && r < 0xa0) })
 }
 
-func parseNested(f fields, key string) (fields, error) { return parseObject(f[key], key) }
+func (q *Request) limits(f web.Fields) (err error) {
+	q.Limits, err = decodeLimits(f)
+	return err
+}
 
-// noteIgnored notes fields that this backend gives no effect.
-func (q *chatRequest) noteIgnored(keys ...string) {
+// NoteIgnored notes fields that this backend gives no effect.
+func (q *Request) NoteIgnored(keys ...string) {
 	for _, key := range keys {
-		if q.fields.given(key) {
+		if q.fields.Given(key) {
 			q.Ignored = append(q.Ignored, key)
 		}
 	}

@@ -1,4 +1,4 @@
-package server
+package openai
 
 import (
 	"bytes"
@@ -9,10 +9,10 @@ import (
 
 const textPiece = 8 << 10
 
-// jsonText writes the inside of a JSON string as its text comes in. The result
+// JSONText writes the inside of a JSON string as its text comes in. The result
 // is that of encoding the text at once, whatever the pieces: escapes stand for
 // single code points, and it never cuts inside one.
-type jsonText struct {
+type JSONText struct {
 	w    io.Writer
 	held []byte // not yet written, at most textPiece bytes
 
@@ -20,14 +20,14 @@ type jsonText struct {
 	enc *json.Encoder
 }
 
-func newJSONText(w io.Writer) *jsonText {
-	t := &jsonText{w: w}
+func NewJSONText(w io.Writer) *JSONText {
+	t := &JSONText{w: w}
 	t.enc = json.NewEncoder(&t.out)
 	t.enc.SetEscapeHTML(false)
 	return t
 }
 
-func (t *jsonText) add(piece string) error {
+func (t *JSONText) Add(piece string) error {
 	for len(piece) > 0 {
 		n := min(len(piece), textPiece-len(t.held))
 		t.held = append(t.held, piece[:n]...)
@@ -41,11 +41,11 @@ func (t *jsonText) add(piece string) error {
 	return nil
 }
 
-// end writes what is held; the start of a code point that nothing completed
+// End writes what is held; the start of a code point that nothing completed
 // becomes U+FFFD.
-func (t *jsonText) end() error { return t.spill(len(t.held)) }
+func (t *JSONText) End() error { return t.spill(len(t.held)) }
 
-func (t *jsonText) spill(n int) error {
+func (t *JSONText) spill(n int) error {
 	t.out.Reset()
 	if err := t.enc.Encode(string(t.held[:n])); err != nil {
 		return err

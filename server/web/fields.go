@@ -1,4 +1,4 @@
-package server
+package web
 
 import (
 	"bytes"
@@ -8,32 +8,30 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
-
-	"penstock/server/web"
 )
 
 const (
 	depthMax = 64
-	// valuesMax bounds the values of a body, members and elements: each costs a
+	// ValuesMax bounds the values of a body, members and elements: each costs a
 	// hundred times its shortest text.
-	valuesMax = 100_000
+	ValuesMax = 100_000
 )
 
 // checkJSON refuses what must not reach a decoder: not UTF-8, or so deep or in so
 // many pieces that decoding it would cost far more than its bytes.
 func checkJSON(body []byte) error {
 	if !utf8.Valid(body) {
-		return web.BadRequest("", "the body is not valid UTF-8")
+		return BadRequest("", "the body is not valid UTF-8")
 	}
 	if len(bytes.TrimSpace(body)) == 0 {
-		return web.BadRequest("", "the body is empty: a JSON object is needed")
+		return BadRequest("", "the body is empty: a JSON object is needed")
 	}
 	deepest, values := measure(body)
 	if deepest > depthMax {
-		return web.BadRequest("", "the JSON is nested deeper than %d levels", depthMax)
+		return BadRequest("", "the JSON is nested deeper than %d levels", depthMax)
 	}
-	if values > valuesMax {
-		return web.BadRequest("", "the JSON has more than %d values", valuesMax)
+	if values > ValuesMax {
+		return BadRequest("", "the JSON has more than %d values", ValuesMax)
 	}
 	return nil
 }
@@ -64,21 +62,21 @@ func measure(text []byte) (deepest, values int) {
 }
 
 // notJSON tells where a text stops being JSON. One that ends too early is no
-// plain end of file to who sent it.
+// plain end of file to its sender.
 func notJSON(where string, err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return web.BadRequest(where, "not valid JSON: %v", err)
+	return BadRequest(where, "not valid JSON: %v", err)
 }
 
-// fields is a JSON object with its values still raw.
-type fields map[string]json.RawMessage
+// Fields is a JSON object with its values still raw.
+type Fields map[string]json.RawMessage
 
-// parseObject takes exactly one JSON object; where is "" for a whole body, else
+// ParseObject takes exactly one JSON object; where is "" for a whole body, else
 // body is a part of one. A key given twice is refused: which one counts would be a
 // guess. The values are parts of body, not copies.
-func parseObject(body []byte, where string) (fields, error) {
+func ParseObject(body []byte, where string) (Fields, error) {
 	if where == "" {
 		if err := checkJSON(body); err != nil {
 			return nil, err
@@ -87,17 +85,17 @@ func parseObject(body []byte, where string) (fields, error) {
 			return nil, whyInvalid(body)
 		}
 	}
-	if kindOf(body) != '{' {
-		return nil, web.BadRequest(where, "a JSON object is needed")
+	if KindOf(body) != '{' {
+		return nil, BadRequest(where, "a JSON object is needed")
 	}
-	out := fields{}
-	err := members(body, func(name, value json.RawMessage) error {
-		key, err := unquote(name)
+	out := Fields{}
+	err := Members(body, func(name, value json.RawMessage) error {
+		key, err := Unquote(name)
 		if err != nil {
 			return notJSON(where, err)
 		}
 		if _, twice := out[key]; twice {
-			return web.BadRequest(join(where, key), "%q is given twice", web.Clip(key, 100))
+			return BadRequest(JoinField(where, key), "%q is given twice", Clip(key, 100))
 		}
 		out[key] = value
 		return nil
@@ -113,7 +111,7 @@ func whyInvalid(body []byte) error {
 		return notJSON("", err)
 	}
 	if first != json.Delim('{') {
-		return web.BadRequest("", "a JSON object is needed")
+		return BadRequest("", "a JSON object is needed")
 	}
 	for dec.More() {
 		token, err := dec.Token()
@@ -122,21 +120,21 @@ func whyInvalid(body []byte) error {
 		}
 		key, ok := token.(string)
 		if !ok {
-			return web.BadRequest("", "not valid JSON: a key must be a string")
+			return BadRequest("", "not valid JSON: a key must be a string")
 		}
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {
-			return notJSON(join("", key), err)
+			return notJSON(JoinField("", key), err)
 		}
 	}
 	if _, err := dec.Token(); err != nil {
 		return notJSON("", err)
 	}
-	return web.BadRequest("", "there is something after the JSON object")
+	return BadRequest("", "there is something after the JSON object")
 }
 
-// unquote decodes a string of valid JSON.
-func unquote(raw json.RawMessage) (text string, err error) {
+// Unquote decodes a string of valid JSON.
+func Unquote(raw json.RawMessage) (text string, err error) {
 	if raw = bytes.TrimSpace(raw); len(raw) >= 2 && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 {
 		return string(raw[1 : len(raw)-1]), nil
 	}
@@ -144,8 +142,8 @@ func unquote(raw json.RawMessage) (text string, err error) {
 	return text, err
 }
 
-// kindOf is the first byte of a value, 0 of none.
-func kindOf(raw []byte) byte {
+// KindOf is the first byte of a value, 0 of none.
+func KindOf(raw []byte) byte {
 	if raw = bytes.TrimLeft(raw, jsonSpace); len(raw) > 0 {
 		return raw[0]
 	}
@@ -154,9 +152,9 @@ func kindOf(raw []byte) byte {
 
 const jsonSpace = " \t\r\n"
 
-// members gives the parts of a valid JSON object or array, in order, without
+// Members gives the parts of a valid JSON object or array, in order, without
 // copying them; name is nil in an array.
-func members(raw json.RawMessage, each func(name, value json.RawMessage) error) error {
+func Members(raw json.RawMessage, each func(name, value json.RawMessage) error) error {
 	open := bytes.TrimLeft(raw, jsonSpace)
 	if len(open) == 0 || open[0] != '{' && open[0] != '[' {
 		return nil
@@ -203,53 +201,56 @@ func valueEnd(text []byte) int {
 	return len(text)
 }
 
-func join(where, key string) string {
+func JoinField(where, key string) string {
 	if where == "" {
-		return web.Clip(key, 100)
+		return Clip(key, 100)
 	}
-	return where + "." + web.Clip(key, 100)
+	return where + "." + Clip(key, 100)
 }
 
-// into decodes one field; absent and null leave v as it is. want names the
+// Into decodes one field; absent and null leave v as it is. want names the
 // type for the message.
-func (f fields) into(key, where string, v any, want string) error {
+func (f Fields) Into(key, where string, v any, want string) error {
 	raw, ok := f[key]
-	if !ok || isNull(raw) {
+	if !ok || IsNull(raw) {
 		return nil
 	}
 	var err error
 	if text, ok := v.(*string); ok {
-		*text, err = unquote(raw)
+		*text, err = Unquote(raw)
 	} else {
 		err = json.Unmarshal(raw, v)
 	}
 	if err != nil {
-		e := web.BadRequest(join(where, key), "%s must be %s", join(where, key), want)
+		e := BadRequest(JoinField(where, key), "%s must be %s", JoinField(where, key), want)
 		e.Cause = fmt.Errorf("decode: %w", err)
 		return e
 	}
 	return nil
 }
 
-// array is into for an array whose elements stay raw; they are no copies.
-func (f fields) array(key, where, want string) (elements []json.RawMessage, err error) {
+// Array is into for an array whose elements stay raw; they are no copies.
+func (f Fields) Array(key, where, want string) (elements []json.RawMessage, err error) {
 	raw, ok := f[key]
-	if !ok || isNull(raw) {
+	if !ok || IsNull(raw) {
 		return nil, nil
 	}
-	if kindOf(raw) != '[' {
-		return nil, web.BadRequest(join(where, key), "%s must be %s", join(where, key), want)
+	if KindOf(raw) != '[' {
+		return nil, BadRequest(JoinField(where, key), "%s must be %s", JoinField(where, key), want)
 	}
-	err = members(raw, func(_, value json.RawMessage) error {
+	err = Members(raw, func(_, value json.RawMessage) error {
 		elements = append(elements, value)
 		return nil
 	})
 	return elements, err
 }
 
-func (f fields) given(key string) bool {
+func (f Fields) Given(key string) bool {
 	raw, ok := f[key]
-	return ok && !isNull(raw)
+	return ok && !IsNull(raw)
 }
 
-func isNull(raw json.RawMessage) bool { return bytes.Equal(bytes.TrimSpace(raw), []byte("null")) }
+func IsNull(raw json.RawMessage) bool { return bytes.Equal(bytes.TrimSpace(raw), []byte("null")) }
+
+// Object is the object that a field is.
+func (f Fields) Object(key string) (Fields, error) { return ParseObject(f[key], key) }

@@ -1,4 +1,4 @@
-package server
+package openai
 
 import (
 	"bytes"
@@ -17,42 +17,42 @@ var handled = []string{
 }
 
 // unsupported refuses the fields whose being ignored would give a wrong answer.
-func (q *chatRequest) unsupported(f fields) error {
+func unsupported(f web.Fields) error {
 	n := 1
-	if err := f.into("n", "", &n, "a whole number"); err != nil {
+	if err := f.Into("n", "", &n, "a whole number"); err != nil {
 		return err
 	}
 	if n != 1 {
 		return web.BadRequest("n", "n must be 1: one run gives one answer")
 	}
 	logprobs := false
-	if err := f.into("logprobs", "", &logprobs, "true or false"); err != nil {
+	if err := f.Into("logprobs", "", &logprobs, "true or false"); err != nil {
 		return err
 	}
 	if logprobs {
 		return web.BadRequest("logprobs", "logprobs can't be had from a command line agent")
 	}
 	top := 0
-	if err := f.into("top_logprobs", "", &top, "a whole number"); err != nil {
+	if err := f.Into("top_logprobs", "", &top, "a whole number"); err != nil {
 		return err
 	}
 	if top != 0 {
 		return web.BadRequest("top_logprobs", "logprobs can't be had from a command line agent")
 	}
-	if f.given("stop") && !emptyStop(f["stop"]) {
+	if f.Given("stop") && !emptyStop(f["stop"]) {
 		return web.BadRequest("stop", "stop sequences can't be honoured")
 	}
 	for _, key := range []string{"tool_choice", "function_call"} {
-		if f.given(key) && !oneOf(f[key], "auto", "none") {
+		if f.Given(key) && !oneOf(f[key], "auto", "none") {
 			return web.BadRequest(key, "%s must be auto or none: the agent uses its own tools", key)
 		}
 	}
-	if f.given("audio") {
+	if f.Given("audio") {
 		return web.BadRequest("audio", "audio can't be had from a command line agent")
 	}
-	if f.given("modalities") {
+	if f.Given("modalities") {
 		var kinds []string
-		if err := f.into("modalities", "", &kinds, "an array of strings"); err != nil {
+		if err := f.Into("modalities", "", &kinds, "an array of strings"); err != nil {
 			return err
 		}
 		if slices.ContainsFunc(kinds, func(k string) bool { return k != "text" }) {
@@ -62,16 +62,16 @@ func (q *chatRequest) unsupported(f fields) error {
 	return responseFormat(f)
 }
 
-func responseFormat(f fields) error {
-	if !f.given("response_format") {
+func responseFormat(f web.Fields) error {
+	if !f.Given("response_format") {
 		return nil
 	}
-	format, err := parseNested(f, "response_format")
+	format, err := f.Object("response_format")
 	if err != nil {
 		return err
 	}
 	var kind string
-	if err := format.into("type", "response_format", &kind, "a string"); err != nil {
+	if err := format.Into("type", "response_format", &kind, "a string"); err != nil {
 		return err
 	}
 	if kind != "text" {
@@ -91,10 +91,10 @@ func emptyStop(raw json.RawMessage) bool {
 }
 
 // ignored lists what was asked for without effect. Null asks for nothing.
-func ignored(f fields) []string {
+func ignored(f web.Fields) []string {
 	var out []string
 	for key := range f {
-		if f.given(key) && !slices.Contains(handled, key) {
+		if f.Given(key) && !slices.Contains(handled, key) {
 			out = append(out, key)
 		}
 	}
@@ -104,9 +104,9 @@ func ignored(f fields) []string {
 
 const ignoredMax = 1024 // bytes of the header
 
-// ignoredHeader is the value of X-Penstock-Ignored; names that a header can't
+// IgnoredHeader is the value of X-Penstock-Ignored; names that a header can't
 // carry are shown with question marks.
-func ignoredHeader(names []string) string {
+func IgnoredHeader(names []string) string {
 	var b strings.Builder
 	for _, name := range names {
 		safe := strings.Map(func(r rune) rune {

@@ -2,61 +2,19 @@ package server
 
 import (
 	"math"
-	"slices"
 	"time"
 
 	"penstock/config"
 	"penstock/internal/bytesize"
+	"penstock/server/openai"
 	"penstock/server/web"
 	"penstock/spawn"
 )
 
-// requestLimits are a client's wishes; zero is none.
-type requestLimits struct {
-	MemoryMax int64 // bytes
-	PidsMax   int64
-	CPUMax    float64 // cores
-}
-
-func (q *chatRequest) limits(f fields) error {
-	if !f.given("limits") {
-		return nil
-	}
-	l, err := parseNested(f, "limits")
-	if err != nil {
-		return err
-	}
-	for key := range l {
-		if !slices.Contains([]string{"memory_max", "pids_max", "cpu_max"}, key) {
-			return web.BadRequest(join("limits", key), "limits has memory_max, pids_max and cpu_max, not %q", web.Clip(key, 40))
-		}
-	}
-	var ok bool
-	if l.given("memory_max") {
-		if q.Limits.MemoryMax, ok = readSize(l["memory_max"]); !ok {
-			return web.BadRequest("limits.memory_max", `limits.memory_max must be a size such as "512MiB" or a number of bytes`)
-		}
-	}
-	if l.given("pids_max") {
-		if err := l.into("pids_max", "limits", &q.Limits.PidsMax, "a whole number"); err != nil {
-			return err
-		}
-		if q.Limits.PidsMax < 1 {
-			return web.BadRequest("limits.pids_max", "limits.pids_max must be at least 1")
-		}
-	}
-	if l.given("cpu_max") {
-		if q.Limits.CPUMax, ok = readCPU(l["cpu_max"]); !ok {
-			return web.BadRequest("limits.cpu_max", `limits.cpu_max must be such as "150%%" or a number of cores, and at least 1%%`)
-		}
-	}
-	return nil
-}
-
-// lower applies a client's wishes to the operator's caps. A wish over the cap
-// is refused, not clipped: who asks for more would otherwise be told of a
-// memory limit he never set.
-func (q requestLimits) lower(l config.Limits) (config.Limits, error) {
+// lowerLimits applies a client's wishes to the operator's caps. A wish over the cap is
+// refused, not clipped: the client would otherwise be told of a memory limit that it
+// never set.
+func lowerLimits(l config.Limits, q openai.RequestLimits) (config.Limits, error) {
 	if q.MemoryMax > 0 {
 		if q.MemoryMax < config.MemoryFloor {
 			return l, web.BadRequest("limits.memory_max", "limits.memory_max of %s is below %s, with which no program can start", bytesize.Human(q.MemoryMax), bytesize.Human(config.MemoryFloor))

@@ -1,4 +1,4 @@
-package server
+package openai
 
 import (
 	"bytes"
@@ -15,12 +15,12 @@ import (
 const (
 	roleSystem    = "system"
 	roleUser      = "user"
-	roleAssistant = "assistant"
+	RoleAssistant = "assistant"
 	roleTool      = "tool"
 )
 
-// message is one turn with its text.
-type message struct {
+// Message is one turn with its text.
+type Message struct {
 	Role      string
 	Name      string // of its author, where the client tells several apart
 	Text      string
@@ -28,7 +28,7 @@ type message struct {
 	ToolCalls []toolCall
 	// Unsupported is why the message can't be sent, nil when it can: clients send the
 	// images of earlier turns again, also to a session that has had them. Text then
-	// has a note in the place of what is lacking (see freshPrompt).
+	// has a note in the place of what is lacking (see FreshPrompt).
 	Unsupported error
 }
 
@@ -37,18 +37,18 @@ type toolCall struct {
 	ID, Name, Arguments string
 }
 
-func decodeMessage(raw json.RawMessage, i int) (message, error) {
+func decodeMessage(raw json.RawMessage, i int) (Message, error) {
 	where := fmt.Sprintf("messages[%d]", i)
-	f, err := parseObject(raw, where)
+	f, err := web.ParseObject(raw, where)
 	if err != nil {
-		return message{}, err
+		return Message{}, err
 	}
-	var m message
-	if err := f.into("role", where, &m.Role, "a string"); err != nil {
+	var m Message
+	if err := f.Into("role", where, &m.Role, "a string"); err != nil {
 		return m, err
 	}
 	switch m.Role {
-	case roleSystem, roleUser, roleAssistant, roleTool:
+	case roleSystem, roleUser, RoleAssistant, roleTool:
 	case "developer":
 		m.Role = roleSystem
 	case "function":
@@ -58,10 +58,10 @@ func decodeMessage(raw json.RawMessage, i int) (message, error) {
 	default:
 		return m, web.BadRequest(where+".role", "role %q is not one of system, developer, user, assistant, tool, function", web.Clip(m.Role, 40))
 	}
-	if err := f.into("name", where, &m.Name, "a string"); err != nil {
+	if err := f.Into("name", where, &m.Name, "a string"); err != nil {
 		return m, err
 	}
-	if err := f.into("tool_call_id", where, &m.ToolID, "a string"); err != nil {
+	if err := f.Into("tool_call_id", where, &m.ToolID, "a string"); err != nil {
 		return m, err
 	}
 	if err := m.calls(f, where); err != nil {
@@ -70,35 +70,35 @@ func decodeMessage(raw json.RawMessage, i int) (message, error) {
 	if err := m.content(f["content"], where+".content"); err != nil {
 		return m, err
 	}
-	if m.Role == roleAssistant && m.Text == "" {
-		if err := f.into("refusal", where, &m.Text, "a string"); err != nil {
+	if m.Role == RoleAssistant && m.Text == "" {
+		if err := f.Into("refusal", where, &m.Text, "a string"); err != nil {
 			return m, err
 		}
 	}
-	if !f.given("content") && (m.Role == roleSystem || m.Role == roleUser) {
+	if !f.Given("content") && (m.Role == roleSystem || m.Role == roleUser) {
 		return m, web.BadRequest(where+".content", "content is needed")
 	}
 	return m, nil
 }
 
 // calls takes function calls, custom ones, and the single one of the older form.
-func (m *message) calls(f fields, where string) error {
-	raw, err := f.array("tool_calls", where, "an array of calls")
+func (m *Message) calls(f web.Fields, where string) error {
+	raw, err := f.Array("tool_calls", where, "an array of calls")
 	if err != nil {
 		return err
 	}
 	for i, one := range raw {
 		at := fmt.Sprintf("%s.tool_calls[%d]", where, i)
-		call, err := parseObject(one, at)
+		call, err := web.ParseObject(one, at)
 		if err != nil {
 			return err
 		}
 		var c toolCall
-		if err := call.into("id", at, &c.ID, "a string"); err != nil {
+		if err := call.Into("id", at, &c.ID, "a string"); err != nil {
 			return err
 		}
 		kind := "function"
-		if err := call.into("type", at, &kind, "a string"); err != nil {
+		if err := call.Into("type", at, &kind, "a string"); err != nil {
 			return err
 		}
 		arguments := "arguments"
@@ -112,7 +112,7 @@ func (m *message) calls(f fields, where string) error {
 		}
 		m.ToolCalls = append(m.ToolCalls, c)
 	}
-	if !f.given("function_call") {
+	if !f.Given("function_call") {
 		return nil
 	}
 	var c toolCall
@@ -125,33 +125,33 @@ func (m *message) calls(f fields, where string) error {
 
 // called takes what is called, and with what. Arguments are text, or JSON from
 // clients that have parsed them.
-func (c *toolCall) called(f fields, kind, arguments, where string) error {
-	if !f.given(kind) {
+func (c *toolCall) called(f web.Fields, kind, arguments, where string) error {
+	if !f.Given(kind) {
 		return nil
 	}
-	where = join(where, kind)
-	called, err := parseObject(f[kind], where)
+	where = web.JoinField(where, kind)
+	called, err := web.ParseObject(f[kind], where)
 	if err != nil {
 		return err
 	}
-	if err := called.into("name", where, &c.Name, "a string"); err != nil {
+	if err := called.Into("name", where, &c.Name, "a string"); err != nil {
 		return err
 	}
-	if !called.given(arguments) || json.Unmarshal(called[arguments], &c.Arguments) == nil {
+	if !called.Given(arguments) || json.Unmarshal(called[arguments], &c.Arguments) == nil {
 		return nil
 	}
 	var text bytes.Buffer
 	if err := json.Compact(&text, called[arguments]); err != nil {
-		return web.BadRequest(join(where, arguments), "not valid JSON: %v", err)
+		return web.BadRequest(web.JoinField(where, arguments), "not valid JSON: %v", err)
 	}
 	c.Arguments = text.String()
 	return nil
 }
 
 // content takes a string, null, or an array of parts.
-func (m *message) content(raw json.RawMessage, where string) error {
+func (m *Message) content(raw json.RawMessage, where string) error {
 	raw = bytes.TrimSpace(raw)
-	if len(raw) == 0 || isNull(raw) {
+	if len(raw) == 0 || web.IsNull(raw) {
 		return nil
 	}
 	switch raw[0] {
@@ -168,29 +168,29 @@ func (m *message) content(raw json.RawMessage, where string) error {
 
 // parts puts each text on a line of its own. What an agent thought is not sent
 // again; a part that can't be sent is only named.
-func (m *message) parts(raw json.RawMessage, where string) error {
+func (m *Message) parts(raw json.RawMessage, where string) error {
 	var text strings.Builder
 	i := -1
-	err := members(raw, func(_, part json.RawMessage) error {
+	err := web.Members(raw, func(_, part json.RawMessage) error {
 		i++
 		at := fmt.Sprintf("%s[%d]", where, i)
-		f, err := parseObject(part, at)
+		f, err := web.ParseObject(part, at)
 		if err != nil {
 			return err
 		}
 		var kind, one string
-		if err := f.into("type", at, &kind, "a string"); err != nil {
+		if err := f.Into("type", at, &kind, "a string"); err != nil {
 			return err
 		}
 		switch {
-		case kind == "text", kind == "refusal" && m.Role == roleAssistant:
-			if !f.given(kind) {
+		case kind == "text", kind == "refusal" && m.Role == RoleAssistant:
+			if !f.Given(kind) {
 				return web.BadRequest(at+"."+kind, "%s is needed", kind)
 			}
-			if err := f.into(kind, at, &one, "a string"); err != nil {
+			if err := f.Into(kind, at, &one, "a string"); err != nil {
 				return err
 			}
-		case m.Role == roleAssistant && slices.Contains([]string{"thinking", "redacted_thinking", "reasoning"}, kind):
+		case m.Role == RoleAssistant && slices.Contains([]string{"thinking", "redacted_thinking", "reasoning"}, kind):
 		default:
 			one = fmt.Sprintf("[%s: left out here]", web.Clip(kind, 40))
 			if m.Unsupported == nil {

@@ -1,11 +1,10 @@
-package server
+package openai
 
 import (
 	"slices"
 	"strings"
 
 	"penstock/internal/bytesize"
-	"penstock/run"
 	"penstock/server/web"
 )
 
@@ -13,7 +12,7 @@ import (
 // turns and calls, and into them, adds to a body's bytes.
 const promptMax = 16 << 20
 
-// buildPrompt turns a conversation into the one prompt a CLI takes.
+// Prompt turns a conversation into the one prompt a CLI takes.
 //
 // System and developer texts, in order and a blank line apart, are the system
 // text. A single user message is the prompt as it is. Anything longer has one
@@ -35,16 +34,16 @@ const promptMax = 16 << 20
 //
 // resumed says that the CLI still knows the conversation: then only what
 // follows the last assistant message counts.
-func buildPrompt(messages []message, resumed bool) (system, prompt string, err error) {
+func Prompt(messages []Message, resumed bool) (system, prompt string, err error) {
 	var systems []string
-	var spoken []message
+	var spoken []Message
 	for _, m := range messages {
 		switch {
 		case m.Role == roleSystem && m.Unsupported != nil:
 			return "", "", m.Unsupported
 		case m.Role == roleSystem:
 			systems = append(systems, m.Text)
-		case m.Role == roleAssistant && resumed:
+		case m.Role == RoleAssistant && resumed:
 			spoken = nil
 		default:
 			spoken = append(spoken, m)
@@ -81,21 +80,18 @@ func buildPrompt(messages []message, resumed bool) (system, prompt string, err e
 	return system, b.String(), nil
 }
 
-// freshPrompt is a whole conversation for a CLI that has forgotten its session; nil
-// where it can't be told. Parts of earlier turns that can't be sent are named in it.
-func freshPrompt(messages []message) *run.PromptText {
-	told := slices.Clone(messages)
-	for i := range told {
-		told[i].Unsupported = nil
+// FreshPrompt is a whole conversation for a CLI that has forgotten its session; ok is
+// false where it can't be told. Parts of earlier turns that can't be sent are named in it.
+func FreshPrompt(messages []Message) (system, prompt string, ok bool) {
+	sendable := slices.Clone(messages)
+	for i := range sendable {
+		sendable[i].Unsupported = nil
 	}
-	system, prompt, err := buildPrompt(told, false)
-	if err != nil {
-		return nil
-	}
-	return &run.PromptText{System: system, Prompt: prompt}
+	system, prompt, err := Prompt(sendable, false)
+	return system, prompt, err == nil
 }
 
-func writeMessage(b *strings.Builder, m message) {
+func writeMessage(b *strings.Builder, m Message) {
 	b.WriteString("\n<message role=\"" + m.Role + "\"")
 	if m.Name != "" {
 		b.WriteString(" name=\"" + attribute(m.Name) + "\"")

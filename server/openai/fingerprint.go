@@ -1,4 +1,4 @@
-package server
+package openai
 
 import (
 	"bufio"
@@ -11,9 +11,9 @@ import (
 	"penstock/server/web"
 )
 
-// fingerprint is what makes two requests the same: everything but how the
+// Fingerprint is what makes two requests the same: everything but how the
 // answer is to be delivered. Key order and spacing don't count.
-func (q *chatRequest) fingerprint() (fingerprint, error) {
+func (q *Request) Fingerprint() (Fingerprint, error) {
 	var keys []string
 	for key := range q.fields {
 		if key != "stream" && key != "stream_options" {
@@ -30,12 +30,12 @@ func (q *chatRequest) fingerprint() (fingerprint, error) {
 		c.text(key)
 		c.raw(",")
 		if err := c.value(q.fields[key]); err != nil {
-			return fingerprint{}, web.BadRequest(key, "not valid JSON: %v", err)
+			return Fingerprint{}, web.BadRequest(key, "not valid JSON: %v", err)
 		}
 		c.raw("]\n")
 	}
 	_ = c.out.Flush() // a hash takes all
-	return fingerprint(hash.Sum(nil)), nil
+	return Fingerprint(hash.Sum(nil)), nil
 }
 
 // canonical hashes the one form of JSON values that encoding/json gives: members
@@ -47,12 +47,12 @@ func (c *canonical) raw(text string) { _, _ = c.out.WriteString(text) }
 
 // value takes valid JSON.
 func (c *canonical) value(raw json.RawMessage) error {
-	switch kindOf(raw) {
+	switch web.KindOf(raw) {
 	case '{':
 		return c.object(raw)
 	case '[':
 		before := "["
-		if err := members(raw, func(_, one json.RawMessage) error {
+		if err := web.Members(raw, func(_, one json.RawMessage) error {
 			c.raw(before)
 			before = ","
 			return c.value(one)
@@ -65,7 +65,7 @@ func (c *canonical) value(raw json.RawMessage) error {
 		c.raw("]")
 		return nil
 	case '"':
-		text, err := unquote(raw)
+		text, err := web.Unquote(raw)
 		c.text(text)
 		return err
 	}
@@ -80,8 +80,8 @@ func (c *canonical) object(raw json.RawMessage) error {
 		value json.RawMessage
 	}
 	var all []member
-	if err := members(raw, func(name, value json.RawMessage) error {
-		key, err := unquote(name)
+	if err := web.Members(raw, func(name, value json.RawMessage) error {
+		key, err := web.Unquote(name)
 		all = append(all, member{key, value})
 		return err
 	}); err != nil {
@@ -130,3 +130,5 @@ func (c *canonical) text(text string) {
 func escaped(r rune) bool {
 	return r < 0x20 || r >= 0x7f || strings.ContainsRune(`"\<>&`, r)
 }
+
+type Fingerprint = [sha256.Size]byte

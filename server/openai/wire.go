@@ -1,52 +1,52 @@
-package server
+package openai
 
 import (
 	"encoding/json"
+	"time"
 
 	"penstock/backend"
 	"penstock/outcome"
-	"penstock/run"
 	"penstock/server/web"
 )
 
-// completion is a chat.completion or one chat.completion.chunk.
-type completion struct {
+// Completion is a chat.completion or one chat.completion.chunk.
+type Completion struct {
 	ID       string           `json:"id"`
 	Object   string           `json:"object"`
 	Created  int64            `json:"created"` // Unix seconds
 	Model    string           `json:"model"`
-	Choices  []choice         `json:"choices"`
-	Usage    *usage           `json:"usage,omitempty"`
-	Cost     *cost            `json:"x_cost,omitempty"`
+	Choices  []Choice         `json:"choices"`
+	Usage    *Usage           `json:"usage,omitempty"`
+	Cost     *Cost            `json:"x_cost,omitempty"`
 	Receipt  *outcome.Receipt `json:"x_receipt,omitempty"`
 	Metadata json.RawMessage  `json:"metadata,omitempty"`
 	Error    *web.ErrorBody   `json:"error,omitempty"`
 }
 
-type choice struct {
+type Choice struct {
 	Index   int            `json:"index"`
-	Delta   *delta         `json:"delta,omitempty"`
-	Message *answerMessage `json:"message,omitempty"`
+	Delta   *Delta         `json:"delta,omitempty"`
+	Message *AnswerMessage `json:"message,omitempty"`
 	Finish  *string        `json:"finish_reason"`
 }
 
-// delta is one step of a streamed answer.
-type delta struct {
+// Delta is one step of a streamed answer.
+type Delta struct {
 	Role      string        `json:"role,omitempty"`
 	Content   *string       `json:"content,omitempty"`
 	Reasoning string        `json:"reasoning_content,omitempty"`
 	Tool      *backend.Tool `json:"x_tool,omitempty"`
 }
 
-// answerMessage is a whole answer.
-type answerMessage struct {
+// AnswerMessage is a whole answer.
+type AnswerMessage struct {
 	Role      string         `json:"role"`
 	Content   string         `json:"content"`
 	Reasoning string         `json:"reasoning_content,omitempty"`
 	Tools     []backend.Tool `json:"x_tool,omitempty"`
 }
 
-type usage struct {
+type Usage struct {
 	Prompt     int64              `json:"prompt_tokens"`
 	Completion int64              `json:"completion_tokens"`
 	Total      int64              `json:"total_tokens"`
@@ -62,25 +62,25 @@ type completionDetails struct {
 	Reasoning int64 `json:"reasoning_tokens"`
 }
 
-// cost says where its number comes from: we compute none ourselves.
-type cost struct {
+// Cost says where its number comes from: we compute none ourselves.
+type Cost struct {
 	USD        float64 `json:"usd"`
 	Provenance string  `json:"provenance"`
 }
 
-func usageOf(u *backend.Usage) (*usage, *cost) {
+func UsageOf(u *backend.Usage) (*Usage, *Cost) {
 	if u == nil {
 		return nil, nil
 	}
-	var price *cost
+	var price *Cost
 	if u.CostUSD != nil {
-		price = &cost{USD: *u.CostUSD, Provenance: "cli"}
+		price = &Cost{USD: *u.CostUSD, Provenance: "cli"}
 	}
 	// Clients add the two up: one alone is no usage.
 	if u.PromptTokens == nil || u.CompletionTokens == nil {
 		return nil, price
 	}
-	out := &usage{Prompt: *u.PromptTokens, Completion: *u.CompletionTokens, Total: *u.PromptTokens + *u.CompletionTokens}
+	out := &Usage{Prompt: *u.PromptTokens, Completion: *u.CompletionTokens, Total: *u.PromptTokens + *u.CompletionTokens}
 	if u.CachedTokens != nil {
 		out.PromptMore = &promptDetails{Cached: *u.CachedTokens}
 	}
@@ -90,24 +90,17 @@ func usageOf(u *backend.Usage) (*usage, *cost) {
 	return out, price
 }
 
-// newCompletion is the frame of every answer of one run: the same in each
+// NewCompletion is the frame of every answer of one run: the same in each
 // chunk and each replay.
-func newCompletion(object string, r run.Record) completion {
-	return completion{ID: "chatcmpl-" + r.ID, Object: object, Created: r.Created.Unix(), Model: r.Model, Choices: []choice{}}
+func NewCompletion(object, runID, model string, created time.Time) Completion {
+	return Completion{ID: "chatcmpl-" + runID, Object: object, Created: created.Unix(), Model: model, Choices: []Choice{}}
 }
 
-// newChunk is newCompletion for a stream. By pointer: a record and an answer on
-// the stack of each stream would double it, for as long as it lasts.
-func newChunk(r *run.Run) *completion {
-	c := newCompletion("chat.completion.chunk", r.Record())
-	return &c
-}
-
-// finishReason is OpenAI's word for a completed run.
-func finishReason(r run.Record) string {
-	switch r.Finish {
+// FinishReason is OpenAI's word for a completed run.
+func FinishReason(finish string) string {
+	switch finish {
 	case "length", "content_filter":
-		return r.Finish
+		return finish
 	}
 	return "stop"
 }
