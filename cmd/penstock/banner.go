@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"penstock/cgroup"
+	"penstock/cmd/penstock/check"
 	"penstock/config"
 )
 
@@ -18,7 +19,7 @@ func (a *app) banner(c config.Config, b build, addrs []net.Addr) error {
 	if err != nil {
 		return fmt.Errorf("banner: %w", err)
 	}
-	limits := holders(host)
+	limits := check.LimitHolders(host)
 	if c.Isolation.SelfTest {
 		limits += "; self-test passed" // else there would be no daemon to say so
 	}
@@ -40,21 +41,6 @@ func firstCall(addrs []net.Addr, tokens bool) string {
 		}
 	}
 	return ""
-}
-
-// holders tells what holds the limits. The kernel always does the killing:
-// without that the daemon does not start.
-func holders(host cgroup.Report) string {
-	if host.Supports(cgroup.Strict) {
-		return "limits: memory, pids and kill are held by the kernel"
-	}
-	var why []string
-	for _, f := range host.Facts {
-		if !f.OK && f.Needed == cgroup.Strict {
-			why = append(why, f.Name)
-		}
-	}
-	return "limits: kill is the kernel's; memory and pids are held by our own watch, for want of: " + strings.Join(why, ", ")
 }
 
 func usable(c config.Config) string {

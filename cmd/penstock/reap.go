@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"penstock/cgroup"
+	"penstock/cmd/penstock/terminal"
 	"penstock/config"
 )
 
@@ -31,13 +32,6 @@ func (a *app) reapCommand() *cobra.Command {
 	return cmd
 }
 
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
 func (a *app) reap(ctx context.Context, c config.Config) error {
 	release, err := lockState(c.StateDir)
 	if errors.Is(err, errAlive) {
@@ -58,7 +52,7 @@ func (a *app) reap(ctx context.Context, c config.Config) error {
 	if err = errors.Join(err, root.Close(context.WithoutCancel(ctx))); err != nil {
 		return fmt.Errorf("reap: %w", err)
 	}
-	fmt.Fprintf(a.stdout, "%s: %s removed, %s ended\n", root.Path(), count(swept.Groups, "group", "groups"), count(swept.Processes, "process", "processes"))
+	fmt.Fprintf(a.stdout, "%s: %s removed, %s ended\n", root.Path(), terminal.Count(swept.Groups, "group", "groups"), terminal.Count(swept.Processes, "process", "processes"))
 	if len(swept.Left) > 0 {
 		return fmt.Errorf("reap: still there: %v (hint: a process in uninterruptible sleep can't be ended; try again)", swept.Left)
 	}

@@ -82,7 +82,7 @@ var floor = map[string]int{
 
 	"cmd/penstock/demo": 55,
 
-	"cmd/penstock/terminal": 55, "cmd/penstock/manual": 55,
+	"cmd/penstock/terminal": 55, "cmd/penstock/manual": 55, "cmd/penstock/check": 57,
 
 	"cmd/penstock":   60,
 	"internal/trash": 14,

@@ -65,3 +65,11 @@ func cores(n *float64) string {
 	}
 	return strconv.FormatFloat(*n, 'f', 1, 64)
 }
+
+// Count is a number of things, by their name for one and for any other number.
+func Count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
