@@ -119,10 +119,10 @@ func TestCut(t *testing.T) {
 			"between frames": say(1, "so far"), "inside a frame": say(1, "so far") + "data: {\"cho", "after the finish": say(1, "so far") + finish,
 			"silence": say(1, "so far") + "...",
 		} {
-			said, _, r, err := play(t, false, text)
+			answer, _, r, err := play(t, false, text)
 			var cut *Cut
-			if said != "so far" || !errors.As(err, &cut) || errors.Is(err, io.EOF) || cut.RunID != "run_x" || cut.Tries != 0 || len(r.after) != 1 {
-				t.Errorf("%s: %q, %v, %d requests", name, said, err, len(r.after))
+			if answer != "so far" || !errors.As(err, &cut) || errors.Is(err, io.EOF) || cut.RunID != "run_x" || cut.Tries != 0 || len(r.after) != 1 {
+				t.Errorf("%s: %q, %v, %d requests", name, answer, err, len(r.after))
 			}
 		}
 	})

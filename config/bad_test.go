@@ -53,8 +53,8 @@ func (s scene) load(t *testing.T, text string) (Config, error) {
 	return Load(s.sources)
 }
 
-// said is each problem on one line, with the scene's directory as DIR.
-func (s scene) said(err error) []string {
+// texts is each problem on one line, with the scene's directory as DIR.
+func (s scene) texts(err error) []string {
 	var problems Problems
 	if !errors.As(err, &problems) {
 		return nil
@@ -197,7 +197,7 @@ func TestLoad_BadFile(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newScene(t)
 			_, err := s.load(t, tt.text)
-			if diff := cmp.Diff(tt.want, s.said(err)); diff != "" {
+			if diff := cmp.Diff(tt.want, s.texts(err)); diff != "" {
 				t.Errorf("problems (-want +got):\n%s", diff)
 			}
 		})

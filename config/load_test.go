@@ -106,7 +106,7 @@ func TestLoad_BadEnvironmentAndFlags(t *testing.T) {
 				s.sources.Flags = map[string]string{tt.flag[0]: tt.flag[1]}
 			}
 			_, err := Load(s.sources)
-			if diff := cmp.Diff([]string{tt.want}, s.said(err)); diff != "" {
+			if diff := cmp.Diff([]string{tt.want}, s.texts(err)); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -134,7 +134,7 @@ func TestLoad_SearchPath(t *testing.T) {
 	}
 	s.sources.File = filepath.Join(s.dir, "named.toml")
 	_, err := Load(s.sources)
-	if diff := cmp.Diff([]string{"DIR/named.toml: no such file or directory"}, s.said(err)); diff != "" {
+	if diff := cmp.Diff([]string{"DIR/named.toml: no such file or directory"}, s.texts(err)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -183,7 +183,7 @@ func TestLoad_UnknownMemory(t *testing.T) {
 	s := newScene(t)
 	s.sources.Host.MemoryBytes = 0
 	_, err := Load(s.sources)
-	if got := s.said(err); len(got) != 1 || !strings.Contains(got[0], "memory is unknown") {
+	if got := s.texts(err); len(got) != 1 || !strings.Contains(got[0], "memory is unknown") {
 		t.Errorf("got %q", got)
 	}
 }
@@ -259,12 +259,12 @@ func TestLookPath(t *testing.T) {
 	}
 	for _, tt := range tests {
 		got, err := lookPath(tt.program, tt.path)
-		said := ""
+		texts := ""
 		if err != nil {
-			said = strings.ReplaceAll(err.Error(), s.dir, "DIR")
+			texts = strings.ReplaceAll(err.Error(), s.dir, "DIR")
 		}
-		if got != tt.want || said != tt.err {
-			t.Errorf("%q on %q: %q, %q; want %q, %q", tt.program, tt.path, got, said, tt.want, tt.err)
+		if got != tt.want || texts != tt.err {
+			t.Errorf("%q on %q: %q, %q; want %q, %q", tt.program, tt.path, got, texts, tt.want, tt.err)
 		}
 	}
 }

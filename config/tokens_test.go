@@ -37,20 +37,20 @@ func TestParseTokens(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			tokens, problems := parseTokens("f", []byte(tt.text))
-			var names, said []string
+			var names, texts []string
 			for _, k := range tokens {
 				names = append(names, k.Name)
 			}
 			for _, p := range problems {
-				said = append(said, p.String())
+				texts = append(texts, p.String())
 			}
 			if diff := cmp.Diff(tt.want, names); diff != "" {
 				t.Errorf("names:\n%s", diff)
 			}
-			if diff := cmp.Diff(tt.problems, said); diff != "" {
+			if diff := cmp.Diff(tt.problems, texts); diff != "" {
 				t.Errorf("problems:\n%s", diff)
 			}
-			if all := strings.Join(said, "\n"); strings.Contains(all, "secret") {
+			if all := strings.Join(texts, "\n"); strings.Contains(all, "secret") {
 				t.Errorf("a message tells a secret: %s", all)
 			}
 		})

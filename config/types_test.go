@@ -109,7 +109,7 @@ func TestDuration_NumberWithoutUnit(t *testing.T) {
 		for _, literal := range []string{"30", "1_000", "0x1e", "1.5", "true"} {
 			s := newScene(t)
 			path := fill(k.Name, []string{"codex"})
-			if _, err := s.load(t, join(path)+" = "+literal); len(s.said(err)) != 1 {
+			if _, err := s.load(t, join(path)+" = "+literal); len(s.texts(err)) != 1 {
 				t.Errorf("%s = %s: %v", k.Name, literal, err)
 			}
 		}

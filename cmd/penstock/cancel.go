@@ -29,7 +29,7 @@ func (a *app) cancelCommand() *cobra.Command {
 	cmd.RunE = a.ask(conn, func(ctx context.Context, c *client.Client, args []string) error {
 		failed := false
 		for _, name := range args {
-			said, err := cancel(ctx, c, name, *noWait)
+			text, err := cancel(ctx, c, name, *noWait)
 			if told := new(client.Unreachable); errors.As(err, &told) {
 				return err // it is the same for the others
 			}
@@ -38,7 +38,7 @@ func (a *app) cancelCommand() *cobra.Command {
 				failed = true
 				continue
 			}
-			fmt.Fprintln(a.stdout, terminal.OneLine(said))
+			fmt.Fprintln(a.stdout, terminal.OneLine(text))
 		}
 		if failed {
 			return exitCode(exitFailed)

@@ -16,7 +16,7 @@ import (
 // A run of the daemon's user can put anything in the state directory. Who asks
 // is root, at a terminal.
 func TestHandover_HostileStateDirectory(t *testing.T) {
-	handover := func(t *testing.T, prepare func(dir string) error) (said string) {
+	handover := func(t *testing.T, prepare func(dir string) error) (printed string) {
 		t.Helper()
 		dir := t.TempDir()
 		if err := prepare(dir); err != nil {
@@ -37,12 +37,12 @@ func TestHandover_HostileStateDirectory(t *testing.T) {
 		t.Cleanup(func() { f.Close() })
 		return err
 	}
-	if said := handover(t, pipe); !strings.Contains(said, "not a regular file") {
-		t.Error(said)
+	if printed := handover(t, pipe); !strings.Contains(printed, "not a regular file") {
+		t.Error(printed)
 	}
 	link := func(dir string) error { return os.Symlink("/etc/passwd", filepath.Join(dir, "lock")) }
-	if said := handover(t, link); !strings.Contains(said, "symbolic links") {
-		t.Error(said)
+	if printed := handover(t, link); !strings.Contains(printed, "symbolic links") {
+		t.Error(printed)
 	}
 }
 
@@ -56,8 +56,8 @@ func TestErrors_Sanitized(t *testing.T) {
 	for _, args := range [][]string{{"logs", "r-1"}, {"cancel", "r-1"}, {"ps"}, {"run", "demo", "x"}} {
 		var out, errs bytes.Buffer
 		code := run(t.Context(), append(args, "--url", s.URL), strings.NewReader(""), &out, &errs)
-		if said := errs.String() + out.String(); code == exitOK || strings.ContainsAny(said, "\x1b\x07\u009b") || !strings.Contains(said, "owned") {
-			t.Errorf("%s: %d, %q", args[0], code, said)
+		if printed := errs.String() + out.String(); code == exitOK || strings.ContainsAny(printed, "\x1b\x07\u009b") || !strings.Contains(printed, "owned") {
+			t.Errorf("%s: %d, %q", args[0], code, printed)
 		}
 	}
 }

@@ -1,5 +1,14 @@
 // Command penstock puts coding-agent command lines behind one HTTP API, each
 // run in a cgroup of its own.
+//
+//	main -> run -> one file for each subcommand            root.go: flags, exit codes
+//	  the daemon:  serve.go   signals.go reload.go log.go banner.go
+//	               handover.go -> reexec.go                the next program in its place
+//	               reap.go    lock.go                      what a dead daemon left
+//	  its settings: settings.go -> config                  flags, completion; config.go shows them
+//	  for people:  run.go runask.go ps.go logs.go cancel.go
+//	               connection.go -> client                 where the daemon is, with which token
+//	  check.go -> check/     hidden.go -> demo/, manual/   what they write: terminal/
 package main
 
 import (

@@ -133,12 +133,12 @@ func newSuccessor(d *service) (*successor, error) {
 
 // check runs the successor's program without letting it take over.
 func (s *successor) check(ctx context.Context, g server.HandoverState) error {
-	said, err := s.ask(ctx, g)
+	answer, err := s.ask(ctx, g)
 	if err != nil {
 		s.daemon.note(handoverNote{Outcome: handoverRefused, Message: err.Error()})
 		return err
 	}
-	s.daemon.log.Info("handover begins", "program", s.path, "is", said)
+	s.daemon.log.Info("handover begins", "program", s.path, "is", answer)
 	return nil
 }
 
@@ -156,19 +156,19 @@ func (s *successor) ask(ctx context.Context, g server.HandoverState) (string, er
 		return "", err
 	}
 	argv := append([]string{s.path}, os.Args[1:]...)
-	said, err := g.Try(ctx, append(argv, "--"+dryRunFlag+"="+string(text)), os.Environ())
+	answer, err := g.Try(ctx, append(argv, "--"+dryRunFlag+"="+string(text)), os.Environ())
 	if err != nil {
 		return "", err
 	}
-	return knowsFormat(said)
+	return knowsFormat(answer)
 }
 
 // formatLine ends what a successor says that knows our state directory's layout.
 var formatLine = fmt.Sprintf("state format %d", store.Format)
 
 // knowsFormat refuses a program that would not find what we leave to it.
-func knowsFormat(said string) (version string, err error) {
-	version, ok := strings.CutSuffix(strings.TrimSpace(said), "\n"+formatLine)
+func knowsFormat(answer string) (version string, err error) {
+	version, ok := strings.CutSuffix(strings.TrimSpace(answer), "\n"+formatLine)
 	if !ok {
 		return "", fmt.Errorf("%s: an earlier version, which doesn't know state format %d and would end all durable runs (hint: restart, when none is left)", version, store.Format)
 	}

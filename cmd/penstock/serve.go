@@ -76,8 +76,8 @@ type service struct {
 func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bool) error {
 	var level slog.LevelVar
 	log, logged := newLogger(a.stderr, c.Log, &level)
-	said := newSink(a.stdout, nil)
-	a.stderr, a.stdout, a.sinks = logged, said, []*sink{logged, said}
+	out := newSink(a.stdout, nil)
+	a.stderr, a.stdout, a.sinks = logged, out, []*sink{logged, out}
 	given, err := systemd.Inherit()
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)

@@ -22,10 +22,6 @@ var exempt = map[string]map[string]bool{
 
 		"cgroup": true,
 
-		"cmd/penstock": true,
-
-		"config": true,
-
 		"run": true,
 
 		"server": true,
@@ -35,10 +31,6 @@ var exempt = map[string]map[string]bool{
 
 		"cgroup": true,
 
-		"cmd/penstock": true,
-
-		"config": true,
-
 		"run": true,
 
 		"server": true,
@@ -47,10 +39,6 @@ var exempt = map[string]map[string]bool{
 		"backend": true,
 
 		"cgroup": true,
-
-		"cmd/penstock": true,
-
-		"config": true,
 
 		"run": true,
 

@@ -16,14 +16,20 @@ var retired = map[string]map[string]string{
 		"inDoubt": "failing", "seal": "sandbox", "bear": "forkExec", "said": "stdinLog", "speaker": "stdinWriter", "spoiled": "tampered",
 		"strangers": "errForeignProcs", "pen": "printer", "harmless": "sanitize",
 	},
+	"config": {
+		"span": "duration", "truth": "boolean", "words": "argv", "near": "suggest", "door": "listen", "put": "set",
+		"reject": "fail", "fault": "hint.Error", "layers": "loader", "builder": "loader",
+	},
+	"cmd/penstock": {
+		"door": "connection", "screen": "terminal", "estate": "dryRunState", "barred": "blockedAt",
+		"checkup": "check.Report", "asking": "runCall",
+	},
 	"metrics": {"gate": "admission", "cage": "isolation"},
 }
 
 // unchanged are directories of which not all names of "" are changed yet.
 var unchanged = map[string]bool{
 	"cgroup": true,
-
-	"cmd/penstock": true,
 
 	"server": true,
 }

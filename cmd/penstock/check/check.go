@@ -1,9 +1,11 @@
 // Package check does all that serve does, short of serving, and reports.
 //
-//	Run -> Report of Findings, Print              check.go
-//	    addConfig: listen, state, tokens, limits  config.go
-//	    host, root of groups, self-test           host.go
-//	    addBackends: programs, users, versions    backend.go
+//	Run -> Report of Findings, Print                 check.go
+//	    addConfig: listen, state, tokens, limits     config.go
+//	    host, root of groups, isolation, self-test   host.go
+//	    addBackends: programs, users, versions       backend.go
+//
+// What serve would refuse is asked of server.Trial, by the code that refuses it.
 package check
 
 import (

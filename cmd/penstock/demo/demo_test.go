@@ -145,9 +145,9 @@ func TestEchoes(t *testing.T) {
 
 func TestFailures(t *testing.T) {
 	for _, row := range []struct {
-		prompt string
-		status int
-		said   string // in an error line; "" is none
+		prompt  string
+		status  int
+		printed string // in an error line; "" is none
 	}{
 		{"word /exit 3 never", 3, ""},
 		{"/exit 300", 1, "want a status"},
@@ -161,8 +161,8 @@ func TestFailures(t *testing.T) {
 		var out, stderr bytes.Buffer
 		status := Run(t.Context(), strings.NewReader(row.prompt), &out, &stderr)
 		_, last := answerOf(t, out.String())
-		said, _ := last["error"].(string)
-		if status != row.status || !strings.Contains(said, row.said) || (row.said == "") != (said == "") || last["done"] != nil {
+		printed, _ := last["error"].(string)
+		if status != row.status || !strings.Contains(printed, row.printed) || (row.printed == "") != (printed == "") || last["done"] != nil {
 			t.Errorf("%q: status %d, last line %v", row.prompt, status, last)
 		}
 	}
