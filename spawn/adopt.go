@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/cgroup"
+	"penstock/internal/procinfo"
 	"penstock/outcome"
 )
 
@@ -145,8 +145,8 @@ func awaitOldest(g *cgroup.Group) (int, error) {
 			return 0, err
 		}
 		oldest, err := oldestOf(pids)
-		if err != nil || oldest.session == oldest.pid {
-			return oldest.pid, err
+		if err != nil || oldest.Session == oldest.PID {
+			return oldest.PID, err
 		}
 		if time.Now().After(end) {
 			return 0, nil // it had one, which is gone
@@ -155,40 +155,20 @@ func awaitOldest(g *cgroup.Group) (int, error) {
 }
 
 // oldestOf skips what has ended meanwhile; zero is none.
-func oldestOf(pids []int) (oldest procStat, err error) {
+func oldestOf(pids []int) (oldest procinfo.Stat, err error) {
 	for _, pid := range pids {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		p, err := procinfo.Host.Stat(pid)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 			continue
 		}
 		if err != nil {
-			return procStat{}, err
+			return procinfo.Stat{}, err
 		}
-		p, ok := parseStat(string(text))
-		if ok && (oldest.pid == 0 || p.began < oldest.began || p.began == oldest.began && p.pid < oldest.pid) {
+		if oldest.PID == 0 || p.Began < oldest.Began || p.Began == oldest.Began && p.PID < oldest.PID {
 			oldest = p
 		}
 	}
 	return oldest, nil
-}
-
-// procStat is of proc_pid_stat(5).
-type procStat struct {
-	pid, session int
-	began        uint64 // clock ticks since boot
-}
-
-func parseStat(text string) (p procStat, ok bool) {
-	number, _, _ := strings.Cut(text, " ")
-	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	if len(fields) < 20 {
-		return p, false
-	}
-	var errs [3]error
-	p.pid, errs[0] = strconv.Atoi(number)
-	p.session, errs[1] = strconv.Atoi(fields[3])
-	p.began, errs[2] = strconv.ParseUint(fields[19], 10, 64)
-	return p, errors.Join(errs[:]...) == nil
 }
 
 func adoptChild(pid int, pidfd *os.File) (leader, error) {
@@ -200,8 +180,8 @@ func adoptChild(pid int, pidfd *os.File) (leader, error) {
 }
 
 func wasIn(pid int, id string) bool {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	return err == nil && strings.HasSuffix(unifiedPath(string(text)), "/"+id)
+	group, err := procinfo.Host.Group(pid)
+	return err == nil && strings.HasSuffix(group, "/"+id)
 }
 
 // EndUnclaimed ends the leftovers that were not claimed. Call it once.

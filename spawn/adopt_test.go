@@ -182,16 +182,3 @@ func TestAdopt_DaemonKilled(t *testing.T) {
 		t.Errorf("exit %+v, want SIGKILL or none", o.Exit)
 	}
 }
-
-func TestParseStat(t *testing.T) {
-	for text, want := range map[string]procStat{
-		"7 (a) b (c) S 1 7 6 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 1": {pid: 7, session: 6, began: 12345},
-		"7 (short) S 1 7": {},
-		"":                {},
-	} {
-		got, ok := parseStat(text)
-		if ok != (want.pid != 0) || ok && got != want {
-			t.Errorf("%q: %+v, %v", text, got, ok)
-		}
-	}
-}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/cgroup"
+	"penstock/internal/procinfo"
 	"penstock/outcome"
 )
 
@@ -50,8 +51,8 @@ func TestDetach_AdoptedAsChildren(t *testing.T) {
 	}
 	touch(t, dir+"/between")
 	eventually(t, "the end in between", func() bool {
-		_, ok := zombieStatus(between.PID())
-		return ok
+		stat, err := procinfo.Host.Stat(between.PID())
+		return err == nil && stat.State == "Z"
 	})
 
 	var keep []Leftover

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"penstock/internal/procinfo"
 	"penstock/outcome"
 )
 
@@ -101,8 +100,8 @@ const reapMax = 100 * time.Millisecond
 // 6.15 on afterwards (PIDFD_INFO_EXIT).
 func lastStatus(pidfd, pid int) outcome.Exit {
 	for end := time.Now().Add(reapMax); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if ws, ok := zombieStatus(pid); ok && unix.PidfdSendSignal(pidfd, 0, nil, 0) == nil {
-			return exitOf(ws) // the pidfd's process is there still: the number is its own
+		if stat, err := procinfo.Host.Stat(pid); err == nil && stat.State == "Z" && unix.PidfdSendSignal(pidfd, 0, nil, 0) == nil {
+			return exitOf(unix.WaitStatus(stat.WaitStatus)) // the pidfd's process is there still: the number is its own
 		}
 		info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
 		err := unix.IoctlPidfdInfo(pidfd, &info)
@@ -111,26 +110,6 @@ func lastStatus(pidfd, pid int) outcome.Exit {
 		}
 	}
 	return outcome.Exit{Code: -1}
-}
-
-// zombieStatus is false for a process that isn't a zombie.
-func zombieStatus(pid int) (unix.WaitStatus, bool) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, false
-	}
-	return parseZombie(string(text))
-}
-
-// parseZombie reads the state, first after the program's name, and the exit
-// status, the last of all fields.
-func parseZombie(stat string) (unix.WaitStatus, bool) {
-	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 50 || fields[0] != "Z" {
-		return 0, false
-	}
-	status, err := strconv.ParseUint(fields[49], 10, 32)
-	return unix.WaitStatus(status), err == nil
 }
 
 func exitOf(ws unix.WaitStatus) outcome.Exit {

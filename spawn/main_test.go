@@ -21,8 +21,6 @@ import (
 	"penstock/sandbox"
 )
 
-// TestMain lets the test binary be a hostile child (see hostile_test.go) or
-// another daemon (adopt_test.go).
 func num(n uint64) *uint64 { return &n }
 
 // Ends of a leader.
@@ -31,6 +29,8 @@ var (
 	killed9 = outcome.Exit{Known: true, Code: -1, Signal: syscall.SIGKILL}
 )
 
+// TestMain lets the test binary be a hostile child (see hostile_test.go) or
+// another daemon (adopt_test.go).
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "play-daemon" {
 		os.Exit(playDaemon(os.Args[2], os.Args[3:]))
@@ -304,4 +304,14 @@ func look(t testing.TB, program string) string {
 		t.Fatalf("this machine lacks %s: %v", program, err)
 	}
 	return path
+}
+
+// unifiedPath finds the cgroup v2 line of /proc/PID/cgroup (cgroups(7)).
+func unifiedPath(text string) string {
+	for line := range strings.Lines(text) {
+		if path, ok := strings.CutPrefix(line, "0::"); ok {
+			return strings.TrimSuffix(path, "\n")
+		}
+	}
+	return ""
 }

@@ -7,12 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/cgroup"
+	"penstock/internal/procinfo"
 	"penstock/outcome"
 )
 
@@ -84,11 +86,11 @@ func (s *Spawner) proveCage(ctx context.Context, c Command, l cgroup.Limits) err
 
 // provePlace asks the kernel twice where the child is.
 func (s *Spawner) provePlace(p *Process, id string) error {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID()) + "/cgroup")
+	at, err := procinfo.Host.Group(p.PID())
 	if err != nil {
 		return err
 	}
-	if at := unifiedPath(string(text)); !strings.HasSuffix(at, "/"+id) {
+	if !strings.HasSuffix(at, "/"+id) {
 		return fmt.Errorf("child %d is in cgroup %q instead of %q", p.PID(), at, id)
 	}
 	if err := s.proveSandbox(p.PID()); err != nil {
@@ -106,30 +108,16 @@ func (s *Spawner) provePlace(p *Process, id string) error {
 
 // proveSandbox asks the kernel whether a child wears what it can't take off.
 func (s *Spawner) proveSandbox(pid int) error {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
+	is, err := procinfo.Host.Status(pid)
+	switch {
+	case err != nil:
 		return err
-	}
-	want := []string{"NoNewPrivs:\t1\n"}
-	if s.launcher.State().Filter {
-		want = append(want, "Seccomp:\t2\n")
-	}
-	for _, line := range want {
-		if !strings.Contains(string(text), line) {
-			return fmt.Errorf("child %d lacks %q in its status", pid, strings.TrimSpace(line))
-		}
+	case !is.NoNewPrivs:
+		return fmt.Errorf("child %d may gain privileges: its status lacks NoNewPrivs: 1", pid)
+	case s.launcher.State().Filter && is.Seccomp != unix.SECCOMP_MODE_FILTER:
+		return fmt.Errorf("child %d has no seccomp filter: its status lacks Seccomp: %d", pid, unix.SECCOMP_MODE_FILTER)
 	}
 	return nil
-}
-
-// unifiedPath finds the cgroup v2 line of /proc/PID/cgroup (cgroups(7)).
-func unifiedPath(text string) string {
-	for line := range strings.Lines(text) {
-		if path, ok := strings.CutPrefix(line, "0::"); ok {
-			return strings.TrimSuffix(path, "\n")
-		}
-	}
-	return ""
 }
 
 func proveLimit(file string, want int64, got *uint64) error {
