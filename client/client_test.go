@@ -44,7 +44,7 @@ func daemon(t *testing.T) http.Handler {
 	return routes
 }
 
-func TestFind(t *testing.T) {
+func TestClient_Find(t *testing.T) {
 	s := httptest.NewServer(daemon(t))
 	defer s.Close()
 	c, err := New(s.URL+"/", "")
@@ -73,7 +73,7 @@ func TestFind(t *testing.T) {
 }
 
 // The whole request as it goes out, over a unix socket too.
-func TestAsk(t *testing.T) {
+func TestClient_Chat(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -98,8 +98,8 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// The token and the prompt go to nobody but who was named.
-func TestNoRedirection(t *testing.T) {
+// The token and the prompt go to the address that was named alone.
+func TestClient_NoRedirect(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t.Errorf("%s %s with %q", r.Method, r.URL, r.Header.Get("Authorization"))
 	}))
@@ -123,7 +123,7 @@ func TestNoRedirection(t *testing.T) {
 	}
 }
 
-func TestWhoAnswers(t *testing.T) {
+func TestClient_OtherAnswers(t *testing.T) {
 	for _, address := range []string{"", "ftp://x", "http://", "unix", "http://x?y"} {
 		if c, err := New(address, ""); err == nil && address != "unix" {
 			t.Errorf("%q: %+v", address, c)

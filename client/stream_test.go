@@ -102,7 +102,7 @@ func TestStream(t *testing.T) {
 	})
 }
 
-func TestErrorFrame(t *testing.T) {
+func TestStream_ErrorFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		text, _, r, err := play(t, true, say(1, "so far")+failed)
 		var told *Error
@@ -113,7 +113,7 @@ func TestErrorFrame(t *testing.T) {
 }
 
 // A stream that just ends is never taken for a whole answer.
-func TestCut(t *testing.T) {
+func TestStream_Cut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, text := range map[string]string{
 			"between frames": say(1, "so far"), "inside a frame": say(1, "so far") + "data: {\"cho", "after the finish": say(1, "so far") + finish,
@@ -130,7 +130,7 @@ func TestCut(t *testing.T) {
 
 // A durable run is attached to again where it was left, also when its daemon is
 // away for a while.
-func TestReattach(t *testing.T) {
+func TestStream_Reattach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		draining := `503 {"error":{"message":"draining","code":"shutting_down"}}`
 		text, _, r, err := play(t, true, say(1, "a")+say(2, "b"), draining, "", say(3, "c")+"...", say(4, "d")+finish+done)
@@ -144,7 +144,7 @@ func TestReattach(t *testing.T) {
 }
 
 // What was told of an event that was cut is not told again, however it is cut then.
-func TestReattachInsideAnEvent(t *testing.T) {
+func TestStream_ReattachInsideEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		text, _, r, err := play(t, true, say(1, "a")+piece("bc")+piece("d"), piece("b"), piece("bcde")+say(2, "fg")+say(3, "h")+finish+done)
 		if text != "abcdefgh" || !errors.Is(err, io.EOF) {
@@ -158,7 +158,7 @@ func TestReattachInsideAnEvent(t *testing.T) {
 
 // A daemon that makes way says that the run goes on; one that stops says that it
 // ended the run.
-func TestHandedOver(t *testing.T) {
+func TestStream_HandedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		frame := "data: {\"error\":{\"message\":\"replaced\",\"type\":\"%s\",\"code\":\"shutting_down\"}}\n\n" + done
 		text, _, r, err := play(t, true, say(1, "a")+fmt.Sprintf(frame, "server_error"), say(2, "b")+finish+done)
@@ -178,7 +178,7 @@ func TestHandedOver(t *testing.T) {
 	})
 }
 
-func TestReattachIsBounded(t *testing.T) {
+func TestStream_ReattachBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, _, r, err := play(t, true, say(1, "a"), "")
 		var cut *Cut

@@ -15,8 +15,8 @@ import (
 
 const envPrefix = "PENSTOCK_"
 
-// ClientVariables tell the subcommands for people where the daemon is and who
-// asks. They are no settings.
+// ClientVariables tell the subcommands for people where the daemon is and
+// which client asks. They are no settings.
 func ClientVariables() []string {
 	return []string{"PENSTOCK_URL", "PENSTOCK_TOKEN_FILE", "PENSTOCK_TOKEN"}
 }

@@ -251,7 +251,7 @@ func TestServe_BlockedLog(t *testing.T) {
 	}
 }
 
-// However a daemon ends whose log takes nothing, it ends.
+// A daemon ends, also where its log takes nothing.
 func TestServe_EndWithBlockedLog(t *testing.T) {
 	for _, row := range []struct {
 		name   string

@@ -6,7 +6,7 @@
 //	               handover.go -> reexec.go                the next program in its place
 //	               reap.go    lock.go                      what a dead daemon left
 //	  its settings: settings.go -> config                  flags, completion; config.go shows them
-//	  for people:  run.go runask.go ps.go logs.go cancel.go
+//	  for people:  run.go runcall.go ps.go logs.go cancel.go
 //	               connection.go -> client                 where the daemon is, with which token
 //	  check.go -> check/     hidden.go -> demo/, manual/   what they write: terminal/
 package main

@@ -100,7 +100,7 @@ func ownSession(cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// start starts a child that nobody waits for.
+// start starts a child that is not waited for.
 func start(cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return err

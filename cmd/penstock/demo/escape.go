@@ -102,8 +102,8 @@ func join(path string, pid []byte) error {
 }
 
 // tryProcesses tries to reach the groups below root through the mounts of
-// each process of another user: who may change its file system ids (root) and
-// takes that user's passes the kernel's ptrace check, unless something else
+// each process of another user: root, which may change its file system ids and
+// takes that user's, passes the kernel's ptrace check, unless something else
 // forbids it. It returns how many refused, and the group that didn't.
 func tryProcesses(root, own string) (tried int, moved string) {
 	entries, err := os.ReadDir("/proc")

@@ -33,11 +33,11 @@ type runCall struct {
 	side     *terminal.Printer // on standard error; nil where nothing is told
 	thinking bool
 	place    string // in the queue, as last told
-	out      outcome
+	out      runResult
 }
 
-// outcome is what --json prints.
-type outcome struct {
+// runResult is what --json prints.
+type runResult struct {
 	RunID     string          `json:"run_id"`
 	Model     string          `json:"model"`
 	Text      string          `json:"text"`
@@ -49,8 +49,8 @@ type outcome struct {
 	Run       *client.Run     `json:"run,omitempty"`
 }
 
-// heard is one event of the stream, or its end.
-type heard struct {
+// received is one event of the stream, or its end.
+type received struct {
 	event client.Event
 	err   error
 }
@@ -69,11 +69,11 @@ func (o *runCall) run(ctx context.Context) error {
 		return o.end(ctx, err)
 	}
 	o.out.RunID = o.stream.RunID()
-	events := make(chan heard)
-	go listen(ctx, o.stream, events)
-	err = o.attend(ctx, events, caught)
+	events := make(chan received)
+	go forward(ctx, o.stream, events)
+	err = o.follow(ctx, events, caught)
 	leave()
-	for range events { // the stream is the listener's until it has ended
+	for range events { // the stream is the forwarder's until it has ended
 	}
 	o.stream.Close()
 	return err
@@ -94,14 +94,14 @@ func (o *runCall) printers() {
 	o.thinking = o.verbose
 }
 
-// listen closes events when it is done with the stream, which is soon after ctx
+// forward closes events when it is done with the stream, which is soon after ctx
 // has ended.
-func listen(ctx context.Context, s *client.Stream, events chan<- heard) {
+func forward(ctx context.Context, s *client.Stream, events chan<- received) {
 	defer close(events)
 	for {
 		e, err := s.Next()
 		select {
-		case events <- heard{e, err}:
+		case events <- received{e, err}:
 		case <-ctx.Done():
 			return
 		}
@@ -111,8 +111,8 @@ func listen(ctx context.Context, s *client.Stream, events chan<- heard) {
 	}
 }
 
-// attend shows the run to its end.
-func (o *runCall) attend(ctx context.Context, events <-chan heard, caught <-chan os.Signal) error {
+// follow shows the run to its end.
+func (o *runCall) follow(ctx context.Context, events <-chan received, caught <-chan os.Signal) error {
 	tick := time.NewTicker(statusEvery)
 	defer tick.Stop()
 	interrupted := false
