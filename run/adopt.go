@@ -24,7 +24,7 @@ func (m *Manager) adopt(d *store.Dir, record Record, cp *store.Checkpoint, b bac
 	d.Flush = (*os.File).Sync
 	record.State, record.Durable = Running, true
 	record.Adopted++
-	r := newRun(record, m.log)
+	r := newRun(starting, record, m.log)
 	r.stall, r.fingerprint = cp.Stall, cp.Fingerprint
 	sup := &supervisor{run: r, manager: m, spec: specOf(cp, record, b), checkpoint: cp, unlockSession: func() {}, onGone: func() {}, adopted: true}
 	if m.renew(d, &sup.spec, cp) {
@@ -71,7 +71,7 @@ func (m *Manager) adopt(d *store.Dir, record Record, cp *store.Checkpoint, b bac
 	gone := m.o.Adopted(record)
 	sup.onGone, sup.spawned = sync.OnceFunc(func() { gone(r.Record()) }), started
 	m.log.Info("run adopted", "run", r.id, "client", record.Client, "backend", record.Backend, "age", time.Since(started).Round(time.Second).String())
-	r.setProcess(sup.process)
+	r.started(sup.process)
 	if !sup.outputs.Are(cp.Spool, cp.Stderr) {
 		sup.failTampered(replacedHint)
 		r.finish(false)

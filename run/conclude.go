@@ -5,9 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"penstock/backend"
 	"penstock/cgroup"
@@ -82,8 +79,7 @@ func (s *supervisor) conclude() {
 	}
 	r.log.Log(context.Background(), level, "run ended", record.LogAttrs(ended)...)
 	r.spool.Finish(s.size, verdict.Cause != outcome.Completed)
-	close(r.ended)
-	r.spool.Grown.Signal()
+	r.announce()
 	if ended.Err != nil || ended.Leaked {
 		r.log.Warn("teardown", "leaked", ended.Leaked, "err", ended.Err)
 	}
@@ -122,71 +118,4 @@ func (s *supervisor) stderr() string {
 		s.run.log.Warn("stderr not readable", "err", err)
 	}
 	return tail
-}
-
-// starting is the record as it goes to disk before the process starts: a daemon that
-// dies in between must find the run.
-func (r *Run) starting(at time.Time, cliSession string) Record {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.record.Started, r.record.CLISession = &at, cliSession
-	record := r.record
-	record.State = Running
-	return record
-}
-
-func (r *Run) conclude(o outcome.Outcome, v outcome.Verdict, t *outcome.Terminal) Record {
-	now := time.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.verdict = v
-	r.process = nil // it holds the prompt and the environment; the run is kept for long
-	c := &r.record
-	c.State, c.Cause, c.Message = Finished, v.Cause, v.Message
-	c.Ended = &now
-	if !o.Started.IsZero() {
-		c.Started = &o.Started
-	}
-	if !o.Exited.IsZero() {
-		c.Exited = &o.Exited
-	}
-	c.Receipt, c.EnforcedBy, c.Survived = &o.Receipt, o.Receipt.EnforcedBy, o.Survived
-	if o.Exit.Known && o.Exit.Signal != 0 {
-		c.Signal = unix.SignalName(o.Exit.Signal)
-	} else if o.Exit.Known {
-		c.Exit = &o.Exit.Code
-	}
-	if t != nil && v.Cause == outcome.Completed {
-		c.Finish = t.Finish
-	}
-	return *c
-}
-
-// abort finishes a run that was never started; Ended is closed also for
-// what waits for it already.
-func (r *Run) abort(err error) {
-	verdict := outcome.Verdict{Cause: abortCause(err), Message: err.Error()}
-	now := time.Now()
-	r.mu.Lock()
-	r.verdict = verdict
-	r.record.State, r.record.Cause, r.record.Message = Finished, verdict.Cause, verdict.Message
-	r.record.Started, r.record.Ended = nil, &now
-	r.mu.Unlock()
-	r.spool.Publish()
-	close(r.ended)
-	close(r.done)
-	r.spool.Grown.Signal()
-}
-
-func abortCause(err error) outcome.Cause {
-	var start *spawn.StartError
-	switch {
-	case errors.As(err, &start):
-		return start.Cause
-	case errors.Is(err, context.DeadlineExceeded):
-		return outcome.QueueTimeout
-	case errors.Is(err, context.Canceled):
-		return outcome.Cancelled
-	}
-	return outcome.CLIError
 }

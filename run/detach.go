@@ -41,14 +41,3 @@ func (m *Manager) detachAll(ctx context.Context) (left int, err error) {
 	}
 	return left, errors.Join(awaitDone(ctx, runs), m.stop())
 }
-
-// detach is false for a run that is this daemon's to see to its end.
-func (r *Run) detach() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.record.Durable || r.process == nil || !r.process.Detach() {
-		return false
-	}
-	close(r.detached)
-	return true
-}

@@ -24,7 +24,7 @@ func TestSnapshotIsMemory(t *testing.T) {
 // ended meanwhile: the second waits, and then sees what the first could not.
 func TestSnapshotIsNeverStale(t *testing.T) {
 	m := open(t)
-	r := newRun(Record{ID: "r", State: Running}, m.log)
+	r := newRun(running, Record{ID: "r", State: Running}, m.log)
 	m.mu.Lock()
 	m.runs[r.id] = r
 	m.mu.Unlock()
@@ -45,7 +45,7 @@ func TestSnapshotIsNeverStale(t *testing.T) {
 	case <-time.After(100 * time.Millisecond): // it waits; where it never comes to run, the test proves less
 	}
 	r.mu.Lock()
-	r.record.State = Finished
+	r.to(finished)
 	r.mu.Unlock()
 	m.publishing.Unlock()
 	wait(t, "snapshot", shown)

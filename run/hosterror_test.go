@@ -110,7 +110,7 @@ func TestCutShort(t *testing.T) {
 		{name: "full for a while before the last word", full: true, after: true, want: full},
 		{name: "not written back", lost: true, want: "EIO"},
 	} {
-		w := &supervisor{run: newRun(Record{}, slog.New(slog.DiscardHandler)), outputs: &spool.Outputs{Spool: file, Stderr: file}, terminalAfterFull: row.after}
+		w := &supervisor{run: newRun(starting, Record{}, slog.New(slog.DiscardHandler)), outputs: &spool.Outputs{Spool: file, Stderr: file}, terminalAfterFull: row.after}
 		w.spec.Backend = agent{}
 		if row.plain {
 			w.spec.Backend = agent{framing: backend.Words}

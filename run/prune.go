@@ -129,7 +129,7 @@ func (m *Manager) takeExpired(now time.Time, need int64, spare time.Duration) []
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.runs {
-		if isClosed(r.done) {
+		if isClosed(r.ended) && isClosed(r.done) { // a detached one lives on
 			c := r.Record()
 			past = append(past, aged{r, r.endedAt, c.OutputBytes})
 			kept += c.OutputBytes

@@ -149,7 +149,7 @@ func (s *supervisor) startAnew() error {
 	old.release()
 	s.terminal, s.fresh, s.spec.Fresh = nil, nil, nil
 	s.outputLost.Store(nil)
-	r.restarted()
+	r.beginAnew()
 	err = s.startProcess(ctx, std, p)
 	if errors.Is(err, context.Canceled) {
 		return errRestartEnded
@@ -182,14 +182,6 @@ func (s *supervisor) awaitGone() error {
 		return errors.New("its scratch is still there")
 	}
 	return nil
-}
-
-// restarted notes in the record what the process to come is.
-func (r *Run) restarted() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.record.SessionRestarted, r.record.CLISession = true, ""
-	r.record.State = Running
 }
 
 // renew completes the Spec of a run of an earlier daemon by what the configuration
@@ -235,7 +227,7 @@ func (m *Manager) resumeRestart(d *store.Dir, record Record, cp *store.Checkpoin
 	d.Flush = m.o.flush
 	record.State, record.Durable = Ending, true
 	record.Adopted++
-	r := newRun(record, m.log)
+	r := newRun(ending, record, m.log)
 	r.stall, r.fingerprint, r.dir = cp.Stall, cp.Fingerprint, d
 	sup := &supervisor{run: r, manager: m, spec: s, checkpoint: cp, session: cp.Session, unlockSession: release, fresh: s.Fresh, unknownSession: word, adopted: true}
 	gone := m.o.Adopted(record)

@@ -18,10 +18,11 @@ type Run struct {
 	id  string
 	log *slog.Logger
 
-	stop     chan struct{} // End was called
-	ended    chan struct{}
-	detached chan struct{} // for the next daemon to adopt; ended stays open
-	done     chan struct{} // OnGone was called: nothing of it is left to wait for
+	// They close in this order, each at most once, and only by the methods of state.go.
+	stop     chan struct{} // by End, before the run has finished
+	detached chan struct{} // in the phase of that name; ended stays open then
+	ended    chan struct{} // in the phase finished, when the record is on disk: see announce
+	done     chan struct{} // after ended or detached: nothing of it is left to wait for
 
 	spool   *spool.Spool
 	dir     *store.Dir  // nil: never got one
@@ -40,6 +41,7 @@ type Run struct {
 	sample         atomic.Pointer[runSample]
 
 	mu      sync.Mutex
+	phase   phase
 	record  Record
 	why     outcome.Cause
 	cut     bool // Kill was called after End
@@ -48,24 +50,24 @@ type Run struct {
 	outputs *spool.Outputs // nil: of an earlier daemon
 }
 
-func newRun(r Record, log *slog.Logger) *Run {
+// newRun is a run that has come to a phase.
+func newRun(p phase, r Record, log *slog.Logger) *Run {
 	ended := make(chan struct{})
 	return &Run{
-		id: r.ID, record: r, log: log.With("run", r.ID), spool: spool.New(r.ID, ended),
+		id: r.ID, phase: p, record: r, log: log.With("run", r.ID), spool: spool.New(r.ID, ended),
 		stop: make(chan struct{}), ended: ended, detached: make(chan struct{}), done: make(chan struct{}),
 	}
 }
 
 // newFinishedRun is a finished run of an earlier daemon.
 func newFinishedRun(d *store.Dir, r Record, log *slog.Logger) *Run {
-	p := newRun(r, log)
+	p := newRun(finished, r, log)
 	p.dir = d
-	p.endedAt = notAhead(time.Now(), r.FinishedAt())
 	p.verdict = outcome.Verdict{Cause: r.Cause, Message: r.Message}
 	close(p.stop)
-	p.spool.Publish()
-	close(p.ended)
-	close(p.done)
+	p.announce()
+	p.letGo()
+	p.endedAt = notAhead(time.Now(), r.FinishedAt())
 	return p
 }
 
@@ -95,67 +97,6 @@ func (r *Run) Verdict() outcome.Verdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.verdict
-}
-
-// End ends the run, whatever state it is in; one that still waits is never
-// started. The first reason wins. It returns at once.
-func (r *Run) End(why outcome.Cause) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.record.State == Finished {
-		return
-	}
-	if r.why == "" {
-		r.why = why
-		close(r.stop)
-	}
-	if r.process != nil {
-		r.record.State = Ending
-		r.process.End(why)
-	}
-}
-
-// Kill cuts short the grace of a run whose end has begun; any other lives on. It
-// returns at once.
-func (r *Run) Kill() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cut = r.why != ""
-	if r.process != nil {
-		r.process.Kill()
-	}
-}
-
-// finish ends the tree after the CLI's last word.
-func (r *Run) finish(settle bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.record.State == Running {
-		r.record.State = Ending
-	}
-	r.process.Finish(settle)
-}
-
-// reason is why End was called, "" when it wasn't.
-func (r *Run) reason() outcome.Cause {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.why
-}
-
-// setProcess notes the process; an End that came first is passed on.
-func (r *Run) setProcess(p *spawn.Process) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.process = p
-	r.record.State = Running
-	if r.why != "" {
-		r.record.State = Ending
-		p.End(r.why)
-	}
-	if r.cut {
-		p.Kill()
-	}
 }
 
 // noteDiskFull notes that the disk takes no more.

@@ -1,6 +1,3 @@
-// Package run is a run's life: its directory, its spool, its readers, its end,
-// and the record that stays. A run is files: the CLI's stdout goes to a regular
-// file which any number of readers follow through parsers of their own.
 package run
 
 import (

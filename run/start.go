@@ -98,6 +98,7 @@ func (m *Manager) start(ctx context.Context, s Spec, gone func()) (*Run, error) 
 		release, err = m.sessionLocks.acquire(ctx, r.stop, sessionKey(s.Client, s.Session))
 	}
 	if err == nil {
+		r.begin()
 		err = m.launchWithRoom(func() error { return m.launch(ctx, r, s, release, gone) })
 		if err != nil {
 			release()

@@ -169,7 +169,7 @@ func (s *supervisor) startProcess(ctx context.Context, std store.Stdio, p plan) 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	record := r.starting(time.Now(), p.session.CLISession)
+	record := r.toRecord(time.Now(), p.session.CLISession)
 	s.checkpoint.Record = record
 	steps := []func() error{s.saveCheckpoint, func() error { return r.dir.Save(record) }, r.dir.FlushNames}
 	if s.checkpoint.Restart == store.RestartDone {
@@ -195,7 +195,7 @@ func (s *supervisor) startProcess(ctx context.Context, std store.Stdio, p plan) 
 	s.process = process
 	s.spec.Request.Prompt, s.spec.Request.System = "", "" // they have been written; a restart needs the rest
 	s.saveSession("")
-	r.setProcess(process)
+	r.started(process)
 	return nil
 }
 
@@ -244,8 +244,7 @@ func (s *supervisor) supervise() {
 	} else {
 		s.onGone()
 	}
-	s.run.endedAt = time.Now()
-	close(s.run.done)
+	s.run.letGo()
 	s.manager.finished(s.run.Record().OutputBytes)
 }
 
@@ -280,7 +279,7 @@ func (s *supervisor) follow() (left bool) {
 func (s *supervisor) detach() {
 	s.release()
 	s.unlockSession()
-	close(s.run.done)
+	s.run.letGo()
 }
 
 // deadline returns what takes the timer back.

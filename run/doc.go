@@ -1,0 +1,38 @@
+// Package run is a run's life: its start, its supervision, its end, and the record
+// that stays. A run is files: the CLI's stdout goes to a regular file which any
+// number of readers follow through parsers of their own (package spool); what stays
+// of it on disk is package store's.
+//
+//	Manager.Start ─ session's lock ─ work directory ─ files ─ process     start.go
+//	Manager.Open ── what an earlier daemon left: recoverRun               recover.go
+//	                 ├ lives: adopt                                       adopt.go
+//	                 └ is over: finishedRun
+//	supervisor ──── one a run: parses, talks to the CLI, holds the caps   supervisor.go
+//	                 ├ the CLI has forgotten its session: restart         restart.go
+//	                 └ the end: conclude, the verdict and the record      conclude.go
+//	dispatcher ──── once a second: usage, stalls, the snapshot            dispatcher.go
+//	pruneLoop, roomLoop: what is kept of finished runs, and how long      prune.go, room.go
+//	Manager.Detach: durable runs live on for the next daemon              detach.go
+//
+// A run's life is one machine (state.go). It is known from when it waits for its
+// session: before, a request that is queued for a slot is the server's, and no run.
+// In brackets, what the API shows.
+//
+//	waiting [waiting]
+//	   │ it has its session            ╭──── the CLI has forgotten its session ◀─╮
+//	   ▼                               ▼     (shown as running)                  │
+//	starting [waiting] ─────────▶ a process ──▶ running [running] ───────────────┤
+//	   │                                           │        │ End, or the CLI's  │
+//	   │ it can't be started           Detach      │        ▼ last word          │
+//	   │                           ╭───────────────┤     ending [ending] ────────╯
+//	   ▼                           ▼               │        │
+//	finished [finished] ◀──────────┼───────────────┴────────╯ the tree is gone
+//	                           detached
+//
+// Its channels close in this order, each at most once:
+//
+//	stop       End was called, in any phase before finished
+//	detached   with the phase; ended stays open then
+//	ended      announce: finished, the record on disk, the session free
+//	done       letGo: the group removed and the slot given back, or detached and let go
+package run
