@@ -1,13 +1,28 @@
-// Package backend holds one adapter per agent CLI: how to start it for a
-// request, and how its output lines become events. Adapters are pure state
-// machines: no I/O, no clock, no process; the same lines always give the same
-// events, which is what makes replay, tests from recordings and fuzzing work.
+// Package backend is what the daemon asks of a CLI, and what it understands of its
+// output: how to start it for a request, and how its lines become events. Each
+// backend below it is a pure state machine: no I/O, no clock, no process; the same
+// lines always give the same events, which is what makes replay, tests from
+// recordings and fuzzing work.
+//
+//	run --Request--> Backend.Command --Command--> spawn     how it is started
+//	spool --line--> Machine.Line --Event, writes--> reader   what it says
+//
+//	kinds/      the table: name -> backend; tests of all of them
+//	claude/ codex/ gemini/ pi/      a CLI each
+//	acp/        any agent of the Agent Client Protocol, with kimi and opencode
+//	program/    any program: its text (exec), or our own event lines (jsonl)
+//	parse/      what they share: answer, failure, usage, bounded text, halves of a code point
+//	jsonrpc/    our side of a JSON-RPC conversation (codex, acp)
+//	provider/   the script that tells of model calls inside a CLI, and its lines
+//
+// Here: backend.go, the contract; command.go, what goes into a Command; env.go, a
+// child's environment; version.go.
 package backend
 
 // Request is what one run asks of a CLI.
 type Request struct {
 	Model       string // the CLI's own model name; "" is the CLI's default
-	System      string // system text; an adapter without a system option puts it before the prompt
+	System      string // system text; a backend without a system option puts it before the prompt
 	Prompt      string // already flattened to one text
 	Session     string // the CLI's own id of a session to resume; "" starts a new one
 	Cwd         string // absolute
@@ -36,7 +51,7 @@ const (
 	Words                // raw text: cut after each space or newline, at 4096 bytes at most, never inside a code point
 )
 
-// File is a small file an adapter wants below the run's directory (mode 0600).
+// File is a small file that a backend wants below the run's directory (mode 0600).
 type File struct {
 	Name string // relative, slash separated
 	Data []byte
@@ -71,7 +86,7 @@ const (
 	Done                        // terminal: Event.Finish
 )
 
-// Event is one thing an adapter understood. Seq is assigned by the reader: the
+// Event is one thing that a backend understood. Seq is assigned by the reader: the
 // ordinal in the run, from 1, identical in every replay.
 type Event struct {
 	Seq     uint64
@@ -119,7 +134,7 @@ type Machine interface {
 	Close() []Event
 }
 
-// Backend is one adapter with its configuration. Safe for concurrent use.
+// Backend is one CLI with its configuration. Safe for concurrent use.
 type Backend interface {
 	Name() string
 	Kind() string // claude, codex, opencode, kimi, gemini, pi, exec, jsonl, acp, demo
@@ -130,7 +145,7 @@ type Backend interface {
 	Features() Features
 }
 
-// Features of an adapter.
+// Features of a backend.
 type Features struct {
 	Resume     bool // sessions can be resumed
 	System     bool // has a system option of its own
@@ -145,12 +160,22 @@ type Features struct {
 	Exit func(status int, stderr string) *Failure
 }
 
-// Config is an adapter's configuration, as resolved from the file.
+// Config is a backend's configuration, as resolved from the file.
 type Config struct {
 	Name        string
 	Kind        string
 	ExtraArgs   []string
 	SetEnv      map[string]string
-	Env         []string // names to pass on beside the adapter's own
+	Env         []string // names to pass on beside the backend's own
 	Permissions string
+}
+
+// Usage in OpenAI's words. A nil field is a figure that the CLI does not report,
+// or not as a count can be: what is unknown is absent, never 0.
+type Usage struct {
+	PromptTokens     *int64 // cached ones included
+	CompletionTokens *int64
+	CachedTokens     *int64
+	ReasoningTokens  *int64
+	CostUSD          *float64 // as the CLI reports it
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // BasePass are the names every child may have from the daemon's environment:
-// who it is, where programs are, its language, and how to reach the network.
+// whose it is, where programs are, its language, and how to reach the network.
 //
 // XDG_* is not among them. XDG_RUNTIME_DIR leads to the user's service manager,
 // through which a child could leave its cage, and the base directories would
@@ -24,7 +24,7 @@ func BasePass() []string {
 // Env is a child's complete environment, as sorted NAME=value: what pass names
 // of the daemon's own, and over it all of set. A name in pass is exact and asked
 // of lookup, or PREFIX_* and matched with environ; what belongs to the daemon
-// alone (see private) is passed on by neither. TERM is "dumb" when nobody says
+// alone (see private) is passed on by neither. TERM is "dumb" unless set
 // otherwise: no child has a terminal.
 func Env(lookup func(string) (string, bool), environ []string, pass []string, set map[string]string) []string {
 	env := map[string]string{"TERM": "dumb"}

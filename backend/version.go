@@ -6,21 +6,6 @@ import (
 	"strings"
 )
 
-// oldest are the oldest versions that were tried and work with their adapters,
-// each with all of what test/newest asks.
-var oldest = map[string]string{
-	"claude":   "2.1.252",
-	"codex":    "0.150.0",
-	"opencode": "1.17.19",
-	"gemini":   "0.51.0",
-	"pi":       "0.81.1",
-	"kimi":     "0.43.1",
-}
-
-// Oldest is the oldest version of a kind's CLI that is known to work; "" where
-// the program is any.
-func Oldest(kind string) string { return oldest[kind] }
-
 // versionForm is what a version looks like, whatever stands around it.
 var versionForm = regexp.MustCompile(`\d+(?:\.\d+)+`)
 

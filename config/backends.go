@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"penstock/backend/kinds"
 	"penstock/internal/hint"
 )
 
@@ -139,9 +140,13 @@ func isEnvName(name string) bool {
 	return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(name)
 }
 
-// Kinds of backend: the six known command lines, three for any program, demo.
+// Kinds of backend: the known command lines first, then those for any program.
 func Kinds() []string {
-	return append(Known(), "acp", "demo", "exec", "jsonl")
+	var names []string
+	for _, kind := range kinds.All() {
+		names = append(names, kind.Name)
+	}
+	return names
 }
 
 // Known are the backends that are there without configuration; each is its own kind.
@@ -151,17 +156,22 @@ func Known() []string {
 
 // programs is what each known backend is called on PATH.
 func programs() map[string]string {
-	return map[string]string{
-		"claude": "claude", "codex": "codex", "gemini": "gemini",
-		"kimi": "kimi", "opencode": "opencode", "pi": "pi",
+	known := map[string]string{}
+	for _, kind := range kinds.All() {
+		if kind.Program != "" {
+			known[kind.Name] = kind.Program
+		}
 	}
+	return known
 }
 
 // reservedNames can't be backends: a request's model could not tell them apart.
 func reservedNames() map[string]string {
-	return map[string]string{
-		"bridge":      `a leading "bridge/" of a model is dropped`,
-		"claude-code": "it is an alias of claude",
-		"kimi-code":   "it is an alias of kimi",
+	names := map[string]string{"bridge": `a leading "bridge/" of a model is dropped`}
+	for _, kind := range kinds.All() {
+		if kind.Alias != "" {
+			names[kind.Alias] = "it is an alias of " + kind.Name
+		}
 	}
+	return names
 }

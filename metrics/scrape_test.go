@@ -15,6 +15,7 @@ import (
 
 	"penstock/admit"
 	"penstock/backend"
+	"penstock/backend/kinds"
 	"penstock/outcome"
 	"penstock/run"
 	"penstock/spawn"
@@ -56,7 +57,7 @@ func openPlant(t *testing.T) *plant {
 			t.Error(err)
 		}
 	})
-	p.sleeper, err = backend.New(backend.Config{Name: "sleeper", Kind: "exec"})
+	p.sleeper, err = kinds.New(backend.Config{Name: "sleeper", Kind: "exec"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"penstock/backend"
+	"penstock/backend/kinds"
 	"penstock/cgroup"
 	"penstock/internal/openat"
 	"penstock/outcome"
@@ -136,7 +137,7 @@ func (m *Manager) resolveBackend(r *Record, cp *store.Checkpoint) (*store.Checkp
 	if ok && (cp.Kind == "" || cp.Kind == b.Kind()) {
 		return cp, b
 	}
-	was, err := backend.New(backend.Config{Name: r.Backend, Kind: cp.Kind})
+	was, err := kinds.New(backend.Config{Name: r.Backend, Kind: cp.Kind})
 	if err != nil {
 		m.log.Warn("run of a backend that isn't configured any more: what it says can't be read", "run", r.ID, "backend", r.Backend, "kind", cp.Kind)
 		return cp, opaqueBackend{r.Backend}

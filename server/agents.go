@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"penstock/backend"
+	"penstock/backend/kinds"
 	"penstock/config"
 	"penstock/run"
 	"penstock/server/web"
@@ -38,7 +39,7 @@ func newBackends(c config.Config) (backends, error) {
 }
 
 func newBackend(b config.Backend) (*configuredBackend, error) {
-	adapter, err := backend.New(backend.Config{
+	adapter, err := kinds.New(backend.Config{
 		Name: b.Name, Kind: b.Kind, ExtraArgs: b.ExtraArgs, SetEnv: b.SetEnv, Env: b.Env, Permissions: b.Permissions,
 	})
 	if err != nil {
@@ -115,9 +116,6 @@ func (a backends) names() []string {
 	return out
 }
 
-// knownAs are other names of backends, for clients that know them so.
-var knownAs = map[string]string{"claude-code": "claude", "kimi-code": "kimi"}
-
 // find takes a backend's name or one of its aliases.
 func (a backends) find(name string) (*configuredBackend, bool) {
 	if found, ok := a[name]; ok {
@@ -128,8 +126,13 @@ func (a backends) find(name string) (*configuredBackend, bool) {
 			return one, true
 		}
 	}
-	found, ok := a[knownAs[name]]
-	return found, ok
+	for _, kind := range kinds.All() {
+		if kind.Alias != "" && kind.Alias == name {
+			found, ok := a[kind.Name]
+			return found, ok
+		}
+	}
+	return nil, false
 }
 
 // resolve splits <backend>[/<model>]; model is "" where the CLI is to use its

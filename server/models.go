@@ -6,6 +6,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"penstock/backend"
+	"penstock/backend/kinds"
 	"penstock/server/web"
 )
 
@@ -25,7 +26,7 @@ type model struct {
 func (d *daemon) model(id string, a *configuredBackend) model {
 	m := model{
 		ID: id, Object: "model", Created: d.begun.Unix(), OwnedBy: "penstock", Ready: a.config.Missing == "",
-		Version: d.probes.version(a.config.Name), Oldest: backend.Oldest(a.config.Kind),
+		Version: d.probes.version(a.config.Name), Oldest: kinds.Oldest(a.config.Kind),
 	}
 	m.TooOld = backend.Older(m.Version, m.Oldest)
 	return m

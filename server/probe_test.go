@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"penstock/backend"
+	"penstock/backend/kinds"
 	"penstock/config"
 	"penstock/run"
 	"penstock/server/web"
@@ -53,7 +53,7 @@ func TestModelsTellVersions(t *testing.T) {
 		}
 	}
 	for _, m := range tell() {
-		if ours := strings.HasPrefix(m.ID, "claude"); m.TooOld != ours || (m.Version == said) != ours || (m.Oldest == backend.Oldest("claude")) != ours {
+		if ours := strings.HasPrefix(m.ID, "claude"); m.TooOld != ours || (m.Version == said) != ours || (m.Oldest == kinds.Oldest("claude")) != ours {
 			t.Errorf("%+v", m)
 		}
 	}

@@ -6,13 +6,9 @@ import (
 	"os"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"penstock/backend"
 	"penstock/cgroup"
-	"penstock/config"
 )
 
 func TestMain(m *testing.M) {
@@ -49,11 +45,4 @@ func TestScript(t *testing.T) {
 			return host.Supports(cgroup.Available), err
 		},
 	})
-}
-
-func TestKindsAreTheAdapters(t *testing.T) {
-	sorted := cmpopts.SortSlices(func(a, b string) bool { return a < b })
-	if diff := cmp.Diff(backend.Kinds(), config.Kinds(), sorted); diff != "" {
-		t.Errorf("kinds (-backend +config):\n%s", diff)
-	}
 }

@@ -1,6 +1,6 @@
 // Command record makes the adapters' recordings anew: it runs the real CLIs of
 // test/clis against the scripted model of test/model, each through its own
-// adapter (backend.New, Command and Machine; a conversational CLI is spoken to
+// adapter (kinds.New, Command and Machine; a conversational CLI is spoken to
 // with the machine's own writes), and keeps what they print on stdout:
 //
 //	go -C test run ./record                          # all CLIs, all scenarios

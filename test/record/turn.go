@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"penstock/backend"
+	"penstock/backend/kinds"
 	"penstock/test/clis"
 )
 
@@ -32,7 +33,7 @@ type took struct {
 func (r recorder) turn(ctx context.Context, cli string, s scenario, p *place, request backend.Request) (took, error) {
 	ctx, cancel := context.WithTimeout(ctx, turnMax)
 	defer cancel()
-	adapter, err := backend.New(backend.Config{Name: cli, Kind: cli, SetEnv: knobs(cli, s.retry)})
+	adapter, err := kinds.New(backend.Config{Name: cli, Kind: cli, SetEnv: knobs(cli, s.retry)})
 	if err != nil {
 		return took{}, err
 	}

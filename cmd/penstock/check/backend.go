@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"penstock/backend"
+	"penstock/backend/kinds"
 	"penstock/config"
 	"penstock/server"
 	"penstock/spawn"
@@ -119,7 +120,7 @@ func addVersions(ctx context.Context, findings []Finding, backends map[string]co
 	for i := range findings {
 		f := &findings[i]
 		b, ok := backends[f.Name]
-		if f.Area != "backend" || !ok || !f.OK || backend.Oldest(b.Kind) == "" {
+		if f.Area != "backend" || !ok || !f.OK || kinds.Oldest(b.Kind) == "" {
 			continue
 		}
 		asked.Go(func() { f.version(ctx, b) })
@@ -153,7 +154,7 @@ func askVersion(ctx context.Context, b config.Backend) (string, error) {
 
 func (f *Finding) version(ctx context.Context, b config.Backend) {
 	printed, err := askVersion(ctx, b)
-	version, oldest := backend.VersionLine(printed), backend.Oldest(b.Kind)
+	version, oldest := backend.VersionLine(printed), kinds.Oldest(b.Kind)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("no answer within %v", versionPatience)
 	}

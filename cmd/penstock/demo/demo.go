@@ -42,7 +42,7 @@ type program struct {
 }
 
 // Run is the hidden subcommand `penstock demo`: prompt on stdin, event lines on
-// stdout (backend/jsonl_machine.go). It returns the exit status. These words of
+// stdout (backend/program/jsonl.go). It returns the exit status. These words of
 // the prompt are orders, some with the next word as argument; sizes like
 // 500MiB, times like 5 (seconds) or 20ms:
 //

@@ -1,0 +1,96 @@
+// Package acp is any agent of the Agent Client Protocol, and those two of the known
+// CLIs that are driven by it: kimi and opencode.
+//
+//	acp.go      how it is started; profile: where an agent differs from the protocol
+//	machine.go  one turn: initialize -> session -> choices.go (mode, model; its requests to us) -> prompt
+//	updates.go  what it sends meanwhile: text, thinking -> parse.Answer;  tools.go: tool calls
+//	end.go      the turn's result -> usage, Done or Failed
+//	kimi.go, opencode.go   a profile each, with what that agent needs beside the protocol
+package acp
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+
+	"penstock/backend"
+	"penstock/backend/provider"
+)
+
+// cli is an agent of the Agent Client Protocol, version 1
+// (agentclientprotocol.com): JSON-RPC lines on stdio.
+type cli struct {
+	backend.Config
+	profile profile
+}
+
+// profile is where an agent differs from the protocol, or needs more than it.
+type profile struct {
+	argv []string
+	set  map[string]string
+	pass []string
+	// script is how its runtime is told to load provider.cjs, as a name and a
+	// value for the environment; nil, or no name, where it can't be.
+	script func(backend.Request) (name, value string)
+	// refusals and breaks are how many model calls may be refused or break in a
+	// row before the turn is ended; 0 leaves it to the agent.
+	refusals, breaks int
+	// modes are the agent's own words for our permissions "bypass" and "plan".
+	modes map[string]string
+	// verify: the agent tries broken streams again without a word; where the
+	// script tells nothing, the text it keeps is asked for at the turn's end
+	// (opencode.go).
+	verify bool
+	// tally: the agent tells tokens, and shows failed turns, only by its /usage
+	// command (kimi.go).
+	tally bool
+	// lists: its list of models has all that its logins give, by provider.
+	lists bool
+	// chatter is what the agent says of itself in the model's place.
+	chatter *regexp.Regexp
+	// close: the agent has saved the session only once it has closed it.
+	close bool
+}
+
+// New is any agent: the configured command speaks the protocol by itself.
+func New(c backend.Config) backend.Backend {
+	return cli{c, profile{modes: map[string]string{"plan": "plan"}}}
+}
+
+func (b cli) Name() string { return b.Config.Name }
+
+func (b cli) Kind() string { return b.Config.Kind }
+
+func (b cli) Framing() backend.Framing { return backend.Lines }
+
+// Features: the protocol has no system text and no effort.
+func (b cli) Features() backend.Features { return backend.Features{Resume: true} }
+
+func (b cli) Command(r backend.Request) (backend.Command, error) {
+	switch mode := b.PermissionMode(r); mode {
+	case "bypass", "plan", "default":
+	default:
+		return backend.Command{}, fmt.Errorf("%s: permissions %q: use bypass, plan or default", b.Config.Kind, mode)
+	}
+	own := map[string]string{"TMPDIR": r.Tmp}
+	maps.Copy(own, b.profile.set)
+	var files []backend.File
+	if b.profile.script != nil {
+		if name, value := b.profile.script(r); name != "" {
+			own[name], files = value, provider.Files()
+		}
+	}
+	set, pass := b.Environment(own, b.profile.pass...)
+	return backend.Command{
+		Argv:  slices.Concat(b.profile.argv, b.ExtraArgs),
+		Set:   set,
+		Pass:  pass,
+		Input: backend.Conversation,
+		Files: files,
+	}, nil
+}
+
+func (b cli) Machine(r backend.Request) backend.Machine {
+	return newMachine(b.profile, r, b.PermissionMode(r))
+}

@@ -1,0 +1,131 @@
+package kinds
+
+import (
+	"strings"
+	"testing"
+
+	"penstock/backend"
+)
+
+// What the two print-mode CLIs make of each scenario of the scripted model.
+func TestRecordings(t *testing.T) {
+	const whole = "marked-user-turns=1"
+	for _, row := range []struct {
+		kind, scenario string
+		text, ended    string
+		message        string // part of a failure's message
+		voids, notices int
+	}{
+		{kind: "claude", scenario: "text", text: "tok0 tok1 tok2 tok3 " + whole, ended: "stop"},
+		{kind: "claude", scenario: "system", text: "tok0 tok1 " + whole, ended: "stop"},
+		{kind: "claude", scenario: "think", text: "tok0 tok1 tok2 " + whole, ended: "stop"},
+		{kind: "claude", scenario: "resume", text: "tok0 tok1 recalled: heron marked-user-turns=2", ended: "stop"},
+		{kind: "claude", scenario: "e400", ended: "cli_error 400", message: "scripted error 400"},
+		{kind: "claude", scenario: "e401", ended: "provider_auth 401", message: "scripted error 401"},
+		{kind: "claude", scenario: "e429", ended: "provider_rate_limit 429", message: "scripted error 429"},
+		{kind: "claude", scenario: "e500", ended: "provider_error 500", message: "scripted error 500"},
+		{kind: "claude", scenario: "mid", ended: "provider_error 529", message: "scripted error in the stream", voids: 1},
+		{kind: "claude", scenario: "abrupt", ended: "provider_error", message: "ECONNRESET", voids: 1},
+		{kind: "claude", scenario: "void", text: "tok0 tok1 tok2 " + whole, ended: "stop", voids: 1, notices: 1},
+		{kind: "claude", scenario: "void-event", text: "tok0 tok1 tok2 " + whole, ended: "stop", voids: 1},
+		{kind: "claude", scenario: "killed", text: "tok0 tok1 ", ended: "nothing", notices: 1},
+
+		{kind: "pi", scenario: "text", text: "tok0 tok1 tok2 tok3 " + whole, ended: "stop"},
+		{kind: "pi", scenario: "system", text: "tok0 tok1 " + whole, ended: "stop"},
+		{kind: "pi", scenario: "think", text: "tok0 tok1 tok2 " + whole, ended: "stop"},
+		{kind: "pi", scenario: "resume", text: "tok0 tok1 recalled: heron marked-user-turns=2", ended: "stop"},
+		{kind: "pi", scenario: "empty", ended: "stop"},
+		{kind: "pi", scenario: "e400", ended: "cli_error 400", message: "scripted error 400"},
+		{kind: "pi", scenario: "e401", ended: "provider_auth 401", message: "scripted error 401"},
+		{kind: "pi", scenario: "e429", ended: "provider_rate_limit 429", message: "scripted error 429"},
+		{kind: "pi", scenario: "e500", ended: "provider_error 500", message: "scripted error 500"},
+		{kind: "pi", scenario: "mid", text: "tok0 tok1 tok2 ", ended: "provider_error", message: "scripted error in the stream"},
+		{kind: "pi", scenario: "abrupt", text: "tok0 tok1 tok2 ", ended: "provider_error", message: "terminated"},
+		{kind: "pi", scenario: "void", text: "tok0 tok1 tok2 " + whole, ended: "stop", voids: 1, notices: 1},
+		{kind: "pi", scenario: "killed", text: "tok0 tok1 ", ended: "nothing", notices: 1},
+	} {
+		t.Run(row.kind+"/"+row.scenario, func(t *testing.T) {
+			s := listen(t, replay(t, row.kind, row.scenario, backend.Request{}))
+			if s.Text != row.text {
+				t.Errorf("text %q, want %q", s.Text, row.text)
+			}
+			if s.ended() != row.ended {
+				t.Errorf("ended with %s (%+v), want %s", s.ended(), s.End, row.ended)
+			}
+			if row.message != "" && !strings.Contains(s.End.Failure.Message, row.message) {
+				t.Errorf("message %q, want %q in it", s.End.Failure.Message, row.message)
+			}
+			if len(s.Voids) != row.voids || len(s.Notices) != row.notices {
+				t.Errorf("voids %v, notices %q: want %d and %d", s.Voids, s.Notices, row.voids, row.notices)
+			}
+			// pi's is only on disk with the first whole answer.
+			if unsaved := row.kind == "pi" && row.scenario == "killed"; (s.Session == "") != unsaved {
+				t.Errorf("session %q, unsaved %v", s.Session, unsaved)
+			}
+		})
+	}
+}
+
+// Each delta of the model is one event: nothing waits for the end of a message.
+func TestDeltasAreEvents(t *testing.T) {
+	for _, kind := range []string{"claude", "pi"} {
+		s := listen(t, replay(t, kind, "text", backend.Request{}))
+		if s.deltas != 5 {
+			t.Errorf("%s: %d text events, the model sent 5 deltas", kind, s.deltas)
+		}
+	}
+}
+
+func TestThinkingIsApart(t *testing.T) {
+	for _, kind := range []string{"claude", "pi"} {
+		s := listen(t, replay(t, kind, "think", backend.Request{}))
+		if s.Reasoning != "thought0 thought1 thought2 " || strings.Contains(s.Text, "thought") {
+			t.Errorf("%s: reasoning %q, text %q", kind, s.Reasoning, s.Text)
+		}
+	}
+}
+
+func TestToolSteps(t *testing.T) {
+	for kind, name := range map[string]string{"claude": "Bash", "pi": "bash"} {
+		s := listen(t, replay(t, kind, "tool", backend.Request{}))
+		if len(s.Tools) != 2 {
+			t.Fatalf("%s: tools %+v", kind, s.Tools)
+		}
+		begun, done := s.Tools[0], s.Tools[1]
+		if begun.Name != name || begun.Status != "started" || !strings.Contains(begun.Input, "echo from-the-tool") {
+			t.Errorf("%s: began with %+v", kind, begun)
+		}
+		if done.Name != name || done.Status != "completed" || strings.TrimSpace(done.Output) != "from-the-tool" || done.ID != begun.ID || done.ID == "" {
+			t.Errorf("%s: ended with %+v", kind, done)
+		}
+		if !strings.Contains(s.Text, "tool-said: from-the-tool") || s.ended() != "stop" {
+			t.Errorf("%s: text %q, ended with %s", kind, s.Text, s.ended())
+		}
+	}
+}
+
+// The scripted model reports 100 input tokens beside 20 cached ones, and 12 of
+// output, for each call.
+func TestUsageInOpenAIsWords(t *testing.T) {
+	for _, row := range []struct {
+		kind, scenario string
+		calls          int64
+	}{
+		{"claude", "text", 1}, {"claude", "tool", 2}, {"claude", "resume", 1}, {"claude", "void", 2}, // claude counts the broken call too
+		{"pi", "text", 1}, {"pi", "tool", 2}, {"pi", "resume", 1}, {"pi", "void", 1}, // pi doesn't know
+	} {
+		u := listen(t, replay(t, row.kind, row.scenario, backend.Request{})).Usage
+		if u == nil {
+			t.Errorf("%s %s: no usage", row.kind, row.scenario)
+			continue
+		}
+		if *u.PromptTokens != 120*row.calls || *u.CompletionTokens != 12*row.calls || u.CachedTokens == nil || *u.CachedTokens != 20*row.calls || u.CostUSD == nil {
+			t.Errorf("%s %s: usage %+v, want %d calls", row.kind, row.scenario, *u, row.calls)
+		}
+	}
+	for _, kind := range []string{"claude", "pi"} {
+		if s := listen(t, replay(t, kind, "e401", backend.Request{})); s.Usage != nil {
+			t.Errorf("%s: usage %+v of a call that was refused: absent is not zero", kind, *s.Usage)
+		}
+	}
+}
