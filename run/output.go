@@ -39,6 +39,12 @@ func (s *supervisor) checkSpool() {
 // trim leaves no more on disk of what the run has written than output_max, and
 // nothing that the run has put in the place of its outputs. Its group is empty.
 func (s *supervisor) trim() {
+	if s.outputs == nil { // of an earlier daemon, and not started anew
+		if err := trimLeftover(s.run.dir, s.checkpoint); err != nil {
+			s.run.log.Warn("output not trimmed: it takes more of the disk than output_max", "err", err)
+		}
+		return
+	}
 	size, stderr, err := s.outputs.Trim(s.spec.OutputMax)
 	if err != nil {
 		s.run.log.Warn("output not trimmed: it takes more of the disk than output_max", "err", err)
@@ -77,7 +83,7 @@ func (s *supervisor) incomplete() string {
 	if why := s.outputLost.Load(); why != nil {
 		return *why
 	}
-	if limit, ok := fileSizeLimit(); ok {
+	if limit, ok := fileSizeLimit(); ok && s.outputs != nil {
 		if spool, stderr, err := s.outputs.Sizes(); err == nil && uint64(max(spool, stderr)) >= limit {
 			return fmt.Sprintf("its output reached the limit on the size of files that the daemon was started with (ulimit -f, LimitFSIZE=): %d bytes", limit)
 		}
