@@ -89,13 +89,13 @@ func TestLoad_BadEnvironmentAndFlags(t *testing.T) {
 		flag [2]string
 		want string
 	}{
-		{name: "unknown variable", env: "PENSTOCK_LISEN=x", want: `environment: PENSTOCK_LISEN: unknown variable (did you mean PENSTOCK_LISTEN?)`},
+		{name: "unknown variable", env: "PENSTOCK_LISEN=x", want: `environment: PENSTOCK_LISEN: unknown variable (hint: did you mean PENSTOCK_LISTEN?)`},
 		{name: "bad count", env: "PENSTOCK_BUDGET_MAX_RUNS=many", want: `environment: PENSTOCK_BUDGET_MAX_RUNS: "many" is not a whole number`},
-		{name: "bad truth", env: "PENSTOCK_ISOLATION_SELF_TEST=maybe", want: `environment: PENSTOCK_ISOLATION_SELF_TEST: "maybe" is not a truth value (write true or false)`},
+		{name: "bad truth", env: "PENSTOCK_ISOLATION_SELF_TEST=maybe", want: `environment: PENSTOCK_ISOLATION_SELF_TEST: "maybe" is not a truth value (hint: write true or false)`},
 		{name: "judged late", env: "PENSTOCK_LIMITS_PIDS_MAX=0", want: `environment: PENSTOCK_LIMITS_PIDS_MAX: must be from 1 to 4194304`},
-		{name: "unknown flag", flag: [2]string{"limits.pid_max", "1"}, want: `flags: limits.pid_max: unknown key (did you mean limits.pids_max?)`},
-		{name: "bad flag", flag: [2]string{"queue.max_wait", "soon"}, want: `flags: queue.max_wait: "soon" is not a duration (write "30s", "10m" or "2h")`},
-		{name: "root only", flag: [2]string{"backends.codex.user", "root"}, want: `flags: backends.codex.user: only root can run a backend as "root" (start the daemon as root, or leave user out)`},
+		{name: "unknown flag", flag: [2]string{"limits.pid_max", "1"}, want: `flags: limits.pid_max: unknown key (hint: did you mean limits.pids_max?)`},
+		{name: "bad flag", flag: [2]string{"queue.max_wait", "soon"}, want: `flags: queue.max_wait: "soon" is not a duration (hint: write "30s", "10m" or "2h")`},
+		{name: "root only", flag: [2]string{"backends.codex.user", "root"}, want: `flags: backends.codex.user: only root can run a backend as "root" (hint: start the daemon as root, or leave user out)`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -251,7 +251,7 @@ func TestLookPath(t *testing.T) {
 		{"dirprog", bin, "", "DIR/bin/dirprog is a directory"},
 		{"nope", bin, "", "not found: nope"},
 		{"nope", "", "", "not found: nope (PATH is not set)"},
-		{"goose acp", bin, "", `not found: goose acp (write a list: ["goose", "acp"])`},
+		{"goose acp", bin, "", `not found: goose acp (hint: write a list: ["goose", "acp"])`},
 		{"./codex", bin, "", "./codex: not absolute"},
 		{bin + "/nope", "", bin + "/nope", "not found: DIR/bin/nope"},
 		{"/dev/null", "", "/dev/null", "/dev/null is not a regular file"},

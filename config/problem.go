@@ -19,7 +19,7 @@ type Problem struct {
 	excerpt string // the line and a caret below the place
 }
 
-// String is "file:line:col: key: message (hint)", then the line and its caret.
+// String is "file:line:col: key: message (hint: remedy)", then the line and its caret.
 func (p Problem) String() string {
 	var b strings.Builder
 	if p.File != "" {
@@ -32,10 +32,7 @@ func (p Problem) String() string {
 	if p.Key != "" {
 		b.WriteString(p.Key + ": ")
 	}
-	b.WriteString(p.Message)
-	if p.Hint != "" {
-		b.WriteString(" (" + p.Hint + ")")
-	}
+	b.WriteString(hint.Text(p.Message, p.Hint))
 	if p.excerpt != "" {
 		b.WriteString("\n" + p.excerpt)
 	}

@@ -87,7 +87,7 @@ func lookPath(program, path string) (string, error) {
 		return "", first
 	}
 	if strings.ContainsAny(program, " \t") {
-		return "", fmt.Errorf("not found: %s (write a list: [\"%s\"])", program, strings.Join(strings.Fields(program), `", "`))
+		return "", hint.Errorf(`write a list: ["`+strings.Join(strings.Fields(program), `", "`)+`"]`, "not found: %s", program)
 	}
 	if path == "" {
 		return "", fmt.Errorf("not found: %s (PATH is not set)", program)

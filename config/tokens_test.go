@@ -21,17 +21,17 @@ func TestParseTokens(t *testing.T) {
 	}{
 		{"plain and hashed", "# who\n\na:secret-b\nb:sha256:" + hash + "\n", []string{"a", "b"}, nil},
 		{"colon in token", "a:x:y", []string{"a"}, nil},
-		{"no colon", "justasecret", nil, []string{"f:1:1: no colon (a line is name:token or name:sha256:<hex>)"}},
-		{"empty token", "a:", nil, []string{"f:1:3: a token has no blanks and is not empty (openssl rand -hex 32 makes a good one)"}},
-		{"blank in token", "a:se cret", nil, []string{"f:1:3: a token has no blanks and is not empty (openssl rand -hex 32 makes a good one)"}},
-		{"short hash", "a:sha256:abcd", nil, []string{"f:1:10: want the 64 hex digits of a SHA-256 (printf %s TOKEN | sha256sum)"}},
+		{"no colon", "justasecret", nil, []string{"f:1:1: no colon (hint: a line is name:token or name:sha256:<hex>)"}},
+		{"empty token", "a:", nil, []string{"f:1:3: a token has no blanks and is not empty (hint: openssl rand -hex 32 makes a good one)"}},
+		{"blank in token", "a:se cret", nil, []string{"f:1:3: a token has no blanks and is not empty (hint: openssl rand -hex 32 makes a good one)"}},
+		{"short hash", "a:sha256:abcd", nil, []string{"f:1:10: want the 64 hex digits of a SHA-256 (hint: printf %s TOKEN | sha256sum)"}},
 		{"same name", "a:secret-b\na:secret-c", []string{"a"}, []string{`f:2:1: the name "a" is also on line 1`}},
 		{"same token, once hashed", "a:secret-a\nb:sha256:" + hash, []string{"a"}, []string{"f:2:3: the same token as on line 1"}},
-		{"anonymous", "anonymous:secret-b", nil, []string{"f:1:1: the name can't be a client's (it is what a request without a token is called)"}},
-		{"uid", "1000:secret-b", nil, []string{"f:1:1: the name can't be a client's (a client on the unix socket is known by its uid)"}},
+		{"anonymous", "anonymous:secret-b", nil, []string{"f:1:1: the name can't be a client's (hint: it is what a request without a token is called)"}},
+		{"uid", "1000:secret-b", nil, []string{"f:1:1: the name can't be a client's (hint: a client on the unix socket is known by its uid)"}},
 		{"two problems", "other:secret-b\nsecret c:x", nil, []string{
-			"f:1:1: the name can't be a client's (metrics count all unnamed clients under it)",
-			"f:2:1: the name can't be a client's (letters, digits, dot, dash and underscore, at most 64)",
+			"f:1:1: the name can't be a client's (hint: metrics count all unnamed clients under it)",
+			"f:2:1: the name can't be a client's (hint: letters, digits, dot, dash and underscore, at most 64)",
 		}},
 	}
 	for _, tt := range tests {

@@ -16,6 +16,7 @@ import (
 	"penstock/client"
 	"penstock/cmd/penstock/terminal"
 	"penstock/config"
+	"penstock/internal/hint"
 )
 
 // connection is where a subcommand for people finds the daemon, and what it shows there.
@@ -73,7 +74,7 @@ func (conn *connection) addresses() ([]string, error) {
 	}
 	found, err := config.ReadListen(config.Sources{File: conn.settings.file, Environ: os.Environ()})
 	if err != nil {
-		return nil, fmt.Errorf("where the daemon is: %w (--url or PENSTOCK_URL tells it, too)", err)
+		return nil, hint.Errorf("--url or PENSTOCK_URL tells it, too", "where the daemon is: %w", err)
 	}
 	conn.from = "listen of " + found.File
 	if found.File == "" {
@@ -88,7 +89,7 @@ func (conn *connection) addresses() ([]string, error) {
 		}
 	}
 	if len(conn.tried) == 0 {
-		return nil, fmt.Errorf("where the daemon is: %s takes any free port (--url or PENSTOCK_URL tells which)", conn.from)
+		return nil, hint.Errorf("--url or PENSTOCK_URL tells which", "where the daemon is: %s takes any free port", conn.from)
 	}
 	return conn.tried, nil
 }

@@ -11,6 +11,7 @@ import (
 	"penstock/cgroup"
 	"penstock/cmd/penstock/terminal"
 	"penstock/config"
+	"penstock/internal/hint"
 )
 
 func (a *app) reapCommand() *cobra.Command {
@@ -54,7 +55,7 @@ func (a *app) reap(ctx context.Context, c config.Config) error {
 	}
 	fmt.Fprintf(a.stdout, "%s: %s removed, %s ended\n", root.Path(), terminal.Count(swept.Groups, "group", "groups"), terminal.Count(swept.Processes, "process", "processes"))
 	if len(swept.Left) > 0 {
-		return fmt.Errorf("reap: still there: %v (hint: a process in uninterruptible sleep can't be ended; try again)", swept.Left)
+		return hint.Errorf("a process in uninterruptible sleep can't be ended; try again", "reap: still there: %v", swept.Left)
 	}
 	return nil
 }

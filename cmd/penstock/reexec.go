@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/cgroup"
+	"penstock/internal/hint"
 	"penstock/run/store"
 	"penstock/server"
 	"penstock/spawn"
@@ -170,7 +171,7 @@ var formatLine = fmt.Sprintf("state format %d", store.Format)
 func knowsFormat(answer string) (version string, err error) {
 	version, ok := strings.CutSuffix(strings.TrimSpace(answer), "\n"+formatLine)
 	if !ok {
-		return "", fmt.Errorf("%s: an earlier version, which doesn't know state format %d and would end all durable runs (hint: restart, when none is left)", version, store.Format)
+		return "", hint.Errorf("restart, when none is left", "%s: an earlier version, which doesn't know state format %d and would end all durable runs", version, store.Format)
 	}
 	return version, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"penstock/config"
+	"penstock/internal/hint"
 )
 
 // reloadMax is how long a reload waits for its files; see reloader.
@@ -49,7 +50,7 @@ func (r *reloader) reload() {
 	select {
 	case <-done:
 	case <-timer.C:
-		r.log.Error("configuration not read yet: it is taken if it comes after all (hint: is one of its files a pipe, or on a file server that hangs?)", "after", reloadMax.String())
+		r.log.Error(hint.Text("configuration not read yet: it is taken if it comes after all", "is one of its files a pipe, or on a file server that hangs?"), "after", reloadMax.String())
 	}
 }
 

@@ -176,7 +176,7 @@ func TestServe(t *testing.T) {
 	s.log.waitFor(t, `"changed":["drain_timeout","limits.pids_max"]`)
 	write("lisen = 1")
 	s.signal(t, syscall.SIGHUP)
-	s.log.waitFor(t, "unknown key (did you mean listen?)")
+	s.log.waitFor(t, "unknown key (hint: did you mean listen?)")
 
 	out, err := program(t, "reap", "--state-dir", dir+"/state").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "a daemon is running on it") {
