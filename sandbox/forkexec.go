@@ -250,7 +250,7 @@ func (s *restrictions) probe(procs, store string) (open, err error) {
 	case f.errno != unix.EROFS && f.errno != unix.EACCES:
 		return nil, &os.PathError{Op: "probe: open", Path: procs, Err: f.errno}
 	case f.second != unix.ENOSYS:
-		return nil, fmt.Errorf("clone3: a child could be born into another group (answer %d instead of ENOSYS: is seccomp in this kernel?)", f.second)
+		return nil, fmt.Errorf("clone3: a child could be born into another group (answer %d instead of ENOSYS: is seccomp in this kernel?)", int(f.second))
 	}
 	if store != "" && f.third == 0 {
 		open = errors.Join(fmt.Errorf("%s: a child could make it", store), os.Remove(store))

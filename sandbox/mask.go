@@ -88,25 +88,25 @@ type scanResult struct {
 }
 
 // reachability is what the last scans found, sorted.
-func (h *pathMasker) reachability() (hidden, reachable []string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return append([]string{}, h.hidden...), append([]string{}, h.reachable...)
+func (m *pathMasker) reachability() (hidden, reachable []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]string{}, m.hidden...), append([]string{}, m.reachable...)
 }
 
 // unscanned is what the scans could not tell: patterns whose scan is late, and how
 // many names were too many.
-func (h *pathMasker) unscanned() (late []string, beyond int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return append([]string{}, h.late...), h.tooMany
+func (m *pathMasker) unscanned() (late []string, beyond int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]string{}, m.late...), m.tooMany
 }
 
 // CheckMaskPaths says what of the paths to be masked a daemon could not look at, if it
 // were started now: patterns that lead to a file system that doesn't answer, and
 // how many names are too many.
-func CheckMaskPaths(h MaskPaths) (late []string, tooMany int) {
-	look := pathMasker{MaskPaths: h, log: slog.New(slog.DiscardHandler)}
+func CheckMaskPaths(m MaskPaths) (late []string, tooMany int) {
+	look := pathMasker{MaskPaths: m, log: slog.New(slog.DiscardHandler)}
 	look.scan()
 	return look.unscanned()
 }
@@ -115,10 +115,10 @@ func CheckMaskPaths(h MaskPaths) (late []string, tooMany int) {
 const namedMax = 20
 
 // report sums up what all scans have found, and logs what is new.
-func (h *pathMasker) report() {
+func (m *pathMasker) report() {
 	hidden, open, beyond := map[string]bool{}, map[string]error{}, 0
 	var late []string
-	for _, l := range h.patterns {
+	for _, l := range m.patterns {
 		for _, path := range l.last.hidden {
 			hidden[path] = true
 		}
@@ -128,22 +128,22 @@ func (h *pathMasker) report() {
 			late = append(late, l.pattern)
 		}
 	}
-	h.mu.Lock()
-	was, wasLate, wasBeyond := h.reachable, h.late, h.tooMany
-	h.hidden, h.reachable = slices.Sorted(maps.Keys(hidden)), slices.Sorted(maps.Keys(open))
-	h.late, h.tooMany = late, beyond
-	h.mu.Unlock()
+	m.mu.Lock()
+	was, wasLate, wasBeyond := m.reachable, m.late, m.tooMany
+	m.hidden, m.reachable = slices.Sorted(maps.Keys(hidden)), slices.Sorted(maps.Keys(open))
+	m.late, m.tooMany = late, beyond
+	m.mu.Unlock()
 	if fresh := without(late, wasLate); len(fresh) > 0 {
-		h.log.Warn("isolation.hide: a file system doesn't answer: what these name stays hidden as it was", "patterns", fresh)
+		m.log.Warn("isolation.hide: a file system doesn't answer: what these name stays hidden as it was", "patterns", fresh)
 	}
 	if back := without(wasLate, late); len(back) > 0 {
-		h.log.Info("isolation.hide: these are looked at again", "patterns", back)
+		m.log.Info("isolation.hide: these are looked at again", "patterns", back)
 	}
 	if beyond > 0 && wasBeyond == 0 {
-		h.log.Warn("isolation.hide: more names fit than are looked at: children can reach the others", "others", beyond, "of_one_user", ownerMax, "of_one_pattern", namesMax)
+		m.log.Warn("isolation.hide: more names fit than are looked at: children can reach the others", "others", beyond, "of_one_user", ownerMax, "of_one_pattern", namesMax)
 	}
-	if h.mounts {
-		h.warnReachable(was, open)
+	if m.mounts {
+		m.warnReachable(was, open)
 	}
 }
 
@@ -152,9 +152,9 @@ func without(all, others []string) []string {
 }
 
 // warnReachable tells, in one line, of what is reachable and was not before.
-func (h *pathMasker) warnReachable(was []string, open map[string]error) {
+func (m *pathMasker) warnReachable(was []string, open map[string]error) {
 	opened := without(slices.Sorted(maps.Keys(open)), was)
 	if len(opened) > 0 {
-		h.log.Warn("children can reach what isolation.hide names", "count", len(opened), "paths", opened[:min(len(opened), namedMax)], "err", open[opened[0]])
+		m.log.Warn("children can reach what isolation.hide names", "count", len(opened), "paths", opened[:min(len(opened), namedMax)], "err", open[opened[0]])
 	}
 }

@@ -31,7 +31,7 @@ type ownedName struct {
 // expand finds the paths a pattern names now, and counts those that are too many
 // to be looked at. Links in its part without wildcards are the operator's
 // (/var/run); behind a wildcard any user may have made them, and they are not followed.
-func (h *pathMasker) expand(pattern string) (paths []string, beyond int) {
+func (m *pathMasker) expand(pattern string) (paths []string, beyond int) {
 	fixed, rest := "/", strings.Split(strings.TrimPrefix(pattern, "/"), "/")
 	for len(rest) > 1 && !isWild(rest[0]) {
 		fixed, rest = filepath.Join(fixed, rest[0]), rest[1:]
@@ -44,7 +44,7 @@ func (h *pathMasker) expand(pattern string) (paths []string, beyond int) {
 	for _, component := range rest {
 		var found []ownedName
 		for _, dir := range paths {
-			more, left := h.matches(dir, component)
+			more, left := m.matches(dir, component)
 			found, beyond = append(found, more...), beyond+left
 		}
 		var left int
@@ -77,8 +77,8 @@ func choose(found []ownedName) (paths []string, beyond int) {
 
 // matches are the entries of a directory that fit, links left out. beyond is 1
 // where the directory has more than are looked at.
-func (h *pathMasker) matches(dir, component string) (found []ownedName, beyond int) {
-	fd, err := openNoLinks(h.root, dir)
+func (m *pathMasker) matches(dir, component string) (found []ownedName, beyond int) {
+	fd, err := openNoLinks(m.root, dir)
 	if err != nil {
 		return nil, 0
 	}
@@ -133,8 +133,8 @@ func newMountTable(mounts []procinfo.Mount) mountTable {
 
 // aliases are the other paths under which mounts show what lies at a path: a
 // socket is the same one there.
-func (h *pathMasker) aliases(path string, mounts mountTable) []string {
-	return aliases(h.root, path, mounts)
+func (m *pathMasker) aliases(path string, mounts mountTable) []string {
+	return aliases(m.root, path, mounts)
 }
 
 func aliases(root int, path string, mounts mountTable) []string {

@@ -14,39 +14,39 @@ import (
 )
 
 // openRoot is for the thread whose view children have.
-func (h *pathMasker) openRoot() error {
+func (m *pathMasker) openRoot() error {
 	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return &os.PathError{Op: "open", Path: "/", Err: err}
 	}
-	h.top, h.root, h.tid = os.NewFile(uintptr(root), "/"), root, unix.Gettid()
-	h.jobs = make(chan func())
-	h.stale.Store(true)
-	for _, pattern := range h.Paths {
-		h.patterns = append(h.patterns, &maskPattern{pattern: pattern})
+	m.top, m.root, m.tid = os.NewFile(uintptr(root), "/"), root, unix.Gettid()
+	m.jobs = make(chan func())
+	m.stale.Store(true)
+	for _, pattern := range m.Paths {
+		m.patterns = append(m.patterns, &maskPattern{pattern: pattern})
 	}
-	for _, pattern := range h.ReadOnly {
-		h.patterns = append(h.patterns, &maskPattern{pattern: pattern, readonly: true})
+	for _, pattern := range m.ReadOnly {
+		m.patterns = append(m.patterns, &maskPattern{pattern: pattern, readonly: true})
 	}
 	return nil
 }
 
 // scan is one round, whose mounts the calling thread makes.
-func (h *pathMasker) scan() {
-	if h.jobs == nil {
-		if err := h.openRoot(); err != nil {
-			h.log.Error("isolation.hide: nothing is hidden", "err", err)
+func (m *pathMasker) scan() {
+	if m.jobs == nil {
+		if err := m.openRoot(); err != nil {
+			m.log.Error("isolation.hide: nothing is hidden", "err", err)
 			return
 		}
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		h.round()
+		m.round()
 	}()
 	for {
 		select {
-		case job := <-h.jobs:
+		case job := <-m.jobs:
 			job()
 		case <-done:
 			return
@@ -55,47 +55,47 @@ func (h *pathMasker) scan() {
 }
 
 // rescan scans again and again until the launcher has gone.
-func (h *pathMasker) rescan() {
+func (m *pathMasker) rescan() {
 	pause := rescanEvery
 	for {
 		select {
-		case <-h.closed:
+		case <-m.closed:
 			return
 		case <-time.After(pause):
 		}
 		begun := time.Now()
-		idle := h.round()
+		idle := m.round()
 		pause = max(rescanEvery, scanShare*(time.Since(begun)-idle))
 	}
 }
 
 // round scans every pattern, one after the other, and tells for how long it
 // has only waited.
-func (h *pathMasker) round() (idle time.Duration) {
-	h.runBounded(scanMax, func() {
-		h.ownDirectories()
-		if h.protection != nil {
-			h.protection.maskAgain(h)
+func (m *pathMasker) round() (idle time.Duration) {
+	m.runBounded(scanMax, func() {
+		m.ownDirectories()
+		if m.protection != nil {
+			m.protection.maskAgain(m)
 		}
 	})
-	for _, l := range h.patterns {
-		if h.mounts || !l.readonly {
-			idle += h.await(l)
+	for _, l := range m.patterns {
+		if m.mounts || !l.readonly {
+			idle += m.await(l)
 		}
 	}
-	h.report()
+	m.report()
 	return idle
 }
 
 // runBounded calls f, but not while an earlier call is under way, and waits for it only so long.
-func (h *pathMasker) runBounded(limit time.Duration, f func()) {
-	if !h.working.CompareAndSwap(false, true) {
+func (m *pathMasker) runBounded(limit time.Duration, f func()) {
+	if !m.working.CompareAndSwap(false, true) {
 		return
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer h.working.Store(false)
+		defer m.working.Store(false)
 		f()
 	}()
 	select {
@@ -106,11 +106,11 @@ func (h *pathMasker) runBounded(limit time.Duration, f func()) {
 
 // await scans a pattern, or asks after the scan that is under way, and tells
 // for how long it has waited for nothing.
-func (h *pathMasker) await(l *maskPattern) (idle time.Duration) {
+func (m *pathMasker) await(l *maskPattern) (idle time.Duration) {
 	wait := scanMax
 	if l.busy == nil {
 		l.busy = make(chan scanResult, 1)
-		go func(found chan<- scanResult) { found <- h.scanPattern(l) }(l.busy)
+		go func(found chan<- scanResult) { found <- m.scanPattern(l) }(l.busy)
 	} else {
 		wait = 0
 	}
@@ -127,11 +127,11 @@ func (h *pathMasker) await(l *maskPattern) (idle time.Duration) {
 }
 
 // scanPattern masks what a pattern names now, or tells what of it can be reached.
-func (h *pathMasker) scanPattern(l *maskPattern) (s scanResult) {
+func (m *pathMasker) scanPattern(l *maskPattern) (s scanResult) {
 	s.open = map[string]error{}
-	paths, beyond := h.expand(l.pattern)
+	paths, beyond := m.expand(l.pattern)
 	s.tooMany = beyond
-	if !h.mounts {
+	if !m.mounts {
 		for _, path := range paths {
 			if at, found := findReachable(path); found {
 				s.open[at] = nil
@@ -141,7 +141,7 @@ func (h *pathMasker) scanPattern(l *maskPattern) (s scanResult) {
 	}
 	var batch []*target
 	flush := func() {
-		h.onThread(func() {
+		m.onThread(func() {
 			for _, t := range batch {
 				if err := l.apply(t); err != nil {
 					s.open[t.path] = err
@@ -152,12 +152,12 @@ func (h *pathMasker) scanPattern(l *maskPattern) (s scanResult) {
 			t.close()
 		}
 		batch = nil
-		h.stale.Store(true)
+		m.stale.Store(true)
 	}
 	for _, path := range paths {
-		table := h.mountTable()
-		for _, shown := range append([]string{path}, h.aliases(path, table)...) {
-			t, err := openTarget(h.root, shown)
+		table := m.mountTable()
+		for _, shown := range append([]string{path}, m.aliases(path, table)...) {
+			t, err := openTarget(m.root, shown)
 			if errors.Is(err, os.ErrNotExist) {
 				continue
 			}
@@ -199,42 +199,42 @@ func (l *maskPattern) apply(t *target) error {
 }
 
 // onThread has the launcher thread do a job and waits for it.
-func (h *pathMasker) onThread(job func()) {
+func (m *pathMasker) onThread(job func()) {
 	done := make(chan struct{})
 	select {
-	case h.jobs <- func() { defer close(done); job() }:
+	case m.jobs <- func() { defer close(done); job() }:
 		<-done
-	case <-h.closed:
+	case <-m.closed:
 	}
 }
 
 // mountTable are the mounts children see, read anew after one was made and once
 // a round.
-func (h *pathMasker) mountTable() mountTable {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.stale.Swap(false) {
-		return h.table
+func (m *pathMasker) mountTable() mountTable {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.stale.Swap(false) {
+		return m.table
 	}
-	if mounts, err := procinfo.Host.ThreadMounts(h.tid); err == nil {
-		h.table = newMountTable(mounts)
+	if mounts, err := procinfo.Host.ThreadMounts(m.tid); err == nil {
+		m.table = newMountTable(mounts)
 	}
-	return h.table
+	return m.table
 }
 
 // ownDirectories makes the directory in which tmux of each user that children
 // may be would put its sockets. A directory that appears while the daemon runs
 // is another program's and gets masked; these must not be, or a child would lose
 // what it has just made.
-func (h *pathMasker) ownDirectories() {
-	h.stale.Store(true)
-	if !h.mounts {
+func (m *pathMasker) ownDirectories() {
+	m.stale.Store(true)
+	if !m.mounts {
 		return
 	}
-	for _, uid := range append([]int{os.Geteuid()}, h.Users...) {
+	for _, uid := range append([]int{os.Geteuid()}, m.Users...) {
 		path := "/tmp/tmux-" + strconv.Itoa(uid)
 		named := func(pattern string) bool { ok, err := filepath.Match(pattern, path); return ok && err == nil }
-		if !slices.ContainsFunc(h.Paths, named) {
+		if !slices.ContainsFunc(m.Paths, named) {
 			continue
 		}
 		err := os.Mkdir(path, 0o700)
@@ -242,7 +242,7 @@ func (h *pathMasker) ownDirectories() {
 			err = os.Lchown(path, uid, -1)
 		}
 		if err != nil && !errors.Is(err, os.ErrExist) {
-			h.log.Warn("directory for sockets not made", "path", path, "err", err)
+			m.log.Warn("directory for sockets not made", "path", path, "err", err)
 		}
 	}
 }

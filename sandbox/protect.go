@@ -49,8 +49,8 @@ func CanMount() bool {
 }
 
 // landlockFits tells whether all paths can be protected by Landlock.
-func (g *protection) landlockFits() error {
-	for _, path := range g.paths {
+func (p *protection) landlockFits() error {
+	for _, path := range p.paths {
 		if err := Protectable(filepath.Dir(path)); err != nil {
 			return err
 		}
@@ -60,10 +60,10 @@ func (g *protection) landlockFits() error {
 
 // mask masks the paths in the launcher's mount namespace, wherever the file
 // system shows them.
-func (g *protection) mask() error {
-	g.mounts = true
+func (p *protection) mask() error {
+	p.mounts = true
 	var errs []error
-	for _, path := range g.paths {
+	for _, path := range p.paths {
 		mounts, err := threadMounts()
 		if err != nil {
 			return err
@@ -78,15 +78,15 @@ func (g *protection) mask() error {
 
 // maskAgain masks what the host has mounted since. A path may lead through a file
 // system that doesn't answer: only the mounts are the launcher thread's.
-func (g *protection) maskAgain(h *pathMasker) {
-	if !g.mounts {
+func (p *protection) maskAgain(m *pathMasker) {
+	if !p.mounts {
 		return
 	}
 	var errs []error
-	for _, path := range g.paths {
-		table := h.mountTable()
-		for _, shown := range append([]string{path}, h.aliases(path, table)...) {
-			t, err := openTarget(h.root, shown)
+	for _, path := range p.paths {
+		table := m.mountTable()
+		for _, shown := range append([]string{path}, m.aliases(path, table)...) {
+			t, err := openTarget(m.root, shown)
 			if errors.Is(err, os.ErrNotExist) {
 				continue
 			}
@@ -95,21 +95,21 @@ func (g *protection) maskAgain(h *pathMasker) {
 				continue
 			}
 			if !t.isMasked(table) {
-				h.onThread(func() { errs = append(errs, t.mask()) })
-				h.stale.Store(true)
+				m.onThread(func() { errs = append(errs, t.mask()) })
+				m.stale.Store(true)
 			}
 			t.close()
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		g.log.Error("runs could write to the daemon's own records", "err", err)
+		p.log.Error("runs could write to the daemon's own records", "err", err)
 	}
 }
 
 // probeFile is a file that no child may be able to make; "" is that nothing is to be
 // protected.
-func (g *protection) probeFile() string {
-	for _, path := range g.paths {
+func (p *protection) probeFile() string {
+	for _, path := range p.paths {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
 			return filepath.Join(path, fmt.Sprintf(".probe-%d", os.Getpid()))
 		}
@@ -119,15 +119,15 @@ func (g *protection) probeFile() string {
 
 // conclude says what keeps children out: built is why that could not be set up, open what a
 // child has shown.
-func (g *protection) conclude(mechanism string, built, open error) {
-	g.store, g.storeOpen = mechanism, built
+func (p *protection) conclude(mechanism string, built, open error) {
+	p.store, p.storeOpen = mechanism, built
 	if built == nil {
-		g.storeOpen = open
+		p.storeOpen = open
 	}
-	if len(g.paths) == 0 {
-		g.storeOpen = errors.New("nothing is to be protected")
+	if len(p.paths) == 0 {
+		p.storeOpen = errors.New("nothing is to be protected")
 	}
-	if g.storeOpen != nil {
-		g.store = Unprotected
+	if p.storeOpen != nil {
+		p.store = Unprotected
 	}
 }

@@ -38,7 +38,7 @@ func (c child) await(ctx context.Context) error {
 	err := awaitChild(ctx, c.proc.Pid)
 	for err != nil && ctx.Err() == nil {
 		// No descriptor to be had: a thread waits, whatever ctx says.
-		if err = unix.Waitid(unix.P_PID, c.proc.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != unix.EINTR {
+		if err = unix.Waitid(unix.P_PID, c.proc.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}
