@@ -26,14 +26,17 @@ func (m *Manager) adopt(d *store.Dir, record Record, cp *store.Checkpoint, b bac
 	record.Adopted++
 	r := newRun(starting, record, m.log)
 	r.stall, r.fingerprint = cp.Stall, cp.Fingerprint
-	sup := &supervisor{run: r, manager: m, spec: specOf(cp, record, b), checkpoint: cp, unlockSession: func() {}, onGone: func() {}, adopted: true}
+	sup := &supervisor{
+		run: r, manager: m, spec: specOf(cp, record, b), checkpoint: cp,
+		child: child{adopted: true}, hooks: hooks{unlockSession: func() {}, onGone: func() {}},
+	}
 	if m.renew(d, &sup.spec, cp) {
-		sup.fresh = sup.spec.Fresh
+		sup.turn.fresh = sup.spec.Fresh
 	}
 	defer func() {
 		if err != nil {
-			sup.release()
-			sup.unlockSession()
+			sup.files.release()
+			sup.hooks.unlockSession()
 		}
 	}()
 	if err := sup.open(d); err != nil {
@@ -44,39 +47,39 @@ func (m *Manager) adopt(d *store.Dir, record Record, cp *store.Checkpoint, b bac
 		if !ok {
 			return nil, errors.New("its session has another run")
 		}
-		sup.unlockSession = release
+		sup.hooks.unlockSession = release
 	}
 	started := record.StartedAt()
-	sup.process, err = m.spawner.Adopt(spawn.Command{
+	sup.child.process, err = m.spawner.Adopt(spawn.Command{
 		ID: r.id, Limits: record.Limits, SoftEnd: cp.SoftEnd, Grace: cp.Grace, BeforeRemove: sup.cleanUp,
 	}, cp.Leader, started)
 	if err != nil {
 		return nil, err
 	}
-	if most, ok := sup.process.MemoryMax(); ok {
+	if most, ok := sup.child.process.MemoryMax(); ok {
 		record.Limits = store.WithMemory(record.Limits, most)
 	}
-	if most, ok := sup.process.PidsMax(); ok {
+	if most, ok := sup.child.process.PidsMax(); ok {
 		record.Limits = store.WithPids(record.Limits, most)
 	}
 	r.setLimits(record.Limits)
 	sup.spec.Limits = record.Limits
 	// One that has ended by now has had its directory tidied meanwhile.
-	if err := d.Save(record); err != nil && !isClosed(sup.process.Exited()) {
+	if err := d.Save(record); err != nil && !isClosed(sup.child.process.Exited()) {
 		m.log.Warn("adoption not recorded", "run", r.id, "err", err)
 	}
 	if _, known := m.sessions.get(sessionKey(record.Client, record.Session)); !known {
 		sup.saveSession("") // the other daemon didn't come to it
 	}
 	gone := m.o.Adopted(record)
-	sup.onGone, sup.spawned = sync.OnceFunc(func() { gone(r.Record()) }), started
+	sup.hooks.onGone, sup.child.started = sync.OnceFunc(func() { gone(r.Record()) }), started
 	m.log.Info("run adopted", "run", r.id, "client", record.Client, "backend", record.Backend, "age", time.Since(started).Round(time.Second).String())
-	r.started(sup.process)
-	if !sup.outputs.Are(cp.Spool, cp.Stderr) {
+	r.started(sup.child.process)
+	if !sup.files.outputs.Are(cp.Spool, cp.Stderr) {
 		sup.failTampered(replacedHint)
 		r.finish(false)
 	}
-	if sup.fresh == nil {
+	if sup.turn.fresh == nil {
 		sup.run.spool.Publish()
 	}
 	go sup.supervise()

@@ -17,25 +17,25 @@ import (
 func (s *supervisor) conclude() {
 	r := s.run
 	ended := outcome.Outcome{Exit: outcome.Exit{Code: -1}}
-	if s.process != nil {
-		ended = s.process.Outcome()
+	if s.child.process != nil {
+		ended = s.child.process.Outcome()
 	}
 	switch {
-	case !s.restartFailed:
+	case !s.turn.restartFailed:
 		s.checkSpool()
 	case ended.Reason == "":
 		ended.Reason = r.reason() // it came between two processes
 	}
-	if s.overOutput && ended.Reason == "" {
+	if s.facts.overOutput && ended.Reason == "" {
 		// A leader that wrote too much and left before it could be ended.
 		ended.Reason = outcome.OutputLimit
 	}
 	stderr := s.stderr()
-	if s.terminal == nil && s.process != nil {
-		s.terminal = exitFailure(s.spec.Backend.Features(), ended, stderr)
+	if s.facts.terminal == nil && s.child.process != nil {
+		s.facts.terminal = exitFailure(s.spec.Backend.Features(), ended, stderr)
 	}
 	facts := outcome.Facts{
-		Outcome: ended, Terminal: s.terminal, Stderr: stderr,
+		Outcome: ended, Terminal: s.facts.terminal, Stderr: stderr,
 		Limits: s.spec.Limits, PlainExit: s.spec.Backend.Features().PlainExit, Unread: isOpaque(s.spec.Backend),
 		Incomplete: s.incomplete(),
 	}
@@ -53,10 +53,10 @@ func (s *supervisor) conclude() {
 		}
 	}
 	s.trim()
-	record := r.conclude(ended, verdict, s.terminal)
+	record := r.conclude(ended, verdict, s.facts.terminal)
 	// The record last: with it the run is over for the next daemon, too.
 	s.checkpoint.ForgetPrompt()
-	s.checkpoint.Final = &s.size
+	s.checkpoint.Final = &s.facts.size
 	if err := s.saveCheckpoint(); err != nil {
 		r.log.Warn("checkpoint not saved", "err", err)
 	}
@@ -70,15 +70,15 @@ func (s *supervisor) conclude() {
 		}
 	}
 	s.run.spool.Publish()
-	s.release()
-	s.unlockSession()
+	s.files.release()
+	s.hooks.unlockSession()
 	s.manager.concluded(record, ended)
 	level := slog.LevelDebug // the line of its request tells
 	if record.Durable || record.Cause == outcome.ClientGone {
 		level = slog.LevelInfo
 	}
 	r.log.Log(context.Background(), level, "run ended", record.LogAttrs(ended)...)
-	r.spool.Finish(s.size, verdict.Cause != outcome.Completed)
+	r.spool.Finish(s.facts.size, verdict.Cause != outcome.Completed)
 	r.announce()
 	if ended.Err != nil || ended.Leaked {
 		r.log.Warn("teardown", "leaked", ended.Leaked, "err", ended.Err)
@@ -110,10 +110,10 @@ func exitFailure(f backend.Features, o outcome.Outcome, stderr string) *outcome.
 }
 
 func (s *supervisor) stderr() string {
-	if s.outputs == nil {
+	if s.files.outputs == nil {
 		return ""
 	}
-	tail, err := s.outputs.StderrTail()
+	tail, err := s.files.outputs.StderrTail()
 	if err != nil {
 		s.run.log.Warn("stderr not readable", "err", err)
 	}

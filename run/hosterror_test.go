@@ -110,7 +110,8 @@ func TestCutShort(t *testing.T) {
 		{name: "full for a while before the last word", full: true, after: true, want: full},
 		{name: "not written back", lost: true, want: "EIO"},
 	} {
-		w := &supervisor{run: newRun(starting, Record{}, slog.New(slog.DiscardHandler)), outputs: &spool.Outputs{Spool: file, Stderr: file}, terminalAfterFull: row.after}
+		w := &supervisor{run: newRun(starting, Record{}, slog.New(slog.DiscardHandler)), files: files{outputs: &spool.Outputs{Spool: file, Stderr: file}}}
+		w.facts.terminalAfterFull = row.after
 		w.spec.Backend = agent{}
 		if row.plain {
 			w.spec.Backend = agent{framing: backend.Words}
@@ -119,7 +120,7 @@ func TestCutShort(t *testing.T) {
 			w.run.noteDiskFull(full)
 		}
 		if row.lost {
-			w.outputLost.Store(&row.want)
+			w.facts.outputLost.Store(&row.want)
 		}
 		if got := w.incomplete(); got != row.want {
 			t.Errorf("%s: %q, want %q", row.name, got, row.want)

@@ -20,12 +20,12 @@ const restartedNotice = "the CLI does not know this session any more: it was sta
 // and nothing of what it said counts. Any other event but a Notice tells that
 // it has the session, and lets readers in.
 func (s *supervisor) sessionUnknown(events []backend.Event) bool {
-	if s.fresh == nil {
+	if s.turn.fresh == nil {
 		return false
 	}
 	for _, e := range events {
 		if e.Kind == backend.Failed && e.Failure != nil && e.Failure.SessionUnknown {
-			s.unknownSession = terminalOf(e)
+			s.turn.forgotten = terminalOf(e)
 			s.run.finish(false)
 			return true
 		}
@@ -41,21 +41,21 @@ func (s *supervisor) sessionUnknown(events []backend.Event) bool {
 
 // forgoRestart is when the CLI can't be started anew any more.
 func (s *supervisor) forgoRestart() {
-	s.fresh, s.spec.Fresh = nil, nil
+	s.turn.fresh, s.spec.Fresh = nil, nil
 	s.run.spool.Publish()
 }
 
 // sessionUnknownAtExit looks at a process that has ended without a last word.
 func (s *supervisor) sessionUnknownAtExit() {
-	if s.fresh == nil || s.unknownSession != nil || s.terminal != nil || s.overOutput || s.run.spool.Tampered() {
+	if s.turn.fresh == nil || s.turn.forgotten != nil || s.facts.terminal != nil || s.facts.overOutput || s.run.spool.Tampered() {
 		return
 	}
-	o, f := s.process.Outcome(), s.spec.Backend.Features()
+	o, f := s.child.process.Outcome(), s.spec.Backend.Features()
 	if o.Reason != "" || f.Exit == nil || !o.Exit.Known || o.Exit.Signal != 0 {
 		return
 	}
 	if failure := f.Exit(o.Exit.Code, s.stderr()); failure != nil && failure.SessionUnknown {
-		s.unknownSession = terminalOf(backend.Event{Kind: backend.Failed, Failure: failure})
+		s.turn.forgotten = terminalOf(backend.Event{Kind: backend.Failed, Failure: failure})
 	}
 }
 
@@ -66,10 +66,10 @@ var errRestartEnded = errors.New("the run was ended before that")
 // in a fresh group, under the same id, slot, session lock and deadline. False is that the
 // run is over, and how is settled.
 func (s *supervisor) restart() bool {
-	if s.unknownSession == nil {
+	if s.turn.forgotten == nil {
 		return false
 	}
-	why := *s.unknownSession
+	why := *s.turn.forgotten
 	err := s.startAnew()
 	if over := pendingStart(err); over != nil {
 		select {
@@ -77,7 +77,7 @@ func (s *supervisor) restart() bool {
 		case <-s.manager.quit:
 		}
 	}
-	s.unknownSession = nil
+	s.turn.forgotten = nil
 	if err == nil {
 		s.run.log.Info("session forgotten by its CLI: started anew", "session", s.spec.Session, "client", s.spec.Client)
 		return true
@@ -85,7 +85,7 @@ func (s *supervisor) restart() bool {
 	if !errors.Is(err, errRestartEnded) {
 		why.Message += "; it could not be started anew: " + err.Error()
 	}
-	s.terminal, s.restartFailed = &why, true
+	s.facts.terminal, s.turn.restartFailed = &why, true
 	s.run.spool.Silence()
 	return false
 }
@@ -95,14 +95,14 @@ func (s *supervisor) startAnew() error {
 	if err := s.awaitGone(); err != nil {
 		return err
 	}
-	r, d, fresh := s.run, s.run.dir, *s.fresh
+	r, d, fresh := s.run, s.run.dir, *s.turn.fresh
 	if s.spec.Durable {
 		s.checkpoint.Restart = store.RestartDue
 		if err := s.saveCheckpoint(); err != nil {
 			return err
 		}
 	}
-	known := s.session
+	known := s.turn.session
 	known.CLISession, known.Updated = "", time.Now()
 	if err := s.manager.sessions.put(known, d.Flush); err != nil {
 		return err
@@ -139,16 +139,18 @@ func (s *supervisor) startAnew() error {
 		}
 	}()
 	next := newCheckpoint(spec, p)
-	old := supervisor{outputs: s.outputs, stopWatch: s.stopWatch, stdin: s.stdin}
+	old := s.files
+	s.files = files{}
 	next.Restart, next.Fresh = store.RestartDone, s.checkpoint.Fresh
-	s.checkpoint, s.spec, s.adopted = next, spec, false
+	s.checkpoint, s.spec, s.child.adopted = next, spec, false
 	if err := s.open(d); err != nil {
-		s.outputs, s.stopWatch, s.stdin = old.outputs, old.stopWatch, old.stdin
+		s.files.release()
+		s.files = old
 		return err
 	}
 	old.release()
-	s.terminal, s.fresh, s.spec.Fresh = nil, nil, nil
-	s.outputLost.Store(nil)
+	s.facts.terminal, s.turn.fresh, s.spec.Fresh = nil, nil, nil
+	s.facts.outputLost.Store(nil)
 	r.beginAnew()
 	err = s.startProcess(ctx, std, p)
 	if errors.Is(err, context.Canceled) {
@@ -164,13 +166,13 @@ func (s *supervisor) awaitGone() error {
 	if s.run.reason() != "" {
 		return errRestartEnded
 	}
-	if s.process == nil {
+	if s.child.process == nil {
 		return nil // of an earlier daemon
 	}
 	late := time.NewTimer(removeWait)
 	defer late.Stop()
 	select {
-	case <-s.process.Gone():
+	case <-s.child.process.Gone():
 	case <-s.run.stop:
 		return errRestartEnded
 	case <-s.manager.quit:
@@ -178,7 +180,7 @@ func (s *supervisor) awaitGone() error {
 	case <-late.C:
 		return errors.New("its group is still there")
 	}
-	if s.cleaningUp {
+	if s.child.cleaningUp {
 		return errors.New("its scratch is still there")
 	}
 	return nil
@@ -229,9 +231,12 @@ func (m *Manager) resumeRestart(d *store.Dir, record Record, cp *store.Checkpoin
 	record.Adopted++
 	r := newRun(ending, record, m.log)
 	r.stall, r.fingerprint, r.dir = cp.Stall, cp.Fingerprint, d
-	sup := &supervisor{run: r, manager: m, spec: s, checkpoint: cp, session: cp.Session, unlockSession: release, fresh: s.Fresh, unknownSession: word, adopted: true}
+	sup := &supervisor{
+		run: r, manager: m, spec: s, checkpoint: cp, child: child{adopted: true},
+		turn: turn{session: cp.Session, fresh: s.Fresh, forgotten: word}, hooks: hooks{unlockSession: release},
+	}
 	gone := m.o.Adopted(record)
-	sup.onGone = func() { gone(r.Record()) }
+	sup.hooks.onGone = func() { gone(r.Record()) }
 	m.interrupted = append(m.interrupted, sup)
 	return r
 }

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -159,12 +161,12 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 	} else if err != nil {
 		return err
 	}
-	sup := &supervisor{run: r, manager: m, spec: s, unlockSession: release, onGone: gone}
+	sup := &supervisor{run: r, manager: m, spec: s, hooks: hooks{unlockSession: release, onGone: gone}}
 	var p plan
 	defer func() {
 		p.dir.close()
 		if err != nil {
-			sup.release()
+			sup.files.release()
 			r.dir = nil
 			r.spool.Silence()
 			err = errors.Join(err, dir.Remove(), p.dir.remove())
@@ -180,7 +182,7 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 	defer std.Close()
 	sup.checkpoint = newCheckpoint(s, p)
 	if p.session.CLISession != "" && s.Fresh != nil {
-		sup.fresh = s.Fresh
+		sup.turn.fresh = s.Fresh
 		sup.checkpoint.Fresh = store.LengthOf(s.Fresh)
 		if s.Durable {
 			if err := dir.SaveFresh(s.Fresh); err != nil {
@@ -193,6 +195,59 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 		return err
 	}
 	return sup.launch(ctx, std, p)
+}
+
+// launch starts the process and supervises it from then on.
+func (s *supervisor) launch(ctx context.Context, std store.Stdio, p plan) error {
+	if err := s.startProcess(ctx, std, p); err != nil {
+		return err
+	}
+	if s.turn.fresh == nil {
+		s.run.spool.Publish() // else readers wait until the CLI has its session
+	}
+	s.manager.started(s.run, time.Since(s.child.started))
+	go s.supervise()
+	return nil
+}
+
+// startProcess starts the process. The record is on disk first: what can't be
+// recorded is not started.
+func (s *supervisor) startProcess(ctx context.Context, std store.Stdio, p plan) error {
+	r, spec := s.run, s.spec
+	if r.reason() != "" {
+		return context.Canceled
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	record := r.toRecord(time.Now(), p.session.CLISession)
+	s.checkpoint.Record = record
+	steps := []func() error{s.saveCheckpoint, func() error { return r.dir.Save(record) }, r.dir.FlushNames}
+	if s.checkpoint.Restart == store.RestartDone {
+		// The checkpoint last: until then the next daemon may try it, and from then on
+		// it can't know whether the process was started.
+		steps = append(steps[1:], steps[0])
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	s.child.started = time.Now()
+	process, err := s.manager.spawner.Start(ctx, spawn.Command{
+		ID: spec.ID, Argv: slices.Concat(spec.Argv, p.command.Argv), Env: p.env, Dir: p.dir.cwd, Held: p.dir.held,
+		Stdin: std.Stdin, Stdout: std.Stdout, Stderr: std.Stderr,
+		Limits: spec.Limits, User: spec.User.Credential(), SoftEnd: p.command.SoftEnd, Grace: spec.Grace,
+		BeforeRemove: s.cleanUp,
+	})
+	if err != nil {
+		return err
+	}
+	s.child.process = process
+	s.spec.Request.Prompt, s.spec.Request.System = "", "" // they have been written; a restart needs the rest
+	s.saveSession("")
+	r.started(process)
+	return nil
 }
 
 // plan is one run's place, words and environment, settled.

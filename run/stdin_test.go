@@ -5,10 +5,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"penstock/run/store"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/run/store"
 )
 
 // A CLI that an earlier daemon was talking to is told the rest, from within a

@@ -1,9 +1,7 @@
 package run
 
 import (
-	"context"
 	"errors"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -17,186 +15,50 @@ import (
 // supervisor is the daemon's own reader of a live run, the one whose machine is
 // listened to: it speaks to the CLI, holds the output limits and sees the end.
 type supervisor struct {
-	run           *Run
-	manager       *Manager
-	spec          Spec
-	checkpoint    *store.Checkpoint
-	session       Session // zero without one
-	unlockSession func()  // frees the session
-	onGone        func()
+	run        *Run
+	manager    *Manager
+	spec       Spec
+	checkpoint *store.Checkpoint
+	child      child
+	files      files
+	facts      facts
+	turn       turn
+	hooks      hooks
+}
 
-	outputs   *spool.Outputs
-	stopWatch func() // of the outputs
-	size      int64  // of the spool, as last measured
-	stdin     *stdinWriter
-	process   *spawn.Process
-	spawned   time.Time
+// child is the run's process.
+type child struct {
+	process    *spawn.Process // nil: none yet, or of an earlier daemon and gone
+	started    time.Time
+	adopted    bool // from an earlier daemon
+	sawEvent   bool // of its output
+	cleaningUp bool // cleanUp is still at it; to be read once process.Gone is closed
+}
 
-	reading      *spool.Reading
+// facts are what the verdict is made of, beside the process's own outcome.
+type facts struct {
 	terminal     *outcome.Terminal
-	sawEvent     bool // an event came
-	adopted      bool // from an earlier daemon
-	overOutput   bool // the output cap or the line cap was passed
-	tamperedWord bool // terminal is the daemon's: the output was tampered with
+	size         int64 // of the spool, as last measured
+	overOutput   bool  // the output cap or the line cap was passed
+	tamperedWord bool  // terminal is the daemon's: the output was tampered with
 	// terminalAfterFull says that the disk had been full before terminal was read, and
 	// wasn't any more.
 	terminalAfterFull bool
 	outputLost        atomic.Pointer[string] // what cleanUp knows of output that can't be trusted; nil is nothing
-
-	fresh          *PromptText       // what to tell a CLI that has forgotten its session; nil once it has not
-	unknownSession *outcome.Terminal // its word that it has
-	restartFailed  bool              // and it could not be started anew
-	cleaningUp     bool              // cleanUp is still at it; to be read once process.Gone is closed
 }
 
-// open takes hold of the run's files before the child can write to them.
-func (s *supervisor) open(d *store.Dir) (err error) {
-	if s.outputs, err = spool.OpenOutputs(d.File(store.SpoolName), d.File(store.StderrName)); err != nil {
-		return err
-	}
-	s.stopWatch = spool.WatchFiles(s.manager.notifier, &s.run.spool.Grown, s.run.log, d.File(store.SpoolName), d.File(store.StderrName))
-	if s.checkpoint.Talks {
-		if err := s.openStdin(d); err != nil {
-			return err
-		}
-	}
-	if s.spec.Durable && !s.adopted {
-		s.checkpoint.Spool, _ = spool.InodeOf(s.outputs.Spool)
-		s.checkpoint.Stderr, _ = spool.InodeOf(s.outputs.Stderr)
-	}
-	s.session = s.checkpoint.Session
-	info, err := s.outputs.Spool.Stat()
-	if err != nil {
-		return err
-	}
-	s.run.setOutputs(s.outputs)
-	replay := newReplay(s.spec.Backend, s.checkpoint)
-	s.run.dir = d
-	s.run.spool.Set(d.File(store.SpoolName), info, replay)
-	s.reading = replay.ReadBy(s.spec.Backend.Machine(s.checkpoint.Request), s.outputs.Spool)
-	return nil
+// turn is the run as one of its session's.
+type turn struct {
+	session       Session           // zero without one
+	fresh         *PromptText       // what to tell a CLI that has forgotten its session; nil once it has not
+	forgotten     *outcome.Terminal // its word that it has
+	restartFailed bool              // and it could not be started anew
 }
 
-func (s *supervisor) openStdin(d *store.Dir) (err error) {
-	var told *store.StdinLog
-	if s.spec.Durable {
-		if told, err = store.OpenStdinLog(d.StorePath(store.StdinLogName), !s.adopted); err != nil {
-			return err
-		}
-	}
-	s.stdin, err = newStdinWriter(d.File(store.StdinName), told)
-	return err
-}
-
-// release releases all that open took.
-func (s *supervisor) release() {
-	if s.stopWatch != nil {
-		s.stopWatch()
-	}
-	s.stdin.close()
-	if s.outputs != nil {
-		s.outputs.Close()
-	}
-}
-
-// cleanUpMax bounds what a file system or a child's million files may cost the
-// end of a run; the rest is done in the background.
-const cleanUpMax = 10 * time.Second
-
-// cleanUp is for the moment when the run's group is empty and not yet removed.
-func (s *supervisor) cleanUp(o outcome.Outcome) {
-	log, dir, outputs := s.run.log, s.run.dir, s.outputs
-	if !within(cleanUpMax, func() {
-		// First: what the run itself filled the disk with is about to go.
-		if why := refusesWrites(dir); why != "" {
-			s.run.noteDiskFull(why)
-		}
-		if err := dir.RemoveScratch(); err != nil {
-			log.Warn("scratch not removed", "err", err)
-		}
-		if err := outputs.DropPages(); err != nil {
-			log.Warn("output not written back (hint: check the disk of the state directory)", "err", err)
-			if why := diskError(err); why != "" {
-				s.outputLost.Store(&why)
-			}
-		}
-		if err := dir.SaveEnd(o); err != nil {
-			log.Warn("the end is not noted for a later daemon", "err", err)
-		}
-	}) {
-		s.cleaningUp = true
-		log.Warn("scratch not removed yet: the run ends without it", "after", cleanUpMax)
-	}
-}
-
-// within waits for f only so long, and tells whether it returned.
-func within(limit time.Duration, f func()) bool {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f()
-	}()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return true
-	case <-timer.C:
-		return false
-	}
-}
-
-// launch starts the process and supervises it from then on.
-func (s *supervisor) launch(ctx context.Context, std store.Stdio, p plan) error {
-	if err := s.startProcess(ctx, std, p); err != nil {
-		return err
-	}
-	if s.fresh == nil {
-		s.run.spool.Publish() // else readers wait until the CLI has its session
-	}
-	s.manager.started(s.run, time.Since(s.spawned))
-	go s.supervise()
-	return nil
-}
-
-// startProcess starts the process. The record is on disk first: what can't be
-// recorded is not started.
-func (s *supervisor) startProcess(ctx context.Context, std store.Stdio, p plan) error {
-	r, spec := s.run, s.spec
-	if r.reason() != "" {
-		return context.Canceled
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	record := r.toRecord(time.Now(), p.session.CLISession)
-	s.checkpoint.Record = record
-	steps := []func() error{s.saveCheckpoint, func() error { return r.dir.Save(record) }, r.dir.FlushNames}
-	if s.checkpoint.Restart == store.RestartDone {
-		// The checkpoint last: until then the next daemon may try it, and from then on
-		// it can't know whether the process was started.
-		steps = append(steps[1:], steps[0])
-	}
-	for _, step := range steps {
-		if err := step(); err != nil {
-			return err
-		}
-	}
-	s.spawned = time.Now()
-	process, err := s.manager.spawner.Start(ctx, spawn.Command{
-		ID: spec.ID, Argv: slices.Concat(spec.Argv, p.command.Argv), Env: p.env, Dir: p.dir.cwd, Held: p.dir.held,
-		Stdin: std.Stdin, Stdout: std.Stdout, Stderr: std.Stderr,
-		Limits: spec.Limits, User: spec.User.Credential(), SoftEnd: p.command.SoftEnd, Grace: spec.Grace,
-		BeforeRemove: s.cleanUp,
-	})
-	if err != nil {
-		return err
-	}
-	s.process = process
-	s.spec.Request.Prompt, s.spec.Request.System = "", "" // they have been written; a restart needs the rest
-	s.saveSession("")
-	r.started(process)
-	return nil
+// hooks are called once each.
+type hooks struct {
+	unlockSession func()
+	onGone        func() // the slot is free
 }
 
 // saveCheckpoint writes the checkpoint of a durable run.
@@ -210,7 +72,7 @@ func (s *supervisor) saveCheckpoint() error {
 // noteLeader tells the next daemon which the first process is. One that doesn't know
 // it asks the group.
 func (s *supervisor) noteLeader() {
-	pid := s.process.PID()
+	pid := s.child.process.PID()
 	if pid == 0 || pid == s.checkpoint.Leader {
 		return
 	}
@@ -224,7 +86,7 @@ func (s *supervisor) noteLeader() {
 func (s *supervisor) supervise() {
 	deadline := s.deadline()
 	for {
-		if s.process != nil && s.follow() {
+		if s.child.process != nil && s.follow() {
 			deadline()
 			s.detach()
 			return
@@ -235,14 +97,14 @@ func (s *supervisor) supervise() {
 	}
 	deadline()
 	s.conclude()
-	if s.process != nil {
+	if s.child.process != nil {
 		select {
-		case <-s.process.Gone():
-			s.onGone()
+		case <-s.child.process.Gone():
+			s.hooks.onGone()
 		case <-s.manager.quit:
 		}
 	} else {
-		s.onGone()
+		s.hooks.onGone()
 	}
 	s.run.letGo()
 	s.manager.finished(s.run.Record().OutputBytes)
@@ -252,13 +114,13 @@ func (s *supervisor) supervise() {
 // without this daemon.
 func (s *supervisor) follow() (left bool) {
 	s.noteLeader()
-	s.stdin.queue(s.reading.Open())
+	s.files.stdin.queue(s.files.reading.Open())
 	for {
 		grown := s.run.spool.Grown.Wait()
 		if isClosed(s.run.detached) {
 			return true
 		}
-		ended := isClosed(s.process.Ended())
+		ended := isClosed(s.child.process.Ended())
 		if s.step(ended) {
 			continue
 		}
@@ -269,7 +131,7 @@ func (s *supervisor) follow() (left bool) {
 		select {
 		case <-grown:
 		case <-s.run.detached:
-		case <-s.process.Ended():
+		case <-s.child.process.Ended():
 		}
 	}
 }
@@ -277,8 +139,8 @@ func (s *supervisor) follow() (left bool) {
 // detach leaves a run that lives on as a killed daemon would: its checkpoint is
 // written, and the stdin log tells what its CLI was told.
 func (s *supervisor) detach() {
-	s.release()
-	s.unlockSession()
+	s.files.release()
+	s.hooks.unlockSession()
 	s.run.letGo()
 }
 
@@ -294,21 +156,21 @@ func (s *supervisor) deadline() (stop func() bool) {
 // until the spool grows, or when all is read.
 func (s *supervisor) step(ended bool) bool {
 	if s.run.spool.Tampered() {
-		if !s.tamperedWord {
+		if !s.facts.tamperedWord {
 			s.checkSpool()
 			s.failTampered(truncatedHint)
 			s.run.finish(false)
 		}
 		return false
 	}
-	if s.overOutput {
+	if s.facts.overOutput {
 		// Why it ended is known; what is left to parse could be millions of lines.
 		s.measure(ended)
 		return false
 	}
-	if events, writes, ok := s.reading.Next(); ok {
-		s.stdin.queue(writes)
-		if s.unknownSession != nil || s.sessionUnknown(events) {
+	if events, writes, ok := s.files.reading.Next(); ok {
+		s.files.stdin.queue(writes)
+		if s.turn.forgotten != nil || s.sessionUnknown(events) {
 			return true // of a process that is being ended
 		}
 		for _, e := range events {
@@ -316,14 +178,14 @@ func (s *supervisor) step(ended bool) bool {
 		}
 		return true
 	}
-	if s.reading.TooLong() {
+	if s.files.reading.TooLong() {
 		s.exceedOutput()
 	}
-	if s.reading.Done() {
+	if s.files.reading.Done() {
 		return false
 	}
 	s.measure(ended)
-	n, err := s.reading.Fill()
+	n, err := s.files.reading.Fill()
 	switch {
 	case errors.Is(err, spool.ErrTampered):
 		s.run.spool.MarkTampered()
@@ -332,24 +194,24 @@ func (s *supervisor) step(ended bool) bool {
 		s.run.log.Error("spool not readable", "err", err)
 	}
 	if n == 0 && ended {
-		s.reading.End()
+		s.files.reading.End()
 	}
 	return n > 0 || ended
 }
 
 // measure holds the cap on what the run writes. Once ended, the sizes are final.
 func (s *supervisor) measure(ended bool) {
-	if ended && s.reading.Limited() {
+	if ended && s.files.reading.Limited() {
 		return
 	}
-	size, stderr, err := s.outputs.Sizes()
+	size, stderr, err := s.files.outputs.Sizes()
 	if err != nil {
 		s.run.log.Error("outputs not measured", "err", err)
 	}
 	if ended {
-		s.reading.Limit(size)
+		s.files.reading.Limit(size)
 	}
-	s.size = size
+	s.facts.size = size
 	s.run.setOutputBytes(size + stderr)
 	if size+stderr > s.spec.OutputMax {
 		s.exceedOutput()
@@ -357,25 +219,25 @@ func (s *supervisor) measure(ended bool) {
 }
 
 func (s *supervisor) exceedOutput() {
-	if !s.overOutput {
-		s.overOutput = true
+	if !s.facts.overOutput {
+		s.facts.overOutput = true
 		s.run.End(outcome.OutputLimit)
 	}
 }
 
 // handle takes from an event what the daemon itself must know.
 func (s *supervisor) handle(e backend.Event) {
-	if !s.sawEvent && !s.adopted {
-		s.sawEvent = true
-		s.manager.observer.FirstOutput(s.run.Record(), time.Since(s.spawned))
+	if !s.child.sawEvent && !s.child.adopted {
+		s.child.sawEvent = true
+		s.manager.observer.FirstOutput(s.run.Record(), time.Since(s.child.started))
 	}
 	if e.Kind == backend.Session {
 		s.saveSession(e.Session)
 		return
 	}
-	if t := terminalOf(e); t != nil && s.terminal == nil {
-		s.terminal = t
-		s.terminalAfterFull = s.run.diskFull.Load() != nil && refusesWrites(s.run.dir) == ""
+	if t := terminalOf(e); t != nil && s.facts.terminal == nil {
+		s.facts.terminal = t
+		s.facts.terminalAfterFull = s.run.diskFull.Load() != nil && refusesWrites(s.run.dir) == ""
 		s.run.finish(s.checkpoint.Settle)
 	}
 }
@@ -406,14 +268,14 @@ func (s *supervisor) saveSession(cliSession string) {
 	if cliSession != "" {
 		s.run.setCLISession(cliSession)
 	}
-	if s.session.Session == "" || (cliSession != "" && cliSession == s.session.CLISession) {
+	if s.turn.session.Session == "" || (cliSession != "" && cliSession == s.turn.session.CLISession) {
 		return
 	}
 	if cliSession != "" {
-		s.session.CLISession = cliSession
+		s.turn.session.CLISession = cliSession
 	}
-	s.session.Updated = time.Now()
-	if err := s.manager.sessions.put(s.session, s.run.dir.Flush); err != nil {
+	s.turn.session.Updated = time.Now()
+	if err := s.manager.sessions.put(s.turn.session, s.run.dir.Flush); err != nil {
 		s.run.log.Error("session not remembered: its next turn starts anew", "err", err)
 	}
 }
