@@ -30,7 +30,17 @@ type group interface {
 }
 
 // Process is one live process tree in its group. Its methods are safe for
-// concurrent use and none but channel receives blocks.
+// concurrent use and none but channel receives blocks. What is asked of it, and
+// what is told of it in this order:
+//
+//	stop          End or Finish: it is to end
+//	stop, term    End: now, not when its leader exits by itself
+//	stop .. kill  Kill: without the rest of its grace
+//	exited        the leader is gone, asked or not
+//	ended         the tree is gone and accounted for
+//	gone          its group is removed
+//
+// A detached one is told nothing more.
 type Process struct {
 	group     group
 	leader    leader
@@ -42,23 +52,29 @@ type Process struct {
 	// adopted is a tree that an earlier daemon has started.
 	adopted bool
 
-	stopAsked chan struct{} // the daemon wants it to end
-	termAsked chan struct{} // ... and won't wait for it to exit by itself
-	killAsked chan struct{} // ... nor for its grace
-	exited    chan struct{}
-	ended     chan struct{}
-	gone      chan struct{}
-	attached  context.Context // ends with Detach
-	detach    context.CancelFunc
+	stop, term, kill    flag
+	exited, ended, gone chan struct{}
+	attached            context.Context // ends with Detach
+	detach              context.CancelFunc
 
-	mu          sync.Mutex
-	detached    bool
-	reason      outcome.Cause
-	ending      bool
-	isTermAsked bool
-	isKillAsked bool
-	graceful    bool
-	outcome     outcome.Outcome
+	mu       sync.Mutex // over what follows, and for raising flags
+	detached bool
+	reason   outcome.Cause
+	graceful bool // Finish lets the leader exit by itself
+	outcome  outcome.Outcome
+}
+
+// flag is a channel that is closed when it is raised, the first time.
+type flag struct {
+	c  chan struct{}
+	up bool
+}
+
+func (f *flag) raise() {
+	if !f.up {
+		f.up = true
+		close(f.c)
+	}
 }
 
 func newProcess(c Command, g group, l leader, began time.Time, log *slog.Logger) *Process {
@@ -67,7 +83,7 @@ func newProcess(c Command, g group, l leader, began time.Time, log *slog.Logger)
 	return &Process{
 		attached: attached, detach: detach,
 		group: g, leader: l, cmd: c, log: log, bound: teardownMax, goneGrace: goneGrace,
-		stopAsked: make(chan struct{}), termAsked: make(chan struct{}), killAsked: make(chan struct{}),
+		stop: flag{c: make(chan struct{})}, term: flag{c: make(chan struct{})}, kill: flag{c: make(chan struct{})},
 		exited: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{}),
 		outcome: outcome.Outcome{Started: started, Spawn: started.Sub(began)},
 	}
@@ -93,17 +109,14 @@ func (p *Process) End(why outcome.Cause) {
 	if why == outcome.ClientGone {
 		time.AfterFunc(p.goneGrace, p.Kill)
 	}
-	if !p.ending {
-		p.ending, p.reason = true, why
+	if !p.stop.up {
+		p.reason = why
 		if err := p.group.NoteEnd(string(why)); err != nil {
 			p.log.Warn("the reason of an end is not noted for a later daemon", "run", p.cmd.ID, "err", err)
 		}
-		close(p.stopAsked)
+		p.stop.raise()
 	}
-	if !p.isTermAsked {
-		p.isTermAsked = true
-		close(p.termAsked)
-	}
+	p.term.raise()
 }
 
 // Finish ends the tree tidily after the CLI has said its last word: no reason
@@ -112,11 +125,11 @@ func (p *Process) End(why outcome.Cause) {
 func (p *Process) Finish(graceful bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.detached || p.ending || p.isExited() {
+	if p.detached || p.stop.up || p.isExited() {
 		return
 	}
-	p.ending, p.graceful = true, graceful
-	close(p.stopAsked)
+	p.graceful = graceful
+	p.stop.raise()
 }
 
 // Kill cuts short what grace is left to a tree whose end has begun; any other
@@ -124,9 +137,8 @@ func (p *Process) Finish(graceful bool) {
 func (p *Process) Kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ending && !p.isKillAsked {
-		p.isKillAsked = true
-		close(p.killAsked)
+	if p.stop.up {
+		p.kill.raise()
 	}
 }
 
@@ -137,7 +149,7 @@ func (p *Process) Kill() {
 func (p *Process) Detach() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ending || p.isExited() {
+	if p.stop.up || p.isExited() {
 		return false
 	}
 	p.detached = true

@@ -16,7 +16,7 @@ func (p *Process) awaitEnd(abandoned <-chan struct{}) {
 	case <-p.attached.Done():
 		return
 	case <-p.exited:
-	case <-p.stopAsked:
+	case <-p.stop.c:
 		p.stopGracefully()
 	}
 	p.teardown()
@@ -32,7 +32,7 @@ func (p *Process) stopGracefully() {
 	p.mu.Lock()
 	graceful := p.graceful
 	p.mu.Unlock()
-	if graceful && p.exitsWithin(p.cmd.Grace, p.termAsked) {
+	if graceful && p.exitsWithin(p.cmd.Grace, p.term.c) {
 		return
 	}
 	if !p.cmd.SoftEnd || p.leader.signal(syscall.SIGTERM) != nil {
@@ -42,15 +42,15 @@ func (p *Process) stopGracefully() {
 }
 
 // exitsWithin waits for the leader's own exit.
-func (p *Process) exitsWithin(d time.Duration, hurry <-chan struct{}) bool {
+func (p *Process) exitsWithin(d time.Duration, cut <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-p.exited:
 		return true
 	case <-timer.C:
-	case <-hurry:
-	case <-p.killAsked:
+	case <-cut:
+	case <-p.kill.c:
 	}
 	return false
 }
@@ -92,13 +92,13 @@ func (p *Process) empty() (survived int, leaked bool, err error) {
 	if alone && err == nil && !populated {
 		return 0, false, nil
 	}
-	survived, killErr := p.kill(alone)
+	survived, killErr := p.killGroup(alone)
 	leaked, waitErr := p.awaitEmpty()
 	return survived, leaked, errors.Join(err, killErr, waitErr)
 }
 
-// kill ends the group and counts what had outlived a leader that was gone.
-func (p *Process) kill(alone bool) (survived int, err error) {
+// killGroup ends the group and counts what had outlived a leader that was gone.
+func (p *Process) killGroup(alone bool) (survived int, err error) {
 	if alone {
 		procs, procsErr := p.group.Procs()
 		survived, err = len(procs), procsErr
