@@ -34,7 +34,7 @@ func (s *Connections) Open(log *slog.Logger) (err error) {
 	return nil
 }
 
-// close gives back what open took; the connections stay.
+// Close gives back what open took; the connections stay.
 func (s *Connections) Close() {
 	s.reserve.close()
 	s.hangups.close()
