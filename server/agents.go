@@ -106,7 +106,7 @@ func (a backends) users() []int {
 	return out
 }
 
-// Names are the backends in a fixed order.
+// names are the backends in a fixed order.
 func (a backends) names() []string {
 	var out []string
 	for name := range a {
@@ -173,7 +173,7 @@ func modelNotFound(id, format string, args ...any) *web.Error {
 	return e
 }
 
-// Missing says in words why the backend can't run; "" when it can.
+// missing says in words why the backend can't run; "" when it can.
 func (a *configuredBackend) missing() string {
 	if a.config.Missing == "" {
 		return ""

@@ -15,7 +15,7 @@ func gateClients(c config.Config) map[string]admit.Client {
 	return out
 }
 
-// Operators are the clients that may see and end others' runs.
+// operators are the clients that may see and end others' runs.
 func operators(c config.Config) map[string]bool {
 	out := map[string]bool{}
 	for name, client := range c.Clients {

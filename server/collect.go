@@ -156,7 +156,7 @@ func (p *padding) wait(ctx context.Context, what <-chan struct{}) error {
 	}
 }
 
-// Failed is a request without an answer; one that its client left ends the run.
+// failed is a request without an answer; one that its client left ends the run.
 func (p *padding) failed(ctx context.Context, x *web.RequestInfo, j *job, err error) error {
 	record := run.Record{ID: j.id, Model: j.model, Created: j.created}
 	if j.begun() && j.run != nil {

@@ -55,7 +55,7 @@ type daemon struct {
 	stopBackground context.CancelFunc
 }
 
-// Open builds the lower floors from the configuration, bottom up. On error it
+// open builds the lower floors from the configuration, bottom up. On error it
 // takes down again what it has built.
 func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	d := &daemon{config: c, version: o.Version, log: o.Logger, logState: o.Log, begun: time.Now(), jobs: newJobs(), intake: web.NewIntake()}

@@ -105,7 +105,7 @@ func serve(t *testing.T, change func(*config.Config)) *served {
 	return s
 }
 
-// End stops the daemon, whoever did so before, and holds it to a clean end.
+// end stops the daemon, whoever did so before, and holds it to a clean end.
 func (s *served) end() {
 	s.t.Helper()
 	s.stop()

@@ -60,7 +60,7 @@ func jsonSize(text string, limit int) (fits, size int) {
 	return fits, size
 }
 
-// Delta takes the text of one event. Small ones wait for their neighbours, until
+// delta takes the text of one event. Small ones wait for their neighbours, until
 // pause; a large one is cut. A chunk that ends with the end of an event has that
 // event's number, any other has none: what a stream that resumes after a number
 // brings is exactly what follows the chunk that had it.

@@ -25,7 +25,7 @@ func (s *stream) finish(ctx context.Context, x *web.RequestInfo, r *run.Run) err
 	return s.end(x, r.Verdict(), r.Record())
 }
 
-// End writes what follows the last event of a run that went so.
+// end writes what follows the last event of a run that went so.
 func (s *stream) end(x *web.RequestInfo, v outcome.Verdict, record run.Record) error {
 	if v.Cause != outcome.Completed {
 		return s.fail(x, runFailed(v, record))

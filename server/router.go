@@ -41,7 +41,7 @@ func (d *daemon) routes() []route {
 	}
 }
 
-// Handler is the whole surface.
+// handler is the whole surface.
 func (d *daemon) handler() http.Handler {
 	m := mux.NewRouter().SkipClean(true)
 	for _, rt := range d.routes() {

@@ -132,7 +132,7 @@ func (s *stream) commentOrOpen(text string) error {
 	return s.Open(text)
 }
 
-// Follow writes the run's events to its end. owner tells that this reader's
+// follow writes the run's events to its end. owner tells that this reader's
 // run may be ended when its answer can't be told any more.
 func (s *stream) follow(ctx context.Context, x *web.RequestInfo, r *run.Run, owner bool) error {
 	s.base = newChunk(r)

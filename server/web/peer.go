@@ -60,7 +60,7 @@ func peerUID(c *net.UnixConn) (uint32, bool) {
 	return cred.Uid, true
 }
 
-// Operator is root or the user the daemon runs as.
+// operator is root or the user the daemon runs as.
 func (p peer) operator() bool {
 	return p.known && (p.uid == 0 || int(p.uid) == os.Geteuid())
 }
