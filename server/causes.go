@@ -21,11 +21,6 @@ const drainRetry = 10 * time.Second
 // errCancelled is the cause of a job's context when the cancel route ended it.
 var errCancelled = errors.New("cancelled by request")
 
-// runFailed is the reply for a run that was started and did not complete.
-func runFailed(v outcome.Verdict, r run.Record) *web.Error {
-	return web.RunError(web.Code(v.Cause), v.Message, r.ID, r.Receipt)
-}
-
 // notStarted is the reply for a request whose run never began. It names no run:
 // there is no record of one.
 func notStarted(id string, err error) *web.Error {

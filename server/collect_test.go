@@ -1,13 +1,7 @@
 package server
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 
@@ -65,45 +59,5 @@ func TestWholeAfterTakingBack(t *testing.T) {
 	r := s.chat("lines", `echo '{"text":"keep this, not that"}'; echo '{"void":9}'; echo '{"text":"!"}'; echo '{"done":true}'`, false, "")
 	if r.text != "keep this!" || r.finish != "stop" {
 		t.Errorf("%+v", r)
-	}
-}
-
-// An answer that breaks off can't be taken for a whole one.
-func TestCutShort(t *testing.T) {
-	for name, row := range map[string]struct {
-		read, cause error
-		want        string
-	}{
-		"spool not readable": {os.ErrPermission, os.ErrPermission, "internal_error"},
-		"client left":        {context.Canceled, context.Canceled, "client_gone"},
-		"client stuck":       {nil, os.ErrDeadlineExceeded, "client_gone"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			x := &web.RequestInfo{}
-			ended := make(chan error, 1)
-			srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-				w := web.NewReply(rw)
-				_, err := io.WriteString(w, strings.Repeat(" ", 10000)+`{"half":"`)
-				ended <- errors.Join(err, abortAnswer(w, x, newJob("run_1", "c", false), row.read, row.cause))
-			}))
-			defer srv.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			req, err := http.NewRequestWithContext(ctx, "GET", srv.URL, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			resp, err := client.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
-			if body, err := io.ReadAll(resp.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
-				t.Errorf("%d bytes, then %v", len(body), err)
-			}
-			if err := <-ended; err != nil || x.Cause != row.want {
-				t.Errorf("cause %q, want %q: %v", x.Cause, row.want, err)
-			}
-		})
 	}
 }

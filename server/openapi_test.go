@@ -63,7 +63,7 @@ func TestDocumentHasTheCodesOwnWords(t *testing.T) {
 			codes = append(codes, c)
 		}
 	}
-	filters := append(constants(t, "../run", "State"), constants(t, ".", "State")...)
+	filters := append(constants(t, "../run/store", "State"), constants(t, ".", "State")...)
 	states := slices.DeleteFunc(slices.Clone(filters), func(s string) bool { return s == string(stateLive) })
 	for schema, want := range map[string][]string{"Cause": causes, "ErrorCode": codes, "RunState": states, "RunFilter": filters} {
 		if diff := cmp.Diff(sortedSet(want), sortedSet(enum(t, schema))); diff != "" {

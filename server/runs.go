@@ -11,6 +11,7 @@ import (
 
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/answer"
 	"penstock/server/web"
 )
 
@@ -99,8 +100,8 @@ func (d *daemon) runEvents(w *web.Reply, r *http.Request) error {
 	}
 	x.RunID = id
 	w.Header().Set("X-Run-Id", id)
-	s := newStream(w, true, after)
-	s.includeUsage, s.announceCaughtUp = true, true
+	s := answer.NewStream(w, true, after)
+	s.IncludeUsage, s.AnnounceCaughtUp = true, true
 	if r.Method == http.MethodHead {
 		return s.Open("run " + id)
 	}
@@ -112,9 +113,9 @@ func (d *daemon) runEvents(w *web.Reply, r *http.Request) error {
 		ctx, release = d.readerContext(ctx)
 		defer release()
 	}
-	if err := s.follow(ctx, x, found, false); err != nil {
+	if err := s.Follow(ctx, x, found, false); err != nil {
 		if isHandedOver(ctx) {
-			return s.fail(x, reattachError(id))
+			return s.Fail(x, reattachError(id))
 		}
 		x.Cause = "reader_gone"
 		if !errors.Is(err, context.Canceled) {

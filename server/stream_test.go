@@ -18,8 +18,7 @@ import (
 	"time"
 
 	"penstock/config"
-	"penstock/outcome"
-	"penstock/run"
+	"penstock/server/answer"
 	"penstock/server/openai"
 	"penstock/server/web"
 )
@@ -175,86 +174,24 @@ func opened(t *testing.T) *daemon {
 	return d
 }
 
-// A long reply that is not streamed stays alive, still parses, and a failure
-// in it can't be taken for an answer.
-func TestPadding(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		rec := httptest.NewRecorder()
-		const padAfter = 20 * time.Second
-		p := newPadding(web.NewReply(rec), padAfter)
-		ended := make(chan struct{})
-		time.AfterFunc(padAfter+2*padEvery+time.Second, func() { close(ended) })
-		if err := p.wait(context.Background(), ended); err != nil {
-			t.Fatal(err)
-		}
-		if h := rec.Header(); rec.Body.String() != "   " || !rec.Flushed || h.Get("Content-Type") != "application/json" || h.Get("Cache-Control") != "no-store, no-transform" {
-			t.Errorf("%q %v", rec.Body.String(), rec.Header())
-		}
-		x := &web.RequestInfo{}
-		record := recordOf("run_1")
-		if err := p.fail(x, record, runFailed(outcome.Verdict{Cause: outcome.Timeout, Message: "too long"}, record)); err != nil {
-			t.Fatal(err)
-		}
-		resp := rec.Result()
-		r, err := read(resp, nil)
-		if err != nil || r.status != 200 || r.code() != "timeout" || r.finish != "error" {
-			t.Errorf("%+v %v", r, err)
-		}
-	})
-}
-
 // A padded reply says what was asked for, also where no run came of it.
 func TestPaddedFailureNamesItsModel(t *testing.T) {
 	rec := httptest.NewRecorder()
-	p := newPadding(web.NewReply(rec), 0)
 	j := newJob("first", "c", true)
 	j.model = "demo"
-	if err := errors.Join(p.pad(), p.failed(t.Context(), &web.RequestInfo{}, j, reattachError(j.id))); err != nil {
-		t.Fatal(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		p := answer.NewWhole(web.NewReply(rec), time.Second)
+		defer p.Stop()
+		padded := make(chan struct{})
+		time.AfterFunc(2*time.Second, func() { close(padded) })
+		if err := errors.Join(p.Wait(t.Context(), padded), noAnswer(t.Context(), p, &web.RequestInfo{}, j, reattachError(j.id))); err != nil {
+			t.Fatal(err)
+		}
+	})
 	var c openai.Completion
 	if err := json.Unmarshal(rec.Body.Bytes(), &c); err != nil || c.ID != "chatcmpl-first" || c.Model != "demo" || c.Created != j.created.Unix() {
 		t.Errorf("%s %v", rec.Body, err)
 	}
-}
-
-func TestPaddingNotNeeded(t *testing.T) {
-	t.Run("short", func(t *testing.T) { testNoPadding(t, time.Minute, time.Minute-time.Second) })
-	t.Run("never", func(t *testing.T) { testNoPadding(t, 0, 24*time.Hour) })
-}
-
-func testNoPadding(t *testing.T, padAfter, took time.Duration) {
-	synctest.Test(t, func(t *testing.T) {
-		rec := httptest.NewRecorder()
-		p := newPadding(web.NewReply(rec), padAfter)
-		ended := make(chan struct{})
-		time.AfterFunc(took, func() { close(ended) })
-		if err := p.wait(context.Background(), ended); err != nil || p.w.Begun() {
-			t.Errorf("%v, begun %v", err, p.w.Begun())
-		}
-		failure := errors.New("x")
-		if err := p.fail(&web.RequestInfo{}, recordOf(""), failure); err != failure {
-			t.Errorf("got %v", err)
-		}
-	})
-}
-
-// While it waits a stream is never silent for long, and tells each new place.
-func TestAwaitPings(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		rec := httptest.NewRecorder()
-		s := newStream(web.NewReply(rec), false, -1)
-		j := newJob("run_1", "c", false)
-		time.AfterFunc(time.Second, func() { j.setPosition(2) })
-		time.AfterFunc(2*time.Second, func() { j.setPosition(1) })
-		time.AfterFunc(2*pingEvery+time.Second, func() { j.begin(nil, errCancelled) })
-		if err := s.await(context.Background(), j); err != nil {
-			t.Fatal(err)
-		}
-		if got, want := rec.Body.String(), ": accepted\n\n: queued position=2\n\n: queued position=1\n\n: ping\n\n: ping\n\n"; got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	})
 }
 
 func TestSessionsRoute(t *testing.T) {
@@ -272,8 +209,4 @@ func TestSessionsRoute(t *testing.T) {
 	if r := s.ask("DELETE", "/v1/sessions/talk", ""); r.status != 404 {
 		t.Errorf("%+v", r)
 	}
-}
-
-func recordOf(id string) run.Record {
-	return run.Record{ID: id, Model: "m", Created: time.Unix(1, 0)}
 }

@@ -100,9 +100,9 @@ func AfterStart(err error, runID string, receipt *outcome.Receipt) *Error {
 	if e.Status < http.StatusInternalServerError {
 		return e
 	}
-	told := RunError(e.Code, e.Message, runID, receipt)
-	told.Cause = e.Cause
-	return told
+	failed := RunError(e.Code, e.Message, runID, receipt)
+	failed.Cause = e.Cause
+	return failed
 }
 
 // AsError turns any handler error into the one shape.

@@ -24,14 +24,18 @@ var retired = map[string]map[string]string{
 		"door": "connection", "screen": "terminal", "estate": "dryRunState", "barred": "blockedAt",
 		"checkup": "check.Report", "asking": "runCall",
 	},
+	"server": {
+		"exchange": "RequestInfo", "wrap": "Middleware", "guard": "OriginCheck", "account": "logRequest", "told": "logAttrs",
+		"knocked": "hasPending", "pulse": "monitor", "jam": "stuckSlots", "sieve": "spanFilter", "outline": "answerSummary",
+		"agent": "backend", "agents": "backends", "ground": "HandoverState", "standDown": "drain", "settle": "quiesce",
+		"unhurried": "WaitForReader", "flatten": "Prompt", "ceiling": "limitFollower",
+	},
 	"metrics": {"gate": "admission", "cage": "isolation"},
 }
 
 // unchanged are directories of which not all names of "" are changed yet.
 var unchanged = map[string]bool{
 	"cgroup": true,
-
-	"server": true,
 }
 
 func TestRetiredWords(t *testing.T) {

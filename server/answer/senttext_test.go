@@ -1,4 +1,4 @@
-package server
+package answer
 
 import (
 	"math/rand/v2"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestSent(t *testing.T) {
+func TestSentText(t *testing.T) {
 	type step struct {
 		void int // -1 is text
 		text string
@@ -50,7 +50,7 @@ func TestSent(t *testing.T) {
 }
 
 // Whatever is voided and said again, what was given out is the answer.
-func TestSentGivesTheAnswer(t *testing.T) {
+func TestSentText_GivesTheAnswer(t *testing.T) {
 	full := strings.Repeat("abcdefghij", 50)
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -75,7 +75,7 @@ func TestSentGivesTheAnswer(t *testing.T) {
 	}
 }
 
-func TestSentIsBounded(t *testing.T) {
+func TestSentText_Bounded(t *testing.T) {
 	var s sentText
 	piece := strings.Repeat("x", 100<<10)
 	for range 200 {

@@ -1,4 +1,4 @@
-package server
+package answer
 
 import (
 	"bytes"
@@ -40,7 +40,7 @@ func wholeOf(t *testing.T, record run.Record, events []backend.Event) string {
 }
 
 // The object, byte for byte.
-func TestWholeGolden(t *testing.T) {
+func TestAnswerWriter_Golden(t *testing.T) {
 	peak, cost, cached := uint64(7), 0.25, int64(2)
 	record := run.Record{
 		ID: "run_1", Model: `odd/"content":""`, Created: time.Unix(1700000000, 0), Finish: "length",
@@ -86,7 +86,7 @@ func TestWholeGolden(t *testing.T) {
 
 // Whatever is said, cut and taken back, inside code points too: the same bytes
 // as from an answer put together in memory.
-func TestWholeIsThatOfOnePiece(t *testing.T) {
+func TestAnswerWriter_AsOnePiece(t *testing.T) {
 	alphabet := []string{"a", "é", "€", "😀", "\"", "\\", "\n", "\x01", "\u2029", "<", "\xff", "\xf0\x9f", strings.Repeat("long ", 3000)}
 	record := run.Record{ID: "run_1", Model: "m", Created: time.Unix(1, 0)}
 	for seed := range uint64(300) {
@@ -153,7 +153,7 @@ func alive() uint64 {
 
 // An answer, its thinking and its tools may be as large as the output cap:
 // they pass through and stay nowhere.
-func TestWholeIsNotHeld(t *testing.T) {
+func TestAnswerWriter_Memory(t *testing.T) {
 	const pieces, size = 1000, 8 << 10
 	again := func(each func(backend.Event) error) error {
 		for i := range pieces {
@@ -186,7 +186,7 @@ func TestWholeIsNotHeld(t *testing.T) {
 	}
 }
 
-func TestKeptIsBounded(t *testing.T) {
+func TestKeptSpans_Bounded(t *testing.T) {
 	var k keptSpans
 	for i := range 2 * spansMax {
 		k.text(2)

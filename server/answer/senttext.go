@@ -1,4 +1,4 @@
-package server
+package answer
 
 // sentMax bounds what is remembered of a stream's text, in bytes. A CLI voids
 // its latest message at most, so older text is not asked for again.
@@ -10,7 +10,7 @@ const sentMax = 1 << 20
 // the stream has to end.
 type sentText struct {
 	// discards is true until something is taken back, see stream.rereadSent: of a hundred
-	// readers of one run nobody should keep what the spool has.
+	// readers of one run none should keep what the spool has.
 	discards bool
 	tail     []byte // the last bytes sent
 	total    int    // bytes sent so far

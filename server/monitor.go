@@ -27,7 +27,7 @@ func (d *daemon) monitor(ctx context.Context, beat func(Beat)) {
 	defer tick.Stop()
 	var judge admit.PauseRule
 	held := ""
-	jam := stuckSlots{patience: cmp.Or(d.config.Limits.Stall.Duration, stuckSlotsMax)}
+	stuck := stuckSlots{patience: cmp.Or(d.config.Limits.Stall.Duration, stuckSlotsMax)}
 	for {
 		select {
 		case <-ctx.Done():
@@ -51,7 +51,7 @@ func (d *daemon) monitor(ctx context.Context, beat func(Beat)) {
 		}
 		held = why
 		if beat != nil {
-			beat(Beat{Wedged: f.dispatcherStuck() || jam.tooLong(f.slotsStuck(), f.now), Summary: f.summary()})
+			beat(Beat{Wedged: f.dispatcherStuck() || stuck.tooLong(f.slotsStuck(), f.now), Summary: f.summary()})
 		}
 	}
 }

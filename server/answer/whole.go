@@ -1,4 +1,4 @@
-package server
+package answer
 
 import (
 	"context"
@@ -19,23 +19,26 @@ import (
 // 60 s, stock clients after 301 s.
 const padEvery = 15 * time.Second
 
-// padding keeps a reply alive that takes long: it starts with its headers and then
-// spaces, which JSON allows in front.
-type padding struct {
+// Whole writes a run's answer as one object. A reply that takes long is kept alive: it
+// starts with its headers and then spaces, which JSON allows in front.
+type Whole struct {
 	w     *web.Reply
 	timer *time.Timer
 }
 
-// newPadding pads from after on; 0 is never.
-func newPadding(w *web.Reply, after time.Duration) *padding {
-	p := &padding{w: w, timer: time.NewTimer(after)}
+// NewWhole pads from after on; 0 is never.
+func NewWhole(w *web.Reply, after time.Duration) *Whole {
+	p := &Whole{w: w, timer: time.NewTimer(after)}
 	if after == 0 {
 		p.timer.Stop()
 	}
 	return p
 }
 
-func (p *padding) pad() error {
+// Stop ends the padding.
+func (p *Whole) Stop() { p.timer.Stop() }
+
+func (p *Whole) pad() error {
 	if !p.w.Begun() {
 		h := p.w.Header()
 		h.Set("Content-Type", "application/json")
@@ -50,26 +53,18 @@ func (p *padding) pad() error {
 	return p.w.FlushError()
 }
 
-// collect serves a chat request as one object.
-func (d *daemon) collect(w *web.Reply, x *web.RequestInfo, ctx context.Context, j *job) error {
-	p := newPadding(w, d.config.FirstByteAfter.Duration)
-	defer p.timer.Stop()
-	w.WaitForReader()
-	if err := p.wait(ctx, j.started); err != nil {
-		return p.failed(ctx, x, j, err)
-	}
-	if j.err != nil {
-		return p.failed(ctx, x, j, notStarted(j.id, j.err))
-	}
-	x.Conn.FollowsRun(func() bool { return isClosed(j.run.Ended()) })
-	events := j.run.Follow(0)
+// Answer writes the answer of r. An error comes before the first byte of it: the
+// reply is padding at most.
+func (p *Whole) Answer(ctx context.Context, x *web.RequestInfo, r *run.Run) error {
+	x.Conn.FollowsRun(func() bool { return isClosed(r.Ended()) })
+	events := r.Follow(0)
 	defer events.Close()
-	known, record, err := p.gather(ctx, events, j.run)
+	known, record, err := p.gather(ctx, events, r)
 	if err != nil {
-		return p.failed(ctx, x, j, err)
+		return err
 	}
 	x.Cause = string(outcome.Completed)
-	w.Header().Set("Content-Type", "application/json")
+	p.w.Header().Set("Content-Type", "application/json")
 	// All is there: a handover need not cut it short.
 	ctx = context.WithoutCancel(ctx)
 	var unread error
@@ -77,9 +72,11 @@ func (d *daemon) collect(w *web.Reply, x *web.RequestInfo, ctx context.Context, 
 		unread, err = reread(ctx, events, each)
 		return err
 	}
-	if err := (&answerWriter{w: w, summary: known, record: record, again: again}).write(); err != nil {
-		return abortAnswer(w, x, j, unread, err)
+	err = (&answerWriter{w: p.w, summary: known, record: record, again: again}).write()
+	if err == nil || !p.w.Begun() {
+		return err
 	}
+	abortAnswer(p.w, x, unread, err)
 	return nil
 }
 
@@ -102,7 +99,7 @@ func reread(ctx context.Context, events *spool.Reader, each func(backend.Event) 
 }
 
 // gather waits for the run and all its events.
-func (p *padding) gather(ctx context.Context, events *spool.Reader, r *run.Run) (*answerSummary, run.Record, error) {
+func (p *Whole) gather(ctx context.Context, events *spool.Reader, r *run.Run) (*answerSummary, run.Record, error) {
 	known, ended := &answerSummary{}, r.Ended()
 	for {
 		e, more, err := events.Try()
@@ -117,7 +114,7 @@ func (p *padding) gather(ctx context.Context, events *spool.Reader, r *run.Run) 
 		case <-more:
 		case <-ended:
 			if v := r.Verdict(); v.Cause != outcome.Completed {
-				return nil, r.Record(), runFailed(v, r.Record()) // nobody will be shown what it said
+				return nil, r.Record(), runFailed(v, r.Record()) // its text is shown to no client
 			}
 			ended = nil
 		case <-p.timer.C:
@@ -128,7 +125,7 @@ func (p *padding) gather(ctx context.Context, events *spool.Reader, r *run.Run) 
 			return nil, run.Record{}, ctx.Err()
 		}
 	}
-	if err := p.wait(ctx, r.Ended()); err != nil {
+	if err := p.Wait(ctx, r.Ended()); err != nil {
 		return nil, run.Record{}, err
 	}
 	record := r.Record()
@@ -141,7 +138,7 @@ func (p *padding) gather(ctx context.Context, events *spool.Reader, r *run.Run) 
 	return known, record, nil
 }
 
-func (p *padding) wait(ctx context.Context, what <-chan struct{}) error {
+func (p *Whole) Wait(ctx context.Context, what <-chan struct{}) error {
 	for {
 		select {
 		case <-what:
@@ -156,33 +153,10 @@ func (p *padding) wait(ctx context.Context, what <-chan struct{}) error {
 	}
 }
 
-// failed is a request without an answer; one that its client left ends the run.
-func (p *padding) failed(ctx context.Context, x *web.RequestInfo, j *job, err error) error {
-	record := run.Record{ID: j.id, Model: j.model, Created: j.created}
-	if j.begun() && j.run != nil {
-		record = j.run.Record()
-	}
-	if isHandedOver(ctx) {
-		err = reattachError(j.id)
-	} else if ctx.Err() != nil {
-		if !j.durable {
-			j.cancel(err)
-		}
-		err = web.ClientGone(nil)
-	} else if j.begun() && j.run != nil {
-		err = web.AfterStart(err, record.ID, record.Receipt)
-	}
-	return p.fail(x, record, err)
-}
-
 // abortAnswer is an answer that broke off on its way: what is out must not look
 // like a whole one, and there is no status left to say so with. unread is why
 // the run's output could not be read.
-func abortAnswer(w *web.Reply, x *web.RequestInfo, j *job, unread, err error) error {
-	if !w.Begun() {
-		r := j.run.Record()
-		return web.AfterStart(err, r.ID, r.Receipt)
-	}
+func abortAnswer(w *web.Reply, x *web.RequestInfo, unread, err error) {
 	e, status := web.ClientGone(err), 0
 	if unread != nil && !errors.Is(unread, context.Canceled) {
 		e = web.Internal(err)
@@ -190,12 +164,11 @@ func abortAnswer(w *web.Reply, x *web.RequestInfo, j *job, unread, err error) er
 	}
 	x.Failed(e)
 	w.Abort(status)
-	return nil
 }
 
-// fail gives the error its status, or, where padding is out already, a 200
+// Fail gives the error its status, or, where padding is out already, a 200
 // whose body can't be mistaken for an answer.
-func (p *padding) fail(x *web.RequestInfo, record run.Record, err error) error {
+func (p *Whole) Fail(x *web.RequestInfo, record run.Record, err error) error {
 	if !p.w.Begun() {
 		return err
 	}

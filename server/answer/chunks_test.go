@@ -1,4 +1,4 @@
-package server
+package answer
 
 import (
 	"bytes"
@@ -112,14 +112,14 @@ func byUnicodeLines(stream string) (out []event, err error) {
 	return out, nil
 }
 
-// told is the sum of a stream's events.
-type told struct {
+// streamSum is the sum of a stream's events.
+type streamSum struct {
 	text, thought, tools string
 	finishes, accounts   int
 	done                 bool
 }
 
-func (s *told) add(e event) error {
+func (s *streamSum) add(e event) error {
 	if s.done {
 		return errors.New("an event after [DONE]")
 	}
@@ -156,8 +156,8 @@ func (s *told) add(e event) error {
 func wire(t interface{ Fatal(...any) }, events []backend.Event, resumable bool, after int64, rest func(int) bool) string {
 	rec := httptest.NewRecorder()
 	base := completionOf("chat.completion.chunk", recordOf("run_1"))
-	s := newStream(web.NewReply(rec), resumable, after)
-	s.base, s.includeUsage = &base, true
+	s := NewStream(web.NewReply(rec), resumable, after)
+	s.base, s.IncludeUsage = &base, true
 	s.text.discards = true
 	s.ping = time.NewTicker(time.Hour)
 	defer s.ping.Stop()
@@ -183,7 +183,7 @@ func wire(t interface{ Fatal(...any) }, events []backend.Event, resumable bool, 
 }
 
 // Every decoder that stock clients have sees all of the answer and no error.
-func TestStockDecoders(t *testing.T) {
+func TestChunks_StockDecoders(t *testing.T) {
 	long := strings.Repeat("wörd \"\\ \x01\u0085\u2028😀", 20000)
 	events := []backend.Event{
 		{Kind: backend.Text, Text: "one "}, {Kind: backend.Text, Text: "two "}, {Kind: backend.Notice, Text: "retry\u0085data: {\u2028\f\x1c"},
@@ -213,7 +213,7 @@ func TestStockDecoders(t *testing.T) {
 				if err != nil {
 					t.Errorf("%s, resumable %v: %v", name, resumable, err)
 				}
-				var sum told
+				var sum streamSum
 				for _, e := range decoded {
 					if err := sum.add(e); err != nil {
 						t.Errorf("%s, resumable %v: %v", name, resumable, err)
@@ -229,7 +229,7 @@ func TestStockDecoders(t *testing.T) {
 }
 
 // Deltas that come together share a chunk: 400 kB of short words are not 82 MB.
-func TestNeighboursShareAChunk(t *testing.T) {
+func TestChunks_NeighboursShareOne(t *testing.T) {
 	var events []backend.Event
 	for i := range 100_000 {
 		events = append(events, backend.Event{Seq: uint64(i + 1), Kind: backend.Text, Text: "abc "})
@@ -241,12 +241,12 @@ func TestNeighboursShareAChunk(t *testing.T) {
 
 // A reader that comes back after the last number it has seen, wherever it was cut
 // and however the events came, has every word once.
-func TestResumeAtAnyCut(t *testing.T) {
+func TestChunks_ResumeAtAnyCut(t *testing.T) {
 	alphabet := []string{"a", "é", "😀", "\"", "\n", "\x00", "\u0085", "\u2028", strings.Repeat("x", 1000), strings.Repeat("€\x01", 12000)}
 	rapid.Check(t, func(t *rapid.T) {
 		kinds := rapid.SampledFrom([]backend.Kind{backend.Text, backend.Text, backend.Text, backend.Reasoning, backend.ToolUse, backend.Notice, backend.Session})
 		var events []backend.Event
-		var want told
+		var want streamSum
 		for i := range rapid.IntRange(0, 25).Draw(t, "events") {
 			e := backend.Event{Seq: uint64(i + 1), Kind: kinds.Draw(t, "kind")}
 			said := strings.Join(rapid.SliceOfN(rapid.SampledFrom(alphabet), 0, 6).Draw(t, "text"), "")
@@ -265,7 +265,7 @@ func TestResumeAtAnyCut(t *testing.T) {
 		}
 		want.finishes, want.accounts, want.done = 1, 1, true
 		after := int64(web.NoID)
-		var kept told // up to the last number
+		var kept streamSum // up to the last number
 		for cuts := rapid.IntRange(0, 6).Draw(t, "cuts"); ; cuts-- {
 			rest := func(int) bool { return rapid.Bool().Draw(t, "rest") }
 			stream := wire(t, events, true, after, rest)

@@ -1,9 +1,7 @@
-package server
+package answer
 
 import (
 	"penstock/backend"
-	"penstock/run"
-	"penstock/server/web"
 )
 
 // answerSummary is what a whole answer has to know before its first byte. The words
@@ -41,25 +39,25 @@ type span struct{ from, to int64 }
 // keptSpans tells which of all the text that a CLI said is its answer, after what
 // it took back.
 type keptSpans struct {
-	said  int64
+	total int64
 	valid int64  // bytes of the answer, the sum of spans
 	spans []span // in order, none empty, no two that touch
 	over  bool   // more than spansMax were needed: the answer is not known
 }
 
 func (k *keptSpans) text(n int) {
-	from := k.said
-	k.said += int64(n)
+	from := k.total
+	k.total += int64(n)
 	k.valid += int64(n)
 	last := len(k.spans) - 1
 	switch {
 	case n == 0 || k.over:
 	case last >= 0 && k.spans[last].to == from:
-		k.spans[last].to = k.said
+		k.spans[last].to = k.total
 	case last+1 == spansMax:
 		k.over, k.spans = true, nil
 	default:
-		k.spans = append(k.spans, span{from, k.said})
+		k.spans = append(k.spans, span{from, k.total})
 	}
 }
 
@@ -105,9 +103,4 @@ func (s *spanFilter) text(piece string, pass func(string) error) error {
 		s.spans = s.spans[1:]
 	}
 	return nil
-}
-
-// tooManyVoids is a run that took back more than can be followed.
-func tooManyVoids(record run.Record) *web.Error {
-	return web.RunError(web.TextVoided, "the command line agent took back parts of its answer more often than can be followed", record.ID, record.Receipt)
 }

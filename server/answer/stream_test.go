@@ -1,9 +1,12 @@
-package server
+package answer
 
 import (
+	"context"
 	"fmt"
 	"net/http/httptest"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,16 +19,16 @@ import (
 )
 
 // The wire, byte for byte.
-func TestStreamGolden(t *testing.T) {
-	t.Run("owned", func(t *testing.T) { testStreamGolden(t, false) })
-	t.Run("resumable", func(t *testing.T) { testStreamGolden(t, true) })
+func TestStream_Golden(t *testing.T) {
+	t.Run("owned", func(t *testing.T) { testGolden(t, false) })
+	t.Run("resumable", func(t *testing.T) { testGolden(t, true) })
 }
 
-func testStreamGolden(t *testing.T, resumable bool) {
+func testGolden(t *testing.T, resumable bool) {
 	rec := httptest.NewRecorder()
 	record := run.Record{ID: "run_1", Model: "claude/opus", Created: time.Unix(1700000000, 0)}
 	base := completionOf("chat.completion.chunk", record)
-	s := newStream(web.NewReply(rec), resumable, -1)
+	s := NewStream(web.NewReply(rec), resumable, -1)
 	s.base = &base
 	if err := s.commentOrOpen(queued(3)); err != nil {
 		t.Fatal(err)
@@ -47,7 +50,7 @@ func testStreamGolden(t *testing.T, resumable bool) {
 			t.Fatal(e, ok, err)
 		}
 	}
-	if err := s.fail(&web.RequestInfo{}, runFailed(outcome.Verdict{Cause: outcome.Killed, Message: "killed by signal 9"}, record)); err != nil {
+	if err := s.Fail(&web.RequestInfo{}, runFailed(outcome.Verdict{Cause: outcome.Killed, Message: "killed by signal 9"}, record)); err != nil {
 		t.Fatal(err)
 	}
 	const frame = `{"id":"chatcmpl-run_1","object":"chat.completion.chunk","created":1700000000,"model":"claude/opus","choices":[{"index":0,"delta":`
@@ -77,9 +80,9 @@ func testStreamGolden(t *testing.T, resumable bool) {
 }
 
 // A client that comes back gets what follows, and the same words again if not.
-func TestStreamResumes(t *testing.T) {
+func TestStream_Resumes(t *testing.T) {
 	rec := httptest.NewRecorder()
-	s := newStream(web.NewReply(rec), true, 2)
+	s := NewStream(web.NewReply(rec), true, 2)
 	s.base = &openai.Completion{Choices: []openai.Choice{}}
 	if err := s.first(); err != nil {
 		t.Fatal(err)
@@ -99,3 +102,34 @@ func TestStreamResumes(t *testing.T) {
 }
 
 func number(n int64) *int64 { return &n }
+
+// While it waits a stream is never silent for long, and tells each new place.
+func TestStream_Await(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := httptest.NewRecorder()
+		s := NewStream(web.NewReply(rec), false, -1)
+		started := make(chan struct{})
+		var mu sync.Mutex
+		place, changed := 0, make(chan struct{})
+		position := func() (int, <-chan struct{}) {
+			mu.Lock()
+			defer mu.Unlock()
+			return place, changed
+		}
+		setPosition := func(n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			close(changed)
+			place, changed = n, make(chan struct{})
+		}
+		time.AfterFunc(time.Second, func() { setPosition(2) })
+		time.AfterFunc(2*time.Second, func() { setPosition(1) })
+		time.AfterFunc(2*pingEvery+time.Second, func() { close(started) })
+		if err := s.Await(context.Background(), started, position); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := rec.Body.String(), ": accepted\n\n: queued position=2\n\n: queued position=1\n\n: ping\n\n: ping\n\n"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}

@@ -1,10 +1,11 @@
-package server
+package answer
 
 import (
 	"strings"
 	"unicode/utf8"
 
 	"penstock/backend"
+	"penstock/run"
 	"penstock/server/openai"
 	"penstock/server/web"
 )
@@ -30,6 +31,15 @@ func (u *pendingDelta) add(kind backend.Kind, text string, size int, seq uint64)
 	u.kind, u.last = kind, seq
 	u.size += size
 	u.text.WriteString(text)
+}
+
+// chunkWriter writes the chunks of one run's stream.
+type chunkWriter struct {
+	web.SSE
+	w       *web.Reply
+	base    *openai.Completion // what all chunks of the run have in common
+	after   int64              // events up to this number were seen before; -1 is none
+	pending pendingDelta
 }
 
 // jsonSize is how many bytes text has inside a JSON string, as an sse writes it,
@@ -64,7 +74,7 @@ func jsonSize(text string, limit int) (fits, size int) {
 // pause; a large one is cut. A chunk that ends with the end of an event has that
 // event's number, any other has none: what a stream that resumes after a number
 // brings is exactly what follows the chunk that had it.
-func (s *stream) delta(kind backend.Kind, text string, seq uint64) error {
+func (s *chunkWriter) delta(kind backend.Kind, text string, seq uint64) error {
 	fits, size := jsonSize(text, pieceMax)
 	if s.pending.kind != kind || s.pending.size+size > shareMax {
 		if err := s.send(); err != nil {
@@ -86,7 +96,7 @@ func (s *stream) delta(kind backend.Kind, text string, seq uint64) error {
 }
 
 // send writes what waits for its neighbours.
-func (s *stream) send() error {
+func (s *chunkWriter) send() error {
 	if s.pending.kind == 0 {
 		return nil
 	}
@@ -115,4 +125,54 @@ func lineTool(t *backend.Tool) *backend.Tool {
 		}
 	}
 	return &short
+}
+
+// commentOrOpen is a comment; the first one opens the reply.
+func (s *chunkWriter) commentOrOpen(text string) error {
+	if s.w.Begun() {
+		return s.Comment(text)
+	}
+	return s.Open(text)
+}
+
+// first is the role delta: number 0, before any event.
+func (s *chunkWriter) first() error {
+	if s.after >= 0 {
+		return nil
+	}
+	empty := ""
+	if err := s.chunk(0, openai.Delta{Role: openai.RoleAssistant, Content: &empty}); err != nil {
+		return err
+	}
+	return s.Flush()
+}
+
+func (s *chunkWriter) chunk(id int64, d openai.Delta) error {
+	c := *s.base
+	c.Choices = []openai.Choice{{Delta: &d}}
+	return s.Data(id, c)
+}
+
+// newChunk is NewCompletion for a stream. By pointer: a record and an answer on
+// the stack of each stream would double it, for as long as it lasts.
+func newChunk(r *run.Run) *openai.Completion {
+	c := completionOf("chat.completion.chunk", r.Record())
+	return &c
+}
+
+func completionOf(object string, r run.Record) openai.Completion {
+	return openai.NewCompletion(object, r.ID, r.Model, r.Created)
+}
+
+// Fail ends a stream that has begun. A client that is not there any more to
+// read it makes no difference.
+func (s *chunkWriter) Fail(x *web.RequestInfo, e *web.Error) error {
+	x.Failed(e)
+	if err := s.send(); err != nil {
+		return err
+	}
+	if err := s.Failure(e); err != nil {
+		return err
+	}
+	return s.Done()
 }

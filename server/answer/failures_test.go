@@ -1,6 +1,7 @@
-package server
+package answer
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -33,7 +34,7 @@ var repeaters = map[string]func(status int, should string) bool{
 }
 
 // Nothing that fails after a start has a status that a stock client repeats.
-func TestAfterStartIsNotRepeated(t *testing.T) {
+func TestFailures_NotRepeated(t *testing.T) {
 	for name, e := range map[string]*web.Error{
 		"a killed run":                runFailed(outcome.Verdict{Cause: outcome.Killed, Message: "m"}, recordOf("run_1")),
 		"a run ended by the drain":    runFailed(outcome.Verdict{Cause: outcome.ShuttingDown, Message: "m"}, recordOf("run_1")),
@@ -44,13 +45,14 @@ func TestAfterStartIsNotRepeated(t *testing.T) {
 	} {
 		rec := httptest.NewRecorder()
 		web.WriteError(rec, e)
-		r, err := read(rec.Result(), nil)
-		if err != nil || r.status != 400 || r.err == nil || r.err.Type != "run_error" || r.err.RunID != "run_1" || r.header.Get("X-Should-Retry") != "false" {
-			t.Errorf("%s: %+v %v", name, r, err)
+		var body struct{ Error web.ErrorBody }
+		should := rec.Header().Get("X-Should-Retry")
+		if err := json.Unmarshal(rec.Body.Bytes(), &body); err != nil || rec.Code != 400 || body.Error.Type != "run_error" || body.Error.RunID != "run_1" || should != "false" {
+			t.Errorf("%s: %d %s %v", name, rec.Code, rec.Body, err)
 		}
 		for client, repeats := range repeaters {
-			if repeats(r.status, r.header.Get("X-Should-Retry")) {
-				t.Errorf("%s: %s repeats a %d", name, client, r.status)
+			if repeats(rec.Code, should) {
+				t.Errorf("%s: %s repeats a %d", name, client, rec.Code)
 			}
 		}
 	}

@@ -33,7 +33,7 @@ func newLimitFollower(d *daemon) *limitFollower {
 	}
 }
 
-// follow reads the limits above and puts what changed into force. Not for
+// Follow reads the limits above and puts what changed into force. Not for
 // concurrent use; host is the machine's memory in bytes, 0 is unknown.
 func (c *limitFollower) follow(host int64) {
 	above, err := c.spawner.Follow()

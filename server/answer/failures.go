@@ -1,0 +1,43 @@
+package answer
+
+import (
+	"errors"
+
+	"penstock/outcome"
+	"penstock/run"
+	"penstock/server/web"
+	"penstock/spool"
+)
+
+// unreadable is the reply for a run whose output is not there any more.
+func unreadable(cause error) *web.Error {
+	for _, known := range []error{spool.ErrNoReplay, spool.ErrTampered, spool.ErrPruned} {
+		if errors.Is(cause, known) {
+			return web.Errorf(web.ReplayGone, "%s", known.Error())
+		}
+	}
+	return web.Internal(cause)
+}
+
+func textVoided(record run.Record) *web.Error {
+	return web.RunError(web.TextVoided, "the command line agent took back text that had been sent and answered anew: ask again without stream", record.ID, record.Receipt)
+}
+
+// runFailed is the reply for a run that was started and did not complete.
+func runFailed(v outcome.Verdict, r run.Record) *web.Error {
+	return web.RunError(web.Code(v.Cause), v.Message, r.ID, r.Receipt)
+}
+
+// tooManyVoids is a run that took back more than can be followed.
+func tooManyVoids(record run.Record) *web.Error {
+	return web.RunError(web.TextVoided, "the command line agent took back parts of its answer more often than can be followed", record.ID, record.Receipt)
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
