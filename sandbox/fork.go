@@ -24,7 +24,7 @@ type cloneArgs struct {
 	flags, pidFD, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
 }
 
-// stage is what a childSpecdSpec was about when it failed.
+// stage is what a child was about when it failed.
 type stage uint32
 
 const (

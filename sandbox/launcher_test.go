@@ -148,7 +148,7 @@ func TestLauncher_AsUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &Launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), restrictions: restrictions{domain: domain, filter: runFilter(nil)}}
+	l := &Launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), restrictions: restrictions{domain: domain, filter: seccompFilter(nil)}}
 	ready := make(chan error, 1)
 	go onThread(func() {
 		defer close(l.done)
@@ -200,7 +200,7 @@ func TestProbe_TellsWhatIsOpen(t *testing.T) {
 		t.Errorf("a file that isn't there: %v", err)
 	}
 	half := restrictions{domain: -1}
-	half.filter = runFilter(nil)
+	half.filter = seccompFilter(nil)
 	if _, err := half.probe("/proc/self/nothing", ""); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("root needs no no_new_privs for a filter: %v", err)
 	}
@@ -256,7 +256,7 @@ func TestSeccompFilter_ProtectedPIDs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	l.restrictions.filter = runFilter([]uint32{uint32(victim), uint32(1<<32 - 1)})
+	l.restrictions.filter = seccompFilter([]uint32{uint32(victim), uint32(1<<32 - 1)})
 	if err := l.restrictions.close(); err != nil { // without the domain
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func (l *Launcher) prepare(procs string) error {
 		return err
 	}
 	if seccompWorks() {
-		l.restrictions.filter = runFilter(protectedPIDs(LandlockABI()))
+		l.restrictions.filter = seccompFilter(protectedPIDs(LandlockABI()))
 	}
 	if os.Geteuid() != 0 {
 		// Its files in /proc become root's: a child is the same user.

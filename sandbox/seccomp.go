@@ -19,19 +19,19 @@ const (
 	offsetArgs = 16
 )
 
-// callNumbers are what one ABI calls the calls whose arguments are looked at.
-type callNumbers struct {
+// syscallNumbers are what one ABI calls the calls whose arguments are looked at.
+type syscallNumbers struct {
 	arch, clone, prlimit uint32
 	signals              []uint32 // kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_open: a pid comes first
 }
 
 // abis are the ABIs a process can use on this machine, its own first.
-func abis() []callNumbers {
+func abis() []syscallNumbers {
 	switch runtime.GOARCH {
 	case "amd64":
-		return []callNumbers{{unix.AUDIT_ARCH_X86_64, 56, 302, []uint32{62, 200, 234, 129, 297, 434}}, {unix.AUDIT_ARCH_I386, 120, 340, []uint32{37, 238, 270, 178, 335, 434}}}
+		return []syscallNumbers{{unix.AUDIT_ARCH_X86_64, 56, 302, []uint32{62, 200, 234, 129, 297, 434}}, {unix.AUDIT_ARCH_I386, 120, 340, []uint32{37, 238, 270, 178, 335, 434}}}
 	case "arm64":
-		return []callNumbers{{unix.AUDIT_ARCH_AARCH64, 220, 261, []uint32{129, 130, 131, 138, 240, 434}}, {unix.AUDIT_ARCH_ARM, 120, 369, []uint32{37, 238, 268, 178, 363, 434}}}
+		return []syscallNumbers{{unix.AUDIT_ARCH_AARCH64, 220, 261, []uint32{129, 130, 131, 138, 240, 434}}, {unix.AUDIT_ARCH_ARM, 120, 369, []uint32{37, 238, 268, 178, 363, 434}}}
 	}
 	return nil
 }
@@ -56,7 +56,7 @@ func (f *filter) answer(what uint32) {
 	*f = append(*f, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: what})
 }
 
-// runFilter is the seccomp filter of a run (Linux
+// seccompFilter is the seccomp filter of a run (Linux
 // Documentation/userspace-api/seccomp_filter.rst). Refused are
 //   - the x32 ABI: it has numbers of its own for some calls below, and no program
 //     is built for it any more.
@@ -70,7 +70,7 @@ func (f *filter) answer(what uint32) {
 //     asked, and the daemon may have the same.
 //   - signals to the protected, as kill(2) takes them: a guard against accidents
 //     (kill -1, pkill -u), for the daemon's threads have numbers, too.
-func runFilter(protected []uint32) *unix.SockFprog {
+func seccompFilter(protected []uint32) *unix.SockFprog {
 	var f filter
 	f.load(offsetCall)
 	f.jump(unix.BPF_JSET, x32Bit, 1, 0)
@@ -103,7 +103,7 @@ func protectedPIDsOf(pid, group int) []uint32 {
 }
 
 // checkArguments refuses calls of one ABI by what they are given.
-func (f *filter) checkArguments(abi callNumbers, protected []uint32) {
+func (f *filter) checkArguments(abi syscallNumbers, protected []uint32) {
 	var body filter
 	body.load(offsetCall)
 	body.jump(unix.BPF_JEQ, abi.clone, 0, 4)

@@ -53,7 +53,7 @@ type called struct {
 // What the filter lets through and what not, in every ABI of the machine.
 func TestSeccompFilter(t *testing.T) {
 	const victim = 7
-	prog := runFilter([]uint32{victim})
+	prog := seccompFilter([]uint32{victim})
 	program := unsafe.Slice(prog.Filter, prog.Len)
 	errno := func(e unix.Errno) uint32 { return unix.SECCOMP_RET_ERRNO | uint32(e) }
 	const allow = uint32(unix.SECCOMP_RET_ALLOW)

@@ -135,8 +135,8 @@ func (s *Spawner) findLeader(g *cgroup.Group, pid int) (_ leader, err error) {
 }
 
 // awaitOldest finds the first process of a group whose daemon was killed before it
-// could note it, where it could not note itself either; 0 is that it has gone. It leads a session, and while it lives
-// nothing in the group is older. Where only a later session of its making is left
+// could note it, where it could not note itself either; 0 is that it has gone. It
+// leads a session, and while it lives nothing in the group is older. Where only a later session of its making is left
 // that can't be told apart, and is waited for.
 func awaitOldest(g *cgroup.Group) (int, error) {
 	for end := time.Now().Add(oldestWait); ; time.Sleep(10 * time.Millisecond) {
