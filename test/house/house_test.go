@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -232,6 +233,9 @@ func TestOnlyOneRoomDoesIt(t *testing.T) {
 		if strings.Contains(s.text, "/sys/fs/cgroup") && !strings.HasPrefix(s.path, "cgroup/") {
 			t.Errorf("%s names the cgroup file system, which belongs to cgroup/", s.path)
 		}
+		if strings.Contains(s.text, "sandbox.OpenLauncher(") && !strings.HasPrefix(s.path, "spawn/") {
+			t.Errorf("%s opens a launcher: spawn/ alone starts processes", s.path)
+		}
 		if strings.Contains(s.text, "unix.Openat2(") {
 			t.Errorf("%s calls openat2(2): RestrictSUIDSGID= of the unit answers it with ENOSYS", s.path)
 		}
@@ -259,6 +263,23 @@ func TestBackendIsPure(t *testing.T) {
 					t.Errorf("%s imports %s: a backend has no I/O and no clock", s.path, imp)
 				}
 			}
+		}
+	}
+}
+
+// What a run's end means follows from what is known of it, whenever and wherever that is asked.
+func TestOutcomeIsPure(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.pkg != "outcome" {
+			continue
+		}
+		for _, imp := range imports(s.file) {
+			if slices.Contains([]string{"io", "log/slog", "math/rand", "net", "net/http", "os", "os/exec"}, imp) {
+				t.Errorf("%s imports %s: an outcome has no I/O", s.path, imp)
+			}
+		}
+		if strings.Contains(s.text, "time.Now()") {
+			t.Errorf("%s asks the clock", s.path)
 		}
 	}
 }
