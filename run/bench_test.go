@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// One beat of the dispatcher beside 500 live runs: it is all the reading of
+// One look of the dispatcher beside 500 live runs: it is all the reading of
 // groups that is done for health, the runs API and scrapes, however many ask.
 // The processor time is its own, without what the watch and others take.
-func BenchmarkLook(b *testing.B) {
+func BenchmarkStallDetector_Observe(b *testing.B) {
 	m := open(b)
 	for i := range 500 {
 		s := script("exec sleep 600")

@@ -6,7 +6,7 @@ import (
 )
 
 // However often /health asks, only the dispatcher looks at the groups.
-func TestSnapshotIsMemory(t *testing.T) {
+func TestSnapshot_IsMemory(t *testing.T) {
 	m := open(t)
 	begun, last, looks := time.Now(), m.Snapshot().Heartbeat, 0
 	for range 1000 {
@@ -22,7 +22,7 @@ func TestSnapshotIsMemory(t *testing.T) {
 
 // Of two that build a snapshot at once the slower one would show again what has
 // ended meanwhile: the second waits, and then sees what the first could not.
-func TestSnapshotIsNeverStale(t *testing.T) {
+func TestSnapshot_IsNeverStale(t *testing.T) {
 	m := open(t)
 	r := newRun(running, Record{ID: "r", State: Running}, m.log)
 	m.mu.Lock()

@@ -119,7 +119,7 @@ func durable(s *Spec) { s.ID, s.Durable = "r", true }
 
 // A durable run's record, checkpoint and directories are on the disk when it is
 // born, and its end when it is told.
-func TestDurableRunIsOnTheDisk(t *testing.T) {
+func TestDurable_OnTheDiskBeforeItsStart(t *testing.T) {
 	d := new(disk)
 	m := open(t, func(o *Options) { o.flush = d.flush })
 	verdict(t, start(t, m, script("echo 'd stop'")), outcome.Completed)
@@ -128,24 +128,24 @@ func TestDurableRunIsOnTheDisk(t *testing.T) {
 	}
 	dir := t.TempDir()
 	r := start(t, m, script(`until [ -e `+dir+`/go ]; do sleep 0.01; done; echo 'd stop'`, durable))
-	born := d.list()
+	started := d.list()
 	for _, want := range []string{"checkpoint", "record", "runs", "r"} {
-		if !slices.Contains(born, want) {
-			t.Errorf("%s is not on the disk when the run is born: %q", want, born)
+		if !slices.Contains(started, want) {
+			t.Errorf("%s is not on the disk when the run is started: %q", want, started)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	wait(t, "end", r.Ended())
-	ended := d.list()[len(born):]
+	ended := d.list()[len(started):]
 	if i := slices.Index(ended, "record finished"); i < 0 || !slices.Contains(ended[i:], "r") || !slices.Contains(ended[:i], "checkpoint") {
-		t.Errorf("flushed before its end is told: %q", ended)
+		t.Errorf("flushed before its end is shown: %q", ended)
 	}
 }
 
 // What can't be brought onto the disk is not started.
-func TestDurableRunThatCannotBeKept(t *testing.T) {
+func TestDurable_ThatCannotBeKept(t *testing.T) {
 	for _, fails := range []string{"checkpoint", "record", "runs"} {
 		d := &disk{fails: fails}
 		m := open(t, func(o *Options) { o.flush = d.flush })
@@ -163,7 +163,7 @@ func TestDurableRunThatCannotBeKept(t *testing.T) {
 }
 
 // Whatever a loss of power leaves, no id is held by a run that never was.
-func TestWhatAPowerCutLeaves(t *testing.T) {
+func TestRecover_WhatAPowerCutLeaves(t *testing.T) {
 	state := t.TempDir()
 	lock, err := store.LockDir(state)
 	if err != nil {
@@ -205,9 +205,9 @@ func TestWhatAPowerCutLeaves(t *testing.T) {
 	}
 }
 
-// An output that is not the one its run was born with, or shorter than it was at
-// the end, is not told as that run's.
-func TestOutputSwappedWithoutADaemon(t *testing.T) {
+// An output that is not the one its run was started with, or shorter than it was at
+// the end, is not read as that run's.
+func TestRecover_OutputSwapped(t *testing.T) {
 	state := t.TempDir()
 	agents := func(o *Options) {
 		o.StateDir = state

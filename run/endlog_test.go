@@ -13,8 +13,8 @@ import (
 )
 
 // What the record says of a run's end is in the log too, with the receipt and
-// who held its limits.
-func TestEndIsLogged(t *testing.T) {
+// what held its limits.
+func TestConclude_LogsTheEnd(t *testing.T) {
 	var lines lockedLines
 	m := open(t, func(o *Options) {
 		o.Logger = slog.New(slog.NewJSONHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug}))

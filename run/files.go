@@ -52,13 +52,13 @@ func (s *supervisor) open(d *store.Dir) (err error) {
 }
 
 func (s *supervisor) openStdin(d *store.Dir) (err error) {
-	var told *store.StdinLog
+	var log *store.StdinLog
 	if s.spec.Durable {
-		if told, err = store.OpenStdinLog(d.StorePath(store.StdinLogName), !s.child.adopted); err != nil {
+		if log, err = store.OpenStdinLog(d.StorePath(store.StdinLogName), !s.child.adopted); err != nil {
 			return err
 		}
 	}
-	s.files.stdin, err = newStdinWriter(d.File(store.StdinName), told)
+	s.files.stdin, err = newStdinWriter(d.File(store.StdinName), log)
 	return err
 }
 
@@ -132,7 +132,7 @@ func (s *supervisor) failTampered(hint string) {
 		return
 	}
 	s.facts.tamperedWord = true
-	s.run.log.Error("output spoiled", "what", hint)
+	s.run.log.Error("output tampered with", "what", hint)
 	s.facts.terminal = &outcome.Terminal{Failure: outcome.CLIError, Message: hint}
 }
 

@@ -18,7 +18,7 @@ import (
 	"penstock/spawn"
 )
 
-func TestOpensWhateverLiesAround(t *testing.T) {
+func TestOpen_WhateverLiesAround(t *testing.T) {
 	state := t.TempDir()
 	bad := map[string]func(path string) error{
 		"fifo":    func(p string) error { return unix.Mkfifo(p, 0o600) },
@@ -53,7 +53,7 @@ func TestOpensWhateverLiesAround(t *testing.T) {
 	}
 }
 
-func TestPruneKeepsWhatItCannotRemove(t *testing.T) {
+func TestPrune_KeepsWhatItCannotRemove(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script("echo 'd stop'"))
 	wait(t, "removal", r.done)
@@ -75,7 +75,7 @@ func TestPruneKeepsWhatItCannotRemove(t *testing.T) {
 	}
 }
 
-func TestFailedStartLeavesNoSession(t *testing.T) {
+func TestStart_FailedLeavesNoSession(t *testing.T) {
 	m := open(t)
 	s := script("", inSession("s"), func(s *Spec) { s.Argv, s.Home = []string{"/nonexistent/cli"}, private })
 	if _, err := m.Start(t.Context(), s); err == nil {
@@ -93,7 +93,7 @@ func TestFailedStartLeavesNoSession(t *testing.T) {
 	}
 }
 
-func TestUnusedSessionsExpire(t *testing.T) {
+func TestSession_UnusedExpire(t *testing.T) {
 	m := open(t, func(o *Options) { o.KeepSessions = time.Hour })
 	verdict(t, start(t, m, script("echo 's x'; echo 'd stop'", inSession("old"))), outcome.Completed)
 	later := time.Now().Add(2 * time.Hour)
@@ -116,7 +116,7 @@ func TestUnusedSessionsExpire(t *testing.T) {
 	}
 }
 
-func TestTurnIsTakenBeforeTheStart(t *testing.T) {
+func TestSessionLock_TakenBeforeTheStart(t *testing.T) {
 	m := open(t)
 	turn, err := m.LockSession(t.Context(), "tester", "s")
 	if err != nil {
@@ -160,7 +160,7 @@ func TestTurnIsTakenBeforeTheStart(t *testing.T) {
 	}
 }
 
-func TestRememberedCwdIsChecked(t *testing.T) {
+func TestWorkDir_RememberedCwdIsChecked(t *testing.T) {
 	m := open(t)
 	cwd := t.TempDir()
 	verdict(t, start(t, m, script("echo 's x'; echo 'd stop'", inSession("s", func(s *Spec) { s.Cwd = cwd }))), outcome.Completed)
@@ -180,7 +180,7 @@ func TestRememberedCwdIsChecked(t *testing.T) {
 
 // A run of the daemon's own user can put a link in the place of its session's
 // directory; the next turn doesn't follow it.
-func TestOwnDirectoryIsNoLink(t *testing.T) {
+func TestWorkDir_IsNoLink(t *testing.T) {
 	m := open(t)
 	out := t.TempDir()
 	swap := script(`echo "s x"; cd ..; mv work was; ln -s "$OUT" work; echo "d stop"`, inSession("s", func(s *Spec) {
@@ -195,15 +195,15 @@ func TestOwnDirectoryIsNoLink(t *testing.T) {
 	}
 }
 
-func TestSlotIsKeptForABirthThatCannotBeEnded(t *testing.T) {
+func TestStart_SlotIsKeptUntilItIsOver(t *testing.T) {
 	m := &Manager{quit: make(chan struct{})}
 	called := make(chan struct{})
-	born := make(chan struct{})
-	m.afterStart(fmt.Errorf("x: %w", &spawn.StartError{Cause: outcome.CLIError, Err: io.EOF, Gone: born}), func() { close(called) })
+	over := make(chan struct{})
+	m.afterStart(fmt.Errorf("x: %w", &spawn.StartError{Cause: outcome.CLIError, Err: io.EOF, Gone: over}), func() { close(called) })
 	if isClosed(called) {
-		t.Error("the slot was given free before the birth had ended")
+		t.Error("the slot was given free before the start was over")
 	}
-	close(born)
+	close(over)
 	wait(t, "OnGone", called)
 	for _, err := range []error{io.EOF, &spawn.StartError{Cause: outcome.CLIError, Err: io.EOF}} {
 		n := 0
@@ -218,6 +218,6 @@ func TestWithin(t *testing.T) {
 	stuck := make(chan struct{})
 	defer close(stuck)
 	if within(time.Millisecond, func() { <-stuck }) || !within(time.Minute, func() {}) {
-		t.Error("told wrong")
+		t.Error("the wrong answer")
 	}
 }

@@ -77,8 +77,8 @@ func diskState(dir string, root bool) string {
 func inStateDir(err error) string { return fmt.Sprintf("the daemon's state directory: %v", err) }
 
 // refusesWrites says why the run's directory does not take what a write of its user
-// would need, or "". A full disk is told to a program that may not care, and to
-// no one else: this is the look at it that can be had from here.
+// would need, or "". A full disk is shown to a program that may not care, and to
+// no other: this is the look at it that can be had from here.
 func refusesWrites(d *store.Dir) string {
 	root := d.User == nil && os.Geteuid() == 0 || d.User != nil && d.User.UID == 0
 	if why := diskState(filepath.Dir(d.Path), root); why != "" {

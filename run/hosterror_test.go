@@ -17,7 +17,7 @@ import (
 	"penstock/spool"
 )
 
-func TestBlameHost(t *testing.T) {
+func TestHostError(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	for _, row := range []struct {
 		err   error
@@ -39,13 +39,13 @@ func TestBlameHost(t *testing.T) {
 			continue
 		}
 		if start.Cause != row.cause || !strings.Contains(got.Error(), row.says) || strings.Contains(got.Error(), "/secret") {
-			t.Errorf("%v: told %s: %v", row.err, start.Cause, got)
+			t.Errorf("%v: got %s: %v", row.err, start.Cause, got)
 		}
 	}
 }
 
 // A state directory that something else cleaned up is no fault of the request.
-func TestStateRemoved(t *testing.T) {
+func TestHostError_StateRemoved(t *testing.T) {
 	for _, gone := range []func(*store.StateDir) string{(*store.StateDir).Runs, func(s *store.StateDir) string { return s.Path }} {
 		m := open(t)
 		if err := os.RemoveAll(gone(m.state)); err != nil {
@@ -61,7 +61,7 @@ func TestStateRemoved(t *testing.T) {
 
 // A record there was no room for is written later, so that the next daemon does
 // not take its run for lost.
-func TestRecordIsSavedLater(t *testing.T) {
+func TestRecord_SavedLater(t *testing.T) {
 	s, err := store.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func TestRecordIsSavedLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	if m.retrySaves(); !r.unsaved.Load() {
-		t.Fatal("told as saved where it can't be")
+		t.Fatal("taken as saved where it can't be")
 	}
 	if err := errors.Join(os.Remove(blocked), os.Mkdir(blocked, 0o700)); err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func TestRecordIsSavedLater(t *testing.T) {
 
 // What a full disk may have cut is known by when it was full, and by how the CLI
 // tells that it is done.
-func TestCutShort(t *testing.T) {
+func TestSupervisor_Incomplete(t *testing.T) {
 	dir := t.TempDir()
 	file, err := os.Create(filepath.Join(dir, store.SpoolName))
 	if err != nil {
@@ -136,7 +136,7 @@ func TestRefusesWrites(t *testing.T) {
 	}
 	d := &store.Dir{Path: dir, User: &User{UID: 54321}}
 	if why := refusesWrites(d); why != "" {
-		t.Errorf("told: %s", why)
+		t.Errorf("got: %s", why)
 	}
 	if left := names(t, dir); len(left) != 0 {
 		t.Errorf("left behind: %v", left)

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -200,6 +202,41 @@ func (m *Manager) unregister(r *Run, err error) {
 	r.abort(err)
 }
 
+// Get finds a run that waits, lives, or is kept.
+func (m *Manager) Get(id string) (*Run, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, ok := m.runs[id]
+	return r, ok
+}
+
+// List gives the records that f selects, newest first.
+func (m *Manager) List(f Filter) []Record {
+	type placed struct {
+		Record
+		seq uint64
+	}
+	var all []placed
+	for _, r := range m.all() {
+		if c := r.Record(); f.takes(c) {
+			all = append(all, placed{c, r.seq})
+		}
+	}
+	slices.SortFunc(all, func(a, b placed) int { return cmp.Compare(b.seq, a.seq) })
+	var out []Record
+	for _, one := range all {
+		out = append(out, one.Record)
+	}
+	if f.Limit > 0 && len(out) > f.Limit {
+		out = out[:f.Limit]
+	}
+	return out
+}
+
+func (f Filter) takes(r Record) bool {
+	return (f.State == "" || f.State == r.State) && !(f.Unfinished && r.State == Finished) && (f.Client == "" || f.Client == r.Client)
+}
+
 func (m *Manager) started(r *Run, took time.Duration) {
 	m.observer.RunStarted(r.Record(), took)
 	m.publish()
@@ -210,7 +247,7 @@ func (m *Manager) concluded(r Record, o outcome.Outcome) {
 	m.publish()
 }
 
-// finished is told when nothing is left of a run but its files of so many bytes.
+// finished notes that nothing is left of a run but its files of so many bytes.
 func (m *Manager) finished(size int64) {
 	m.publishing.Lock()
 	m.lastGone = time.Now()

@@ -21,7 +21,7 @@ import (
 	"penstock/spawn"
 )
 
-func TestRunToItsEnd(t *testing.T) {
+func TestRun_ToItsEnd(t *testing.T) {
 	m := open(t)
 	var q atomic.Pointer[backend.Request]
 	s := script(`cat; echo; echo "t $TMPDIR"; echo "t $PWD"; touch "$TMPDIR/x" y; echo "note" >&2; echo "d stop"`, func(s *Spec) {
@@ -75,7 +75,7 @@ func names(t *testing.T, dir string) (out []string) {
 	return out
 }
 
-func TestVerdicts(t *testing.T) {
+func TestConclude_Verdicts(t *testing.T) {
 	m := open(t)
 	tests := []struct {
 		name, script string
@@ -118,7 +118,7 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-func TestStartFailures(t *testing.T) {
+func TestStart_Failures(t *testing.T) {
 	m := open(t)
 	start(t, m, script("echo 'd stop'", func(s *Spec) { s.ID = "taken" }))
 	ended, cancel := context.WithCancel(t.Context())
@@ -169,7 +169,7 @@ func causeIs(want outcome.Cause) func(error) bool {
 	}
 }
 
-func TestReadersOfDifferentSpeed(t *testing.T) {
+func TestReader_OfDifferentSpeed(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script(`i=0; while [ $i -lt 2000 ]; do echo "2 $i"; i=$((i+1)); done; read x; echo "d stop"`, func(s *Spec) {
 		s.Backend = agent{talks: true}
@@ -196,7 +196,7 @@ func TestReadersOfDifferentSpeed(t *testing.T) {
 	}
 }
 
-func TestReaderWaitsUnderItsContext(t *testing.T) {
+func TestReader_WaitsUnderItsContext(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script("sleep 300"))
 	d := r.Follow(0)
@@ -217,7 +217,7 @@ func TestReaderWaitsUnderItsContext(t *testing.T) {
 	verdict(t, r, outcome.Cancelled)
 }
 
-func TestEventsComeWhileTheRunLives(t *testing.T) {
+func TestReader_EventsComeWhileTheRunLives(t *testing.T) {
 	for _, polled := range []bool{false, true} {
 		t.Run(fmt.Sprintf("polled=%v", polled), func(t *testing.T) {
 			m := open(t)
@@ -244,7 +244,7 @@ func TestEventsComeWhileTheRunLives(t *testing.T) {
 	}
 }
 
-func TestBackgroundChildHoldsStdout(t *testing.T) {
+func TestRun_BackgroundChildHoldsStdout(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script(`setsid sleep 300 & echo "t said"; echo "d stop"; exit 0`, func(s *Spec) { s.Backend = agent{settle: true}; s.Grace = time.Hour })) // the child may not hold the end up for so long
 	verdict(t, r, outcome.Completed)
@@ -254,7 +254,7 @@ func TestBackgroundChildHoldsStdout(t *testing.T) {
 	wait(t, "removal", r.done)
 }
 
-func TestConversation(t *testing.T) {
+func TestRun_Conversation(t *testing.T) {
 	m := open(t)
 	// Several times what a FIFO holds; bash reads it byte by byte.
 	prompt := strings.Repeat("0123456789abcdef", 256<<10/16)
@@ -269,7 +269,7 @@ func TestConversation(t *testing.T) {
 	}
 }
 
-func TestPromptNobodyReads(t *testing.T) {
+func TestStdinWriter_PromptThatIsNotRead(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script(`echo "f enough"; sleep 300`, func(s *Spec) {
 		s.Backend = agent{talks: true}
@@ -278,7 +278,7 @@ func TestPromptNobodyReads(t *testing.T) {
 	verdict(t, r, outcome.ProviderError)
 }
 
-func TestManyAtOnceLeaveNothing(t *testing.T) {
+func TestManager_ManyAtOnceLeaveNothing(t *testing.T) {
 	m := open(t)
 	before := descriptors(t)
 	var all sync.WaitGroup
@@ -323,7 +323,7 @@ func descriptors(t *testing.T) int {
 	return len(names(t, "/proc/self/fd"))
 }
 
-func TestEndOfTheManager(t *testing.T) {
+func TestManager_End(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script("sleep 300", func(s *Spec) { s.Session = "s" }))
 	waiting := make(chan error, 1)
@@ -358,7 +358,7 @@ func awaitState(t *testing.T, m *Manager, id string, want State) *Run {
 	return nil
 }
 
-func TestProbeVersion(t *testing.T) {
+func TestProbe_Version(t *testing.T) {
 	m := open(t)
 	program := filepath.Join(t.TempDir(), "agent")
 	write := func(text string) {

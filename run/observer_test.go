@@ -36,16 +36,16 @@ func (w *witness) RunFinished(r Record, o outcome.Outcome) {
 	w.seen = append(w.seen, "finished")
 	run, _ := w.manager.Get(r.ID)
 	if isClosed(run.Ended()) {
-		w.t.Error("Ended is closed before all is told")
+		w.t.Error("Ended is closed before all is observed")
 	}
 	if r.State != Finished || r.Cause != outcome.OutputLimit || run.Verdict().Cause != r.Cause {
 		w.t.Errorf("finished: %+v", r)
 	}
 }
 
-// What is written beyond the cap before the kill comes is read by nobody, however
+// What is written beyond the cap before the kill comes is read nowhere, however
 // much it is.
-func TestNothingBeyondTheCapIsRead(t *testing.T) {
+func TestOutputMax_NothingBeyondIsRead(t *testing.T) {
 	m := open(t)
 	const most = 64 << 10
 	r := start(t, m, script("dd if=/dev/zero bs=1M count=1; sleep 300", func(s *Spec) { s.Backend, s.OutputMax = agent{framing: backend.Words}, most }))
@@ -63,9 +63,9 @@ func TestNothingBeyondTheCapIsRead(t *testing.T) {
 	}
 }
 
-// The leader writes too much and is gone before anyone can look: it must not
+// The leader writes too much and is gone before it is looked at: it must not
 // pass for completed.
-func TestTooMuchFromALeaderThatLeft(t *testing.T) {
+func TestOutputMax_OfALeaderThatLeft(t *testing.T) {
 	look := &witness{t: t, let: make(chan struct{})}
 	m := open(t, func(o *Options) { o.Observer = look })
 	look.manager = m
@@ -76,7 +76,7 @@ func TestTooMuchFromALeaderThatLeft(t *testing.T) {
 	if _, err := d.Next(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(20 * time.Millisecond) // the watcher, too, is past its first look
+	time.Sleep(20 * time.Millisecond) // the supervisor, too, is past its first look
 	p := r.process
 	if err := os.WriteFile(hold, nil, 0o600); err != nil {
 		t.Fatal(err)

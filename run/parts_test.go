@@ -17,7 +17,7 @@ import (
 
 func number(n uint64) *uint64 { return &n }
 
-func TestStillness(t *testing.T) {
+func TestIdleWindow(t *testing.T) {
 	type look struct {
 		second      int
 		output      int64
@@ -60,7 +60,7 @@ func TestStillness(t *testing.T) {
 
 // Without the io controller a run that only moves data still lives, one that
 // does nothing doesn't, and a busy one is not asked.
-func TestStillnessWithoutIOController(t *testing.T) {
+func TestIdleWindow_WithoutIOController(t *testing.T) {
 	for _, test := range []struct {
 		name        string
 		bytes       func(second int) (uint64, error)
@@ -90,7 +90,7 @@ func TestStillnessWithoutIOController(t *testing.T) {
 
 // A run that is ready and gets no processor is no stalled one; timers that wait a
 // little don't hide one that is.
-func TestStarvedIsNotStill(t *testing.T) {
+func TestIdleWindow_StarvedIsNotIdle(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		wait  func(second int) *uint64 // microseconds in all
@@ -115,7 +115,7 @@ func TestStarvedIsNotStill(t *testing.T) {
 	}
 }
 
-func TestOverlay(t *testing.T) {
+func TestMergeEnv(t *testing.T) {
 	got := mergeEnv([]string{"A=1", "B=2"}, []string{"B=3", "C="}, nil, []string{"A=4"})
 	if diff := cmp.Diff([]string{"A=4", "B=3", "C="}, got); diff != "" {
 		t.Error(diff)
@@ -148,13 +148,13 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
-func TestSpeakerEndsInTheMiddleOfALine(t *testing.T) {
+func TestStdinWriter_EndsInTheMiddleOfALine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := newStdinWriter(path, nil); err == nil {
-		t.Fatal("a speaker nobody listens to")
+		t.Fatal("a writer without a reader")
 	}
 	listener, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -166,7 +166,7 @@ func TestSpeakerEndsInTheMiddleOfALine(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.queue([][]byte{make([]byte, 1<<20)})
-	if _, err := listener.Read(make([]byte, 1)); err != nil { // it is speaking
+	if _, err := listener.Read(make([]byte, 1)); err != nil { // it is writing
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -176,7 +176,7 @@ func TestSpeakerEndsInTheMiddleOfALine(t *testing.T) {
 	select {
 	case <-closed:
 	case <-ctx.Done():
-		t.Fatal("close hangs on a line nobody reads")
+		t.Fatal("close hangs on a line that is not read")
 	}
 	s.queue([][]byte{[]byte("late")})
 	s.close()
@@ -184,7 +184,7 @@ func TestSpeakerEndsInTheMiddleOfALine(t *testing.T) {
 
 // A run that ends well while the daemon is asked to end, and the service manager
 // doesn't say whether it ends the runs, too, may have said half of its answer.
-func TestManagerThatDoesNotAnswer(t *testing.T) {
+func TestConclude_ServiceManagerThatDoesNotAnswer(t *testing.T) {
 	stop, asked := context.WithCancel(t.Context())
 	defer asked()
 	m := open(t, func(o *Options) {

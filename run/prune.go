@@ -121,7 +121,7 @@ func notAhead(now, finished time.Time) time.Time { return now.Add(-max(0, now.Su
 func (m *Manager) takeExpired(now time.Time, need int64, spare time.Duration) []*Run {
 	type aged struct {
 		run  *Run
-		at   time.Time // by a clock that is never set, see retiredAt
+		at   time.Time // by a clock that is never set, see notAhead
 		size int64
 	}
 	var past []aged

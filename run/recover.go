@@ -196,7 +196,7 @@ func (m *Manager) lastTerminal(d *store.Dir, cp *store.Checkpoint, b backend.Bac
 	}
 	defer f.Close()
 	if !spool.IsInode(f, cp.Spool) {
-		m.log.Warn("output is not what the run was born with", "run", filepath.Base(d.Path))
+		m.log.Warn("output is not what the run was started with", "run", filepath.Base(d.Path))
 		return nil, false
 	}
 	p := newReplay(b, cp).Read(f)

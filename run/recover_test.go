@@ -18,7 +18,7 @@ import (
 	"penstock/spool"
 )
 
-func TestOpenTakesALockOver(t *testing.T) {
+func TestOpen_TakesALockOver(t *testing.T) {
 	dir := t.TempDir()
 	lock, err := store.LockDir(dir)
 	if err != nil {
@@ -63,7 +63,7 @@ func past(t *testing.T, state, id string, r any) {
 
 // A daemon that was killed after the group of a run it had ended was gone, and
 // before the run's record said so, has noted why.
-func TestEndThatAnEarlierDaemonNoted(t *testing.T) {
+func TestRecover_EndThatWasNoted(t *testing.T) {
 	state := t.TempDir()
 	s, err := store.Open(state)
 	if err != nil {
@@ -102,7 +102,7 @@ func TestEndThatAnEarlierDaemonNoted(t *testing.T) {
 	}
 }
 
-func TestRunsOfAnEarlierDaemon(t *testing.T) {
+func TestRecover_RunsOfAnEarlierDaemon(t *testing.T) {
 	state := t.TempDir()
 	now := time.Now()
 	ended := now.Add(-time.Minute)
@@ -110,10 +110,10 @@ func TestRunsOfAnEarlierDaemon(t *testing.T) {
 	past(t, state, "done", Record{ID: "done", State: Finished, Cause: outcome.Completed, Created: ended, Ended: &ended})
 	past(t, state, "broken", "no record")
 	past(t, state, "renamed", Record{ID: "other", State: Finished, Ended: &ended})
-	told := &losses{}
-	m := open(t, func(o *Options) { o.StateDir, o.Observer = state, told })
-	if diff := cmp.Diff([]string{"live"}, told.runs); diff != "" {
-		t.Errorf("the observer was told of (-want +got):\n%s", diff)
+	lost := &losses{}
+	m := open(t, func(o *Options) { o.StateDir, o.Observer = state, lost })
+	if diff := cmp.Diff([]string{"live"}, lost.runs); diff != "" {
+		t.Errorf("the observer heard of (-want +got):\n%s", diff)
 	}
 	for id, want := range map[string]outcome.Cause{"live": outcome.Lost, "done": outcome.Completed, "broken": outcome.Lost, "renamed": outcome.Lost} {
 		r, ok := m.Get(id)
@@ -142,7 +142,7 @@ func TestRunsOfAnEarlierDaemon(t *testing.T) {
 	}
 }
 
-// losses are the runs an observer is told of that ended unwatched.
+// losses are the runs an observer hears of that ended unwatched.
 type losses struct {
 	unobserved
 	runs []string
@@ -194,7 +194,7 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-func TestKeepsFewRuns(t *testing.T) {
+func TestPrune_KeepsFewRuns(t *testing.T) {
 	m := open(t, func(o *Options) { o.KeepRuns = 3 })
 	var last *Run
 	for range 6 {

@@ -28,19 +28,19 @@ func remembering(m *Manager, t *testing.T) {
 
 // A session that the CLI has forgotten is started anew, with the whole
 // conversation: one run, two processes, and nothing of the first one counts.
-func TestForgottenSessionIsStartedAnew(t *testing.T) {
+func TestRestart_OfAForgottenSession(t *testing.T) {
 	for _, talks := range []bool{false, true} {
 		m := open(t)
 		remembering(m, t)
 		count := t.TempDir() + "/count"
-		var told atomic.Pointer[backend.Request]
+		var seen atomic.Pointer[backend.Request]
 		cli := forgetful
 		if talks {
 			cli = strings.Replace(cli, "while read -r line; do", "read -r hello; read -r line;", 1)
 			cli = strings.Replace(cli, "; done;", ";", 1)
 		}
 		s := script(cli, inSession("talk", func(s *Spec) {
-			s.Backend, s.Durable = agent{talks: talks, seen: &told}, talks
+			s.Backend, s.Durable = agent{talks: talks, seen: &seen}, talks
 			s.Request.Model, s.Request.Effort = "big", "high"
 			s.Env = append(s.Env, "COUNT="+count)
 			s.Request.Prompt, s.Fresh = "last", &PromptText{Prompt: "whole\n"}
@@ -70,15 +70,15 @@ func TestForgottenSessionIsStartedAnew(t *testing.T) {
 		if n := strings.Count(read(t, count), "run"); n != 2 {
 			t.Errorf("talks %v: %d processes", talks, n)
 		}
-		if q := told.Load(); q.Model != "big" || q.Effort != "high" || q.Session != "" {
+		if q := seen.Load(); q.Model != "big" || q.Effort != "high" || q.Session != "" {
 			t.Errorf("talks %v: the second process is asked for %+v", talks, q)
 		}
 	}
 }
 
-// An end that comes while the CLI is being started anew is told as what it was,
-// and no second process is born.
-func TestForgottenSessionAndTheEnd(t *testing.T) {
+// An end that comes while the CLI is being started anew is recorded as what it was,
+// and no second process is started.
+func TestRestart_AndTheEnd(t *testing.T) {
 	m := open(t)
 	remembering(m, t)
 	count := t.TempDir() + "/count"
@@ -118,7 +118,7 @@ func (a *endedAtSecond) Command(r backend.Request) (backend.Command, error) {
 }
 
 // What can't be started anew keeps its output: a later daemon reads it again.
-func TestForgottenSessionKeepsItsOutput(t *testing.T) {
+func TestRestart_FailedKeepsItsOutput(t *testing.T) {
 	m := open(t)
 	remembering(m, t)
 	r := start(t, m, script(`echo "u gone"`, inSession("talk", func(s *Spec) {
@@ -158,7 +158,7 @@ func (a *refusedAtSecond) Command(r backend.Request) (backend.Command, error) {
 
 // A CLI that has done anything is not started anew, nor one whose conversation
 // can't be told, nor one for a second time.
-func TestOnlyWhatDidNothingIsStartedAnew(t *testing.T) {
+func TestRestart_OnlyOfWhatDidNothing(t *testing.T) {
 	m := open(t)
 	for name, c := range map[string]struct {
 		text  string

@@ -38,8 +38,8 @@ func (d *fakeDisk) roomAt(dir string, minFree int64) (Room, bool) {
 }
 
 // What finished runs hold goes, the oldest first and no more than is needed, before
-// a start; what still lacks then is told.
-func TestFinishedRunsMakeRoom(t *testing.T) {
+// a start; what still lacks then is shown.
+func TestRoom_FinishedRunsMakeIt(t *testing.T) {
 	var d fakeDisk
 	d.size.Store(100 << 20)
 	m := open(t, func(o *Options) { o.MinFree, o.roomAt = 4<<20, d.roomAt })
@@ -82,12 +82,12 @@ func TestFinishedRunsMakeRoom(t *testing.T) {
 	d.others.Store(100 << 20)
 	m.checkRoom()
 	if room := m.Room(); room == nil || room.Low == "" || known() != 0 {
-		t.Errorf("room %+v, %d runs known: want none, and what lacks told", room, known())
+		t.Errorf("room %+v, %d runs known: want none, and what lacks shown", room, known())
 	}
 }
 
 // The disk refuses several starts at once: what the first has removed is room for all.
-func TestRoomMadeForAnotherStart(t *testing.T) {
+func TestRoom_MadeForAnotherStart(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script("echo done"))
 	wait(t, "its group's removal", r.done)
@@ -119,7 +119,7 @@ func TestRoomMadeForAnotherStart(t *testing.T) {
 }
 
 // A file system that doesn't answer is no lack of room, and is asked once at a time.
-func TestRoomThatIsNotTold(t *testing.T) {
+func TestRoom_Unknown(t *testing.T) {
 	hung, asked := make(chan struct{}), atomic.Int32{}
 	m := open(t, func(o *Options) {
 		o.roomAt = func(string, int64) (Room, bool) {
@@ -141,8 +141,8 @@ func TestRoomThatIsNotTold(t *testing.T) {
 }
 
 // A directory that every start needs has gone, be it the store in a runtime directory
-// that a logout removes: that is told before a start fails.
-func TestPlacesThatWereRemoved(t *testing.T) {
+// that a logout removes: that is shown before a start fails.
+func TestRoom_PlacesThatWereRemoved(t *testing.T) {
 	for _, which := range []func(*store.StateDir) string{(*store.StateDir).Runs, func(s *store.StateDir) string { return s.Store.Runs() }} {
 		m := open(t)
 		m.checkRoom()
@@ -163,7 +163,7 @@ func TestPlacesThatWereRemoved(t *testing.T) {
 	}
 }
 
-func TestWhatWantsRoom(t *testing.T) {
+func TestRoom_WhatWantsIt(t *testing.T) {
 	full := fmt.Errorf("write: %w", unix.ENOSPC)
 	for _, tt := range []struct {
 		err  error

@@ -52,7 +52,7 @@ func sessionKey(client, session string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// openSessions loads what is there; warn is told of files that can't be used.
+// openSessions loads what is there; warn hears of files that can't be used.
 func openSessions(st *store.StateDir, warn func(path string, err error)) (*sessions, error) {
 	s := &sessions{dir: st.Sessions(), files: st.Store.Of("sessions"), known: map[string]Session{}}
 	entries, err := os.ReadDir(s.files[0])
@@ -118,7 +118,7 @@ func (s *sessions) records(key string) (out []string) {
 	return out
 }
 
-// list is newest first; an empty client is everyone.
+// list is newest first; an empty client is all of them.
 func (s *sessions) list(client string) []Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,7 +180,7 @@ func (m *Manager) SessionKnown(client, session string) (cliSession string, ok bo
 	return s.CLISession, s.CLISession != ""
 }
 
-// Sessions are a client's sessions, newest first; an empty client is everyone's.
+// Sessions are a client's sessions, newest first; an empty client is all of them.
 func (m *Manager) Sessions(client string) []Session { return m.sessions.list(client) }
 
 // Forget drops a session with its directories: the next run of that name

@@ -26,7 +26,7 @@ func inSession(name string, change ...func(*Spec)) func(*Spec) {
 	}
 }
 
-func TestSessionOutlivesAKilledFirstTurn(t *testing.T) {
+func TestSession_OutlivesAKilledFirstTurn(t *testing.T) {
 	m := open(t)
 	if _, ok := m.SessionKnown("tester", "talk"); ok {
 		t.Error("known before its first turn")
@@ -89,7 +89,7 @@ func TestSessionOutlivesAKilledFirstTurn(t *testing.T) {
 	}
 }
 
-func TestPrivateHomeIsSeededOnce(t *testing.T) {
+func TestWorkDir_PrivateHomeIsSeededOnce(t *testing.T) {
 	m := open(t)
 	seed := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(seed, ".agent"), 0o700); err != nil {
@@ -124,7 +124,7 @@ func TestPrivateHomeIsSeededOnce(t *testing.T) {
 	}
 }
 
-func TestOneRunPerSessionInOrder(t *testing.T) {
+func TestSessionLock_OneRunInOrder(t *testing.T) {
 	m := open(t)
 	log := filepath.Join(t.TempDir(), "order")
 	turn := func(id, rest string) Spec {
@@ -156,7 +156,7 @@ func TestOneRunPerSessionInOrder(t *testing.T) {
 	}
 }
 
-func TestCancelledWhileItWaits(t *testing.T) {
+func TestSessionLock_CancelledWhileWaiting(t *testing.T) {
 	m := open(t)
 	first := start(t, m, script("sleep 300", inSession("q")))
 	mark := filepath.Join(t.TempDir(), "mark")
@@ -209,7 +209,7 @@ func TestCancelledWhileItWaits(t *testing.T) {
 	}
 }
 
-func TestTurns(t *testing.T) {
+func TestSessionLocks(t *testing.T) {
 	var line sessionLocks
 	first, err := line.acquire(t.Context(), nil, "k")
 	if err != nil {

@@ -37,7 +37,7 @@ type Options struct {
 	// whose CLI is to be started anew: Argv, Env, User, Home, HomeSeed and OpenCwd of
 	// a Spec. nil starts none anew.
 	Renew func(backend string) (Spec, bool)
-	// Adopted is told of each run of an earlier daemon that still lives, before
+	// Adopted hears of each run of an earlier daemon that still lives, before
 	// Open returns; what it gives back is that run's OnGone, and may be called
 	// before Open returns, too. May be nil.
 	Adopted  func(Record) (gone func(Record))

@@ -14,9 +14,9 @@ import (
 
 // A CLI that an earlier daemon was talking to is told the rest, from within a
 // line too, and nothing twice.
-func TestSpeakerGoesOnWhereAnEarlierDaemonWas(t *testing.T) {
+func TestStdinWriter_GoesOnWhereAnEarlierDaemonWas(t *testing.T) {
 	for _, row := range []struct {
-		said uint64 // bytes, by the earlier daemon
+		done uint64 // bytes, by the earlier daemon
 		rest string
 	}{
 		{0, "one\ntwo\n"}, {2, "e\ntwo\n"}, {4, "two\n"}, {7, "\n"},
@@ -30,26 +30,26 @@ func TestSpeakerGoesOnWhereAnEarlierDaemonWas(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer listener.Close()
-		if err := os.WriteFile(log, binary.LittleEndian.AppendUint64(nil, row.said), 0o600); err != nil {
+		if err := os.WriteFile(log, binary.LittleEndian.AppendUint64(nil, row.done), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		told, err := store.OpenStdinLog(log, true)
+		known, err := store.OpenStdinLog(log, true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := newStdinWriter(fifo, told)
+		s, err := newStdinWriter(fifo, known)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.queue([][]byte{[]byte("one"), []byte("two")}) // the machine starts anew
 		got := make([]byte, len(row.rest))
 		if _, err := io.ReadFull(listener, got); err != nil || string(got) != row.rest {
-			t.Errorf("after %d bytes the CLI was told %q, want %q: %v", row.said, got, row.rest, err)
+			t.Errorf("after %d bytes the CLI was told %q, want %q: %v", row.done, got, row.rest, err)
 		}
 		s.close()
 		next, err := store.OpenStdinLog(log, true)
 		if err != nil || next.Written != int64(len("one\ntwo\n")) {
-			t.Errorf("after %d bytes the next daemon is told %+v, %v", row.said, next, err)
+			t.Errorf("after %d bytes the next daemon is told %+v, %v", row.done, next, err)
 		}
 		next.Close()
 	}

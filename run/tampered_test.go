@@ -15,7 +15,7 @@ import (
 	"penstock/spool"
 )
 
-func TestChildThatSpoilsItsOutput(t *testing.T) {
+func TestSpool_Tampered(t *testing.T) {
 	m := open(t)
 	for name, c := range map[string]struct{ does, says string }{
 		"fifo":    {`cd $TMPDIR/..; rm spool; mkfifo spool; echo "d stop"`, "replaced"},
@@ -70,7 +70,7 @@ func TestChildThatSpoilsItsOutput(t *testing.T) {
 	}
 }
 
-func TestShrunkStderrLosesOnlyItsTail(t *testing.T) {
+func TestSpool_ShrunkStderrLosesOnlyItsTail(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script(`echo long note >&2; sleep 0.1; : > /proc/self/fd/2; echo "t a"; echo "d stop"`))
 	verdict(t, r, outcome.Completed)
@@ -79,7 +79,7 @@ func TestShrunkStderrLosesOnlyItsTail(t *testing.T) {
 	}
 }
 
-func TestFinishedSpoolThatShrinks(t *testing.T) {
+func TestSpool_ShrinksOnceFinished(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script(`echo "t a"; echo "d stop"`))
 	verdict(t, r, outcome.Completed)

@@ -20,7 +20,7 @@ import (
 
 // A session is forgotten whole or not at all, and what can't be deleted is not in
 // its place any more.
-func TestForgetIsWholeOrNot(t *testing.T) {
+func TestForget_IsWholeOrNot(t *testing.T) {
 	m := open(t)
 	turn := func() {
 		t.Helper()
@@ -95,7 +95,7 @@ func immutable(t *testing.T, path string, on bool) bool {
 
 // What a crash has left of a removal, of a session's making or of a write goes at
 // the next start; what can't be understood stays.
-func TestCrashLeftoversAreSwept(t *testing.T) {
+func TestOpen_SweepsWhatACrashLeft(t *testing.T) {
 	dir := t.TempDir()
 	whole, half, torn := sessionKey("c", "whole"), sessionKey("c", "half"), sessionKey("c", "torn")
 	for _, d := range []string{"sessions/" + whole, "sessions/" + half + "/work", "sessions/" + torn, "sessions/other", "trash/x/y"} {
@@ -129,7 +129,7 @@ func TestCrashLeftoversAreSwept(t *testing.T) {
 
 // Records that are dated ahead push out no run of today, and are no older than
 // the daemon that found them.
-func TestPruneGoesByOrderNotByDate(t *testing.T) {
+func TestPrune_ByOrderNotByDate(t *testing.T) {
 	dir := t.TempDir()
 	ahead := time.Now().Add(10 * 365 * 24 * time.Hour)
 	for i := range 3 {
@@ -162,7 +162,7 @@ func TestPruneGoesByOrderNotByDate(t *testing.T) {
 
 // A removal that was cut short, as by a kill of the daemon, leaves no run: not one
 // that is lost and can't be read.
-func TestRemovalCutShortIsNoRun(t *testing.T) {
+func TestDir_RemovalCutShortIsNoRun(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script("echo 'd stop'"))
 	verdict(t, r, outcome.Completed)

@@ -32,7 +32,7 @@ func onDisk(t *testing.T, dir string) (total int64) {
 }
 
 // Whatever a run has left where its output lies, output_max is what stays.
-func TestOutputIsTrimmed(t *testing.T) {
+func TestTrim_ToOutputMax(t *testing.T) {
 	const most, room = 1 << 20, 256 << 10 // records, and what a file system rounds up
 	m := open(t)
 	for _, row := range []struct {
@@ -64,7 +64,7 @@ func TestOutputIsTrimmed(t *testing.T) {
 }
 
 // What was left by a run whose end no daemon has seen, too.
-func TestLeftOutputIsTrimmed(t *testing.T) {
+func TestTrim_OfALeftover(t *testing.T) {
 	d := &store.Dir{Path: t.TempDir()}
 	for _, name := range []string{store.SpoolName, store.StderrName} {
 		if err := os.WriteFile(d.File(name), make([]byte, 3<<20), 0o600); err != nil {

@@ -13,7 +13,7 @@ import (
 	"penstock/run/store"
 )
 
-func TestAnotherUser(t *testing.T) {
+func TestStart_AsAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: only root may run a backend as another user")
 	}
@@ -64,7 +64,7 @@ echo "d stop"`
 }
 
 // What tells its version is started as the runs' user: that user may have written it.
-func TestProbeAsAnotherUser(t *testing.T) {
+func TestProbe_AsAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: only root may run a backend as another user")
 	}

@@ -27,7 +27,7 @@ type framer struct {
 	tooLong bool // a line over lineMax was met: nothing more comes out
 
 	at       int64 // where buf begins in the stream
-	skipLong bool  // long lines are told as due, not gathered
+	skipLong bool  // long lines are handed on as longDue, not gathered
 	skipped  int64 // bytes of the line under way that were let go
 	longDue  *span // a long line that is complete
 	failed   error // due could not be read

@@ -117,7 +117,7 @@ func TestLongLine_Tampered(t *testing.T) {
 			t.Fatal("a frame")
 		}
 		if _, err := p.frames.fill(in); err == io.EOF {
-			t.Fatal("not told")
+			t.Fatal("not noticed")
 		} else if err != nil {
 			if !errors.Is(err, ErrTampered) {
 				t.Error(err)

@@ -146,7 +146,7 @@ type tail struct {
 	look [edgeSize]byte
 }
 
-// Read gives 0, nil at the present end of a file that may grow, and ErrSpoiled
+// Read gives 0, nil at the present end of a file that may grow, and ErrTampered
 // for one that has shrunk.
 func (s *tail) Read(p []byte) (n int, err error) {
 	if s.limit >= 0 {

@@ -10,7 +10,7 @@ import (
 )
 
 // The content is flushed before the file has its name, and the directory after.
-func TestReplaceFlushesInOrder(t *testing.T) {
+func TestReplace_FlushesInOrder(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
 	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
@@ -39,7 +39,7 @@ func TestReplaceFlushesInOrder(t *testing.T) {
 }
 
 // What could not be flushed does not get the name, and nothing is left of it.
-func TestReplaceWholeOrNot(t *testing.T) {
+func TestReplace_WholeOrNot(t *testing.T) {
 	dir, dead := t.TempDir(), errors.New("input/output error")
 	path := filepath.Join(dir, "f")
 	if err := Replace(path, []byte("old"), nil); err != nil {

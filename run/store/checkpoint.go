@@ -105,7 +105,7 @@ func (d *Dir) SaveEnd(o outcome.Outcome) error {
 	return WriteJSON(d.storePaths(endName), endRecord{o.Reason, o.Receipt, o.Survived}, SmallMax, nil)
 }
 
-// LoadEnd is what saveEnd kept. The exit status isn't: whether the output is
+// LoadEnd is what SaveEnd kept. The exit status isn't: whether the output is
 // whole is not known any more.
 func (d *Dir) LoadEnd() (o outcome.Outcome, err error) {
 	o.Exit.Code = -1

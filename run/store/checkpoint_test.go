@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestLiveIsWhatDurableRunsAreLeft(t *testing.T) {
+func TestLock_Leftovers(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state [1]*") // nothing of it is a pattern
 	lock, err := LockDir(dir)
 	if err != nil {
@@ -44,7 +44,7 @@ func TestLiveIsWhatDurableRunsAreLeft(t *testing.T) {
 }
 
 // Of a prompt each byte may take six in JSON.
-func TestCheckpointOfALongPrompt(t *testing.T) {
+func TestCheckpoint_OfALongPrompt(t *testing.T) {
 	d := newDirectory(t, nil)
 	w := &Checkpoint{Talks: true, Request: backend.Request{Prompt: strings.Repeat("\x01\xff", 6<<20), System: "s\x00"}}
 	if err := d.SaveCheckpoint(w); err != nil {
@@ -68,7 +68,7 @@ func TestCheckpointOfALongPrompt(t *testing.T) {
 	}
 }
 
-func TestBoundsHold(t *testing.T) {
+func TestBounds_Apply(t *testing.T) {
 	now := time.Now()
 	began := now.Add(-time.Minute)
 	wide := spawn.Resources(spawn.Limits{MemoryMax: 1 << 40, PidsMax: 1 << 20})
@@ -116,7 +116,7 @@ func TestWithMemory(t *testing.T) {
 }
 
 // A record as large as a client's metadata may be must be read again.
-func TestRecordsFitWhatIsRead(t *testing.T) {
+func TestWriteJSON_FitsWhatIsRead(t *testing.T) {
 	d := newDirectory(t, nil)
 	big, err := json.Marshal(string(make([]byte, 100<<10)))
 	if err != nil {

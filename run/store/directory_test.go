@@ -31,7 +31,7 @@ func newDirectory(t *testing.T, u *User) *Dir {
 	return d
 }
 
-func TestAdaptersFiles(t *testing.T) {
+func TestDir_WritesAdaptersFiles(t *testing.T) {
 	d := newDirectory(t, nil)
 	if err := d.WriteFiles([]backend.File{{Name: "a/b/c", Data: []byte("1")}, {Name: "a/d", Data: []byte("2")}}); err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func readOnlyTree(t *testing.T, dir string) {
 	}
 }
 
-func TestRemovesReadOnlyDirectories(t *testing.T) {
+func TestDir_RemovesReadOnlyDirectories(t *testing.T) {
 	top := t.TempDir()
 	for d := top; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
 		if err := os.Chmod(d, 0o777); err != nil {
@@ -124,7 +124,7 @@ func TestRemovesReadOnlyDirectories(t *testing.T) {
 	}
 }
 
-func TestScratchBehindALinkStays(t *testing.T) {
+func TestDir_ScratchBehindALinkStays(t *testing.T) {
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	kept := filepath.Join(elsewhere, "kept")
 	if err := os.WriteFile(kept, nil, 0o600); err != nil {
@@ -142,7 +142,7 @@ func TestScratchBehindALinkStays(t *testing.T) {
 	}
 }
 
-func TestGivesLinksNotWhatTheyPointTo(t *testing.T) {
+func TestGiveTree_GivesLinksNotTheirTargets(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: only root may give files away")
 	}
@@ -166,7 +166,7 @@ func TestGivesLinksNotWhatTheyPointTo(t *testing.T) {
 	}
 }
 
-func TestReadsOnlyPlainFiles(t *testing.T) {
+func TestReadSmall_OnlyRegularFiles(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	plain := at("plain")

@@ -11,7 +11,7 @@ import (
 
 // Durable runs that were pruned are remembered by their requests, so many of them,
 // also by the next daemon, and of a crash in the middle of a line.
-func TestPrunedAreRemembered(t *testing.T) {
+func TestPruned_AreRemembered(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pruned")
 	p, err := OpenPruned([]string{path})
 	if err != nil {

@@ -77,7 +77,7 @@ type Recalled struct {
 
 // Recall reads what an earlier daemon has kept of a run. A whole checkpoint gives
 // the record that a torn one was; what can't be read at all becomes a lost run of
-// that name, so that nothing on disk stays unseen. The error is errNeverStarted,
+// that name, so that nothing on disk stays unseen. The error is ErrNeverStarted,
 // or one of the checkpoint's.
 func (d *Dir) Recall() (found Recalled, err error) {
 	var recordErr error
@@ -149,24 +149,24 @@ func (r *Record) StartedAt() time.Time {
 // LogAttrs is what the log has of a run's end, at info of one that may end with no
 // request left to be logged.
 func (r Record) LogAttrs(o outcome.Outcome) []any {
-	told := []any{"client", r.Client, "backend", r.Backend, "model", r.Model, "cause", string(r.Cause)}
+	attrs := []any{"client", r.Client, "backend", r.Backend, "model", r.Model, "cause", string(r.Cause)}
 	if r.Started != nil && r.Ended != nil {
-		told = append(told, "seconds", r.Ended.Sub(*r.Started).Round(time.Millisecond).Seconds())
+		attrs = append(attrs, "seconds", r.Ended.Sub(*r.Started).Round(time.Millisecond).Seconds())
 	}
 	if r.Exit != nil {
-		told = append(told, "exit_code", *r.Exit)
+		attrs = append(attrs, "exit_code", *r.Exit)
 	}
 	if r.Signal != "" {
-		told = append(told, "signal", r.Signal)
+		attrs = append(attrs, "signal", r.Signal)
 	}
-	return append(told, "output_bytes", r.OutputBytes, "processes_after_leader", r.Survived,
+	return append(attrs, "output_bytes", r.OutputBytes, "processes_after_leader", r.Survived,
 		"spawn_seconds", o.Spawn.Seconds(), "teardown_seconds", o.Teardown.Seconds(), "leaked", o.Leaked, "receipt", *r.Receipt)
 }
 
 // SmallMax bounds what is read whole: records and sessions, in bytes.
 const SmallMax = 1 << 20
 
-// ReadSmall reads a regular file of at most smallMax bytes.
+// ReadSmall reads a regular file of at most SmallMax bytes.
 func ReadSmall(path string) ([]byte, error) { return readUpTo(path, SmallMax) }
 
 func readUpTo(path string, most int64) ([]byte, error) {

@@ -248,7 +248,7 @@ func holder(f *os.File) string {
 }
 
 // LetOthersPass lets another user's process reach its own directories below the
-// state directory by name. Nobody can list it, and what isn't theirs stays 0600.
+// state directory by name. No other user can list it, and what isn't theirs stays 0600.
 func (s *StateDir) LetOthersPass() error {
 	for _, d := range []string{s.Path, s.Runs(), s.Sessions()} {
 		if err := os.Chmod(d, 0o711); err != nil {

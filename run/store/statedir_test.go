@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestStateDirectoryIsForOneDaemon(t *testing.T) {
+func TestLockDir_IsForOneDaemon(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	s, err := Open(dir)
 	if err != nil {
@@ -40,7 +40,7 @@ func TestStateDirectoryIsForOneDaemon(t *testing.T) {
 }
 
 // What a daemon hands over is taken on a full disk, too, where no daemon starts.
-func TestInheritOnAFullDisk(t *testing.T) {
+func TestInheritLock_OnAFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("none", dir, "tmpfs", 0, "size=64k"); err != nil {
 		t.Skipf("a small file system can't be mounted here: %v", err)
@@ -79,8 +79,8 @@ func TestInheritOnAFullDisk(t *testing.T) {
 	}
 }
 
-// Who takes a lock file away for a stale one has not ended the daemon's runs.
-func TestInheritWithoutTheName(t *testing.T) {
+// A lock file that was taken away for a stale one has not ended the daemon's runs.
+func TestInheritLock_WithoutTheName(t *testing.T) {
 	dir := t.TempDir()
 	before, err := LockDir(dir)
 	if err != nil {
@@ -112,9 +112,9 @@ func TestInheritWithoutTheName(t *testing.T) {
 	}
 }
 
-// A lock whose holder is gone, and that a newborn of its has for a moment yet, is
+// A lock whose holder is gone, and that a child of its has for a moment yet, is
 // waited for.
-func TestLockOfTheDeadIsWaitedFor(t *testing.T) {
+func TestLockDir_WaitsForTheDead(t *testing.T) {
 	dir := t.TempDir()
 	before, err := LockDir(dir)
 	if err != nil {
@@ -140,7 +140,7 @@ func TestLockOfTheDeadIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestStateDirectoryThatCannotBe(t *testing.T) {
+func TestLockDir_ThatCannotBe(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -166,7 +166,7 @@ func TestStateDirectoryThatCannotBe(t *testing.T) {
 
 // A lock that is left stays held while it changes hands, and opens no other
 // directory.
-func TestLockIsInherited(t *testing.T) {
+func TestInheritLock(t *testing.T) {
 	dir, other := t.TempDir(), t.TempDir()
 	held, err := LockDir(dir)
 	if err != nil {
@@ -175,7 +175,7 @@ func TestLockIsInherited(t *testing.T) {
 	if _, err := InheritLock(other, held.State.Lock); err == nil {
 		t.Error("a lock opens another directory")
 	}
-	// Inherit has closed it: nobody holds the directory any more.
+	// Inherit has closed it: the directory is held no more.
 	held, err = LockDir(dir)
 	if err != nil {
 		t.Fatal(err)

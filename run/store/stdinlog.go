@@ -13,7 +13,7 @@ import (
 // repeats a request nor leaves one out. What was meant is noted before each
 // write and what was done after it: a daemon killed in between was killed on
 // its way out of a write(2) of at most PIPE_BUF, which is done whole (pipe(7)).
-// A nil stdinLog is for a run that no other daemon will talk to.
+// A nil StdinLog is for a run that no other daemon will talk to.
 type StdinLog struct {
 	file    *os.File
 	Written int64

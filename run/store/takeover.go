@@ -94,12 +94,12 @@ func (s *StateDir) takeLegacyRun(id string) error {
 	if err := s.takeRun(id, record, cp); err != nil || cp == nil || !cp.Talks {
 		return err
 	}
-	told, err := OpenStdinLog(old.File(StdinLogName), false)
+	log, err := OpenStdinLog(old.File(StdinLogName), false)
 	if err != nil {
 		return nil // it is not adopted then: what its CLI was told is not known
 	}
-	defer told.Close()
-	return atomicfile.Replace(s.Run(id).StorePath(StdinLogName), binary.LittleEndian.AppendUint64(nil, uint64(told.Written)), (*os.File).Sync)
+	defer log.Close()
+	return atomicfile.Replace(s.Run(id).StorePath(StdinLogName), binary.LittleEndian.AppendUint64(nil, uint64(log.Written)), (*os.File).Sync)
 }
 
 // forgetLegacy removes what takeLegacy has read; nothing reads it any more.
