@@ -1,8 +1,8 @@
 // Package atomicfile replaces files whole or not at all.
 //
-//	Replace:  .new-XXXX beside it ── write ── flush ── rename over the name ── flush the directory
+//	Replace:  .new-* beside it ── write ── flush ── rename over the name ── flush the directory
 //
-// A crash leaves the old file or the new one, and at most a .new-XXXX that the next
+// A crash leaves the old file or the new one, and at most a .new-* that the next
 // start sweeps. Without a Flusher that holds for a kill, with one for a power cut too.
 package atomicfile
 
