@@ -15,38 +15,38 @@ import (
 // are the limits it was made with; those the kernel holds are still in the
 // group, our own watch takes up the others. The error wraps fs.ErrNotExist when
 // there is no such group.
-func (r *Root) Adopt(id string, res *specs.LinuxResources) (*Group, error) {
+func (t *Tree) Adopt(id string, res *specs.LinuxResources) (*Group, error) {
 	if !idForm.MatchString(id) || id == "." || id == ".." || reserved(id) {
 		return nil, fmt.Errorf("adopt group %q: not a run's name: %w", id, fs.ErrNotExist)
 	}
 	s, err := parseLimits(res)
 	if err == nil {
-		err = r.reserve(id)
+		err = t.reserve(id)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("adopt group %s: %w", id, err)
 	}
-	d, err := cgroupfs.OpenDir(r.runs.Path + "/" + id)
+	d, err := cgroupfs.OpenDir(t.runs.Path + "/" + id)
 	if err != nil {
-		r.release(id)
+		t.release(id)
 		if cgroupfs.IsVanished(err) {
 			err = fs.ErrNotExist
 		}
 		return nil, fmt.Errorf("adopt group %s: %w", id, err)
 	}
-	g := r.trackGroup(id, d, s)
-	r.register(g)
+	g := t.trackGroup(id, d, s)
+	t.register(g)
 	return g, nil
 }
 
 // MemoryMax is the cap that the kernel holds on the group, in bytes; it is not
 // ok where the kernel holds none, or can't be asked.
 func (g *Group) MemoryMax() (n int64, ok bool) {
-	return g.kernelLimit("memory.max", g.root.enforced.Memory)
+	return g.kernelLimit("memory.max", g.tree.enforced.Memory)
 }
 
 // PidsMax is the same of the processes it may have.
-func (g *Group) PidsMax() (n int64, ok bool) { return g.kernelLimit("pids.max", g.root.enforced.Pids) }
+func (g *Group) PidsMax() (n int64, ok bool) { return g.kernelLimit("pids.max", g.tree.enforced.Pids) }
 
 func (g *Group) kernelLimit(file string, by Enforcer) (n int64, ok bool) {
 	if by != Kernel {

@@ -14,7 +14,7 @@ import (
 )
 
 // A group of an earlier daemon that was adopted is not swept, and ends like any other.
-func TestRoot_AdoptNotSwept(t *testing.T) {
+func TestTree_AdoptNotSwept(t *testing.T) {
 	r := openRoot(t)
 	left := newGroup(t, r, "left", nil)
 	child := born(t, left.FD(), "sleep").ready(t)
@@ -54,7 +54,7 @@ func TestRoot_AdoptNotSwept(t *testing.T) {
 
 // A start that comes to nothing ends what it has made and leaves what it found,
 // limits included, in whatever way that was found.
-func TestRoot_Abandon(t *testing.T) {
+func TestTree_Abandon(t *testing.T) {
 	before := writableLocation(t)
 	name := uniqueName()
 	first, err := Open(t.Context(), Options{Mode: Available, Name: name, Budget: 256 << 20})
@@ -119,7 +119,7 @@ func TestRoot_Abandon(t *testing.T) {
 
 // A budget below what runs of an earlier daemon have ends none of them, and is in
 // force once they have less.
-func TestRoot_LowerBudgetGrandfathers(t *testing.T) {
+func TestTree_LowerBudgetGrandfathers(t *testing.T) {
 	const before = 1 << 30
 	writableLocation(t)
 	name := uniqueName()

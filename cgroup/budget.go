@@ -5,42 +5,42 @@ import "penstock/cgroup/cgroupfs"
 // SetBudget gives all runs together so many bytes, 0 is no limit. Where they have
 // more the kernel, or the watch, ends the one that has most; runs of an earlier
 // daemon are let have more, see holdBudget.
-func (r *Root) SetBudget(bytes int64) error {
-	r.budget = bytes
-	return r.applyBudget()
+func (t *Tree) SetBudget(bytes int64) error {
+	t.budget = bytes
+	return t.applyBudget()
 }
 
 // applyBudget puts the budget into force. Runs that an earlier daemon has left were
 // given their memory under that one's budget, and are not ended for a lower one:
 // what limited all runs together before stays until they have less.
-func (r *Root) applyBudget() error {
-	if r.grandfathered {
-		used, known, err := r.budgetUse()
+func (t *Tree) applyBudget() error {
+	if t.grandfathered {
+		used, known, err := t.budgetUse()
 		if err != nil {
 			return err
 		}
-		if r.budget > 0 && (!known || used > uint64(r.budget)) {
-			if known && !r.budgetWarned {
-				r.budgetWarned = true
-				r.log.Warn("runs of an earlier daemon have more memory than the budget: it is in force once they have less", "used", used, "budget", r.budget)
+		if t.budget > 0 && (!known || used > uint64(t.budget)) {
+			if known && !t.budgetWarned {
+				t.budgetWarned = true
+				t.log.Warn("runs of an earlier daemon have more memory than the budget: it is in force once they have less", "used", used, "budget", t.budget)
 			}
 			return nil
 		}
-		r.grandfathered = false
+		t.grandfathered = false
 	}
-	if r.enforced.Memory == Kernel {
-		return r.runs.Set(budgetLimit(r.budget))
+	if t.enforced.Memory == Kernel {
+		return t.runs.Set(budgetLimit(t.budget))
 	}
-	r.enforcer.budget.Store(uint64(r.budget))
+	t.enforcer.budget.Store(uint64(t.budget))
 	return nil
 }
 
 // budgetUse is the memory that all runs together have, less what the kernel takes
 // back from files before it ends anything; known is false until the watch has seen
 // all that was left.
-func (r *Root) budgetUse() (bytes uint64, known bool, err error) {
-	if r.enforced.Memory == Kernel {
-		read := &cgroupfs.StatReader{Dir: r.runs}
+func (t *Tree) budgetUse() (bytes uint64, known bool, err error) {
+	if t.enforced.Memory == Kernel {
+		read := &cgroupfs.StatReader{Dir: t.runs}
 		now, stat := read.Value("memory.current"), read.Keyed("memory.stat")
 		if now == nil {
 			return 0, false, read.Err()
@@ -53,12 +53,12 @@ func (r *Root) budgetUse() (bytes uint64, known bool, err error) {
 		}
 		return bytes, true, read.Err()
 	}
-	left, err := cgroupfs.Children(r.runs.Path)
+	left, err := cgroupfs.Children(t.runs.Path)
 	if err != nil {
 		return 0, false, err
 	}
 	seen := 0
-	for _, g := range r.liveGroups() {
+	for _, g := range t.liveGroups() {
 		if s, ok := g.history.last(); ok {
 			bytes += s.memory
 			seen++

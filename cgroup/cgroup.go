@@ -9,36 +9,8 @@ import (
 	"log/slog"
 
 	"penstock/cgroup/cgroupfs"
+	"penstock/cgroup/root"
 )
-
-// Mode says how much of the cage the kernel itself must hold.
-type Mode string
-
-const (
-	// Strict needs the memory and pids controllers of cgroup v2.
-	Strict Mode = "strict"
-	// Available also accepts a v2 tree without them: group, kill and emptiness
-	// are then the kernel's, memory and pids are held by our own watch.
-	Available Mode = "available"
-)
-
-// Enforcer names who holds a limit.
-type Enforcer string
-
-const (
-	Kernel Enforcer = "kernel"
-	Watch  Enforcer = "watch"
-)
-
-// Enforced tells who holds each limit of the groups below one root.
-type Enforced struct {
-	Memory Enforcer `json:"memory"`
-	Pids   Enforcer `json:"pids"`
-	Kill   Enforcer `json:"kill"`
-	// CPU is empty where the cpu controller is missing: then cpu_max and
-	// cpu_weight can't be honoured and a run that asks for them is refused.
-	CPU Enforcer `json:"cpu,omitempty"`
-}
 
 // Options choose the root.
 type Options struct {
@@ -49,18 +21,12 @@ type Options struct {
 	// Budget is memory.max of the group that holds all runs, in bytes; 0 is none.
 	Budget int64
 	// Origin is what the daemon before this one in the same process has left, see
-	// Root.Leave; nil is nothing.
-	Origin *Origin
+	// Tree.Detach; nil is nothing.
+	Origin *root.Origin
 	// Trial refuses a root in which runs of a daemon may live: Sweep would end them.
 	Trial  bool
 	Logger *slog.Logger
 }
-
-// ErrUnsupported is wrapped by every refusal of Open: no root on this host.
-var ErrUnsupported = errors.New("no cgroup v2 tree we may make groups in")
-
-// ErrLive is wrapped by Open's refusal of a trial beside a daemon's runs.
-var ErrLive = errors.New("runs of a daemon are there, and a trial would end them")
 
 // ErrName is wrapped by NewGroup's refusal of an id that no group can have.
 var ErrName = errors.New("reserved name")

@@ -17,7 +17,7 @@ import (
 // All methods may be called concurrently.
 type Group struct {
 	id      string
-	root    *Root
+	tree    *Tree
 	dir     *cgroupfs.Dir
 	limits  groupLimits
 	made    bool         // here, not by an earlier daemon
@@ -41,7 +41,7 @@ func (g *Group) FD() int { return g.dir.FD() }
 // was started: a child is born under its group's limits while Go's spawn holds
 // the processor, so a throttled group would stall the whole daemon.
 func (g *Group) ApplyCPU() error {
-	if g.root.enforced.CPU != Kernel {
+	if g.tree.enforced.CPU != Kernel {
 		return nil
 	}
 	if w := g.limits.cpuWeight; w != nil {

@@ -18,7 +18,7 @@ import (
 )
 
 func TestNewGroup_ID(t *testing.T) {
-	r := &Root{}
+	r := &Tree{}
 	for _, id := range []string{"", ".", "..", "a/b", "a b", "ä", strings.Repeat("x", 129)} {
 		if _, err := r.NewGroup(id, nil); err == nil || !strings.Contains(err.Error(), "A-Za-z0-9") {
 			t.Errorf("id %q: error %v", id, err)

@@ -8,7 +8,7 @@ import (
 )
 
 // Huge pages are outside of memory limits: where the kernel can hold them, runs get none.
-func TestRoot_NoHugePages(t *testing.T) {
+func TestTree_NoHugePages(t *testing.T) {
 	r := openRoot(t)
 	files, err := filepath.Glob(r.Path() + "/runs/hugetlb.*.max")
 	if err != nil {

@@ -18,14 +18,14 @@ const (
 )
 
 // startJanitor keeps at a group that could not be removed in time.
-func (r *Root) startJanitor(g *Group) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, ok := r.leaked[g]; ok || r.closed {
+func (t *Tree) startJanitor(g *Group) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.leaked[g]; ok || t.closed {
 		return
 	}
-	r.leaked[g] = struct{}{}
-	r.workers.Go(g.retryRemove)
+	t.leaked[g] = struct{}{}
+	t.workers.Go(g.retryRemove)
 }
 
 // retryRemove is the janitor's work on one group. What holds a group for long, a
@@ -34,21 +34,21 @@ func (g *Group) retryRemove() {
 	begun, tell := time.Now(), time.Duration(0)
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		select {
-		case <-g.root.stop:
+		case <-g.tree.stop:
 			return
 		case <-time.After(pause):
 		}
-		g.root.retries.Add(1)
+		g.tree.retries.Add(1)
 		ctx, cancel := context.WithTimeout(context.Background(), min(pause, lastTry))
 		err := errors.Join(g.Kill(), g.remove(ctx))
 		cancel()
 		held := time.Since(begun)
 		if g.isGone() {
-			g.root.log.Info("leaked group removed", "group", g.id, "after", held.Round(time.Millisecond))
+			g.tree.log.Info("leaked group removed", "group", g.id, "after", held.Round(time.Millisecond))
 			return
 		}
 		if held >= tell {
-			g.root.log.Warn("group can't be removed, trying on", "group", g.id, "for", held.Round(time.Millisecond), "error", err)
+			g.tree.log.Warn("group can't be removed, trying on", "group", g.id, "for", held.Round(time.Millisecond), "error", err)
 			tell = min(max(2*held, firstWarning), held+lastWarning)
 		}
 	}

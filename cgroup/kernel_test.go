@@ -54,7 +54,7 @@ func writableLocation(t *testing.T) cgroupfs.Location {
 }
 
 // openRoot opens a root that is closed with the test.
-func openRoot(t *testing.T, change ...func(*Options)) *Root {
+func openRoot(t *testing.T, change ...func(*Options)) *Tree {
 	t.Helper()
 	writableLocation(t)
 	o := Options{Mode: Available, Name: uniqueName(), Logger: slog.New(slog.NewTextHandler(&testLog{t: t}, nil))}
@@ -74,7 +74,7 @@ func openRoot(t *testing.T, change ...func(*Options)) *Root {
 }
 
 // kernelRoot is a root whose limits the kernel holds.
-func kernelRoot(t *testing.T, change ...func(*Options)) *Root {
+func kernelRoot(t *testing.T, change ...func(*Options)) *Tree {
 	t.Helper()
 	r := openRoot(t, change...)
 	if r.enforced.Memory != Kernel || r.enforced.Pids != Kernel {
@@ -84,7 +84,7 @@ func kernelRoot(t *testing.T, change ...func(*Options)) *Root {
 }
 
 // watchedRoot is a root whose limits our watch holds, on any kernel.
-func watchedRoot(t *testing.T, change ...func(*Options)) *Root {
+func watchedRoot(t *testing.T, change ...func(*Options)) *Tree {
 	t.Helper()
 	r := openRoot(t, change...)
 	if r.enforcer == nil {
@@ -94,7 +94,7 @@ func watchedRoot(t *testing.T, change ...func(*Options)) *Root {
 	return r
 }
 
-func newGroup(t *testing.T, r *Root, id string, res *specs.LinuxResources) *Group {
+func newGroup(t *testing.T, r *Tree, id string, res *specs.LinuxResources) *Group {
 	t.Helper()
 	g, err := r.NewGroup(id, res)
 	if err != nil {

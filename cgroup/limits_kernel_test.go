@@ -80,10 +80,10 @@ func TestReceipt_OOMLevel(t *testing.T) {
 		t.Run(string(row.want), func(t *testing.T) {
 			r := kernelRoot(t, func(o *Options) { o.Budget = budget })
 			if row.top > 0 {
-				if err := os.WriteFile(r.path+"/memory.max", []byte(fmt.Sprint(row.top)), 0); err != nil {
+				if err := os.WriteFile(r.Path()+"/memory.max", []byte(fmt.Sprint(row.top)), 0); err != nil {
 					t.Fatal(err)
 				}
-				defer os.WriteFile(r.path+"/memory.max", []byte("max"), 0)
+				defer os.WriteFile(r.Path()+"/memory.max", []byte("max"), 0)
 			}
 			g := newGroup(t, r, "oom", Resources(Limits{MemoryMax: row.own}))
 			hog := born(t, g.FD(), "alloc", "200")
@@ -238,7 +238,7 @@ func TestReceipt_MemoryEvents(t *testing.T) {
 
 // Page cache that is deleted before the group goes keeps no dying group behind;
 // left in place, each run keeps one.
-func TestRoot_DyingGroups(t *testing.T) {
+func TestTree_DyingGroups(t *testing.T) {
 	const runs = 12
 	for _, tt := range []struct {
 		name     string
@@ -290,7 +290,7 @@ func TestRoot_DyingGroups(t *testing.T) {
 
 // Files that a run leaves in a tmpfs stay charged to all runs when its group has
 // gone, until they are deleted.
-func TestRoot_FilesInMemory(t *testing.T) {
+func TestTree_FilesInMemory(t *testing.T) {
 	r := kernelRoot(t)
 	g := newGroup(t, r, "leaver", Resources(Limits{MemoryMax: 64 << 20}))
 	f, err := os.CreateTemp("/dev/shm", "penstock-test-")

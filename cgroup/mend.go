@@ -14,6 +14,6 @@ import (
 // mended once and asked again.
 
 // restorePerms gives back the root and the group of all runs.
-func (r *Root) restorePerms() error {
-	return errors.Join(unix.Chmod(r.path, cgroupfs.DirMode), unix.Chmod(r.runs.Path, cgroupfs.DirMode))
+func (t *Tree) restorePerms() error {
+	return errors.Join(unix.Chmod(t.Path(), cgroupfs.DirMode), unix.Chmod(t.runs.Path, cgroupfs.DirMode))
 }

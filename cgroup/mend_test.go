@@ -49,13 +49,13 @@ func TestGroup_RestoresPerms(t *testing.T) {
 	if err := os.MkdirAll(g.dir.Path+"/below/more", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	asOwner(t, r.path, func() {
+	asOwner(t, r.Path(), func() {
 		for _, path := range []string{"/cgroup.kill", "/cgroup.events", "/cgroup.procs", "/cpu.stat", "/below/more", "/below", ""} {
 			if err := os.Chmod(g.dir.Path+path, 0); err != nil {
 				t.Error(err)
 			}
 		}
-		for _, path := range []string{r.runs.Path, r.path} {
+		for _, path := range []string{r.runs.Path, r.Path()} {
 			if err := os.Chmod(path, 0); err != nil {
 				t.Error(err)
 			}
@@ -118,7 +118,7 @@ func TestGroup_RestoresPermsAgain(t *testing.T) {
 	})
 	defer loop.Wait()
 	defer close(stop)
-	asOwner(t, r.path, func() {
+	asOwner(t, r.Path(), func() {
 		for range 30000 {
 			if err := g.Kill(); err != nil {
 				t.Error(err)

@@ -34,7 +34,7 @@ func reserved(id string) bool {
 // wraps ErrName. Any limit that nobody on this host can hold is a refusal, and
 // so is one the kernel doesn't take (ErrKernel); nothing is left behind. CPU
 // limits wait for ApplyCPU.
-func (r *Root) NewGroup(id string, res *specs.LinuxResources) (*Group, error) {
+func (t *Tree) NewGroup(id string, res *specs.LinuxResources) (*Group, error) {
 	if !idForm.MatchString(id) || id == "." || id == ".." {
 		return nil, fmt.Errorf("new group %q: want 1 to 128 of [A-Za-z0-9._:-]", id)
 	}
@@ -43,48 +43,48 @@ func (r *Root) NewGroup(id string, res *specs.LinuxResources) (*Group, error) {
 	}
 	s, err := parseLimits(res)
 	if err == nil {
-		err = s.checkEnforceable(r.enforced)
+		err = s.checkEnforceable(t.enforced)
 	}
 	if err == nil {
-		err = r.reserve(id)
+		err = t.reserve(id)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("new group %s: %w", id, err)
 	}
-	g, err := r.makeGroup(id, s)
+	g, err := t.makeGroup(id, s)
 	if err != nil {
-		r.release(id)
+		t.release(id)
 		return nil, fmt.Errorf("new group %s: %w: %w", id, ErrKernel, err)
 	}
-	r.register(g)
+	t.register(g)
 	return g, nil
 }
 
-func (r *Root) makeGroup(id string, s groupLimits) (*Group, error) {
-	path := r.runs.Path + "/" + id
-	if err := cgroupfs.WithPerms(func() error { return unix.Mkdir(path, cgroupfs.DirMode) }, r.restorePerms); err != nil {
+func (t *Tree) makeGroup(id string, s groupLimits) (*Group, error) {
+	path := t.runs.Path + "/" + id
+	if err := cgroupfs.WithPerms(func() error { return unix.Mkdir(path, cgroupfs.DirMode) }, t.restorePerms); err != nil {
 		return nil, cgroupfs.WrapPath("mkdir", path, err)
 	}
 	d, err := cgroupfs.OpenDir(path)
 	if err != nil {
 		return nil, errors.Join(err, cgroupfs.Rmdir(path))
 	}
-	if err := s.apply(d, r.enforced); err != nil {
+	if err := s.apply(d, t.enforced); err != nil {
 		return nil, errors.Join(err, d.Close(), cgroupfs.Rmdir(path))
 	}
-	g := r.trackGroup(id, d, s)
+	g := t.trackGroup(id, d, s)
 	g.made = true
 	return g, nil
 }
 
-func (r *Root) trackGroup(id string, d *cgroupfs.Dir, s groupLimits) *Group {
+func (t *Tree) trackGroup(id string, d *cgroupfs.Dir, s groupLimits) *Group {
 	d.OpenKill()
-	g := &Group{id: id, root: r, dir: d, limits: s, gone: make(chan struct{})}
-	if r.enforced.Memory == Kernel {
-		g.budgetOOMs = r.budgetOOMs()
+	g := &Group{id: id, tree: t, dir: d, limits: s, gone: make(chan struct{})}
+	if t.enforced.Memory == Kernel {
+		g.budgetOOMs = t.budgetOOMs()
 	}
-	if r.enforced.Pids == Kernel {
-		g.tasksRefused = r.tasksRefused()
+	if t.enforced.Pids == Kernel {
+		g.tasksRefused = t.tasksRefused()
 	}
 	return g
 }

@@ -69,7 +69,7 @@ func TestOpen_Strict(t *testing.T) {
 	}
 }
 
-func TestRoot_CloseRestoresTree(t *testing.T) {
+func TestTree_CloseRestoresTree(t *testing.T) {
 	before := writableLocation(t)
 	look := func() []string {
 		on, err := cgroupfs.Enabled(before.Own)
@@ -119,7 +119,7 @@ func TestRoot_CloseRestoresTree(t *testing.T) {
 	}
 }
 
-func TestRoot_CloseEndsRuns(t *testing.T) {
+func TestTree_CloseEndsRuns(t *testing.T) {
 	writableLocation(t)
 	r, err := Open(t.Context(), Options{Mode: Available, Name: uniqueName()})
 	if err != nil {
@@ -213,7 +213,7 @@ func TestOpen_Unit(t *testing.T) {
 
 // A daemon that was handed its root takes back what the one before it did: in
 // its own subtree, and where a service manager gave the group.
-func TestRoot_HandoverRestoresTree(t *testing.T) {
+func TestTree_HandoverRestoresTree(t *testing.T) {
 	if have, err := cgroupfs.Controllers(writableLocation(t).Own); err == nil && len(cgroupfs.Missing(cgroupfs.Needed(), have)) == 0 {
 		if err := enableForTest(t); err != nil {
 			t.Fatal(err)
@@ -276,10 +276,6 @@ func TestOpen_SecondDaemon(t *testing.T) {
 	if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), strconv.Itoa(first.Process.Pid)) {
 		t.Errorf("error %v, want ErrBusy with pid %d", err, first.Process.Pid)
 	}
-	r := &Root{path: one.Path}
-	if err := r.makeRoot(rootSite{path: one.Path, parent: base.Path}); !errors.Is(err, ErrBusy) || r.origin.Made {
-		t.Errorf("second daemon: error %v and %+v to take back, want ErrBusy and nothing", err, r.origin)
-	}
 	if _, err := os.Stat(one.Path + "/runs"); err != nil {
 		t.Errorf("the first daemon lost its runs: %v", err)
 	}
@@ -341,7 +337,7 @@ func TestOpen_Budget(t *testing.T) {
 }
 
 // The budget holds all runs together, whatever each may take alone.
-func TestRoot_BudgetKills(t *testing.T) {
+func TestTree_BudgetKills(t *testing.T) {
 	r := kernelRoot(t, func(o *Options) { o.Budget = 96 << 20 })
 	one, two := newGroup(t, r, "one", nil), newGroup(t, r, "two", nil)
 	born(t, one.FD(), "alloc", "24").ready(t)
@@ -379,7 +375,7 @@ func TestOpen_FreshLeaf(t *testing.T) {
 	end(t, g)
 }
 
-func TestRoot_Sweep(t *testing.T) {
+func TestTree_Sweep(t *testing.T) {
 	writableLocation(t)
 	name := uniqueName()
 	v, o, _ := daemonIn(t, -1, name, "run")

@@ -54,7 +54,7 @@ const (
 // Receipt reads what the run used; call it when the group is empty and before
 // Remove. A failure comes with all that could be read.
 func (g *Group) Receipt() (Receipt, error) {
-	rec := Receipt{EnforcedBy: g.root.enforced}
+	rec := Receipt{EnforcedBy: g.tree.enforced}
 	// What the watch saw is ours, whatever becomes of the group.
 	g.history.fillReceipt(&rec, g.limits)
 	// Every group has this file: without it the group itself is gone, and the
@@ -69,20 +69,20 @@ func (g *Group) Receipt() (Receipt, error) {
 	if rec.EnforcedBy.Memory == Kernel {
 		rec.memory(r)
 		if positive(rec.OOMKills) || positive(rec.OOMGroupKills) {
-			rec.OOMAt = rec.oomAt(g.budgetOOMs, g.root.budgetOOMs())
+			rec.OOMAt = rec.oomAt(g.budgetOOMs, g.tree.budgetOOMs())
 		}
 	}
 	if rec.EnforcedBy.Pids == Kernel {
 		rec.PidsPeak = r.Value("pids.peak")
 		rec.PidsMax = r.Limit("pids.max")
 		rec.PidsRefused = r.Keyed("pids.events").Get("max")
-		if now := g.root.tasksRefused(); now != nil && g.tasksRefused != nil && *now > *g.tasksRefused {
+		if now := g.tree.tasksRefused(); now != nil && g.tasksRefused != nil && *now > *g.tasksRefused {
 			rec.RunsPidsRefused = new(*now - *g.tasksRefused)
 		}
 	}
 	rec.MemoryPressureUsec = r.Pressure("memory.pressure").Some.TotalUsec()
 	rec.CPUPressureUsec = r.Pressure("cpu.pressure").Some.TotalUsec()
-	if g.root.countsIO {
+	if g.tree.root.CountsIO() {
 		if io := cgroupfs.Optional(r, "io.stat", cgroupfs.ParseIOStat); io != nil {
 			rec.IOReadBytes, rec.IOWriteBytes = &io.Read, &io.Written
 		}
@@ -130,8 +130,8 @@ func positive(n *uint64) bool { return n != nil && *n > 0 }
 
 // budgetOOMs counts how often all runs together had no memory left
 // (memory.events.local: oom), nil where the kernel doesn't tell.
-func (r *Root) budgetOOMs() *uint64 {
-	m, err := cgroupfs.Parse(r.runs, "memory.events.local", cgroupfs.ParseKeyed)
+func (t *Tree) budgetOOMs() *uint64 {
+	m, err := cgroupfs.Parse(t.runs, "memory.events.local", cgroupfs.ParseKeyed)
 	if err != nil {
 		return nil
 	}
@@ -141,8 +141,8 @@ func (r *Root) budgetOOMs() *uint64 {
 // tasksRefused counts the forks refused because all runs together had as many
 // tasks as they may (pids.events.local: max, Linux 6.11); nil where the kernel
 // doesn't tell.
-func (r *Root) tasksRefused() *uint64 {
-	m, err := cgroupfs.Parse(r.runs, "pids.events.local", cgroupfs.ParseKeyed)
+func (t *Tree) tasksRefused() *uint64 {
+	m, err := cgroupfs.Parse(t.runs, "pids.events.local", cgroupfs.ParseKeyed)
 	if err != nil {
 		return nil
 	}

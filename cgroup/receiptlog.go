@@ -42,12 +42,3 @@ func (r Receipt) LogValue() slog.Value {
 	known = append(known, slog.Any("enforced_by", r.EnforcedBy))
 	return slog.GroupValue(known...)
 }
-
-// LogValue is who holds each limit.
-func (e Enforced) LogValue() slog.Value {
-	held := []slog.Attr{slog.String("memory", string(e.Memory)), slog.String("pids", string(e.Pids)), slog.String("kill", string(e.Kill))}
-	if e.CPU != "" {
-		held = append(held, slog.String("cpu", string(e.CPU)))
-	}
-	return slog.GroupValue(held...)
-}

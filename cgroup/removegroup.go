@@ -15,7 +15,7 @@ func (g *Group) Remove(ctx context.Context) error {
 	defer cancel()
 	err := g.remove(ctx)
 	if err != nil {
-		g.root.startJanitor(g)
+		g.tree.startJanitor(g)
 		return fmt.Errorf("remove group %s: %w", g.id, err)
 	}
 	return nil
@@ -32,7 +32,7 @@ func (g *Group) remove(ctx context.Context) error {
 		return err
 	}
 	err = g.dir.Close()
-	g.root.unregister(g)
+	g.tree.unregister(g)
 	close(g.gone)
 	return err
 }

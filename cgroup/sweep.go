@@ -22,11 +22,11 @@ type SweepResult struct {
 // Sweep ends and removes the groups an earlier daemon left under runs. What is
 // not gone within ctx (5 s where ctx sets nothing) is named in Left and handed
 // to the janitor; an error is only what kept us from trying.
-func (r *Root) Sweep(ctx context.Context) (SweepResult, error) {
+func (t *Tree) Sweep(ctx context.Context) (SweepResult, error) {
 	ctx, cancel := bounded(ctx, sweepBound)
 	defer cancel()
 	var s SweepResult
-	left, err := r.leftovers()
+	left, err := t.leftovers()
 	errs := []error{err}
 	for _, g := range left {
 		pids, err := g.Procs()
@@ -40,34 +40,34 @@ func (r *Root) Sweep(ctx context.Context) (SweepResult, error) {
 			continue
 		}
 		s.Left = append(s.Left, g.id)
-		r.log.Warn("leftover group is not gone yet", "group", g.id, "error", err)
+		t.log.Warn("leftover group is not gone yet", "group", g.id, "error", err)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return s, fmt.Errorf("sweep %s: %w", r.runs.Path, err)
+		return s, fmt.Errorf("sweep %s: %w", t.runs.Path, err)
 	}
 	return s, nil
 }
 
 // leftovers opens the groups that are there but not ours. Each is registered,
 // so that nobody makes a group of the same name while it is being removed.
-func (r *Root) leftovers() ([]*Group, error) {
-	names, err := cgroupfs.Children(r.runs.Path)
+func (t *Tree) leftovers() ([]*Group, error) {
+	names, err := cgroupfs.Children(t.runs.Path)
 	errs := []error{err}
 	var found []*Group
 	for _, name := range names {
-		if r.reserve(name) != nil {
+		if t.reserve(name) != nil {
 			continue
 		}
-		d, err := cgroupfs.OpenDir(r.runs.Path + "/" + name)
+		d, err := cgroupfs.OpenDir(t.runs.Path + "/" + name)
 		if err != nil {
-			r.release(name)
+			t.release(name)
 			if !cgroupfs.IsVanished(err) {
 				errs = append(errs, err)
 			}
 			continue
 		}
-		g := r.trackGroup(name, d, groupLimits{})
-		r.register(g)
+		g := t.trackGroup(name, d, groupLimits{})
+		t.register(g)
 		found = append(found, g)
 	}
 	return found, errors.Join(errs...)

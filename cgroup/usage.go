@@ -44,29 +44,29 @@ func (g *Group) CPUWait() *uint64 {
 }
 
 // Usage reads all runs together.
-func (r *Root) Usage() (TreeUsage, error) {
-	read := &cgroupfs.StatReader{Dir: r.runs}
+func (t *Tree) Usage() (TreeUsage, error) {
+	read := &cgroupfs.StatReader{Dir: t.runs}
 	one, err := readUsage(read)
 	if err != nil {
 		return TreeUsage{}, err
 	}
 	u := TreeUsage{Usage: one}
-	pids, err := r.runs.Procs()
+	pids, err := t.runs.Procs()
 	u.Processes = len(pids)
 	mem, cpu := read.Pressure("memory.pressure"), read.Pressure("cpu.pressure")
 	u.MemorySomeAvg10, u.MemoryFullAvg10, u.CPUSomeAvg10 = mem.Some.Percent(), mem.Full.Percent(), cpu.Some.Percent()
-	if sum, any := r.enforcedSum(); any || (r.enforcer != nil && u.Processes == 0) {
+	if sum, any := t.enforcedSum(); any || (t.enforcer != nil && u.Processes == 0) {
 		u.fill(sum)
 	}
 	return u, errors.Join(err, read.Err())
 }
 
 // enforcedSum is what the watch last saw of all groups; any is false where it saw none.
-func (r *Root) enforcedSum() (sum sample, any bool) {
-	if r.enforcer == nil {
+func (t *Tree) enforcedSum() (sum sample, any bool) {
+	if t.enforcer == nil {
 		return sum, false
 	}
-	for _, g := range r.liveGroups() {
+	for _, g := range t.liveGroups() {
 		if s, ok := g.history.last(); ok {
 			sum.memory += s.memory
 			sum.tasks += s.tasks
@@ -79,19 +79,19 @@ func (r *Root) enforcedSum() (sum sample, any bool) {
 // FilesInMemory is what all runs together, also finished ones, have in memory
 // file systems (memory.stat: shmem), in bytes. It outlives a run's group, and
 // without swap nothing but the deletion of the files gives it free. Nil is unknown.
-func (r *Root) FilesInMemory() (*uint64, error) {
-	return r.keyedValue("memory.stat", "shmem")
+func (t *Tree) FilesInMemory() (*uint64, error) {
+	return t.keyedValue("memory.stat", "shmem")
 }
 
 // DyingGroups counts the removed groups that the kernel still keeps for pages
 // charged to them (cgroup.stat: nr_dying_descendants, 4.14). Nil is unknown.
-func (r *Root) DyingGroups() (*uint64, error) {
-	return r.keyedValue("cgroup.stat", "nr_dying_descendants")
+func (t *Tree) DyingGroups() (*uint64, error) {
+	return t.keyedValue("cgroup.stat", "nr_dying_descendants")
 }
 
 // keyedValue reads one line of a flat keyed file of all runs together.
-func (r *Root) keyedValue(file, key string) (*uint64, error) {
-	m, err := cgroupfs.Parse(r.runs, file, cgroupfs.ParseKeyed)
+func (t *Tree) keyedValue(file, key string) (*uint64, error) {
+	m, err := cgroupfs.Parse(t.runs, file, cgroupfs.ParseKeyed)
 	if cgroupfs.IsAbsent(err) {
 		return nil, nil
 	}

@@ -129,7 +129,7 @@ func playDaemon(args []string) int {
 
 // openAgain is what a daemon's successor in the same process does, told what was
 // done before it or not.
-func openAgain(ctx context.Context, r *Root, args []string) (*Root, error) {
+func openAgain(ctx context.Context, r *Tree, args []string) (*Tree, error) {
 	o := Options{Mode: Available, Name: args[0]}
 	left, err := r.Detach()
 	if err != nil {

@@ -17,7 +17,7 @@ const enforceEvery = 50 * time.Millisecond
 // sums each live group and kills what is over. Whatever it says is an estimate:
 // shared pages count once per process, page cache and files in tmpfs not at all.
 type enforcer struct {
-	root *Root
+	tree *Tree
 	// budget is bytes of all groups together; 0 where the kernel holds it or nobody set one.
 	budget atomic.Uint64
 	// tasks is how many all groups together may have; -1 is any number.
@@ -25,10 +25,10 @@ type enforcer struct {
 	woken chan struct{} // a group was made
 }
 
-func (r *Root) startEnforcer() {
-	r.enforcer = &enforcer{root: r, woken: make(chan struct{}, 1)}
-	r.enforcer.tasks.Store(-1)
-	r.workers.Go(r.enforcer.run)
+func (t *Tree) startEnforcer() {
+	t.enforcer = &enforcer{tree: t, woken: make(chan struct{}, 1)}
+	t.enforcer.tasks.Store(-1)
+	t.workers.Go(t.enforcer.run)
 }
 
 func (w *enforcer) wake() {
@@ -43,21 +43,21 @@ func (w *enforcer) run() {
 	tick := time.NewTicker(enforceEvery)
 	defer tick.Stop()
 	for {
-		groups := w.root.liveGroups()
+		groups := w.tree.liveGroups()
 		if len(groups) == 0 {
 			select {
-			case <-w.root.stop:
+			case <-w.tree.stop:
 				return
 			case <-w.woken:
 				continue
 			}
 		}
 		select {
-		case <-w.root.stop:
+		case <-w.tree.stop:
 			return
 		case <-tick.C:
 		}
-		w.enforce(w.root.liveGroups())
+		w.enforce(w.tree.liveGroups())
 	}
 }
 
@@ -81,7 +81,7 @@ func (w *enforcer) enforce(groups []*Group) {
 	var biggest, busiest *Group
 	for g, s := range seen {
 		g.history.add(s)
-		if what := g.limits.exceeded(s, w.root.enforced); what != "" {
+		if what := g.limits.exceeded(s, w.tree.enforced); what != "" {
 			w.kill(g, what)
 			continue
 		}
@@ -109,7 +109,7 @@ func (w *enforcer) samples(groups []*Group) map[*Group]sample {
 		if err == nil {
 			seen[g] = s
 		} else if !cgroupfs.IsVanished(err) && !errors.Is(err, os.ErrClosed) {
-			w.root.log.Warn("watch can't read a group", "group", g.id, "error", err)
+			w.tree.log.Warn("watch can't read a group", "group", g.id, "error", err)
 		}
 	}
 	return seen
@@ -119,7 +119,7 @@ func (w *enforcer) samples(groups []*Group) map[*Group]sample {
 func (w *enforcer) tooMuch(seen map[*Group]sample) bool {
 	var sum uint64
 	for g, s := range seen {
-		if g.limits.exceeded(s, w.root.enforced) != "" {
+		if g.limits.exceeded(s, w.tree.enforced) != "" {
 			return true
 		}
 		sum += s.memory
@@ -136,7 +136,7 @@ func (w *enforcer) overBudget(bytes uint64) bool {
 // refuses instead.
 func (w *enforcer) overTasks(n uint64) bool {
 	most := w.tasks.Load()
-	return w.root.enforced.Pids == Watch && most >= 0 && n > uint64(most)
+	return w.tree.enforced.Pids == Watch && most >= 0 && n > uint64(most)
 }
 
 func (w *enforcer) kill(g *Group, what string) {
@@ -144,7 +144,7 @@ func (w *enforcer) kill(g *Group, what string) {
 		return
 	}
 	if err := g.Kill(); err != nil {
-		w.root.log.Error("watch can't end a group over its limit", "group", g.id, "limit", what, "error", err)
+		w.tree.log.Error("watch can't end a group over its limit", "group", g.id, "limit", what, "error", err)
 	}
 }
 

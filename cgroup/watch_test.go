@@ -65,7 +65,7 @@ func TestEnforcer_Budget(t *testing.T) {
 		sum += s.memory
 	}
 	for _, budget := range []uint64{sum + 16<<20, sum - 4<<20} {
-		w := &enforcer{root: r}
+		w := &enforcer{tree: r}
 		w.budget.Store(budget)
 		w.tasks.Store(-1)
 		if busy, err := big.Populated(); err != nil || !busy {
@@ -99,7 +99,7 @@ func TestEnforcer_TasksOfAllRuns(t *testing.T) {
 		}
 		sum += int64(s.tasks)
 	}
-	w := &enforcer{root: r}
+	w := &enforcer{tree: r}
 	for _, most := range []int64{-1, sum, sum - 1} {
 		w.tasks.Store(most)
 		if busy, err := many.Populated(); err != nil || !busy {

@@ -25,6 +25,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"penstock/cgroup"
+	"penstock/cgroup/root"
 	"penstock/outcome"
 	"penstock/sandbox"
 )
@@ -111,9 +112,9 @@ type (
 	Limits       = cgroup.Limits
 	GroupOptions = cgroup.Options
 	Enforced     = cgroup.Enforced
-	Origin       = cgroup.Origin
-	Above        = cgroup.Above
-	Bound        = cgroup.Bound
+	Origin       = root.Origin
+	Above        = root.Above
+	Bound        = root.Bound
 )
 
 // Resources is the OCI form of l, as carried in a Command.

@@ -17,7 +17,7 @@ import (
 
 // Spawner starts process trees below one cgroup root. Safe for concurrent use.
 type Spawner struct {
-	root     *cgroup.Root
+	root     *cgroup.Tree
 	launcher *sandbox.Launcher
 	log      *slog.Logger
 	mode     cgroup.Mode

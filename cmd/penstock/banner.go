@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"penstock/cgroup"
+	"penstock/cgroup/root"
 	"penstock/cmd/penstock/check"
 	"penstock/config"
 )
@@ -15,7 +15,7 @@ import (
 // banner says in three lines, and a first call to try, where the daemon serves, what holds the limits on
 // this host, and which backends can be used.
 func (a *app) banner(c config.Config, b build, addrs []net.Addr) error {
-	host, err := cgroup.Host()
+	host, err := root.Host()
 	if err != nil {
 		return fmt.Errorf("banner: %w", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/cgroup"
+	"penstock/cgroup/root"
 	"penstock/cmd/penstock/check"
 	"penstock/config"
 )
@@ -122,7 +123,7 @@ func TestCheck_RefusesAsServe(t *testing.T) {
 // refusedCages are those of the groups and what is done in them.
 func refusedCages(t *testing.T, dir string) []refused {
 	t.Helper()
-	host, err := cgroup.Inspect(t.Context(), "penstock-refused")
+	host, err := root.Inspect(t.Context(), "penstock-refused")
 	if err != nil {
 		t.Fatal(err)
 	}

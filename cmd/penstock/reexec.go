@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"penstock/cgroup"
+	"penstock/cgroup/root"
 	"penstock/internal/hint"
 	"penstock/run/store"
 	"penstock/server"
@@ -149,7 +149,7 @@ func (s *successor) ask(ctx context.Context, g server.HandoverState) (string, er
 	if len(d.inherited.Listeners) == 0 || d.inherited.Own() {
 		e.Listen = d.config.Listen
 	}
-	if limit, ok := cgroup.MemoryAbove(); ok {
+	if limit, ok := root.MemoryAbove(); ok {
 		e.GroupMemory = limit.N
 	}
 	text, err := json.Marshal(e)

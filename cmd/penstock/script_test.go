@@ -9,6 +9,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"penstock/cgroup"
+	"penstock/cgroup/root"
 )
 
 func TestMain(m *testing.M) {
@@ -41,7 +42,7 @@ func TestScript(t *testing.T) {
 			if name != "daemon" {
 				return false, fmt.Errorf("unknown condition %q", name)
 			}
-			host, err := cgroup.Inspect(t.Context(), "penstock-script")
+			host, err := root.Inspect(t.Context(), "penstock-script")
 			return host.Supports(cgroup.Available), err
 		},
 	})

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"penstock/cgroup"
+	"penstock/cgroup/root"
 )
 
 // session is a daemon in a process of its own.
@@ -86,7 +87,7 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 
 func startServe(t *testing.T, config string) *session {
 	t.Helper()
-	host, err := cgroup.Host()
+	host, err := root.Host()
 	if err != nil {
 		t.Fatal(err)
 	}

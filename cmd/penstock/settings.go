@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"penstock/cgroup"
+	"penstock/cgroup/root"
 	"penstock/cmd/penstock/manual"
 	"penstock/config"
 )
@@ -66,7 +66,7 @@ func (s *settings) load() (config.Config, error) {
 	}
 	if s.groupMemory != nil {
 		host.GroupMemoryBytes = *s.groupMemory
-	} else if limit, ok := cgroup.MemoryAbove(); ok {
+	} else if limit, ok := root.MemoryAbove(); ok {
 		host.GroupMemoryBytes = limit.N
 	}
 	return config.Load(config.Sources{File: s.file, Environ: os.Environ(), Flags: s.flags, Host: host})

@@ -37,6 +37,8 @@ var floor = map[string]int{
 
 	"systemd/scope": 7,
 
+	"cgroup/root": 8,
+
 	"cgroup": 10,
 
 	"internal/atomicfile": 10,

@@ -17,6 +17,7 @@ import (
 	"text/tabwriter"
 
 	"penstock/cgroup"
+	"penstock/cgroup/root"
 	"penstock/config"
 	"penstock/internal/hint"
 )
@@ -39,7 +40,7 @@ type Report struct {
 	Version  string    `json:"version"`
 	Findings []Finding `json:"findings"`
 	// Ways are the places the root of groups may come from, in the order of serve.
-	Ways []cgroup.Source `json:"ways"`
+	Ways []root.Source `json:"ways"`
 	// Enforced is what would hold the limits; null where nothing can be started.
 	Enforced *cgroup.Enforced `json:"enforced"`
 }
@@ -54,7 +55,7 @@ type Input struct {
 
 // Run looks at everything it can, whatever was wrong before.
 func Run(ctx context.Context, in Input) (Report, error) {
-	r := Report{Version: in.Version, Ways: []cgroup.Source{}}
+	r := Report{Version: in.Version, Ways: []root.Source{}}
 	c, mode := in.Config, cgroup.Mode(in.Config.Isolation.Mode)
 	if in.Err == nil {
 		r.addConfig(c)
@@ -63,7 +64,7 @@ func Run(ctx context.Context, in Input) (Report, error) {
 	} else {
 		mode = cgroup.Available // no configuration: the default
 	}
-	host, err := cgroup.Inspect(ctx, c.GroupName())
+	host, err := root.Inspect(ctx, c.GroupName())
 	if err != nil {
 		return r, err
 	}
@@ -78,7 +79,7 @@ func Run(ctx context.Context, in Input) (Report, error) {
 	if in.Err == nil {
 		r.addIsolation(ctx, in, host)
 		r.add(unheldFindings(r.Enforced, c)...)
-		r.add(aboveFindings(c, known(cgroup.MemoryAbove()), known(cgroup.TasksAbove()))...)
+		r.add(aboveFindings(c, known(root.MemoryAbove()), known(root.TasksAbove()))...)
 		r.addBackends(ctx, c)
 	}
 	r.OK = !slices.ContainsFunc(r.Findings, func(f Finding) bool { return !f.OK && !f.Advice })

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/cgroup"
+	"penstock/cgroup/root"
 	"penstock/config"
 	"penstock/server"
 )
@@ -65,16 +66,16 @@ func TestCheck_Listen(t *testing.T) {
 }
 
 // hybrid is a host whose cgroup v2 has no controllers.
-func hybrid() cgroup.Report {
+func hybrid() root.Report {
 	const detail = "cgroup v2 has only hugetlb there"
-	return cgroup.Report{
-		Facts: []cgroup.Fact{
+	return root.Report{
+		Facts: []root.Fact{
 			{Name: "cgroup2 mount", OK: true, Needed: cgroup.Available},
 			{Name: "controller memory", Detail: detail, Remedy: "boot", Needed: cgroup.Strict},
 			{Name: "controller pids", Detail: detail, Remedy: "boot", Needed: cgroup.Strict},
 			{Name: "controller cpu", Detail: detail, Remedy: "boot"},
 		},
-		Sources: []cgroup.Source{
+		Sources: []root.Source{
 			{Name: "unit", Detail: "/x: not delegated to us", Remedy: "set Delegate=yes in the unit"},
 			{Name: "scope", Detail: "no system manager here", Remedy: "run under systemd"},
 			{Name: "subtree", OK: true, Detail: "groups in /x/y", Enforced: &cgroup.Enforced{
@@ -86,17 +87,17 @@ func hybrid() cgroup.Report {
 
 func TestCheck_Root(t *testing.T) {
 	whole := hybrid()
-	whole.Sources[1] = cgroup.Source{Name: "scope", OK: true, Detail: "groups in z.scope", Enforced: &cgroup.Enforced{
+	whole.Sources[1] = root.Source{Name: "scope", OK: true, Detail: "groups in z.scope", Enforced: &cgroup.Enforced{
 		Memory: cgroup.Kernel, Pids: cgroup.Kernel, Kill: cgroup.Kernel,
 	}}
 	held := hybrid()
-	held.Sources[2] = cgroup.Source{Name: "subtree", Detail: "/x/y/daemon: another daemon holds it"}
+	held.Sources[2] = root.Source{Name: "subtree", Detail: "/x/y/daemon: another daemon holds it"}
 	unit := Finding{Area: "root", Name: "unit", Advice: true, Detail: "/x: not delegated to us", Remedy: "set Delegate=yes in the unit"}
 	noScope := Finding{Area: "root", Name: "scope", Advice: true, Detail: "no system manager here", Remedy: "run under systemd"}
 	failed := func(f Finding) Finding { f.Advice = false; return f }
 	for _, tt := range []struct {
 		name    string
-		host    cgroup.Report
+		host    root.Report
 		mode    cgroup.Mode
 		running bool
 		want    []Finding
@@ -144,14 +145,14 @@ func TestCheck_LimitsAbove(t *testing.T) {
 	const gib = 1 << 30
 	c := config.Config{Budget: config.Budget{Memory: config.Size{Bytes: 6 * gib}}, Limits: config.Limits{PidsMax: 512}}
 	for _, tt := range []struct {
-		memory, tasks *cgroup.Bound
+		memory, tasks *root.Bound
 		notes         string
 	}{
 		{nil, nil, ""},
-		{&cgroup.Bound{N: 8 * gib, From: "/x/memory.high"}, &cgroup.Bound{N: 512, From: "/x/pids.max"}, ""},
-		{&cgroup.Bound{N: 4 * gib, From: "/x/memory.high"}, nil, "/x/memory.high"},
-		{nil, &cgroup.Bound{N: 511, From: "/x/pids.max"}, "/x/pids.max"},
-		{nil, &cgroup.Bound{N: 0, From: "RLIMIT_NPROC"}, "RLIMIT_NPROC"},
+		{&root.Bound{N: 8 * gib, From: "/x/memory.high"}, &root.Bound{N: 512, From: "/x/pids.max"}, ""},
+		{&root.Bound{N: 4 * gib, From: "/x/memory.high"}, nil, "/x/memory.high"},
+		{nil, &root.Bound{N: 511, From: "/x/pids.max"}, "/x/pids.max"},
+		{nil, &root.Bound{N: 0, From: "RLIMIT_NPROC"}, "RLIMIT_NPROC"},
 	} {
 		var notes string
 		for _, f := range aboveFindings(c, tt.memory, tt.tasks) {
@@ -206,7 +207,7 @@ func TestCheck_BesideADaemon(t *testing.T) {
 
 // The others are in testdata/script/check.txtar: it moves the process that is asked.
 func TestCheck_SelfTestWithoutGroups(t *testing.T) {
-	none := cgroup.Report{Facts: []cgroup.Fact{{Name: "cgroup2 mount", Needed: cgroup.Available}}}
+	none := root.Report{Facts: []root.Fact{{Name: "cgroup2 mount", Needed: cgroup.Available}}}
 	trial := server.Trial{Config: config.Config{Isolation: config.Isolation{Mode: "available"}}}
 	if f, held := selfTestFinding(t.Context(), trial, none, nil); f.OK || f.Advice || held != nil {
 		t.Errorf("%+v %v", f, held)
@@ -295,7 +296,7 @@ func TestCheck_BadConfiguration(t *testing.T) {
 	if err != nil || r.OK || r.Findings[0].Area != "config" {
 		t.Fatalf("%+v %v", r, err)
 	}
-	host, err := cgroup.Inspect(t.Context(), config.Config{}.GroupName())
+	host, err := root.Inspect(t.Context(), config.Config{}.GroupName())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"penstock/cgroup"
+	"penstock/cgroup/root"
 	"penstock/cmd/penstock/terminal"
 	"penstock/config"
 	"penstock/internal/bytesize"
@@ -125,7 +125,7 @@ func storeFinding(dir string) Finding {
 
 // aboveFindings tells what the limits above leave to all runs together: the budget of
 // memory, and the tasks beside the daemon's own.
-func aboveFindings(c config.Config, memory, tasks *cgroup.Bound) []Finding {
+func aboveFindings(c config.Config, memory, tasks *root.Bound) []Finding {
 	var all []Finding
 	f := Finding{Area: "limits", Name: "budget.memory", OK: true, Detail: bytesize.Human(c.Budget.Memory.Bytes)}
 	if memory != nil {
@@ -151,7 +151,7 @@ func aboveFindings(c config.Config, memory, tasks *cgroup.Bound) []Finding {
 }
 
 // known is nil for a bound that there isn't.
-func known(b cgroup.Bound, ok bool) *cgroup.Bound {
+func known(b root.Bound, ok bool) *root.Bound {
 	if !ok {
 		return nil
 	}

@@ -8,13 +8,14 @@ import (
 	"strings"
 
 	"penstock/cgroup"
+	"penstock/cgroup/root"
 	"penstock/cmd/penstock/terminal"
 	"penstock/config"
 	"penstock/sandbox"
 	"penstock/server"
 )
 
-func hostFindings(host cgroup.Report, mode cgroup.Mode) []Finding {
+func hostFindings(host root.Report, mode cgroup.Mode) []Finding {
 	var all []Finding
 	for _, f := range host.Facts {
 		needed := f.Needed == cgroup.Available || (f.Needed == cgroup.Strict && mode == cgroup.Strict)
@@ -26,7 +27,7 @@ func hostFindings(host cgroup.Report, mode cgroup.Mode) []Finding {
 // rootFindings tells of each way to a root of groups: the one that serve would
 // take, those that are open too, and why the others are closed. None has to be
 // open where a daemon runs: that one may have it.
-func rootFindings(host cgroup.Report, mode cgroup.Mode, running bool) []Finding {
+func rootFindings(host root.Report, mode cgroup.Mode, running bool) []Finding {
 	chosen, open := host.Chosen(mode)
 	var all []Finding
 	for _, w := range host.Sources {
@@ -43,7 +44,7 @@ func rootFindings(host cgroup.Report, mode cgroup.Mode, running bool) []Finding 
 	return all
 }
 
-func isolationFinding(host cgroup.Report, mode cgroup.Mode) Finding {
+func isolationFinding(host root.Report, mode cgroup.Mode) Finding {
 	f := Finding{Area: "isolation", Name: string(mode), OK: host.Supports(mode)}
 	switch {
 	case f.OK:
@@ -59,7 +60,7 @@ func isolationFinding(host cgroup.Report, mode cgroup.Mode) Finding {
 }
 
 // addIsolation tells what would hold runs here, and tries it.
-func (r *Report) addIsolation(ctx context.Context, in Input, host cgroup.Report) {
+func (r *Report) addIsolation(ctx context.Context, in Input, host root.Report) {
 	mode := cgroup.Mode(in.Config.Isolation.Mode)
 	if _, open := host.Chosen(mode); r.Running && !open {
 		r.add(rootHeldFinding(mode))
@@ -84,7 +85,7 @@ func rootHeldFinding(mode cgroup.Mode) Finding {
 
 // selfTestFinding makes groups where serve would, and takes the self-test there; held is
 // what holds limits then, nil where that wasn't tried.
-func selfTestFinding(ctx context.Context, t server.Trial, host cgroup.Report, nap []string) (f Finding, held *cgroup.Enforced) {
+func selfTestFinding(ctx context.Context, t server.Trial, host root.Report, nap []string) (f Finding, held *cgroup.Enforced) {
 	f = Finding{Area: "isolation", Name: "self-test", OK: true}
 	if !host.Supports(cgroup.Mode(t.Config.Isolation.Mode)) {
 		f.OK, f.Detail, f.Remedy = false, "it would fail: no groups can be made here as isolation.mode wants them", "mend what is missing above"
@@ -143,7 +144,7 @@ func hideFinding(paths []string) Finding {
 
 // LimitHolders tells what holds the limits. The kernel always does the killing:
 // without that the daemon does not start.
-func LimitHolders(host cgroup.Report) string {
+func LimitHolders(host root.Report) string {
 	if host.Supports(cgroup.Strict) {
 		return "limits: memory, pids and kill are held by the kernel"
 	}

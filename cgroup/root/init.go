@@ -1,4 +1,4 @@
-package cgroup
+package root
 
 import (
 	"context"
@@ -8,53 +8,43 @@ import (
 	"slices"
 	"strings"
 
-	"penstock/cgroup/cgroupfs"
-
 	"golang.org/x/sys/unix"
+
+	"penstock/cgroup/cgroupfs"
 )
 
-// initRoot makes a site into a root, or takes back all it did. origin is what the
-// daemon before this one has left to it, nil is nothing.
-func initRoot(ctx context.Context, here cgroupfs.Location, s rootSite, source string, o Options) (_ *Root, err error) {
-	r := &Root{
-		path: s.path, top: here.Mount.Point, source: source, mode: o.Mode, budget: o.Budget, log: o.Logger, origin: startOrigin(here, s, o.Origin),
-		stop: make(chan struct{}), groups: map[string]*Group{}, leaked: map[*Group]struct{}{},
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, r.Abandon(context.WithoutCancel(ctx)))
+// initRoot makes a site into a root, or takes back all it did.
+func initRoot(ctx context.Context, here cgroupfs.Location, s rootSite, source string, o Options) (*Root, error) {
+	r := &Root{path: s.path, top: here.Mount.Point, source: source, mode: o.Mode, log: o.Logger, origin: startOrigin(here, s, o.Origin)}
+	if err := r.make(here, s); err != nil {
+		none := func(string) bool { return false }
+		if undoErr := r.Rollback(context.WithoutCancel(ctx), none); undoErr != nil {
+			err = errors.Join(err, fmt.Errorf("close cgroup root %s: %w", r.path, undoErr))
 		}
-	}()
-	if err := r.makeRoot(s); err != nil {
-		return nil, err
-	}
-	if err := r.moveDaemonToLeaf(here); err != nil {
-		return nil, err
-	}
-	if s.parent != "" {
-		if err := r.enableAt(s.parent); err != nil {
-			return nil, err
-		}
-	}
-	if err := r.enableAt(r.path); err != nil {
-		return nil, err
-	}
-	if err := r.makeRuns(); err != nil {
-		return nil, err
-	}
-	if err := r.decideEnforced(); err != nil {
-		return nil, err
-	}
-	if r.enforced.Memory != Kernel || r.enforced.Pids != Kernel {
-		r.startEnforcer()
-	}
-	if err := r.applyBudget(); err != nil {
-		return nil, err
-	}
-	if _, err := r.Follow(); err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+func (r *Root) make(here cgroupfs.Location, s rootSite) error {
+	if err := r.makeRoot(s); err != nil {
+		return err
+	}
+	if err := r.moveDaemonToLeaf(here); err != nil {
+		return err
+	}
+	if s.parent != "" {
+		if err := r.enableAt(s.parent); err != nil {
+			return err
+		}
+	}
+	if err := r.enableAt(r.path); err != nil {
+		return err
+	}
+	if err := r.makeRuns(); err != nil {
+		return err
+	}
+	return r.decideEnforced()
 }
 
 // makeRoot makes the subtree; one that is there was left by a daemon before us.
@@ -105,7 +95,7 @@ func (r *Root) enableAt(path string) error {
 	return err
 }
 
-// makeRuns makes the group of all runs, to which holdBudget gives its limit. No
+// makeRuns makes the group of all runs, which has no limit of its own yet. No
 // cpu.max: a throttled parent would stall the daemon at each spawn.
 func (r *Root) makeRuns() error {
 	path := r.path + "/" + cgroupfs.RunsDir
@@ -121,7 +111,7 @@ func (r *Root) makeRuns() error {
 	if err != nil {
 		return err
 	}
-	r.grandfathered = len(left) > 0
+	r.hasLeftovers = len(left) > 0
 	r.limitsBefore = map[string]string{}
 	for _, file := range []string{"memory.max", "pids.max"} {
 		before, err := d.Read(file)

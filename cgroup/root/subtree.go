@@ -1,14 +1,14 @@
-package cgroup
+package root
 
 import (
 	"context"
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/cgroup/cgroupfs"
 	"penstock/systemd/scope"
-
-	"golang.org/x/sys/unix"
 )
 
 // probeSubtree offers a group below our own or, where that can't have limits, one
@@ -76,4 +76,23 @@ func checkWritable(paths ...string) error {
 
 func readOnlyMount(here cgroupfs.Location) error {
 	return cgroupfs.Refuse("take ProtectControlGroups= out of the unit, or give the container a writable cgroup namespace", "%s: mounted read-only", here.Mount.Point)
+}
+
+// probeInherited offers the root in whose leaf we live alone: we made it below
+// the group we came from, and left it (Root.Leave) for ourselves.
+func probeInherited(here cgroupfs.Location, name string) (candidate, bool) {
+	root := filepath.Dir(here.Own)
+	if filepath.Base(here.Own) != cgroupfs.DaemonLeaf || filepath.Base(root) != name {
+		return candidate{}, false
+	}
+	pids, err := cgroupfs.ProcsAt(here.Own)
+	if err != nil || len(withoutSelf(pids)) > 0 {
+		return candidate{}, false
+	}
+	has, err := cgroupfs.Controllers(root)
+	if err != nil {
+		return candidate{}, false
+	}
+	s := rootSite{path: root, parent: filepath.Dir(root), inherited: true}
+	return candidate{plan: "groups in " + root + ", which we have made before", controllers: has, acquire: acquired(here, s)}, true
 }

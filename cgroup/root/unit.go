@@ -1,4 +1,4 @@
-package cgroup
+package root
 
 import (
 	"context"
@@ -6,10 +6,10 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/cgroup/cgroupfs"
 	"penstock/systemd/scope"
-
-	"golang.org/x/sys/unix"
 )
 
 // delegated says whether systemd gave the group away (Delegate=yes): it marks

@@ -1,18 +1,19 @@
-package cgroup
+package root
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
-	"penstock/cgroup/cgroupfs"
-	"penstock/internal/procinfo"
-
 	"github.com/containerd/cgroups/v3"
 	"golang.org/x/sys/unix"
+
+	"penstock/cgroup/cgroupfs"
+	"penstock/internal/procinfo"
 )
 
 // Fact is one line of the host report.
@@ -223,4 +224,24 @@ func yesNo(ok bool, yes, no string) string {
 		return yes
 	}
 	return no
+}
+
+const hugePagesDir = "/sys/kernel/mm/hugepages"
+
+// hugePages tells whether a host has any, or may make some, by what lies in
+// hugePagesDir.
+func hugePages(dir string) bool {
+	files, _ := filepath.Glob(dir + "/*/nr_*hugepages")
+	return slices.ContainsFunc(files, func(file string) bool {
+		n, err := cgroupfs.ParseFile(file, cgroupfs.ParseValue)
+		return err == nil && n > 0
+	})
+}
+
+// warnHugePages warns of those that runs may take beside their memory limits.
+func (r *Root) warnHugePages(dir string) {
+	held, _ := filepath.Glob(r.runs.Path + "/" + cgroupfs.Hugetlb + ".*.max")
+	if len(held) == 0 && hugePages(dir) {
+		r.log.Warn("huge pages: " + unheldHugePages + " (hint: " + remedyHugePages + ")")
+	}
 }

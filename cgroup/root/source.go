@@ -1,4 +1,4 @@
-package cgroup
+package root
 
 import (
 	"context"
@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"penstock/cgroup/cgroupfs"
-
 	"golang.org/x/sys/unix"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 // rootSource is one place a root may come from.

@@ -1,10 +1,6 @@
-package cgroup
+package root
 
-import (
-	"path/filepath"
-
-	"penstock/cgroup/cgroupfs"
-)
+import "penstock/cgroup/cgroupfs"
 
 // Origin is what making a root has changed: what Close takes back. A daemon
 // that makes way for a successor in the same process passes it on (Root.Leave,
@@ -50,23 +46,4 @@ func deriveOrigin(s rootSite) Origin {
 		}
 	}
 	return o
-}
-
-// probeInherited offers the root in whose leaf we live alone: we made it below
-// the group we came from, and left it (Root.Leave) for ourselves.
-func probeInherited(here cgroupfs.Location, name string) (candidate, bool) {
-	root := filepath.Dir(here.Own)
-	if filepath.Base(here.Own) != cgroupfs.DaemonLeaf || filepath.Base(root) != name {
-		return candidate{}, false
-	}
-	pids, err := cgroupfs.ProcsAt(here.Own)
-	if err != nil || len(withoutSelf(pids)) > 0 {
-		return candidate{}, false
-	}
-	has, err := cgroupfs.Controllers(root)
-	if err != nil {
-		return candidate{}, false
-	}
-	s := rootSite{path: root, parent: filepath.Dir(root), inherited: true}
-	return candidate{plan: "groups in " + root + ", which we have made before", controllers: has, acquire: acquired(here, s)}, true
 }

@@ -1,4 +1,4 @@
-package cgroup
+package root
 
 import (
 	"bytes"
@@ -56,6 +56,41 @@ func TestReport_HugePages(t *testing.T) {
 		report.addHugePages(tt.runs == held, hugePages(tt.pages))
 		if f := report.Facts[0]; f.OK == tt.told || (f.Remedy != "") != tt.told || f.Needed != "" {
 			t.Errorf("%+v", f)
+		}
+	}
+}
+
+func TestKernelFact(t *testing.T) {
+	for release, want := range map[string]bool{
+		"6.18.44-fc-v669": true, "5.14.0": true, "5.13.19-generic": false, "4.19.0": false, "5.4": false, "odd": false,
+	} {
+		if f := kernelFact(release); f.OK != want {
+			t.Errorf("%s: %v, want %v", release, f.OK, want)
+		}
+	}
+}
+
+func TestReport_Supports(t *testing.T) {
+	watched := Source{Name: "subtree", OK: true, Enforced: &Enforced{Memory: Watch, Pids: Watch, Kill: Kernel}}
+	held := Source{Name: "scope", OK: true, Enforced: &Enforced{Memory: Kernel, Pids: Kernel, Kill: Kernel}}
+	mount := Fact{Name: "mount", OK: true, Needed: Available}
+	for _, tt := range []struct {
+		name              string
+		report            Report
+		strict, available bool
+		chosen            string // in available mode
+	}{
+		{"no way", Report{Facts: []Fact{mount}, Sources: []Source{{Name: "unit"}}}, false, false, ""},
+		{"watched", Report{Facts: []Fact{mount, {Name: "memory", Needed: Strict}}, Sources: []Source{{Name: "unit"}, watched}}, false, true, "subtree"},
+		{"held", Report{Facts: []Fact{mount, {Name: "io"}}, Sources: []Source{held}}, true, true, "scope"},
+		{"the kernel goes first", Report{Facts: []Fact{mount}, Sources: []Source{watched, held}}, true, true, "scope"},
+		{"an old kernel", Report{Facts: []Fact{{Name: "kernel", Needed: Available}}, Sources: []Source{held}}, false, false, "scope"},
+	} {
+		if tt.report.Supports(Strict) != tt.strict || tt.report.Supports(Available) != tt.available {
+			t.Errorf("%s: strict %v, available %v", tt.name, tt.report.Supports(Strict), tt.report.Supports(Available))
+		}
+		if w, ok := tt.report.Chosen(Available); w.Name != tt.chosen || ok != (tt.chosen != "") {
+			t.Errorf("%s: chosen %q %v, want %q", tt.name, w.Name, ok, tt.chosen)
 		}
 	}
 }
