@@ -20,7 +20,7 @@ type reply struct {
 	err  error
 }
 
-func ask(g *Gate, ctx context.Context, a Ask) chan reply {
+func ask(ctx context.Context, g *Gate, a Ask) chan reply {
 	c := make(chan reply, 1)
 	go func() {
 		s, err := g.Acquire(ctx, a)
@@ -57,7 +57,7 @@ func TestGate_NextSlot(t *testing.T) {
 		if err != nil || first.Waited() != 0 {
 			t.Fatal(first, err)
 		}
-		second := ask(g, t.Context(), Ask{Client: "a"})
+		second := ask(t.Context(), g, Ask{Client: "a"})
 		time.Sleep(3 * time.Second)
 		if _, ok := decided(second); ok {
 			t.Fatal("two runs at once, and one is allowed")
@@ -95,13 +95,13 @@ func TestGate_QueueFull(t *testing.T) {
 			}
 			slots = append(slots, s)
 		}
-		one, two := ask(g, t.Context(), Ask{Client: "a"}), ask(g, t.Context(), Ask{Client: "a"})
+		one, two := ask(t.Context(), g, Ask{Client: "a"}), ask(t.Context(), g, Ask{Client: "a"})
 		_, err := g.Acquire(t.Context(), Ask{Client: "a"})
 		// Third in line, two slots, 10 s each.
 		if r := refusal(t, err, QueueFull); r.RetryAfter != 15*time.Second {
 			t.Errorf("retry after %v, want 15s", r.RetryAfter)
 		}
-		other := ask(g, t.Context(), Ask{Client: "b"})
+		other := ask(t.Context(), g, Ask{Client: "b"})
 		if _, ok := decided(other); ok {
 			t.Error("a full line of one client shuts out another")
 		}
@@ -164,8 +164,8 @@ func TestGate_CancelledWhileQueued(t *testing.T) {
 		g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Minute})
 		s, _ := g.Acquire(t.Context(), Ask{})
 		ctx, cancel := context.WithCancel(t.Context())
-		gone := ask(g, ctx, Ask{Client: "a"})
-		next := ask(g, t.Context(), Ask{Client: "a"})
+		gone := ask(ctx, g, Ask{Client: "a"})
+		next := ask(t.Context(), g, Ask{Client: "a"})
 		cancel()
 		if r, ok := decided(gone); !ok || !errors.Is(r.err, context.Canceled) {
 			t.Fatal(r, ok)
@@ -190,8 +190,8 @@ func TestGate_GrantRacesCancel(t *testing.T) {
 			g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Minute})
 			s, _ := g.Acquire(t.Context(), Ask{})
 			ctx, cancel := context.WithCancel(t.Context())
-			gone := ask(g, ctx, Ask{Client: "a"})
-			next := ask(g, t.Context(), Ask{Client: "b"})
+			gone := ask(ctx, g, Ask{Client: "a"})
+			next := ask(t.Context(), g, Ask{Client: "b"})
 			s.Release()
 			cancel()
 			r, ok := decided(gone)
@@ -256,7 +256,7 @@ func TestQueue_ClientsTakeTurns(t *testing.T) {
 		var order []string
 		var all []chan reply
 		for _, client := range []string{"a", "a", "a", "b", "c", "c"} {
-			all = append(all, ask(g, t.Context(), Ask{Client: client}))
+			all = append(all, ask(t.Context(), g, Ask{Client: client}))
 		}
 		names := []string{"a", "a", "a", "b", "c", "c"}
 		for len(order) < len(names) {
@@ -279,10 +279,10 @@ func TestGate_OnPosition(t *testing.T) {
 		g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Hour})
 		s, _ := g.Acquire(t.Context(), Ask{})
 		ctx, cancel := context.WithCancel(t.Context())
-		ask(g, ctx, Ask{Client: "a"})
-		second := ask(g, t.Context(), Ask{Client: "a"})
+		ask(ctx, g, Ask{Client: "a"})
+		second := ask(t.Context(), g, Ask{Client: "a"})
 		var places []int
-		third := ask(g, t.Context(), Ask{Client: "a", OnPosition: func(p int) {
+		third := ask(t.Context(), g, Ask{Client: "a", OnPosition: func(p int) {
 			g.Stats() // no lock is held
 			places = append(places, p)
 		}})
@@ -303,7 +303,7 @@ func TestGate_Drain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{MaxRuns: 1, MaxWaiting: 9, MaxWait: time.Hour})
 		s, _ := g.Acquire(t.Context(), Ask{})
-		waiting := ask(g, t.Context(), Ask{Client: "a"})
+		waiting := ask(t.Context(), g, Ask{Client: "a"})
 		g.Drain()
 		r, ok := decided(waiting)
 		if !ok {
@@ -330,7 +330,7 @@ func TestQueue_CappedClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(4 * time.Second)
-		second := ask(g, t.Context(), Ask{Client: "alice"})
+		second := ask(t.Context(), g, Ask{Client: "alice"})
 		if _, ok := decided(second); ok {
 			t.Fatal("two runs of alice at once, and one is her cap")
 		}

@@ -19,12 +19,12 @@ func TestGate_Budget(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		large := ask(g, t.Context(), Ask{Client: "a", Memory: 30})
-		small := ask(g, t.Context(), Ask{Client: "a", Memory: 5})
+		large := ask(t.Context(), g, Ask{Client: "a", Memory: 30})
+		small := ask(t.Context(), g, Ask{Client: "a", Memory: 5})
 		if _, ok := decided(small); ok {
 			t.Error("a small ask passed a larger one of the same client")
 		}
-		other := ask(g, t.Context(), Ask{Client: "b", Memory: 20})
+		other := ask(t.Context(), g, Ask{Client: "b", Memory: 20})
 		r, ok := decided(other)
 		if !ok || r.err != nil {
 			t.Fatal("another client's ask fits and waits", r.err)
@@ -49,10 +49,10 @@ func TestQueue_LargeNotStarved(t *testing.T) {
 			s, _ := g.Acquire(t.Context(), Ask{Client: "small", Memory: 5})
 			slots = append(slots, s)
 		}
-		large := ask(g, t.Context(), Ask{Client: "large", Memory: 10})
+		large := ask(t.Context(), g, Ask{Client: "large", Memory: 10})
 		var small []chan reply
 		for range 30 {
-			small = append(small, ask(g, t.Context(), Ask{Client: "small", Memory: 5}))
+			small = append(small, ask(t.Context(), g, Ask{Client: "small", Memory: 5}))
 		}
 		passed := 0
 		for {
@@ -93,7 +93,7 @@ func TestQueue_KeptRoomFreed(t *testing.T) {
 		g := New(Options{Budget: 10, MaxWaiting: 100, MaxWait: time.Hour})
 		base, _ := g.Acquire(t.Context(), Ask{Memory: 1})
 		ctx, cancel := context.WithCancel(t.Context())
-		large := ask(g, ctx, Ask{Client: "large", Memory: 10})
+		large := ask(ctx, g, Ask{Client: "large", Memory: 10})
 		for range passMax {
 			s, err := g.Acquire(t.Context(), Ask{Client: "small", Memory: 1})
 			if err != nil {
@@ -101,7 +101,7 @@ func TestQueue_KeptRoomFreed(t *testing.T) {
 			}
 			s.Release()
 		}
-		small := ask(g, t.Context(), Ask{Client: "small", Memory: 1})
+		small := ask(t.Context(), g, Ask{Client: "small", Memory: 1})
 		if _, ok := decided(small); ok {
 			t.Fatal("no room is kept")
 		}

@@ -124,7 +124,7 @@ func (m *model) apply(ctx context.Context, s step) {
 		pctx, cancel := context.WithCancel(ctx)
 		p.cancel = cancel
 		m.people = append(m.people, p)
-		p.reply = ask(m.gate, pctx, Ask{Client: p.client, Memory: p.memory})
+		p.reply = ask(pctx, m.gate, Ask{Client: p.client, Memory: p.memory})
 	}
 }
 

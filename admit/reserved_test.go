@@ -52,7 +52,7 @@ func TestQueue_NoRoomForMisfits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		large := ask(g, t.Context(), Ask{Client: "large", Memory: 8})
+		large := ask(t.Context(), g, Ask{Client: "large", Memory: 8})
 		g.SetBudget(6)
 		for range passMax + 2 {
 			s, err := g.Acquire(t.Context(), Ask{Client: "small", Memory: 1})

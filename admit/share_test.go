@@ -73,7 +73,7 @@ func TestGate_ReservedSlots(t *testing.T) {
 			Clients: map[string]Client{"review": {Reserved: 2}}})
 		var others []chan reply
 		for range 4 {
-			others = append(others, ask(g, t.Context(), Ask{Client: "greedy", Memory: 10}))
+			others = append(others, ask(t.Context(), g, Ask{Client: "greedy", Memory: 10}))
 		}
 		started := 0
 		for _, o := range others {
@@ -86,7 +86,7 @@ func TestGate_ReservedSlots(t *testing.T) {
 			t.Fatalf("%d of the others' runs started beside two reserved slots of four", started)
 		}
 		for i := range 2 {
-			r, ok := decided(ask(g, t.Context(), Ask{Client: "review", Memory: 10}))
+			r, ok := decided(ask(t.Context(), g, Ask{Client: "review", Memory: 10}))
 			if !ok || r.err != nil {
 				t.Fatalf("reserved run %d waits: %v", i, r.err)
 			}
@@ -100,11 +100,11 @@ func TestGate_Pause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Options{MaxRuns: 4, MaxWaiting: 10, MaxWait: time.Minute})
 		g.Pause("memory is short")
-		first, ok := decided(ask(g, t.Context(), Ask{}))
+		first, ok := decided(ask(t.Context(), g, Ask{}))
 		if !ok || first.err != nil {
 			t.Fatal("nothing runs and nothing may start", first.err)
 		}
-		second := ask(g, t.Context(), Ask{})
+		second := ask(t.Context(), g, Ask{})
 		if _, ok := decided(second); ok {
 			t.Fatal("a second run started while starts are held back")
 		}
@@ -131,7 +131,7 @@ func TestGate_ReserveOutside(t *testing.T) {
 			t.Fatal("nothing runs, and nobody may try", err)
 		}
 		defer alone.Release()
-		waiting := ask(g, t.Context(), Ask{Memory: 30 * mib})
+		waiting := ask(t.Context(), g, Ask{Memory: 30 * mib})
 		if _, ok := decided(waiting); ok {
 			t.Fatal("a run was given what is held by files of others")
 		}
@@ -157,7 +157,7 @@ func TestGate_Exhausted(t *testing.T) {
 		if s := g.Stats(); !s.Exhausted || s.Outside != 71*mib {
 			t.Errorf("stats %+v", s)
 		}
-		waiting := ask(g, t.Context(), Ask{Memory: 60 * mib})
+		waiting := ask(t.Context(), g, Ask{Memory: 60 * mib})
 		if r, ok := decided(waiting); ok {
 			t.Fatalf("a run of 60 MiB was let into 29: %v", r.err)
 		}

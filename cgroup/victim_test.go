@@ -161,16 +161,14 @@ func pause() {
 	}
 }
 
-// storm forks three ways for some generations: 364 processes if nobody ends it.
+// storm forks three ways for some generations: 364 processes unless they are ended.
 func storm(generations int) {
-	for generations > 0 {
-		generations--
+	if generations > 0 {
 		for range 3 {
 			if pid, errno := fork(); errno == 0 && pid == 0 {
-				storm(generations)
+				storm(generations - 1)
 			}
 		}
-		break
 	}
 	pause()
 }

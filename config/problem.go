@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,7 +66,8 @@ func (o origin) problem(key string, err error) Problem {
 		key = o.name
 	}
 	p := Problem{File: o.file, Line: o.line, Col: o.col, Key: key, Message: err.Error(), excerpt: o.excerpt}
-	if h, ok := err.(*hint.Error); ok {
+	var h *hint.Error
+	if errors.As(err, &h) {
 		p.Message, p.Hint = h.Message(), h.Hint
 	}
 	return p

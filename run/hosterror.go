@@ -123,7 +123,7 @@ type dqblk struct {
 // overQuota asks for another user's disk quota, which binds the run and not the
 // daemon. False where it can't be asked.
 func overQuota(dir string, uid int) bool {
-	const getUserQuota = 0x800007<<8 | 0 // QCMD(Q_GETQUOTA, USRQUOTA)
+	const getUserQuota = 0x800007 << 8 // QCMD(Q_GETQUOTA, USRQUOTA), which is 0
 	f, err := os.Open(dir)
 	if err != nil {
 		return false

@@ -129,7 +129,7 @@ func (w *stdinWriter) writeOnce(b []byte) (n int, err error) {
 			return true
 		}
 		for {
-			if n, wrote = unix.Write(int(fd), b); wrote != unix.EINTR {
+			if n, wrote = unix.Write(int(fd), b); !errors.Is(wrote, unix.EINTR) {
 				break
 			}
 		}

@@ -47,7 +47,7 @@ func TestSpool_Tampered(t *testing.T) {
 			for err == nil {
 				_, err = d.Next(ctx)
 			}
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				t.Errorf("live reader: %v", err)
 			}
 			if v := verdict(t, r, outcome.CLIError); !strings.Contains(v.Message, c.says) {

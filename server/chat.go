@@ -45,9 +45,9 @@ func (d *daemon) chat(w *web.Reply, r *http.Request) error {
 		defer release()
 	}
 	if streamed {
-		return d.respondStream(w, x, ctx, j, usage, after)
+		return d.respondStream(ctx, w, x, j, usage, after)
 	}
-	return d.respondWhole(w, x, ctx, j)
+	return d.respondWhole(ctx, w, x, j)
 }
 
 // ask reads and decodes the request, launches own for it or finds the job that

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -120,7 +121,7 @@ func TestBodyNeverComes(t *testing.T) {
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != a.status || !resp.Close {
 			t.Errorf("%s: %v, status %d, want %d, and the connection to be closed", a.what, err, resp.StatusCode, a.status)
 		}
-		if n, err := a.conn.Read(make([]byte, 1)); err != io.EOF {
+		if n, err := a.conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("%s: the connection stays: %d %v", a.what, n, err)
 		}
 	}

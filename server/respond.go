@@ -10,7 +10,7 @@ import (
 
 // respondStream serves a chat request as server-sent events; its errors are those of
 // a reply that has not begun.
-func (d *daemon) respondStream(w *web.Reply, x *web.RequestInfo, ctx context.Context, j *job, includeUsage bool, after int64) error {
+func (d *daemon) respondStream(ctx context.Context, w *web.Reply, x *web.RequestInfo, j *job, includeUsage bool, after int64) error {
 	s := answer.NewStream(w, j.durable, after)
 	s.IncludeUsage = includeUsage
 	defer d.streaming(w)()
@@ -58,7 +58,7 @@ func readerGone(ctx context.Context, s *answer.Stream, w *web.Reply, x *web.Requ
 }
 
 // respondWhole serves a chat request as one object.
-func (d *daemon) respondWhole(w *web.Reply, x *web.RequestInfo, ctx context.Context, j *job) error {
+func (d *daemon) respondWhole(ctx context.Context, w *web.Reply, x *web.RequestInfo, j *job) error {
 	p := answer.NewWhole(w, d.config.FirstByteAfter.Duration)
 	defer p.Stop()
 	w.WaitForReader()

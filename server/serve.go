@@ -110,7 +110,7 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 	if serveErr != nil {
 		pending--
 	}
-	endErr := d.shutdown(srv, listeners, o.Force, context.Cause(ctx))
+	endErr := d.shutdown(o.Force, srv, listeners, context.Cause(ctx))
 	for range pending {
 		<-failed // Serve returns as soon as the server is closed
 	}

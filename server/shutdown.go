@@ -25,7 +25,7 @@ const (
 // shutdown takes no new work, tells who waits, lets what runs finish for the
 // drain timeout, ends the rest softly and then not, and closes. Force cuts each
 // of these waits short. Health and streams are served until the end.
-func (d *daemon) shutdown(srv *http.Server, listeners []net.Listener, force context.Context, cause error) error {
+func (d *daemon) shutdown(force context.Context, srv *http.Server, listeners []net.Listener, cause error) error {
 	d.drain(fmt.Sprint(cause))
 	idle := make(chan struct{})
 	go func() {

@@ -94,7 +94,7 @@ func TestLongLine_IsShared(t *testing.T) {
 		if e, err := d.Next(t.Context()); err != nil || e.Kind != backend.Done {
 			t.Fatalf("after it: %+v, %v", e, err)
 		}
-		if e, err := d.Next(t.Context()); err != io.EOF {
+		if e, err := d.Next(t.Context()); !errors.Is(err, io.EOF) {
 			t.Fatalf("after the last: %+v, %v", e, err)
 		}
 	}
@@ -116,7 +116,7 @@ func TestLongLine_Tampered(t *testing.T) {
 		if _, _, ok := p.next(); ok {
 			t.Fatal("a frame")
 		}
-		if _, err := p.frames.fill(in); err == io.EOF {
+		if _, err := p.frames.fill(in); errors.Is(err, io.EOF) {
 			t.Fatal("not noticed")
 		} else if err != nil {
 			if !errors.Is(err, ErrTampered) {

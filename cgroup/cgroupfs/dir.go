@@ -119,7 +119,7 @@ func writeOnce(fd int, value string) error {
 // retryEINTR repeats a call that a signal interrupted: the runtime preempts by signal.
 func retryEINTR(call func() (int, error)) (int, error) {
 	for {
-		if n, err := call(); err != unix.EINTR {
+		if n, err := call(); !errors.Is(err, unix.EINTR) {
 			return n, err
 		}
 	}

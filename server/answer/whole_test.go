@@ -61,7 +61,7 @@ func testNoPadding(t *testing.T, padAfter, took time.Duration) {
 			t.Errorf("%v, begun %v", err, p.w.Begun())
 		}
 		failure := errors.New("x")
-		if err := p.Fail(&web.RequestInfo{}, recordOf(""), failure); err != failure {
+		if err := p.Fail(&web.RequestInfo{}, recordOf(""), failure); !errors.Is(err, failure) {
 			t.Errorf("got %v", err)
 		}
 	})
