@@ -12,6 +12,7 @@ import (
 	"penstock/backend/kinds"
 	"penstock/config"
 	"penstock/run"
+	"penstock/server/health"
 	"penstock/server/web"
 )
 
@@ -23,7 +24,7 @@ type configuredBackend struct {
 	user    *run.User // nil is the daemon's own
 }
 
-// backends are all backends by name; fixed for the daemon's life.
+// Backends are all backends by name; fixed for the daemon's life.
 type backends map[string]*configuredBackend
 
 func newBackends(c config.Config) (backends, error) {
@@ -102,6 +103,24 @@ func (a backends) users() []int {
 		if one.user != nil {
 			out = append(out, int(one.user.UID))
 		}
+	}
+	return out
+}
+
+// probeTargets are the backends to be asked for their versions. The demo backend is the
+// daemon's own program.
+func (a backends) probeTargets(own string) []health.Target {
+	var out []health.Target
+	for _, name := range a.names() {
+		c := a[name].config
+		t := health.Target{Name: name, Argv: c.Command, Env: a[name].env, User: a[name].user, Configured: c.Configured, Missing: c.Missing != ""}
+		if kind, ok := kinds.Find(c.Kind); ok {
+			t.HasVersion = kind.Program != ""
+		}
+		if c.Kind == "demo" {
+			t.Version = own
+		}
+		out = append(out, t)
 	}
 	return out
 }

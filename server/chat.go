@@ -173,7 +173,7 @@ func (d *daemon) prepare(q *openai.Request, client string, arrived time.Time) (r
 		Client: client, Model: q.Model, Backend: a.adapter, Argv: a.config.Command, Env: a.env, User: a.user,
 		Request: backend.Request{
 			Model: model, System: system, Prompt: prompt, Effort: q.Effort,
-			Permissions: a.config.Permissions, MemoryMax: limits.MemoryMax.Bytes, Version: d.probes.version(a.config.Name),
+			Permissions: a.config.Permissions, MemoryMax: limits.MemoryMax.Bytes, Version: d.probes.Version(a.config.Name),
 		},
 		Cwd: cwd, Home: a.config.Home, HomeSeed: a.config.HomeSeed, Session: q.Session, Fresh: again,
 		Limits: spawn.Resources(caps(limits)), Deadline: deadline(arrived, q.Timeout, limits),

@@ -13,6 +13,7 @@ import (
 	"penstock/config"
 	"penstock/metrics"
 	"penstock/run"
+	"penstock/server/health"
 	"penstock/server/listener"
 	"penstock/server/web"
 	"penstock/spawn"
@@ -24,7 +25,7 @@ type daemon struct {
 	config   config.Config
 	version  string
 	log      *slog.Logger
-	logState func() LogState
+	logState func() health.LogState
 	begun    time.Time
 	front    *web.Front
 	backends backends
@@ -36,8 +37,8 @@ type daemon struct {
 	intake   *web.Intake
 	// notDurable is why durable runs are refused; nil where they are not.
 	notDurable error
-	probes     *probes
-	proc       *procSampler
+	probes     *health.Probes
+	proc       *health.ProcSampler
 	limits     *limitFollower
 
 	connections listener.Connections
@@ -85,12 +86,12 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 func (d *daemon) startBackground(o Options) {
 	ctx, stop := context.WithCancel(context.Background())
 	d.stopBackground = stop
-	d.proc = newProcSampler(d.log)
+	d.proc = health.NewProcSampler(d.log)
 	d.limits = newLimitFollower(d)
 	d.limits.follow(d.hostMemory())
-	d.probes = newProbes(d.backends, d.version, d.runs.ProbeVersion)
-	d.background.Go(func() { d.proc.loop(ctx) })
-	d.background.Go(func() { d.probes.loop(ctx) })
+	d.probes = health.NewProbes(d.backends.probeTargets(d.version), d.runs.ProbeVersion)
+	d.background.Go(func() { d.proc.Loop(ctx) })
+	d.background.Go(func() { d.probes.Loop(ctx) })
 	d.background.Go(func() { d.front.Tokens.Follow(ctx, o.Tokens, d.renewed) })
 	d.background.Go(func() { d.monitor(ctx, o.Beat) })
 }

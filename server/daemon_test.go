@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"penstock/config"
+	"penstock/server/health"
 	"penstock/server/openai"
 	"penstock/server/web"
 )
@@ -302,9 +303,9 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 // healthNow is /health decoded, whatever its status.
-func (s *served) healthNow() healthReport {
+func (s *served) healthNow() health.HealthReport {
 	s.t.Helper()
-	var h healthReport
+	var h health.HealthReport
 	if err := json.Unmarshal([]byte(s.ask("GET", "/health", "").body), &h); err != nil {
 		s.t.Fatal(err)
 	}

@@ -1,14 +1,13 @@
 package server
 
 import (
-	"fmt"
 	"log/slog"
-	"path"
 	"sync/atomic"
 
 	"penstock/admit"
 	"penstock/config"
 	"penstock/internal/bytesize"
+	"penstock/server/health"
 	"penstock/spawn"
 )
 
@@ -59,18 +58,7 @@ func (c *limitFollower) follow(host int64) {
 // that becomes less than one run's cap.
 func (c *limitFollower) noteTasks(now *spawn.Bound) {
 	was := c.tasks.Swap(now)
-	if fewTasks(now, c.least) && !fewTasks(was, c.least) {
+	if health.FewTasks(now, c.least) && !health.FewTasks(was, c.least) {
 		c.log.Warn("runs together may have few tasks: a limit above leaves no more beside the daemon", "tasks", now.N, "from", now.From, "pids_max", c.least)
 	}
-}
-
-// fewTasks tells whether one run at its pids_max could have all that there are.
-func fewTasks(b *spawn.Bound, pidsMax int64) bool { return b != nil && b.N < pidsMax }
-
-// taskShortage says in words what the limits above are too small for.
-func taskShortage(b *spawn.Bound, pidsMax int64) []string {
-	if !fewTasks(b, pidsMax) {
-		return nil
-	}
-	return []string{fmt.Sprintf("limits: all runs together may have %d tasks, less than one run's pids_max of %d: %s leaves no more", b.N, pidsMax, path.Base(b.From))}
 }

@@ -26,7 +26,7 @@ type model struct {
 func (d *daemon) model(id string, a *configuredBackend) model {
 	m := model{
 		ID: id, Object: "model", Created: d.begun.Unix(), OwnedBy: "penstock", Ready: a.config.Missing == "",
-		Version: d.probes.version(a.config.Name), Oldest: kinds.Oldest(a.config.Kind),
+		Version: d.probes.Version(a.config.Name), Oldest: kinds.Oldest(a.config.Kind),
 	}
 	m.TooOld = backend.Older(m.Version, m.Oldest)
 	return m

@@ -109,7 +109,7 @@ func (d *daemon) bounds(name, kind string) run.Bounds {
 	}
 }
 
-// recordsExposed says why runs can write to what the daemon believes of durable ones;
+// RecordsExposed says why runs can write to what the daemon believes of durable ones;
 // nil where nothing can: there is a wall, or all are other users.
 func (a backends) recordsExposed(is spawn.Isolation) error {
 	if is.Store != sandbox.Unprotected {

@@ -37,7 +37,7 @@ type queuePosition struct {
 	Waited   float64 `json:"waited_seconds"`
 }
 
-// live is the last look at each live run, from memory.
+// Live is the last look at each live run, from memory.
 func (d *daemon) live() map[string]run.Live {
 	out := map[string]run.Live{}
 	for _, one := range d.runs.Snapshot().Runs {

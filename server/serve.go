@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"penstock/config"
+	"penstock/server/health"
 	"penstock/server/listener"
 	"penstock/server/web"
 	"penstock/spawn"
@@ -47,11 +48,11 @@ type Options struct {
 	Tokens <-chan []config.Token
 }
 
-// LogState is how the writing of log lines goes.
-type LogState struct {
-	Dropped uint64 // lines, in all
-	Losing  bool   // lines are dropped now
-}
+// Beat is how the daemon is, and LogState how the writing of its log goes.
+type (
+	Beat     = health.Beat
+	LogState = health.LogState
+)
 
 const (
 	readHeaderTimeout = 10 * time.Second

@@ -3,33 +3,33 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"penstock/backend/kinds"
 	"penstock/config"
 	"penstock/run"
-	"penstock/server/web"
+	"penstock/server/health"
 )
 
-func TestBackendNotYetProbedHasNoTime(t *testing.T) {
-	c := config.Config{Backends: map[string]config.Backend{"claude": {Name: "claude", Kind: "claude", Command: []string{"/bin/true"}}, "demo": {Name: "demo", Kind: "demo", Command: []string{"/bin/true", "demo"}}}}
+// The demo backend is the daemon's own program; a program of unknown kind isn't asked.
+func TestBackends_ProbeTargets(t *testing.T) {
+	c := config.Config{Backends: map[string]config.Backend{
+		"claude": {Name: "claude", Kind: "claude", Command: []string{"/bin/true"}}, "demo": {Name: "demo", Kind: "demo", Missing: "gone"},
+		"any": {Name: "any", Kind: "exec", Command: []string{"/bin/true"}, Configured: true},
+	}}
 	all, err := newBackends(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newProbes(all, "v9", func(context.Context, []string, []string, *run.User) (string, error) { return "2.1.0\n", nil })
-	text, err := web.Marshal(p.all())
-	if err != nil {
-		t.Fatal(err)
+	var got []string
+	for _, b := range all.probeTargets("v9") {
+		got = append(got, fmt.Sprint(b.Name, " ", b.Version, " ", b.HasVersion, b.Missing, b.Configured))
 	}
-	if want := `[{"name":"claude","state":"ready","version":""},{"name":"demo","state":"ready","version":"v9"}]`; string(text) != want {
-		t.Errorf("before the probe: %s, want %s", text, want)
-	}
-	p.probe(t.Context(), "claude")
-	p.probe(t.Context(), "demo")
-	if text, err = web.Marshal(p.all()); err != nil || !strings.Contains(string(text), `"version":"2.1.0","checked_at":"2`) {
-		t.Errorf("after the probe: %s %v", text, err)
+	if want := []string{"any  falsefalsetrue", "claude  truefalsefalse", "demo v9 falsetruefalse"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
@@ -41,10 +41,9 @@ func TestModelsTellVersions(t *testing.T) {
 		t.Fatal(err)
 	}
 	said, fails := "2.1.0 (Claude Code)", error(nil)
-	d := &daemon{backends: all, probes: newProbes(all, "v9", func(context.Context, []string, []string, *run.User) (string, error) { return said, fails })}
+	d := &daemon{backends: all, probes: health.NewProbes(all.probeTargets("v9"), func(context.Context, []string, []string, *run.User) (string, error) { return said, fails })}
 	tell := func() []model {
-		d.probes.probe(t.Context(), "claude")
-		d.probes.probe(t.Context(), "any")
+		d.probes.AskAll(t.Context())
 		return d.models()
 	}
 	for _, m := range d.models() {

@@ -1,4 +1,4 @@
-package server
+package health
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 
 const procEvery = time.Second
 
-// procStats is what /health says of the daemon and the host; nil is unknown.
-type procStats struct {
+// ProcStats is what /health says of the daemon and the host; nil is unknown.
+type ProcStats struct {
 	RSS        *uint64
 	FDs        *int
 	Threads    *int
@@ -24,15 +24,15 @@ type procStats struct {
 	FullAvg10  *float64
 }
 
-// procSampler reads /proc in the background, so that /health need not.
-type procSampler struct {
-	now atomic.Pointer[procStats]
+// ProcSampler reads /proc in the background, so that /health need not.
+type ProcSampler struct {
+	now atomic.Pointer[ProcStats]
 	log *slog.Logger
 	fs  *procfs.FS
 }
 
-func newProcSampler(log *slog.Logger) *procSampler {
-	s := &procSampler{log: log}
+func NewProcSampler(log *slog.Logger) *ProcSampler {
+	s := &ProcSampler{log: log}
 	if fs, err := procfs.NewDefaultFS(); err == nil {
 		s.fs = &fs
 	} else {
@@ -42,9 +42,9 @@ func newProcSampler(log *slog.Logger) *procSampler {
 	return s
 }
 
-func (s *procSampler) sample() procStats { return *s.now.Load() }
+func (s *ProcSampler) Sample() ProcStats { return *s.now.Load() }
 
-func (s *procSampler) loop(ctx context.Context) {
+func (s *ProcSampler) Loop(ctx context.Context) {
 	tick := time.NewTicker(procEvery)
 	defer tick.Stop()
 	for {
@@ -59,8 +59,8 @@ func (s *procSampler) loop(ctx context.Context) {
 
 // read takes what the host offers. RSS is VmRSS of status: the field of stat
 // lags behind by up to 64 pages a thread (proc(5)).
-func (s *procSampler) read() *procStats {
-	out := &procStats{Goroutines: runtime.NumGoroutine()}
+func (s *ProcSampler) read() *ProcStats {
+	out := &ProcStats{Goroutines: runtime.NumGoroutine()}
 	if s.fs == nil {
 		return out
 	}
