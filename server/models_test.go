@@ -28,7 +28,7 @@ func TestBackends_ProbeTargets(t *testing.T) {
 	for _, b := range all.probeTargets("v9") {
 		got = append(got, fmt.Sprint(b.Name, " ", b.Version, " ", b.HasVersion, b.Missing, b.Configured))
 	}
-	if want := []string{"any  falsefalsetrue", "claude  truefalsefalse", "demo v9 falsetruefalse"}; !slices.Equal(got, want) {
+	if want := []string{"any  false false true", "claude  true false false", "demo v9 false true false"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
