@@ -3,7 +3,6 @@ package config
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -26,27 +25,4 @@ func FuzzDocument(f *testing.F) {
 			}
 		}
 	})
-}
-
-// The help of kind is a literal, as all tags are.
-func TestKindsInHelp(t *testing.T) {
-	k, _ := schema(AllKeys()).at([]string{"backends", "x", "kind"})
-	if want := "which adapter: " + strings.Join(Kinds(), " "); k.Help != want {
-		t.Errorf("%q, want %q", k.Help, want)
-	}
-}
-
-// Every default is a value of its key.
-func TestDefaultsDecode(t *testing.T) {
-	for _, k := range AllKeys() {
-		if k.Help == "" {
-			t.Errorf("%s has no help", k.Name)
-		}
-		if k.Default == "" {
-			continue
-		}
-		if _, err := k.decode(k.Literal(k.Default)); err != nil {
-			t.Errorf("%s: %v", k.Name, err)
-		}
-	}
 }

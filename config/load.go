@@ -153,7 +153,7 @@ func (l *loader) set(path []string, k Key, literal string, from origin) {
 		return
 	}
 	l.noteName(path, from)
-	at(reflect.ValueOf(&l.config).Elem(), path, func(dst reflect.Value) { dst.Set(v) })
+	locate(reflect.ValueOf(&l.config).Elem(), path, func(dst reflect.Value) { dst.Set(v) })
 	delete(l.bad, key)
 	if from.file != "" {
 		l.origins[key] = from
@@ -216,7 +216,7 @@ func (l *loader) addDefaults(table, name string) {
 			continue
 		}
 		if v, err := k.decode(k.Literal(k.Default)); err == nil {
-			at(reflect.ValueOf(&l.config).Elem(), append([]string{table, name}, strings.Split(key, ".")...), func(dst reflect.Value) { dst.Set(v) })
+			locate(reflect.ValueOf(&l.config).Elem(), append([]string{table, name}, strings.Split(key, ".")...), func(dst reflect.Value) { dst.Set(v) })
 		}
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -133,4 +134,60 @@ func (l *loader) checkUser(key, name string) {
 	if l.host.UID != 0 {
 		l.fail(key, "start the daemon as root, or leave user out", "only root can run a backend as %q", name)
 	}
+}
+
+const fileName = "penstock.toml"
+
+// searchPath is where a file is looked for when none is named, in this order.
+func searchPath(env map[string]string) []string {
+	var paths []string
+	if dir := firstPath(env["CONFIGURATION_DIRECTORY"]); dir != "" {
+		paths = append(paths, filepath.Join(dir, fileName))
+	}
+	paths = append(paths, "/etc/penstock/"+fileName)
+	switch {
+	case env["XDG_CONFIG_HOME"] != "":
+		paths = append(paths, filepath.Join(env["XDG_CONFIG_HOME"], "penstock", fileName))
+	case env["HOME"] != "":
+		paths = append(paths, filepath.Join(env["HOME"], ".config", "penstock", fileName))
+	}
+	return paths
+}
+
+// firstPath is the first of a colon-separated list, as systemd sets it.
+func firstPath(list string) string {
+	first, _, _ := strings.Cut(list, ":")
+	return first
+}
+
+// readFile reads the named file, or the first there is on the search path, and
+// returns its path.
+func (l *loader) readFile(named string) string {
+	paths := searchPath(l.env)
+	if named != "" {
+		paths = []string{named}
+	}
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) && named == "" {
+			continue
+		}
+		if err != nil {
+			l.broken = true
+			l.problem(origin{file: path}, "", cause(err))
+			return path
+		}
+		l.readDocument(path, data)
+		return path
+	}
+	return ""
+}
+
+// cause drops the operation and path that the problem's place already tells.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }

@@ -219,9 +219,9 @@ func capture(pattern, text string) ([]string, bool) {
 	return append([]string{rest[:i]}, others...), ok
 }
 
-// at calls do with the place of a path in a struct. What lies in a map is taken
+// locate calls do with the place of a path in a struct. What lies in a map is taken
 // out and put back.
-func at(v reflect.Value, path []string, do func(reflect.Value)) {
+func locate(v reflect.Value, path []string, do func(reflect.Value)) {
 	switch {
 	case len(path) == 0:
 		do(v)
@@ -233,12 +233,12 @@ func at(v reflect.Value, path []string, do func(reflect.Value)) {
 		if old := v.MapIndex(name); old.IsValid() {
 			elem.Set(old)
 		}
-		at(elem, path[1:], do)
+		locate(elem, path[1:], do)
 		v.SetMapIndex(name, elem)
 	case v.Kind() == reflect.Struct:
 		for f := range fieldsOf(v.Type()) {
 			if f.name == path[0] {
-				at(v.FieldByIndex(f.Index), path[1:], do)
+				locate(v.FieldByIndex(f.Index), path[1:], do)
 			}
 		}
 	}

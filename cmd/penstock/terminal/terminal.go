@@ -7,7 +7,7 @@
 //	Rows        a run as a row: what it uses of what   rows.go      ps
 //	 |- PlainTable   fixed columns                     table.go     ps
 //	 `- Table        bars, cut to the width            columns.go   ps --watch
-//	Ending, Living, Queued   a run in one line         words.go     run, logs, cancel
+//	Ending, Living, Queued   a run in one line         runtext.go    run, logs, cancel
 //	Age                      numbers                   format.go
 package terminal
 
