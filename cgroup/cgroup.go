@@ -1,7 +1,21 @@
-// Package cgroup is the kernel's side of a run: it finds where groups may be
-// made, makes one cgroup v2 group per run with limits, kills it, waits until
-// it is empty, reads what it used and removes it. No other package touches the
-// cgroup file system. Reference: Linux Documentation/admin-guide/cgroup-v2.rst.
+// Package cgroup is the kernel's side of a run: it makes one cgroup v2 group per run
+// with limits, kills it, waits until it is empty, reads what it used and removes it.
+//
+//	Open ─ root.Open: where groups may be made    tree.go, root/
+//	  ▼
+//	Tree ─ all groups of runs below one root      tree.go
+//	  ├─ NewGroup, Adopt                          newgroup.go
+//	  │    limits in OCI form -> kernel's files   limits.go
+//	  ├─ Group: kill, emptiness, its leader       group.go
+//	  │    Usage while it lives                   usage.go
+//	  │    Receipt of what it used                receipt.go
+//	  │    Remove, and the janitor after it       remove.go
+//	  ├─ SetBudget, Follow: of all runs together  budget.go
+//	  ├─ the enforcer, where the kernel can't     enforcer.go, sample.go
+//	  ├─ Sweep: what an earlier daemon left       sweep.go
+//	  └─ Close, Abandon, Detach                   close.go
+//
+// The kernel's files themselves are cgroupfs's: "memory.max" is written by Dir.Set.
 package cgroup
 
 import (
@@ -15,7 +29,7 @@ import (
 // Options choose the root.
 type Options struct {
 	Mode Mode
-	// Name of the subtree we make where nobody delegated one; [a-z0-9-]+. It is
+	// Name of the subtree we make where none was delegated; [a-z0-9-]+. It is
 	// stable for one state directory, so that a restart finds leftovers.
 	Name string
 	// Budget is memory.max of the group that holds all runs, in bytes; 0 is none.
@@ -37,3 +51,23 @@ var ErrKernel = errors.New("the kernel refuses")
 
 // ErrBusy is wrapped when a group still holds processes.
 var ErrBusy = cgroupfs.ErrBusy
+
+// What holds limits is decided with the root, and shown of each group.
+type (
+	Mode     = root.Mode
+	Enforcer = root.Enforcer
+	Enforced = root.Enforced
+)
+
+const (
+	Strict    = root.Strict
+	Available = root.Available
+	Kernel    = root.Kernel
+	Watch     = root.Watch
+)
+
+// Refusals of Open.
+var (
+	ErrUnsupported = root.ErrUnsupported
+	ErrLive        = root.ErrLive
+)

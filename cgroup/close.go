@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"penstock/cgroup/root"
 )
 
 // closeBound is how long Close tries where ctx sets no deadline.
@@ -75,4 +77,25 @@ func bounded(ctx context.Context, d time.Duration) (context.Context, context.Can
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeout(ctx, d)
+}
+
+// Detach closes the root and touches nothing: every group, its processes and the
+// daemon itself stay where they are, for the Open that follows, which is to be
+// given the Origin.
+func (t *Tree) Detach() (root.Origin, error) {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return root.Origin{}, nil
+	}
+	t.closed = true
+	t.mu.Unlock()
+	close(t.stop)
+	t.workers.Wait()
+	var errs []error
+	for _, g := range t.liveGroups() {
+		errs = append(errs, g.dir.Close())
+	}
+	origin, err := t.root.Detach()
+	return origin, errors.Join(append(errs, err)...)
 }

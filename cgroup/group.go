@@ -1,15 +1,16 @@
 package cgroup
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
 
-	"penstock/cgroup/cgroupfs"
-
 	"golang.org/x/sys/unix"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 // Group is one run's group. It is used once: on kernels with the kill_seq fault
@@ -21,7 +22,7 @@ type Group struct {
 	dir     *cgroupfs.Dir
 	limits  groupLimits
 	made    bool         // here, not by an earlier daemon
-	history usageHistory // what the watch saw
+	history usageHistory // what the enforcer saw
 	// budgetOOMs is Root.budgetOOMs of when the group was made.
 	budgetOOMs *uint64
 	// tasksRefused is Root.tasksRefused of when the group was made.
@@ -44,13 +45,10 @@ func (g *Group) ApplyCPU() error {
 	if g.tree.enforced.CPU != Kernel {
 		return nil
 	}
-	if w := g.limits.cpuWeight; w != nil {
-		if err := g.dir.Set(cgroupfs.NumberLimit("cpu.weight", int64(*w))); err != nil {
+	for _, limit := range g.limits.after {
+		if err := g.dir.Set(limit); err != nil {
 			return err
 		}
-	}
-	if m := g.limits.cpuMax; m != "" {
-		return g.dir.Set(cgroupfs.TextLimit("cpu.max", m))
 	}
 	return nil
 }
@@ -133,4 +131,25 @@ func (g *Group) isGone() bool {
 	default:
 		return false
 	}
+}
+
+// MemoryMax is the cap that the kernel holds on the group, in bytes; it is not
+// ok where the kernel holds none, or can't be asked.
+func (g *Group) MemoryMax() (n int64, ok bool) {
+	return g.kernelLimit("memory.max", g.tree.enforced.Memory)
+}
+
+// PidsMax is the same of the processes it may have.
+func (g *Group) PidsMax() (n int64, ok bool) { return g.kernelLimit("pids.max", g.tree.enforced.Pids) }
+
+func (g *Group) kernelLimit(file string, by Enforcer) (n int64, ok bool) {
+	if by != Kernel {
+		return 0, false
+	}
+	b, err := g.dir.Read(file)
+	if err != nil {
+		return 0, false
+	}
+	v, err := cgroupfs.ParseValue(bytes.NewReader(b))
+	return int64(v), err == nil && v != cgroupfs.Unlimited
 }

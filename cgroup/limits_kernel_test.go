@@ -1,15 +1,22 @@
 package cgroup
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
 	"penstock/cgroup/cgroupfs"
 	"penstock/internal/procinfo"
-
-	"golang.org/x/sys/unix"
 )
 
 // The kernel ends the whole group when one process passes the limit, and the
@@ -311,5 +318,59 @@ func TestTree_FilesInMemory(t *testing.T) {
 	}
 	if n, err := r.FilesInMemory(); err != nil || n == nil || *n >= 256<<10 {
 		t.Errorf("files in memory after their deletion: %v, %v", n, err)
+	}
+}
+
+// Huge pages are outside of memory limits: where the kernel can hold them, runs get none.
+func TestTree_NoHugePages(t *testing.T) {
+	r := openRoot(t)
+	files, err := filepath.Glob(r.Path() + "/runs/hugetlb.*.max")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var held int
+	for _, file := range files {
+		if strings.HasSuffix(file, ".rsvd.max") {
+			continue
+		}
+		held++
+		if b, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(b)) != "0" {
+			t.Errorf("%s: %q, %v", filepath.Base(file), b, err)
+		}
+	}
+	if held == 0 {
+		t.Skip("this machine's cgroup v2 has no hugetlb controller")
+	}
+}
+
+// A log line tells a receipt as the API does: the same names, the same figures,
+// and of neither more than is known.
+func TestReceipt_LogValue(t *testing.T) {
+	full := Receipt{OOMAt: OOMRuns, Exceeded: "budget", Estimated: []string{"memory"}, EnforcedBy: Enforced{Memory: Kernel, Pids: Watch, Kill: Kernel, CPU: Kernel}}
+	v := reflect.ValueOf(&full).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Type() == reflect.TypeFor[*uint64]() {
+			n := uint64(i + 1)
+			f.Set(reflect.ValueOf(&n))
+		}
+	}
+	for name, rec := range map[string]Receipt{"full": full, "nothing known": {}} {
+		var line bytes.Buffer
+		slog.New(slog.NewJSONHandler(&line, nil)).Info("x", "receipt", rec)
+		var got struct{ Receipt map[string]any }
+		if err := json.Unmarshal(line.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want map[string]any
+		if err := json.Unmarshal(text, &want); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got.Receipt); diff != "" {
+			t.Errorf("%s (-JSON +log):\n%s", name, diff)
+		}
 	}
 }

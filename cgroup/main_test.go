@@ -8,6 +8,9 @@ import (
 	"go.uber.org/goleak"
 )
 
+// scopeVariable lets a process of these tests ask for a scope.
+const scopeVariable = "PENSTOCK_CGROUP_SCOPE"
+
 // TestMain lets the test binary be its own victim (see victim_test.go) and
 // fails when a goroutine of a root outlives it.
 //

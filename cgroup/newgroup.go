@@ -3,13 +3,14 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 	"strings"
 
-	"penstock/cgroup/cgroupfs"
-
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 var idForm = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
@@ -31,7 +32,7 @@ func reserved(id string) bool {
 
 // NewGroup makes the group of one run with its limits written and read back; an
 // id that is there already is an error, and one that looks like a kernel file
-// wraps ErrName. Any limit that nobody on this host can hold is a refusal, and
+// wraps ErrName. Any limit that nothing on this host can hold is a refusal, and
 // so is one the kernel doesn't take (ErrKernel); nothing is left behind. CPU
 // limits wait for ApplyCPU.
 func (t *Tree) NewGroup(id string, res *specs.LinuxResources) (*Group, error) {
@@ -69,7 +70,7 @@ func (t *Tree) makeGroup(id string, s groupLimits) (*Group, error) {
 	if err != nil {
 		return nil, errors.Join(err, cgroupfs.Rmdir(path))
 	}
-	if err := s.apply(d, t.enforced); err != nil {
+	if err := s.write(d, t.enforced); err != nil {
 		return nil, errors.Join(err, d.Close(), cgroupfs.Rmdir(path))
 	}
 	g := t.trackGroup(id, d, s)
@@ -89,26 +90,36 @@ func (t *Tree) trackGroup(id string, d *cgroupfs.Dir, s groupLimits) *Group {
 	return g
 }
 
-// apply writes what the kernel holds. Swap and oom.group come with or without a
-// limit: the tree lives or dies as one, and never on swap nobody granted.
-func (s groupLimits) apply(d *cgroupfs.Dir, e Enforced) error {
-	if e.Memory == Kernel {
-		if s.memoryMax != nil {
-			if err := d.Set(cgroupfs.BytesLimit("memory.max", *s.memoryMax)); err != nil {
-				return err
-			}
-		}
-		if err := errors.Join(d.SetSwap(s.swapMax), d.Set(cgroupfs.NumberLimit("memory.oom.group", 1))); err != nil {
-			return err
-		}
-		if s.memoryHigh != nil {
-			if err := d.Set(cgroupfs.BytesLimit("memory.high", *s.memoryHigh)); err != nil {
-				return err
-			}
-		}
+// restorePerms gives back the root and the group of all runs.
+func (t *Tree) restorePerms() error {
+	return errors.Join(unix.Chmod(t.Path(), cgroupfs.DirMode), unix.Chmod(t.runs.Path, cgroupfs.DirMode))
+}
+
+// Adopt takes over a group that an earlier daemon has left under runs: Sweep
+// then leaves it alone, and its end is seen like that of a group made here. res
+// are the limits it was made with; those the kernel holds are still in the
+// group, the enforcer takes up the others. The error wraps fs.ErrNotExist when
+// there is no such group.
+func (t *Tree) Adopt(id string, res *specs.LinuxResources) (*Group, error) {
+	if !idForm.MatchString(id) || id == "." || id == ".." || reserved(id) {
+		return nil, fmt.Errorf("adopt group %q: not a run's name: %w", id, fs.ErrNotExist)
 	}
-	if e.Pids == Kernel && s.pidsMax != nil {
-		return d.Set(cgroupfs.NumberLimit("pids.max", *s.pidsMax))
+	s, err := parseLimits(res)
+	if err == nil {
+		err = t.reserve(id)
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("adopt group %s: %w", id, err)
+	}
+	d, err := cgroupfs.OpenDir(t.runs.Path + "/" + id)
+	if err != nil {
+		t.release(id)
+		if cgroupfs.IsVanished(err) {
+			err = fs.ErrNotExist
+		}
+		return nil, fmt.Errorf("adopt group %s: %w", id, err)
+	}
+	g := t.trackGroup(id, d, s)
+	t.register(g)
+	return g, nil
 }

@@ -13,10 +13,11 @@ import (
 	"syscall"
 	"testing"
 
-	"penstock/cgroup/cgroupfs"
-
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"penstock/cgroup/cgroupfs"
+	"penstock/cgroup/root"
 )
 
 func TestOpen_Options(t *testing.T) {
@@ -405,4 +406,30 @@ func TestTree_Sweep(t *testing.T) {
 		t.Errorf("second sweep %+v, %v, want nothing", s, err)
 	}
 	end(t, newGroup(t, r, "left", nil))
+}
+
+// The report must not promise what Open then refuses, nor the other way round.
+func TestHost_AgreesWithOpen(t *testing.T) {
+	writableLocation(t)
+	report, err := root.Host()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range report.Facts {
+		t.Logf("%-20s %-5v %s %s", f.Name, f.OK, f.Detail, f.Remedy)
+		if f.OK == (f.Remedy != "") {
+			t.Errorf("%s: ok %v with remedy %q", f.Name, f.OK, f.Remedy)
+		}
+	}
+	for _, mode := range []Mode{Strict, Available} {
+		r, err := Open(t.Context(), Options{Mode: mode, Name: uniqueName()})
+		if err == nil {
+			if err := r.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		if got := report.Supports(mode); got != (err == nil) {
+			t.Errorf("%s: report says %v, Open says %v", mode, got, err)
+		}
+	}
 }

@@ -1,6 +1,10 @@
 package cgroup
 
-import "penstock/cgroup/cgroupfs"
+import (
+	"log/slog"
+
+	"penstock/cgroup/cgroupfs"
+)
 
 // Receipt is what a run used, read from its group before removal. A nil field
 // is one the kernel (or this host) doesn't tell, which is not zero.
@@ -34,7 +38,7 @@ type Receipt struct {
 	// MemoryPressureUsec and CPUPressureUsec are the totals of the "some" line.
 	MemoryPressureUsec *uint64 `json:"memory_pressure_usec,omitempty"`
 	CPUPressureUsec    *uint64 `json:"cpu_pressure_usec,omitempty"`
-	// Exceeded says why our own watch ended the group: "memory" or "pids" for
+	// Exceeded says why the enforcer ended the group: "memory" or "pids" for
 	// a limit of its own, "budget" or "tasks" when all groups together passed
 	// theirs and this had most.
 	Exceeded   string   `json:"exceeded,omitempty"`
@@ -55,7 +59,7 @@ const (
 // Remove. A failure comes with all that could be read.
 func (g *Group) Receipt() (Receipt, error) {
 	rec := Receipt{EnforcedBy: g.tree.enforced}
-	// What the watch saw is ours, whatever becomes of the group.
+	// What the enforcer saw is ours, whatever becomes of the group.
 	g.history.fillReceipt(&rec, g.limits)
 	// Every group has this file: without it the group itself is gone, and the
 	// absence of the others would tell nothing.
@@ -147,4 +151,45 @@ func (t *Tree) tasksRefused() *uint64 {
 		return nil
 	}
 	return cgroupfs.Keyed(m).Get("max")
+}
+
+// LogValue gives a log line what is known, each under the name it has in JSON.
+func (r Receipt) LogValue() slog.Value {
+	var known []slog.Attr
+	figure := func(name string, n *uint64) {
+		if n != nil {
+			known = append(known, slog.Uint64(name, *n))
+		}
+	}
+	word := func(name, s string) {
+		if s != "" {
+			known = append(known, slog.String(name, s))
+		}
+	}
+	figure("memory_peak_bytes", r.MemoryPeakBytes)
+	figure("memory_max_bytes", r.MemoryMaxBytes)
+	figure("memory_high_events", r.MemoryHighEvents)
+	figure("memory_max_events", r.MemoryMaxEvents)
+	figure("oom_events", r.OOMEvents)
+	figure("oom_kills", r.OOMKills)
+	figure("oom_group_kills", r.OOMGroupKills)
+	word("oom_at", string(r.OOMAt))
+	figure("swap_peak_bytes", r.SwapPeakBytes)
+	figure("pids_peak", r.PidsPeak)
+	figure("pids_max", r.PidsMax)
+	figure("pids_refused", r.PidsRefused)
+	figure("runs_pids_refused", r.RunsPidsRefused)
+	figure("cpu_user_usec", r.CPUUserUsec)
+	figure("cpu_system_usec", r.CPUSystemUsec)
+	figure("cpu_throttled_usec", r.CPUThrottledUsec)
+	figure("io_read_bytes", r.IOReadBytes)
+	figure("io_write_bytes", r.IOWriteBytes)
+	figure("memory_pressure_usec", r.MemoryPressureUsec)
+	figure("cpu_pressure_usec", r.CPUPressureUsec)
+	word("exceeded", r.Exceeded)
+	if len(r.Estimated) > 0 {
+		known = append(known, slog.Any("estimated", r.Estimated))
+	}
+	known = append(known, slog.Any("enforced_by", r.EnforcedBy))
+	return slog.GroupValue(known...)
 }

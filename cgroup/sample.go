@@ -3,13 +3,14 @@ package cgroup
 import (
 	"errors"
 	"os"
-
-	"penstock/internal/procinfo"
+	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/internal/procinfo"
 )
 
-// sample is one look of the watch at one process or the sum over a group.
+// sample is one reading of one process, or the sum over a group.
 type sample struct {
 	memory uint64 // bytes of anonymous, shared and swapped out pages
 	tasks  uint64
@@ -54,4 +55,80 @@ func sampleProcess(pid int) (sample, error) {
 		st.Memory = 0
 	}
 	return sample{memory: st.Memory, tasks: st.Threads}, nil
+}
+
+// kcmpVM is KCMP_VM of linux/kcmp.h: do two processes share their memory.
+const kcmpVM = 1
+
+// sharesMemory is false also where kcmp(2) is denied, see recheckAfter.
+func sharesMemory(a, b int) bool {
+	if b <= 0 || a == b {
+		return false
+	}
+	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), kcmpVM, 0, 0, 0)
+	return errno == 0 && order == 0
+}
+
+// usageHistory is what the enforcer saw of one group.
+type usageHistory struct {
+	mu       sync.Mutex
+	sampled  bool
+	now      sample
+	peak     sample
+	exceeded string
+}
+
+func (o *usageHistory) add(s sample) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sampled = true
+	o.now = s
+	o.peak.memory = max(o.peak.memory, s.memory)
+	o.peak.tasks = max(o.peak.tasks, s.tasks)
+}
+
+// markExceeded records why the enforcer ends the group (Receipt.Exceeded); false when one was before.
+func (o *usageHistory) markExceeded(what string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.exceeded != "" {
+		return false
+	}
+	o.exceeded = what
+	return true
+}
+
+func (o *usageHistory) last() (sample, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.now, o.sampled
+}
+
+// fillReceipt puts the enforcer's figures where the kernel gave none, labelled.
+func (o *usageHistory) fillReceipt(r *Receipt, s groupLimits) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r.Exceeded = o.exceeded
+	if r.EnforcedBy.Memory == Watch {
+		r.MemoryMaxBytes = unsigned(s.memoryMax)
+		if o.peak.memory > 0 { // else no sample fell into the run's life
+			r.MemoryPeakBytes = new(o.peak.memory)
+			r.Estimated = append(r.Estimated, "memory")
+		}
+	}
+	if r.EnforcedBy.Pids == Watch {
+		r.PidsMax = unsigned(s.pidsMax)
+		if o.peak.tasks > 0 {
+			r.PidsPeak = new(o.peak.tasks)
+			r.Estimated = append(r.Estimated, "pids")
+		}
+	}
+}
+
+func unsigned(n *int64) *uint64 {
+	if n == nil {
+		return nil
+	}
+	u := uint64(*n)
+	return &u
 }

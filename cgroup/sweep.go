@@ -49,7 +49,7 @@ func (t *Tree) Sweep(ctx context.Context) (SweepResult, error) {
 }
 
 // leftovers opens the groups that are there but not ours. Each is registered,
-// so that nobody makes a group of the same name while it is being removed.
+// so that no other group is made of the same name while it is being removed.
 func (t *Tree) leftovers() ([]*Group, error) {
 	names, err := cgroupfs.Children(t.runs.Path)
 	errs := []error{err}

@@ -2,15 +2,19 @@ package cgroup
 
 import (
 	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
 
 	"penstock/cgroup/cgroupfs"
+	"penstock/internal/procinfo"
 )
 
-// Usage is a live reading of one group; nil is unknown. Somebody reads it of
+// Usage is a live reading of one group; nil is unknown. It is read of
 // every run each second: it costs five files.
 type Usage struct {
-	MemoryBytes *uint64 // memory.current, or the watch's last sum
-	Pids        *uint64 // tasks: pids.current, or the watch's last sum
+	MemoryBytes *uint64 // memory.current, or the enforcer's last sum
+	Pids        *uint64 // tasks: pids.current, or the enforcer's last sum
 	CPUUsec     *uint64 // cpu.stat: usage_usec
 	IOBytes     *uint64 // io.stat: rbytes + wbytes
 	// MemoryHighEvents and MemoryMaxEvents are memory.events: high and max.
@@ -61,7 +65,7 @@ func (t *Tree) Usage() (TreeUsage, error) {
 	return u, errors.Join(err, read.Err())
 }
 
-// enforcedSum is what the watch last saw of all groups; any is false where it saw none.
+// enforcedSum is what the enforcer last saw of all groups; any is false where it saw none.
 func (t *Tree) enforcedSum() (sum sample, any bool) {
 	if t.enforcer == nil {
 		return sum, false
@@ -98,7 +102,7 @@ func (t *Tree) keyedValue(file, key string) (*uint64, error) {
 	return cgroupfs.Keyed(m).Get(key), err
 }
 
-// fill takes from the watch what the kernel didn't tell.
+// fill takes from the enforcer what the kernel didn't tell.
 func (u *Usage) fill(s sample) {
 	if u.MemoryBytes == nil {
 		u.MemoryBytes = &s.memory
@@ -127,4 +131,27 @@ func readUsage(r *cgroupfs.StatReader) (Usage, error) {
 	events := r.Keyed("memory.events")
 	u.MemoryHighEvents, u.MemoryMaxEvents = events.Get("high"), events.Get("max")
 	return u, nil
+}
+
+// StorageIO sums what the group's live processes have read from and written to
+// storage, in bytes (proc_pid_io(5)). It is for groups without the io controller,
+// such as those of systemd's user manager, and dearer than reading io.stat. It
+// falls when a process ends.
+func (g *Group) StorageIO() (uint64, error) {
+	pids, err := g.dir.Procs()
+	if err != nil {
+		return 0, err
+	}
+	var sum uint64
+	for _, pid := range pids {
+		n, err := procinfo.Host.StorageBytes(pid)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
 }

@@ -33,6 +33,11 @@ func BytesLimit(file string, n int64) Limit {
 	return Limit{file, strconv.FormatInt(n, 10), strconv.FormatInt(n/page*page, 10)}
 }
 
+const swapFile = "memory.swap.max"
+
+// SwapLimit caps swap, see checkNoSwap.
+func SwapLimit(n int64) Limit { return BytesLimit(swapFile, n) }
+
 // Set writes a limit and reads it back: a value the kernel took differently is
 // a limit that does not hold.
 func (d *Dir) Set(l Limit) error {
@@ -44,7 +49,11 @@ func (d *Dir) Set(l Limit) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("write %s/%s: %q: %w", d.Path, l.File, l.Value, UnwrapPath(err))
+		err = fmt.Errorf("write %s/%s: %q: %w", d.Path, l.File, l.Value, UnwrapPath(err))
+		if l.File == swapFile && IsAbsent(err) {
+			return checkNoSwap(err)
+		}
+		return err
 	}
 	if s := strings.TrimSpace(string(got)); s != l.ReadsBack {
 		return fmt.Errorf("write %s/%s: %q: reads back as %q, want %q", d.Path, l.File, l.Value, s, l.ReadsBack)
@@ -52,13 +61,9 @@ func (d *Dir) Set(l Limit) error {
 	return nil
 }
 
-// SetSwap caps swap. A kernel that doesn't account swap has no such file; then
-// the cap holds only as long as the host has no swap at all.
-func (d *Dir) SetSwap(n int64) error {
-	err := d.Set(BytesLimit("memory.swap.max", n))
-	if !IsAbsent(err) {
-		return err
-	}
+// checkNoSwap is for a kernel that doesn't account swap, and so has no such file: the
+// cap holds only as long as the host has no swap at all.
+func checkNoSwap(err error) error {
 	areas, serr := procinfo.Host.SwapAreas()
 	if serr != nil && !IsAbsent(serr) {
 		return errors.Join(err, serr)

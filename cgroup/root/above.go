@@ -56,7 +56,7 @@ func ancestors(path, top string) []string {
 // reservedTasks is what stays free of a limit on tasks for the daemon and all
 // else below it: the Go runtime aborts where it can't make a thread. A daemon
 // needs few more than it has (32 streams: 12 threads), the part of the limit is
-// for who shares a large one.
+// for others that share a large one.
 func reservedTasks(limit int64) int64 { return 64 + limit/32 }
 
 // TasksAbove is how many tasks all runs of a daemon in this place may have

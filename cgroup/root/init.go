@@ -128,7 +128,7 @@ func (r *Root) makeRuns() error {
 		return err
 	}
 	if slices.Contains(have, "memory") {
-		if err := d.SetSwap(0); err != nil {
+		if err := d.Set(cgroupfs.SwapLimit(0)); err != nil {
 			return err
 		}
 	}

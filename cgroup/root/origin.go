@@ -3,7 +3,7 @@ package root
 import "penstock/cgroup/cgroupfs"
 
 // Origin is what making a root has changed: what Close takes back. A daemon
-// that makes way for a successor in the same process passes it on (Root.Leave,
+// that makes way for a successor in the same process passes it on (Root.Detach,
 // Options.Origin), for nothing in the tree tells it.
 type Origin struct {
 	Root string `json:"root"`

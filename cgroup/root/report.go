@@ -21,7 +21,7 @@ type Fact struct {
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
 	Detail string `json:"detail"`
-	Remedy string `json:"remedy,omitempty"` // what would mend it; empty when OK
+	Remedy string `json:"remedy,omitempty"` // what would change that; empty when OK
 	// Needed is the weakest mode that can't do without it; empty is advice.
 	Needed Mode `json:"needed,omitempty"`
 }
@@ -33,20 +33,20 @@ type Report struct {
 	Sources []Source `json:"ways"`
 }
 
-// Source is one place a root may come from, as far as looking can tell.
+// Source is where a root may come from, as far as looking can tell.
 type Source struct {
 	Name string `json:"source"` // unit, scope or subtree
 	OK   bool   `json:"ok"`
-	// Detail is what would be done, or why this way is closed.
+	// Detail is what would be done, or why there is none.
 	Detail string `json:"detail"`
 	Remedy string `json:"remedy,omitempty"` // what would open it; empty when OK
-	// Enforced is who would hold the limits; nil when not OK.
+	// Enforced is what would hold the limits; nil when not OK.
 	Enforced *Enforced `json:"enforced,omitempty"`
 
 	controllers []string // controllers
 }
 
-// In is the way as a mode sees it: strict closes one that only watches.
+// In is the source as a mode sees it: strict refuses one without controllers.
 func (w Source) In(mode Mode) Source {
 	if w.OK && mode == Strict && !w.kernel() {
 		w.OK, w.Remedy = false, remedyFor(cgroupfs.Missing(cgroupfs.Needed(), w.controllers), disabledAtBoot())
@@ -60,7 +60,7 @@ func (w Source) kernel() bool {
 	return w.Enforced != nil && w.Enforced.Memory == Kernel && w.Enforced.Pids == Kernel
 }
 
-// Chosen is the way that Open would take: the first whose limits the kernel
+// Chosen is the source that Open would take: the first whose limits the kernel
 // holds, in available mode else the first that is open.
 func (r Report) Chosen(mode Mode) (Source, bool) {
 	i := slices.IndexFunc(r.Sources, Source.kernel)
@@ -73,7 +73,7 @@ func (r Report) Chosen(mode Mode) (Source, bool) {
 	return r.Sources[i], true
 }
 
-// Supports says whether nothing that mode needs is missing and a way is open.
+// Supports says whether nothing that mode needs is missing and a source is open.
 // It is an outlook from looking alone; only Open proves it.
 func (r Report) Supports(mode Mode) bool {
 	_, open := r.Chosen(mode)
@@ -86,7 +86,7 @@ func (r Report) Supports(mode Mode) bool {
 func Host() (Report, error) { return Inspect(context.Background(), "penstock") }
 
 // Inspect looks at what `penstock check` shows: a daemon whose groups have that
-// name. It changes nothing, and asks the service manager no more than who it is
+// name. It changes nothing, and asks the service manager no more than which one it is
 // and whether that daemon's scope is there. A host without cgroup v2 is a
 // report, not an error.
 func Inspect(ctx context.Context, name string) (Report, error) {
@@ -144,8 +144,8 @@ func kernelFact(release string) Fact {
 	return f
 }
 
-// addControllers tells of those that the chosen way would have, or our own
-// group where every way is closed.
+// addControllers tells of those that the chosen source would have, or our own
+// group where every source is closed.
 func (r *Report) addControllers(here cgroupfs.Location) error {
 	w, ok := r.Chosen(Available)
 	if !ok {

@@ -80,11 +80,11 @@ const (
 	// Strict needs the memory and pids controllers of cgroup v2.
 	Strict Mode = "strict"
 	// Available also accepts a v2 tree without them: group, kill and emptiness
-	// are then the kernel's, memory and pids are held by our own watch.
+	// are then the kernel's, memory and pids are held by the enforcer.
 	Available Mode = "available"
 )
 
-// Enforcer names who holds a limit.
+// Enforcer names what holds a limit.
 type Enforcer string
 
 const (
@@ -92,7 +92,7 @@ const (
 	Watch  Enforcer = "watch"
 )
 
-// Enforced tells who holds each limit of the groups below one root.
+// Enforced tells what holds each limit of the groups below one root.
 type Enforced struct {
 	Memory Enforcer `json:"memory"`
 	Pids   Enforcer `json:"pids"`

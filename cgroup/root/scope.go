@@ -89,7 +89,7 @@ func (r *Root) Stopping(ctx context.Context) (bool, error) {
 	m, err := scope.Connect(ctx)
 	if err != nil {
 		if kind == "Service" {
-			r.stopSpares.Store(true) // the shipped unit, which nobody can be asked about and which spares runs
+			r.stopSpares.Store(true) // the shipped unit, about which none can be asked and which spares runs
 			return false, nil
 		}
 		return false, fmt.Errorf("ask about %s: %w", unit, err)

@@ -12,14 +12,14 @@ import (
 	"penstock/cgroup/cgroupfs"
 )
 
-// rootSource is one place a root may come from.
+// rootSource is where a root may come from.
 type rootSource struct {
 	name string
-	// probe finds what this way offers, or why it is closed, and changes nothing.
+	// probe finds what this source offers, or why it can't, and changes nothing.
 	probe func(context.Context, cgroupfs.Location, Options) (candidate, error)
 }
 
-// candidate is what an open way offers.
+// candidate is what a source offers.
 type candidate struct {
 	plan        string   // "groups in ..."
 	controllers []string // controllers that groups below the root would have
@@ -42,19 +42,19 @@ func rootSources() []rootSource {
 	return []rootSource{{"unit", probeUnit}, {"scope", probeScope}, {"subtree", probeSubtree}}
 }
 
-// acquired is the take of a site that needs nothing done.
+// acquired is the acquire of a site that needs nothing done.
 func acquired(here cgroupfs.Location, s rootSite) func(context.Context) (cgroupfs.Location, rootSite, error) {
 	return func(context.Context) (cgroupfs.Location, rootSite, error) { return here, s, nil }
 }
 
 const (
-	// withControllers is the one way to have them all.
+	// withControllers is where all of them are.
 	withControllers = "run as a unit with Delegate=yes, on a kernel booted with cgroup v2 only: systemd.unified_cgroup_hierarchy=1"
-	// orAvailable is the other way out where strict isolation lacks controllers.
+	// orAvailable is what else is possible where strict isolation lacks controllers.
 	orAvailable = ", or set isolation.mode = \"available\""
 )
 
-// remedyFor is told wherever strict isolation lacks controllers.
+// remedyFor is the remedy wherever strict isolation lacks controllers.
 func remedyFor(lacks, atBoot []string) string {
 	for _, c := range lacks {
 		if slices.Contains(atBoot, c) {
@@ -68,10 +68,10 @@ func enableAtBoot(controller string) string {
 	return "take cgroup_disable=" + controller + " off the kernel's command line, and boot"
 }
 
-// errLacks is wrapped by the refusal of a way that only watches limits.
+// errLacks is wrapped by the refusal of a source without the controllers.
 var errLacks = errors.New("the kernel can't hold memory and pids")
 
-// requireKernel refuses a prospect whose limits the kernel would not hold.
+// requireKernel refuses a candidate whose limits the kernel would not hold.
 func (p candidate) requireKernel() error {
 	lacks := cgroupfs.Missing(cgroupfs.Needed(), p.controllers)
 	if len(lacks) == 0 {

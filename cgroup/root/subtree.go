@@ -55,7 +55,7 @@ func probeBelow(here cgroupfs.Location, parent, name string) (candidate, error) 
 }
 
 // containerRoot is the root of our cgroup namespace when that is a container's:
-// neither the host's own root nor one that a service manager looks after.
+// neither the host's own root nor one that a service manager manages.
 func containerRoot(here cgroupfs.Location) (string, bool) {
 	top := here.Mount.Point
 	if here.Mount.Root != "/" || top == here.Own || cgroupfs.IsRealRoot(top) {

@@ -9,7 +9,7 @@ import (
 	"penstock/cgroup/cgroupfs"
 )
 
-// enforceEvery is how often the watch looks; a tree can pass its limit for so
+// enforceEvery is how often the enforcer samples; a tree can pass its limit for so
 // long before it is ended.
 const enforceEvery = 50 * time.Millisecond
 
@@ -18,7 +18,7 @@ const enforceEvery = 50 * time.Millisecond
 // shared pages count once per process, page cache and files in tmpfs not at all.
 type enforcer struct {
 	tree *Tree
-	// budget is bytes of all groups together; 0 where the kernel holds it or nobody set one.
+	// budget is bytes of all groups together; 0 where the kernel holds it or none was set.
 	budget atomic.Uint64
 	// tasks is how many all groups together may have; -1 is any number.
 	tasks atomic.Int64
@@ -61,7 +61,7 @@ func (w *enforcer) run() {
 	}
 }
 
-// recheckAfter is how long after a look that found too much the watch looks again
+// recheckAfter is how long after a sample that is too much the enforcer takes another
 // and takes the lesser: where kcmp(2) is denied a child between vfork and execve
 // can't be told from its parent (see sampleProcess), but it is soon over.
 const recheckAfter = 5 * time.Millisecond
@@ -115,7 +115,7 @@ func (w *enforcer) samples(groups []*Group) map[*Group]sample {
 	return seen
 }
 
-// tooMuch says whether any limit looks passed.
+// tooMuch says whether any limit seems passed.
 func (w *enforcer) tooMuch(seen map[*Group]sample) bool {
 	var sum uint64
 	for g, s := range seen {

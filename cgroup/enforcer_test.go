@@ -153,7 +153,7 @@ func canCompare() bool {
 }
 
 // A child is born on the daemon's own memory and keeps it until execve. A frozen
-// group holds it there: with kcmp the watch sees through it, without (as in the
+// group holds it there: with kcmp the enforcer sees through it, without (as in the
 // lab) a second look is the cure, once the child has gone on.
 func TestEnforcer_VforkChild(t *testing.T) {
 	const limit = 48 << 20
@@ -183,7 +183,7 @@ func TestEnforcer_VforkChild(t *testing.T) {
 			break
 		}
 	}
-	// Longer than the watch takes to act.
+	// Longer than the enforcer takes to act.
 	time.Sleep(3 * enforceEvery)
 	unborn, err := g.sample()
 	if err != nil || unborn.tasks != 1 {
@@ -213,7 +213,7 @@ func TestEnforcer_VforkChild(t *testing.T) {
 
 func TestGroupLimits_Exceeded(t *testing.T) {
 	byWatch, byKernel := Enforced{Memory: Watch, Pids: Watch}, Enforced{Memory: Kernel, Pids: Kernel}
-	s := groupLimits{memoryMax: new(int64(100)), swapMax: 10, pidsMax: new(int64(5))}
+	s := groupLimits{memoryMax: new(int64(100)), pidsMax: new(int64(5))}
 	for _, tt := range []struct {
 		now  sample
 		e    Enforced
@@ -231,7 +231,7 @@ func TestGroupLimits_Exceeded(t *testing.T) {
 }
 
 // A group that somebody removed under us has no receipt of the kernel's, but
-// what the watch ended it for is still known.
+// what the enforcer ended it for is still known.
 func TestReceipt_VanishedGroup(t *testing.T) {
 	r := openRoot(t)
 	g := newGroup(t, r, "vanished", nil)
