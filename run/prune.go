@@ -124,21 +124,21 @@ func (m *Manager) takeExpired(now time.Time, need int64, spare time.Duration) []
 		at   time.Time // by a clock that is never set, see notAhead
 		size int64
 	}
-	var past []aged
+	var over []aged
 	var kept int64
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.runs {
 		if isClosed(r.ended) && isClosed(r.done) { // a detached one lives on
 			c := r.Record()
-			past = append(past, aged{r, r.endedAt, c.OutputBytes})
+			over = append(over, aged{r, r.endedAt, c.OutputBytes})
 			kept += c.OutputBytes
 		}
 	}
-	slices.SortFunc(past, func(a, b aged) int { return a.at.Compare(b.at) })
+	slices.SortFunc(over, func(a, b aged) int { return a.at.Compare(b.at) })
 	var old []*Run
-	for i, p := range past {
-		fits := len(past)-i <= m.o.KeepRuns && kept <= m.o.KeepBytes
+	for i, p := range over {
+		fits := len(over)-i <= m.o.KeepRuns && kept <= m.o.KeepBytes
 		if len(old) == pruneMax || fits && (need <= 0 || now.Sub(p.at) < spare) && now.Sub(p.at) <= m.o.Keep {
 			break
 		}

@@ -20,21 +20,15 @@ var exempt = map[string]map[string]bool{
 	"short file": {
 		"cgroup": true,
 
-		"run": true,
-
 		"server": true,
 	},
 	"many files": {
 		"cgroup": true,
 
-		"run": true,
-
 		"server": true,
 	},
 	"no picture": {
 		"cgroup": true,
-
-		"run": true,
 
 		"server": true,
 	},

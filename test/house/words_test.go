@@ -30,6 +30,12 @@ var retired = map[string]map[string]string{
 		"agent": "backend", "agents": "backends", "ground": "HandoverState", "standDown": "drain", "settle": "quiesce",
 		"unhurried": "WaitForReader", "flatten": "Prompt", "ceiling": "limitFollower",
 	},
+	"run": {
+		"will": "checkpoint", "watcher": "supervisor", "trouble": "hostError", "blameHost": "hostError", "pulse": "spool.Broadcast",
+		"vital": "activity", "stillness": "idleWindow", "growth": "spool.WatchFiles", "turns": "sessionLocks", "place": "workDir",
+		"leftover": "recoverRun", "past": "finishedRun", "depart": "detach", "mute": "opaqueBackend", "birth": "start", "told": "logAttrs",
+		"life": "state", "outlook": "CheckDir",
+	},
 	"metrics": {"gate": "admission", "cage": "isolation"},
 }
 
