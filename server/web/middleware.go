@@ -13,7 +13,7 @@ import (
 // Front is what every request passes before its handler: where it comes from and
 // which client asks, and after it: the log line, the metrics, a panic.
 type Front struct {
-	Origins   originCheck
+	Origins   OriginCheck
 	Tokens    *Tokens
 	Operators map[string]bool // clients that are, beside those that identify tells
 	Log       *slog.Logger

@@ -12,16 +12,16 @@ import (
 	"penstock/config"
 )
 
-// originCheck keeps web pages away from a local agent: a page can make a browser
+// OriginCheck keeps web pages away from a local agent: a page can make a browser
 // send requests to localhost, but it can't choose Host or Origin freely, nor
 // send JSON without the server's word.
-type originCheck struct {
+type OriginCheck struct {
 	names   []string // host names and addresses allowed in Host, lower case, without port
 	origins []string // allowed in Origin beside the daemon's own; "scheme://*" is any host
 }
 
-func NewOriginCheck(c config.Config) originCheck {
-	g := originCheck{names: []string{"localhost"}, origins: c.AllowedOrigins}
+func NewOriginCheck(c config.Config) OriginCheck {
+	g := OriginCheck{names: []string{"localhost"}, origins: c.AllowedOrigins}
 	for _, h := range c.AllowedHosts {
 		g.names = append(g.names, hostOnly(h))
 	}
@@ -35,7 +35,7 @@ func NewOriginCheck(c config.Config) originCheck {
 
 // check refuses what did not come from where it should. Unix sockets have no
 // Host to speak of: there the file's mode decides.
-func (g originCheck) check(r *http.Request) error {
+func (g OriginCheck) check(r *http.Request) error {
 	p := peerOf(r.Context())
 	if !p.unix {
 		if !g.allows(r.Host, p.local) {
@@ -55,7 +55,7 @@ func (g originCheck) check(r *http.Request) error {
 
 // allows takes loopback, what is configured, and the very address that was
 // connected to: a name that was rebound to it is none of them.
-func (g originCheck) allows(hostport string, local netip.Addr) bool {
+func (g OriginCheck) allows(hostport string, local netip.Addr) bool {
 	host := hostOnly(hostport)
 	if host == "" {
 		return false
@@ -95,7 +95,7 @@ func withoutPort(host string) bool {
 }
 
 // allowsOrigin takes what allowed_origins names.
-func (g originCheck) allowsOrigin(origin string) bool {
+func (g OriginCheck) allowsOrigin(origin string) bool {
 	return origin != "" && slices.ContainsFunc(g.origins, func(allowed string) bool {
 		if scheme, any := strings.CutSuffix(allowed, "*"); any {
 			return strings.HasPrefix(strings.ToLower(origin), scheme)
@@ -105,7 +105,7 @@ func (g originCheck) allowsOrigin(origin string) bool {
 }
 
 // setCORS lets a page of an allowed origin read the reply (Fetch, CORS protocol).
-func (g originCheck) setCORS(h http.Header, r *http.Request) {
+func (g OriginCheck) setCORS(h http.Header, r *http.Request) {
 	if len(g.origins) == 0 {
 		return
 	}
@@ -118,7 +118,7 @@ func (g originCheck) setCORS(h http.Header, r *http.Request) {
 
 // preflight answers a browser that asks, without a token, whether it may send a
 // request of an allowed origin; answered is false for any other request.
-func (g originCheck) preflight(w http.ResponseWriter, r *http.Request) (answered bool) {
+func (g OriginCheck) preflight(w http.ResponseWriter, r *http.Request) (answered bool) {
 	method := r.Header.Get("Access-Control-Request-Method")
 	if r.Method != http.MethodOptions || method == "" || !g.allowsOrigin(r.Header.Get("Origin")) || g.check(r) != nil {
 		return false
