@@ -24,7 +24,7 @@ func TestStderrTail(t *testing.T) {
 	}
 }
 
-func TestStderrTailIsBounded(t *testing.T) {
+func TestStderrTail_Bounded(t *testing.T) {
 	got := stderrTail("start " + strings.Repeat("é", 5000) + " the end\n")
 	if len(got) > stderrMax+3 || !strings.HasSuffix(got, " the end") || !utf8.ValidString(got) {
 		t.Errorf("tail of %d bytes ends %q, valid %v", len(got), got[len(got)-20:], utf8.ValidString(got))
@@ -33,7 +33,7 @@ func TestStderrTailIsBounded(t *testing.T) {
 
 // A run that died of the memory of all is told where on the host to look, and
 // nothing where nothing lies.
-func TestMemoryMessageNamesWhereFilesLie(t *testing.T) {
+func TestMemoryMessage_NamesFiles(t *testing.T) {
 	const at = "/tmp/systemd-private-b-penstock.service-x/tmp: 900 MiB"
 	f := Facts{Outcome: Outcome{Exit: Exit{Signal: 9, Known: true}, Receipt: budget}}
 	if v := Decide(f); v.Cause != MemoryLimit || strings.Contains(v.Message, "/tmp") {
