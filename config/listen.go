@@ -82,6 +82,9 @@ func (b *builder) checkOpenToAll(c Config) {
 			b.reject("listen", "set tokens_file, or listen on 127.0.0.1", "%q can be reached from other machines, and there are no tokens", address)
 		}
 	}
+	if slices.Contains(c.AllowedOrigins, "null") {
+		b.reject("allowed_origins", "set tokens_file, or leave it out", "%q is what any web page's sandboxed frame sends, and there are no tokens", "null")
+	}
 }
 
 func (b *builder) hosts(key string) []string {
