@@ -50,16 +50,20 @@ func derived(s site) Origin {
 	return o
 }
 
-// lookInherited offers the root in whose leaf we live alone: we made it below
-// the group we came from, and left it (Root.Leave) for ourselves.
-func lookInherited(here place, name string) (prospect, bool) {
+// lookInherited offers the root in whose leaf we live: we made it below the
+// group we came from, and left it (Root.Leave) for ourselves. What was left to us
+// tells that by itself, whatever else an engine's exec has put there meanwhile;
+// told nothing, we must live there alone.
+func lookInherited(here place, o Options) (prospect, bool) {
 	root := filepath.Dir(here.own)
-	if filepath.Base(here.own) != daemonLeaf || filepath.Base(root) != name {
+	if filepath.Base(here.own) != daemonLeaf || filepath.Base(root) != o.Name {
 		return prospect{}, false
 	}
-	pids, err := procsAt(here.own)
-	if err != nil || len(withoutSelf(pids)) > 0 {
-		return prospect{}, false
+	if o.Origin == nil || o.Origin.Root != root {
+		pids, err := procsAt(here.own)
+		if err != nil || len(withoutSelf(pids)) > 0 {
+			return prospect{}, false
+		}
 	}
 	has, err := controllers(root)
 	if err != nil {

@@ -217,7 +217,7 @@ func TestHandedOverRootLeavesTheTreeAsItWas(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, how := range []string{"again", "again, told nothing"} {
+	for _, how := range []string{"again", "again, told nothing", "again, beside another"} {
 		t.Run(how, func(t *testing.T) {
 			base := handMade(t)
 			v, o, stdin := daemonIn(t, base.fd(), uniqueName(), how)

@@ -18,7 +18,7 @@ func lookSubtree(_ context.Context, here place, o Options) (prospect, error) {
 	if here.mount.readOnly {
 		return prospect{}, readOnly(here)
 	}
-	if p, ok := lookInherited(here, o.Name); ok {
+	if p, ok := lookInherited(here, o); ok {
 		return p, nil
 	}
 	p, err := lookBelow(here, here.own, o.Name)
