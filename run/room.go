@@ -79,14 +79,14 @@ func (m *Manager) askRoom() (Room, bool) {
 	}
 	answer := make(chan *Room, 1)
 	go func() {
-		defer m.asking.Store(false)
+		var told *Room
 		if m.state.removed() {
-			answer <- &Room{Removed: true}
+			told = &Room{Removed: true}
 		} else if room, ok := m.o.roomAt(m.state.dir, m.o.MinFree); ok {
-			answer <- &room
-		} else {
-			answer <- nil
+			told = &room
 		}
+		m.asking.Store(false) // before the answer: what it leads to asks again
+		answer <- told
 	}()
 	timer := time.NewTimer(roomMax)
 	defer timer.Stop()
@@ -158,7 +158,10 @@ func (m *Manager) watchRoom() {
 	}
 }
 
+// lookForRoom looks once; one look at a time, so that none is stored over a later one.
 func (m *Manager) lookForRoom() {
+	m.looking.Lock()
+	defer m.looking.Unlock()
 	room, ok := m.askRoom()
 	if ok && room.Low != "" && m.reclaim(0, youngMax) > 0 {
 		room, ok = m.askRoom()
