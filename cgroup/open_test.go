@@ -220,7 +220,7 @@ func TestTree_HandoverRestoresTree(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, how := range []string{"again", "again, told nothing"} {
+	for _, how := range []string{"again", "again, told nothing", "again, beside another"} {
 		t.Run(how, func(t *testing.T) {
 			base := makeBareGroup(t)
 			v, o, stdin := daemonIn(t, base.FD(), uniqueName(), how)

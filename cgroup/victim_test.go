@@ -128,15 +128,26 @@ func playDaemon(args []string) int {
 }
 
 // openAgain is what a daemon's successor in the same process does, told what was
-// done before it or not.
+// done before it or not, alone in its group or beside what a container engine's
+// exec has put there.
 func openAgain(ctx context.Context, r *Tree, args []string) (*Tree, error) {
 	o := Options{Mode: Available, Name: args[0]}
 	left, err := r.Detach()
 	if err != nil {
 		return nil, err
 	}
-	if args[1] == "again" {
+	if args[1] != "again, told nothing" {
 		o.Origin = &left
+	}
+	if args[1] == "again, beside another" {
+		c := self("sleep")
+		if err := c.Start(); err != nil {
+			return nil, err
+		}
+		defer func() {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		}()
 	}
 	return Open(ctx, o)
 }

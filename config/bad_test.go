@@ -135,6 +135,7 @@ func TestLoad_BadFile(t *testing.T) {
 
 		{"every origin", "allowed_origins = \"*\"", []string{`1:19: allowed_origins: "*" is every web page (hint: write each origin: whoever makes a page could use the agents otherwise)`}},
 		{"every web origin", "allowed_origins = [\"https://*\"]", []string{`1:1: allowed_origins: "https://*" is every web page (hint: write each origin: whoever makes a page could use the agents otherwise)`}},
+		{"null without tokens", "allowed_origins = [\"null\"]", []string{`1:1: allowed_origins: "null" is what any web page's sandboxed frame sends, and there are no tokens (hint: set tokens_file, or leave it out)`}},
 		{"origin with path", "allowed_origins = [\"https://x/\"]", []string{`1:1: allowed_origins: "https://x/" is not an origin (hint: write "https://chat.example.net", "app://obsidian.md", "vscode-webview://*" or "null")`}},
 		{"origin without scheme", "allowed_origins = [\"chat.example\"]", []string{`1:1: allowed_origins: "chat.example" is not an origin (hint: write "https://chat.example.net", "app://obsidian.md", "vscode-webview://*" or "null")`}},
 		{"alias is a backend", "[backends.codex]\naliases = [\"claude\"]", []string{`2:1: backends.codex.aliases: "claude" is a name of backend claude (hint: choose another name)`}},

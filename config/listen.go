@@ -85,6 +85,9 @@ func (l *loader) checkOpenToAll() {
 			l.fail("listen", "set tokens_file, or listen on 127.0.0.1", "%q can be reached from other machines, and there are no tokens", address)
 		}
 	}
+	if slices.Contains(c.AllowedOrigins, "null") {
+		l.fail("allowed_origins", "set tokens_file, or leave it out", "%q is what any web page's sandboxed frame sends, and there are no tokens", "null")
+	}
 }
 
 func (l *loader) hosts(key string, given []string) []string {

@@ -51,6 +51,7 @@ type Manager struct {
 	asking   atomic.Bool // how much room there is
 	// reclaiming is held while runs are removed before their time.
 	reclaiming sync.Mutex
+	looking    sync.Mutex   // for room
 	reclaims   atomic.Int64 // how often that has made room
 	quit       chan struct{}
 	chores     sync.WaitGroup

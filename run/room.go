@@ -68,14 +68,14 @@ func (m *Manager) askRoom() (Room, bool) {
 	}
 	answer := make(chan *Room, 1)
 	go func() {
-		defer m.asking.Store(false)
+		var found *Room
 		if m.state.Removed() {
-			answer <- &Room{Removed: true}
+			found = &Room{Removed: true}
 		} else if room, ok := m.o.roomAt(m.state.Path, m.o.MinFree); ok {
-			answer <- &room
-		} else {
-			answer <- nil
+			found = &room
 		}
+		m.asking.Store(false) // before the answer: what it leads to asks again
+		answer <- found
 	}()
 	timer := time.NewTimer(roomMax)
 	defer timer.Stop()
@@ -147,7 +147,10 @@ func (m *Manager) roomLoop() {
 	}
 }
 
+// checkRoom looks once; one look at a time, so that none is stored over a later one.
 func (m *Manager) checkRoom() {
+	m.looking.Lock()
+	defer m.looking.Unlock()
 	room, ok := m.askRoom()
 	if ok && room.Low != "" && m.reclaim(0, spareMax) > 0 {
 		room, ok = m.askRoom()

@@ -30,7 +30,7 @@ func TestUnit_CageWhole(t *testing.T) {
 	set := unit(t, "penstock.service")
 	for key, want := range map[string]string{
 		"Type": "notify", "Delegate": "cpu memory pids io", "DelegateSubgroup": "daemon", "OOMPolicy": "continue",
-		"KillMode": "mixed", "TasksMax": "infinity", "MemorySwapMax": "0", "NotifyAccess": "main",
+		"KillMode": "mixed", "BindPaths": "-/var/cache/penstock/%b:/tmp", "TasksMax": "infinity", "MemorySwapMax": "0", "NotifyAccess": "main",
 		"Slice": "penstock.slice", "Sockets": "penstock.socket", "ExecReload": "/usr/bin/penstock config --check",
 	} {
 		if set[key] != want {

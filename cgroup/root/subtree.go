@@ -18,7 +18,7 @@ func probeSubtree(_ context.Context, here cgroupfs.Location, o Options) (candida
 	if cgroupfs.IsReadOnly(here.Mount) {
 		return candidate{}, readOnlyMount(here)
 	}
-	if p, ok := probeInherited(here, o.Name); ok {
+	if p, ok := probeInherited(here, o); ok {
 		return p, nil
 	}
 	p, err := probeBelow(here, here.Own, o.Name)
@@ -78,16 +78,20 @@ func readOnlyMount(here cgroupfs.Location) error {
 	return cgroupfs.Refuse("take ProtectControlGroups= out of the unit, or give the container a writable cgroup namespace", "%s: mounted read-only", here.Mount.Point)
 }
 
-// probeInherited offers the root in whose leaf we live alone: we made it below
-// the group we came from, and left it (Root.Leave) for ourselves.
-func probeInherited(here cgroupfs.Location, name string) (candidate, bool) {
+// probeInherited offers the root in whose leaf we live: we made it below the
+// group we came from, and detached from it for ourselves. The Origin handed over
+// tells that by itself, whatever else an engine's exec has put there meanwhile;
+// without one, we must live there alone.
+func probeInherited(here cgroupfs.Location, o Options) (candidate, bool) {
 	root := filepath.Dir(here.Own)
-	if filepath.Base(here.Own) != cgroupfs.DaemonLeaf || filepath.Base(root) != name {
+	if filepath.Base(here.Own) != cgroupfs.DaemonLeaf || filepath.Base(root) != o.Name {
 		return candidate{}, false
 	}
-	pids, err := cgroupfs.ProcsAt(here.Own)
-	if err != nil || len(withoutSelf(pids)) > 0 {
-		return candidate{}, false
+	if o.Origin == nil || o.Origin.Root != root {
+		pids, err := cgroupfs.ProcsAt(here.Own)
+		if err != nil || len(withoutSelf(pids)) > 0 {
+			return candidate{}, false
+		}
 	}
 	has, err := cgroupfs.Controllers(root)
 	if err != nil {

@@ -1,16 +1,20 @@
 package escape
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"penstock/test/daemon"
 	"penstock/test/escape/task"
@@ -82,6 +86,30 @@ func (h *host) unit(t *testing.T, root bool) {
 	}
 	h.pid = pid
 	h.uid = idOf(h.pid, "Uid:")
+}
+
+// ownFile tells whether a way is to a file of the daemon's own. A dynamic user
+// reaches the state of its unit in the unit's view of the host only.
+func ownFile(way string) bool {
+	return strings.Contains(way, "record") || strings.Contains(way, "store")
+}
+
+// startIn starts a program with another process's view of the file system.
+func startIn(pid int, p *exec.Cmd) error {
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		view, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+		if err == nil {
+			err = errors.Join(unix.Unshare(unix.CLONE_FS), unix.Setns(int(view.Fd()), unix.CLONE_NEWNS))
+			view.Close()
+		}
+		if err == nil {
+			err = p.Start()
+		}
+		started <- err
+	}()
+	return <-started
 }
 
 // idOf is the real user ("Uid:") or group ("Gid:") of a process; its files in
