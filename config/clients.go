@@ -39,9 +39,9 @@ func (l *loader) checkReserved() {
 	if all == 0 || all > c.slots() {
 		return // nothing is reserved, or more than there is, which was told
 	}
-	for _, client := range c.askers() {
+	for _, client := range c.expectedClients() {
 		own := c.Clients[client].ReservedRuns
-		key := l.reservation(c, client)
+		key := l.reservationKey(c, client)
 		if most := c.Budget.MaxRuns; most > 0 && all-own >= most {
 			l.fail(key, "lower it, or raise budget.max_runs", "client %q can never run anything: all %d slots are reserved for others", client, most)
 			return
@@ -59,9 +59,9 @@ func (l *loader) checkReserved() {
 	}
 }
 
-// askers are the clients that are known to ask: those with a token, or without
+// expectedClients are the clients that are known to ask: those with a token, or without
 // any the one that all on a TCP port are.
-func (c Config) askers() []string {
+func (c Config) expectedClients() []string {
 	var names []string
 	for _, t := range c.Tokens {
 		names = append(names, t.Name)
@@ -78,8 +78,8 @@ func (c Config) askers() []string {
 	return names
 }
 
-// reservation is the key of what is reserved for another client than that one.
-func (l *loader) reservation(c Config, but string) string {
+// reservationKey is the key of what is reserved for another client than that one.
+func (l *loader) reservationKey(c Config, but string) string {
 	for _, name := range slices.Sorted(maps.Keys(c.Clients)) {
 		if name != but && c.Clients[name].ReservedRuns > 0 {
 			return "clients." + name + ".reserved_runs"

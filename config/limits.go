@@ -76,9 +76,9 @@ func limitRules(l Limits, budget int64) []rule {
 	}
 }
 
-// crowdedBudget is the part of a limit above that a budget written as a size may
+// budgetSharePercent is the part of a limit above that a budget written as a size may
 // have, in percent: the rest is the daemon's, which meets the same limit.
-const crowdedBudget = 95
+const budgetSharePercent = 95
 
 // Under is the budget in bytes below a limit above of so many bytes, now: a
 // percentage is of the smaller of that limit and the host's memory, a size is cut
@@ -96,5 +96,5 @@ func (b Budget) Under(limit, host int64) int64 {
 	if limit <= 0 {
 		return b.Memory.Bytes
 	}
-	return max(MemoryFloor, min(b.Memory.Bytes, limit/100*crowdedBudget))
+	return max(MemoryFloor, min(b.Memory.Bytes, limit/100*budgetSharePercent))
 }

@@ -99,7 +99,7 @@ func executable(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("not found: %s%w", path, hidden{fs.ErrNotExist})
+		return fmt.Errorf("not found: %s%w", path, unprinted{fs.ErrNotExist})
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s: uid %d may not enter %s: %w", path, os.Geteuid(), closedDir(path), cause(err))
 	case err != nil:
@@ -126,8 +126,8 @@ func closedDir(path string) string {
 	}
 }
 
-// hidden keeps an error for errors.Is, out of the text.
-type hidden struct{ error }
+// unprinted keeps an error for errors.Is, out of the text.
+type unprinted struct{ error }
 
-func (hidden) Error() string   { return "" }
-func (h hidden) Unwrap() error { return h.error }
+func (unprinted) Error() string   { return "" }
+func (h unprinted) Unwrap() error { return h.error }

@@ -63,7 +63,7 @@ func say(id, text string) string {
 func answered(id int, result string) string { return fmt.Sprintf(`{"id":%d,"result":%s}`, id, result) }
 
 // The steps each machine takes with the real CLI's answers, and the words in them.
-func TestACPConversation(t *testing.T) {
+func TestACP_Conversation(t *testing.T) {
 	for _, row := range []struct {
 		kind, scenario string
 		r              backend.Request
@@ -102,7 +102,7 @@ func TestACPConversation(t *testing.T) {
 
 // What an agent replays of old turns is not the answer, wherever it comes before
 // the prompt; what other sessions say never is.
-func TestHistoryIsNoAnswer(t *testing.T) {
+func TestACP_HistoryIsNoAnswer(t *testing.T) {
 	old := backend.Request{Session: "s1"}
 	other := strings.Replace(chunk("other"), `"s1"`, `"s2"`, 1)
 	events, wrote, _ := talk(t, "acp", old, loadAgent, chunk("old answer"), answered(1, "{}"), other, chunk("new"), answered(2, `{"stopReason":"end_turn"}`), chunk("late"))
@@ -132,7 +132,7 @@ func TestHistoryIsNoAnswer(t *testing.T) {
 	}
 }
 
-func TestModesAndModels(t *testing.T) {
+func TestACP_ModesAndModels(t *testing.T) {
 	const (
 		both    = `{"sessionId":"s1","modes":{"currentModeId":"default","availableModes":[{"id":"default"},{"id":"plan"},{"id":"yolo"}]},"models":{"currentModelId":"a","availableModels":[{"modelId":"a"},{"modelId":"b"}]}}`
 		options = `{"sessionId":"s1","configOptions":[{"id":"model","category":"model","currentValue":"a","options":[{"value":"a"}]},{"id":"mode","category":"mode","currentValue":"build","options":[{"value":"build"},{"value":"plan"}]}]}`
@@ -165,7 +165,7 @@ func TestModesAndModels(t *testing.T) {
 	}
 }
 
-func TestPermissionRequests(t *testing.T) {
+func TestACP_PermissionRequests(t *testing.T) {
 	ask := func(kinds ...string) string {
 		var options []string
 		for _, kind := range kinds {
@@ -193,7 +193,7 @@ func TestPermissionRequests(t *testing.T) {
 }
 
 // An agent that says it can resume and can't is asked to load.
-func TestResumeThatIsRefused(t *testing.T) {
+func TestACP_ResumeRefused(t *testing.T) {
 	events, wrote, _ := talk(t, "acp", backend.Request{Session: "s1"}, resumeAgent, `{"id":1,"error":{"code":-32601,"message":"Method not found"}}`, answered(2, "{}"), chunk("x"), answered(3, `{"stopReason":"end_turn"}`))
 	if s := listen(t, events); s.Text != "x" || s.ended() != "stop" || !slices.Equal(wrote, []string{"initialize", "session/resume", "session/load", "session/prompt"}) {
 		t.Errorf("text %q, ended with %s, wrote %q", s.Text, s.ended(), wrote)
@@ -207,7 +207,7 @@ func TestResumeThatIsRefused(t *testing.T) {
 const listAgent = `{"id":0,"result":{"agentCapabilities":{"sessionCapabilities":{"list":{}}}}}`
 
 // Text that comes shortly after the prompt's answer is part of it.
-func TestLateText(t *testing.T) {
+func TestACP_LateText(t *testing.T) {
 	end := answered(2, `{"stopReason":"end_turn"}`)
 	events, wrote, _ := talk(t, "acp", backend.Request{}, listAgent, opened, chunk("one "), end, chunk("two"), answered(3, "{}"), chunk("not any more"))
 	if s := listen(t, events); s.Text != "one two" || s.ended() != "stop" || wrote[len(wrote)-1] != "session/list" {
@@ -224,7 +224,7 @@ func TestLateText(t *testing.T) {
 }
 
 // What kimi says of a compaction is no part of the model's answer; the model may say the like.
-func TestKimiCompaction(t *testing.T) {
+func TestKimi_Compaction(t *testing.T) {
 	var lines []string
 	for _, text := range []string{"Compacting conversation context…", "one. ", "Compaction completed.\n- Messages compacted: 1,234\n- Tokens before: 99,000\n- Tokens after: 12", "Compaction completed. ", "Compaction cancelled."} {
 		line, _ := json.Marshal(text)
@@ -238,7 +238,7 @@ func TestKimiCompaction(t *testing.T) {
 }
 
 // Lines of codex-acp 2.6.0, which ends a failed turn as any other.
-func TestCodexACP(t *testing.T) {
+func TestACP_CodexAgent(t *testing.T) {
 	const agent = `{"id":0,"result":{"agentInfo":{"name":"@agentclientprotocol/codex-acp","version":"2.6.0"},"agentCapabilities":{}}}`
 	status := func(word string) string {
 		return `{"method":"session/update","params":{"sessionId":"s1","update":{"sessionUpdate":"session_info_update","_meta":{"codex":{"threadStatus":{"type":"` + word + `"}}}}}}`
@@ -266,7 +266,7 @@ func TestCodexACP(t *testing.T) {
 	}
 }
 
-func TestStopReasons(t *testing.T) {
+func TestACP_StopReasons(t *testing.T) {
 	for reason, want := range map[string]string{
 		"end_turn": "stop", "max_tokens": "length", "max_turn_requests": "length",
 		"refusal": "content_filter", "cancelled": "cli_error", "": "cli_error", "news": "cli_error",
@@ -278,7 +278,7 @@ func TestStopReasons(t *testing.T) {
 	}
 }
 
-func TestACPErrors(t *testing.T) {
+func TestACP_Errors(t *testing.T) {
 	for _, row := range []struct{ name, line, want, message string }{
 		{"code is the status", `{"code":429,"message":"slow down"}`, "provider_rate_limit 429", "slow down"},
 		{"status in data", `{"code":-32603,"message":"Internal error","data":{"statusCode":503,"message":"busy"}}`, "provider_error 503", "Internal error: busy"},
@@ -304,7 +304,7 @@ func TestACPErrors(t *testing.T) {
 }
 
 // A failed call after a tool has run: kimi's total stands still from then on.
-func TestKimiFailureAfterATool(t *testing.T) {
+func TestKimi_FailureAfterATool(t *testing.T) {
 	tool := func(status string) string {
 		return `{"method":"session/update","params":{"sessionId":"s1","update":{"sessionUpdate":"tool_call_update","toolCallId":"t","title":"Bash","status":"` + status + `"}}}`
 	}
@@ -335,7 +335,7 @@ func TestKimiFailureAfterATool(t *testing.T) {
 }
 
 // Only the messages from the first broken one on are sent anew.
-func TestOpencodeMendsFromTheBrokenMessage(t *testing.T) {
+func TestOpencode_BrokenMessage(t *testing.T) {
 	lines := []string{plainAgent, opened, say("m1", "one"), say("m2", "vo"), say("m2", "two"), say("m3", "three"), answered(2, `{"stopReason":"end_turn"}`)}
 	kept := []string{say("m0", "an earlier turn's"), say("m1", "one"), say("m2", "two"), say("m3", "three"), answered(3, "{}")}
 	events, _, _ := talk(t, "opencode", backend.Request{}, append(slices.Clone(lines), kept...)...)
@@ -350,7 +350,7 @@ func TestOpencodeMendsFromTheBrokenMessage(t *testing.T) {
 }
 
 // Text after a tool is another paragraph.
-func TestACPParagraphs(t *testing.T) {
+func TestACP_Paragraphs(t *testing.T) {
 	tool := `{"method":"session/update","params":{"sessionId":"s1","update":{"sessionUpdate":"tool_call","toolCallId":"t","title":"Bash","status":"completed"}}}`
 	events, _, _ := talk(t, "acp", backend.Request{}, plainAgent, opened, chunk("I look."), tool, chunk("It is "), chunk("there."))
 	if s := listen(t, events); s.Text != "I look.\n\nIt is there." {
@@ -358,7 +358,7 @@ func TestACPParagraphs(t *testing.T) {
 	}
 }
 
-func TestPlainPrompt(t *testing.T) {
+func TestACP_PlainPrompt(t *testing.T) {
 	for text, want := range map[string]string{
 		"hello": "hello", "a /b": "a /b", "": "",
 		"/init":    "<message>\n/init\n</message>",
@@ -370,7 +370,7 @@ func TestPlainPrompt(t *testing.T) {
 	}
 }
 
-func TestACPCommands(t *testing.T) {
+func TestACP_Commands(t *testing.T) {
 	r := backend.Request{Prompt: "sesame", System: "sesame", Tmp: "/t", Dir: "/d", MemoryMax: 2 << 30}
 	for _, row := range []struct {
 		kind string

@@ -2,6 +2,7 @@ package kinds
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,7 +47,7 @@ func claudeWhole(id, text string) string {
 	return fmt.Sprintf(`{"type":"assistant","message":{"id":%q,"content":[{"type":"text","text":%q}]}}`, id, text)
 }
 
-func TestClaudeText(t *testing.T) {
+func TestClaude_Text(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		lines []string
@@ -84,7 +85,7 @@ func TestClaudeText(t *testing.T) {
 	}
 }
 
-func TestClaudeEnds(t *testing.T) {
+func TestClaude_Ends(t *testing.T) {
 	for line, want := range map[string]string{
 		claudeOK: "cli_error", // nothing was said, done or asked of the model
 		`{"type":"result","subtype":"success","is_error":false,"stop_reason":"max_tokens"}`:     "length",
@@ -110,7 +111,7 @@ func TestClaudeEnds(t *testing.T) {
 	}
 }
 
-func TestClaudeTools(t *testing.T) {
+func TestClaude_Tools(t *testing.T) {
 	s := claudeSays(t,
 		`{"type":"assistant","message":{"id":"a","content":[{"type":"tool_use","id":"t1","name":"Bash","input":{"command":"ls"}}]}}`,
 		`{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t1","content":"Exit code 1","is_error":true}]}}`,
@@ -127,7 +128,7 @@ func TestClaudeTools(t *testing.T) {
 	}
 }
 
-func TestClaudeUsage(t *testing.T) {
+func TestClaude_Usage(t *testing.T) {
 	s := claudeSays(t, `{"type":"result","is_error":false,"total_cost_usd":0.25,"usage":{"input_tokens":10,"cache_read_input_tokens":20,"cache_creation_input_tokens":30,"output_tokens":5,"output_tokens_details":{"thinking_tokens":2}}}`)
 	want := &backend.Usage{PromptTokens: number[int64](60), CompletionTokens: number[int64](5), CachedTokens: number(int64(20)), ReasoningTokens: number(int64(2)), CostUSD: number(0.25)}
 	if diff := cmp.Diff(want, s.Usage); diff != "" {
@@ -136,12 +137,31 @@ func TestClaudeUsage(t *testing.T) {
 }
 
 // Tool uses without a result must not pile up in the daemon's memory.
-func TestClaudeForgetsTools(t *testing.T) {
+func TestClaude_ForgetsTools(t *testing.T) {
 	m := &claude.Machine{}
 	for i := range 10 * parse.ToolNamesMax {
 		m.Line(fmt.Appendf(nil, `{"type":"assistant","message":{"content":[{"type":"tool_use","id":"t%d","name":"Bash"}]}}`, i))
 	}
 	if len(m.Tools) > parse.ToolNamesMax {
 		t.Errorf("%d names kept", len(m.Tools))
+	}
+}
+
+// An option that an old claude doesn't know ends it: it is passed only where it
+// is needed, and known to be there or not known to be missing.
+func TestClaude_OptionsByVersion(t *testing.T) {
+	const snapshot, prompts = "--system-prompt-snapshot=off", "--permission-prompts=none"
+	for _, row := range []struct {
+		version           string
+		session           string
+		snapshot, prompts bool
+	}{
+		{"", "", false, true}, {"", "s", true, true},
+		{"2.1.252 (Claude Code)", "s", false, false}, {"2.1.257 (Claude Code)", "s", true, false}, {"2.1.259 (Claude Code)", "", false, true},
+	} {
+		argv := commandOf(t, backend.Config{Kind: "claude"}, backend.Request{Version: row.version, Session: row.session, System: "be brief", Permissions: "plan"}).Argv
+		if slices.Contains(argv, snapshot) != row.snapshot || slices.Contains(argv, prompts) != row.prompts {
+			t.Errorf("%q, session %q: %q", row.version, row.session, argv)
+		}
 	}
 }

@@ -23,7 +23,7 @@ func commandOf(t *testing.T, c backend.Config, r backend.Request) backend.Comman
 	return command
 }
 
-func TestArgv(t *testing.T) {
+func TestKinds_Argv(t *testing.T) {
 	claude := []string{"-p", "--output-format=stream-json", "--verbose", "--include-partial-messages"}
 	for _, row := range []struct {
 		name   string
@@ -54,7 +54,7 @@ func TestArgv(t *testing.T) {
 }
 
 // Law 8: what a client says is in no argv and no environment, whatever the CLI.
-func TestPromptsAreNotOnTheCommandLine(t *testing.T) {
+func TestKinds_PromptNotInArgv(t *testing.T) {
 	for _, kind := range []string{"claude", "pi", "exec", "jsonl", "demo"} {
 		c := commandOf(t, backend.Config{Kind: kind}, backend.Request{Prompt: "sesame-prompt", System: "sesame-system", Dir: "/d", Tmp: "/t"})
 		shown := strings.Join(c.Argv, " ")
@@ -74,7 +74,7 @@ func TestPromptsAreNotOnTheCommandLine(t *testing.T) {
 	}
 }
 
-func TestEnvironmentOfACommand(t *testing.T) {
+func TestKinds_Environment(t *testing.T) {
 	r := backend.Request{Tmp: "/run/tmp", MemoryMax: 2 << 30, Root: true, Model: "m", Session: "s", Effort: "high"}
 	for _, row := range []struct {
 		kind   string
@@ -105,7 +105,7 @@ func TestEnvironmentOfACommand(t *testing.T) {
 }
 
 // The operator's word is the last one, and his map stays as it is.
-func TestOperatorsEnvironment(t *testing.T) {
+func TestKinds_OperatorsEnvironment(t *testing.T) {
 	set := map[string]string{"CLAUDE_CODE_MAX_RETRIES": "4", "MINE": "x"}
 	c := commandOf(t, backend.Config{Kind: "claude", SetEnv: set, Env: []string{"AWS_*"}}, backend.Request{Tmp: "/t"})
 	if c.Set["CLAUDE_CODE_MAX_RETRIES"] != "4" || c.Set["MINE"] != "x" || c.Set["TMPDIR"] != "/t" {
@@ -119,7 +119,7 @@ func TestOperatorsEnvironment(t *testing.T) {
 	}
 }
 
-func TestRefusedRequests(t *testing.T) {
+func TestKinds_RefusedRequests(t *testing.T) {
 	for _, kind := range []string{"claude", "pi"} {
 		for _, row := range []struct {
 			r    backend.Request
@@ -142,7 +142,7 @@ func TestRefusedRequests(t *testing.T) {
 	}
 }
 
-func TestNewNamesTheKnownKinds(t *testing.T) {
+func TestNew_NamesTheKnownKinds(t *testing.T) {
 	for _, kind := range All() {
 		if _, err := New(backend.Config{Name: "x", Kind: kind.Name}); err != nil {
 			t.Errorf("%s: %v", kind.Name, err)
@@ -164,7 +164,7 @@ func TestNewNamesTheKnownKinds(t *testing.T) {
 }
 
 // What begins with a slash is text for every CLI: the real ones were asked.
-func TestSlashesAreText(t *testing.T) {
+func TestKinds_SlashesAreText(t *testing.T) {
 	for kind, want := range map[string]string{
 		"claude": "\n/clear", "gemini": "\n/clear", "pi": "<message>\n/clear\n</message>", "exec": "/clear", "jsonl": "/clear",
 	} {

@@ -14,7 +14,7 @@ import (
 func FuzzGemini(f *testing.F) { fuzz(f, "gemini") }
 
 // What gemini (0.61.0) makes of each scenario of the scripted model.
-func TestGeminiRecordings(t *testing.T) {
+func TestGemini_Recordings(t *testing.T) {
 	const whole = "marked-user-turns=1"
 	for _, row := range []struct {
 		scenario    string
@@ -59,7 +59,7 @@ func TestGeminiRecordings(t *testing.T) {
 	}
 }
 
-func TestGeminiToolSteps(t *testing.T) {
+func TestGemini_ToolSteps(t *testing.T) {
 	s := listen(t, replay(t, "gemini", "tool", backend.Request{}))
 	if len(s.Tools) != 2 {
 		t.Fatalf("tools %+v", s.Tools)
@@ -78,7 +78,7 @@ func TestGeminiToolSteps(t *testing.T) {
 
 // Gemini's input_tokens hold the cached ones: 120 for each call of the scripted
 // model. It counts a broken call too.
-func TestGeminiUsage(t *testing.T) {
+func TestGemini_Usage(t *testing.T) {
 	for scenario, calls := range map[string]int64{"text": 1, "tool": 2, "resume": 1, "void": 2} {
 		u := listen(t, replay(t, "gemini", scenario, backend.Request{})).Usage
 		want := &backend.Usage{PromptTokens: number[int64](120 * calls), CompletionTokens: number[int64](12 * calls), CachedTokens: number(20 * calls)}
@@ -109,7 +109,7 @@ func geminiError(message string) string {
 	return `{"type":"result","status":"error","error":{"type":"unknown","message":"` + message + `"}}`
 }
 
-func TestGeminiEnds(t *testing.T) {
+func TestGemini_Ends(t *testing.T) {
 	refused := func(code string) string { return `{"type":"provider_refused","code":` + code + `}` }
 	finished := func(reason string) string { return `{"type":"provider_finished","reason":"` + reason + `"}` }
 	for _, row := range []struct {
@@ -143,7 +143,7 @@ func TestGeminiEnds(t *testing.T) {
 }
 
 // Only the broken call's text is void, and only when another call follows.
-func TestGeminiVoid(t *testing.T) {
+func TestGemini_Void(t *testing.T) {
 	const broken = `{"type":"provider_broken","message":"reset"}`
 	tool := []string{`{"type":"tool_use","tool_id":"1","tool_name":"x"}`, `{"type":"tool_result","tool_id":"1","status":"success"}`}
 	s := geminiSays(t, slices.Concat(
@@ -160,21 +160,21 @@ func TestGeminiVoid(t *testing.T) {
 	}
 }
 
-func TestGeminiEchoIsNoAnswer(t *testing.T) {
+func TestGemini_EchoIsNoAnswer(t *testing.T) {
 	s := geminiSays(t, `{"type":"message","role":"user","content":"my own words"}`, geminiSaid("hello"), geminiSuccess)
 	if s.Text != "hello" {
 		t.Errorf("text %q", s.Text)
 	}
 }
 
-func TestGeminiFailedTool(t *testing.T) {
+func TestGemini_FailedTool(t *testing.T) {
 	s := geminiSays(t, `{"type":"tool_result","tool_id":"1","status":"error","error":{"message":"no such file"}}`)
 	if want := []backend.Tool{{ID: "1", Name: "tool", Status: "failed", Output: "no such file"}}; !slices.Equal(s.Tools, want) {
 		t.Errorf("tools %+v, want %+v", s.Tools, want)
 	}
 }
 
-func TestGeminiCommand(t *testing.T) {
+func TestGemini_Command(t *testing.T) {
 	r := backend.Request{Model: "m", Session: "s-1", System: "sys", Prompt: "/hi", Dir: "/run/a b", Tmp: "/t", MemoryMax: 2 << 30, Root: true}
 	c := commandOf(t, backend.Config{Kind: "gemini", ExtraArgs: []string{"--debug"}}, r)
 	want := []string{"--output-format", "stream-json", "--approval-mode", "yolo", "--skip-trust", "--model", "m", "--resume", "s-1", "--debug"}

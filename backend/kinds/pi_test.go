@@ -14,7 +14,7 @@ func piSays(t *testing.T, l ...string) said {
 	return listen(t, feed(pi.New(backend.Config{}).Machine(backend.Request{}), lines(l...)))
 }
 
-func TestPiEnds(t *testing.T) {
+func TestPi_Ends(t *testing.T) {
 	end := func(stop, message string) string {
 		return `{"type":"message_end","message":{"role":"assistant","stopReason":"` + stop + `","errorMessage":"` + message + `"}}`
 	}
@@ -46,7 +46,7 @@ func TestPiEnds(t *testing.T) {
 }
 
 // A failed message is taken back also when the retry isn't announced.
-func TestPiVoidsWithoutNotice(t *testing.T) {
+func TestPi_VoidsWithoutNotice(t *testing.T) {
 	s := piSays(t,
 		`{"type":"message_start","message":{"role":"assistant"}}`,
 		`{"type":"message_update","assistantMessageEvent":{"type":"text_delta","delta":"good"}}`,
@@ -63,7 +63,7 @@ func TestPiVoidsWithoutNotice(t *testing.T) {
 	}
 }
 
-func TestPiUsageIsSummed(t *testing.T) {
+func TestPi_UsageIsSummed(t *testing.T) {
 	s := piSays(t,
 		`{"type":"message_end","message":{"role":"assistant","stopReason":"toolUse","usage":{"input":1,"output":2,"cacheRead":3,"cacheWrite":4,"reasoning":1,"cost":{"total":0.5}}}}`,
 		`{"type":"message_end","message":{"role":"assistant","stopReason":"stop","usage":{"input":10,"output":20,"cacheRead":30,"cacheWrite":40,"cost":{"total":0.25}}}}`)

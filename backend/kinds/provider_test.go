@@ -18,7 +18,7 @@ func refusedLine(code string) string {
 }
 
 // What the agents' own words for a failed call don't tell is in the script's lines.
-func TestACPFollowsTheProvider(t *testing.T) {
+func TestACP_FollowsTheProvider(t *testing.T) {
 	const turn = `{"stopReason":"end_turn"}`
 	total := chunk("Context: 1 tokens\nSession total: no LLM calls yet")
 	closing := []string{answered(2, turn), total, answered(3, turn), answered(4, "{}")}
@@ -49,7 +49,7 @@ func TestACPFollowsTheProvider(t *testing.T) {
 }
 
 // Only the broken call's text is void, also when an earlier message comes late.
-func TestACPVoid(t *testing.T) {
+func TestACP_Void(t *testing.T) {
 	begin := []string{plainAgent, opened, callLine}
 	for _, row := range []struct {
 		name  string

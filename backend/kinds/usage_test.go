@@ -27,7 +27,7 @@ func counted() map[string][]string {
 }
 
 // A count is the number that the CLI wrote, or absent: never a number of ours.
-func TestCountsAreTheCLIsOrAbsent(t *testing.T) {
+func TestKinds_Counts(t *testing.T) {
 	for kind, turn := range counted() {
 		for text, want := range map[string]*int64{
 			"12": number[int64](12), "12.0": number[int64](12), "1e3": number[int64](1000), "1.2e1": number[int64](12), "9007199254740992": number[int64](1 << 53),
@@ -60,7 +60,7 @@ func TestCountsAreTheCLIsOrAbsent(t *testing.T) {
 }
 
 // kimi tells its tokens in words.
-func TestKimiCountsAreItsOwnOrAbsent(t *testing.T) {
+func TestKimi_CountsAreItsOwnOrAbsent(t *testing.T) {
 	for total, want := range map[string]*int64{"12": number[int64](12), "18446744073709551616": nil, "99999999999999999999999999": nil} {
 		usage := chunk("Context: 1\\nSession total: 120 input, " + total + " output")
 		events, _, _ := talk(t, "kimi", backend.Request{}, resumeAgent, opened, chunk("x"), `{"id":2,"result":{"stopReason":"end_turn"}}`,

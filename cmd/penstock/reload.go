@@ -57,14 +57,14 @@ func (r *reloader) reload() {
 func (r *reloader) read() {
 	for {
 		c, err := r.settings.load()
-		if r.settled(c, err) {
+		if r.finish(c, err) {
 			return
 		}
 	}
 }
 
-// settled is false where what was read is old by now.
-func (r *reloader) settled(c config.Config, err error) bool {
+// finish is false where what was read is old by now.
+func (r *reloader) finish(c config.Config, err error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.again {
@@ -98,7 +98,7 @@ func (r *reloader) apply(c config.Config, err error) {
 	keys := config.Changed(r.running, c)
 	var taken, restart []string
 	for _, key := range keys {
-		if r.take(key, c) {
+		if r.applyKey(key, c) {
 			taken = append(taken, key)
 		} else {
 			restart = append(restart, key)
@@ -115,8 +115,8 @@ func (r *reloader) apply(c config.Config, err error) {
 	}
 }
 
-// take puts one changed key into force, if that can be done without a restart.
-func (r *reloader) take(key string, c config.Config) bool {
+// applyKey puts one changed key into force, if that can be done without a restart.
+func (r *reloader) applyKey(key string, c config.Config) bool {
 	switch key {
 	case "log.level":
 		setLevel(r.level, c.Log.Level)

@@ -49,7 +49,7 @@ func (s *signals) follow() {
 	for {
 		select {
 		case sig := <-s.caught.stop:
-			s.take(sig)
+			s.onStop(sig)
 		case <-s.caught.handover:
 			s.handOver()
 		case <-s.ended:
@@ -80,7 +80,7 @@ func (s *signals) handOver() {
 	}
 }
 
-func (s *signals) take(sig os.Signal) {
+func (s *signals) onStop(sig os.Signal) {
 	if s.serving.Err() == nil {
 		// The server says so, once, with the cause.
 		s.stopServing(fmt.Errorf("signal: %s; a second one ends all runs at once", sig))
@@ -107,7 +107,7 @@ func (s *signals) end() (stopping bool) {
 	for {
 		select {
 		case sig := <-s.caught.stop:
-			s.take(sig)
+			s.onStop(sig)
 		default:
 			return s.serving.Err() != nil
 		}

@@ -90,3 +90,23 @@ func prose(t *testing.T, page string) string {
 	}
 	return mdFence.ReplaceAllString(string(text), "")
 }
+
+// docs/design.md names every room, and no file that isn't there.
+func TestDesign(t *testing.T) {
+	root := filepath.Join("..", "..")
+	text, err := os.ReadFile(filepath.Join(root, "docs", "design.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := strings.FieldsFunc(string(text), func(r rune) bool { return strings.ContainsRune(" ,;:()`|\n", r) })
+	for pkg := range floor {
+		if !slices.Contains(words, pkg) && !slices.Contains(words, filepath.Base(pkg)) && !slices.Contains(words, filepath.Base(pkg)+"/") {
+			t.Errorf("docs/design.md doesn't name %s", pkg)
+		}
+	}
+	for _, m := range regexp.MustCompile("`([a-z/]+/[a-z_]+\\.go)`").FindAllStringSubmatch(string(text), -1) {
+		if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
+			t.Errorf("docs/design.md: %v", err)
+		}
+	}
+}

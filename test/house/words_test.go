@@ -36,13 +36,21 @@ var retired = map[string]map[string]string{
 		"leftover": "recoverRun", "past": "finishedRun", "depart": "detach", "mute": "opaqueBackend", "birth": "start", "told": "logAttrs",
 		"life": "state", "outlook": "CheckDir",
 	},
+	"admit":   {"setAside": "ReserveOutside", "moved": "OnPosition"},
+	"backend": {"sieve": "filter", "adapter": "backend"},
+	"cgroup": {
+		"descend": "walkTree", "keepKill": "openKill", "mend": "restorePerms", "observed": "usageHistory", "readings": "statReader",
+		"setUp": "initRoot", "settle": "moveDaemonToLeaf", "swept": "SweepResult", "takeBack": "rollback", "way": "rootSource",
+	},
 	"metrics": {"gate": "admission", "cage": "isolation"},
+	"sandbox": {"aside": "dupAbove", "birth": "startResult", "cover": "mask", "coverWrites": "maskReadonly", "hider": "MaskPaths", "narrow": "dropPrivileged"},
+	"spawn":   {"birth": "startResult", "doorGroups": "privilegedGroups", "overdue": "startTimeout", "successor": "Reexec", "victims": "protectedPIDs"},
+	"spool":   {"beat": "signal", "growth": "fileWatch", "pulse": "broadcast"},
+	"systemd": {"isHeir": "IsHandover", "take": "Inherit"},
 }
 
 // unchanged are directories of which not all names of "" are changed yet.
-var unchanged = map[string]bool{
-	"cgroup": true,
-}
+var unchanged = map[string]bool{}
 
 func TestRetiredWords(t *testing.T) {
 	used := map[string]bool{}

@@ -52,8 +52,8 @@ func Queued(q *client.Queue) string {
 	return "queued"
 }
 
-// needs is what a receipt tells, in words.
-func needs(r *cgroup.Receipt) []string {
+// receiptParts is what a receipt tells, in words.
+func receiptParts(r *cgroup.Receipt) []string {
 	if r == nil {
 		return nil
 	}
@@ -112,15 +112,15 @@ func Ending(r client.Run, more ...string) string {
 	if first == "" {
 		first = string(r.State)
 	}
-	if d, ok := lasted(r); ok {
+	if d, ok := lifetime(r); ok {
 		first += " after " + seconds(d)
 	}
-	parts := append([]string{first}, needs(r.Receipt)...)
+	parts := append([]string{first}, receiptParts(r.Receipt)...)
 	return strings.Join(append(parts, more...), ", ")
 }
 
-// lasted is how long a run's processes lived.
-func lasted(r client.Run) (time.Duration, bool) {
+// lifetime is how long a run's processes lived.
+func lifetime(r client.Run) (time.Duration, bool) {
 	if r.Started == nil || r.Ended == nil {
 		return 0, false
 	}

@@ -9,7 +9,7 @@ import (
 
 // Five of the six tell the halves of a surrogate pair as they come. codex drops
 // deltas that are not text; its whole item has it, in the middle of what was sent.
-func TestHalvesOfAPair(t *testing.T) {
+func TestKinds_SurrogateRecordings(t *testing.T) {
 	for _, kind := range []string{"claude", "opencode", "kimi", "gemini", "pi"} {
 		s := listen(t, replay(t, kind, "halves", backend.Request{}))
 		if s.Text != "tok0 tok1 tok2 😀marked-user-turns=1" || s.ended() != "stop" {
@@ -50,7 +50,7 @@ func halves(kind string, one, two string) []string {
 }
 
 // In every backend: joined over two deltas, and one that stays alone is replaced once.
-func TestHalvesInEveryBackend(t *testing.T) {
+func TestKinds_SurrogateHalves(t *testing.T) {
 	for _, kind := range []string{"claude", "codex", "opencode", "acp", "gemini", "pi", "jsonl", "demo"} {
 		for _, row := range []struct{ one, two, want string }{
 			{`a\ud83d`, `\ude00b`, "a😀b"}, {`a\uD83D`, `\uDE00`, "a😀"}, {`\ud83d\ude00\ud83d`, `\ude00`, "😀😀"},
@@ -66,7 +66,7 @@ func TestHalvesInEveryBackend(t *testing.T) {
 }
 
 // A half that is held back comes before the end, whatever the end is.
-func TestHalfBeforeTheEnd(t *testing.T) {
+func TestKinds_SurrogateBeforeTheEnd(t *testing.T) {
 	refused := `{"type":"provider_refused","code":503}`
 	if s := geminiSays(t, geminiSaid(`a\ud83d`), geminiCall, refused, geminiCall, refused); s.Text != "a" || s.ended() != "provider_error 503" {
 		t.Errorf("gemini: %q, ended with %s", s.Text, s.ended())
