@@ -16,9 +16,7 @@
 //	Slot ── Release after the group has gone ── dispatch        slot.go
 package admit
 
-import (
-	"time"
-)
+import "time"
 
 // Options of a Gate; all fields but Budget (SetBudget) are in force for its whole life.
 type Options struct {

@@ -25,14 +25,14 @@ type holdTimes struct {
 func (h *holdTimes) begin(s *Slot, now time.Time) { h.live[s] = now }
 
 func (h *holdTimes) end(s *Slot, now time.Time, used bool) {
-	held := now.Sub(h.live[s])
+	lasted := now.Sub(h.live[s])
 	delete(h.live, s)
 	switch {
 	case !used:
 	case !h.known:
-		h.mean, h.known = held, true
+		h.mean, h.known = lasted, true
 	default:
-		h.mean += time.Duration(newestWeight * float64(held-h.mean))
+		h.mean += time.Duration(newestWeight * float64(lasted-h.mean))
 	}
 }
 

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"penstock/cgroup/cgroupfs"
-
 	"golang.org/x/sys/unix"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 // A group of an earlier daemon that was adopted is not swept, and ends like any other.

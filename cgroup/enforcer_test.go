@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"penstock/cgroup/cgroupfs"
-
 	"golang.org/x/sys/unix"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 func TestEnforcer_Memory(t *testing.T) {

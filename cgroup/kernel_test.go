@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"penstock/cgroup/cgroupfs"
-
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 // Kernel tests ask the kernel what it can do. Natively they run what this host

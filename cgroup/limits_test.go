@@ -2,16 +2,18 @@ package cgroup
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"penstock/cgroup/cgroupfs"
-
 	"github.com/google/go-cmp/cmp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"pgregory.net/rapid"
+
+	"penstock/cgroup/cgroupfs"
 )
 
 // filesOf are the kernel's files before and after the start of a run.
@@ -119,6 +121,51 @@ func TestParseLimits(t *testing.T) {
 		}
 		if filesOf(got) != tt.want || err != nil {
 			t.Errorf("%s: %q, %v, want %q", tt.name, filesOf(got), err, tt.want)
+		}
+	}
+}
+
+// What the kernel holds is written, what the enforcer holds is not.
+func TestGroupLimits_Write(t *testing.T) {
+	l, err := parseLimits(Resources(Limits{MemoryMax: 64 << 20, MemoryHigh: 60 << 20, SwapMax: 8 << 20, PidsMax: 77}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory := map[string]string{"memory.max": "67108864", "memory.swap.max": "8388608", "memory.oom.group": "1", "memory.high": "62914560"}
+	pids := map[string]string{"pids.max": "77"}
+	both := maps.Clone(memory)
+	maps.Copy(both, pids)
+	for _, tt := range []struct {
+		by   Enforced
+		want map[string]string
+	}{
+		{Enforced{Memory: Kernel, Pids: Kernel}, both},
+		{Enforced{Memory: Watch, Pids: Kernel}, pids},
+		{Enforced{Memory: Kernel, Pids: Watch}, memory},
+		{Enforced{Memory: Watch, Pids: Watch}, map[string]string{}},
+	} {
+		path := t.TempDir()
+		for file := range both {
+			if err := os.WriteFile(path+"/"+file, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := cgroupfs.OpenDir(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.write(d, tt.by); err != nil {
+			t.Error(err)
+		}
+		d.Close()
+		got := map[string]string{}
+		for file := range both {
+			if text := content(t, path+"/"+file); text != "" {
+				got[file] = text
+			}
+		}
+		if d := cmp.Diff(tt.want, got); d != "" {
+			t.Errorf("memory by %s, pids by %s (-want +got):\n%s", tt.by.Memory, tt.by.Pids, d)
 		}
 	}
 }

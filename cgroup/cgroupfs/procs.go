@@ -77,10 +77,10 @@ func Children(path string) ([]string, error) {
 }
 
 // walkTree visits the group at and all groups below it, each before those below
-// it, closes at, and calls up with its parent's descriptor and its name when all below
+// it, closes at, and calls post with its parent's descriptor and its name when all below
 // it were visited. It holds two descriptors and no path: a run may nest groups
 // deeper than PATH_MAX can name. Groups that vanish meanwhile are skipped.
-func walkTree(at *Dir, visit func(*Dir) error, up func(parent int, name string) error) error {
+func walkTree(at *Dir, visit func(*Dir) error, post func(parent int, name string) error) error {
 	defer func() { at.Close() }()
 	type level struct {
 		name string
@@ -115,7 +115,7 @@ func walkTree(at *Dir, visit func(*Dir) error, up func(parent int, name string) 
 		at = parent
 		last := above[len(above)-1]
 		above, rest = above[:len(above)-1], last.rest
-		err = up(at.FD(), last.name)
+		err = post(at.FD(), last.name)
 	}
 	return err
 }

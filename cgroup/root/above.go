@@ -84,7 +84,7 @@ const scanEvery = 10 * time.Second
 // remaining is given the group from which to look up, and the number of tasks and the
 // processes in runs. It is not ok where nothing limits tasks.
 func (t *taskHeadroom) remaining(path, top string, inRuns int64, runs func() ([]int, error)) (least Bound, ok bool) {
-	take := func(limit, others int64, from string) {
+	consider := func(limit, others int64, from string) {
 		if n := max(0, limit-others-reservedTasks(limit)); !ok || n < least.N {
 			least, ok = Bound{n, from}, true
 		}
@@ -95,13 +95,13 @@ func (t *taskHeadroom) remaining(path, top string, inRuns int64, runs func() ([]
 			continue
 		}
 		if now, err := cgroupfs.ParseFile(dir+"/pids.current", cgroupfs.ParseValue); err == nil {
-			take(int64(limit), max(0, int64(now)-inRuns), dir+"/pids.max")
+			consider(int64(limit), max(0, int64(now)-inRuns), dir+"/pids.max")
 		}
 	}
 	if all, err := procinfo.Host.Tasks(); err == nil {
 		for _, file := range []string{"/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"} {
 			if limit, err := cgroupfs.ParseFile(file, cgroupfs.ParseValue); err == nil && limit <= math.MaxInt32 {
-				take(int64(limit), max(0, all-inRuns), file)
+				consider(int64(limit), max(0, all-inRuns), file)
 			}
 		}
 	}
@@ -109,7 +109,7 @@ func (t *taskHeadroom) remaining(path, top string, inRuns int64, runs func() ([]
 		if now := time.Now(); now.Sub(t.scanned) >= scanEvery {
 			t.others, t.scanned = userTasks(os.Getuid(), runs), now
 		}
-		take(limit, t.others, "RLIMIT_NPROC")
+		consider(limit, t.others, "RLIMIT_NPROC")
 	}
 	return least, ok
 }

@@ -76,8 +76,14 @@ func TestTasksAbove(t *testing.T) {
 // The tasks of a user are counted by its threads, and those in runs are not others.
 func TestUserTasks(t *testing.T) {
 	self := func() ([]int, error) { return []int{os.Getpid()}, nil }
-	with, without := userTasks(os.Getuid(), nil), userTasks(os.Getuid(), self)
-	if with < 2 || without >= with {
-		t.Errorf("%d tasks of this user, %d without this process", with, without)
+	for try := 1; ; try++ { // the user's other processes come and go
+		with, without := userTasks(os.Getuid(), nil), userTasks(os.Getuid(), self)
+		if with >= 2 && without < with {
+			break
+		}
+		if try == 5 {
+			t.Errorf("%d tasks of this user, %d without this process", with, without)
+			break
+		}
 	}
 }

@@ -74,11 +74,11 @@ func (s rootSource) open(ctx context.Context, o Options, accept func(candidate) 
 	if err := accept(c); err != nil {
 		return nil, err
 	}
-	here, site, err := c.acquire(ctx)
+	here, target, err := c.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r, err := initRoot(ctx, here, site, s.name, o)
+	r, err := initRoot(ctx, here, target, s.name, o)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/internal/procinfo"
 )
 
 // errNoDaemon is wrapped when no daemon holds a state directory.
@@ -50,13 +52,14 @@ func lockHolder(path string) (pid int, err error) {
 	defer locks.Close()
 	holders, err := parseLocks(locks, file.Ino)
 	for _, pid := range holders {
-		status, statusErr := readStatus(pid)
-		if statusErr != nil || status.inner != told {
+		status, statusErr := procinfo.Host.Status(pid)
+		if statusErr != nil || status.InnerPID != told {
 			err = errors.Join(err, statusErr)
 			continue
 		}
-		if owner := ownerFor(pid, path, file); status.uid != uint64(owner) {
-			return 0, fmt.Errorf("state directory: %s: its owner is user %d, and process %d is user %d's", path, owner, pid, status.uid)
+		// The directory's owner in /proc is root for a process that can't be dumped, as ours are.
+		if owner := ownerFor(pid, path, file); status.UID != int(owner) {
+			return 0, fmt.Errorf("state directory: %s: its owner is user %d, and process %d is user %d's", path, owner, pid, status.UID)
 		}
 		return pid, nil
 	}
@@ -92,51 +95,6 @@ func parseLocks(r io.Reader, inode uint64) (pids []int, err error) {
 		}
 	}
 	return pids, lines.Err()
-}
-
-// procStatus is what is asked of /proc/PID/status (proc_pid_status(5)).
-type procStatus struct {
-	uid   uint64 // real
-	inner int    // its pid as it counts itself
-}
-
-func readStatus(pid int) (procStatus, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return procStatus{}, err
-	}
-	defer f.Close()
-	return parseStatus(f, pid)
-}
-
-// parseStatus reads the user here: the directory's owner is root's for a process
-// that can't be dumped, as ours are. Kernels without pid namespaces have no NSpid.
-func parseStatus(r io.Reader, pid int) (procStatus, error) {
-	s := procStatus{inner: pid}
-	var uid string
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		f := strings.Fields(lines.Text())
-		switch {
-		case len(f) > 1 && f[0] == "Uid:":
-			uid = f[1]
-		case len(f) > 1 && f[0] == "NSpid:":
-			n, err := strconv.Atoi(f[len(f)-1])
-			if err != nil {
-				return s, fmt.Errorf("status of %d: %q: %w", pid, lines.Text(), err)
-			}
-			s.inner = n
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return s, err
-	}
-	n, err := strconv.ParseUint(uid, 10, 32)
-	if err != nil {
-		return s, fmt.Errorf("status of %d: no user: %w", pid, err)
-	}
-	s.uid = n
-	return s, nil
 }
 
 // errAlive is wrapped when a daemon holds the state directory.

@@ -20,20 +20,3 @@ func TestParseLocks(t *testing.T) {
 		}
 	}
 }
-
-func TestParseStatus(t *testing.T) {
-	for text, want := range map[string]procStatus{
-		"Name:\tx\nUid:\t1000\t0\t0\t0\nNSpid:\t77\t5\t1\n": {1000, 1},
-		"Uid:\t0\t0\t0\t0\nNSpid:\t77\n":                    {0, 77},
-		"Uid:\t0\t0\t0\t0\n":                                {0, 77},
-	} {
-		if got, err := parseStatus(strings.NewReader(text), 77); err != nil || got != want {
-			t.Errorf("%q: %+v, %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"", "Uid:\t\n", "Uid:\t0\nNSpid:\tx\n"} {
-		if got, err := parseStatus(strings.NewReader(text), 77); err == nil {
-			t.Errorf("%q: %+v", text, got)
-		}
-	}
-}

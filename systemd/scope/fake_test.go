@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"penstock/internal/procinfo"
-
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
+
+	"penstock/internal/procinfo"
 )
 
 // fakeManager speaks D-Bus over a unix socket as a manager does on its own. It

@@ -26,8 +26,8 @@ func DelegatedUnit(ctx context.Context, own string) (root string, ok bool) {
 		return own, false
 	}
 	kind := unitInterface(unit)
-	given, err := m.GetUnitTypePropertyContext(ctx, unit, kind, "Delegate")
-	if err != nil || given.Value.Value() != true {
+	delegate, err := m.GetUnitTypePropertyContext(ctx, unit, kind, "Delegate")
+	if err != nil || delegate.Value.Value() != true {
 		return own, false
 	}
 	group, err := m.GetUnitTypePropertyContext(ctx, unit, kind, "ControlGroup")

@@ -36,17 +36,23 @@ var retired = map[string]map[string]string{
 		"leftover": "recoverRun", "past": "finishedRun", "depart": "detach", "mute": "opaqueBackend", "birth": "start", "told": "logAttrs",
 		"life": "state", "outlook": "CheckDir",
 	},
-	"admit":   {"setAside": "ReserveOutside", "moved": "OnPosition"},
 	"backend": {"sieve": "filter", "adapter": "backend"},
 	"cgroup": {
-		"descend": "walkTree", "keepKill": "openKill", "mend": "restorePerms", "observed": "usageHistory", "readings": "statReader",
-		"setUp": "initRoot", "settle": "moveDaemonToLeaf", "swept": "SweepResult", "takeBack": "rollback", "way": "rootSource",
+		"observed": "usageHistory", "way": "rootSource", "ways": "rootSources", "site": "rootSite", "place": "location", "look": "probe",
+		"take": "acquire", "setUp": "initRoot", "settle": "moveDaemonToLeaf", "takeBack": "rollback", "mend": "restorePerms",
+		"mended": "WithPerms", "descend": "walkTree", "up": "post", "readings": "StatReader", "parsed": "Optional", "flat": "Keyed",
+		"stall": "psiLine", "leave": "Detach", "swept": "SweepResult", "killer": "killFD", "keepKill": "OpenKill", "sparing": "stopSpares",
+		"settings": "groupLimits", "closedError": "Refusal", "livesOn": "hasSurvivors", "told": "warned",
+	},
+	"admit": {
+		"moved": "OnPosition", "setAside": "ReserveOutside", "hold": "Pause", "held": "paused", "judge": "PauseRule",
+		"giveUp": "withdraw", "settle": "collect", "patience": "maxWait", "book": "account", "giveBack": "releaseUnused",
 	},
 	"metrics": {"gate": "admission", "cage": "isolation"},
 	"sandbox": {"aside": "dupAbove", "birth": "startResult", "cover": "mask", "coverWrites": "maskReadonly", "hider": "MaskPaths", "narrow": "dropPrivileged"},
 	"spawn":   {"birth": "startResult", "doorGroups": "privilegedGroups", "overdue": "startTimeout", "successor": "Reexec", "victims": "protectedPIDs"},
 	"spool":   {"beat": "signal", "growth": "fileWatch", "pulse": "broadcast"},
-	"systemd": {"isHeir": "IsHandover", "take": "Inherit"},
+	"systemd": {"given": "Inherited", "take": "Inherit", "isHeir": "IsHandover", "place": "locate", "holder": "CheckFree"},
 }
 
 // unchanged are directories of which not all names of "" are changed yet.
