@@ -73,7 +73,7 @@ type Outcome struct {
 	Err      error         // what went wrong in the teardown, for the log
 }
 
-// Terminal is what the CLI itself said last, as its adapter understood it.
+// Terminal is what the CLI itself said last, as its backend understood it.
 type Terminal struct {
 	Done    bool   // it said it was done
 	Finish  string // "stop", "length" or "content_filter"

@@ -97,7 +97,7 @@ func (m *Manager) isStopped() bool {
 	return m.o.Stop.Err() != nil && errors.Is(err, context.DeadlineExceeded)
 }
 
-// exitFailure is what the exit of a CLI that left no last word says, to its adapter.
+// exitFailure is what the exit of a CLI that left no last word says, to its backend.
 func exitFailure(f backend.Features, o outcome.Outcome, stderr string) *outcome.Terminal {
 	if f.Exit == nil || !o.Exit.Known || o.Exit.Signal != 0 {
 		return nil

@@ -135,10 +135,10 @@ func TestStart_Failures(t *testing.T) {
 		{"id leaves the directory", t.Context(), func(s *Spec) { s.ID = ".." }, func(err error) bool { return err != nil }},
 		{"context over", ended, func(*Spec) {}, func(err error) bool { return errors.Is(err, context.Canceled) }},
 		{"deadline over", t.Context(), func(s *Spec) { s.Deadline = time.Now().Add(-time.Second) }, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
-		{"adapter's file outside", t.Context(), func(s *Spec) {
+		{"backend's file outside", t.Context(), func(s *Spec) {
 			s.Backend = agent{files: []backend.File{{Name: "../x", Data: []byte("x")}}}
 		}, func(err error) bool { return strings.Contains(err.Error(), "below the run's directory") }},
-		{"adapter's file over ours", t.Context(), func(s *Spec) {
+		{"backend's file over ours", t.Context(), func(s *Spec) {
 			s.Backend = agent{files: []backend.File{{Name: "tmp", Data: []byte("x")}}}
 		}, func(err error) bool { return errors.Is(err, os.ErrExist) }},
 	}

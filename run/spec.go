@@ -24,7 +24,7 @@ type Options struct {
 	Spawner  *spawn.Spawner
 	Logger   *slog.Logger
 	Observer Observer // may be nil
-	// Backends finds the adapter of a durable run that an earlier daemon left;
+	// Backends finds the backend of a durable run that an earlier daemon left;
 	// nil knows none.
 	Backends func(name string) (backend.Backend, bool)
 	// Bounds are the widest figures that an earlier daemon's run of a backend may
@@ -67,7 +67,7 @@ type Spec struct {
 	Client   string
 	Model    string // as the client wrote it
 	Backend  backend.Backend
-	Argv     []string        // resolved command: Argv[0] absolute; the adapter's arguments are appended
+	Argv     []string        // resolved command: Argv[0] absolute; the backend's arguments are appended
 	Env      []string        // complete base environment, see backend.Env
 	User     *User           // nil is the daemon's own
 	Request  backend.Request // Cwd, Tmp, Dir, Session, Root are filled here

@@ -253,7 +253,7 @@ func terminalOf(e backend.Event) *outcome.Terminal {
 	return nil
 }
 
-// failureCause keeps an adapter's code only where the HTTP surface knows it.
+// failureCause keeps a backend's code only where the HTTP surface knows it.
 func failureCause(code string) outcome.Cause {
 	switch c := outcome.Cause(code); c {
 	case outcome.ProviderAuth, outcome.ProviderRateLimit, outcome.ProviderError:

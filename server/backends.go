@@ -19,7 +19,7 @@ import (
 // configuredBackend is one configured backend, ready to be asked.
 type configuredBackend struct {
 	config  config.Backend
-	adapter backend.Backend
+	backend backend.Backend
 	env     []string  // what a child may have of the daemon's environment
 	user    *run.User // nil is the daemon's own
 }
@@ -40,7 +40,7 @@ func newBackends(c config.Config) (backends, error) {
 }
 
 func newBackend(b config.Backend) (*configuredBackend, error) {
-	adapter, err := kinds.New(backend.Config{
+	made, err := kinds.New(backend.Config{
 		Name: b.Name, Kind: b.Kind, ExtraArgs: b.ExtraArgs, SetEnv: b.SetEnv, Env: b.Env, Permissions: b.Permissions,
 	})
 	if err != nil {
@@ -50,18 +50,18 @@ func newBackend(b config.Backend) (*configuredBackend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("user: %w", err)
 	}
-	env, err := environment(adapter)
+	env, err := environment(made)
 	if err != nil {
 		return nil, err
 	}
-	return &configuredBackend{config: b, adapter: adapter, env: env, user: u}, nil
+	return &configuredBackend{config: b, backend: made, env: env, user: u}, nil
 }
 
 // probeRequest asks for as little as a run can.
 var probeRequest = backend.Request{Prompt: "?", Cwd: "/", Tmp: "/", Dir: "/"}
 
 // environment is what the backend's children get of the daemon's own: an
-// allowlist, never the whole. What the adapter sets itself comes on top later.
+// allowlist, never the whole. What the backend sets itself comes on top later.
 func environment(b backend.Backend) ([]string, error) {
 	command, err := b.Command(probeRequest)
 	if err != nil {
@@ -208,7 +208,7 @@ const effortNone = "none"
 var effortWords = []string{effortNone, "off", "minimal", "low", "medium", "high", "xhigh", "max"}
 
 // effort refuses a word the backend does not know, naming those it takes. The
-// adapter is the one who knows: a command for the word alone is asked of it.
+// backend is the one who knows: a command for the word alone is asked of it.
 func (a *configuredBackend) effort(word string) error {
 	if word == "" {
 		return nil
@@ -218,7 +218,7 @@ func (a *configuredBackend) effort(word string) error {
 	}
 	r := probeRequest
 	r.Effort = word
-	if _, err := a.adapter.Command(r); err != nil {
+	if _, err := a.backend.Command(r); err != nil {
 		return web.BadRequest("effort", "backend %s: %s", a.config.Name, err)
 	}
 	return nil

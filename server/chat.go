@@ -147,7 +147,7 @@ func (d *daemon) prepare(q *openai.Request, client string, arrived time.Time) (r
 	if cwd == "" {
 		cwd = a.config.Cwd
 	}
-	features := a.adapter.Features()
+	features := a.backend.Features()
 	if q.Effort != "" && !features.Effort {
 		q.NoteIgnored("effort", "reasoning_effort")
 	} else if q.Effort != "" {
@@ -170,7 +170,7 @@ func (d *daemon) prepare(q *openai.Request, client string, arrived time.Time) (r
 		}
 	}
 	return run.Spec{
-		Client: client, Model: q.Model, Backend: a.adapter, Argv: a.config.Command, Env: a.env, User: a.user,
+		Client: client, Model: q.Model, Backend: a.backend, Argv: a.config.Command, Env: a.env, User: a.user,
 		Request: backend.Request{
 			Model: model, System: system, Prompt: prompt, Effort: q.Effort,
 			Permissions: a.config.Permissions, MemoryMax: limits.MemoryMax.Bytes, Version: d.probes.Version(a.config.Name),

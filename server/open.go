@@ -77,7 +77,7 @@ func (a backends) adapterOf(name string) (backend.Backend, bool) {
 	if !ok {
 		return nil, false
 	}
-	return found.adapter, true
+	return found.backend, true
 }
 
 // renew is what a backend is started with now.

@@ -11,7 +11,7 @@ import (
 
 const wordMax = 4096 // bytes of one frame of backend.Words
 
-// framer cuts a byte stream as an adapter wants it. The cuts depend on the
+// framer cuts a byte stream as a backend wants it. The cuts depend on the
 // bytes alone, never on how they were read, which makes an event's number its
 // identity across readers.
 type framer struct {

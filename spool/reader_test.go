@@ -13,7 +13,7 @@ import (
 	"penstock/backend"
 )
 
-// lines is the tests' adapter: one letter and a rest per line.
+// lines is the tests' backend: one letter and a rest per line.
 type lines struct{ backend.Backend }
 
 func (lines) Framing() backend.Framing                { return backend.Lines }

@@ -1,5 +1,5 @@
 // Package spool follows the growing file that takes a CLI's output. It knows the
-// adapters of package backend, and nothing of processes.
+// backends, and nothing of processes.
 //
 //	the CLI ──write(2)──▶ the spool, a file ◀── Outputs: sizes, trim, pages
 //	                          │        │
@@ -8,7 +8,7 @@
 //	                  │                ▼ bytes
 //	                  ▼             framer      (lines or words; long lines apart: longLines)
 //	          Broadcast "grown"        ▼ frames
-//	                  │             Machine     (the adapter's)
+//	                  │             Machine     (the backend's)
 //	                  │                ▼ numbered events
 //	                  ├──▶ Reading ── of the run's supervisor, whose machine talks to the CLI
 //	                  └──▶ Reader  ── any number, each with a Reading of its own

@@ -50,7 +50,7 @@ func CheckID(id string) error {
 
 // Dir is one run's place on disk: its own, and what the daemon keeps of it
 // in the store. The run's user, where there is one,
-// owns tmp, work, home and the adapter's files, never the directory itself: it
+// owns tmp, work, home and the backend's files, never the directory itself: it
 // must not be able to put its own record or spool in place of ours.
 type Dir struct {
 	Path   string
@@ -142,7 +142,7 @@ func (d *Dir) Mkdir(name string) error {
 	return d.User.Own(p)
 }
 
-// WriteFiles puts the adapter's files below the directory, never outside it and
+// WriteFiles puts the backend's files below the directory, never outside it and
 // never over what is there. The user gets them when all are written, children
 // before parents.
 func (d *Dir) WriteFiles(files []backend.File) error {
