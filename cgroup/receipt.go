@@ -154,7 +154,7 @@ func (t *Tree) tasksRefused() *uint64 {
 }
 
 // LogValue gives a log line what is known, each under the name it has in JSON.
-func (r Receipt) LogValue() slog.Value {
+func (rec Receipt) LogValue() slog.Value {
 	var known []slog.Attr
 	figure := func(name string, n *uint64) {
 		if n != nil {
@@ -166,30 +166,30 @@ func (r Receipt) LogValue() slog.Value {
 			known = append(known, slog.String(name, s))
 		}
 	}
-	figure("memory_peak_bytes", r.MemoryPeakBytes)
-	figure("memory_max_bytes", r.MemoryMaxBytes)
-	figure("memory_high_events", r.MemoryHighEvents)
-	figure("memory_max_events", r.MemoryMaxEvents)
-	figure("oom_events", r.OOMEvents)
-	figure("oom_kills", r.OOMKills)
-	figure("oom_group_kills", r.OOMGroupKills)
-	word("oom_at", string(r.OOMAt))
-	figure("swap_peak_bytes", r.SwapPeakBytes)
-	figure("pids_peak", r.PidsPeak)
-	figure("pids_max", r.PidsMax)
-	figure("pids_refused", r.PidsRefused)
-	figure("runs_pids_refused", r.RunsPidsRefused)
-	figure("cpu_user_usec", r.CPUUserUsec)
-	figure("cpu_system_usec", r.CPUSystemUsec)
-	figure("cpu_throttled_usec", r.CPUThrottledUsec)
-	figure("io_read_bytes", r.IOReadBytes)
-	figure("io_write_bytes", r.IOWriteBytes)
-	figure("memory_pressure_usec", r.MemoryPressureUsec)
-	figure("cpu_pressure_usec", r.CPUPressureUsec)
-	word("exceeded", r.Exceeded)
-	if len(r.Estimated) > 0 {
-		known = append(known, slog.Any("estimated", r.Estimated))
+	figure("memory_peak_bytes", rec.MemoryPeakBytes)
+	figure("memory_max_bytes", rec.MemoryMaxBytes)
+	figure("memory_high_events", rec.MemoryHighEvents)
+	figure("memory_max_events", rec.MemoryMaxEvents)
+	figure("oom_events", rec.OOMEvents)
+	figure("oom_kills", rec.OOMKills)
+	figure("oom_group_kills", rec.OOMGroupKills)
+	word("oom_at", string(rec.OOMAt))
+	figure("swap_peak_bytes", rec.SwapPeakBytes)
+	figure("pids_peak", rec.PidsPeak)
+	figure("pids_max", rec.PidsMax)
+	figure("pids_refused", rec.PidsRefused)
+	figure("runs_pids_refused", rec.RunsPidsRefused)
+	figure("cpu_user_usec", rec.CPUUserUsec)
+	figure("cpu_system_usec", rec.CPUSystemUsec)
+	figure("cpu_throttled_usec", rec.CPUThrottledUsec)
+	figure("io_read_bytes", rec.IOReadBytes)
+	figure("io_write_bytes", rec.IOWriteBytes)
+	figure("memory_pressure_usec", rec.MemoryPressureUsec)
+	figure("cpu_pressure_usec", rec.CPUPressureUsec)
+	word("exceeded", rec.Exceeded)
+	if len(rec.Estimated) > 0 {
+		known = append(known, slog.Any("estimated", rec.Estimated))
 	}
-	known = append(known, slog.Any("enforced_by", r.EnforcedBy))
+	known = append(known, slog.Any("enforced_by", rec.EnforcedBy))
 	return slog.GroupValue(known...)
 }

@@ -39,8 +39,8 @@ type live struct {
 	clients, backends *bound
 	runs              runGauges
 	tree              treeGauges
-	admission              admissionGauges
-	isolation              isolationGauges
+	admission         admissionGauges
+	isolation         isolationGauges
 }
 
 func newLive(s Sources, m *Metrics) *live {

@@ -19,10 +19,10 @@ var begun = time.Unix(1700000000, 0)
 
 // state is what the gauges of exercised show.
 type state struct {
-	snapshot run.Snapshot
-	admission     admit.Stats
-	isolation     spawn.Isolation
-	health   Health
+	snapshot  run.Snapshot
+	admission admit.Stats
+	isolation spawn.Isolation
+	health    Health
 }
 
 func busy() *state {
@@ -40,8 +40,8 @@ func busy() *state {
 			Running: 3, MaxRuns: 8, Waiting: 4, OldestWait: 2 * time.Second, Budget: 100, Reserved: 60,
 			WaitingBy: map[string]int{"bot": 2, "uid:1": 1, "uid:2": 1},
 		},
-		isolation:   spawn.Isolation{Memory: "kernel", Pids: "watch", Kill: "kernel", CPU: "kernel", LeakedGroups: 1, RemoveRetries: 4},
-		health: Health{Ready: true},
+		isolation: spawn.Isolation{Memory: "kernel", Pids: "watch", Kill: "kernel", CPU: "kernel", LeakedGroups: 1, RemoveRetries: 4},
+		health:    Health{Ready: true},
 	}
 	s.snapshot.Pressure.CPUSomeAvg10, s.snapshot.Pressure.MemorySomeAvg10 = &half, &half
 	return s

@@ -13,8 +13,8 @@ func TestStuckSlots_TooLong(t *testing.T) {
 	j := stuckSlots{patience: time.Minute}
 	for i, step := range []struct {
 		slots bool
-		after  time.Duration
-		want   bool
+		after time.Duration
+		want  bool
 	}{
 		{true, 0, false},
 		{true, time.Minute, false},
@@ -32,8 +32,8 @@ func TestStuckSlots_TooLong(t *testing.T) {
 func TestFacts_Wedged(t *testing.T) {
 	now := time.Now()
 	for _, row := range []struct {
-		name          string
-		f             Facts
+		name         string
+		f            Facts
 		stuck, slots bool
 	}{
 		{"all well", Facts{Now: now, Live: run.Snapshot{Heartbeat: now}, Queue: admit.Stats{Running: 2}}, false, false},
