@@ -24,7 +24,7 @@ type configuredBackend struct {
 	user    *run.User // nil is the daemon's own
 }
 
-// Backends are all backends by name; fixed for the daemon's life.
+// backends are all backends by name; fixed for the daemon's life.
 type backends map[string]*configuredBackend
 
 func newBackends(c config.Config) (backends, error) {

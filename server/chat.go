@@ -29,7 +29,7 @@ func (d *daemon) chat(w *web.Reply, r *http.Request) error {
 		return err
 	}
 	own := newJob(id, x.Client, durable)
-	j, streamed, usage, err := d.ask(w, r, own, arrived)
+	j, streamed, usage, err := d.launchOrAttach(w, r, own, arrived)
 	if err != nil {
 		return err
 	}
@@ -50,9 +50,9 @@ func (d *daemon) chat(w *web.Reply, r *http.Request) error {
 	return d.respondWhole(ctx, w, x, j)
 }
 
-// ask reads and decodes the request, launches own for it or finds the job that
+// launchOrAttach reads and decodes the request, launches own for it or finds the job that
 // has its run id, and keeps nothing else of it.
-func (d *daemon) ask(w *web.Reply, r *http.Request, own *job, arrived time.Time) (j *job, streamed, usage bool, err error) {
+func (d *daemon) launchOrAttach(w *web.Reply, r *http.Request, own *job, arrived time.Time) (j *job, streamed, usage bool, err error) {
 	body, held, err := d.intake.ReadBody(w, r)
 	if err != nil {
 		return nil, false, false, err
@@ -72,12 +72,12 @@ func (d *daemon) ask(w *web.Reply, r *http.Request, own *job, arrived time.Time)
 	if err != nil {
 		return nil, false, false, err
 	}
-	j, err = d.job(r.Context(), w, q, own, arrived)
+	j, err = d.findOrLaunch(r.Context(), w, q, own, arrived)
 	return j, q.Stream, q.IncludeUsage, err
 }
 
-// job launches j for the request, or finds the one that has its run id already.
-func (d *daemon) job(ctx context.Context, w *web.Reply, q *openai.Request, j *job, arrived time.Time) (*job, error) {
+// findOrLaunch launches j for the request, or finds the one that has its run id already.
+func (d *daemon) findOrLaunch(ctx context.Context, w *web.Reply, q *openai.Request, j *job, arrived time.Time) (*job, error) {
 	if j.durable {
 		var err error
 		if j.fingerprint, err = q.Fingerprint(); err != nil {

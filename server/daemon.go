@@ -56,46 +56,6 @@ type daemon struct {
 	stopBackground context.CancelFunc
 }
 
-// open builds the lower floors from the configuration, bottom up. On error it
-// takes down again what it has built.
-func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
-	d := &daemon{config: c, version: o.Version, log: o.Logger, logState: o.Log, begun: time.Now(), jobs: newJobs(), intake: web.NewIntake()}
-	var err error
-	if d.backends, err = newBackends(c); err != nil {
-		return nil, err
-	}
-	d.gate = admit.New(admit.Options{
-		MaxRuns: c.Budget.MaxRuns, Budget: c.Budget.Memory.Bytes, DefaultMemory: c.Limits.MemoryMax.Bytes,
-		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait.Duration, Clients: gateClients(c), Overcommit: c.Budget.Overcommit,
-	})
-	d.metrics = metrics.New(metrics.Options{Version: o.Version, Commit: o.Commit, Clients: clientNames(c), Backends: d.backends.names(), Logger: o.Logger})
-	d.front = &web.Front{Origins: web.NewOriginCheck(c), Tokens: web.NewTokens(c.Tokens), Operators: operators(c), Log: o.Logger, Observe: d.metrics.HTTPRequest}
-	if err := d.openRuns(ctx, o); err != nil {
-		return nil, err
-	}
-	d.metrics.Reaped(d.spawner.Swept().Processes)
-	d.metrics.Watch(metrics.Sources{Snapshot: d.runs.Snapshot, Admission: d.gate.Stats, Isolation: d.spawner.Isolation, Health: d.healthMetrics})
-	d.base, d.endBase = context.WithCancelCause(context.Background())
-	d.reading, d.endReading = context.WithCancelCause(context.Background())
-	d.waiting, d.endWaiting = context.WithCancel(context.Background())
-	d.restoreJobs()
-	d.startBackground(o)
-	return d, nil
-}
-
-func (d *daemon) startBackground(o Options) {
-	ctx, stop := context.WithCancel(context.Background())
-	d.stopBackground = stop
-	d.proc = health.NewProcSampler(d.log)
-	d.limits = newLimitFollower(d)
-	d.limits.follow(d.hostMemory())
-	d.probes = health.NewProbes(d.backends.probeTargets(d.version), d.runs.ProbeVersion)
-	d.background.Go(func() { d.proc.Loop(ctx) })
-	d.background.Go(func() { d.probes.Loop(ctx) })
-	d.background.Go(func() { d.front.Tokens.Follow(ctx, o.Tokens, d.renewed) })
-	d.background.Go(func() { d.monitor(ctx, o.Beat) })
-}
-
 // close takes the floors down again, top first.
 func (d *daemon) close(ctx context.Context) error {
 	d.stopBackground()

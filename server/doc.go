@@ -1,9 +1,18 @@
-// Package server is the HTTP surface: routes, OpenAI shapes, server-sent
-// events, authentication, health. It knows no cgroup and no process.
+// Package server is the daemon: it opens what lies below it, routes HTTP requests to
+// it, and takes it down again. It knows no cgroup and no process. One request:
 //
-// A request's way: wrap.go (id, log, metrics, recovery) -> guard.go (Host,
-// Origin, Content-Type) -> auth.go (who asks) -> router.go -> a handler that
-// returns an error -> errors.go (the one place that writes it). A chat request
-// becomes a job (job.go), which waits for its slot and starts a run; stream.go
-// and collect.go are two ways to read the same run.
+//	web.Front ── routes.go ──┬ chat.go ──> jobs.go: one job for each run id
+//	 (id, origin, token, log)│               └ launch.go: queue, slot, run, its end
+//	                         │  respond.go ──> answer.Stream, answer.Whole
+//	                         │    (a reader that leaves: is its run cancelled?)
+//	                         ├ runs.go, runview.go, models.go, translate.go
+//	                         └ health.go: health.Facts; monitor, once a second
+//
+// One daemon: Run (run.go) ─ open.go ─ ... ─ shutdown.go, or handover.go. options.go is
+// what an embedding program says; check.go what Run would refuse, asked beforehand.
+// backends.go, limits.go and cwd.go apply the configuration to a request, failures.go
+// has what a client is told where nothing was started.
+//
+// Below it: web (HTTP), openai (wire forms), answer (events to an answer), listener
+// (sockets), health (how the daemon is). Neither knows this package.
 package server

@@ -4,8 +4,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-
-	"penstock/server/web"
 )
 
 // jobs are all requests that have or want a run, by run id. A durable one
@@ -79,20 +77,6 @@ func (s *jobs) attach(j *job, runs runIndex) (*job, error) {
 		return nil, conflict(j.id)
 	}
 	return old, nil
-}
-
-func conflict(id string) *web.Error {
-	e := web.Errorf(web.RunIDConflict, "run id %s is taken, by another request or by a run of an earlier daemon: choose another X-Run-Id", id)
-	e.Param, e.RunID = "X-Run-Id", id
-	return e
-}
-
-// replayGone answers the request of a run that is not kept any more.
-func replayGone(id string) *web.Error {
-	no := false
-	e := web.Errorf(web.ReplayGone, "run %s has ended and is not kept any more: nothing was started; to run it anew choose another X-Run-Id", id)
-	e.Param, e.RunID, e.Retry = "X-Run-Id", id, &no
-	return e
 }
 
 // dropPruned drops ended jobs whose record is gone.

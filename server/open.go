@@ -6,14 +6,18 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"time"
 
 	"penstock/admit"
 	"penstock/backend"
 	"penstock/config"
+	"penstock/metrics"
 	"penstock/run"
 	"penstock/run/store"
 	"penstock/sandbox"
+	"penstock/server/health"
 	"penstock/server/openai"
+	"penstock/server/web"
 	"penstock/spawn"
 )
 
@@ -31,7 +35,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 		return errors.Join(err, lock.Close())
 	}
 	cage := spawnOptions(c, d.backends, o.Logger)
-	cage.Cgroup.Origin, cage.SleepCommand, cage.ReapOrphans, cage.Keep, cage.ProtectPaths = o.Origin, o.Nap, o.ReapOrphans, keep, lock.Protect()
+	cage.Cgroup.Origin, cage.SleepCommand, cage.ReapOrphans, cage.Keep, cage.ProtectPaths = o.Origin, o.SleepCommand, o.ReapOrphans, keep, lock.Protect()
 	d.spawner, err = spawn.Open(ctx, cage)
 	if err != nil {
 		return errors.Join(err, lock.Close())
@@ -109,7 +113,7 @@ func (d *daemon) bounds(name, kind string) run.Bounds {
 	}
 }
 
-// RecordsExposed says why runs can write to what the daemon believes of durable ones;
+// recordsExposed says why runs can write to what the daemon believes of durable ones;
 // nil where nothing can: there is a wall, or all are other users.
 func (a backends) recordsExposed(is spawn.Isolation) error {
 	if is.Store != sandbox.Unprotected {
@@ -153,4 +157,81 @@ func (d *daemon) restoreJobs() {
 			d.superviseRun(d.base, r)
 		}()
 	}
+}
+
+// gateClients are the clients' parts in admission, by who asks.
+func gateClients(c config.Config) map[string]admit.Client {
+	out := map[string]admit.Client{}
+	for name, client := range c.Clients {
+		out[config.ClientID(name)] = admit.Client{MaxRuns: client.MaxRuns, Reserved: client.ReservedRuns, Weight: client.Weight}
+	}
+	return out
+}
+
+// operators are the clients that may see and end others' runs.
+func operators(c config.Config) map[string]bool {
+	out := map[string]bool{}
+	for name, client := range c.Clients {
+		out[config.ClientID(name)] = client.Operator
+	}
+	return out
+}
+
+// clientNames are those that metrics count apart.
+func clientNames(c config.Config) []string {
+	out := []string{web.Anonymous}
+	for name := range c.Clients {
+		out = append(out, config.ClientID(name))
+	}
+	for _, t := range c.Tokens {
+		out = append(out, t.Name)
+	}
+	return out
+}
+
+// renewed tells the metrics who is counted apart from now on.
+func (d *daemon) renewed(tokens []config.Token) {
+	c := d.config
+	c.Tokens = tokens
+	d.metrics.SetClients(clientNames(c))
+}
+
+// open builds the lower floors from the configuration, bottom up. On error it
+// takes down again what it has built.
+func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
+	d := &daemon{config: c, version: o.Version, log: o.Logger, logState: o.Log, begun: time.Now(), jobs: newJobs(), intake: web.NewIntake()}
+	var err error
+	if d.backends, err = newBackends(c); err != nil {
+		return nil, err
+	}
+	d.gate = admit.New(admit.Options{
+		MaxRuns: c.Budget.MaxRuns, Budget: c.Budget.Memory.Bytes, DefaultMemory: c.Limits.MemoryMax.Bytes,
+		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait.Duration, Clients: gateClients(c), Overcommit: c.Budget.Overcommit,
+	})
+	d.metrics = metrics.New(metrics.Options{Version: o.Version, Commit: o.Commit, Clients: clientNames(c), Backends: d.backends.names(), Logger: o.Logger})
+	d.front = &web.Front{Origins: web.NewOriginCheck(c), Tokens: web.NewTokens(c.Tokens), Operators: operators(c), Log: o.Logger, Observe: d.metrics.HTTPRequest}
+	if err := d.openRuns(ctx, o); err != nil {
+		return nil, err
+	}
+	d.metrics.Reaped(d.spawner.Swept().Processes)
+	d.metrics.Watch(metrics.Sources{Snapshot: d.runs.Snapshot, Admission: d.gate.Stats, Isolation: d.spawner.Isolation, Health: d.healthMetrics})
+	d.base, d.endBase = context.WithCancelCause(context.Background())
+	d.reading, d.endReading = context.WithCancelCause(context.Background())
+	d.waiting, d.endWaiting = context.WithCancel(context.Background())
+	d.restoreJobs()
+	d.startBackground(o)
+	return d, nil
+}
+
+func (d *daemon) startBackground(o Options) {
+	ctx, stop := context.WithCancel(context.Background())
+	d.stopBackground = stop
+	d.proc = health.NewProcSampler(d.log)
+	d.limits = newLimitFollower(d.config, d.log, d.gate, d.spawner)
+	d.limits.follow(d.hostMemory())
+	d.probes = health.NewProbes(d.backends.probeTargets(d.version), d.runs.ProbeVersion)
+	d.background.Go(func() { d.proc.Loop(ctx) })
+	d.background.Go(func() { d.probes.Loop(ctx) })
+	d.background.Go(func() { d.front.Tokens.Follow(ctx, o.Tokens, d.renewed) })
+	d.background.Go(func() { d.monitor(ctx, o.Beat) })
 }

@@ -15,13 +15,6 @@ import (
 	"penstock/server/web"
 )
 
-const (
-	stateQueued  run.State = "queued" // no run yet: waits for its session, or its slot
-	stateLive    run.State = "live"   // in a filter: all but finished
-	listLimit              = 100
-	listLimitMax           = 1000
-)
-
 func (d *daemon) listRuns(w *web.Reply, r *http.Request) error {
 	f, err := runFilter(r)
 	if err != nil {
@@ -163,4 +156,29 @@ func (d *daemon) ownRun(x *web.RequestInfo, id string) (*run.Run, error) {
 
 func runNotFound(id string) *web.Error {
 	return web.Errorf(web.RunNotFound, "no run %q", web.Clip(id, 128))
+}
+
+func (d *daemon) listSessions(w *web.Reply, r *http.Request) error {
+	all := d.runs.Sessions(web.InfoOf(r).Client)
+	if all == nil {
+		all = []run.Session{}
+	}
+	web.WriteJSON(w, http.StatusOK, map[string]any{"object": "list", "data": all})
+	return nil
+}
+
+// forgetSession drops the caller's mapping; the CLI's own files stay the CLI's.
+func (d *daemon) forgetSession(w *web.Reply, r *http.Request) error {
+	id := mux.Vars(r)["id"]
+	err := d.runs.Forget(web.InfoOf(r).Client, id)
+	switch {
+	case errors.Is(err, run.ErrNoSession):
+		return web.Errorf(web.SessionNotFound, "no session %q", web.Clip(id, 128))
+	case errors.Is(err, run.ErrSessionBusy):
+		return web.Errorf(web.SessionBusy, "session %q has a run: end it first", web.Clip(id, 128))
+	case err != nil:
+		return web.Internal(err)
+	}
+	web.WriteJSON(w, http.StatusOK, map[string]any{"id": id, "object": "session", "deleted": true})
+	return nil
 }

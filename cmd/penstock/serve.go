@@ -147,8 +147,8 @@ func (d *service) run(ctx context.Context, next *successor) (*signals, error) {
 	}
 	err := d.serveUntil(sig.force, func() error {
 		return server.Run(serving, d.config, server.Options{
-			Nap:    nap(),
-			Logger: log, Version: d.build.Version, Commit: d.build.Commit, Force: sig.force, Tokens: d.reloads.tokens,
+			SleepCommand: nap(),
+			Logger:       log, Version: d.build.Version, Commit: d.build.Commit, Force: sig.force, Tokens: d.reloads.tokens,
 			Listeners: d.inherited.Listeners, Unlink: d.inherited.Own(), Lock: d.inherited.Lock, Origin: d.origin, Log: d.logged.state, ReapOrphans: true,
 			Beat: func(b server.Beat) { report(log, d.watchdog.Beat(!b.Wedged, b.Summary)) },
 			Handover: &server.Handover{Asked: sig.handover, Check: func(ctx context.Context, g server.HandoverState) error {

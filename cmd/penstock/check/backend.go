@@ -25,7 +25,7 @@ import (
 // addBackends looks at each backend's program and user, and asks the CLIs that are
 // known for their version.
 func (r *Report) addBackends(ctx context.Context, c config.Config) {
-	trial := server.Trial{Config: c}
+	trial := server.DryRun{Config: c}
 	for _, name := range slices.Sorted(maps.Keys(c.Backends)) {
 		r.add(backendFinding(trial, c.Backends[name]))
 		r.add(userFindings(c.Backends[name], c.StateDir)...)
@@ -35,7 +35,7 @@ func (r *Report) addBackends(ctx context.Context, c config.Config) {
 
 // backendFinding fails on what would stop the daemon; a program that isn't
 // there only leaves its backend out.
-func backendFinding(t server.Trial, b config.Backend) Finding {
+func backendFinding(t server.DryRun, b config.Backend) Finding {
 	f := Finding{Area: "backend", Name: b.Name, OK: true, Detail: strings.Join(b.Command, " ")}
 	if b.Missing != "" {
 		f.OK, f.Advice, f.Detail = false, true, b.Missing

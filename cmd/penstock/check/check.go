@@ -5,7 +5,7 @@
 //	    host, root of groups, isolation, self-test   host.go
 //	    addBackends: programs, users, versions       backend.go
 //
-// What serve would refuse is asked of server.Trial, by the code that refuses it.
+// What serve would refuse is asked of server.DryRun, by the code that refuses it.
 package check
 
 import (

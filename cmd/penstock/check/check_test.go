@@ -54,7 +54,7 @@ func TestCheck_Listen(t *testing.T) {
 		{"unix:" + dir + "/none/s", "no directory " + dir + "/none: make it or change listen: listen unix " + dir + "/none/s: bind: no such file or directory", false},
 	}
 	for _, tt := range tests {
-		f := listenFindings(server.Trial{Config: config.Config{Listen: []string{tt.address}}})[0]
+		f := listenFindings(server.DryRun{Config: config.Config{Listen: []string{tt.address}}})[0]
 		if f.OK != tt.ok || f.Detail != tt.detail {
 			t.Errorf("%s: %+v, want %v %q", tt.address, f, tt.ok, tt.detail)
 		}
@@ -208,7 +208,7 @@ func TestCheck_BesideADaemon(t *testing.T) {
 // The others are in testdata/script/check.txtar: it moves the process that is asked.
 func TestCheck_SelfTestWithoutGroups(t *testing.T) {
 	none := root.Report{Facts: []root.Fact{{Name: "cgroup2 mount", Needed: cgroup.Available}}}
-	trial := server.Trial{Config: config.Config{Isolation: config.Isolation{Mode: "available"}}}
+	trial := server.DryRun{Config: config.Config{Isolation: config.Isolation{Mode: "available"}}}
 	if f, held := selfTestFinding(t.Context(), trial, none, nil); f.OK || f.Advice || held != nil {
 		t.Errorf("%+v %v", f, held)
 	}
@@ -225,7 +225,7 @@ func TestCheck_Noexec(t *testing.T) {
 		}
 	})
 	for _, state := range []string{dir, dir + "/to/be/made"} {
-		f, running := stateFinding(server.Trial{Config: config.Config{StateDir: state}})
+		f, running := stateFinding(server.DryRun{Config: config.Config{StateDir: state}})
 		if f.OK || !f.Advice || running || !strings.Contains(f.Detail, "mounted noexec") || !strings.Contains(f.Remedy, "without noexec") {
 			t.Errorf("%s: %+v", state, f)
 		}
@@ -248,7 +248,7 @@ func TestCheck_Versions(t *testing.T) {
 		"silent": {Name: "silent", Kind: "pi", Command: program("silent", "echo broken >&2; exit 3")},
 		"mine":   {Name: "mine", Kind: "exec", Command: program("mine", "touch "+filepath.Join(dir, "ran"))},
 	}
-	trial := server.Trial{Config: config.Config{Backends: backends}}
+	trial := server.DryRun{Config: config.Config{Backends: backends}}
 	var findings []Finding
 	for _, name := range []string{"new", "old", "silent", "mine"} {
 		findings = append(findings, backendFinding(trial, backends[name]))

@@ -32,7 +32,7 @@ func (r *Report) addProblems(err error) error {
 
 // addConfig looks at what the configuration names.
 func (r *Report) addConfig(c config.Config) {
-	trial := server.Trial{Config: c}
+	trial := server.DryRun{Config: c}
 	r.add(Finding{Area: "config", Name: "file", OK: true, Detail: cmp.Or(c.File, "no file: built-in defaults")})
 	if _, err := systemd.NewWatchdog(); err != nil {
 		f := Finding{Area: "systemd", Name: "watchdog"}
@@ -53,7 +53,7 @@ const (
 )
 
 // listenFindings opens and closes the addresses, as serve would.
-func listenFindings(t server.Trial) []Finding {
+func listenFindings(t server.DryRun) []Finding {
 	var all []Finding
 	for i, err := range t.Listen() {
 		f := Finding{Area: "listen", Name: t.Config.Listen[i], OK: true, Detail: "free"}
@@ -88,7 +88,7 @@ func tokensFinding(c config.Config) Finding {
 
 // stateFinding says whether the state directory can be used, and whether a daemon
 // does so. It leaves nothing there.
-func stateFinding(t server.Trial) (f Finding, running bool) {
+func stateFinding(t server.DryRun) (f Finding, running bool) {
 	dir := t.Config.StateDir
 	f = Finding{Area: "state", Name: "state_dir", OK: true, Detail: dir}
 	there, err := t.State()

@@ -67,7 +67,7 @@ func (r *Report) addIsolation(ctx context.Context, in Input, host root.Report) {
 	} else {
 		r.add(isolationFinding(host, mode))
 		if !r.Running { // its groups are not to be touched, and it has passed
-			f, held := selfTestFinding(ctx, server.Trial{Config: in.Config}, host, in.Nap)
+			f, held := selfTestFinding(ctx, server.DryRun{Config: in.Config}, host, in.Nap)
 			r.add(f)
 			r.Enforced = cmp.Or(held, r.Enforced)
 		}
@@ -85,13 +85,13 @@ func rootHeldFinding(mode cgroup.Mode) Finding {
 
 // selfTestFinding makes groups where serve would, and takes the self-test there; held is
 // what holds limits then, nil where that wasn't tried.
-func selfTestFinding(ctx context.Context, t server.Trial, host root.Report, nap []string) (f Finding, held *cgroup.Enforced) {
+func selfTestFinding(ctx context.Context, t server.DryRun, host root.Report, nap []string) (f Finding, held *cgroup.Enforced) {
 	f = Finding{Area: "isolation", Name: "self-test", OK: true}
 	if !host.Supports(cgroup.Mode(t.Config.Isolation.Mode)) {
 		f.OK, f.Detail, f.Remedy = false, "it would fail: no groups can be made here as isolation.mode wants them", "mend what is missing above"
 		return f, nil
 	}
-	is, enforced, err := t.Cage(ctx, nap)
+	is, enforced, err := t.Isolation(ctx, nap)
 	switch {
 	case errors.Is(err, cgroup.ErrLive):
 		f.refuse(err, "ask that daemon: penstock ps")

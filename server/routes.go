@@ -1,12 +1,16 @@
 package server
 
 import (
+	"bytes"
 	"net/http"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 
+	"penstock/server/openapi"
+	"penstock/server/ui"
 	"penstock/server/web"
 )
 
@@ -117,4 +121,41 @@ func methodsFor(m *mux.Router, r *http.Request, route string) (methods []string)
 		}
 	}
 	return methods
+}
+
+// index lists the routes as a client reads them.
+func (d *daemon) index(w *web.Reply, r *http.Request) error {
+	routes := d.routes()
+	for i := range routes {
+		routes[i].Path = pathTemplate(routes[i].Path)
+	}
+	web.WriteJSON(w, http.StatusOK, map[string]any{"name": "penstock", "version": d.version, "routes": routes})
+	return nil
+}
+
+// pathTemplate is a path without the router's patterns.
+func pathTemplate(path string) string { return strings.ReplaceAll(path, ":.+}", "}") }
+
+func (d *daemon) document(w *web.Reply, r *http.Request) error {
+	w.Header().Set("Content-Type", "application/json")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(openapi.Document()))
+	return nil
+}
+
+func (d *daemon) scrape(w *web.Reply, r *http.Request) error {
+	d.metrics.Handler().ServeHTTP(w, r)
+	return nil
+}
+
+// page serves the live page and its files; the figures on it come from the
+// other routes.
+func (d *daemon) page(w *web.Reply, r *http.Request) error {
+	name := mux.Vars(r)["file"]
+	if name == "" {
+		name = ui.Page
+	}
+	if !ui.Serve(w, r, name) {
+		return noRoute(r.URL.Path, "GET / lists them")
+	}
+	return nil
 }

@@ -37,7 +37,7 @@ type queuePosition struct {
 	Waited   float64 `json:"waited_seconds"`
 }
 
-// Live is the last look at each live run, from memory.
+// live is the last look at each live run, from memory.
 func (d *daemon) live() map[string]run.Live {
 	out := map[string]run.Live{}
 	for _, one := range d.runs.Snapshot().Runs {
@@ -74,3 +74,10 @@ func (j *job) shown() shownRun {
 		Created: j.created, Limits: j.limits, EnforcedBy: j.enforced,
 	}}
 }
+
+const (
+	stateQueued  run.State = "queued" // no run yet: waits for its session, or its slot
+	stateLive    run.State = "live"   // in a filter: all but finished
+	listLimit              = 100
+	listLimitMax           = 1000
+)

@@ -7,51 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"penstock/config"
-	"penstock/server/health"
 	"penstock/server/listener"
 	"penstock/server/web"
-	"penstock/spawn"
-)
-
-// Options of Run beside the configuration.
-type Options struct {
-	Logger  *slog.Logger // nil discards
-	Version string
-	// Nap is what the self-test runs, see spawn.Options; nil is the host's sleep(1).
-	Nap    []string
-	Commit string
-	Force  context.Context        // its end cuts the drain short; nil is never
-	Ready  func(addrs []net.Addr) // called once when requests are served
-	// Beat is called about once a second while Run serves; it must not block.
-	Beat      func(Beat)
-	Listeners []net.Listener // from systemd, or of a predecessor; they win over Config.Listen
-	// Unlink removes the paths of Listeners at the end, as of those that Run opens.
-	Unlink bool
-	Lock   *os.File      // of the state directory, from Left; nil is to be taken
-	Origin *spawn.Origin // of the groups, from Left; nil where nothing was left
-	// Log tells how the writing of Logger's lines goes; nil where that isn't known.
-	// Logger must not block: what serves and what ends would wait for it.
-	Log func() LogState
-	// ReapOrphans is spawn.Options.ReapOrphans: for a program that starts no
-	// process by itself.
-	ReapOrphans bool
-	// Handover, where not nil, makes Run return *Left when it is asked for.
-	Handover *Handover
-	// Tokens brings new tokens while Run serves; nil is never. Requests that
-	// come after one was received are held to it. An empty list, and any where
-	// there were none at the start, is not taken: who may come in without a
-	// token is decided once.
-	Tokens <-chan []config.Token
-}
-
-// Beat is how the daemon is, and LogState how the writing of its log goes.
-type (
-	Beat     = health.Beat
-	LogState = health.LogState
 )
 
 const (

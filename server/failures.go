@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"penstock/admit"
@@ -103,3 +104,31 @@ func startFailed(s *spawn.StartError) *web.Error {
 }
 
 func cliMissing(why string) *web.Error { return web.Errorf(web.Code(outcome.CLIMissing), "%s", why) }
+
+var errDaemonEnds = errors.New("the daemon ends")
+
+func conflict(id string) *web.Error {
+	e := web.Errorf(web.RunIDConflict, "run id %s is taken, by another request or by a run of an earlier daemon: choose another X-Run-Id", id)
+	e.Param, e.RunID = "X-Run-Id", id
+	return e
+}
+
+// replayGone answers the request of a run that is not kept any more.
+func replayGone(id string) *web.Error {
+	no := false
+	e := web.Errorf(web.ReplayGone, "run %s has ended and is not kept any more: nothing was started; to run it anew choose another X-Run-Id", id)
+	e.Param, e.RunID, e.Retry = "X-Run-Id", id, &no
+	return e
+}
+
+// errHandedOver ends the readers of durable runs.
+var errHandedOver = errors.New("the daemon hands over")
+
+// reattachError tells a reader to attach again: its run goes on.
+func reattachError(id string) *web.Error {
+	retry := true
+	return &web.Error{
+		Status: http.StatusServiceUnavailable, Kind: web.KindServer, Code: web.Code(outcome.ShuttingDown), RunID: id, Retry: &retry, RetryAfter: time.Second,
+		Message: "the daemon is being replaced and the run goes on: attach again with the same X-Run-Id and Last-Event-ID",
+	}
+}

@@ -1,0 +1,139 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"penstock/admit"
+	"penstock/outcome"
+	"penstock/run"
+	"penstock/spawn"
+)
+
+// launch sees the job through: a slot, the run, its end. ctx is the request's
+// own unless the job is durable; its end ends the run, or keeps it from being
+// started at all.
+func (d *daemon) launch(ctx context.Context, j *job, s run.Spec) {
+	defer j.cancel(nil)
+	// A job that slipped past the drain must not start when all have been ended.
+	release := context.AfterFunc(d.base, func() { j.cancel(errDaemonEnds) })
+	defer release()
+	defer close(j.gone)
+	defer d.jobs.ended(j)
+	r, err := d.start(ctx, j, s)
+	j.lease.Release()
+	j.begin(r, err)
+	if err == nil {
+		d.superviseRun(ctx, r)
+	}
+}
+
+// superviseRun sees a run to its end, or ends it with ctx, unless it is left to
+// another daemon.
+func (d *daemon) superviseRun(ctx context.Context, r *run.Run) {
+	select {
+	case <-ctx.Done():
+		r.End(endCause(ctx))
+	case <-r.Detached():
+	case <-r.Ended():
+	}
+	select {
+	case <-r.Detached():
+	case <-r.Ended():
+	}
+}
+
+// start takes the session's turn, then a slot: who waits for his own earlier
+// turn must not hold what another could run in. A handover ends the waiting; who
+// has his slot is born.
+func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error) {
+	if !s.Deadline.IsZero() {
+		var stop context.CancelFunc
+		ctx, stop = context.WithDeadline(ctx, s.Deadline)
+		defer stop()
+	}
+	waiting, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	defer context.AfterFunc(d.waiting, func() { giveUp(errDaemonEnds) })()
+	if s.Session != "" {
+		turn, err := d.runs.LockSession(waiting, j.client, s.Session)
+		if err != nil {
+			j.waited = time.Since(j.created)
+			d.countRefusal(j, err)
+			return nil, causeOf(waiting, err)
+		}
+		s.SessionLock = turn
+	}
+	slot, err := d.gate.Acquire(waiting, admit.Ask{Client: j.client, Backend: j.backend, Memory: memoryOf(s.Limits), Deadline: s.Deadline, OnPosition: j.setPosition})
+	j.waited = time.Since(j.created)
+	if err != nil {
+		d.countRefusal(j, err)
+		if s.SessionLock != nil {
+			s.SessionLock.Release()
+		}
+		return nil, causeOf(waiting, err)
+	}
+	j.setPosition(0)
+	d.metrics.QueueWait(j.client, slot.Waited(), s.ID)
+	id := s.ID // s itself holds the prompt
+	s.OnGone = func() {
+		if r, ok := d.runs.Get(id); ok {
+			releaseSlot(slot, r.Record())
+			return
+		}
+		slot.Release() // it was never started
+	}
+	r, err := d.runs.Start(ctx, s)
+	if failed, ok := errors.AsType[*spawn.StartError](err); ok {
+		d.metrics.StartFailed(j.backend, failed.Cause)
+	}
+	return r, causeOf(ctx, err)
+}
+
+// releaseSlot gives a slot on, and tells the gate what its run needed.
+func releaseSlot(slot *admit.Slot, r run.Record) {
+	if r.Receipt != nil && r.Receipt.MemoryPeakBytes != nil {
+		slot.Learn(int64(*r.Receipt.MemoryPeakBytes))
+	}
+	slot.Release()
+}
+
+// countRefusal counts what is answered with admission's refusal: a deadline that
+// passes in a queue is one, whoever noticed it first.
+func (d *daemon) countRefusal(j *job, err error) {
+	var refused *admit.Refused
+	switch {
+	case errors.As(err, &refused):
+		d.metrics.Refused(j.client, string(refused.Reason))
+	case errors.Is(err, context.DeadlineExceeded):
+		d.metrics.Refused(j.client, string(admit.QueueTimeout))
+	}
+}
+
+func memoryOf(l *specs.LinuxResources) int64 {
+	if l == nil || l.Memory == nil || l.Memory.Limit == nil {
+		return 0
+	}
+	return *l.Memory.Limit
+}
+
+// causeOf prefers the reason the context was ended for over "context canceled".
+func causeOf(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func endCause(ctx context.Context) outcome.Cause {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errCancelled):
+		return outcome.Cancelled
+	case errors.Is(cause, errDaemonEnds):
+		return outcome.ShuttingDown
+	}
+	return outcome.ClientGone
+}
