@@ -21,12 +21,12 @@ func BenchmarkStallDetector_Observe(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	vigils := map[*Run]*stallDetector{}
+	detectors := map[*Run]*stallDetector{}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	before := threadTime(b)
 	for b.Loop() {
-		m.observeAll(vigils)
+		m.observeAll(detectors)
 		m.sample(time.Now())
 	}
 	b.ReportMetric(float64((threadTime(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")

@@ -1,13 +1,11 @@
 package run
 
 import (
-	"errors"
 	"os"
 	"slices"
 	"time"
 
 	"penstock/cgroup"
-	"penstock/outcome"
 	"penstock/spawn"
 )
 
@@ -44,31 +42,24 @@ func (w *runSample) busyCores(last *runSample) *float64 {
 	return &cores
 }
 
-// stallDetector is the dispatcher's memory of one live run.
-type stallDetector struct {
-	shown  idleWindow // for the snapshot
-	ending idleWindow // ends the run; window 0 is never
-	io     storageIO  // where the groups don't count it
-}
-
 // dispatchLoop looks at all live runs once a second. It is the only place that
 // reads groups for the snapshot.
 func (m *Manager) dispatchLoop() {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
-	vigils := map[*Run]*stallDetector{}
+	detectors := map[*Run]*stallDetector{}
 	for {
 		select {
 		case <-m.quit:
 			return
 		case <-tick.C:
 		}
-		m.observeAll(vigils)
+		m.observeAll(detectors)
 		m.sample(time.Now())
 	}
 }
 
-func (m *Manager) observeAll(vigils map[*Run]*stallDetector) {
+func (m *Manager) observeAll(detectors map[*Run]*stallDetector) {
 	live := map[*Run]bool{}
 	full := diskState(m.state.Path, os.Geteuid() == 0)
 	for _, r := range m.all() {
@@ -79,68 +70,16 @@ func (m *Manager) observeAll(vigils map[*Run]*stallDetector) {
 		if full != "" {
 			r.noteDiskFull(full)
 		}
-		if vigils[r] == nil {
-			vigils[r] = &stallDetector{shown: idleWindow{window: m.o.StallAfter}, ending: idleWindow{window: r.stall}}
+		if detectors[r] == nil {
+			detectors[r] = &stallDetector{shown: idleWindow{window: m.o.StallAfter}, ending: idleWindow{window: r.stall}}
 		}
-		vigils[r].observe(r, time.Now())
+		detectors[r].observe(r, time.Now())
 	}
-	for r := range vigils {
+	for r := range detectors {
 		if !live[r] {
-			delete(vigils, r)
+			delete(detectors, r)
 		}
 	}
-}
-
-var errGone = errors.New("run has ended")
-
-// observe tolerates a group that vanishes meanwhile.
-func (d *stallDetector) observe(r *Run, now time.Time) {
-	usage, err := r.usage()
-	if err != nil {
-		return
-	}
-	seen := &runSample{at: time.Now(), usage: usage}
-	spool, stderr, err := r.sizes()
-	if err != nil {
-		return
-	}
-	signs := newActivity(now, spool+stderr, usage)
-	if d.shown.halfway(signs) || d.ending.halfway(signs) {
-		signs.waited = r.cpuWait()
-		if signs.io == nil {
-			signs.io = d.io.at(now, r.storageIO)
-		}
-	}
-	seen.cores, seen.stalled = seen.busyCores(r.sample.Load()), d.shown.observe(signs)
-	r.sample.Store(seen)
-	if d.ending.window > 0 && d.ending.observe(signs) {
-		r.End(outcome.Stalled)
-	}
-}
-
-func (r *Run) usage() (cgroup.Usage, error) {
-	p := r.liveProcess()
-	if p == nil {
-		return cgroup.Usage{}, errGone
-	}
-	return p.Usage()
-}
-
-func (r *Run) storageIO() (uint64, error) {
-	p := r.liveProcess()
-	if p == nil {
-		return 0, errGone
-	}
-	return p.StorageIO()
-}
-
-// cpuWait is nil where the kernel doesn't say.
-func (r *Run) cpuWait() *uint64 {
-	p := r.liveProcess()
-	if p == nil {
-		return nil
-	}
-	return p.CPUWait()
 }
 
 // liveProcess is nil once the run has ended.

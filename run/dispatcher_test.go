@@ -3,6 +3,8 @@ package run
 import (
 	"testing"
 	"time"
+
+	"penstock/outcome"
 )
 
 // However often /health asks, only the dispatcher looks at the groups.
@@ -51,5 +53,31 @@ func TestSnapshot_IsNeverStale(t *testing.T) {
 	wait(t, "snapshot", shown)
 	if n := len(m.Snapshot().Runs); n != 0 {
 		t.Errorf("%d runs live, all have ended", n)
+	}
+}
+
+func TestSnapshot(t *testing.T) {
+	m := open(t, func(o *Options) { o.StallAfter = time.Second })
+	first := m.Snapshot()
+	if first.Heartbeat.IsZero() || len(first.Runs) != 0 {
+		t.Errorf("at first: %+v", first)
+	}
+	r := start(t, m, script("exec sleep 300"))
+	if s := m.Snapshot(); len(s.Runs) != 1 || s.Runs[0].ID != r.ID() || s.Runs[0].Client != "tester" || s.Runs[0].Started.IsZero() {
+		t.Errorf("with a run: %+v", s)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		s := m.Snapshot()
+		if s.Stalled == 1 && s.Runs[0].Stalled && s.Processes >= 1 && s.Heartbeat.After(first.Heartbeat) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("an idle run is not shown as stalled: %+v", s)
+		}
+	}
+	r.End(outcome.Cancelled)
+	verdict(t, r, outcome.Cancelled)
+	if s := m.Snapshot(); len(s.Runs) != 0 {
+		t.Errorf("after its end: %+v", s)
 	}
 }

@@ -1,13 +1,11 @@
 package run
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,93 +71,6 @@ func names(t *testing.T, dir string) (out []string) {
 		out = append(out, e.Name())
 	}
 	return out
-}
-
-func TestConclude_Verdicts(t *testing.T) {
-	m := open(t)
-	tests := []struct {
-		name, script string
-		change       func(*Spec)
-		want         outcome.Cause
-		says         string
-	}{
-		{"failed by its own word", "echo 'f quota'; exit 0", nil, outcome.ProviderError, "quota"},
-		{"exit status", "seq 1000 >&2; echo last words >&2; exit 3", nil, outcome.CLIError, "last words"},
-		{"no last word", "echo 't half'", nil, outcome.CLIError, ""},
-		{"done and then lingering", "echo 'd stop'; sleep 300", nil, outcome.Completed, ""},
-		{"killed from outside", "kill -9 $$", nil, outcome.Killed, ""},
-		{"over-long line", "head -c 3000 /dev/zero | tr '\\0' x; sleep 300", func(s *Spec) { s.LineMax = 2000 }, outcome.OutputLimit, ""},
-		{"output cap", "while :; do echo 't xxxxxxxxxxxxxxxxxxxx'; done", func(s *Spec) { s.OutputMax = 100 << 10 }, outcome.OutputLimit, ""},
-		{"output cap by stderr", "while :; do echo xxxxxxxxxxxxxxxxxxxx >&2; done", func(s *Spec) { s.OutputMax = 100 << 10 }, outcome.OutputLimit, ""},
-		{"output cap and gone at once", "head -c 300000 /dev/zero; echo 'd stop'", func(s *Spec) { s.OutputMax = 1000 }, outcome.OutputLimit, ""},
-		{"deadline", "echo 't a'; sleep 300", func(s *Spec) { s.Deadline = time.Now().Add(300 * time.Millisecond) }, outcome.Timeout, ""},
-		{"stalled", "echo 't a'; sleep 300", func(s *Spec) { s.Stall = 1500 * time.Millisecond }, outcome.Stalled, ""},
-		{"program of words", "echo hello you", func(s *Spec) { s.Backend = agent{framing: backend.Words} }, outcome.Completed, ""},
-		{"program of words that fails", "echo hello; exit 2", func(s *Spec) { s.Backend = agent{framing: backend.Words} }, outcome.CLIError, "2"},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			s := script(test.script)
-			if test.change != nil {
-				test.change(&s)
-			}
-			gone := counted(t, &s)
-			r := start(t, m, s)
-			if v := verdict(t, r, test.want); !strings.Contains(v.Message, test.says) {
-				t.Errorf("message %q does not say %q", v.Message, test.says)
-			}
-			events(t, r.Follow(0))
-			wait(t, "removal", r.done)
-			if gone.Load() != 1 {
-				t.Errorf("OnGone came %d times", gone.Load())
-			}
-		})
-	}
-}
-
-func TestStart_Failures(t *testing.T) {
-	m := open(t)
-	start(t, m, script("echo 'd stop'", func(s *Spec) { s.ID = "taken" }))
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	tests := []struct {
-		name   string
-		ctx    context.Context
-		change func(*Spec)
-		check  func(error) bool
-	}{
-		{"no program", t.Context(), func(s *Spec) { s.Argv = []string{"/nonexistent/agent"} }, causeIs(outcome.CLIMissing)},
-		{"no working directory", t.Context(), func(s *Spec) { s.Cwd = "/nonexistent" }, causeIs(outcome.CLIMissing)},
-		{"id taken", t.Context(), func(s *Spec) { s.ID = "taken" }, func(err error) bool { return errors.Is(err, ErrExists) }},
-		{"id leaves the directory", t.Context(), func(s *Spec) { s.ID = ".." }, func(err error) bool { return err != nil }},
-		{"context over", ended, func(*Spec) {}, func(err error) bool { return errors.Is(err, context.Canceled) }},
-		{"deadline over", t.Context(), func(s *Spec) { s.Deadline = time.Now().Add(-time.Second) }, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
-		{"backend's file outside", t.Context(), func(s *Spec) {
-			s.Backend = agent{files: []backend.File{{Name: "../x", Data: []byte("x")}}}
-		}, func(err error) bool { return strings.Contains(err.Error(), "below the run's directory") }},
-		{"backend's file over ours", t.Context(), func(s *Spec) {
-			s.Backend = agent{files: []backend.File{{Name: "tmp", Data: []byte("x")}}}
-		}, func(err error) bool { return errors.Is(err, os.ErrExist) }},
-	}
-	before := names(t, m.state.Runs())
-	for _, test := range tests {
-		s := script("echo 'd stop'", test.change)
-		gone := counted(t, &s)
-		r, err := m.Start(test.ctx, s)
-		if r != nil || err == nil || !test.check(err) {
-			t.Errorf("%s: got %v, %v", test.name, r, err)
-		}
-		if gone.Load() != 1 {
-			t.Errorf("%s: OnGone came %d times", test.name, gone.Load())
-		}
-	}
-	if diff := cmp.Diff(before, names(t, m.state.Runs())); diff != "" {
-		t.Errorf("failed starts left directories (-before +after):\n%s", diff)
-	}
-	if n := len(m.List(Filter{})); n != 1 {
-		t.Errorf("%d runs listed, want the one that was started", n)
-	}
 }
 
 func causeIs(want outcome.Cause) func(error) bool {
@@ -269,15 +180,6 @@ func TestRun_Conversation(t *testing.T) {
 	}
 }
 
-func TestStdinWriter_PromptThatIsNotRead(t *testing.T) {
-	m := open(t)
-	r := start(t, m, script(`echo "f enough"; sleep 300`, func(s *Spec) {
-		s.Backend = agent{talks: true}
-		s.Request.Prompt = string(bytes.Repeat([]byte("x"), 8<<20))
-	}))
-	verdict(t, r, outcome.ProviderError)
-}
-
 func TestManager_ManyAtOnceLeaveNothing(t *testing.T) {
 	m := open(t)
 	before := descriptors(t)
@@ -356,34 +258,4 @@ func awaitState(t *testing.T, m *Manager, id string, want State) *Run {
 	}
 	t.Fatalf("run %s is not %s", id, want)
 	return nil
-}
-
-func TestProbe_Version(t *testing.T) {
-	m := open(t)
-	program := filepath.Join(t.TempDir(), "agent")
-	write := func(text string) {
-		if err := os.WriteFile(program, []byte("#!/bin/sh\n"+text), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, test := range []struct{ script, want, fails string }{
-		{"echo; echo \"agent 1.2 $1\"", "agent 1.2 --version", ""},
-		{"echo WARNING: no alias could be made; echo agent 3.4", "agent 3.4", ""},
-		{"echo broken >&2; exit 4", "", "exit status 4: broken"},
-		{"exec yes 1.0", "1.0", ""},
-		{"sleep 300 & echo 2.0", "2.0", ""},
-		{"", "", "printed nothing"},
-	} {
-		write(test.script)
-		got, err := m.ProbeVersion(t.Context(), []string{program}, []string{"PATH=/usr/bin:/bin"}, nil)
-		if got != test.want || (err == nil) != (test.fails == "") || (err != nil && !strings.Contains(err.Error(), test.fails)) {
-			t.Errorf("%q: got %q, %v", test.script, got, err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	write("sleep 300")
-	if _, err := m.ProbeVersion(ctx, []string{program}, []string{"PATH=/usr/bin:/bin"}, nil); err == nil {
-		t.Error("a program that never answers gave a version")
-	}
 }

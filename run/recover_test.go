@@ -3,8 +3,6 @@ package run
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,31 +15,6 @@ import (
 	"penstock/run/store"
 	"penstock/spool"
 )
-
-func TestOpen_TakesALockOver(t *testing.T) {
-	dir := t.TempDir()
-	lock, err := store.LockDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := open(t, func(o *Options) { o.StateDir, o.Lock = dir, lock })
-	verdict(t, start(t, m, script("echo 'd stop'")), outcome.Completed)
-	if _, err := store.LockDir(dir); err == nil {
-		t.Error("held twice")
-	}
-	elsewhere := t.TempDir()
-	if lock, err = store.LockDir(elsewhere); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := (Options{StateDir: dir, Lock: lock}).stateDir(); err == nil {
-		t.Error("a lock of another directory was taken for this one's")
-	}
-	if lock, err = store.LockDir(elsewhere); err != nil {
-		t.Errorf("not given free when Open failed: %v", err)
-	} else if err := lock.Close(); err != nil {
-		t.Error(err)
-	}
-}
 
 // past puts a run on disk as the version before left it.
 func past(t *testing.T, state, id string, r any) {
@@ -151,62 +124,5 @@ type losses struct {
 func (l *losses) RunFinished(r Record, o outcome.Outcome) {
 	if r.Cause == outcome.Lost && o.Started.IsZero() {
 		l.runs = append(l.runs, r.ID)
-	}
-}
-
-func TestPrune(t *testing.T) {
-	dir := t.TempDir()
-	now := time.Now()
-	for i := range 10 {
-		at := now.Add(-time.Duration(i) * 10 * time.Minute)
-		id := fmt.Sprint("r", i)
-		past(t, dir, id, Record{ID: id, State: Finished, Created: at, Ended: &at, OutputBytes: 100})
-	}
-	st, err := store.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	m := &Manager{o: Options{Keep: 45 * time.Minute, KeepRuns: 100}.complete(), log: slog.New(slog.DiscardHandler), state: st, pruned: &store.Pruned{}, runs: map[string]*Run{}}
-	if err := m.recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if n := m.prune(now); n != 5 {
-		t.Errorf("%d pruned by age, want 5", n)
-	}
-	m.o.KeepBytes = 300
-	if n := m.prune(now); n != 2 {
-		t.Errorf("%d pruned by size, want 2", n)
-	}
-	m.o.KeepRuns = 2
-	if n := m.prune(now); n != 1 {
-		t.Errorf("%d pruned by number, want 1", n)
-	}
-	if diff := cmp.Diff([]string{"r0", "r1"}, names(t, m.state.Runs())); diff != "" {
-		t.Errorf("left (-want +got):\n%s", diff)
-	}
-	var listed []string
-	for _, r := range m.List(Filter{}) {
-		listed = append(listed, r.ID)
-	}
-	if diff := cmp.Diff([]string{"r0", "r1"}, listed); diff != "" {
-		t.Errorf("listed, newest first (-want +got):\n%s", diff)
-	}
-}
-
-func TestPrune_KeepsFewRuns(t *testing.T) {
-	m := open(t, func(o *Options) { o.KeepRuns = 3 })
-	var last *Run
-	for range 6 {
-		last = start(t, m, script("echo 'd stop'"))
-		wait(t, "removal", last.done)
-	}
-	for deadline := time.Now().Add(10 * time.Second); len(names(t, m.state.Runs())) > 3; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d directories are kept, want 3", len(names(t, m.state.Runs())))
-		}
-	}
-	if _, ok := m.Get(last.ID()); !ok {
-		t.Error("the newest run was pruned")
 	}
 }

@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,9 +13,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"penstock/backend"
+	"penstock/internal/trash"
 	"penstock/outcome"
+	"penstock/run/store"
+	"penstock/spawn"
 )
 
 func inSession(name string, change ...func(*Spec)) func(*Spec) {
@@ -86,41 +91,6 @@ func TestSession_OutlivesAKilledFirstTurn(t *testing.T) {
 	}
 	if left := names(t, m.state.Sessions()); len(left) != 0 {
 		t.Errorf("left after forget: %q", left)
-	}
-}
-
-func TestWorkDir_PrivateHomeIsSeededOnce(t *testing.T) {
-	m := open(t)
-	seed := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(seed, ".agent"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(seed, ".agent", "key"), []byte("k"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	home := func(s *Spec) { s.Home, s.HomeSeed = private, seed }
-	const show = `echo "s cli-1"; stat -c "t %a" $HOME/.agent/key; echo "t $HOME"; echo x >> $HOME/count; wc -l < $HOME/count | sed "s/^/t /"; echo "d stop"`
-	own := filepath.Join(m.state.Sessions(), sessionKey("tester", "h"), "home")
-	for turn := range 2 {
-		r := start(t, m, script(show, inSession("h", home)))
-		verdict(t, r, outcome.Completed)
-		if got, want := text(events(t, r.Follow(0))), "600"+own+[]string{"1", "2"}[turn]; got != want {
-			t.Errorf("turn %d: got %q, want %q", turn, got, want)
-		}
-	}
-	// A later turn keeps the session's HOME whatever the backend's home is now.
-	r := start(t, m, script(`echo "t $HOME"; echo "d stop"`, inSession("h")))
-	verdict(t, r, outcome.Completed)
-	if got := text(events(t, r.Follow(0))); got != own {
-		t.Errorf("HOME is %q", got)
-	}
-	single := start(t, m, script(show, home))
-	verdict(t, single, outcome.Completed)
-	if got, want := text(events(t, single.Follow(0))), "600"+m.dirOf(single.ID())+"/home1"; got != want {
-		t.Errorf("without a session: got %q, want %q", got, want)
-	}
-	if _, err := os.Stat(m.dirOf(single.ID()) + "/home"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the run's own HOME is left: %v", err)
 	}
 }
 
@@ -248,4 +218,123 @@ func TestSessionLocks(t *testing.T) {
 	if len(line.lines) != 0 {
 		t.Errorf("left: %v", line.lines)
 	}
+}
+
+func TestSessionLock_TakenBeforeTheStart(t *testing.T) {
+	m := open(t)
+	turn, err := m.LockSession(t.Context(), "tester", "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := m.LockSession(short, "tester", "s"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("second turn: %v", err)
+	}
+	r := start(t, m, script("sleep 60", inSession("s"), func(s *Spec) { s.SessionLock = turn }))
+	next := make(chan *SessionLock, 1)
+	go func() {
+		turn, err := m.LockSession(t.Context(), "tester", "s")
+		if err != nil {
+			t.Error(err)
+		}
+		next <- turn
+	}()
+	r.End(outcome.Cancelled)
+	verdict(t, r, outcome.Cancelled)
+	turn = <-next
+	if _, err := m.Start(t.Context(), script("", inSession("other"), func(s *Spec) { s.SessionLock = turn })); err == nil {
+		t.Error("started with another session's turn")
+	}
+	if turn, err = m.LockSession(t.Context(), "tester", "s"); err != nil {
+		t.Fatalf("a failed start kept the turn: %v", err)
+	}
+	defer turn.Release()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := m.LockSession(t.Context(), "tester", "s")
+		ended <- err
+	}()
+	if err := m.End(t.Context(), t.Context(), outcome.ShuttingDown); err != nil {
+		t.Error(err)
+	}
+	var why *spawn.StartError
+	if err := <-ended; !errors.As(err, &why) || why.Cause != outcome.ShuttingDown {
+		t.Errorf("a turn awaited while the manager ends: %v", err)
+	}
+}
+
+// A session is forgotten whole or not at all, and what can't be deleted is not in
+// its place any more.
+func TestForget_IsWholeOrNot(t *testing.T) {
+	m := open(t)
+	turn := func() {
+		t.Helper()
+		verdict(t, start(t, m, script("echo 's x'; touch mine; echo 'd stop'", inSession("s"))), outcome.Completed)
+	}
+	turn()
+	key := sessionKey("tester", "s")
+	places := func() []string {
+		return append(names(t, m.state.Sessions()), names(t, filepath.Join(m.state.Path, "store", "sessions"))...)
+	}
+	before := places()
+	inTheWay := filepath.Join(m.state.Path, "trash")
+	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Forget("tester", "s"); err == nil {
+		t.Error("forgotten, with no way to remove its files")
+	}
+	if _, ok := m.SessionKnown("tester", "s"); !ok {
+		t.Error("half forgotten: it is not known any more")
+	}
+	if diff := cmp.Diff(before, places()); diff != "" {
+		t.Errorf("half forgotten (-before +after):\n%s", diff)
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	mine := filepath.Join(m.sessions.path(key), store.WorkName, "mine")
+	if !immutable(t, mine, true) {
+		return
+	}
+	if err := m.Forget("tester", "s"); err != nil {
+		t.Errorf("forget a session with a file that can't be deleted: %v", err)
+	}
+	if left := places(); len(left) != 0 {
+		t.Errorf("still in its place: %q", left)
+	}
+	if left := names(t, filepath.Join(m.state.Path, trash.Name)); len(left) != 1 {
+		t.Fatalf("in the trash: %q", left)
+	}
+	turn()
+	_ = filepath.WalkDir(filepath.Join(m.state.Path, trash.Name), func(path string, e fs.DirEntry, _ error) error {
+		if e.Name() == "mine" {
+			immutable(t, path, false)
+		}
+		return nil
+	})
+	m.emptyTrash()
+	if left := names(t, filepath.Join(m.state.Path, trash.Name)); len(left) != 0 {
+		t.Errorf("the trash is not emptied: %q", left)
+	}
+}
+
+// immutable makes a file undeletable, or deletable again; false where it can't.
+func immutable(t *testing.T, path string, on bool) bool {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	flags := 0
+	if on {
+		flags = 0x10 // FS_IMMUTABLE_FL
+	}
+	if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags); err != nil {
+		t.Logf("part skipped: this file system, or this user, can't make a file immutable: %v", err)
+		return false
+	}
+	return true
 }

@@ -4,7 +4,45 @@ import (
 	"time"
 
 	"penstock/cgroup"
+	"penstock/outcome"
 )
+
+// stallDetector is the dispatcher's memory of one live run.
+type stallDetector struct {
+	shown  idleWindow // for the snapshot
+	ending idleWindow // ends the run; window 0 is never
+	io     storageIO  // where the groups don't count it
+}
+
+// observe looks at a run, keeps what it saw as the run's sample, and ends the run
+// where it has stalled for too long. It tolerates a group that vanishes meanwhile.
+func (d *stallDetector) observe(r *Run, now time.Time) {
+	p := r.liveProcess()
+	if p == nil {
+		return
+	}
+	usage, err := p.Usage()
+	if err != nil {
+		return
+	}
+	seen := &runSample{at: time.Now(), usage: usage}
+	spool, stderr, err := r.sizes()
+	if err != nil {
+		return
+	}
+	signs := newActivity(now, spool+stderr, usage)
+	if d.shown.halfway(signs) || d.ending.halfway(signs) {
+		signs.waited = p.CPUWait()
+		if signs.io == nil {
+			signs.io = d.io.at(now, p.StorageIO)
+		}
+	}
+	seen.cores, seen.stalled = seen.busyCores(r.sample.Load()), d.shown.observe(signs)
+	r.sample.Store(seen)
+	if d.ending.window > 0 && d.ending.observe(signs) {
+		r.End(outcome.Stalled)
+	}
+}
 
 // activity is one look at a run's signs of life. Nil is unknown.
 type activity struct {

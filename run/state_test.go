@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"slices"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -140,18 +139,5 @@ func TestRun_Shown(t *testing.T) {
 		if got := r.shown(); got != row.want {
 			t.Errorf("%+v: %s", row, got)
 		}
-	}
-}
-
-// A run that lives on is not pruned, though this daemon has let it go.
-func TestPrune_SparesTheDetached(t *testing.T) {
-	r := newRun(running, Record{ID: "r", Durable: true}, slog.New(slog.DiscardHandler))
-	r.mu.Lock()
-	r.to(detached)
-	r.mu.Unlock()
-	r.letGo()
-	m := &Manager{runs: map[string]*Run{"r": r}, o: Options{Keep: time.Nanosecond}}
-	if old := m.takeExpired(time.Now().Add(time.Hour), 1<<40, 0); len(old) != 0 || len(m.runs) != 1 {
-		t.Errorf("%d pruned", len(old))
 	}
 }

@@ -1,14 +1,18 @@
 package run
 
 import (
+	"bytes"
+	"context"
 	"encoding/binary"
 	"io"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"penstock/outcome"
 	"penstock/run/store"
 )
 
@@ -53,4 +57,47 @@ func TestStdinWriter_GoesOnWhereAnEarlierDaemonWas(t *testing.T) {
 		}
 		next.Close()
 	}
+}
+
+func TestStdinWriter_EndsInTheMiddleOfALine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newStdinWriter(path, nil); err == nil {
+		t.Fatal("a writer without a reader")
+	}
+	listener, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	s, err := newStdinWriter(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.queue([][]byte{make([]byte, 1<<20)})
+	if _, err := listener.Read(make([]byte, 1)); err != nil { // it is writing
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	closed := make(chan struct{})
+	go func() { s.close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-ctx.Done():
+		t.Fatal("close hangs on a line that is not read")
+	}
+	s.queue([][]byte{[]byte("late")})
+	s.close()
+}
+
+func TestStdinWriter_PromptThatIsNotRead(t *testing.T) {
+	m := open(t)
+	r := start(t, m, script(`echo "f enough"; sleep 300`, func(s *Spec) {
+		s.Backend = agent{talks: true}
+		s.Request.Prompt = string(bytes.Repeat([]byte("x"), 8<<20))
+	}))
+	verdict(t, r, outcome.ProviderError)
 }

@@ -1,18 +1,11 @@
 package run
 
 import (
-	"context"
 	"io"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
-
 	"penstock/cgroup"
-	"penstock/outcome"
 )
 
 func number(n uint64) *uint64 { return &n }
@@ -113,84 +106,4 @@ func TestIdleWindow_StarvedIsNotIdle(t *testing.T) {
 			t.Errorf("%s: still %v", test.name, still)
 		}
 	}
-}
-
-func TestMergeEnv(t *testing.T) {
-	got := mergeEnv([]string{"A=1", "B=2"}, []string{"B=3", "C="}, nil, []string{"A=4"})
-	if diff := cmp.Diff([]string{"A=4", "B=3", "C="}, got); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestSnapshot(t *testing.T) {
-	m := open(t, func(o *Options) { o.StallAfter = time.Second })
-	first := m.Snapshot()
-	if first.Heartbeat.IsZero() || len(first.Runs) != 0 {
-		t.Errorf("at first: %+v", first)
-	}
-	r := start(t, m, script("exec sleep 300"))
-	if s := m.Snapshot(); len(s.Runs) != 1 || s.Runs[0].ID != r.ID() || s.Runs[0].Client != "tester" || s.Runs[0].Started.IsZero() {
-		t.Errorf("with a run: %+v", s)
-	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		s := m.Snapshot()
-		if s.Stalled == 1 && s.Runs[0].Stalled && s.Processes >= 1 && s.Heartbeat.After(first.Heartbeat) {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("an idle run is not shown as stalled: %+v", s)
-		}
-	}
-	r.End(outcome.Cancelled)
-	verdict(t, r, outcome.Cancelled)
-	if s := m.Snapshot(); len(s.Runs) != 0 {
-		t.Errorf("after its end: %+v", s)
-	}
-}
-
-func TestStdinWriter_EndsInTheMiddleOfALine(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "fifo")
-	if err := unix.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := newStdinWriter(path, nil); err == nil {
-		t.Fatal("a writer without a reader")
-	}
-	listener, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	s, err := newStdinWriter(path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.queue([][]byte{make([]byte, 1<<20)})
-	if _, err := listener.Read(make([]byte, 1)); err != nil { // it is writing
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	closed := make(chan struct{})
-	go func() { s.close(); close(closed) }()
-	select {
-	case <-closed:
-	case <-ctx.Done():
-		t.Fatal("close hangs on a line that is not read")
-	}
-	s.queue([][]byte{[]byte("late")})
-	s.close()
-}
-
-// A run that ends well while the daemon is asked to end, and the service manager
-// doesn't say whether it ends the runs, too, may have said half of its answer.
-func TestConclude_ServiceManagerThatDoesNotAnswer(t *testing.T) {
-	stop, asked := context.WithCancel(t.Context())
-	defer asked()
-	m := open(t, func(o *Options) {
-		o.Stop, o.stopping = stop, func() (bool, error) { return false, context.DeadlineExceeded }
-	})
-	verdict(t, start(t, m, script("echo 'd stop'")), outcome.Completed)
-	asked()
-	verdict(t, start(t, m, script("echo 'd stop'")), outcome.ShuttingDown)
 }
