@@ -102,12 +102,12 @@ func FuzzDuration(f *testing.F) {
 
 // A number stands for no duration, whatever go-toml would make of one.
 func TestDuration_NumberWithoutUnit(t *testing.T) {
+	s := newScene(t)
 	for _, k := range AllKeys() {
 		if k.Type != "duration" && k.Type != "cores" {
 			continue
 		}
 		for _, literal := range []string{"30", "1_000", "0x1e", "1.5", "true"} {
-			s := newScene(t)
 			path := fill(k.Name, []string{"codex"})
 			if _, err := s.load(t, join(path)+" = "+literal); len(s.texts(err)) != 1 {
 				t.Errorf("%s = %s: %v", k.Name, literal, err)
