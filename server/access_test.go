@@ -59,7 +59,7 @@ func TestAccessLog(t *testing.T) {
 }
 
 // An error of a request that left no record names no run.
-func TestRefusalNamesNoRun(t *testing.T) {
+func TestNotStarted_NamesNoRun(t *testing.T) {
 	s := serve(t, nil)
 	for _, model := range []string{"absent", "unknown"} {
 		r := s.chat(model, "x", false, "", "X-Run-Id", "mine")

@@ -208,7 +208,7 @@ const effortNone = "none"
 var effortWords = []string{effortNone, "off", "minimal", "low", "medium", "high", "xhigh", "max"}
 
 // effort refuses a word the backend does not know, naming those it takes. The
-// backend is the one who knows: a command for the word alone is asked of it.
+// backend decides: a command for the word alone is asked of it.
 func (a *configuredBackend) effort(word string) error {
 	if word == "" {
 		return nil

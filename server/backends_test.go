@@ -8,7 +8,7 @@ import (
 	"penstock/server/web"
 )
 
-func TestEffortIsTheBackendsOwnWord(t *testing.T) {
+func TestConfiguredBackend_Effort(t *testing.T) {
 	c := config.Config{Backends: map[string]config.Backend{}}
 	for _, kind := range []string{"claude", "codex", "pi", "demo"} {
 		c.Backends[kind] = config.Backend{Name: kind, Kind: kind, Command: []string{"/bin/true"}, Permissions: "bypass"}
@@ -41,7 +41,7 @@ func TestEffortIsTheBackendsOwnWord(t *testing.T) {
 	}
 }
 
-func TestEffortOverHTTP(t *testing.T) {
+func TestChat_Effort(t *testing.T) {
 	s := serve(t, nil)
 	for _, stream := range []bool{false, true} {
 		if r := s.chat("lines", `echo '{"text":"x"}'`, stream, `,"effort":"huge"`); r.status != 400 || r.err == nil || r.err.Param == nil || *r.err.Param != "effort" {
@@ -54,7 +54,7 @@ func TestEffortOverHTTP(t *testing.T) {
 	}
 }
 
-func TestMissingProgramComesWithAHint(t *testing.T) {
+func TestConfiguredBackend_Missing(t *testing.T) {
 	s := serve(t, nil)
 	r := s.chat("absent", "x", false, "")
 	want := "backend absent: not found: absent (hint: install it, or set backends.absent.command)"
@@ -63,7 +63,7 @@ func TestMissingProgramComesWithAHint(t *testing.T) {
 	}
 }
 
-func TestEffortNone(t *testing.T) {
+func TestConfiguredBackend_EffortNone(t *testing.T) {
 	c := config.Config{Backends: map[string]config.Backend{}}
 	for _, kind := range []string{"claude", "codex", "pi"} {
 		c.Backends[kind] = config.Backend{Name: kind, Kind: kind, Command: []string{"/bin/true"}, Permissions: "bypass"}

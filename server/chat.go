@@ -12,7 +12,6 @@ import (
 	"penstock/run"
 	"penstock/server/openai"
 	"penstock/server/web"
-	"penstock/spawn"
 )
 
 // chat is POST /v1/chat/completions.
@@ -176,7 +175,7 @@ func (d *daemon) prepare(q *openai.Request, client string, arrived time.Time) (r
 			Permissions: a.config.Permissions, MemoryMax: limits.MemoryMax.Bytes, Version: d.probes.Version(a.config.Name),
 		},
 		Cwd: cwd, Home: a.config.Home, HomeSeed: a.config.HomeSeed, Session: q.Session, Fresh: again,
-		Limits: spawn.Resources(caps(limits)), Deadline: deadline(arrived, q.Timeout, limits),
+		Limits: resources(limits), Deadline: deadline(arrived, q.Timeout, limits),
 		Grace: limits.Grace.Duration, Stall: limits.Stall.Duration, OutputMax: limits.OutputMax.Bytes, LineMax: limits.LineMax.Bytes,
 		Metadata: q.Metadata,
 		OpenCwd:  a.opener(q.Cwd != "", d.config.WorkspaceRoots),

@@ -62,7 +62,7 @@ func TestEventLines(t *testing.T) {
 		t.Errorf("stream %+v", r)
 	}
 	if r := s.chat("lines", script, true, ""); r.usage != nil || strings.Contains(r.body, "x_receipt") {
-		t.Errorf("usage nobody asked for: %s", r.body)
+		t.Errorf("usage that was not asked for: %s", r.body)
 	}
 	r = s.chat("lines", script, false, "")
 	if r.text != "one two" || r.usage == nil || r.usage.Total != 7 {
@@ -166,7 +166,7 @@ func TestClientGone(t *testing.T) {
 		}
 		cancel()
 		resp.Body.Close()
-		eventually(t, "nobody waits", func() bool { return s.healthNow().Queue.Waiting == 0 })
+		eventually(t, "none waits", func() bool { return s.healthNow().Queue.Waiting == 0 })
 		release()
 		<-held
 		eventually(t, "idle", idle)
@@ -383,7 +383,7 @@ func TestShutdownLetsRunsFinish(t *testing.T) {
 
 // The same request under the id of a run that was pruned starts nothing, however
 // often it comes and whichever daemon gets it; another request may have the id.
-func TestPrunedRunIsNotRunAgain(t *testing.T) {
+func TestChat_PrunedRun(t *testing.T) {
 	state, count := t.TempDir(), filepath.Join(t.TempDir(), "count")
 	configure := func(c *config.Config) { c.StateDir, c.Keep.Runs = state, 1 }
 	s := serve(t, configure)

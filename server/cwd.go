@@ -11,9 +11,9 @@ import (
 	"penstock/server/web"
 )
 
-// resolveCwd tells at the door where cwd lies and refuses what is outside of the
+// resolveCwd tells before admission where cwd lies and refuses what is outside of the
 // workspace roots. That is for the client's sake: what counts is what the path
-// means at the birth, see openCwd.
+// means at the start, see openCwd.
 func resolveCwd(cwd string, roots []string) (string, error) {
 	if cwd == "" {
 		return "", nil
@@ -29,7 +29,7 @@ func resolveCwd(cwd string, roots []string) (string, error) {
 	return dir.Name(), nil
 }
 
-// openCwd opens a directory for the birth: one that was resolved before, by the
+// openCwd opens a directory for the start: one that was resolved before, by the
 // request or by an earlier turn of its session. It must still be where it was
 // then, and inside today's roots.
 func openCwd(cwd string, roots []string) (*os.File, error) {

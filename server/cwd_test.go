@@ -11,7 +11,7 @@ import (
 
 // A request that waits is started in the directory it was let in for, or not at
 // all: whatever its path has come to mean meanwhile.
-func TestCwdSwappedWhileQueued(t *testing.T) {
+func TestCwd_SwappedWhileQueued(t *testing.T) {
 	root, out := t.TempDir(), t.TempDir()
 	s := serve(t, func(c *config.Config) { c.Budget.MaxRuns, c.WorkspaceRoots = 1, []string{root} })
 	swaps := map[string]func(dir string) error{
@@ -65,7 +65,7 @@ func TestCwdSwappedWhileQueued(t *testing.T) {
 
 // What a session remembers is held to the roots of today, also where its CLI
 // can't resume; a directory that the operator has configured is not.
-func TestRememberedCwdAndTheRoots(t *testing.T) {
+func TestCwd_RememberedBySession(t *testing.T) {
 	state, root, out := t.TempDir(), t.TempDir(), t.TempDir()
 	dir := filepath.Join(root, "w")
 	if err := os.Mkdir(dir, 0o700); err != nil {

@@ -46,7 +46,7 @@ type daemon struct {
 	draining    atomic.Bool
 	base        context.Context // durable jobs live in it
 	endBase     context.CancelCauseFunc
-	reading     context.Context // who reads a durable run is attached while it lasts
+	reading     context.Context // readers of durable runs are attached while it lasts
 	// endReading has errHandedOver.
 	endReading context.CancelCauseFunc
 	waiting    context.Context // jobs may wait for a turn and a slot while it lasts

@@ -106,7 +106,7 @@ func serve(t *testing.T, change func(*config.Config)) *served {
 	return s
 }
 
-// end stops the daemon, whoever did so before, and holds it to a clean end.
+// end stops the daemon, if that was not done before, and holds it to a clean end.
 func (s *served) end() {
 	s.t.Helper()
 	s.stop()

@@ -11,7 +11,7 @@ import (
 	"penstock/server/listener"
 )
 
-// readerContext is for who reads a durable run: it ends, with errHandedOver, when
+// readerContext is for a reader of a durable run: it ends, with errHandedOver, when
 // the daemon hands over. Call release.
 func (d *daemon) readerContext(ctx context.Context) (_ context.Context, release func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -83,8 +83,8 @@ func (d *daemon) handoverState(listeners []net.Listener) HandoverState {
 }
 
 // quiesce sees to it that no run is left but durable ones, none of them at its
-// beginning or end: who waits is refused, who runs may finish within the drain
-// timeout and is ended then. It is false when ctx ends first.
+// beginning or end: a job that waits is refused, one that runs may finish within the
+// drain timeout and is ended then. It is false when ctx ends first.
 func (d *daemon) quiesce(ctx context.Context) bool {
 	all := d.jobs.all()
 	d.endWaiting()

@@ -19,11 +19,11 @@ type noRuns struct{}
 func (noRuns) known(string) bool { return false }
 func (noRuns) pruned(*job) bool  { return false }
 
-// A handover ends nobody's run between its slot and its birth.
-func TestSettleLetsTheUnbornBegin(t *testing.T) {
+// A handover ends no run between its slot and its start.
+func TestQuiesce_LetsStartsFinish(t *testing.T) {
 	d := &daemon{jobs: newJobs(), config: config.Config{DrainTimeout: config.Duration{Duration: time.Hour}}}
 	d.waiting, d.endWaiting = context.WithCancel(t.Context())
-	j := newJob("unborn", "c", true)
+	j := newJob("starting", "c", true)
 	j.cancel = func(error) { t.Error("it was ended") }
 	if _, err := d.jobs.claim(j, noRuns{}); err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func (w handingOver) Write(p []byte) (int, error) {
 	return w.ResponseRecorder.Write(p)
 }
 
-func TestHandoverCutsNoAnswerShort(t *testing.T) {
+func TestHandover_LetsAnswersEnd(t *testing.T) {
 	d, err := open(t.Context(), testConfig(t), Options{Logger: slog.New(slog.DiscardHandler), Log: func() LogState { return LogState{} }})
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 
 // Where runs could write to the daemon's records a durable run is refused, as an
 // error of the request's, and told in words.
-func TestDurableRunsAreRefused(t *testing.T) {
+func TestChat_NotDurable(t *testing.T) {
 	why := errors.New("/home/u/.local/state: writable")
 	d, err := open(t.Context(), testConfig(t), Options{Logger: slog.New(slog.DiscardHandler), Log: func() LogState { return LogState{} }})
 	if err != nil {
@@ -50,7 +50,7 @@ func TestDurableRunsAreRefused(t *testing.T) {
 }
 
 // All runs as other users need no wall: the permission bits are one.
-func TestUnwalled(t *testing.T) {
+func TestBackends_RecordsExposed(t *testing.T) {
 	own, other := &configuredBackend{}, &configuredBackend{user: &run.User{UID: 54321}}
 	open := spawn.Isolation{Store: sandbox.Unprotected, StoreOpen: errors.New("open")}
 	for _, row := range []struct {

@@ -22,7 +22,7 @@ type job struct {
 	fingerprint                openai.Fingerprint
 	created                    time.Time
 	limits                     *specs.LinuxResources // what its run will have
-	enforced                   spawn.Enforced        // and who holds them
+	enforced                   spawn.Enforced        // and what holds them
 	session                    string
 	lease                      *web.BodyLease // what its request holds of the daemon's memory until it has begun
 	cancel                     context.CancelCauseFunc

@@ -46,9 +46,9 @@ func (d *daemon) superviseRun(ctx context.Context, r *run.Run) {
 	}
 }
 
-// start takes the session's turn, then a slot: who waits for his own earlier
-// turn must not hold what another could run in. A handover ends the waiting; who
-// has his slot is born.
+// start takes the session's turn, then a slot: a job that waits for its session's
+// earlier turn must not hold what another could run in. A handover ends the waiting; a
+// job that has its slot is started.
 func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error) {
 	if !s.Deadline.IsZero() {
 		var stop context.CancelFunc
@@ -102,7 +102,7 @@ func releaseSlot(slot *admit.Slot, r run.Record) {
 }
 
 // countRefusal counts what is answered with admission's refusal: a deadline that
-// passes in a queue is one, whoever noticed it first.
+// passes in a queue is one, wherever it was noticed first.
 func (d *daemon) countRefusal(j *job, err error) {
 	var refused *admit.Refused
 	switch {

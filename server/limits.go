@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"penstock/admit"
 	"penstock/config"
 	"penstock/internal/bytesize"
@@ -19,7 +21,7 @@ import (
 	"penstock/spawn"
 )
 
-// UnenforcedLimit is a limit of the configuration that nobody on a host can hold.
+// UnenforcedLimit is a limit of the configuration that nothing on a host can hold.
 type UnenforcedLimit struct {
 	Key    string // as the file has it
 	Cause  string
@@ -77,7 +79,7 @@ func unenforcedOf(defaults config.Limits, backend string, own config.Limits, hel
 	return out
 }
 
-// checkEnforced refuses a start with caps that nobody on this host can hold.
+// checkEnforced refuses a start with caps that nothing on this host can hold.
 func checkEnforced(c config.Config, held spawn.Enforced) error {
 	var errs []error
 	for _, u := range UnenforcedLimits(c, held) {
@@ -119,8 +121,8 @@ func lowerLimits(l config.Limits, q openai.RequestLimits) (config.Limits, error)
 
 const cpuPeriod = 100 * time.Millisecond // the kernel's default for cpu.max
 
-// caps is what the cage is built from.
-func caps(l config.Limits) spawn.Limits {
+// resources is the one place where the configuration's limits become those of a group.
+func resources(l config.Limits) *specs.LinuxResources {
 	c := spawn.Limits{
 		MemoryMax: l.MemoryMax.Bytes, MemoryHigh: l.MemoryHigh.Bytes, SwapMax: l.SwapMax.Bytes, PidsMax: l.PidsMax, CPUWeight: l.CPUWeight,
 	}
@@ -128,7 +130,7 @@ func caps(l config.Limits) spawn.Limits {
 		c.CPUPeriod = cpuPeriod
 		c.CPUQuota = time.Duration(math.Round(l.CPUMax.Cores * float64(cpuPeriod)))
 	}
-	return c
+	return spawn.Resources(c)
 }
 
 // limitFollower keeps what all runs together may have below the limits above, which

@@ -11,7 +11,7 @@ import (
 	"penstock/config"
 )
 
-func TestRoutesAreCountedByTheirTemplate(t *testing.T) {
+func TestMetrics_RouteTemplates(t *testing.T) {
 	s := serve(t, nil)
 	s.ask("GET", "/v1/models/upper/big", "")
 	s.ask("GET", "/v1/runs/nope", "")
@@ -27,7 +27,7 @@ func TestRoutesAreCountedByTheirTemplate(t *testing.T) {
 }
 
 // A stream may last for an hour: its bytes are counted as they go.
-func TestStreamBytesAreCountedWhileItIsOpen(t *testing.T) {
+func TestMetrics_StreamBytes(t *testing.T) {
 	s := serve(t, nil)
 	if r := s.chat("nope", "x", true, ""); r.status != 404 {
 		t.Fatalf("%+v", r)
@@ -62,7 +62,7 @@ func TestStreamBytesAreCountedWhileItIsOpen(t *testing.T) {
 }
 
 // From a slow request in a dashboard one finds its log line.
-func TestExemplarsLeadToTheRequestAndTheRun(t *testing.T) {
+func TestMetrics_Exemplars(t *testing.T) {
 	s := serve(t, nil)
 	r := s.chat("upper", "x", false, "", "X-Request-Id", "find-me", "X-Run-Id", "its-run")
 	if r.text != "X" {
@@ -89,7 +89,7 @@ func hasExemplar(body, name, exemplar string) bool {
 	return false
 }
 
-func TestHealthIsAMetric(t *testing.T) {
+func TestMetrics_Health(t *testing.T) {
 	s := serve(t, nil)
 	body := s.ask("GET", "/metrics", "").body
 	for _, want := range []string{
@@ -103,7 +103,7 @@ func TestHealthIsAMetric(t *testing.T) {
 }
 
 // A stream that has begun was answered with 200: only this tells.
-func TestFailedStartsAreCounted(t *testing.T) {
+func TestMetrics_FailedStarts(t *testing.T) {
 	s := serve(t, func(c *config.Config) {
 		gone := filepath.Join(t.TempDir(), "gone")
 		if err := os.WriteFile(gone, []byte("\x00no program"), 0o755); err != nil {

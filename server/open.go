@@ -34,9 +34,9 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	if err != nil {
 		return errors.Join(err, lock.Close())
 	}
-	cage := spawnOptions(c, d.backends, o.Logger)
-	cage.Cgroup.Origin, cage.SleepCommand, cage.ReapOrphans, cage.Keep, cage.ProtectPaths = o.Origin, o.SleepCommand, o.ReapOrphans, keep, lock.Protect()
-	d.spawner, err = spawn.Open(ctx, cage)
+	options := spawnOptions(c, d.backends, o.Logger)
+	options.Cgroup.Origin, options.SleepCommand, options.ReapOrphans, options.Keep, options.ProtectPaths = o.Origin, o.SleepCommand, o.ReapOrphans, keep, lock.Protect()
+	d.spawner, err = spawn.Open(ctx, options)
 	if err != nil {
 		return errors.Join(err, lock.Close())
 	}
@@ -108,7 +108,7 @@ func (d *daemon) bounds(name, kind string) run.Bounds {
 		return run.Bounds{Grace: math.MaxInt64}
 	}
 	return run.Bounds{
-		Limits:  spawn.Resources(spawn.Limits{MemoryMax: l.MemoryMax.Bytes, PidsMax: l.PidsMax}),
+		Limits:  resources(config.Limits{MemoryMax: l.MemoryMax, PidsMax: l.PidsMax}),
 		Timeout: l.Timeout.Duration, Grace: l.Grace.Duration, Stall: l.Stall.Duration, OutputMax: l.OutputMax.Bytes, LineMax: l.LineMax.Bytes,
 	}
 }
@@ -159,7 +159,7 @@ func (d *daemon) restoreJobs() {
 	}
 }
 
-// gateClients are the clients' parts in admission, by who asks.
+// gateClients are the clients' parts in admission, by the client that asks.
 func gateClients(c config.Config) map[string]admit.Client {
 	out := map[string]admit.Client{}
 	for name, client := range c.Clients {
@@ -189,7 +189,7 @@ func clientNames(c config.Config) []string {
 	return out
 }
 
-// renewed tells the metrics who is counted apart from now on.
+// renewed tells the metrics which clients are counted apart from now on.
 func (d *daemon) renewed(tokens []config.Token) {
 	c := d.config
 	c.Tokens = tokens

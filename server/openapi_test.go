@@ -31,7 +31,7 @@ func documented(t *testing.T, base http.RoundTripper) *http.Client {
 	return &http.Client{Transport: d.Transport(base, func(err error) { t.Error(err) })}
 }
 
-func TestDocumentHasEveryRouteAndNoOther(t *testing.T) {
+func TestDocument_Routes(t *testing.T) {
 	d, err := theDocument()
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestDocumentHasEveryRouteAndNoOther(t *testing.T) {
 }
 
 // Each word that the code can send is in the document, and no other.
-func TestDocumentHasTheCodesOwnWords(t *testing.T) {
+func TestDocument_Codes(t *testing.T) {
 	causes := constants(t, "../outcome", "Cause")
 	reasons := constants(t, "../admit", "Reason")
 	codes := append(constants(t, "web", "Code"), reasons...)
@@ -158,7 +158,7 @@ func each(t *testing.T, dir string, visit func(ast.Node)) {
 	}
 }
 
-func TestDocumentIsServed(t *testing.T) {
+func TestDocument_Served(t *testing.T) {
 	s := serve(t, nil)
 	r := s.ask("GET", "/openapi.json", "")
 	if r.status != 200 || r.body != string(openapi.Document()) {

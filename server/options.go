@@ -26,20 +26,20 @@ type Options struct {
 	Listeners []net.Listener // from systemd, or of a predecessor; they win over Config.Listen
 	// Unlink removes the paths of Listeners at the end, as of those that Run opens.
 	Unlink bool
-	Lock   *os.File      // of the state directory, from Left; nil is to be taken
-	Origin *spawn.Origin // of the groups, from Left; nil where nothing was left
+	Lock   *os.File      // of the state directory, from HandedOver; nil is to be taken
+	Origin *spawn.Origin // of the groups, from HandedOver; nil where nothing was left
 	// Log tells how the writing of Logger's lines goes; nil where that isn't known.
 	// Logger must not block: what serves and what ends would wait for it.
 	Log func() LogState
 	// ReapOrphans is spawn.Options.ReapOrphans: for a program that starts no
 	// process by itself.
 	ReapOrphans bool
-	// Handover, where not nil, makes Run return *Left when it is asked for.
+	// Handover, where not nil, makes Run return *HandedOver when it is asked for.
 	Handover *Handover
 	// Tokens brings new tokens while Run serves; nil is never. Requests that
 	// come after one was received are held to it. An empty list, and any where
-	// there were none at the start, is not taken: who may come in without a
-	// token is decided once.
+	// there were none at the start, is not taken: whether a client may come in
+	// without a token is decided once.
 	Tokens <-chan []config.Token
 }
 
@@ -56,7 +56,7 @@ type Handover struct {
 	Check func(context.Context, HandoverState) error
 }
 
-// HandoverState is what a successor will stand on, whatever its configuration says.
+// HandoverState is what a successor takes over, whatever its configuration says.
 type HandoverState struct {
 	Enforced spawn.Enforced `json:"enforced"`
 	Exposed  bool           `json:"exposed"` // other hosts reach it
@@ -75,7 +75,7 @@ type LiveBackend struct {
 }
 
 // HandedOver is what Run returns, as an error, when it has handed over: listeners in
-// their order, which nobody accepts from now, and the state directory's lock.
+// their order, on which nothing accepts from now, and the state directory's lock.
 // Durable runs go on in their groups. The files are the caller's, for the
 // successor or for another Run.
 type HandedOver struct {

@@ -22,7 +22,7 @@ const (
 
 // Run serves until ctx ends, then drains for c.DrainTimeout, ends every run
 // and returns nil. An error means that it could not start, could not go on
-// serving, or could not end every run; or it is *Left, after a handover.
+// serving, or could not end every run; or it is *HandedOver, after a handover.
 func Run(ctx context.Context, c config.Config, o Options) error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

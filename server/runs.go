@@ -80,7 +80,7 @@ func (d *daemon) getRun(w *web.Reply, r *http.Request) error {
 	return runNotFound(id)
 }
 
-// runEvents replays a run; the reader is a guest: his leaving ends nothing.
+// runEvents replays a run; its reader's leaving ends nothing.
 func (d *daemon) runEvents(w *web.Reply, r *http.Request) error {
 	x, id := web.InfoOf(r), mux.Vars(r)["id"]
 	after, err := web.LastEventID(r)
@@ -144,8 +144,8 @@ func (d *daemon) cancelRun(w *web.Reply, r *http.Request) error {
 	return nil
 }
 
-// ownRun finds a run whose text the caller may see. Another's is not there for
-// him.
+// ownRun finds a run whose text the caller may see; another's is answered as if it
+// were not there.
 func (d *daemon) ownRun(x *web.RequestInfo, id string) (*run.Run, error) {
 	found, ok := d.runs.Get(id)
 	if !ok || !x.Owns(found.Record().Client) {

@@ -22,7 +22,7 @@ const (
 	lastRepliesBound = 3 * time.Second
 )
 
-// shutdown takes no new work, tells who waits, lets what runs finish for the
+// shutdown takes no new work, refuses what waits, lets what runs finish for the
 // drain timeout, ends the rest softly and then not, and closes. Force cuts each
 // of these waits short. Health and streams are served until the end.
 func (d *daemon) shutdown(force context.Context, srv *http.Server, listeners []net.Listener, cause error) error {
@@ -63,7 +63,7 @@ func (d *daemon) shutdown(force context.Context, srv *http.Server, listeners []n
 	return errors.Join(errs...)
 }
 
-// drain takes no more work; who waits for a slot is told.
+// drain takes no more work; what waits for a slot is refused.
 func (d *daemon) drain(cause string) {
 	d.log.Info("draining", "timeout", d.config.DrainTimeout.String(), "running", d.gate.Stats().Running, "cause", cause)
 	d.draining.Store(true)
@@ -71,7 +71,7 @@ func (d *daemon) drain(cause string) {
 	d.gate.Drain()
 }
 
-// finishReplies accepts nobody any more, answers who was accepted, lets every
+// finishReplies accepts no connection any more, answers those accepted, lets every
 // reply come to its end, then closes all connections.
 func (d *daemon) finishReplies(srv *http.Server, listeners []net.Listener) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lastRepliesBound)

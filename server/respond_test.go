@@ -10,12 +10,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"penstock/config"
 	"penstock/server/answer"
@@ -25,7 +28,7 @@ import (
 
 // Text the CLI takes back: the same again is not sent twice, anything else
 // ends the stream; a whole reply has only what is valid.
-func TestVoid(t *testing.T) {
+func TestChat_Voided(t *testing.T) {
 	s := serve(t, nil)
 	lines := func(l ...string) string { return "printf '%s\\n' '" + strings.Join(l, "' '") + "'" }
 	for _, row := range []struct {
@@ -50,7 +53,7 @@ func TestVoid(t *testing.T) {
 }
 
 // Reasoning, tools and notices over the wire.
-func TestStreamKinds(t *testing.T) {
+func TestChat_EventKinds(t *testing.T) {
 	s := serve(t, nil)
 	script := `printf '%s\n' '{"reasoning":"hm"}' '{"tool":{"name":"sh","status":"completed","id":"1","output":"ok"}}' '{"notice":"retrying"}' '{"text":"a"}' '{"done":"length"}'`
 	r := s.chat("lines", script, true, "")
@@ -67,9 +70,9 @@ func TestStreamKinds(t *testing.T) {
 	}
 }
 
-// A client that stops reading has not left: its run comes to its end, nobody
-// else waits for it, and it can read on.
-func TestStuckReader(t *testing.T) {
+// A client that stops reading has not left: its run comes to its end, no other
+// waits for it, and it can read on.
+func TestRespondStream_StuckReader(t *testing.T) {
 	s := serve(t, nil)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	if err != nil {
@@ -116,7 +119,7 @@ func (d *deadlines) SetWriteDeadline(t time.Time) error {
 
 // A run's answer waits for its reader as long as the connection lives; no other
 // reply does.
-func TestAnswersWaitForTheirReader(t *testing.T) {
+func TestRespond_WaitsForReader(t *testing.T) {
 	d := opened(t)
 	h := d.handler()
 	serve := func(method, path, body string) (*deadlines, time.Time) {
@@ -175,7 +178,7 @@ func opened(t *testing.T) *daemon {
 }
 
 // A padded reply says what was asked for, also where no run came of it.
-func TestPaddedFailureNamesItsModel(t *testing.T) {
+func TestRespondWhole_PaddedFailure(t *testing.T) {
 	rec := httptest.NewRecorder()
 	j := newJob("first", "c", true)
 	j.model = "demo"
@@ -194,7 +197,7 @@ func TestPaddedFailureNamesItsModel(t *testing.T) {
 	}
 }
 
-func TestSessionsRoute(t *testing.T) {
+func TestSessions(t *testing.T) {
 	s := serve(t, func(c *config.Config) {})
 	script := `printf '%s\n' '{"session":"cli-1"}' '{"text":"a"}' '{"done":true}'`
 	if r := s.chat("lines", script, false, `,"session_id":"talk"`); r.status != 200 {
@@ -207,6 +210,92 @@ func TestSessionsRoute(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	if r := s.ask("DELETE", "/v1/sessions/talk", ""); r.status != 404 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A reader of a live run's events is told when it has all there are so far.
+func TestRunEvents_CaughtUp(t *testing.T) {
+	s := serve(t, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	run, err := s.do(ctx, "POST", "/v1/chat/completions", chatBody("sh", "echo so far; exec sleep 300", true, ""), "X-Run-Id", "live")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run.Body.Close()
+	said := bufio.NewScanner(run.Body)
+	for said.Scan() && !strings.Contains(said.Text(), "far") {
+	}
+	events, err := s.do(ctx, "GET", "/v1/runs/live/events", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Body.Close()
+	var seen []string
+	for lines := bufio.NewScanner(events.Body); lines.Scan() && !slices.Contains(seen, ": caught up"); {
+		seen = append(seen, lines.Text())
+	}
+	if text := strings.Join(seen, "\n"); !strings.HasSuffix(text, ": caught up") || !strings.Contains(text, `far`) {
+		t.Errorf("events of a live run:\n%s", text)
+	}
+	if r := s.ask("POST", "/v1/runs/live/cancel", ""); r.status != 202 {
+		t.Errorf("cancel: %d", r.status)
+	}
+	s.ask("GET", "/v1/runs/live/events", "") // to the end
+	if r := s.ask("GET", "/v1/runs/live/events", ""); slices.Contains(r.comments, "caught up") || r.code() != "cancelled" {
+		t.Errorf("events of an ended run: %+v", r)
+	}
+}
+
+// The whole reply has the same facts as the stream.
+func TestRespondWhole_SameFactsAsStream(t *testing.T) {
+	s := serve(t, nil)
+	script := `yes '{"text":"word \"é\" and a line of text that goes on and on\n"}' | head -n 3000; cat <<'END'
+{"reasoning":"so "}
+{"tool":{"id":"t1","name":"Bash","status":"completed","output":"<ok>"}}
+{"reasoning":"be it"}
+{"text":"end"}
+{"usage":{"prompt_tokens":3,"completion_tokens":4,"cost_usd":0.5}}
+{"done":true}
+END`
+	streamed := s.chat("lines", script, true, `,"stream_options":{"include_usage":true},"metadata":{"k":"v"}`)
+	var reasoning, tools strings.Builder
+	for _, c := range streamed.chunks {
+		for _, ch := range c.Choices {
+			reasoning.WriteString(ch.Delta.Reasoning)
+			if ch.Delta.Tool != nil {
+				fmt.Fprint(&tools, *ch.Delta.Tool)
+			}
+		}
+	}
+	r := s.chat("lines", script, false, `,"metadata":{"k":"v"}`)
+	if r.status != 200 || len(r.chunks) != 1 || r.header.Get("Content-Type") != "application/json" {
+		t.Fatalf("%d %v %s", r.status, r.header, web.Clip(r.body, 300))
+	}
+	if len(r.text) < 3000*40 || r.text != streamed.text || r.finish != streamed.finish {
+		t.Errorf("text of %d bytes, finish %q; streamed %d, %q", len(r.text), r.finish, len(streamed.text), streamed.finish)
+	}
+	c, account := r.chunks[0], streamed.chunks[len(streamed.chunks)-1]
+	m := c.Choices[0].Message
+	if reasoning.Len() == 0 || m.Reasoning != reasoning.String() || len(m.Tools) != 1 || fmt.Sprint(m.Tools[0]) != tools.String() {
+		t.Errorf("reasoning %q tools %v; streamed %q %s", m.Reasoning, m.Tools, reasoning.String(), tools.String())
+	}
+	if diff := cmp.Diff(account.Usage, c.Usage); diff != "" || c.Usage == nil {
+		t.Errorf("usage %v\n%s", c.Usage, diff)
+	}
+	if diff := cmp.Diff(account.Cost, c.Cost); diff != "" || c.Cost == nil {
+		t.Errorf("cost %v\n%s", c.Cost, diff)
+	}
+	if c.Receipt == nil || c.Receipt.EnforcedBy.Kill != account.Receipt.EnforcedBy.Kill || string(c.Metadata) != `{"k":"v"}` {
+		t.Errorf("receipt %+v metadata %s", c.Receipt, c.Metadata)
+	}
+}
+
+func TestRespondWhole_Voided(t *testing.T) {
+	s := serve(t, nil)
+	r := s.chat("lines", `echo '{"text":"keep this, not that"}'; echo '{"void":9}'; echo '{"text":"!"}'; echo '{"done":true}'`, false, "")
+	if r.text != "keep this!" || r.finish != "stop" {
 		t.Errorf("%+v", r)
 	}
 }
