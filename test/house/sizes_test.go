@@ -15,47 +15,7 @@ const (
 	docLeast   = 4   // lines of a package's doc: what is in it, what calls what, where to look
 )
 
-// exempt says which rule a directory doesn't keep yet. A directory that keeps it again is to be taken out here.
-var exempt = map[string]map[string]bool{
-	"short file": {
-		"server": true,
-	},
-	"many files": {
-		"server": true,
-	},
-	"no picture": {
-		"server": true,
-	},
-}
-
-// broken gathers which directories break a rule, and tells those that are not exempt.
-type broken struct {
-	rule string
-	dirs map[string]bool
-}
-
-func breaking(rule string) *broken { return &broken{rule, map[string]bool{}} }
-
-func (b *broken) errorf(t *testing.T, dir, format string, args ...any) {
-	t.Helper()
-	b.dirs[dir] = true
-	if !exempt[b.rule][dir] {
-		t.Errorf(format, args...)
-	}
-}
-
-// rest tells the directories that are exempt for nothing.
-func (b *broken) rest(t *testing.T) {
-	t.Helper()
-	for dir := range exempt[b.rule] {
-		if !b.dirs[dir] {
-			t.Logf("%s is exempt from %q and need not be: take it out of the list", dir, b.rule)
-		}
-	}
-}
-
 func TestFilesAreNeitherLongNorDust(t *testing.T) {
-	short, many := breaking("short file"), breaking("many files")
 	var lengths []int
 	files := map[string]int{}
 	for _, s := range sources(t) {
@@ -66,16 +26,14 @@ func TestFilesAreNeitherLongNorDust(t *testing.T) {
 			t.Errorf("%s has %d lines: no file is over %d", s.path, n, linesMost)
 		}
 		if n < linesLeast && s.file.Doc == nil && !constrained(s.file) {
-			short.errorf(t, s.pkg, "%s has %d lines: no file is under %d, put it where a reader would look for it", s.path, n, linesLeast)
+			t.Errorf("%s has %d lines: no file is under %d, put it where a reader would look for it", s.path, n, linesLeast)
 		}
 	}
 	for dir, n := range files {
 		if n > filesMost {
-			many.errorf(t, dir, "%s has %d files: more than %d want an inner wall", dir, n, filesMost)
+			t.Errorf("%s has %d files: more than %d want an inner wall", dir, n, filesMost)
 		}
 	}
-	short.rest(t)
-	many.rest(t)
 	slices.Sort(lengths)
 	median := lengths[len(lengths)/2]
 	total, largest := 0, ""
@@ -115,7 +73,6 @@ func constrained(f *ast.File) bool {
 
 // A package of one or two files shows itself.
 func TestPackagesHaveAPicture(t *testing.T) {
-	rule := breaking("no picture")
 	files := map[string]int{}
 	for _, s := range sources(t) {
 		files[s.pkg]++
@@ -126,8 +83,7 @@ func TestPackagesHaveAPicture(t *testing.T) {
 		}
 		text := s.file.Doc.Text()
 		if strings.Count(text, "\n") < docLeast || !strings.Contains(text, "\n\t") {
-			rule.errorf(t, s.pkg, "%s: the package's doc has no picture: what is in it, what calls what, where to look", s.path)
+			t.Errorf("%s: the package's doc has no picture: what is in it, what calls what, where to look", s.path)
 		}
 	}
-	rule.rest(t)
 }
