@@ -198,7 +198,7 @@ func TestGate_GrantRacesCancel(t *testing.T) {
 			if !ok {
 				t.Fatal("undecided")
 			}
-			// Whoever was told of a slot before the cancel holds it.
+			// A caller that got a slot before the cancel holds it.
 			if r.slot != nil {
 				r.slot.Release()
 			} else if !errors.Is(r.err, context.Canceled) {

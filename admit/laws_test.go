@@ -62,7 +62,7 @@ func (m *model) bound(client string) int {
 }
 
 // idle is an ask that could start and does not, though no room is kept for an
-// older one: a client at its cap must hold nobody back but itself.
+// older one: a client at its cap must hold none back but itself.
 func (m *model) idle(line map[string]*person, running int) error {
 	if m.held && running > 0 {
 		return nil

@@ -111,7 +111,7 @@ func TestQueue_KeptRoomFreed(t *testing.T) {
 		}
 		r, ok := decided(small)
 		if !ok || r.err != nil {
-			t.Fatal("room is kept for nobody", r, ok)
+			t.Fatal("room is kept for none", r, ok)
 		}
 		r.slot.Release()
 		base.Release()

@@ -34,7 +34,7 @@ func TestQueue_Weights(t *testing.T) {
 			time.Sleep(time.Second)
 			s.Release()
 		}
-		// Whoever finds free slots owes nobody for them: all come to full ones.
+		// A start in a free slot costs no turn: all come to full ones.
 		var first []*Slot
 		for range 4 {
 			s, err := g.Acquire(t.Context(), Ask{Client: "first"})
@@ -128,7 +128,7 @@ func TestGate_ReserveOutside(t *testing.T) {
 		g.ReserveOutside(41*mib, "/dev/shm: 41 MiB")
 		alone, err := g.Acquire(t.Context(), Ask{Memory: 60 * mib})
 		if err != nil {
-			t.Fatal("nothing runs, and nobody may try", err)
+			t.Fatal("nothing runs, and none may try", err)
 		}
 		defer alone.Release()
 		waiting := ask(t.Context(), g, Ask{Memory: 30 * mib})
@@ -177,7 +177,7 @@ func TestGate_Exhausted(t *testing.T) {
 		g.ReserveOutside(70*mib, "/dev/shm: 70 MiB")
 		alone, err := g.Acquire(t.Context(), Ask{Memory: 60 * mib})
 		if err != nil || g.Stats().Exhausted {
-			t.Fatal("half of it is there, and nobody may try", err)
+			t.Fatal("half of it is there, and none may try", err)
 		}
 		alone.Release()
 	})

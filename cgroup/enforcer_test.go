@@ -230,7 +230,7 @@ func TestGroupLimits_Exceeded(t *testing.T) {
 	}
 }
 
-// A group that somebody removed under us has no receipt of the kernel's, but
+// A group that was removed under us has no receipt of the kernel's, but
 // what the enforcer ended it for is still known.
 func TestReceipt_VanishedGroup(t *testing.T) {
 	r := openRoot(t)

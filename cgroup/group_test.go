@@ -46,7 +46,7 @@ func TestNewGroup_KernelNames(t *testing.T) {
 	}
 }
 
-// A group is used once: not while it is there, whoever made it.
+// A group is used once: not while it is there, by us or by others.
 func TestNewGroup_NeverReused(t *testing.T) {
 	r := openRoot(t)
 	g := newGroup(t, r, "once", nil)

@@ -12,7 +12,7 @@ import (
 )
 
 // probeSubtree offers a group below our own or, where that can't have limits, one
-// below the container's root: an entry script that moved everybody out of the
+// below the container's root: an entry script that moved all processes out of the
 // root, so that it may give its children controllers, has moved us, too.
 func probeSubtree(_ context.Context, here cgroupfs.Location, o Options) (candidate, error) {
 	if cgroupfs.IsReadOnly(here.Mount) {

@@ -6,8 +6,7 @@ import (
 	"net/netip"
 	"os"
 
-	"golang.org/x/sys/unix"
-
+	"penstock/internal/peercred"
 	"penstock/server/listener"
 )
 
@@ -30,7 +29,9 @@ func WithPeer(ctx context.Context, c net.Conn) context.Context {
 	switch conn := c.(type) {
 	case *net.UnixConn:
 		p.unix = true
-		p.uid, p.known = peerUID(conn)
+		if cred, err := peercred.Of(conn); err == nil {
+			p.uid, p.known = cred.Uid, true
+		}
 	default:
 		if tcp, ok := c.LocalAddr().(*net.TCPAddr); ok {
 			p.local = tcp.AddrPort().Addr()
@@ -42,22 +43,6 @@ func WithPeer(ctx context.Context, c net.Conn) context.Context {
 func peerOf(ctx context.Context) peer {
 	p, _ := ctx.Value(peerKey).(peer)
 	return p
-}
-
-func peerUID(c *net.UnixConn) (uint32, bool) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return 0, false
-	}
-	var cred *unix.Ucred
-	var sockErr error
-	err = raw.Control(func(fd uintptr) {
-		cred, sockErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err != nil || sockErr != nil {
-		return 0, false
-	}
-	return cred.Uid, true
 }
 
 // operator is root or the user the daemon runs as.

@@ -121,7 +121,7 @@ func (f *fakeManager) reply(out io.Writer, to *godbus.Message, body []any, refus
 	f.send(out, m)
 }
 
-// jobRemoved tells everybody, as a manager does to those on its own socket.
+// jobRemoved signals every connection, as a manager does to those on its own socket.
 func (f *fakeManager) jobRemoved(job godbus.ObjectPath) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -15,9 +15,9 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
-	"golang.org/x/sys/unix"
 
 	"penstock/cgroup/cgroupfs"
+	"penstock/internal/peercred"
 	"penstock/internal/procinfo"
 )
 
@@ -172,7 +172,7 @@ func (s managerSocket) dial(ctx context.Context) (*godbus.Conn, int32, error) {
 	if err != nil {
 		return nil, 0, unwrapNet(err)
 	}
-	peer, err := peerOf(nc.(*net.UnixConn))
+	peer, err := peercred.Of(nc.(*net.UnixConn))
 	if err != nil {
 		return nil, 0, errors.Join(err, nc.Close())
 	}
@@ -197,18 +197,6 @@ func (s managerSocket) dial(ctx context.Context) (*godbus.Conn, int32, error) {
 		return nil, 0, err
 	}
 	return c, int32(pid), nil
-}
-
-// peerOf reads which process listens (SO_PEERCRED of unix(7)).
-func peerOf(nc *net.UnixConn) (cred *unix.Ucred, err error) {
-	rc, err := nc.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	cerr := rc.Control(func(fd uintptr) {
-		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	return cred, errors.Join(cerr, err)
 }
 
 // unwrapNet leaves the cause: our message has the path.

@@ -103,7 +103,7 @@ func TestFind_NoManager(t *testing.T) {
 	}
 }
 
-// Whoever answers must manage the tree that we are in: a host's manager would
+// What answers must manage the tree that we are in: a host's manager would
 // take a container's process out of its container.
 func TestManager_AnotherTree(t *testing.T) {
 	f := serveFake(t, &fakeManager{answer: func(string, []any) ([]any, *godbus.Error) {

@@ -27,6 +27,7 @@ const module = "penstock/"
 var floor = map[string]int{
 	"internal/backoff":      5,
 	"internal/hint":         5,
+	"internal/peercred":     5,
 	"internal/procinfo":     5,
 	"cgroup/cgroupfs":       6,
 	"internal/bytesize":     6,
