@@ -3,7 +3,8 @@
 //	house_test.go   which package may import which, start a process, touch the cgroup tree; no init, no panic
 //	sizes_test.go   how long a file is, how many a directory has, a picture per package
 //	words_test.go   names that are not to grow back
-//	docs_test.go    links of the handbook
+//	docs_test.go    links of the handbook, the rooms of docs/design.md
+//	mutants_test.go mutants apply, and their tests are there
 package house
 
 import (
