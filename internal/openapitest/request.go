@@ -58,7 +58,7 @@ func (d *Document) checkRequest(r *http.Request, body []byte) error {
 	}
 	schema := op.at + "/requestBody/content/application~1json/schema"
 	if found, _ := d.look(schema); found == nil {
-		return nil // a body that nobody reads
+		return nil // a body that is never read
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
 		return nil // not JSON as it is sent

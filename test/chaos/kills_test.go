@@ -356,7 +356,7 @@ func (k *kills) born(a *attempt) int {
 
 // excused: what a kill of the daemon may do to a run. One that isn't durable is
 // ended at the next start. A durable one that was never born, or that ended
-// with its exit status as its only word while it was nobody's child, is lost.
+// with its exit status as its only word while it was no daemon's child, is lost.
 func (k *kills) excused(a *attempt, r record) bool {
 	k.mu.Lock()
 	lived := k.lived[r.ID]
@@ -374,7 +374,7 @@ func (k *kills) excused(a *attempt, r record) bool {
 	return true
 }
 
-// killScripts are those whose end needs nobody's help, and some for durable
+// killScripts are those whose end needs no help, and some for durable
 // runs that live over a kill.
 func killScripts() []script {
 	return slices.Concat(slices.DeleteFunc(slices.Concat(plainScripts, limitScripts, endedScripts), func(s script) bool {
@@ -382,7 +382,7 @@ func killScripts() []script {
 	}), acrossScripts)
 }
 
-// helped are scripts that need somebody to act at their moment.
+// helped are scripts that need an act from outside at their moment.
 var helped = regexp.MustCompile("^(kill|gone|cancel)-|^durable$|-(queued|cancelled)$")
 
 var acrossScripts = []script{

@@ -180,7 +180,7 @@ func killChild(a *attempt) error {
 }
 
 // detach leaves a durable run and, when the daemon has seen that, lets it end
-// while nobody listens.
+// while nothing listens.
 func detach(a *attempt) error {
 	pid, err := a.sleeper(true)
 	if err != nil {

@@ -39,7 +39,7 @@ type plan struct {
 	want    end
 }
 
-// act is what somebody does to the run from outside; nil is nothing.
+// act is what is done to the run from outside; nil is nothing.
 type act struct {
 	when moment
 	do   func(*attempt) error
@@ -134,7 +134,7 @@ func family(r *rand.Rand) (script string, n int) {
 	return script, n
 }
 
-// hold is a run that lasts until somebody ends it: it says ready, and its
+// hold is a run that lasts until it is ended: it says ready, and its
 // leader becomes a sleep(1).
 func hold(r *rand.Rand) string {
 	children, _ := family(r)

@@ -35,7 +35,7 @@ var endedScripts = []script{
 	}},
 	{"durable", 4, nothing, func(r *rand.Rand, _ *world) plan {
 		text := words(r, 5)
-		// Its client leaves, the child it waits for is killed, and it answers whoever asks again.
+		// Its client leaves, the child it waits for is killed, and it answers a client that asks again.
 		return plan{backend: "sh", durable: true, prompt: "sleep 300 & wait $!; echo " + text, act: act{parent, detach},
 			want: end{cause: "completed", text: exactly(text + "\n")}}
 	}},

@@ -35,7 +35,7 @@ func (a *attempt) verify() (born bool, err error) {
 	return born, errors.Join(a.verifyAnswer(born), err)
 }
 
-// verifyGone: nobody is left to answer; the record tells.
+// verifyGone: no client is left to answer; the record tells.
 func (a *attempt) verifyGone() (born bool, err error) {
 	if a.want.unborn {
 		return false, a.neverBorn()

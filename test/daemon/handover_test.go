@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// handoverConfig leaves nobody time to finish.
+// handoverConfig leaves no run time to finish.
 const handoverConfig = `
 drain_timeout = "1s"
 [limits]

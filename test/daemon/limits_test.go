@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// needsKernel skips, and says why, where nobody but our own watch holds the
+// needsKernel skips, and says why, where only our own watch holds the
 // limits; in the lab (PENSTOCK_LAB=1) that is a failure instead.
 func needsKernel(t *testing.T, d *Daemon) {
 	t.Helper()

@@ -20,7 +20,7 @@ import (
 	"penstock/test/escape/task"
 )
 
-// host is one kind of host: how the daemon came up and who it is.
+// host is one kind of host: how the daemon came up and as which user.
 type host struct {
 	kind  string
 	stage string // programs, readable by everybody

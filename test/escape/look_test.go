@@ -20,7 +20,7 @@ import (
 // world is what is looked at from outside, and what it was before.
 type world struct {
 	h       *host
-	watch   map[string]int    // processes that nobody may touch, by name
+	watch   map[string]int    // processes that must not be touched, by name
 	before  map[string]string // contents of files
 	began   time.Time
 	dead    map[int]bool // zombies that were told
@@ -197,7 +197,7 @@ func pids() []int {
 }
 
 // after looks when the attempt is over. inside is the group whose processes do
-// not count; parent is who may not be left with children it never had.
+// not count; parent is the process that may not be left with children it never had.
 func (w *world) after(token, inside string, parent int) []string {
 	var found []string
 	for pid, group := range w.h.marked(token) {

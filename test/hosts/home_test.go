@@ -113,7 +113,7 @@ func (h *home) check(t *testing.T) report {
 			return !strings.Contains(s, own) || slices.Contains(before, s)
 		})
 	}
-	// Its scope goes when systemd has seen that nobody is in it any more.
+	// Its scope goes when systemd has seen that it is empty.
 	for late := time.Now().Add(time.Minute); len(left()) > 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(late) {
 			t.Errorf("check left %s", left())

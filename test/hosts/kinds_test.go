@@ -20,7 +20,7 @@ type kind struct {
 	user   string // whose it is; "" is root
 	source string
 	mode   string
-	// holder is who holds memory and pids.
+	// holder is what holds memory and pids.
 	holder string
 	// survives says whether the runs of a daemon that is killed live on.
 	survives bool

@@ -26,7 +26,7 @@ const (
 )
 
 // Ten clients of weight 1 to 10 and one with 500 requests in the queue share
-// the slots by their weights, nobody starves, and the client whose slots are
+// the slots by their weights, no client starves, and the client whose slots are
 // reserved doesn't notice the others.
 func TestSharesOverHTTP(t *testing.T) {
 	window, length := 12*time.Second, 100*time.Millisecond

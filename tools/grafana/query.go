@@ -2,7 +2,7 @@ package grafana
 
 import "fmt"
 
-// failure is the ends that somebody should look at: neither done nor wanted.
+// failure is the ends that an operator should look at: neither done nor wanted.
 const failure = `cause!~"completed|cancelled|client_gone"`
 
 // perSecond is the rate of a counter, summed by labels.

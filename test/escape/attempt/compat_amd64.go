@@ -41,7 +41,7 @@ func compatBirth(a *attempt) error {
 		return err
 	}
 	for fd := range 3 {
-		unix.CloseOnExec(fd) // nobody is to wait for the marked process's end
+		unix.CloseOnExec(fd) // no process is to wait for the marked process's end
 	}
 	var errs []error
 	for _, dir := range a.targets() {

@@ -58,7 +58,7 @@ func parentsChild(a *attempt) error {
 	return nil
 }
 
-// sharedMemory belongs to nobody: it stays, and is charged to all runs together.
+// sharedMemory belongs to no process: it stays, and is charged to all runs together.
 func sharedMemory(a *attempt) error {
 	id, err := unix.SysvShmGet(task.Key(a.Token), 1<<20, unix.IPC_CREAT|0o600)
 	if err != nil {

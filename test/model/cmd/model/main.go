@@ -53,6 +53,6 @@ func report(ctx context.Context, s *model.Server, out io.Writer) {
 		if err != nil {
 			return
 		}
-		enc.Encode(r) // nobody is told when stdout is gone
+		enc.Encode(r) // it has no one to tell when stdout is gone
 	}
 }
