@@ -138,6 +138,7 @@ func (m *Manager) publish() {
 	m.snapshot.Store(&s)
 }
 
+// snapshotEntry is the run as of the dispatcher's last look.
 func (r *Run) snapshotEntry() Live {
 	c := r.Record()
 	one := Live{ID: c.ID, Backend: c.Backend, Client: c.Client, Started: c.StartedAt()}

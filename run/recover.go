@@ -115,7 +115,7 @@ func (m *Manager) recoverRun(d *store.Dir) (*Run, error) {
 			return r, nil
 		}
 	}
-	m.conclude(d, &record, cp, b)
+	m.concludeLeftover(d, &record, cp, b)
 	return m.finishedRun(d, record, cp, b), nil
 }
 
@@ -146,9 +146,9 @@ func (m *Manager) resolveBackend(r *Record, cp *store.Checkpoint) (*store.Checkp
 	return cp, was
 }
 
-// conclude finishes the record of a run whose group is gone: by what its
+// concludeLeftover finishes the record of a run whose group is gone: by what its
 // output says, and where that says nothing it is lost.
-func (m *Manager) conclude(d *store.Dir, r *Record, cp *store.Checkpoint, b backend.Backend) {
+func (m *Manager) concludeLeftover(d *store.Dir, r *Record, cp *store.Checkpoint, b backend.Backend) {
 	word, _ := m.lastTerminal(d, cp, b)
 	ended, err := d.LoadEnd()
 	if err != nil {

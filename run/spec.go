@@ -20,7 +20,7 @@ import (
 // Options open a Manager.
 type Options struct {
 	StateDir string      // runs/, sessions/, lock live below; created 0700
-	Lock     *store.Lock // of StateDir, see LockDir; nil takes it in Open
+	Lock     *store.Lock // of StateDir, see store.LockDir; nil takes it in Open
 	Spawner  *spawn.Spawner
 	Logger   *slog.Logger
 	Observer Observer // may be nil

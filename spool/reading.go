@@ -140,7 +140,7 @@ type tail struct {
 	file   io.ReaderAt
 	offset int64
 	limit  int64 // -1 while the file may grow
-	max    int64 // nothing beyond it is read, 0 is no bound; what lies there is of no run, see Spec.OutputMax
+	max    int64 // nothing beyond it is read, 0 is no bound; what lies there is of no run, see OutputMax of run.Spec
 
 	edge []byte // the last bytes before at
 	look [edgeSize]byte

@@ -67,6 +67,7 @@ func WithMemory(l *specs.LinuxResources, most int64) *specs.LinuxResources {
 	return &all
 }
 
+// WithPids is the same with another cap on processes.
 func WithPids(l *specs.LinuxResources, most int64) *specs.LinuxResources {
 	all := cloneLimits(l)
 	all.Pids = &specs.LinuxPids{Limit: &most}

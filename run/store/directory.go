@@ -41,6 +41,7 @@ const (
 
 var idForm = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 
+// CheckID refuses what can't be the name of a run's directory.
 func CheckID(id string) error {
 	if !idForm.MatchString(id) || id == "." || id == ".." {
 		return fmt.Errorf("run id: %q: not 1 to 128 of A-Z a-z 0-9 . _ : - (and not . or ..)", id)
@@ -59,6 +60,7 @@ type Dir struct {
 	Flush  atomicfile.Flusher // nil of a run that isn't durable
 }
 
+// Run is the place of one run, which need not be there yet.
 func (s *StateDir) Run(id string) *Dir {
 	return &Dir{Path: filepath.Join(s.Runs(), id), stored: s.Store.Of("runs", id)}
 }
@@ -134,6 +136,7 @@ func (d *Dir) FlushNames() error {
 	return d.Flush.Dirs(dirs...)
 }
 
+// Mkdir makes a directory in the run's own, for its user.
 func (d *Dir) Mkdir(name string) error {
 	p := d.File(name)
 	if err := os.Mkdir(p, 0o700); err != nil {

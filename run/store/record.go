@@ -60,6 +60,7 @@ type Record struct {
 	Adopted          int  `json:"adopted,omitempty"`
 }
 
+// Save writes the record.
 func (d *Dir) Save(r Record) error {
 	return WriteJSON(d.storePaths(recordName), r, SmallMax, d.Flush)
 }

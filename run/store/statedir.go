@@ -132,6 +132,8 @@ func stateDirAt(dir string) (*StateDir, error) {
 }
 
 func (s *StateDir) lockPath() string { return filepath.Join(s.Path, "lock") }
+
+// Runs and Sessions are where the directories of runs and sessions lie.
 func (s *StateDir) Runs() string     { return filepath.Join(s.Path, "runs") }
 func (s *StateDir) Sessions() string { return filepath.Join(s.Path, "sessions") }
 
@@ -140,7 +142,7 @@ func unwritable(dir string, err error) error {
 }
 
 // closeToOthers takes away what others may read or write; the search bit may
-// stay (see traversable). A trial changes nothing and fails alike.
+// stay (see LetOthersPass). A trial changes nothing and fails alike.
 func closeToOthers(dir string, trial bool) error {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -258,6 +260,7 @@ func (s *StateDir) LetOthersPass() error {
 	return nil
 }
 
+// Close gives the lock away.
 func (s *StateDir) Close() error { return s.Lock.Close() }
 
 // EmptyTrash deletes what was left.

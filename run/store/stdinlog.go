@@ -63,6 +63,7 @@ func (l *StdinLog) put(n int64) error {
 	return err
 }
 
+// Close is right for a nil log, too.
 func (l *StdinLog) Close() {
 	if l != nil {
 		l.file.Close()

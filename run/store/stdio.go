@@ -80,6 +80,7 @@ func (d *Dir) output(name string) (*os.File, error) {
 	return f, nil
 }
 
+// Close closes what was opened.
 func (s Stdio) Close() {
 	for _, f := range []*os.File{s.Stdin, s.Stdout, s.Stderr} {
 		if f != nil {

@@ -126,6 +126,7 @@ func (s Store) Of(names ...string) []string {
 	return out
 }
 
+// Runs is where the records are read from.
 func (s Store) Runs() string     { return filepath.Join(s.places[0], "runs") }
 func (s Store) sessions() string { return filepath.Join(s.places[0], "sessions") }
 
