@@ -32,7 +32,7 @@ func want(t *testing.T, text string, series ...string) {
 }
 
 // Where nothing counts what was killed or read, nothing is said about it.
-func TestWhatIsNotCountedHasNoSeries(t *testing.T) {
+func TestCounters_UncountedHasNoSeries(t *testing.T) {
 	m := New(Options{Backends: []string{"claude"}})
 	m.RunFinished(run.Record{ID: "run_1", Backend: "claude", Cause: outcome.Completed}, outcome.Outcome{Receipt: outcome.Receipt{CPUUserUsec: number(1)}})
 	text := exposition(t, m, "")
@@ -43,7 +43,7 @@ func TestWhatIsNotCountedHasNoSeries(t *testing.T) {
 }
 
 // Where the kernel counts, the first of a kind must be an increase.
-func TestWhatIsCountedBeginsAtZero(t *testing.T) {
+func TestCounters_BeginAtZero(t *testing.T) {
 	s := busy()
 	s.isolation = spawn.Isolation{Memory: "kernel", Pids: "watch"}
 	m := watched(s)
@@ -57,7 +57,7 @@ func TestWhatIsCountedBeginsAtZero(t *testing.T) {
 	want(t, exposition(t, m, ""), `penstock_runs_finished_total{backend="idle",cause="memory_limit",client="bot"} 0`)
 }
 
-func TestAnIdleBackendUsesNothing(t *testing.T) {
+func TestLive_IdleBackend(t *testing.T) {
 	text := exposition(t, watched(busy()), "")
 	want(t, text, `penstock_runs_active{backend="idle"} 0`, `penstock_runs_stalled{backend="idle"} 0`,
 		`penstock_cgroup_memory_bytes{backend="idle"} 0`, `penstock_cgroup_pids{backend="idle"} 0`)
@@ -65,7 +65,7 @@ func TestAnIdleBackendUsesNothing(t *testing.T) {
 	wantNone(t, text, `penstock_cgroup_memory_bytes{backend="sh"}`, `penstock_cgroup_pids{backend="sh"}`)
 }
 
-func TestAHostThatTellsNothing(t *testing.T) {
+func TestLive_HostThatTellsNothing(t *testing.T) {
 	s := busy()
 	s.snapshot = run.Snapshot{Heartbeat: s.snapshot.Heartbeat}
 	s.admission.Budget, s.admission.MaxRuns = 0, 0
@@ -79,7 +79,7 @@ func TestAHostThatTellsNothing(t *testing.T) {
 
 // A reading that hangs stops the dispatcher, not the scrape: what it saw last
 // goes out of sight, and how long ago that was stays.
-func TestOldFiguresAreNotShownAsIfTheyWereNow(t *testing.T) {
+func TestLive_OldFigures(t *testing.T) {
 	s := busy()
 	s.snapshot.Heartbeat = begun.Add(time.Minute + time.Second - staleAfter - time.Millisecond)
 	s.health = Health{Wedged: true}

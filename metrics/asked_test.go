@@ -45,7 +45,7 @@ func show(t *testing.T) exposed {
 
 // Renaming a metric, a label or a cause breaks no dashboard and no alert
 // without being told: a query for what is not there is just silent.
-func TestWhatIsShippedAsksForWhatIsThere(t *testing.T) {
+func TestQueries_AskForWhatIsThere(t *testing.T) {
 	there := show(t)
 	queries := append(dashboardQueries(t), ruleQueries(t)...)
 	if len(queries) < 80 {

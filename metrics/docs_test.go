@@ -79,7 +79,7 @@ func shown(t *testing.T) map[string]described {
 	return out
 }
 
-func TestTheHandbookHasEverySeries(t *testing.T) {
+func TestDocs_EverySeries(t *testing.T) {
 	if diff := cmp.Diff(shown(t), handbook(t)); diff != "" {
 		t.Errorf("docs/metrics.md (-exposed +written):\n%s", diff)
 	}

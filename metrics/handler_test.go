@@ -19,7 +19,7 @@ import (
 )
 
 // One series that can't be told must not hide the others, nor go unnoticed.
-func TestABadSeriesHidesNoOther(t *testing.T) {
+func TestHandler_BadSeriesHidesNoOther(t *testing.T) {
 	var log bytes.Buffer
 	m := New(Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	s := busy()
@@ -49,7 +49,7 @@ func (r *reader) Write(p []byte) (int, error) {
 	return r.ResponseRecorder.Write(p)
 }
 
-func TestScrapesAtOnceAreBounded(t *testing.T) {
+func TestScrape_AtOnceBounded(t *testing.T) {
 	m := exercised()
 	begun, letOff := make(chan struct{}), make(chan struct{})
 	var all sync.WaitGroup
@@ -74,7 +74,7 @@ func TestScrapesAtOnceAreBounded(t *testing.T) {
 	scrape(t, m, "")
 }
 
-func TestNamesAreGood(t *testing.T) {
+func TestHandler_PromtoolCheck(t *testing.T) {
 	problems, err := testutil.GatherAndLint(exercised().Gatherer())
 	if err != nil {
 		t.Fatal(err)

@@ -100,7 +100,7 @@ func gaugeOf(all map[string]*dto.MetricFamily, name string) float64 {
 
 // While groups die one after the other, each scrape is answered, whole, and never
 // shows a run that was not there.
-func TestScrapeWhileGroupsDie(t *testing.T) {
+func TestScrape_DyingGroups(t *testing.T) {
 	p := openPlant(t)
 	const many = 40
 	var runs []*run.Run
@@ -161,7 +161,7 @@ func (p *plant) until(t *testing.T, what string, ok func(map[string]*dto.MetricF
 
 // A frozen group runs nothing and dies of nothing but a kill; it is looked at and
 // shown like any other.
-func TestScrapeBesideAFrozenGroup(t *testing.T) {
+func TestScrape_FrozenGroup(t *testing.T) {
 	p := openPlant(t)
 	r := p.sleep(t)
 	two := func(all map[string]*dto.MetricFamily) bool { return gaugeOf(all, "penstock_cgroup_pids") == 2 }

@@ -16,7 +16,7 @@ import (
 )
 
 // Whatever names come in, the number of series doesn't grow with them.
-func TestLabelsAreBounded(t *testing.T) {
+func TestLabels_Bounded(t *testing.T) {
 	m := watched(busy())
 	strangers := func(from, to int) int {
 		for i := from; i < to; i++ {
@@ -40,7 +40,7 @@ func TestLabelsAreBounded(t *testing.T) {
 	}
 }
 
-func TestNewClientsAreCountedApart(t *testing.T) {
+func TestSetClients(t *testing.T) {
 	m := watched(busy())
 	m.Refused("new", "queue_full")
 	m.SetClients([]string{"new"})
@@ -51,7 +51,7 @@ func TestNewClientsAreCountedApart(t *testing.T) {
 		`penstock_runs_started_total{backend="idle",client="new"} 0`, `penstock_queue_waiting{client="new"} 0`)
 }
 
-func TestRunIDIsAnExemplarOnly(t *testing.T) {
+func TestExemplar_RunID(t *testing.T) {
 	m := exercised()
 	if text := exposition(t, m, ""); strings.Contains(text, "run_1") || strings.Contains(text, "req_1") {
 		t.Error("an id is a label")
@@ -86,14 +86,14 @@ func exemplified(text, name, exemplar string) bool {
 }
 
 // A long id must not make the library panic or drop the observation.
-func TestLongExemplar(t *testing.T) {
+func TestExemplar_Long(t *testing.T) {
 	m := New(Options{})
 	m.HTTPRequest("/", "GET", 200, time.Second, strings.Repeat("x", 128))
 	want(t, exposition(t, m, ""), `penstock_http_request_duration_seconds_count{code="200",method="GET",route="/"} 1`)
 }
 
 // A scrape that asks for protobuf gets native histograms beside the classic buckets.
-func TestHistogramsAreClassicAndNative(t *testing.T) {
+func TestHandler_ClassicAndNativeHistograms(t *testing.T) {
 	rec := scrape(t, exercised(), "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited")
 	in := expfmt.NewDecoder(rec.Body, expfmt.ResponseFormat(rec.Result().Header))
 	histograms := 0

@@ -6,7 +6,7 @@ import (
 )
 
 // A sum of which a part is unknown is unknown, and none overflows.
-func TestCountSums(t *testing.T) {
+func TestCount_Sums(t *testing.T) {
 	n := func(text string) Count { return CountOf(text) }
 	most := n("9007199254740992")
 	for _, row := range []struct {

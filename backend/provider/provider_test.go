@@ -7,7 +7,7 @@ import (
 )
 
 // As node 22 takes NODE_OPTIONS apart (verified with one of each).
-func TestNodeOptionsAreQuoted(t *testing.T) {
+func TestNodeOptions_Quoted(t *testing.T) {
 	for dir, want := range map[string]string{
 		"/run/a":     `--require="/run/a/provider.cjs"`,
 		"/run/a b":   `--require="/run/a b/provider.cjs"`,

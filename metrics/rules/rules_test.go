@@ -42,7 +42,7 @@ func alerts(t *testing.T) []string {
 }
 
 // Each alert links to a page with a place for it.
-func TestEveryAlertHasItsRunbook(t *testing.T) {
+func TestAlerts_Runbook(t *testing.T) {
 	page := filepath.Join("..", "..", "docs", "alerts.md")
 	var anchors []string
 	for _, heading := range all(`(?m)^### (.*)$`, read(t, page)) {
@@ -64,7 +64,7 @@ func TestEveryAlertHasItsRunbook(t *testing.T) {
 }
 
 // A link inside the runbooks leads somewhere.
-func TestRunbookLinks(t *testing.T) {
+func TestAlerts_RunbookLinks(t *testing.T) {
 	docs := filepath.Join("..", "..", "docs")
 	for _, link := range all(`\]\(([^)\s]+)\)`, read(t, filepath.Join(docs, "alerts.md"))) {
 		file, anchor, _ := strings.Cut(link, "#")
@@ -83,7 +83,7 @@ func TestRunbookLinks(t *testing.T) {
 
 // Every alert has a promtool test in which it fires; that nothing else of its
 // name does in the same test is part of what promtool compares.
-func TestEveryAlertIsTested(t *testing.T) {
+func TestAlerts_Tested(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil {
 		t.Fatal(err)

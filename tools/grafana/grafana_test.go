@@ -16,7 +16,7 @@ const shipped = "../../metrics/grafana/"
 var update = flag.Bool("update", false, "write the dashboards")
 
 // What is shipped is what is described here, and nothing else lies beside it.
-func TestShippedFiles(t *testing.T) {
+func TestPages_ShippedFiles(t *testing.T) {
 	var described []string
 	for file, d := range All() {
 		described = append(described, file)
@@ -50,7 +50,7 @@ func TestShippedFiles(t *testing.T) {
 	}
 }
 
-func TestPagesCanBeImportedAnywhere(t *testing.T) {
+func TestPages_ImportableAnywhere(t *testing.T) {
 	uids := map[string]bool{}
 	for file, d := range All() {
 		if uids[d.UID] || !strings.HasPrefix(d.UID, "penstock-") || len(d.UID) > 40 {
@@ -77,7 +77,7 @@ func TestPagesCanBeImportedAnywhere(t *testing.T) {
 	}
 }
 
-func TestPanelsExplainThemselves(t *testing.T) {
+func TestPanels_Explained(t *testing.T) {
 	for file, d := range All() {
 		titles, ids := map[string]bool{}, map[int]bool{}
 		for _, p := range d.Panels {
