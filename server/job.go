@@ -83,12 +83,12 @@ func isClosed(c <-chan struct{}) bool {
 // request has launched it. An answer's text, a prompt, or what a CLI wrote is never
 // among them.
 func (j *job) logAttrs(own bool) []slog.Attr {
-	attrs := []slog.Attr{slog.String("backend", j.backend), slog.String("model", j.model)}
+	attrs := []slog.Attr{slog.String(web.LogBackend, j.backend), slog.String(web.LogModel, j.model)}
 	if !j.begun() {
 		return attrs
 	}
 	if own {
-		attrs = append(attrs, slog.Float64("queue_seconds", web.Seconds(j.waited)))
+		attrs = append(attrs, slog.Float64(web.LogQueueSeconds, web.Seconds(j.waited)))
 	}
 	if j.err != nil {
 		return attrs
@@ -100,16 +100,16 @@ func (j *job) logAttrs(own bool) []slog.Attr {
 func runAttrs(r run.Record) []slog.Attr {
 	var attrs []slog.Attr
 	if r.Started != nil && r.Ended != nil {
-		attrs = append(attrs, slog.Float64("run_seconds", web.Seconds(r.Ended.Sub(*r.Started))))
+		attrs = append(attrs, slog.Float64(web.LogRunSeconds, web.Seconds(r.Ended.Sub(*r.Started))))
 	}
 	if r.Exit != nil {
-		attrs = append(attrs, slog.Int("exit_code", *r.Exit))
+		attrs = append(attrs, slog.Int(web.LogExitCode, *r.Exit))
 	}
 	if r.Signal != "" {
-		attrs = append(attrs, slog.String("signal", r.Signal))
+		attrs = append(attrs, slog.String(web.LogSignal, r.Signal))
 	}
 	if r.Receipt != nil {
-		attrs = append(attrs, slog.Any("receipt", *r.Receipt))
+		attrs = append(attrs, slog.Any(web.LogReceipt, *r.Receipt))
 	}
 	return attrs
 }

@@ -168,7 +168,7 @@ func (c *limitFollower) follow(host int64) {
 		}
 	}
 	if err != nil && !c.failed {
-		c.log.Warn("limits above are not followed", "error", err)
+		c.log.Warn("limits above are not followed", "err", err)
 	}
 	c.failed = err != nil
 }

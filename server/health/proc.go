@@ -36,7 +36,7 @@ func NewProcSampler(log *slog.Logger) *ProcSampler {
 	if fs, err := procfs.NewDefaultFS(); err == nil {
 		s.fs = &fs
 	} else {
-		log.Warn("no readings of the daemon itself", "error", err)
+		log.Warn("no readings of the daemon itself", "err", err)
 	}
 	s.now.Store(s.read())
 	return s

@@ -8,6 +8,30 @@ import (
 	"time"
 )
 
+// The keys of a request's log line, all of them; docs/operations.md has them in words.
+const (
+	LogRequestID    = "request_id"
+	LogMethod       = "method"
+	LogRoute        = "route"
+	LogPath         = "path"
+	LogStatus       = "status"
+	LogBytes        = "bytes"
+	LogSeconds      = "seconds"
+	LogClient       = "client"
+	LogRunID        = "run_id"
+	LogBackend      = "backend"
+	LogModel        = "model"
+	LogQueueSeconds = "queue_seconds"
+	LogRunSeconds   = "run_seconds"
+	LogExitCode     = "exit_code"
+	LogSignal       = "signal"
+	LogReceipt      = "receipt"
+	LogCause        = "cause"
+	LogCode         = "code"
+	LogParam        = "param"
+	LogError        = "error"
+)
+
 const (
 	pathMax  = 200  // bytes of a path in the log
 	errorMax = 2000 // and of what failed
@@ -20,14 +44,14 @@ func (x *RequestInfo) logRequest(log *slog.Logger, w *Reply, r *http.Request, to
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("request_id", x.requestID), slog.String("method", Clip(r.Method, 20)), slog.String("route", x.route), slog.String("path", Clip(r.URL.Path, pathMax)),
-		slog.Int("status", w.status), slog.Int64("bytes", w.Bytes), slog.Float64("seconds", Seconds(took)),
+		slog.String(LogRequestID, x.requestID), slog.String(LogMethod, Clip(r.Method, 20)), slog.String(LogRoute, x.route), slog.String(LogPath, Clip(r.URL.Path, pathMax)),
+		slog.Int(LogStatus, w.status), slog.Int64(LogBytes, w.Bytes), slog.Float64(LogSeconds, Seconds(took)),
 	}
 	if x.Client != "" {
-		attrs = append(attrs, slog.String("client", x.Client))
+		attrs = append(attrs, slog.String(LogClient, x.Client))
 	}
 	if x.RunID != "" {
-		attrs = append(attrs, slog.String("run_id", x.RunID))
+		attrs = append(attrs, slog.String(LogRunID, x.RunID))
 	}
 	if x.Attrs != nil {
 		attrs = append(attrs, x.Attrs()...)
@@ -55,19 +79,19 @@ func isPolled(route string) bool {
 // code of a refusal. What a run failed of is in its record.
 func (x *RequestInfo) outcomeAttrs() []slog.Attr {
 	var attrs []slog.Attr
-	name := "code"
+	name := LogCode
 	if x.RunID != "" {
-		name = "cause"
+		name = LogCause
 	}
 	if x.Cause != "" {
 		attrs = append(attrs, slog.String(name, x.Cause))
 	}
 	e, ok := errors.AsType[*Error](x.Err)
 	if ok && e.Param != "" {
-		attrs = append(attrs, slog.String("param", e.Param))
+		attrs = append(attrs, slog.String(LogParam, e.Param))
 	}
 	if x.Err != nil && !(ok && e.Kind == KindRun) {
-		attrs = append(attrs, slog.String("error", Clip(x.Err.Error(), errorMax)))
+		attrs = append(attrs, slog.String(LogError, Clip(x.Err.Error(), errorMax)))
 	}
 	return attrs
 }

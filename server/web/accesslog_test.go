@@ -1,6 +1,12 @@
 package web
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"strings"
+
 	"log/slog"
 	"testing"
 )
@@ -18,5 +24,32 @@ func TestLevelOf(t *testing.T) {
 		if got := levelOf(row.route, row.status); got != row.want {
 			t.Errorf("%s %d: %s, want %s", row.route, row.status, got, row.want)
 		}
+	}
+}
+
+// The keys of the table are those of the handbook.
+func TestLogKeys_Documented(t *testing.T) {
+	handbook, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), "accesslog.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	ast.Inspect(file, func(node ast.Node) bool {
+		spec, ok := node.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Log") {
+			return true
+		}
+		n++
+		if key := strings.Trim(spec.Values[0].(*ast.BasicLit).Value, `"`); !strings.Contains(string(handbook), "`"+key+"`") {
+			t.Errorf("docs/operations.md has no %s", key)
+		}
+		return true
+	})
+	if n < 20 {
+		t.Errorf("%d keys", n)
 	}
 }
