@@ -152,7 +152,7 @@ func readonlyCgroups() error {
 }
 
 // threadMounts lists the mounts as the calling thread sees them.
-func threadMounts() ([]procinfo.Mount, error) { return procinfo.Host.ThreadMounts(unix.Gettid()) }
+func threadMounts() ([]procinfo.Mount, error) { return procinfo.Host.OwnThreadMounts() }
 
 // isCgroup tells whether a mount shows cgroups of either version.
 func isCgroup(m procinfo.Mount) bool { return m.FSType == "cgroup" || m.FSType == "cgroup2" }

@@ -23,7 +23,7 @@ func FindLocation() (Location, error) {
 	if err != nil {
 		return Location{}, err
 	}
-	self, err := procinfo.Host.Group(os.Getpid())
+	self, err := procinfo.Host.OwnGroup()
 	if err != nil {
 		return Location{}, err
 	}

@@ -2,6 +2,9 @@ package procinfo
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/procfs"
@@ -39,15 +42,34 @@ func (p FS) Mounts() ([]Mount, error) {
 	return mountsOf(lines), nil
 }
 
+// OwnThreadMounts are those that the calling thread sees, to which the goroutine is
+// locked, whatever number it has in this proc file system: it can be of another pid
+// namespace.
+func (p FS) OwnThreadMounts() ([]Mount, error) {
+	link, err := os.Readlink(p.path("thread-self")) // PID/task/TID
+	if err != nil {
+		return nil, err
+	}
+	tid, err := strconv.Atoi(filepath.Base(link))
+	if err != nil {
+		return nil, p.named("thread-self", fmt.Errorf("%q: %w", link, err))
+	}
+	return p.taskMounts(filepath.Dir(link), tid)
+}
+
 // ThreadMounts are those that a thread of this process sees.
 func (p FS) ThreadMounts(tid int) ([]Mount, error) {
-	tasks, err := procfs.NewFS(p.path("self/task"))
+	return p.taskMounts("self/task", tid)
+}
+
+func (p FS) taskMounts(dir string, tid int) ([]Mount, error) {
+	tasks, err := procfs.NewFS(p.path(dir))
 	if err != nil {
 		return nil, err
 	}
 	lines, err := tasks.GetProcMounts(tid)
 	if err != nil {
-		return nil, p.named(fmt.Sprintf("self/task/%d/mountinfo", tid), err)
+		return nil, p.named(fmt.Sprintf("%s/%d/mountinfo", dir, tid), err)
 	}
 	return mountsOf(lines), nil
 }

@@ -19,16 +19,35 @@ func (p FS) Group(pid int) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return p.groupOf(proc)
+}
+
+// OwnGroup is Group of this process, which may have another pid here: this proc file
+// system can be of another pid namespace.
+func (p FS) OwnGroup() (string, error) {
+	fs, err := procfs.NewFS(string(p))
+	if err != nil {
+		return "", err
+	}
+	proc, err := fs.Self()
+	if err != nil {
+		return "", err
+	}
+	return p.groupOf(proc)
+}
+
+func (p FS) groupOf(proc procfs.Proc) (string, error) {
+	file := fmt.Sprintf("%d/cgroup", proc.PID)
 	lines, err := proc.Cgroups()
 	if err != nil {
-		return "", p.named(fmt.Sprintf("%d/cgroup", pid), err)
+		return "", p.named(file, err)
 	}
 	for _, l := range lines {
 		if l.HierarchyID == 0 && l.Controllers == nil {
 			return l.Path, nil
 		}
 	}
-	return "", p.named(fmt.Sprintf("%d/cgroup", pid), errors.New("no \"0::\" line: the kernel has no cgroup v2"))
+	return "", p.named(file, errors.New("no \"0::\" line: the kernel has no cgroup v2"))
 }
 
 // StorageBytes is what a process has read from and written to storage

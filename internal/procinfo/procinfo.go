@@ -2,13 +2,13 @@
 // asks: over prometheus/procfs where that has what is wanted, by a parser of its
 // own where not.
 //
-//	mountinfo              Mounts, ThreadMounts     mounts.go    procfs, octal escapes undone here
-//	PID/cgroup             Group                    process.go   procfs
-//	PID/io                 StorageBytes             process.go   procfs
-//	PID/stat               Stat                     process.go   own: procfs drops the exit status
-//	PID/status             Status                   process.go   own: procfs has no threads, parent and seals
-//	swaps, cmdline         SwapAreas, BootOptions   procinfo.go  procfs
-//	loadavg                Tasks                    procinfo.go  own: procfs has the averages alone
+//	mountinfo       Mounts, OwnThreadMounts  mounts.go    procfs, octal escapes undone here
+//	PID/cgroup      Group, OwnGroup          process.go   procfs
+//	PID/io          StorageBytes             process.go   procfs
+//	PID/stat        Stat                     process.go   own: procfs drops the exit status
+//	PID/status      Status                   process.go   own: procfs has no threads, parent and seccomp
+//	swaps, cmdline  SwapAreas, BootOptions   procinfo.go  procfs
+//	loadavg         Tasks                    procinfo.go  own: procfs has the averages alone
 //
 // Each error names its file. A process that is gone is fs.ErrNotExist or ESRCH.
 package procinfo

@@ -55,6 +55,14 @@ func TestMounts(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("of a thread: %v (-want +got):\n%s", err, d)
 	}
+	p := fake(t, "9/task/8/mountinfo", text)
+	if err := os.Symlink("9/task/8", p.path("thread-self")); err != nil {
+		t.Fatal(err)
+	}
+	got, err = p.OwnThreadMounts()
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Errorf("of the calling thread: %v (-want +got):\n%s", err, d)
+	}
 	for _, bad := range []string{"x\n", "27 1 254:0 / / rw\n", "27 1 - ext4\n", "27 1 254:0 / / rw - \n", "27 1 254:0 / / rw - ext4\n", "x 1 254:0 / / rw - ext4 none rw\n"} {
 		p := fake(t, "self/mountinfo", bad)
 		if got, err := p.Mounts(); err == nil || !strings.Contains(err.Error(), p.path("self/mountinfo")) {
@@ -82,8 +90,20 @@ func TestGroup(t *testing.T) {
 			t.Errorf("%q: %q, want an error", text, got)
 		}
 	}
-	if _, err := Host.Group(os.Getpid()); err != nil {
+	own, err := Host.Group(os.Getpid())
+	if err != nil {
 		t.Error(err)
+	}
+	if got, err := Host.OwnGroup(); got != own || err != nil {
+		t.Errorf("own group %q, %v, want %q", got, err, own)
+	}
+	// In another pid namespace's file system this process has another number.
+	p := fake(t, "7/cgroup", "0::/mine\n")
+	if err := os.Symlink("7", p.path("self")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := p.OwnGroup(); got != "/mine" || err != nil {
+		t.Errorf("own group in another namespace's: %q, %v", got, err)
 	}
 }
 
