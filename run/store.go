@@ -18,7 +18,7 @@ import (
 // store is where the daemon keeps what it believes later: records, checkpoints,
 // sessions, how much a CLI was told. Runs can't write there (see Lock.Protect);
 // what lies in a run's own directory is the run's word. A daemon that can't keep
-// its runs out of its state directory has its store in the user's runtime
+// its runs out of its state directory has its store beside that, or in the user's runtime
 // directory, which a reboot empties, and writes a copy into the state directory
 // for the time after that.
 type store struct {
@@ -27,6 +27,10 @@ type store struct {
 
 const (
 	storeName = "store"
+	// besideSuffix makes the name of a store beside the state directory, where such a
+	// directory was made for it, as the unit's StateDirectory= does: the state directory
+	// is the agents' HOME there, in which they make new files.
+	besideSuffix = ".store"
 	// formatName is the file that says that what an earlier daemon left was
 	// taken over, and from then on only the store is believed.
 	formatName = "format"
@@ -63,6 +67,9 @@ func HasStore(stateDir string) bool {
 }
 
 func storeOf(stateDir string) store {
+	if beside := resolved(stateDir) + besideSuffix; isPrivateOf(beside, ownerOf(stateDir)) && (os.Geteuid() == 0 || spawn.Protectable(filepath.Dir(beside)) == nil) {
+		return store{[]string{beside}}
+	}
 	inside := filepath.Join(stateDir, storeName)
 	if os.Geteuid() == 0 || spawn.Protectable(resolved(stateDir)) == nil {
 		return store{[]string{inside}}
@@ -89,15 +96,31 @@ func runtimeDir() string {
 	if !filepath.IsAbs(dir) {
 		return ""
 	}
-	dir = resolved(filepath.Clean(dir))
-	info, err := os.Stat(dir)
-	if err != nil || !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
-		return ""
-	}
-	if is, ok := info.Sys().(*syscall.Stat_t); !ok || int(is.Uid) != os.Geteuid() || spawn.Protectable(dir) != nil {
+	if dir = resolved(filepath.Clean(dir)); !isPrivateOf(dir, os.Geteuid()) || spawn.Protectable(dir) != nil {
 		return ""
 	}
 	return dir
+}
+
+// isPrivateOf tells a directory of a user's that is closed to all others.
+func isPrivateOf(dir string, uid int) bool {
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
+		return false
+	}
+	is, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(is.Uid) == uid
+}
+
+// ownerOf is whose a directory is, -1 where that isn't known. Root's `penstock handover`
+// asks it about the daemon of another user.
+func ownerOf(dir string) int {
+	if info, err := os.Stat(dir); err == nil {
+		if is, ok := info.Sys().(*syscall.Stat_t); ok {
+			return int(is.Uid)
+		}
+	}
+	return -1
 }
 
 // of are the places of one file or directory.
@@ -116,7 +139,7 @@ func (s store) sessions() string { return filepath.Join(s.places[0], "sessions")
 func (l *Lock) Protect() []string {
 	s := l.state
 	out := []string{resolved(s.store.places[0])}
-	if len(s.store.places) == 1 {
+	if os.Geteuid() == 0 || filepath.Dir(s.store.places[0]) == s.dir {
 		out = append(out, resolved(s.lockPath()))
 	}
 	return out

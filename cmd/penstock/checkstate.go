@@ -39,7 +39,7 @@ func checkStore(dir string) finding {
 	if err != nil {
 		f.OK, f.Advice = false, true
 		f.Detail = "durable runs (X-Run-Id) would be refused: runs could write to the daemon's records: " + err.Error()
-		f.Remedy = "set state_dir to one whose parent directories this user can't write, set XDG_RUNTIME_DIR, or run as root"
+		f.Remedy = "make a directory <state_dir>.store (mode 0700) below parents that this user can't write, set XDG_RUNTIME_DIR, or run as root"
 		return f
 	}
 	f.Detail = "the daemon's records are " + wall
