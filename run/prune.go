@@ -3,12 +3,17 @@ package run
 import (
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const (
 	pruneEvery = time.Minute
 	pruneMax   = 256 // removals in one go
+	// pruneAtOnce is how many of them at a time.
+	pruneAtOnce = 8
 	// removeEvery is how often a removal that fails is tried.
 	removeEvery = time.Hour
 )
@@ -61,19 +66,31 @@ func (m *Manager) pruneFor(now time.Time, bytes int64, spare time.Duration) (rem
 	if err := m.pruned.Save(durable); err != nil {
 		m.log.Warn("runs that are not kept any more: a later daemon won't know them", "err", err)
 	}
+	// Several at once: on a slow disk one after the other is slower than runs end.
+	var removals errgroup.Group
+	removals.SetLimit(pruneAtOnce)
+	var gone atomic.Int64
 	for _, r := range old {
-		err := r.dir.Remove()
-		if err == nil {
-			removed++
-			continue
-		}
-		r.log.Warn("old run not removed", "again_in", removeEvery, "err", err)
-		m.mu.Lock()
-		r.retryRemovalAt = now.Add(removeEvery)
-		m.runs[r.id] = r
-		m.mu.Unlock()
+		removals.Go(func() error {
+			if err := r.dir.Remove(); err != nil {
+				m.keepOn(r, now.Add(removeEvery), err)
+			} else {
+				gone.Add(1)
+			}
+			return nil
+		})
 	}
-	return removed
+	_ = removals.Wait()
+	return int(gone.Load())
+}
+
+// keepOn takes a run back into the registry that can't be removed yet.
+func (m *Manager) keepOn(r *Run, until time.Time, err error) {
+	r.log.Warn("old run not removed", "again_in", removeEvery, "err", err)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r.retryRemovalAt = until
+	m.runs[r.id] = r
 }
 
 // retrySaves writes the final records for which there was no room: the next daemon

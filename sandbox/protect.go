@@ -32,6 +32,9 @@ func Protectable(dir string) error {
 	if abi := LandlockABI(); abi < 2 {
 		return fmt.Errorf("landlock: ABI %d: 2 or newer is needed (Linux 5.19)", abi)
 	}
+	if home, err := filepath.EvalSymlinks(os.Getenv("HOME")); err == nil && home == dir {
+		return fmt.Errorf("landlock: %s: it is the agents' HOME, and they could make nothing new in it", dir)
+	}
 	for at := filepath.Dir(dir); at != "/"; at = filepath.Dir(at) { // in / they make none in any case: the cgroup mounts lie there
 		if unix.Faccessat(unix.AT_FDCWD, at, unix.W_OK, unix.AT_EACCESS) == nil {
 			return fmt.Errorf("landlock: %s: runs of our own user work there, and could make nothing new in it", at)

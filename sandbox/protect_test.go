@@ -221,6 +221,10 @@ func TestProtectable(t *testing.T) {
 				t.Errorf("%s: %v", dir, err)
 			}
 		}
+		t.Setenv("HOME", "/usr")
+		if err := Protectable("/usr"); err == nil {
+			t.Error("runs could make nothing new in their HOME")
+		}
 	})
 }
 

@@ -44,7 +44,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 		return errors.Join(err, d.spawner.Abandon(context.WithoutCancel(ctx)), lock.Close())
 	}
 	if d.notDurable = d.backends.recordsExposed(d.spawner.Isolation()); d.notDurable != nil {
-		o.Logger.Warn("durable runs are refused: runs could write to what the daemon believes of them (hint: a state_dir that lies directly in / or whose parent directories aren't writable, XDG_RUNTIME_DIR set, or a daemon as root)", "err", d.notDurable)
+		o.Logger.Warn("durable runs are refused: runs could write to what the daemon believes of them (hint: a directory state_dir.store beside it (mode 0700) where its parents aren't writable, XDG_RUNTIME_DIR set, or a daemon as root)", "err", d.notDurable)
 	}
 	d.runs, err = run.Open(ctx, run.Options{
 		StateDir: c.StateDir, Lock: lock, Spawner: d.spawner, Logger: o.Logger, Observer: d.metrics,

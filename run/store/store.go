@@ -35,7 +35,7 @@ import (
 // Store is where the daemon keeps what it believes later: records, checkpoints,
 // sessions, how much a CLI was told. Runs can't write there (see Lock.Protect);
 // what lies in a run's own directory is the run's word. A daemon that can't keep
-// its runs out of its state directory has its store in the user's runtime
+// its runs out of its state directory has its store beside that, or in the user's runtime
 // directory, which a reboot empties, and writes a copy into the state directory
 // for the time after that.
 type Store struct {
@@ -44,6 +44,10 @@ type Store struct {
 
 const (
 	storeName = "store"
+	// besideSuffix makes the name of a store beside the state directory, where such a
+	// directory was made for it, as the unit's StateDirectory= does: the state directory
+	// is the agents' HOME there, in which they make new files.
+	besideSuffix = ".store"
 	// formatName is the file that says that what an earlier daemon left was
 	// taken over, and from then on only the store is believed.
 	formatName = "format"
@@ -80,6 +84,9 @@ func Exists(stateDir string) bool {
 }
 
 func storeOf(stateDir string) Store {
+	if beside := resolved(stateDir) + besideSuffix; isPrivateOf(beside, ownerOf(stateDir)) && (os.Geteuid() == 0 || sandbox.Protectable(filepath.Dir(beside)) == nil) {
+		return Store{[]string{beside}}
+	}
 	inside := filepath.Join(stateDir, storeName)
 	if os.Geteuid() == 0 || sandbox.Protectable(resolved(stateDir)) == nil {
 		return Store{[]string{inside}}
@@ -106,15 +113,31 @@ func runtimeDir() string {
 	if !filepath.IsAbs(dir) {
 		return ""
 	}
-	dir = resolved(filepath.Clean(dir))
-	info, err := os.Stat(dir)
-	if err != nil || !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
-		return ""
-	}
-	if is, ok := info.Sys().(*syscall.Stat_t); !ok || int(is.Uid) != os.Geteuid() || sandbox.Protectable(dir) != nil {
+	if dir = resolved(filepath.Clean(dir)); !isPrivateOf(dir, os.Geteuid()) || sandbox.Protectable(dir) != nil {
 		return ""
 	}
 	return dir
+}
+
+// isPrivateOf tells a directory of a user's that is closed to all others.
+func isPrivateOf(dir string, uid int) bool {
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
+		return false
+	}
+	is, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(is.Uid) == uid
+}
+
+// ownerOf is whose a directory is, -1 where that isn't known. Root's `penstock handover`
+// asks it about the daemon of another user.
+func ownerOf(dir string) int {
+	if info, err := os.Stat(dir); err == nil {
+		if is, ok := info.Sys().(*syscall.Stat_t); ok {
+			return int(is.Uid)
+		}
+	}
+	return -1
 }
 
 // Of are the places of one file or directory.
@@ -134,7 +157,7 @@ func (s Store) sessions() string { return filepath.Join(s.places[0], "sessions")
 func (l *Lock) Protect() []string {
 	s := l.State
 	out := []string{resolved(s.Store.places[0])}
-	if len(s.Store.places) == 1 {
+	if os.Geteuid() == 0 || filepath.Dir(s.Store.places[0]) == s.Path {
 		out = append(out, resolved(s.lockPath()))
 	}
 	return out

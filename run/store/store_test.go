@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"penstock/spawn"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,6 +47,36 @@ func TestStore_PermissionBitsTakenAway(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Where a directory was made for it the store lies beside the state directory, in
+// which runs may then make files; a directory that others may open is none.
+func TestStore_Beside(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "penstock")
+	beside := dir + besideSuffix
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.Mkdir(beside, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if got := Places(dir); slices.Contains(got, beside) {
+		t.Errorf("a directory open to all is the store: %v", got)
+	}
+	if err := os.Chmod(beside, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("this needs root: an ordinary user's runs could write beside the state directory")
+	}
+	l, err := LockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := os.Stat(filepath.Join(beside, formatName)); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, storeName)); err == nil {
+		t.Error("there is a store inside, too")
+	}
 }
 
 func TestStore_LaterFormat(t *testing.T) {

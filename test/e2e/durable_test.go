@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,6 +41,19 @@ func TestDurableRunSurvivesAHandover(t *testing.T) {
 	survives(t, func(_ *testing.T, w *world) { w.HandOver() }, func(*testing.T, *world) {})
 }
 
+// born waits until the run's group has a process.
+func born(t *testing.T, w *world, id string) {
+	if err := daemon.Eventually(long, func() error {
+		pids, err := os.ReadFile(filepath.Join(w.Root(), "runs", id, "cgroup.procs"))
+		if err == nil && len(pids) == 0 {
+			err = errors.New("no process yet")
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
 // survives cuts each run off at its moments, has the next daemon start, and wants
 // the whole answer.
 func survives(t *testing.T, cut, next func(*testing.T, *world)) {
@@ -57,7 +72,10 @@ func survives(t *testing.T, cut, next func(*testing.T, *world)) {
 					}()
 				})
 				if after > 0 {
-					time.AfterFunc(after, die)
+					time.AfterFunc(after, func() {
+						born(t, w, id) // a run that is recorded and was not born yet is lost
+						die()
+					})
 				}
 				a, _ := w.Durable(bounded(t, long), id, "", body, func(a *daemon.Answer) {
 					if after == 0 && strings.Contains(a.Text, "tok4 ") {

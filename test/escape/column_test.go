@@ -98,11 +98,11 @@ func (h *host) open(t *testing.T, name, suffix string, who *syscall.Credential) 
 	return c
 }
 
-// recordOf finds a run's record: in the state directory's store, or in that of a
+// recordOf finds a run's record: in the store beside the state directory or in it, or in that of a
 // user's runtime directory.
 func recordOf(t *testing.T, state, run string) string {
 	t.Helper()
-	for _, pattern := range []string{"/run/user/*/penstock-*", filepath.Join(state, "store")} {
+	for _, pattern := range []string{"/run/user/*/penstock-*", state + ".store", filepath.Join(state, "store")} {
 		found, _ := filepath.Glob(filepath.Join(pattern, "runs", run, "run.json"))
 		if len(found) > 0 {
 			return found[0]

@@ -116,7 +116,7 @@ func storeFinding(dir string) Finding {
 	if err != nil {
 		f.OK, f.Advice = false, true
 		f.Detail = "durable runs (X-Run-Id) would be refused: runs could write to the daemon's records: " + err.Error()
-		f.Remedy = "set state_dir to one whose parent directories this user can't write, set XDG_RUNTIME_DIR, or run as root"
+		f.Remedy = "make a directory <state_dir>.store (mode 0700) below parents that this user can't write, set XDG_RUNTIME_DIR, or run as root"
 		return f
 	}
 	f.Detail = "the daemon's records are " + wall
