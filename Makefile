@@ -6,7 +6,7 @@ VERSION ?= $(shell cat VERSION)
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-# The modules test and tools name the root by a replace line: a go.work, ours or a developer's, changes no build.
+# The modules test and tools name the root by a replace line: a developer's go.work changes no build.
 export GO
 export GOWORK := off
 
