@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -384,5 +385,16 @@ func TestProbeVersion(t *testing.T) {
 	write("sleep 300")
 	if _, err := m.ProbeVersion(ctx, []string{program}, []string{"PATH=/usr/bin:/bin"}, nil); err == nil {
 		t.Error("a program that never answers gave a version")
+	}
+}
+
+// A run that lives on is not pruned, though this daemon has let it go.
+func TestWhatIsLeftIsNotPruned(t *testing.T) {
+	r := newRun(Record{ID: "r", Durable: true}, slog.New(slog.DiscardHandler))
+	close(r.left)
+	close(r.done)
+	m := &Manager{runs: map[string]*Run{"r": r}, o: Options{Keep: time.Nanosecond}}
+	if old := m.outdated(time.Now().Add(time.Hour), 1<<40, 0); len(old) != 0 || len(m.runs) != 1 {
+		t.Errorf("%d pruned", len(old))
 	}
 }

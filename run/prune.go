@@ -140,7 +140,7 @@ func (m *Manager) outdated(now time.Time, need int64, spare time.Duration) []*Ru
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.runs {
-		if isClosed(r.done) {
+		if isClosed(r.done) && !isClosed(r.left) { // what was left lives on
 			c := r.Record()
 			past = append(past, aged{r, r.retired, c.OutputBytes})
 			kept += c.OutputBytes

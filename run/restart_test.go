@@ -1,6 +1,7 @@
 package run
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -192,4 +193,45 @@ func read(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(data)
+}
+
+// A run between its two processes that an earlier daemon has left, and whose CLI can't
+// be started anew: its output is not there any more, and it ends with its CLI's word.
+func TestForgottenSessionThatALaterDaemonCannotStart(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Hold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, fresh, started := l.state.directory("r"), &Words{Prompt: "whole"}, time.Now()
+	err = errors.Join(d.make(nil), d.saveFresh(fresh), d.save(Record{ID: "r", Object: "run", State: Running, Client: "tester", Backend: "agent", Session: "talk", Durable: true, Created: started, Started: &started}),
+		d.saveWill(&will{
+			Kind: "test", Fresh: &wordsLength{int64(len(fresh.Prompt)), 0}, Restart: restartDue, OutputMax: 1 << 20, LineMax: 1 << 20,
+			Session: Session{Client: "tester", Session: "talk", Backend: "agent", Cwd: dir},
+		}), l.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := open(t, func(o *Options) {
+		o.StateDir = dir
+		o.Backends = func(string) (backend.Backend, bool) { return unstartable{}, true }
+		o.Renew = func(string) (Spec, bool) { return Spec{Argv: []string{"/bin/true"}}, true }
+	})
+	r, ok := m.Get("r")
+	if !ok {
+		t.Fatal("not known")
+	}
+	if v := verdict(t, r, spawn.CLIError); !strings.Contains(v.Message, "could not be started anew: backend agent: no") {
+		t.Errorf("message %q", v.Message)
+	}
+	if all := events(t, r.Follow(0)); len(all) != 0 {
+		t.Errorf("events %+v", all)
+	}
+}
+
+// unstartable is an agent that can't be started.
+type unstartable struct{ agent }
+
+func (unstartable) Command(backend.Request) (backend.Command, error) {
+	return backend.Command{}, errors.New("no")
 }

@@ -12,6 +12,12 @@ import (
 // trim leaves no more on disk of what the run has written than output_max, and
 // nothing that the run has put in the place of its outputs. Its group is empty.
 func (w *watcher) trim() {
+	if w.outputs == nil { // of an earlier daemon, and not started anew
+		if err := w.run.dir.trim(w.will); err != nil {
+			w.run.log.Warn("output not trimmed: it takes more of the disk than output_max", "err", err)
+		}
+		return
+	}
 	spool, stderr, err := w.outputs.trim(w.spec.OutputMax)
 	if err != nil {
 		w.run.log.Warn("output not trimmed: it takes more of the disk than output_max", "err", err)

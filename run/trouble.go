@@ -141,7 +141,7 @@ func (w *watcher) cutShort() string {
 	if why := w.lost.Load(); why != nil {
 		return *why
 	}
-	if limit, ok := fileSizeLimit(); ok {
+	if limit, ok := fileSizeLimit(); ok && w.outputs != nil {
 		if spool, stderr, err := w.outputs.sizes(); err == nil && uint64(max(spool, stderr)) >= limit {
 			return fmt.Sprintf("its output reached the limit on the size of files that the daemon was started with (ulimit -f, LimitFSIZE=): %d bytes", limit)
 		}
