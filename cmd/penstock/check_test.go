@@ -161,7 +161,7 @@ func refusedCages(t *testing.T, dir string) []refused {
 func heldGroups(t *testing.T, dir, root string) (threaded, theirs string) {
 	t.Helper()
 	theirs = dir + "/theirs"
-	threaded = filepath.Dir(root) + "/penstock-threaded"
+	threaded = filepath.Dir(root) + "/penstock-threaded-" + strconv.Itoa(os.Getpid())
 	mine := filepath.Dir(root) + "/" + config.Config{StateDir: theirs}.GroupName()
 	leaf := mine + "/daemon"
 	for _, path := range []string{threaded, mine, leaf} {

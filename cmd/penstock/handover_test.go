@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -59,5 +60,48 @@ func TestErrors_Sanitized(t *testing.T) {
 		if printed := errs.String() + out.String(); code == exitOK || strings.ContainsAny(printed, "\x1b\x07\u009b") || !strings.Contains(printed, "owned") {
 			t.Errorf("%s: %d, %q", args[0], code, printed)
 		}
+	}
+}
+
+// A successor that is stopped while it reads its configuration takes over first what
+// was handed over to it; a second stop ends it even where the file can't be read.
+func TestSuccessor_EarlyStop(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "penstock.toml")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	keep, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer keep.Close()
+	load := func(a *app) <-chan error {
+		done := make(chan error, 1)
+		go func() {
+			_, err := a.loadUnlessStopped(&settings{file: path, flags: map[string]string{}})
+			done <- err
+		}()
+		return done
+	}
+	a := &app{caught: &signalChans{stop: make(chan os.Signal, 2)}}
+	done := load(a)
+	a.caught.stop <- unix.SIGTERM
+	for len(a.caught.stop) > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	a.caught.stop <- unix.SIGINT
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "before the configuration was read") {
+		t.Errorf("two stops: %v", err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	// What is read in time is gone on with, and the stop is heard after that.
+	if err := os.WriteFile(path, []byte("[limits]\npids_max = 77\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a.caught.stop <- unix.SIGTERM
+	if err := <-load(a); err != nil || len(a.caught.stop) != 1 {
+		t.Errorf("one stop: %v, %d stops kept", err, len(a.caught.stop))
 	}
 }

@@ -201,7 +201,12 @@ func (d *service) serveUntil(force context.Context, serve func() error) error {
 	}
 }
 
-// loadUnlessStopped is load, cut short by a stop where signals are caught already.
+// earlyStopMax is how long a successor that is stopped goes on reading its configuration.
+const earlyStopMax = 10 * time.Second
+
+// loadUnlessStopped is load, cut short by a stop where signals are caught already: in a
+// successor. What was handed over to it is its to end, so the first stop is kept until
+// that is taken over; a second one, or a file that can't be read in time, ends it.
 func (a *app) loadUnlessStopped(s *settings) (config.Config, error) {
 	if a.caught == nil {
 		return s.load()
@@ -218,8 +223,17 @@ func (a *app) loadUnlessStopped(s *settings) (config.Config, error) {
 	select {
 	case l := <-done:
 		return l.config, l.err
-	case sig := <-a.caught.stop:
-		return config.Config{}, fmt.Errorf("serve: signal: %s: before the configuration was read", sig)
+	case first := <-a.caught.stop:
+		timer := time.NewTimer(earlyStopMax)
+		defer timer.Stop()
+		select {
+		case l := <-done:
+			a.caught.stop <- first
+			return l.config, l.err
+		case <-a.caught.stop:
+		case <-timer.C:
+		}
+		return config.Config{}, fmt.Errorf("serve: signal: %s: before the configuration was read", first)
 	}
 }
 

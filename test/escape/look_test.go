@@ -288,6 +288,9 @@ func (w *world) zombies(parent int) int {
 		if err != nil || !bytes.Contains(text, []byte("(attempt) Z "+strconv.Itoa(parent)+" ")) || w.dead[pid] {
 			continue
 		}
+		if parent != os.Getpid() && collected(pid) {
+			continue
+		}
 		n++
 		if w.dead[pid] = true; parent == os.Getpid() {
 			_, _ = syscall.Wait4(pid, nil, 0, nil)
@@ -295,6 +298,16 @@ func (w *world) zombies(parent int) int {
 		}
 	}
 	return n
+}
+
+// collected tells whether a zombie goes when its parent is given the time to wait for it.
+func collected(pid int) bool {
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if stateOf(pid) != "Z" {
+			return true
+		}
+	}
+	return false
 }
 
 // settle gives those who answer late a moment.
