@@ -29,7 +29,7 @@ test-vm: ## the unit we ship in whole Debian guests (part of test where they can
 unit e2e load ui lab prometheus escape chaos bench record fuzz: ## one part alone
 	GO=$(GO) test/run $@
 
-slow: ## what takes longer than test may: power cuts, the long chaos, containers, the newest CLIs, proxies
+slow: ## what takes longer than test may: every life of the unit, power cuts, the long chaos, containers, the newest CLIs, proxies
 	GO=$(GO) test/run slow
 
 powercuts chaos-long containers needrestart proxies: ## one of them alone
