@@ -9,13 +9,15 @@ import (
 	"penstock/cgroup/cgroupfs"
 )
 
-// enforceEvery is how often the enforcer samples; a tree can pass its limit for so
-// long before it is ended.
-const enforceEvery = 50 * time.Millisecond
+// enforceEvery is how often the enforcer looks. With the tick of the kernel's clock, at
+// which that notes what a task uses, a tree can pass its limit for 50 ms before it is
+// ended.
+const enforceEvery = 40 * time.Millisecond
 
 // enforcer holds memory and pids where the kernel doesn't: one goroutine per root
-// sums each live group and kills what is over. Whatever it says is an estimate:
-// shared pages count once per process, page cache and files in tmpfs not at all.
+// sums each live group that can have grown, see growth.go, and kills what is over.
+// Whatever it says is an estimate: shared pages count once per process, page cache and
+// files in tmpfs not at all.
 type enforcer struct {
 	tree *Tree
 	// budget is bytes of all groups together; 0 where the kernel holds it or none was set.
@@ -23,11 +25,21 @@ type enforcer struct {
 	// tasks is how many all groups together may have; -1 is any number.
 	tasks atomic.Int64
 	woken chan struct{} // a group was made
+
+	seen map[*Group]*standing
+	// unsummed is no less than the processor time that the groups had used after their
+	// last sums when that of all together was all; both in microseconds.
+	unsummed, all uint64
+}
+
+func newEnforcer(t *Tree) *enforcer {
+	w := &enforcer{tree: t, woken: make(chan struct{}, 1), seen: map[*Group]*standing{}}
+	w.tasks.Store(-1)
+	return w
 }
 
 func (t *Tree) startEnforcer() {
-	t.enforcer = &enforcer{tree: t, woken: make(chan struct{}, 1)}
-	t.enforcer.tasks.Store(-1)
+	t.enforcer = newEnforcer(t)
 	t.workers.Go(t.enforcer.run)
 }
 
@@ -61,39 +73,34 @@ func (w *enforcer) run() {
 	}
 }
 
-// recheckAfter is how long after a sample that is too much the enforcer takes another
-// and takes the lesser: where kcmp(2) is denied a child between vfork and execve
-// can't be told from its parent (see sampleProcess), but it is soon over.
-const recheckAfter = 5 * time.Millisecond
-
-// enforce samples every group, ends those over their own limit and, where all
-// together pass the budget, the biggest; where they have more tasks than they
-// may, the one that has most.
+// enforce ends the groups over their own limit and, where all together pass the
+// budget, the biggest; where they have more tasks than they may, the one that has most.
 func (w *enforcer) enforce(groups []*Group) {
-	seen := w.samples(groups)
-	if w.tooMuch(seen) {
-		time.Sleep(recheckAfter)
-		for g, s := range w.samples(groups) {
-			seen[g] = s.lesser(seen[g])
-		}
+	fresh := w.look(groups)
+	if len(fresh) > 0 && w.tooMuch(groups) {
+		w.recheck(fresh)
 	}
-	var sum sample
+	for _, g := range fresh {
+		g.history.add(w.seen[g].sum)
+	}
 	var biggest, busiest *Group
-	for g, s := range seen {
-		g.history.add(s)
-		if what := g.limits.exceeded(s, w.tree.enforced); what != "" {
+	for _, g := range groups {
+		s := w.seen[g]
+		if s == nil {
+			continue
+		}
+		if what := g.limits.exceeded(s.sum, w.tree.enforced); what != "" {
 			w.kill(g, what)
 			continue
 		}
-		sum.memory += s.memory
-		sum.tasks += s.tasks
-		if biggest == nil || s.memory > seen[biggest].memory {
+		if biggest == nil || s.sum.memory > w.seen[biggest].sum.memory {
 			biggest = g
 		}
-		if busiest == nil || s.tasks > seen[busiest].tasks {
+		if busiest == nil || s.sum.tasks > w.seen[busiest].sum.tasks {
 			busiest = g
 		}
 	}
+	sum := w.together(groups)
 	if w.overBudget(sum.memory) {
 		w.kill(biggest, "budget")
 	}
@@ -102,29 +109,85 @@ func (w *enforcer) enforce(groups []*Group) {
 	}
 }
 
-func (w *enforcer) samples(groups []*Group) map[*Group]sample {
-	seen := make(map[*Group]sample, len(groups))
-	for _, g := range groups {
-		s, err := g.sample()
-		if err == nil {
-			seen[g] = s
-		} else if !cgroupfs.IsVanished(err) && !errors.Is(err, os.ErrClosed) {
-			w.tree.log.Warn("watch can't read a group", "group", g.id, "error", err)
+// look sums the groups that may be over a limit, which it gives.
+func (w *enforcer) look(groups []*Group) (fresh []*Group) {
+	for g := range w.seen {
+		if g.isGone() {
+			delete(w.seen, g)
 		}
 	}
-	return seen
+	now := time.Now()
+	all, err := w.tree.runs.CPUTime()
+	for _, g := range groups {
+		if err != nil || w.due(g, all, now) {
+			fresh = w.sum(fresh, g, all, now)
+		}
+	}
+	if !w.mayPass(groups, all) {
+		return fresh
+	}
+	moved := w.moved(groups, all, now)
+	if w.mayPass(groups, all) {
+		for _, g := range moved {
+			fresh = w.sum(fresh, g, all, now)
+		}
+		w.unsummed = 0
+	}
+	return fresh
+}
+
+// sum sums one group and adds it to those that were, unless it can't be.
+func (w *enforcer) sum(fresh []*Group, g *Group, all uint64, now time.Time) []*Group {
+	used, untimed := g.dir.CPUTime()
+	s, err := g.sample()
+	if err != nil {
+		delete(w.seen, g)
+		if !cgroupfs.IsVanished(err) && !errors.Is(err, os.ErrClosed) {
+			w.tree.log.Warn("watch can't read a group", "group", g.id, "error", err)
+		}
+		return fresh
+	}
+	if untimed != nil {
+		now = time.Time{} // it is summed at each turn
+	}
+	w.seen[g] = &standing{sum: s, at: now, used: used, all: all}
+	return append(fresh, g)
+}
+
+// recheckAfter is how long after a sample that is too much the enforcer takes another
+// and takes the lesser: where kcmp(2) is denied a child between vfork and execve
+// can't be told from its parent (see sampleProcess), but it is soon over.
+const recheckAfter = 5 * time.Millisecond
+
+// recheck takes of each sum just taken and another one the lesser.
+func (w *enforcer) recheck(fresh []*Group) {
+	time.Sleep(recheckAfter)
+	for _, g := range fresh {
+		if s, err := g.sample(); err == nil {
+			w.seen[g].sum = s.lesser(w.seen[g].sum)
+		}
+	}
+}
+
+// together is the sum of all groups but those that are over a limit of their own.
+func (w *enforcer) together(groups []*Group) (sum sample) {
+	for _, g := range groups {
+		if s := w.seen[g]; s != nil && g.limits.exceeded(s.sum, w.tree.enforced) == "" {
+			sum.memory += s.sum.memory
+			sum.tasks += s.sum.tasks
+		}
+	}
+	return sum
 }
 
 // tooMuch says whether any limit seems passed.
-func (w *enforcer) tooMuch(seen map[*Group]sample) bool {
-	var sum uint64
-	for g, s := range seen {
-		if g.limits.exceeded(s, w.tree.enforced) != "" {
+func (w *enforcer) tooMuch(groups []*Group) bool {
+	for _, g := range groups {
+		if s := w.seen[g]; s != nil && g.limits.exceeded(s.sum, w.tree.enforced) != "" {
 			return true
 		}
-		sum += s.memory
 	}
-	return w.overBudget(sum)
+	return w.overBudget(w.together(groups).memory)
 }
 
 func (w *enforcer) overBudget(bytes uint64) bool {

@@ -65,9 +65,8 @@ func TestEnforcer_Budget(t *testing.T) {
 		sum += s.memory
 	}
 	for _, budget := range []uint64{sum + 16<<20, sum - 4<<20} {
-		w := &enforcer{tree: r}
+		w := newEnforcer(r)
 		w.budget.Store(budget)
-		w.tasks.Store(-1)
 		if busy, err := big.Populated(); err != nil || !busy {
 			t.Fatalf("the big one: populated %v (%v) before the budget was passed", busy, err)
 		}
@@ -99,7 +98,7 @@ func TestEnforcer_TasksOfAllRuns(t *testing.T) {
 		}
 		sum += int64(s.tasks)
 	}
-	w := &enforcer{tree: r}
+	w := newEnforcer(r)
 	for _, most := range []int64{-1, sum, sum - 1} {
 		w.tasks.Store(most)
 		if busy, err := many.Populated(); err != nil || !busy {

@@ -38,6 +38,13 @@ func play(role string, args []string) int {
 		ready()
 		time.Sleep(time.Minute)
 		fmt.Print(block[len(block)/2])
+	case "grow": // MiB, once its standard input says so
+		ready()
+		one := make([]byte, 1)
+		if _, err := os.Stdin.Read(one); err != nil {
+			return 1
+		}
+		return play("alloc", args)
 	case "fork": // count
 		for range number1(args) {
 			if pid, errno := fork(); errno == 0 && pid == 0 {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +20,9 @@ type Dir struct {
 	Path   string
 	f      *os.File
 	killFD *os.File // cgroup.kill, see OpenKill; may be nil
+
+	mu  sync.Mutex
+	cpu *os.File // cpu.stat, see CPUTime; nil before its first call
 }
 
 func OpenDir(path string) (*Dir, error) {
@@ -33,7 +37,13 @@ func (d *Dir) Close() error {
 	if d.killFD != nil {
 		d.killFD.Close()
 	}
-	return d.f.Close()
+	err := d.f.Close() // first: nothing is opened from now on
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.cpu != nil {
+		d.cpu.Close()
+	}
+	return err
 }
 
 // FD is -1 once the directory is closed.
