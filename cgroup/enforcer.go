@@ -76,7 +76,7 @@ func (w *enforcer) run() {
 // enforce ends the groups over their own limit and, where all together pass the
 // budget, the biggest; where they have more tasks than they may, the one that has most.
 func (w *enforcer) enforce(groups []*Group) {
-	fresh := w.look(groups)
+	fresh := w.refresh(groups)
 	if len(fresh) > 0 && w.tooMuch(groups) {
 		w.recheck(fresh)
 	}
@@ -109,8 +109,8 @@ func (w *enforcer) enforce(groups []*Group) {
 	}
 }
 
-// look sums the groups that may be over a limit, which it gives.
-func (w *enforcer) look(groups []*Group) (fresh []*Group) {
+// refresh sums the groups that may be over a limit, which it gives.
+func (w *enforcer) refresh(groups []*Group) (fresh []*Group) {
 	for g := range w.seen {
 		if g.isGone() {
 			delete(w.seen, g)
