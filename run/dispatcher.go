@@ -89,7 +89,7 @@ func (r *Run) liveProcess() *spawn.Process {
 	return r.process
 }
 
-// sample reads the whole tree and publishes.
+// sample reads the whole tree, for the snapshots to come.
 func (m *Manager) sample(now time.Time) {
 	whole, err := m.spawner.Usage()
 	if err != nil {
@@ -104,16 +104,24 @@ func (m *Manager) sample(now time.Time) {
 		m.log.Debug("dying groups not read", "err", err)
 	}
 	m.sampled.Store(&treeSample{at: now, whole: whole, files: files, dying: dying})
-	m.publish()
+	m.changes.Add(1)
 }
 
-// publish builds the snapshot from memory; it is also called when a run starts
-// or ends, so that the snapshot lists it at once. One builds at a time: a slower
+// builtSnapshot is a snapshot and how many changes it has seen.
+type builtSnapshot struct {
+	Snapshot
+	changes uint64
+}
+
+// publish builds the snapshot from memory. One builds at a time: a slower
 // one would put what it saw before over what a faster one saw after it.
 func (m *Manager) publish() {
 	m.publishing.Lock()
 	defer m.publishing.Unlock()
-	last := m.sampled.Load()
+	seen, last := m.changes.Load(), m.sampled.Load()
+	m.mu.Lock()
+	lastGone := m.lastGone
+	m.mu.Unlock()
 	s := Snapshot{
 		Heartbeat: last.at, Pressure: last.whole,
 		Processes: last.whole.Processes, Memory: last.whole.MemoryBytes, FilesInMemory: last.files, DyingGroups: last.dying,
@@ -130,12 +138,12 @@ func (m *Manager) publish() {
 	}
 	if len(s.Runs) == 0 && m.spawner.Isolation().LeakedGroups == 0 {
 		s.Processes = 0 // all groups are gone
-		if !last.at.After(m.lastGone) {
+		if !last.at.After(lastGone) {
 			s.Memory, s.FilesInMemory = nil, nil // of before: what is left now the next look tells
 		}
 	}
 	slices.SortFunc(s.Runs, func(a, b Live) int { return a.Started.Compare(b.Started) })
-	m.snapshot.Store(&s)
+	m.snapshot.Store(&builtSnapshot{s, seen})
 }
 
 // snapshotEntry is the run as of the dispatcher's last look.
@@ -150,6 +158,12 @@ func (r *Run) snapshotEntry() Live {
 	return one
 }
 
-// Snapshot is the state as of the last second, runs as of now. It reads no
-// file, waits for nothing, and is not to be changed by the caller.
-func (m *Manager) Snapshot() Snapshot { return *m.snapshot.Load() }
+// Snapshot is the state as of the last second, runs as of now: who asks builds what has
+// changed since it was last asked for, so that a start and an end cost nothing. It reads
+// no file, waits for nothing, and is not to be changed by the caller.
+func (m *Manager) Snapshot() Snapshot {
+	if m.snapshot.Load().changes != m.changes.Load() {
+		m.publish()
+	}
+	return m.snapshot.Load().Snapshot
+}

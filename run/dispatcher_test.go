@@ -28,11 +28,11 @@ func TestSnapshot_IsNeverStale(t *testing.T) {
 	m := open(t)
 	r := newRun(running, Record{ID: "r", State: Running}, m.log)
 	m.mu.Lock()
-	m.runs[r.id] = r
+	m.live[r.id] = r
 	m.mu.Unlock()
 	t.Cleanup(func() {
 		m.mu.Lock()
-		delete(m.runs, r.id)
+		delete(m.live, r.id)
 		m.mu.Unlock()
 	})
 	m.publishing.Lock() // as one that is building has it

@@ -10,7 +10,7 @@
 //	supervisor ──── one a run: parses, talks to the CLI, holds the caps   supervisor.go
 //	                 ├ the CLI has forgotten its session: restart         restart.go
 //	                 └ the end: conclude, the verdict and the record      conclude.go
-//	dispatcher ──── once a second: usage, stalls, the snapshot            dispatcher.go
+//	dispatcher ──── once a second: usage and stalls; Snapshot             dispatcher.go
 //	pruneLoop, roomLoop: what is kept of finished runs, and how long      prune.go, room.go
 //	Manager.Detach: durable runs live on for the next daemon              detach.go
 //

@@ -70,7 +70,7 @@ func TestRecord_SavedLater(t *testing.T) {
 	d := s.Run("r")
 	r := newFinishedRun(d, Record{ID: "r", State: Finished, Cause: outcome.CLIError}, slog.New(slog.DiscardHandler))
 	r.unsaved.Store(true)
-	m := &Manager{runs: map[string]*Run{"r": r}}
+	m := &Manager{live: map[string]*Run{"r": r}}
 	blocked := filepath.Dir(d.StorePath("run.json")) // a file in the directory's place
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -44,7 +45,8 @@ type Manager struct {
 	notifier     *spool.Notifier // nil: no inotify instance to be had
 	enforced     cgroup.Enforced
 
-	snapshot atomic.Pointer[Snapshot]
+	snapshot atomic.Pointer[builtSnapshot]
+	changes  atomic.Uint64 // of what a snapshot is made of, so far
 	sampled  atomic.Pointer[treeSample]
 	full     chan struct{} // more finished runs than are kept; has room for one
 	room     atomic.Pointer[Room]
@@ -57,14 +59,14 @@ type Manager struct {
 	chores     sync.WaitGroup
 
 	publishing sync.Mutex // from reading what a snapshot is made of to its being shown
-	lastGone   time.Time  // when a group was last removed; publishing's
 
-	mu      sync.Mutex
-	ending  chan struct{} // closed with it
-	closing bool
-	runs    map[string]*Run
-	last    uint64 // Run.seq
-	kept    int64  // bytes of output of finished runs
+	mu       sync.Mutex
+	ending   chan struct{} // closed with it
+	closing  bool
+	live     map[string]*Run // from when it waits until nothing is left of it but its files, or for good where it is detached
+	kept     keptRuns        // of which nothing else is left
+	last     uint64          // Run.seq
+	lastGone time.Time       // when a group was last removed
 }
 
 // Open takes the state directory for this daemon alone and settles what an
@@ -80,7 +82,7 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 	m := &Manager{
 		o: o, log: o.Logger, observer: o.Observer, spawner: o.Spawner, state: st,
 		enforced: o.Spawner.Enforced(), full: make(chan struct{}, 1), quit: make(chan struct{}), ending: make(chan struct{}),
-		runs: map[string]*Run{},
+		live: map[string]*Run{},
 	}
 	m.sessions, err = openSessions(st, func(path string, err error) {
 		m.log.Warn("session ignored", "file", path, "err", err)
@@ -186,19 +188,19 @@ func (m *Manager) register(s Spec) (*Run, error) {
 	if m.closing {
 		return nil, &spawn.StartError{Cause: outcome.ShuttingDown, Err: fmt.Errorf("run %s: the daemon is shutting down", s.ID)}
 	}
-	if _, taken := m.runs[s.ID]; taken {
+	if _, taken := m.known(s.ID); taken {
 		return nil, fmt.Errorf("run %s: %w", s.ID, ErrExists)
 	}
 	m.last++
 	r.seq = m.last
-	m.runs[s.ID] = r
+	m.live[s.ID] = r
 	return r, nil
 }
 
 // unregister forgets a run that was never started: a retry of it is a new run.
 func (m *Manager) unregister(r *Run, err error) {
 	m.mu.Lock()
-	delete(m.runs, r.id)
+	delete(m.live, r.id)
 	m.mu.Unlock()
 	r.abort(err)
 }
@@ -207,29 +209,32 @@ func (m *Manager) unregister(r *Run, err error) {
 func (m *Manager) Get(id string) (*Run, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r, ok := m.runs[id]
-	return r, ok
+	return m.known(id)
+}
+
+// known is Get for who holds mu.
+func (m *Manager) known(id string) (*Run, bool) {
+	if r, ok := m.live[id]; ok {
+		return r, true
+	}
+	return m.kept.get(id)
 }
 
 // List gives the records that f selects, newest first.
 func (m *Manager) List(f Filter) []Record {
-	type placed struct {
-		Record
-		seq uint64
+	all := m.all()
+	if !f.Unfinished {
+		all = append(all, m.finishedRuns()...)
 	}
-	var all []placed
-	for _, r := range m.all() {
-		if c := r.Record(); f.takes(c) {
-			all = append(all, placed{c, r.seq})
-		}
-	}
-	slices.SortFunc(all, func(a, b placed) int { return cmp.Compare(b.seq, a.seq) })
+	slices.SortFunc(all, func(a, b *Run) int { return cmp.Compare(b.seq, a.seq) })
 	var out []Record
-	for _, one := range all {
-		out = append(out, one.Record)
-	}
-	if f.Limit > 0 && len(out) > f.Limit {
-		out = out[:f.Limit]
+	for _, r := range all {
+		if f.Limit > 0 && len(out) == f.Limit {
+			break
+		}
+		if c := r.Record(); f.takes(c) {
+			out = append(out, c)
+		}
 	}
 	return out
 }
@@ -240,24 +245,24 @@ func (f Filter) takes(r Record) bool {
 
 func (m *Manager) started(r *Run, took time.Duration) {
 	m.observer.RunStarted(r.Record(), took)
-	m.publish()
+	m.changes.Add(1)
 }
 
 func (m *Manager) concluded(r Record, o outcome.Outcome) {
 	m.observer.RunFinished(r, o)
-	m.publish()
+	m.changes.Add(1)
 }
 
-// finished notes that nothing is left of a run but its files of so many bytes.
-func (m *Manager) finished(size int64) {
-	m.publishing.Lock()
-	m.lastGone = time.Now()
-	m.publishing.Unlock()
-	m.publish()
+// finished lets go of a run of which nothing is left but its files.
+func (m *Manager) finished(r *Run) {
 	m.mu.Lock()
-	m.kept += size
-	many := len(m.runs) > m.o.KeepRuns || m.kept > m.o.KeepBytes
+	delete(m.live, r.id)
+	r.letGo()
+	m.kept.add(r)
+	m.lastGone = time.Now()
+	many := m.kept.runs() > m.o.KeepRuns+min(m.o.KeepRuns/pruneSlack, pruneMax) || m.kept.bytes > m.o.KeepBytes+m.o.KeepBytes/pruneSlack
 	m.mu.Unlock()
+	m.changes.Add(1)
 	if many {
 		select {
 		case m.full <- struct{}{}:
@@ -345,14 +350,18 @@ func (m *Manager) stop() error {
 	return m.notifier.Close()
 }
 
+// all are those that wait or live, or are just ending.
 func (m *Manager) all() []*Run {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := make([]*Run, 0, len(m.runs))
-	for _, r := range m.runs {
-		out = append(out, r)
-	}
-	return out
+	return slices.Collect(maps.Values(m.live))
+}
+
+// finishedRuns are the others, the oldest first.
+func (m *Manager) finishedRuns() []*Run {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(m.kept.all())
 }
 
 // stateDir is the lock given, or one taken now.

@@ -2,7 +2,6 @@ package run
 
 import (
 	"errors"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +11,9 @@ import (
 const (
 	pruneEvery = time.Minute
 	pruneMax   = 256 // removals in one go
+	// pruneSlack is the part of what is kept, one in so many, by which it may be passed:
+	// removals come in batches then, not one with each end.
+	pruneSlack = 20
 	// pruneAtOnce is how many of them at a time.
 	pruneAtOnce = 8
 	// removeEvery is how often a removal that fails is tried.
@@ -90,13 +92,13 @@ func (m *Manager) keepOn(r *Run, until time.Time, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r.retryRemovalAt = until
-	m.runs[r.id] = r
+	m.kept.putBack(r)
 }
 
 // retrySaves writes the final records for which there was no room: the next daemon
 // would take such a run for lost.
 func (m *Manager) retrySaves() {
-	for _, r := range m.all() {
+	for _, r := range append(m.all(), m.finishedRuns()...) {
 		if r.unsaved.Load() && r.dir.Save(r.Record()) == nil {
 			r.unsaved.Store(false)
 			r.log.Info("record saved at last")
@@ -136,40 +138,27 @@ func notAhead(now, finished time.Time) time.Time { return now.Add(-max(0, now.Su
 // takeExpired takes runs out of the registry, more than are beyond what is kept where
 // so many bytes are needed.
 func (m *Manager) takeExpired(now time.Time, need int64, spare time.Duration) []*Run {
-	type aged struct {
-		run  *Run
-		at   time.Time // by a clock that is never set, see notAhead
-		size int64
-	}
-	var over []aged
-	var kept int64
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, r := range m.runs {
-		if isClosed(r.ended) && isClosed(r.done) { // a detached one lives on
-			c := r.Record()
-			over = append(over, aged{r, r.endedAt, c.OutputBytes})
-			kept += c.OutputBytes
-		}
-	}
-	slices.SortFunc(over, func(a, b aged) int { return a.at.Compare(b.at) })
 	var old []*Run
-	for i, p := range over {
-		fits := len(over)-i <= m.o.KeepRuns && kept <= m.o.KeepBytes
-		if len(old) == pruneMax || fits && (need <= 0 || now.Sub(p.at) < spare) && now.Sub(p.at) <= m.o.Keep {
+	left := m.kept.runs()
+	for r := range m.kept.all() {
+		fits := left <= m.o.KeepRuns && m.kept.bytes <= m.o.KeepBytes
+		age := now.Sub(r.endedAt)
+		if len(old) == pruneMax || fits && (need <= 0 || age < spare) && age <= m.o.Keep {
 			break
 		}
-		if now.Before(p.run.retryRemovalAt) {
+		left--
+		if now.Before(r.retryRemovalAt) {
 			continue
 		}
+		c := r.Record()
 		// Before it is unknown: its request may come at any moment.
-		m.pruned.Add(p.run.id, p.run.Record().Client, p.run.fingerprint)
-		delete(m.runs, p.run.id)
-		old = append(old, p.run)
-		kept -= p.size
-		need -= p.size + recordSize
+		m.pruned.Add(r.id, c.Client, r.fingerprint)
+		m.kept.remove(r.id)
+		old = append(old, r)
+		need -= c.OutputBytes + recordSize
 	}
-	m.kept = kept
 	return old
 }
 

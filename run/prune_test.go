@@ -29,7 +29,7 @@ func TestPrune(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	m := &Manager{o: Options{Keep: 45 * time.Minute, KeepRuns: 100}.complete(), log: slog.New(slog.DiscardHandler), state: st, pruned: &store.Pruned{}, runs: map[string]*Run{}}
+	m := &Manager{o: Options{Keep: 45 * time.Minute, KeepRuns: 100}.complete(), log: slog.New(slog.DiscardHandler), state: st, pruned: &store.Pruned{}, live: map[string]*Run{}}
 	if err := m.recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -135,8 +135,8 @@ func TestPrune_SparesTheDetached(t *testing.T) {
 	r.to(detached)
 	r.mu.Unlock()
 	r.letGo()
-	m := &Manager{runs: map[string]*Run{"r": r}, o: Options{Keep: time.Nanosecond}}
-	if old := m.takeExpired(time.Now().Add(time.Hour), 1<<40, 0); len(old) != 0 || len(m.runs) != 1 {
+	m := &Manager{live: map[string]*Run{"r": r}, o: Options{Keep: time.Nanosecond}}
+	if old := m.takeExpired(time.Now().Add(time.Hour), 1<<40, 0); len(old) != 0 || len(m.live) != 1 {
 		t.Errorf("%d pruned", len(old))
 	}
 }

@@ -50,12 +50,20 @@ func (m *Manager) recover(ctx context.Context) error {
 		if r == nil {
 			continue
 		}
-		m.mu.Lock()
-		m.runs[id] = r
-		m.mu.Unlock()
 		found = append(found, r)
+		m.mu.Lock()
+		m.live[id] = r
+		m.mu.Unlock()
 	}
 	m.number(found)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found = slices.DeleteFunc(found, func(r *Run) bool { return m.live[r.id] != r || !isClosed(r.done) })
+	slices.SortStableFunc(found, func(a, b *Run) int { return a.endedAt.Compare(b.endedAt) })
+	for _, r := range found {
+		delete(m.live, r.id)
+		m.kept.add(r)
+	}
 	return nil
 }
 

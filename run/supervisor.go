@@ -106,8 +106,7 @@ func (s *supervisor) supervise() {
 	} else {
 		s.hooks.onGone()
 	}
-	s.run.letGo()
-	s.manager.finished(s.run.Record().OutputBytes)
+	s.manager.finished(s.run)
 }
 
 // follow follows one process to the end of its output; left is that it lives on
