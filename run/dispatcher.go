@@ -61,7 +61,8 @@ func (m *Manager) dispatchLoop() {
 
 func (m *Manager) observeAll(detectors map[*Run]*stallDetector) {
 	live := map[*Run]bool{}
-	full := diskState(m.state.Path, os.Geteuid() == 0)
+	disk := fileSystemOf(m.state.Path)
+	full := disk.state(os.Geteuid() == 0)
 	for _, r := range m.all() {
 		if !r.isLive() {
 			continue

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"penstock/backend"
+	"penstock/cgroup"
 	"penstock/outcome"
 	"penstock/run/store"
 	"penstock/spool"
@@ -79,16 +81,17 @@ const cleanUpMax = 10 * time.Second
 
 // cleanUp is for the moment when the run's group is empty and not yet removed.
 func (s *supervisor) cleanUp(o outcome.Outcome) {
-	log, dir, outputs := s.run.log, s.run.dir, s.files.outputs
+	log, dir := s.run.log, s.run.dir
 	if !within(cleanUpMax, func() {
 		// First: what the run itself filled the disk with is about to go.
-		if why := refusesWrites(dir); why != "" {
+		disk := fileSystemOf(filepath.Dir(dir.Path))
+		if why := disk.refusesWrites(dir); why != "" {
 			s.run.noteDiskFull(why)
 		}
 		if err := dir.RemoveScratch(); err != nil {
 			log.Warn("scratch not removed", "err", err)
 		}
-		if err := outputs.DropPages(); err != nil {
+		if err := s.settleOutputs(&disk); err != nil {
 			log.Warn("output not written back (hint: check the disk of the state directory)", "err", err)
 			if why := diskError(err); why != "" {
 				s.facts.outputLost.Store(&why)
@@ -101,6 +104,18 @@ func (s *supervisor) cleanUp(o outcome.Outcome) {
 		s.child.cleaningUp = true
 		log.Warn("scratch not removed yet: the run ends without it", "after", cleanUpMax)
 	}
+}
+
+// settleOutputs flushes outputs that a power cut must not take, or of which a write may
+// be refused as late as that. What their pages are charged to would not go before them.
+func (s *supervisor) settleOutputs(on *fileSystem) (err error) {
+	if s.spec.Durable || !on.isExact() {
+		err = s.files.outputs.Flush()
+	}
+	if s.manager.enforced.Memory == cgroup.Kernel {
+		err = errors.Join(err, s.files.outputs.DropPages())
+	}
+	return err
 }
 
 // within waits for f only so long, and tells whether it returned.

@@ -53,25 +53,48 @@ func hostError(err error, log *slog.Logger) error {
 // wrote less than it meant to, in bytes.
 const lowSpace = 1 << 20
 
-// diskState says what is wrong with the file system of the state directory, which
-// takes all that CLIs write; "" when nothing is. root may also use the blocks that
-// are kept back for it.
-func diskState(dir string, root bool) string {
-	var fs unix.Statfs_t
-	if unix.Statfs(dir, &fs) != nil {
+// fileSystem is the state directory's, which takes all that CLIs write, with its
+// figures of when it was asked (statfs(2)).
+type fileSystem struct {
+	figures unix.Statfs_t
+	known   bool
+}
+
+func fileSystemOf(dir string) (d fileSystem) {
+	d.known = unix.Statfs(dir, &d.figures) == nil
+	return d
+}
+
+// state says what is wrong with it; "" when nothing is. root may also use the blocks
+// that are kept back for it.
+func (d *fileSystem) state(root bool) string {
+	if !d.known {
 		return ""
 	}
-	if fs.Flags&unix.ST_RDONLY != 0 {
+	if d.figures.Flags&unix.ST_RDONLY != 0 {
 		return inStateDir(unix.EROFS)
 	}
-	blocks := fs.Bavail
+	blocks := d.figures.Bavail
 	if root {
-		blocks = fs.Bfree
+		blocks = d.figures.Bfree
 	}
-	if free := blocks * uint64(fs.Bsize); free < lowSpace {
+	if free := blocks * uint64(d.figures.Bsize); free < lowSpace {
 		return fmt.Sprintf("%s: %d KiB are free", inStateDir(unix.ENOSPC), free>>10)
 	}
+	if d.figures.Files > 0 && d.figures.Ffree == 0 {
+		return inStateDir(unix.ENOSPC) + ": no file can be made"
+	}
 	return ""
+}
+
+// isExact tells a file system whose figures are no guesses, and that has room for
+// whatever write(2) has taken: nothing is refused only when it is written back.
+func (d *fileSystem) isExact() bool {
+	switch d.figures.Type {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.TMPFS_MAGIC:
+		return d.known
+	}
+	return false
 }
 
 func inStateDir(err error) string { return fmt.Sprintf("the daemon's state directory: %v", err) }
@@ -80,14 +103,22 @@ func inStateDir(err error) string { return fmt.Sprintf("the daemon's state direc
 // would need, or "". A full disk is shown to a program that may not care, and to
 // no other: this is the look at it that can be had from here.
 func refusesWrites(d *store.Dir) string {
-	root := d.User == nil && os.Geteuid() == 0 || d.User != nil && d.User.UID == 0
-	if why := diskState(filepath.Dir(d.Path), root); why != "" {
+	at := fileSystemOf(filepath.Dir(d.Path))
+	return at.refusesWrites(d)
+}
+
+func (d *fileSystem) refusesWrites(of *store.Dir) string {
+	daemonIsRoot := os.Geteuid() == 0
+	if why := d.state(of.User == nil && daemonIsRoot || of.User != nil && of.User.UID == 0); why != "" {
 		return why
 	}
-	if d.User != nil && overQuota(d.Path, int(d.User.UID)) {
+	if of.User != nil && overQuota(of.Path, int(of.User.UID)) {
 		return inStateDir(unix.EDQUOT)
 	}
-	return diskError(tryWrite(d.Path))
+	if daemonIsRoot && d.isExact() {
+		return "" // no quota binds the daemon: it would learn nothing from a try
+	}
+	return diskError(tryWrite(of.Path))
 }
 
 // diskError is what err says of the state directory's disk; "" where it is

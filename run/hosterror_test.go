@@ -145,3 +145,37 @@ func TestRefusesWrites(t *testing.T) {
 		t.Errorf("of a directory that is gone: %s", why)
 	}
 }
+
+// Where the figures are true and no quota binds the daemon, nothing is written to find
+// out; a file system whose figures are guesses is tried.
+func TestFileSystem(t *testing.T) {
+	ample := unix.Statfs_t{Bsize: 4096, Bavail: 1 << 20, Bfree: 1 << 20, Files: 100, Ffree: 50}
+	for _, row := range []struct {
+		name  string
+		kind  int64
+		alter func(*unix.Statfs_t)
+		exact bool
+		want  string
+	}{
+		{name: "ext4", kind: unix.EXT4_SUPER_MAGIC, exact: true},
+		{name: "tmpfs", kind: unix.TMPFS_MAGIC, exact: true},
+		{name: "nfs", kind: unix.NFS_SUPER_MAGIC},
+		{name: "btrfs", kind: unix.BTRFS_SUPER_MAGIC},
+		{name: "full", kind: unix.EXT4_SUPER_MAGIC, alter: func(s *unix.Statfs_t) { s.Bavail, s.Bfree = 0, 0 }, exact: true, want: "no space left"},
+		{name: "no more files", kind: unix.EXT4_SUPER_MAGIC, alter: func(s *unix.Statfs_t) { s.Ffree = 0 }, exact: true, want: "no file can be made"},
+		{name: "it doesn't count files", kind: unix.BTRFS_SUPER_MAGIC, alter: func(s *unix.Statfs_t) { s.Files, s.Ffree = 0, 0 }},
+		{name: "read-only", kind: unix.EXT4_SUPER_MAGIC, alter: func(s *unix.Statfs_t) { s.Flags = unix.ST_RDONLY }, exact: true, want: "read-only"},
+	} {
+		d := fileSystem{figures: ample, known: true}
+		d.figures.Type = row.kind
+		if row.alter != nil {
+			row.alter(&d.figures)
+		}
+		if got := d.state(true); !strings.Contains(got, row.want) || (got == "") != (row.want == "") || d.isExact() != row.exact {
+			t.Errorf("%s: %q, exact %v", row.name, got, d.isExact())
+		}
+	}
+	if d := fileSystemOf("/nowhere"); d.isExact() || d.state(true) != "" {
+		t.Error("one that can't be asked")
+	}
+}

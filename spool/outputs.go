@@ -111,23 +111,37 @@ func readTail(r io.ReaderAt, size, max int64) (string, error) {
 	return strings.TrimSpace(strings.ToValidUTF8(string(buf), "\uFFFD")), nil
 }
 
+// Flush gets both onto the disk. An error may also be that of an earlier write.
+func (o *Outputs) Flush() error {
+	flush := func(fd int) error { return os.NewSyscallError("fdatasync", unix.Fdatasync(fd)) }
+	return errors.Join(byDescriptor(o.Spool, flush), byDescriptor(o.Stderr, flush))
+}
+
 // DropPages writes the outputs back and drops their pages: pages charged to the
 // run's group would keep a dying memory cgroup behind after rmdir.
 func (o *Outputs) DropPages() error {
-	return errors.Join(dropPages(o.Spool), dropPages(o.Stderr))
+	return errors.Join(byDescriptor(o.Spool, dropPages), byDescriptor(o.Stderr, dropPages))
 }
 
-func dropPages(f *os.File) error {
+// dropPages waits for the writing of the pages, not for the file system's journal: only
+// dirty ones can't be dropped (sync_file_range(2)).
+func dropPages(fd int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Size == 0 {
+		return os.NewSyscallError("fstat", err)
+	}
+	err := unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
+	return errors.Join(os.NewSyscallError("sync_file_range", err), os.NewSyscallError("fadvise", unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED)))
+}
+
+func byDescriptor(f *os.File, call func(fd int) error) error {
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
-	var errs [2]error
-	err = conn.Control(func(fd uintptr) {
-		errs[0] = os.NewSyscallError("fdatasync", unix.Fdatasync(int(fd)))
-		errs[1] = os.NewSyscallError("fadvise", unix.Fadvise(int(fd), 0, 0, unix.FADV_DONTNEED))
-	})
-	return errors.Join(err, errs[0], errs[1])
+	var callErr error
+	err = conn.Control(func(fd uintptr) { callErr = call(int(fd)) })
+	return errors.Join(err, callErr)
 }
 
 // Trim cuts both files so that they have no more than most bytes together, the

@@ -9,8 +9,11 @@ package atomicfile
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // Flusher gets what a file or a directory holds onto the disk, as os.File.Sync
@@ -38,22 +41,38 @@ func (f Flusher) Dirs(paths ...string) error {
 // of power: its content is on the disk before it gets the name, and the name
 // before Replace returns. The file's mode is 0600.
 func Replace(path string, data []byte, flush Flusher) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	next := filepath.Join(filepath.Dir(path), fmt.Sprintf(".new-%x", rand.Uint64()))
+	// os.OpenFile would ask the runtime's poller, os.Rename what it is to replace.
+	var fd int
+	err := retryEINTR(func() (err error) {
+		fd, err = unix.Open(next, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
+	f := os.NewFile(uintptr(fd), next)
 	_, err = f.Write(data)
 	if err == nil && flush != nil {
 		err = flush(f)
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
+		err = os.NewSyscallError("rename", retryEINTR(func() error { return unix.Rename(next, path) }))
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
+		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(next))
 	}
 	if err := flush.Dirs(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
+}
+
+// retryEINTR repeats a call that a signal interrupted: the runtime preempts by signal.
+func retryEINTR(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
 }

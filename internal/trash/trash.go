@@ -6,6 +6,7 @@
 //	Delete(taken)    what Move has taken; what can't be deleted stays in the trash
 //	Empty(trash)     what stayed there
 //	Tree, Below      delete in place, also what its owner can't write
+//	Sweep            all in a directory but some names
 package trash
 
 import (
@@ -15,6 +16,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/oklog/ulid/v2"
@@ -127,6 +129,43 @@ func Below(root *os.Root, name string) error {
 		return err
 	}
 	return errors.Join(unlock(root, name), root.RemoveAll(name))
+}
+
+// Sweep deletes what lies in a directory but for the names to keep. Files and empty
+// directories, which is most of what a run leaves, go by a call or two each.
+func Sweep(dir string, keep ...string) error {
+	at, err := openat.List(dir)
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	names, err := at.Readdirnames(-1)
+	errs := []error{err}
+	for _, name := range names {
+		if !slices.Contains(keep, name) && unlink(int(at.Fd()), name) != nil {
+			errs = append(errs, belowOpen(at, name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// unlink deletes an empty directory or a file.
+func unlink(at int, name string) error {
+	err := unix.Unlinkat(at, name, unix.AT_REMOVEDIR)
+	if err == unix.ENOTDIR {
+		err = unix.Unlinkat(at, name, 0)
+	}
+	return err
+}
+
+// belowOpen is Below for a directory that is held open.
+func belowOpen(at *os.File, name string) error {
+	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", at.Fd()))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return Below(root, name)
 }
 
 // unlock makes a directory and all directories below it writable.

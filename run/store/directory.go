@@ -149,6 +149,9 @@ func (d *Dir) Mkdir(name string) error {
 // never over what is there. The user gets them when all are written, children
 // before parents.
 func (d *Dir) WriteFiles(files []backend.File) error {
+	if len(files) == 0 {
+		return nil
+	}
 	root, err := d.root()
 	if err != nil {
 		return fmt.Errorf("run directory: %w", err)
@@ -210,29 +213,17 @@ func parents(root *os.Root, dir string, made *[]string) error {
 // needs. A directory that the child has removed is no error.
 func (d *Dir) RemoveScratch() error {
 	var errs []error
-	for _, name := range []string{promptStoreName, systemStoreName, StdinLogName} {
-		for _, p := range d.storePaths(name) {
-			if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				errs = append(errs, err)
+	if d.Flush != nil { // of one that isn't durable the store has no words
+		for _, name := range []string{promptStoreName, systemStoreName, StdinLogName} {
+			for _, p := range d.storePaths(name) {
+				if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					errs = append(errs, err)
+				}
 			}
 		}
 	}
-	root, err := d.root()
-	if errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(errs...)
-	}
-	if err != nil {
-		return errors.Join(append(errs, fmt.Errorf("run directory: %w", err))...)
-	}
-	defer root.Close()
-	entries, err := trash.Entries(root, ".")
-	errs = append(errs, err)
-	for _, e := range entries {
-		switch e.Name() {
-		case SpoolName, StderrName:
-		default:
-			errs = append(errs, trash.Below(root, e.Name()))
-		}
+	if err := trash.Sweep(d.Path, SpoolName, StderrName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, fmt.Errorf("run directory: %w", err))
 	}
 	return errors.Join(errs...)
 }
@@ -262,13 +253,13 @@ func (d *Dir) RemoveOther(name string, ours *os.File) error {
 	if err != nil {
 		return err
 	}
+	if found, err := os.Lstat(d.File(name)); err != nil || os.SameFile(found, mine) {
+		return nil // gone already, or what it should be
+	}
 	root, err := d.root()
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	if found, err := root.Lstat(name); err != nil || os.SameFile(found, mine) {
-		return nil // gone already, or what it should be
-	}
 	return trash.Below(root, name)
 }

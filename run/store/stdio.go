@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/backend"
+	"penstock/internal/openat"
 )
 
 // Stdio is what a child is started with. The files are the daemon's only until
@@ -38,14 +39,44 @@ func (d *Dir) stdin(c backend.Command) (*os.File, error) {
 	if c.Input == backend.Conversation {
 		return d.fifo()
 	}
+	if len(c.Prompt) <= smallPrompt {
+		if f, err := memoryFile(promptName, c.Prompt); err == nil {
+			return f, nil
+		}
+	}
 	p := d.File(promptName)
-	if err := os.WriteFile(p, c.Prompt, 0o600); err != nil {
+	f, err := openat.Plain(p, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Write(c.Prompt)
+	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
 	if err := d.User.Own(p); err != nil {
 		return nil, err
 	}
-	return os.Open(p)
+	return openat.Plain(p, os.O_RDONLY, 0)
+}
+
+// smallPrompt is what is kept in memory until its CLI has ended, in bytes: making and
+// deleting a file would cost more than the four pages do.
+const smallPrompt = 16 << 10
+
+// memoryFile is a file without a name that can't be changed (memfd_create(2)). A process
+// that has it may open it anew, whatever its user. A host may refuse it (vm.memfd_noexec).
+func memoryFile(name string, content []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	if _, err = unix.Pwrite(fd, content, 0); err == nil { // the offset stays at the beginning
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
+	}
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // fifo is opened for reading and writing, so that the child itself keeps its
@@ -70,7 +101,7 @@ func (d *Dir) fifo() (*os.File, error) {
 // opened by the child.
 func (d *Dir) output(name string) (*os.File, error) {
 	p := d.File(name)
-	f, err := os.OpenFile(p, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := openat.Plain(p, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
