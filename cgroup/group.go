@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -23,6 +24,8 @@ type Group struct {
 	limits  groupLimits
 	made    bool         // here, not by an earlier daemon
 	history usageHistory // what the enforcer saw
+	// processes is how many there were when they were last counted; nil is never.
+	processes atomic.Pointer[int]
 	// budgetOOMs is Root.budgetOOMs of when the group was made.
 	budgetOOMs *uint64
 	// tasksRefused is Root.tasksRefused of when the group was made.

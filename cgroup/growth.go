@@ -16,9 +16,11 @@ const (
 	// busyTime is the processor time, in microseconds, after which a group is summed
 	// however far its limits are: the receipt tells its peak.
 	busyTime = 2000
-	// sumEvery is how old a sum may get: what others do to a group's memory, such as
-	// khugepaged or a process_vm_writev(2) from outside, costs it no time.
-	sumEvery = 2 * time.Second
+	// quietAge is how old the sum gets of a group that uses any processor time, restAge
+	// of any other: what others do to its memory, such as khugepaged or a
+	// process_vm_writev(2) from outside, costs it none.
+	quietAge = 2 * time.Second
+	restAge  = 10 * time.Second
 )
 
 // standing is what the enforcer knows of a group.
@@ -51,10 +53,13 @@ func below(n, limit uint64) uint64 { return limit - min(n, limit) }
 // was busy, or its sum is old. all is the processor time of all groups together.
 func (w *enforcer) due(g *Group, all uint64, now time.Time) bool {
 	s := w.seen[g]
-	if s == nil || now.Sub(s.at) >= sumEvery {
+	if s == nil || now.Sub(s.at) >= restAge {
 		return true
 	}
 	slack := g.limits.slack(s.sum, w.tree.enforced)
+	if now.Sub(s.at) >= quietAge {
+		slack = 0
+	}
 	if all-s.all <= slack {
 		return false
 	}

@@ -108,7 +108,12 @@ func TestEnforcer_OldSum(t *testing.T) {
 	if w.seen[g] != first {
 		t.Error("an empty group was summed twice")
 	}
-	first.at = time.Now().Add(-sumEvery)
+	first.at = time.Now().Add(-quietAge)
+	w.enforce([]*Group{g})
+	if w.seen[g] != first {
+		t.Error("an empty group was summed again after 2 s")
+	}
+	first.at = time.Now().Add(-restAge)
 	w.enforce([]*Group{g})
 	if w.seen[g] == first {
 		t.Error("an old sum was not taken anew")

@@ -97,6 +97,13 @@ func (t *Tree) Leaked() int {
 	return len(t.leaked)
 }
 
+func (t *Tree) isLeaked(g *Group) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, ok := t.leaked[g]
+	return ok
+}
+
 // Remains asks the kernel which run groups are there and which processes they
 // hold; after Close it is the proof that nothing was left.
 func (t *Tree) Remains() (groups []string, pids []int, err error) {

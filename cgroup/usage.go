@@ -10,8 +10,8 @@ import (
 	"penstock/internal/procinfo"
 )
 
-// Usage is a live reading of one group; nil is unknown. It is read of
-// every run each second: it costs five files.
+// Usage is a live reading of one group; nil is unknown. It costs six files: who asks
+// often asks for CPUTime, which tells whether anything has happened.
 type Usage struct {
 	MemoryBytes *uint64 // memory.current, or the enforcer's last sum
 	Pids        *uint64 // tasks: pids.current, or the enforcer's last sum
@@ -24,7 +24,7 @@ type Usage struct {
 // TreeUsage is a live reading of all runs together; nil is unknown.
 type TreeUsage struct {
 	Usage
-	Processes int // entries of cgroup.procs, whole subtree
+	Processes int // entries of cgroup.procs, as of each group's last Usage
 	// PSI "some"/"full" avg10 in percent.
 	MemorySomeAvg10, MemoryFullAvg10, CPUSomeAvg10 *float64
 }
@@ -36,7 +36,21 @@ func (g *Group) Usage() (Usage, error) {
 	if s, ok := g.history.last(); ok {
 		u.fill(s)
 	}
+	if err == nil {
+		_, err = g.countProcesses()
+	}
 	return u, errors.Join(err, r.Err())
+}
+
+// CPUTime is the processor time that the group has used, in microseconds: one read of
+// a descriptor that stays open. A group that is gone is an error.
+func (g *Group) CPUTime() (uint64, error) { return g.dir.CPUTime() }
+
+func (g *Group) countProcesses() (int, error) {
+	pids, err := g.dir.Procs()
+	n := len(pids)
+	g.processes.Store(&n)
+	return n, err
 }
 
 // CPUWait is how long at least one task of the group was ready and had no processor,
@@ -55,14 +69,29 @@ func (t *Tree) Usage() (TreeUsage, error) {
 		return TreeUsage{}, err
 	}
 	u := TreeUsage{Usage: one}
-	pids, err := t.runs.Procs()
-	u.Processes = len(pids)
+	u.Processes, err = t.processes()
 	mem, cpu := read.Pressure("memory.pressure"), read.Pressure("cpu.pressure")
 	u.MemorySomeAvg10, u.MemoryFullAvg10, u.CPUSomeAvg10 = mem.Some.Percent(), mem.Full.Percent(), cpu.Some.Percent()
 	if sum, any := t.enforcedSum(); any || (t.enforcer != nil && u.Processes == 0) {
 		u.fill(sum)
 	}
 	return u, errors.Join(err, read.Err())
+}
+
+// processes counts those of all groups. One that nobody asks for its Usage any more, or
+// not yet, is asked itself.
+func (t *Tree) processes() (sum int, err error) {
+	var errs []error
+	for _, g := range t.liveGroups() {
+		if n := g.processes.Load(); n != nil && !t.isLeaked(g) {
+			sum += *n
+			continue
+		}
+		n, err := g.countProcesses()
+		sum += n
+		errs = append(errs, err)
+	}
+	return sum, errors.Join(errs...)
 }
 
 // enforcedSum is what the enforcer last saw of all groups; any is false where it saw none.
@@ -115,15 +144,11 @@ func (u *Usage) fill(s sample) {
 // readUsage fails where the group is gone: every group has a cpu.stat, and without
 // it the absence of the others would tell nothing.
 func readUsage(r *cgroupfs.StatReader) (Usage, error) {
-	stat, err := cgroupfs.Parse(r.Dir, "cpu.stat", cgroupfs.ParseKeyed)
+	cpu, err := r.Dir.CPUTime()
 	if err != nil {
 		return Usage{}, err
 	}
-	u := Usage{
-		MemoryBytes: r.Value("memory.current"),
-		Pids:        r.Value("pids.current"),
-		CPUUsec:     cgroupfs.Keyed(stat).Get("usage_usec"),
-	}
+	u := Usage{MemoryBytes: r.Value("memory.current"), Pids: r.Value("pids.current"), CPUUsec: &cpu}
 	if io := cgroupfs.Optional(r, "io.stat", cgroupfs.ParseIOStat); io != nil {
 		sum := io.Read + io.Written
 		u.IOBytes = &sum

@@ -20,28 +20,6 @@ type treeSample struct {
 	dying *uint64 // groups
 }
 
-// runSample is what the dispatcher last saw of a live run.
-type runSample struct {
-	at      time.Time
-	usage   cgroup.Usage
-	cores   *float64
-	stalled bool
-}
-
-// busyCores is how many processors were busy between two looks; nil where the
-// kernel doesn't count, or at the first look.
-func (w *runSample) busyCores(last *runSample) *float64 {
-	if last == nil || last.usage.CPUUsec == nil || w.usage.CPUUsec == nil || *w.usage.CPUUsec < *last.usage.CPUUsec {
-		return nil
-	}
-	took := w.at.Sub(last.at)
-	if took <= 0 {
-		return nil
-	}
-	cores := float64(*w.usage.CPUUsec-*last.usage.CPUUsec) / float64(took.Microseconds())
-	return &cores
-}
-
 // dispatchLoop looks at all live runs once a second. It is the only place that
 // reads groups for the snapshot.
 func (m *Manager) dispatchLoop() {

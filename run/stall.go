@@ -1,6 +1,7 @@
 package run
 
 import (
+	"slices"
 	"time"
 
 	"penstock/cgroup"
@@ -9,6 +10,7 @@ import (
 
 // stallDetector is the dispatcher's memory of one live run.
 type stallDetector struct {
+	sampler
 	shown  idleWindow // for the snapshot
 	ending idleWindow // ends the run; window 0 is never
 	io     storageIO  // where the groups don't count it
@@ -18,30 +20,42 @@ type stallDetector struct {
 // where it has stalled for too long. It tolerates a group that vanishes meanwhile.
 func (d *stallDetector) observe(r *Run, now time.Time) {
 	p := r.liveProcess()
-	if p == nil {
+	if p == nil || d.isEarly(now) {
 		return
 	}
-	usage, err := p.Usage()
+	signs, err := d.look(p, r.sizes, now)
 	if err != nil {
 		return
 	}
-	seen := &runSample{at: time.Now(), usage: usage}
-	spool, stderr, err := r.sizes()
-	if err != nil {
-		return
-	}
-	signs := newActivity(now, spool+stderr, usage)
-	if d.shown.halfway(signs) || d.ending.halfway(signs) {
-		signs.waited = p.CPUWait()
-		if signs.io == nil {
-			signs.io = d.io.at(now, p.StorageIO)
-		}
-	}
-	seen.cores, seen.stalled = seen.busyCores(r.sample.Load()), d.shown.observe(signs)
-	r.sample.Store(seen)
+	d.last.stalled = d.shown.observe(signs)
+	r.sample.Store(d.last)
 	if d.ending.window > 0 && d.ending.observe(signs) {
 		r.End(outcome.Stalled)
 	}
+}
+
+// look reads the run's signs of life; all of them where that could show it to be stalled.
+func (d *stallDetector) look(p usageReader, sizes func() (spool, stderr int64, err error), now time.Time) (activity, error) {
+	cpu, err := p.CPUTime()
+	if err != nil {
+		return activity{}, err
+	}
+	quick := activity{at: now, cpu: &cpu}
+	doubt := d.shown.inDoubt(quick) || d.ending.inDoubt(quick)
+	if err := d.read(p, sizes, cpu, now, doubt); err != nil {
+		return activity{}, err
+	}
+	signs := newActivity(now, d.last.output, d.last.usage)
+	if doubt {
+		signs.full, signs.waited = true, p.CPUWait()
+	}
+	if signs.io == nil {
+		if doubt {
+			d.io.ask(now, p.StorageIO)
+		}
+		signs.io = d.io.bytes
+	}
+	return signs, nil
 }
 
 // activity is one look at a run's signs of life. Nil is unknown.
@@ -51,6 +65,7 @@ type activity struct {
 	cpu    *uint64 // microseconds
 	io     *uint64 // bytes
 	waited *uint64 // microseconds for a processor, as PSI counts it; asked for in doubt only
+	full   bool    // all of it was asked for; else output and io are those of an earlier look
 }
 
 func newActivity(at time.Time, output int64, u cgroup.Usage) activity {
@@ -66,6 +81,7 @@ const idleShare = 0.01
 type idleWindow struct {
 	window time.Duration
 	seen   []activity // oldest first; the first is the last one outside the window
+	still  bool       // the last answer
 }
 
 const windowSlots = 64
@@ -79,11 +95,16 @@ func (w *idleWindow) observe(v activity) bool {
 	for len(w.seen) > 1 && v.at.Sub(w.seen[1].at) >= w.window {
 		w.seen = w.seen[1:]
 	}
-	still := len(w.seen) > 0 && v.at.Sub(w.seen[0].at) >= w.window && idle(w.seen[0], v) && !w.starved(v)
-	if n = len(w.seen); n == 0 || v.at.Sub(w.seen[n-1].at) >= w.window/windowSlots {
+	w.still = len(w.seen) > 0 && v.at.Sub(w.seen[0].at) >= w.window && idle(w.seen[0], v) && !w.starved(v)
+	if n = len(w.seen); n == 0 || v.at.Sub(w.seen[n-1].at) >= w.window/windowSlots || v.full && !w.sawAll() {
 		w.seen = append(w.seen, v)
 	}
-	return still
+	return w.still
+}
+
+// sawAll tells whether any look that it keeps was a full one.
+func (w *idleWindow) sawAll() bool {
+	return slices.ContainsFunc(w.seen, func(v activity) bool { return v.full })
 }
 
 // moved is false where either is unknown.
@@ -112,9 +133,15 @@ func (w *idleWindow) starved(v activity) bool {
 	return false
 }
 
-// halfway says that only I/O, or a wait for a processor, can still be a sign of life.
-func (w *idleWindow) halfway(v activity) bool {
-	return w.window > 0 && len(w.seen) > 0 && v.at.Sub(w.seen[0].at) >= w.window/2 && idle(w.seen[0], v)
+// inDoubt says that only I/O, output of others or a wait for a processor can still be a
+// sign of life. They are asked for twice: at half of the window, so that there is
+// something to compare with, and before the run is said to be still.
+func (w *idleWindow) inDoubt(v activity) bool {
+	if w.window <= 0 || w.still || len(w.seen) == 0 || !idle(w.seen[0], v) {
+		return false
+	}
+	age := v.at.Sub(w.seen[0].at)
+	return age >= w.window || age >= w.window/2 && !w.sawAll()
 }
 
 // storageEvery is how often the processes of a still run are asked one by one
@@ -128,13 +155,12 @@ type storageIO struct {
 	bytes *uint64
 }
 
-// at is nil while unknown.
-func (s *storageIO) at(now time.Time, read func() (uint64, error)) *uint64 {
+// ask leaves bytes nil where it is unknown.
+func (s *storageIO) ask(now time.Time, read func() (uint64, error)) {
 	if s.asked.IsZero() || now.Sub(s.asked) >= storageEvery {
 		s.asked, s.bytes = now, nil
 		if n, err := read(); err == nil {
 			s.bytes = &n
 		}
 	}
-	return s.bytes
 }

@@ -69,9 +69,10 @@ func TestIdleWindow_WithoutIOController(t *testing.T) {
 		zero, asked, still := time.Unix(1000, 0), 0, false
 		for second := range 180 {
 			cpu := test.cpu * uint64(second)
-			signs := activity{at: zero.Add(time.Duration(second) * time.Second), output: 5, cpu: &cpu}
-			if v.ending.halfway(signs) {
-				signs.io = v.io.at(signs.at, func() (uint64, error) { asked++; return test.bytes(second) })
+			p := &fakeUsage{cpu: cpu, storage: func() (uint64, error) { asked++; return test.bytes(second) }}
+			signs, err := v.look(p, noOutput, zero.Add(time.Duration(second)*time.Second))
+			if err != nil {
+				t.Fatal(err)
 			}
 			still = v.ending.observe(signs) || still
 		}
@@ -97,8 +98,8 @@ func TestIdleWindow_StarvedIsNotIdle(t *testing.T) {
 		s, zero, still := idleWindow{window: time.Minute}, time.Unix(1000, 0), false
 		for second := range 240 {
 			signs := activity{at: zero.Add(time.Duration(second) * time.Second), output: 5, cpu: number(uint64(second) * 100)}
-			if s.halfway(signs) {
-				signs.waited = test.wait(second)
+			if s.inDoubt(signs) {
+				signs.full, signs.waited = true, test.wait(second)
 			}
 			still = s.observe(signs) || still
 		}

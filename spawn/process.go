@@ -20,6 +20,7 @@ type group interface {
 	NoteEnd(why string) error
 	WaitEmpty(context.Context) error
 	Usage() (cgroup.Usage, error)
+	CPUTime() (uint64, error)
 	MemoryMax() (int64, bool)
 	PidsMax() (int64, bool)
 	StorageIO() (uint64, error)
@@ -176,6 +177,10 @@ func (p *Process) Outcome() outcome.Outcome {
 
 // Usage reads the group live; it fails once the group is removed.
 func (p *Process) Usage() (cgroup.Usage, error) { return p.group.Usage() }
+
+// CPUTime is the processor time that its group has used, in microseconds; it is what
+// of Usage costs least. It fails once the group is removed.
+func (p *Process) CPUTime() (uint64, error) { return p.group.CPUTime() }
 
 // MemoryMax is the memory cap that the kernel holds on it, in bytes; not ok
 // where it holds none.

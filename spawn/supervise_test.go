@@ -54,6 +54,7 @@ func (g *fakeGroup) Procs() ([]int, error)        { g.note("procs"); return g.pr
 func (g *fakeGroup) Populated() (bool, error)     { return g.populated, nil }
 func (g *fakeGroup) Usage() (cgroup.Usage, error) { return cgroup.Usage{}, nil }
 func (g *fakeGroup) StorageIO() (uint64, error)   { return 0, nil }
+func (g *fakeGroup) CPUTime() (uint64, error)     { return 0, nil }
 func (g *fakeGroup) CPUWait() *uint64             { return nil }
 func (g *fakeGroup) NoteEnd(string) error         { return nil }
 func (g *fakeGroup) MemoryMax() (int64, bool)     { return 0, false }

@@ -98,15 +98,24 @@ func (d *Dir) Read(file string) (b []byte, err error) {
 	return b, err
 }
 
+// shortRead tells a file's end without another read(2): the kernel gives what fits into
+// a page of its own (seq_file), so that less than half of one, and less than was asked for,
+// is all there is.
+const shortRead = 2048
+
 // readAll reads from the file's beginning, wherever its offset is.
 func readAll(fd int) ([]byte, error) {
 	b := make([]byte, 0, 512)
 	for {
+		room := cap(b) - len(b)
 		n, err := retryEINTR(func() (int, error) { return unix.Pread(fd, b[len(b):cap(b)], int64(len(b))) })
 		if n <= 0 || err != nil {
 			return b, err
 		}
-		if b = b[:len(b)+n]; len(b) == cap(b) {
+		if b = b[:len(b)+n]; n < min(room, shortRead) {
+			return b, nil
+		}
+		if len(b) == cap(b) {
 			b = slices.Grow(b, len(b))
 		}
 	}
@@ -156,12 +165,16 @@ func WithPerms(f, restore func() error) error {
 	return f()
 }
 
-// restorePermsBelow gives back a directory that is held open and one name in it.
+// restorePermsBelow gives back a directory that is held open and one name in it, which
+// may not be there: the call that is made again tells.
 func restorePermsBelow(at int, name string) error {
 	if err := unix.Fchmod(at, DirMode); err != nil {
 		return err
 	}
-	return unix.Fchmodat(at, name, DirMode, 0)
+	if err := unix.Fchmodat(at, name, DirMode, 0); !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	return nil
 }
 
 // RestorePerms gives back a group and the two above it, of which none is above the root.
