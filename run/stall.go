@@ -41,7 +41,7 @@ func (d *stallDetector) look(p usageReader, sizes func() (spool, stderr int64, e
 		return activity{}, err
 	}
 	quick := activity{at: now, cpu: &cpu}
-	doubt := d.shown.inDoubt(quick) || d.ending.inDoubt(quick)
+	doubt := d.shown.isSuspect(quick) || d.ending.isSuspect(quick)
 	if err := d.read(p, sizes, cpu, now, doubt); err != nil {
 		return activity{}, err
 	}
@@ -133,10 +133,10 @@ func (w *idleWindow) starved(v activity) bool {
 	return false
 }
 
-// inDoubt says that only I/O, output of others or a wait for a processor can still be a
+// isSuspect says that only I/O, output of others or a wait for a processor can still be a
 // sign of life. They are asked for twice: at half of the window, so that there is
 // something to compare with, and before the run is said to be still.
-func (w *idleWindow) inDoubt(v activity) bool {
+func (w *idleWindow) isSuspect(v activity) bool {
 	if w.window <= 0 || w.still || len(w.seen) == 0 || !idle(w.seen[0], v) {
 		return false
 	}

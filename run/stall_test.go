@@ -98,7 +98,7 @@ func TestIdleWindow_StarvedIsNotIdle(t *testing.T) {
 		s, zero, still := idleWindow{window: time.Minute}, time.Unix(1000, 0), false
 		for second := range 240 {
 			signs := activity{at: zero.Add(time.Duration(second) * time.Second), output: 5, cpu: number(uint64(second) * 100)}
-			if s.inDoubt(signs) {
+			if s.isSuspect(signs) {
 				signs.full, signs.waited = true, test.wait(second)
 			}
 			still = s.observe(signs) || still
