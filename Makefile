@@ -97,7 +97,7 @@ mutants: go ## takes mechanisms out one by one and wants their tests to fail
 fuzz: go ## every parser, FUZZTIME each (60s)
 	test/run fuzz
 
-bench: go ## what the cage costs, as ratios
+bench: go ## what Penstock costs beside the least that does the same, as ratios: about ten minutes; ROWS=name,... for some
 	test/run bench
 
 record: go ## the backends' test data anew, from the real CLIs

@@ -1,70 +1,164 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// daemon is the built one, with a state directory of its own.
-type daemon struct {
-	url string
-	pid int
-	end func()
+// server is a process that answers HTTP: Penstock, or an anchor.
+type server struct {
+	url    string
+	took   time.Duration // from its start to its first answer
+	cmd    *exec.Cmd
+	log    *bytes.Buffer
+	exited chan struct{}
 }
 
-// startDaemon takes a configuration without listen and state_dir, and returns
-// when the daemon is ready.
-func startDaemon(binary, config string) (*daemon, error) {
-	dir, err := os.MkdirTemp("", "penstock-bench-")
-	if err != nil {
+func (s *server) pid() int { return s.cmd.Process.Pid }
+
+// end stops it and waits for that.
+func (s *server) end() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	<-s.exited
+}
+
+// start begins a process that ends with this one.
+func start(cmd *exec.Cmd) (*server, error) {
+	s := &server{cmd: cmd, log: new(bytes.Buffer), exited: make(chan struct{})}
+	cmd.Stderr = s.log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	go func() {
+		_ = cmd.Wait()
+		close(s.exited)
+	}()
+	return s, nil
+}
+
+// startPenstock takes a configuration without listen and state_dir; its state is
+// in dir, also what an earlier one has left there.
+func startPenstock(binary, dir, config string, env ...string) (*server, error) {
 	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
 	file := filepath.Join(dir, "penstock.toml")
-	text := fmt.Sprintf("listen = [%q]\nstate_dir = %q\n", addr, filepath.Join(dir, "state")) + config
+	text := fmt.Sprintf("listen = [%q]\nstate_dir = %q\nworkspace_roots = [%q]\n", addr, filepath.Join(dir, "state"), dir) + config
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(binary, "serve", "--config", file)
-	var log bytes.Buffer
-	cmd.Stderr = &log
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	d := &daemon{url: "http://" + addr, pid: cmd.Process.Pid, end: func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		_ = os.RemoveAll(dir)
-	}}
-	if err := ready(d.url); err != nil {
-		d.end()
-		return nil, fmt.Errorf("%w: %s", err, log.String())
-	}
-	return d, nil
+	own := slices.DeleteFunc(os.Environ(), func(pair string) bool { return strings.HasPrefix(pair, "PENSTOCK_") })
+	cmd.Env = append(own, env...)
+	return startServer(cmd, "http://"+addr, "/readyz")
 }
 
-func ready(url string) error {
-	for range 500 {
-		if resp, err := http.Get(url + "/readyz"); err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == 200 {
-				return nil
-			}
+// daemon is one of those that are measured, with the name of its side.
+type daemon struct {
+	name string
+	*server
+}
+
+// startDaemons starts all with the same configuration, each with its state in a
+// directory of its own below dir.
+func (b *bench) startDaemons(dir, config string, env ...string) (all []daemon, end func(), err error) {
+	end = func() {
+		for _, d := range all {
+			d.end()
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
-	return fmt.Errorf("%s/readyz: not ready after 10 s", url)
+	for _, s := range b.sides() {
+		d, err := startPenstock(s.binary, filepath.Join(dir, s.name), config, env...)
+		if err != nil {
+			return all, end, fmt.Errorf("%s: %w", s.name, err)
+		}
+		all = append(all, daemon{s.name, d})
+	}
+	return all, end, nil
+}
+
+// startServer returns when a GET of path is answered.
+func startServer(cmd *exec.Cmd, url, path string) (*server, error) {
+	begun := time.Now()
+	s, err := start(cmd)
+	if err != nil {
+		return nil, err
+	}
+	s.url = url
+	err = s.answers(path)
+	s.took = time.Since(begun)
+	if err != nil {
+		s.end()
+		return nil, fmt.Errorf("%s: %w: %s", cmd.Path, err, tail(s.log.String()))
+	}
+	return s, nil
+}
+
+// startAnchor starts this program as another one, which tells its address.
+func startAnchor(args ...string) (*server, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, append([]string{"anchor"}, args...)...)
+	stdout, told, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer stdout.Close()
+	cmd.Stdout = told
+	s, err := start(cmd)
+	told.Close()
+	if err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		s.end()
+		return nil, fmt.Errorf("anchor %s: %w: %s", args[0], err, tail(s.log.String()))
+	}
+	s.url = strings.TrimSpace(line)
+	return s, nil
+}
+
+// startMost is far more than a daemon needs that has 100 000 runs to look at.
+const startMost = 5 * time.Minute
+
+func (s *server) answers(path string) (err error) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for end := time.Now().Add(startMost); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		select {
+		case <-s.exited:
+			return errors.New("it has ended")
+		default:
+		}
+		var resp *http.Response
+		if resp, err = client.Get(s.url + path); err != nil {
+			continue
+		}
+		resp.Body.Close()
+		if resp.StatusCode < 500 {
+			return nil
+		}
+		err = errors.New(resp.Status)
+	}
+	return fmt.Errorf("%s: no answer after %v: %w", s.url+path, startMost, err)
 }
 
 func freeAddress() (string, error) {
@@ -76,11 +170,28 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// resident is VmRSS in bytes.
-func (d *daemon) resident() float64 {
-	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.pid))
-	_, rest, _ := strings.Cut(string(raw), "VmRSS:")
-	var kib float64
-	_, _ = fmt.Sscan(rest, &kib)
-	return kib * 1024
+// tail is the end of a log.
+func tail(log string) string { return log[max(0, len(log)-2000):] }
+
+// startJudge starts go-judge; what it answers first is any path.
+func (b *bench) startJudge(parallel int) (*server, error) {
+	addr, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(b.goJudge, "-http-addr", addr, "-parallelism", fmt.Sprint(parallel), "-silent")
+	return startServer(cmd, "http://"+addr, "/version")
+}
+
+// startBridge starts cli-bridge with a program in place of claude.
+func (b *bench) startBridge(dir, claude string) (*server, error) {
+	addr, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	host, port, _ := strings.Cut(addr, ":")
+	cmd := exec.Command(b.bridge)
+	cmd.Env = append(os.Environ(), "BRIDGE_HOST="+host, "BRIDGE_PORT="+port, "BRIDGE_DATA_DIR="+dir,
+		"BRIDGE_BACKENDS=claude", "CLAUDE_BIN="+claude, "BRIDGE_HOST_CHAT_MAX_QUEUE=64")
+	return startServer(cmd, "http://"+addr, "/health")
 }

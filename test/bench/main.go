@@ -1,54 +1,133 @@
-// Command bench prints what the cage costs, as ratios inside one run: each
-// round times the variants one after the other, so that a machine whose speed
-// drifts moves all of them. It starts the built daemon for the HTTP part.
+// Command bench prints what Penstock costs, each figure beside an anchor that does
+// the least that could be called the same job, as ratios inside one run:
 //
-// The goals: a full cold run (group, limits, birth, kill, empty, rmdir) at most
-// 1.15 times a bare exec; an idle daemon of at most 25 MB; a scrape beside 500
-// live runs in at most 50 ms.
+//	main.go       options, the list of rows
+//	inturn.go     contenders one after the other, round after round: A/B/A/B
+//	figure.go     what a row measures: samples by side, quartiles, ratios
+//	table.go      the table for people      summary.go   the same for benchstat
+//	daemon.go     the built daemon, or an anchor, as a process      process.go   what it used
+//	asking.go     requests, streams, load
+//	row_*.go      one row of the table each
+//	anchor/       the anchors, and programs that stand in for a CLI; this program started as another
+//
+// A machine whose speed drifts moves both sides of a pair, so the ratio is what
+// counts; the figures beside it say on what kind of machine.
 package main
 
 import (
 	"flag"
 	"fmt"
 	"os"
-	"slices"
+	"strings"
 	"time"
+
+	"penstock/test/bench/anchor"
 )
 
+// options are what `make bench` is told by its variables.
+type options struct {
+	penstock, before string // the built daemons
+	rows             string // "" is all
+	out              string // the summary's file
+	rounds, kept     int
+	slice, rest      time.Duration
+	goJudge, bridge  string // programs; "" isn't measured
+	top, only        string // the repository; of its CLIs, "" is all
+}
+
 func main() {
-	binary := flag.String("penstock", "../bin/penstock", "the daemon to measure")
-	rounds := flag.Int("rounds", 500, "rounds of the spawn part")
-	seconds := flag.Int("seconds", 4, "length of each HTTP part")
-	only := flag.String("only", "", "one part: spawn, serve or scrape")
+	if done, err := anchor.Main(os.Args[1:]); done {
+		exit(err)
+	}
+	var o options
+	flag.StringVar(&o.penstock, "penstock", "../bin/penstock", "the daemon to measure")
+	flag.StringVar(&o.before, "before", "", "an older daemon, measured in turn with it")
+	flag.StringVar(&o.rows, "rows", "", "rows, comma separated; none is all: "+strings.Join(names(), " "))
+	flag.StringVar(&o.out, "out", "", "file for the summary, in the format of Go benchmarks")
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each pair")
+	flag.IntVar(&o.kept, "kept", 100_000, "finished runs of the row history")
+	flag.DurationVar(&o.slice, "slice", time.Second, "how long a side is loaded in a round")
+	flag.DurationVar(&o.rest, "rest", 20*time.Second, "how long resting runs are watched")
+	flag.StringVar(&o.goJudge, "go-judge", "", "a go-judge program")
+	flag.StringVar(&o.bridge, "cli-bridge", "", "a program that starts cli-bridge")
+	flag.StringVar(&o.top, "top", "..", "the repository's root")
+	flag.StringVar(&o.only, "clis", "", "CLIs of the row delta, comma separated; none is all")
 	flag.Parse()
-	if err := bench(*only, *binary, *rounds, time.Duration(*seconds)*time.Second); err != nil {
+	exit(measure(o))
+}
+
+func exit(err error) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+	os.Exit(0)
 }
 
-func bench(only, binary string, rounds int, length time.Duration) error {
-	for _, part := range []struct {
-		name string
-		do   func() error
-	}{
-		{"spawn", func() error { return spawning(rounds) }},
-		{"serve", func() error { return serving(binary, length) }},
-		{"scrape", func() error { return scraping(binary, length) }},
-	} {
-		if only != "" && only != part.name {
-			continue
-		}
-		if err := part.do(); err != nil {
-			return fmt.Errorf("%s: %w", part.name, err)
-		}
+// row is one row of the table.
+type row struct {
+	name  string
+	about string
+	do    func(*bench) error
+}
+
+func rows() []row {
+	return []row{
+		{"runs", "HTTP runs of a trivial CLI, on the disk at hand and on tmpfs", (*bench).trivialRuns},
+		{"lines", "claude's event lines from a stand-in", (*bench).eventLines},
+		{"cold", "a process born, limited, ended and accounted in its group", (*bench).coldRuns},
+		{"trees", "a cancel until the group is removed", (*bench).trees},
+		{"resting", "what runs cost that do nothing", (*bench).restingRuns},
+		{"history", "what finished runs cost that are kept", (*bench).history},
+		{"fanout", "events of one run to many readers", (*bench).fanOut},
+		{"start", "the daemon's start to its first answer", (*bench).starts},
+		{"delta", "the first delta of the real CLIs", (*bench).firstDeltas},
 	}
-	return nil
 }
 
-// quartiles of durations, in microseconds.
-func quartiles(d []time.Duration) (q1, q2, q3 float64) {
-	slices.Sort(d)
-	at := func(i int) float64 { return float64(d[i].Nanoseconds()) / 1000 }
-	return at(len(d) / 4), at(len(d) / 2), at(len(d) * 3 / 4)
+func names() (all []string) {
+	for _, r := range rows() {
+		all = append(all, r.name)
+	}
+	return all
+}
+
+func measure(o options) error {
+	chosen, err := choose(o.rows)
+	if err != nil {
+		return err
+	}
+	b, err := newBench(o)
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	for _, r := range chosen {
+		b.section(r)
+		if err := r.do(b); err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
+		b.printNew()
+	}
+	fmt.Printf("\n%s in %.0f s\n", b.machine(), time.Since(begun).Seconds())
+	return b.writeSummary()
+}
+
+func choose(list string) (chosen []row, err error) {
+	if list == "" {
+		return rows(), nil
+	}
+	for name := range strings.SplitSeq(list, ",") {
+		at := -1
+		for i, r := range rows() {
+			if r.name == name {
+				at = i
+			}
+		}
+		if at < 0 {
+			return nil, fmt.Errorf("rows: %q: not one of %s", name, strings.Join(names(), " "))
+		}
+		chosen = append(chosen, rows()[at])
+	}
+	return chosen, nil
 }
