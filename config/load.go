@@ -162,13 +162,18 @@ func (l *loader) set(path []string, k Key, literal string, from origin) {
 
 // decode has go-toml read one value, so that each problem of a file is found.
 func (k Key) decode(literal string) (reflect.Value, error) {
-	into := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "V", Type: k.typ, Tag: `toml:"v"`}}))
-	v := into.Elem().Field(0)
+	typ := k.typ
+	if k.Type == "number" { // what is negative is told by check, whatever Go's type
+		typ = reflect.TypeFor[int64]()
+	}
+	into := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "V", Type: typ, Tag: `toml:"v"`}}))
+	v, out := into.Elem().Field(0), reflect.New(k.typ).Elem()
 	if err := toml.Unmarshal([]byte("v = "+literal), into.Interface()); err != nil {
 		message, remedy := hint.Split(strings.TrimPrefix(err.Error(), "toml: "))
-		return v, hint.Errorf(remedy, "%s", message)
+		return out, hint.Errorf(remedy, "%s", message)
 	}
-	return v, k.check(v)
+	out.Set(v.Convert(k.typ))
+	return out, k.check(v)
 }
 
 // check holds what is wrong with a value whatever the others are.
