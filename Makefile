@@ -1,9 +1,11 @@
 # Penstock. `make run` and `make test` need Debian 12 and Go 1.21 or newer, which fetches the toolchain that go.mod
 # names; what else they need they install themselves and say so (test/run). `make help` has every target.
 GO      ?= go
-VERSION ?= $(shell cat VERSION)
+# Of the environment neither is taken, which may have a VERSION of something else: make VERSION=... sets it.
+VERSION := $(shell cat VERSION)
+# That of this clone, also where root builds another's, but not that of a repository which a tarball was unpacked in.
 # Twelve digits: how many git needs depends on what else a clone holds.
-COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+COMMIT  := $(shell [ -e .git ] && git -c safe.directory='*' rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 # The modules test and tools name the root by a replace line: a developer's go.work changes no build.
