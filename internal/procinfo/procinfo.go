@@ -2,7 +2,7 @@
 // asks: over prometheus/procfs where that has what is wanted, by a parser of its
 // own where not.
 //
-//	mountinfo       Mounts, OwnThreadMounts  mounts.go    procfs, octal escapes undone here
+//	mountinfo       Mounts, OwnThreadMounts  mounts.go    own: procfs fails for a source "-" and for lines of 64 KiB
 //	PID/cgroup      Group, OwnGroup          process.go   procfs
 //	PID/io          StorageBytes             process.go   procfs
 //	PID/stat        Stat                     process.go   own: procfs drops the exit status
