@@ -8,10 +8,10 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
-	"github.com/prometheus/procfs"
 
 	"penstock/internal/bytesize"
 	"penstock/internal/hint"
+	"penstock/internal/procinfo"
 )
 
 // Sources are all the places a configuration comes from; a later one wins:
@@ -41,16 +41,12 @@ func ReadHost() (Host, error) {
 		return h, fmt.Errorf("find own program: %w", err)
 	}
 	h.Executable = exe
-	fs, err := procfs.NewDefaultFS()
+	m, err := procinfo.Host.Memory()
 	if err != nil {
-		return h, fmt.Errorf("open /proc: %w", err)
+		return h, err
 	}
-	m, err := fs.Meminfo()
-	if err != nil {
-		return h, fmt.Errorf("read /proc/meminfo: %w", err)
-	}
-	if m.MemTotalBytes != nil {
-		h.MemoryBytes = int64(min(*m.MemTotalBytes, bytesize.Max))
+	if m.Total != nil {
+		h.MemoryBytes = int64(min(*m.Total, bytesize.Max))
 	}
 	return h, nil
 }

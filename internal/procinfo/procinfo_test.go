@@ -212,3 +212,25 @@ func TestBootOptions(t *testing.T) {
 		t.Errorf("%v (-want +got):\n%s", err, d)
 	}
 }
+
+func TestMemory(t *testing.T) {
+	bytes := func(n uint64) *uint64 { return &n }
+	const total = "MemTotal:       16302532 kB\n"
+	for text, want := range map[string]Memory{
+		total + "MemFree: 1 kB\nMemAvailable:        0 kB\n":          {Total: bytes(16302532 << 10), Available: bytes(0)},
+		total + "ShadowCallStack:10373888 kB\nHuge: 1 2 3 4\nodd\n\n": {Total: bytes(16302532 << 10)},
+		"MemTotal:18014396678257 kB\n":                                {Total: bytes(18014396678257 << 10)},
+		"":                                                            {},
+	} {
+		got, err := fake(t, "meminfo", text).Memory()
+		if d := cmp.Diff(want, got); d != "" || err != nil {
+			t.Errorf("%q: %v (-want +got):\n%s", text, err, d)
+		}
+	}
+	for _, text := range []string{"MemTotal: lots kB\n", "MemTotal:\n", "MemTotal: 99999999999999999999 kB\n"} {
+		p := fake(t, "meminfo", text)
+		if got, err := p.Memory(); err == nil || !strings.Contains(err.Error(), p.path("meminfo")) {
+			t.Errorf("%q: %+v, %v, want an error that names the file", text, got, err)
+		}
+	}
+}
