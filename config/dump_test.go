@@ -28,6 +28,12 @@ func TestChanged(t *testing.T) {
 	if got := Changed(was, was); len(got) != 0 {
 		t.Errorf("the same differs in %v", got)
 	}
+	// The same in other words needs no restart.
+	was = load("allowed_hosts = []\ndrain_timeout = \"90s\"\n[keep]\nmin_free = \"0\"\n[limits]\nmemory_max = \"1GiB\"\ncpu_max = \"150%\"")
+	is = load("drain_timeout = \"1m30s\"\n[keep]\nmin_free = \"\"\n[limits]\nmemory_max = 1073741824\nmemory_high = \"0%\"\ncpu_max = \"150.0%\"")
+	if got := Changed(was, is); len(got) != 0 {
+		t.Errorf("the same in other words differs in %v", got)
+	}
 }
 
 func TestGroupName(t *testing.T) {
