@@ -142,6 +142,7 @@ func (l *loader) set(path []string, k Key, literal string, from origin) {
 		if key != "budget.memory" { // alone it follows what it is a share of
 			size.Percent = 0
 		}
+		size.zero = size.Bytes == 0 && path[len(path)-1] != "memory_high" // of which 0 is none
 	}
 	if err != nil {
 		l.bad[key] = true
