@@ -27,7 +27,7 @@ go:
 		echo "make: install Go 1.21 or newer from https://go.dev/dl/ (Debian 12 has 1.19, which is too old): it fetches the version that go.mod names" >&2; \
 		exit 1; \
 	fi; \
-	$(GO) version >/dev/null || { \
+	$(GO) list -m >/dev/null || { \
 		echo "make: $(GO) can't fetch the Go that go.mod names: set GOTOOLCHAIN=auto, or install that version from https://go.dev/dl/" >&2; \
 		exit 1; \
 	}

@@ -26,7 +26,7 @@ func TestFrontDoor_WithoutGo(t *testing.T) {
 	for _, tt := range []struct{ name, version, says string }{
 		{"no Go", "exit 127", "install Go 1.21 or newer"},
 		{"Debian 12's", "echo go version go1.19.8 linux/amd64", "install Go 1.21 or newer"},
-		{"may fetch nothing", "[ $PWD = / ] && echo go version go1.24.4 linux/amd64", "set GOTOOLCHAIN=auto"},
+		{"may fetch nothing", "echo go version go1.24.4 linux/amd64", "set GOTOOLCHAIN=auto"},
 	} {
 		program := filepath.Join(t.TempDir(), "go")
 		if err := os.WriteFile(program, fmt.Appendf(nil, "#!/bin/sh\n[ $1 = version ] && %s\n", tt.version), 0o755); err != nil {
