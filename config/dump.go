@@ -110,10 +110,6 @@ func Changed(was, is Config) []string {
 func (c Config) flat() map[string]string {
 	out := map[string]string{}
 	each(reflect.ValueOf(c.shown()), "", func(key string, v reflect.Value) {
-		if size, ok := v.Interface().(Size); ok { // nothing is none, as 0 is
-			size.zero = true
-			v = reflect.ValueOf(size)
-		}
 		out[key] = fmt.Sprintf("%#v", v.Interface())
 		if m, ok := v.Interface().(encoding.TextMarshaler); ok {
 			text, err := m.MarshalText()
