@@ -1,9 +1,11 @@
 # Penstock. `make run` and `make test` need Debian 12 and Go 1.21 or newer, which fetches the toolchain that go.mod
 # names; what else they need they install themselves and say so (test/run). `make help` has every target.
 GO      ?= go
-VERSION ?= $(shell cat VERSION)
+# Of the environment neither is taken, which may have a VERSION of something else: make VERSION=... sets it.
+VERSION := $(shell cat VERSION)
+# That of this clone, also where root builds another's, but not that of a repository which a tarball was unpacked in.
 # Twelve digits: how many git needs depends on what else a clone holds.
-COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+COMMIT  := $(shell [ -e .git ] && git -c safe.directory='*' rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 # The modules test and tools name the root by a replace line: a developer's go.work changes no build.
@@ -17,13 +19,18 @@ help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name does; do \
 		printf '  make %-12s %s\n' "$$name" "$$does"; done
 
-# An old Go says "invalid go version '1.26.0'" of go.mod, and no more.
+# An old Go says "invalid go version '1.26.0'" of go.mod, and no more; one that may fetch nothing
+# (GOTOOLCHAIN=local, as in the Go containers) says what it is, and not what to do.
 go:
 	@v=$$(cd / && GOTOOLCHAIN=local $(GO) version 2>/dev/null | sed -n 's/.* go1\.\([0-9]*\).*/\1/p'); \
 	if [ "$${v:-0}" -lt 21 ]; then \
 		echo "make: install Go 1.21 or newer from https://go.dev/dl/ (Debian 12 has 1.19, which is too old): it fetches the version that go.mod names" >&2; \
 		exit 1; \
-	fi
+	fi; \
+	$(GO) list -m >/dev/null || { \
+		echo "make: $(GO) can't fetch the Go that go.mod names: set GOTOOLCHAIN=auto, or install that version from https://go.dev/dl/" >&2; \
+		exit 1; \
+	}
 
 build: go ## bin/penstock: static, no cgo; seconds, a minute the first time
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/penstock ./cmd/penstock
@@ -110,7 +117,7 @@ deb: build ## bin/penstock_*.deb: the Debian package, reproducible
 	systemd/deb/build
 
 # What lints and packs, at the versions of tools/go.mod. The first build takes minutes.
-bin/tools/golangci-lint: tools/go.mod
+bin/tools/golangci-lint: tools/go.mod | go
 	$(GO) -C tools build -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 clean: ## removes what was built

@@ -106,6 +106,11 @@ func (d *document) value(path []string, k Key, from origin, e, v *unstable.Node)
 		if toml.Unmarshal([]byte("V = "+literal), &n) == nil {
 			literal = quote(strconv.FormatInt(n.V, 10))
 		}
+		if n.V == 0 && k.typ == reflect.TypeFor[Duration]() { // "0" is a duration, the number is none
+			d.bad[join(path)] = true
+			d.problem(from, join(path), errNoUnit("0"))
+			return
+		}
 	case v.Kind != k.kind(isText):
 		d.bad[join(path)] = true
 		d.problem(from, join(path), hint.Errorf("", "want %s, not %s", k.wants(), describe(v)))

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -27,6 +28,39 @@ func TestChanged(t *testing.T) {
 	}
 	if got := Changed(was, was); len(got) != 0 {
 		t.Errorf("the same differs in %v", got)
+	}
+	// The same in other words needs no restart.
+	was = load("allowed_hosts = []\ndrain_timeout = \"90s\"\n[keep]\nmin_free = \"0\"\n[limits]\nmemory_max = \"1GiB\"\ncpu_max = \"150%\"")
+	is = load("drain_timeout = \"1m30s\"\n[keep]\nmin_free = \"\"\n[limits]\nmemory_max = 1073741824\nmemory_high = \"0%\"\ncpu_max = \"150.0%\"")
+	if got := Changed(was, is); len(got) != 0 {
+		t.Errorf("the same in other words differs in %v", got)
+	}
+}
+
+// A size of nothing is shown in one way, however it was written, and no change.
+func TestChanged_NothingWrittenInTwoWays(t *testing.T) {
+	s := newScene(t)
+	load := func(size string) Config {
+		c, err := s.load(t, strings.ReplaceAll("[keep]\nmin_free = 0\n[limits]\nmemory_high = 0\nswap_max = 0\n[backends.codex.limits]\nmemory_high = 0\nswap_max = 0", "= 0", "= "+size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for _, size := range []string{"0", `"0"`, `""`, `"0%"`} {
+		c := load(size)
+		if got := Changed(load("0"), c); len(got) != 0 {
+			t.Errorf("%s: differs from 0 in %v", size, got)
+		}
+		var dump strings.Builder
+		if err := c.Dump(&dump); err != nil {
+			t.Fatal(err)
+		}
+		for line, times := range map[string]int{"\nmin_free = '0'\n": 1, "\nmemory_high = ''\n": 2, "\nswap_max = '0'\n": 2} {
+			if strings.Count(dump.String(), line) != times {
+				t.Errorf("%s: not %d times %q in\n%s", size, times, line, dump.String())
+			}
+		}
 	}
 }
 

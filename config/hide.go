@@ -18,7 +18,7 @@ func hideDefault() []string {
 		"/run/docker.sock", "/run/docker", "/run/containerd", "/run/podman", "/run/crio", "/run/cri-dockerd.sock", "/run/buildkit", "/run/k3s",
 		"/run/snapd.socket", "/run/snapd-snap.socket", "/run/incus", "/var/lib/incus/unix.socket*", "/run/lxd*", "/var/lib/lxd/unix.socket",
 		"/var/snap/lxd/common/lxd/unix.socket*", "/run/libvirt",
-		// Who runs something later.
+		// What runs something later.
 		"/var/spool/cron", "/var/spool/at", "/var/spool/incron",
 		// Terminals and process managers of users.
 		"/run/screen", "/run/tmux", "/tmp/tmux-*", "/tmp/.X11-unix", "/root/.pm2/*.sock", "/home/*/.pm2/*.sock",

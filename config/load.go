@@ -8,10 +8,10 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
-	"github.com/prometheus/procfs"
 
 	"penstock/internal/bytesize"
 	"penstock/internal/hint"
+	"penstock/internal/procinfo"
 )
 
 // Sources are all the places a configuration comes from; a later one wins:
@@ -41,16 +41,12 @@ func ReadHost() (Host, error) {
 		return h, fmt.Errorf("find own program: %w", err)
 	}
 	h.Executable = exe
-	fs, err := procfs.NewDefaultFS()
+	m, err := procinfo.Host.Memory()
 	if err != nil {
-		return h, fmt.Errorf("open /proc: %w", err)
+		return h, err
 	}
-	m, err := fs.Meminfo()
-	if err != nil {
-		return h, fmt.Errorf("read /proc/meminfo: %w", err)
-	}
-	if m.MemTotalBytes != nil {
-		h.MemoryBytes = int64(min(*m.MemTotalBytes, bytesize.Max))
+	if m.Total != nil {
+		h.MemoryBytes = int64(min(*m.Total, bytesize.Max))
 	}
 	return h, nil
 }
@@ -146,6 +142,7 @@ func (l *loader) set(path []string, k Key, literal string, from origin) {
 		if key != "budget.memory" { // alone it follows what it is a share of
 			size.Percent = 0
 		}
+		size.zero = size.Bytes == 0 && path[len(path)-1] != "memory_high" // of which 0 is none
 	}
 	if err != nil {
 		l.bad[key] = true
@@ -162,13 +159,18 @@ func (l *loader) set(path []string, k Key, literal string, from origin) {
 
 // decode has go-toml read one value, so that each problem of a file is found.
 func (k Key) decode(literal string) (reflect.Value, error) {
-	into := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "V", Type: k.typ, Tag: `toml:"v"`}}))
-	v := into.Elem().Field(0)
+	typ := k.typ
+	if k.Type == "number" { // what is negative is told by check, whatever Go's type
+		typ = reflect.TypeFor[int64]()
+	}
+	into := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "V", Type: typ, Tag: `toml:"v"`}}))
+	v, out := into.Elem().Field(0), reflect.New(k.typ).Elem()
 	if err := toml.Unmarshal([]byte("v = "+literal), into.Interface()); err != nil {
 		message, remedy := hint.Split(strings.TrimPrefix(err.Error(), "toml: "))
-		return v, hint.Errorf(remedy, "%s", message)
+		return out, hint.Errorf(remedy, "%s", message)
 	}
-	return v, k.check(v)
+	out.Set(v.Convert(k.typ))
+	return out, k.check(v)
 }
 
 // check holds what is wrong with a value whatever the others are.

@@ -74,6 +74,10 @@ type Duration struct{ time.Duration }
 
 const durationHint = `write "30s", "10m" or "2h"`
 
+func errNoUnit(duration string) error {
+	return hint.Errorf(durationHint, "%q has no unit", duration)
+}
+
 // UnmarshalText reads Go's form, whole days ("7d"), and "0".
 func (d *Duration) UnmarshalText(text []byte) error {
 	written := strings.TrimSpace(string(text))
@@ -90,7 +94,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	parsed, err := time.ParseDuration(written)
 	switch {
 	case err != nil && strings.Trim(written, "0123456789") == "" && written != "":
-		return hint.Errorf(durationHint, "%q has no unit", written)
+		return errNoUnit(written)
 	case err != nil:
 		return hint.Errorf(durationHint, "%q is not a duration", written)
 	case parsed < 0:
@@ -117,7 +121,10 @@ type CPU struct{ Cores float64 } // 0 is no limit
 
 // UnmarshalText reads "200%" as two cores, and "" as no limit.
 func (c *CPU) UnmarshalText(text []byte) error {
-	const remedy = `write "200%" for two cores, or "" for no limit`
+	const (
+		remedy     = `write "200%" for two cores, or "" for no limit`
+		maxPercent = 1_000_000
+	)
 	written := strings.TrimSpace(string(text))
 	if written == "" {
 		c.Cores = 0
@@ -125,12 +132,12 @@ func (c *CPU) UnmarshalText(text []byte) error {
 	}
 	n, ok := bytesize.Percent(written)
 	if !ok {
-		if cores, err := strconv.ParseUint(written, 10, 16); err == nil {
+		if cores, err := strconv.ParseUint(written, 10, 16); err == nil && 0 < cores && cores <= maxPercent/100 {
 			return hint.Errorf(`write "`+strconv.FormatUint(cores*100, 10)+`%" for `+written+` cores`, "%q is not a share of processors: it has no unit", written)
 		}
 		return hint.Errorf(remedy, "%q is not a share of processors", written)
 	}
-	if n < 1 || n > 1e6 {
+	if n < 1 || n > maxPercent {
 		return hint.Errorf(remedy, "%q is out of range", written)
 	}
 	c.Cores = n / 100

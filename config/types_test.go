@@ -107,7 +107,7 @@ func TestDuration_NumberWithoutUnit(t *testing.T) {
 		if k.Type != "duration" && k.Type != "cores" {
 			continue
 		}
-		for _, literal := range []string{"30", "1_000", "0x1e", "1.5", "true"} {
+		for _, literal := range []string{"0", "-0", "30", "1_000", "0x1e", "1.5", "true"} {
 			path := fill(k.Name, []string{"codex"})
 			if _, err := s.load(t, join(path)+" = "+literal); len(s.texts(err)) != 1 {
 				t.Errorf("%s = %s: %v", k.Name, literal, err)

@@ -3,14 +3,22 @@
 // number of readers follow through parsers of their own (package spool); what stays
 // of it on disk is package store's.
 //
-//	Manager.Start ─ session's lock ─ work directory ─ files ─ process     start.go
+//	Manager (manager.go, spec.go) holds every Run (run.go)
+//	Manager.Start ─ one after the other:                                  start.go
+//	    the session and its lock, the work directory    session.go sessionlock.go workdir.go
+//	    the files: stdin with the prompt, the spool     files.go, store/stdio.go
+//	    a durable run's checkpoint and record, flushed: the next daemon's  store/checkpoint.go
+//	    the process; a host that can't start it         hosterror.go
 //	Manager.Open ── what an earlier daemon left: recoverRun               recover.go
 //	                 ├ lives: adopt                                       adopt.go
 //	                 └ is over: finishedRun
 //	supervisor ──── one a run: parses, talks to the CLI, holds the caps   supervisor.go
+//	                 ├ what a conversation writes to the CLI: stdinWriter   stdin.go
 //	                 ├ the CLI has forgotten its session: restart         restart.go
 //	                 └ the end: conclude, the verdict and the record      conclude.go
-//	dispatcher ──── once a second: usage and stalls; Snapshot             dispatcher.go
+//	dispatcher ──── once a second: usage, stalls; Snapshot                dispatcher.go, sampler.go, stall.go
+//	ProbeVersion ── which version a CLI is, asked in a group of its own   probe.go
+//	kept ────────── finished runs, apart from those that live             kept.go
 //	pruneLoop, roomLoop: what is kept of finished runs, and how long      prune.go, room.go
 //	Manager.Detach: durable runs live on for the next daemon              detach.go
 //

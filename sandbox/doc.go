@@ -6,7 +6,7 @@
 //	  masked and read-only paths, looked for again and again    mask.go maskscan.go maskfind.go maskmount.go
 //	  the daemon's records covered                              protect.go
 //	  no_new_privs, fewer capabilities, its oom_score_adj       capabilities.go oomscore.go
-//	each child, between clone3 and execve (forkexec.go, fork.go)
+//	each child, between clone3 and execve (forkexec.go, fork.go, vfork_asm.go, vfork_other.go)
 //	  session, group, user without privileged groups, directory, files   identity.go
 //	  Landlock domain                                           landlock.go
 //	  seccomp filter                                            seccomp.go

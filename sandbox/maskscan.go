@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -156,16 +157,10 @@ func (m *pathMasker) scanPattern(l *maskPattern) (s scanResult) {
 	}
 	for _, path := range paths {
 		table := m.mountTable()
-		for _, shown := range append([]string{path}, m.aliases(path, table)...) {
-			t, err := openTarget(m.root, shown)
-			if errors.Is(err, os.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				s.open[shown] = err
-				continue
-			}
-			s.hidden = append(s.hidden, shown)
+		found, failed := m.openTargets(path, table)
+		maps.Copy(s.open, failed)
+		for _, t := range found {
+			s.hidden = append(s.hidden, t.path)
 			if l.isDone(t, table) {
 				t.close()
 				continue
@@ -180,6 +175,22 @@ func (m *pathMasker) scanPattern(l *maskPattern) (s scanResult) {
 	}
 	s.hidden = slices.DeleteFunc(s.hidden, func(path string) bool { _, open := s.open[path]; return open })
 	return s
+}
+
+// openTargets opens a path wherever children see it. What is gone by now is left out; what
+// can't be opened is told.
+func (m *pathMasker) openTargets(path string, table mountTable) (found []*target, failed map[string]error) {
+	failed = map[string]error{}
+	for _, shown := range append([]string{path}, m.aliases(path, table)...) {
+		t, err := openTarget(m.root, shown)
+		switch {
+		case err == nil:
+			found = append(found, t)
+		case !errors.Is(err, os.ErrNotExist):
+			failed[shown] = err
+		}
+	}
+	return found, failed
 }
 
 // isDone tells whether a target is as the pattern wants it.

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -88,15 +90,9 @@ func (p *protection) maskAgain(m *pathMasker) {
 	var errs []error
 	for _, path := range p.paths {
 		table := m.mountTable()
-		for _, shown := range append([]string{path}, m.aliases(path, table)...) {
-			t, err := openTarget(m.root, shown)
-			if errors.Is(err, os.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				errs = append(errs, err)
-				continue
-			}
+		found, failed := m.openTargets(path, table)
+		errs = slices.AppendSeq(errs, maps.Values(failed))
+		for _, t := range found {
 			if !t.isMasked(table) {
 				m.onThread(func() { errs = append(errs, t.mask()) })
 				m.stale.Store(true)

@@ -1,14 +1,14 @@
 // Package server is the daemon: it opens what lies below it, routes HTTP requests to
 // it, and takes it down again. It knows no cgroup and no process. One request:
 //
-//	web.Front ── routes.go ──┬ chat.go ──> jobs.go: one job for each run id
+//	web.Front ── routes.go ──┬ chat.go ──> jobs.go, job.go: one job for each run id
 //	 (id, origin, token, log)│               └ launch.go: queue, slot, run, its end
 //	                         │  respond.go ──> answer.Stream, answer.Whole
 //	                         │    (a reader that leaves: is its run cancelled?)
 //	                         ├ runs.go, runview.go, models.go, translate.go
 //	                         └ health.go: health.Facts; monitor, once a second
 //
-// One daemon: Run (run.go) ─ open.go ─ ... ─ shutdown.go, or handover.go. options.go is
+// One daemon (daemon.go): Run (run.go) ─ open.go ─ ... ─ shutdown.go, or handover.go. options.go is
 // what an embedding program says; check.go what Run would refuse, asked beforehand.
 // backends.go, limits.go and cwd.go apply the configuration to a request, failures.go
 // has what a client is told where nothing was started.

@@ -233,7 +233,7 @@ func TestRunEvents_CaughtUp(t *testing.T) {
 	}
 	defer events.Body.Close()
 	var seen []string
-	for lines := bufio.NewScanner(events.Body); lines.Scan() && !slices.Contains(seen, ": caught up"); {
+	for lines := bufio.NewScanner(events.Body); !slices.Contains(seen, ": caught up") && lines.Scan(); {
 		seen = append(seen, lines.Text())
 	}
 	if text := strings.Join(seen, "\n"); !strings.HasSuffix(text, ": caught up") || !strings.Contains(text, `far`) {

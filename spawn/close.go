@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -78,12 +79,14 @@ func (s *Spawner) logRemains(ended int) error {
 }
 
 // endAll waits for every live tree, softly under ctx, then with force and a
-// bound, and tells how many there were.
+// bound, and tells how many there were. A detached one, which its supervisor may not
+// have let go yet, is none of them: its end is never told.
 func (s *Spawner) endAll(ctx context.Context) (ended int, err error) {
 	live := s.processes()
 	for _, p := range live {
 		p.End(outcome.ShuttingDown)
 	}
+	live = slices.DeleteFunc(live, func(p *Process) bool { return p.attached.Err() != nil })
 	for _, p := range live {
 		select {
 		case <-p.Ended():

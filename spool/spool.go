@@ -1,17 +1,17 @@
 // Package spool follows the growing file that takes a CLI's output. It knows the
 // backends, and nothing of processes.
 //
-//	the CLI ──write(2)──▶ the spool, a file ◀── Outputs: sizes, trim, pages
+//	the CLI ──write(2)──▶ the spool, a file ◀── Outputs: sizes, trim, pages (outputs.go)
 //	                          │        │
 //	        inotify: Notifier ▼        ▼ ReadAt
-//	        or poll: WatchFiles     tail        (a place; tells a truncated file)
+//	        or poll: WatchFiles     tail        (a place; tells a truncated file: frame.go)
 //	                  │                ▼ bytes
-//	                  ▼             framer      (lines or words; long lines apart: longLines)
-//	          Broadcast "grown"        ▼ frames
+//	                  ▼             framer      (lines or words: frame.go; long lines apart: longline.go)
+//	          Broadcast "grown"        ▼ frames          (watch.go)
 //	                  │             Machine     (the backend's)
 //	                  │                ▼ numbered events
 //	                  ├──▶ Reading ── of the run's supervisor, whose machine talks to the CLI
-//	                  └──▶ Reader  ── any number, each with a Reading of its own
+//	                  └──▶ Reader  ── any number, each with a Reading of its own (reading.go)
 //
 // The same bytes give the same events with the same numbers, however they are
 // read. Spool is what all readers of one run share: see spool.go; a reader's own

@@ -9,6 +9,7 @@
 //	  cgroup.controllers            Enable, Disable          controllers.go
 //	  memory.max, pids.max, ...     Limit, Set (reads back)  limit.go
 //	  *.stat, *.events, *.pressure  StatReader, Parse...     statreader.go, parse.go
+//	  cpu.stat, by a kept descriptor  CPUTime                cputime.go
 //	rmdir, deepest first            RemoveTree               remove.go
 //	the group the daemon lives in   MakeLeaf, MoveSelf       leaf.go
 //	refusals with their remedies    Refusal                  errors.go

@@ -41,6 +41,7 @@ type refused struct {
 // self-test, the caps. Not here, as nothing foretells them: a disk that fails while
 // leftovers are read, and sockets that systemd gives to the unit alone.
 func TestCheck_RefusesAsServe(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	dir := t.TempDir()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

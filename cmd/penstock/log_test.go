@@ -187,6 +187,7 @@ func ended(cmd *exec.Cmd) <-chan error {
 
 // Nothing that serves or ends waits for a log line that is not taken.
 func TestServe_BlockedLog(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	for kind := range readers {
 		t.Run(kind, func(t *testing.T) {
 			cmd, socket, ours := unread(t, kind)
@@ -253,6 +254,7 @@ func TestServe_BlockedLog(t *testing.T) {
 
 // A daemon ends, also where its log takes nothing.
 func TestServe_EndWithBlockedLog(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	for _, row := range []struct {
 		name   string
 		signal syscall.Signal

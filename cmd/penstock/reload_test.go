@@ -66,6 +66,7 @@ func TestReload_TokensAndLogLevel(t *testing.T) {
 
 // A file that never comes keeps the daemon from nothing but this reload.
 func TestReload_Hangs(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	dir := t.TempDir()
 	config := filepath.Join(dir, "c.toml")
 	text := "listen = \"127.0.0.1:0\"\nstate_dir = \"" + dir + "/state\"\n"

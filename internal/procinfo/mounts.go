@@ -3,11 +3,9 @@ package procinfo
 import (
 	"fmt"
 	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/prometheus/procfs"
 )
 
 // Mount is one line of proc_pid_mountinfo(5).
@@ -30,58 +28,68 @@ func (m Mount) Has(option string) bool {
 }
 
 // Mounts are those that this process sees, in the order they were made.
-func (p FS) Mounts() ([]Mount, error) {
-	proc, err := procfs.NewFS(string(p))
-	if err != nil {
-		return nil, err
-	}
-	lines, err := proc.GetMounts()
-	if err != nil {
-		return nil, p.named("self/mountinfo", err)
-	}
-	return mountsOf(lines), nil
-}
+func (p FS) Mounts() ([]Mount, error) { return p.mounts("self/mountinfo") }
 
 // OwnThreadMounts are those that the calling thread sees, to which the goroutine is
 // locked, whatever number it has in this proc file system: it can be of another pid
 // namespace.
-func (p FS) OwnThreadMounts() ([]Mount, error) {
-	link, err := os.Readlink(p.path("thread-self")) // PID/task/TID
-	if err != nil {
-		return nil, err
-	}
-	tid, err := strconv.Atoi(filepath.Base(link))
-	if err != nil {
-		return nil, p.named("thread-self", fmt.Errorf("%q: %w", link, err))
-	}
-	return p.taskMounts(filepath.Dir(link), tid)
-}
+func (p FS) OwnThreadMounts() ([]Mount, error) { return p.mounts("thread-self/mountinfo") }
 
 // ThreadMounts are those that a thread of this process sees.
 func (p FS) ThreadMounts(tid int) ([]Mount, error) {
-	return p.taskMounts("self/task", tid)
+	return p.mounts(fmt.Sprintf("self/task/%d/mountinfo", tid))
 }
 
-func (p FS) taskMounts(dir string, tid int) ([]Mount, error) {
-	tasks, err := procfs.NewFS(p.path(dir))
+func (p FS) mounts(file string) ([]Mount, error) {
+	text, err := os.ReadFile(p.path(file))
 	if err != nil {
 		return nil, err
 	}
-	lines, err := tasks.GetProcMounts(tid)
-	if err != nil {
-		return nil, p.named(fmt.Sprintf("%s/%d/mountinfo", dir, tid), err)
+	var all []Mount
+	for line := range strings.Lines(string(text)) {
+		m, err := parseMount(strings.TrimSuffix(line, "\n"))
+		if err != nil {
+			return nil, p.named(file, err)
+		}
+		all = append(all, m)
 	}
-	return mountsOf(lines), nil
+	return all, nil
 }
 
-func mountsOf(lines []*procfs.MountInfo) []Mount {
-	all := make([]Mount, len(lines))
-	for i, l := range lines {
-		all[i] = Mount{
-			ID: uint64(l.MountID), Device: l.MajorMinorVer, Root: unescapeOctal(l.Root), Point: unescapeOctal(l.MountPoint),
-			FSType: l.FSType, Source: unescapeOctal(l.Source), Options: l.Options, SuperOptions: l.SuperOptions,
-			Private: len(l.OptionalFields) == 0,
-		}
+// parseMount reads one line:
+//
+//	36 35 98:0 /root /mount/point rw,noatime shared:1 master:2 - ext4 /dev/root rw,errors=continue
+//
+// The first hyphen ends the optional fields; a source can be one, too, and be empty.
+func parseMount(line string) (Mount, error) {
+	left, right, ok := strings.Cut(line, " - ")
+	f, fs := strings.Split(left, " "), strings.SplitN(right, " ", 3)
+	if !ok || len(f) < 6 || len(fs) < 3 {
+		return Mount{}, fmt.Errorf("%q: want 6 fields, a hyphen and 3 fields", line)
+	}
+	id, err := strconv.ParseUint(f[0], 10, 64)
+	if err != nil {
+		return Mount{}, fmt.Errorf("%q: %w", line, err)
+	}
+	return Mount{
+		ID: id, Device: f[2], Root: unescapeOctal(f[3]), Point: unescapeOctal(f[4]),
+		FSType: fs[0], Source: unescapeOctal(fs[1]), Options: options(f[5]), SuperOptions: options(fs[2]),
+		Private: !slices.ContainsFunc(f[6:], propagates),
+	}, nil
+}
+
+// propagates is true for an optional field that makes a mount no private one. Those
+// that are not known are left out, as proc_pid_mountinfo(5) asks.
+func propagates(field string) bool {
+	tag, _, _ := strings.Cut(field, ":")
+	return slices.Contains([]string{"shared", "master", "propagate_from", "unbindable"}, tag)
+}
+
+func options(list string) map[string]string {
+	all := map[string]string{}
+	for one := range strings.SplitSeq(list, ",") {
+		name, value, _ := strings.Cut(one, "=")
+		all[name] = value
 	}
 	return all
 }

@@ -2,13 +2,14 @@
 // asks: over prometheus/procfs where that has what is wanted, by a parser of its
 // own where not.
 //
-//	mountinfo       Mounts, OwnThreadMounts  mounts.go    procfs, octal escapes undone here
+//	mountinfo       Mounts, OwnThreadMounts  mounts.go    own: procfs fails for a source "-" and for lines of 64 KiB
 //	PID/cgroup      Group, OwnGroup          process.go   procfs
 //	PID/io          StorageBytes             process.go   procfs
 //	PID/stat        Stat                     process.go   own: procfs drops the exit status
 //	PID/status      Status                   process.go   own: procfs has no threads, parent and seccomp
 //	swaps, cmdline  SwapAreas, BootOptions   procinfo.go  procfs
 //	loadavg         Tasks                    procinfo.go  own: procfs has the averages alone
+//	meminfo         Memory                   procinfo.go  own: procfs fails for any line that is odd
 //
 // Each error names its file. A process that is gone is fs.ErrNotExist or ESRCH.
 package procinfo
@@ -61,6 +62,34 @@ func (p FS) Tasks() (int64, error) {
 	_, all, _ := strings.Cut(fields[3], "/")
 	n, err := strconv.ParseInt(all, 10, 64)
 	return n, p.named("loadavg", err)
+}
+
+// Memory is of proc_meminfo(5), in bytes; nil is a line that is not there.
+type Memory struct{ Total, Available *uint64 }
+
+// Memory reads /proc/meminfo. What else is in it may be as it will: some kernels have
+// lines without a blank behind the colon.
+func (p FS) Memory() (Memory, error) {
+	text, err := os.ReadFile(p.path("meminfo"))
+	if err != nil {
+		return Memory{}, err
+	}
+	var m Memory
+	for name, into := range map[string]**uint64{"MemTotal:": &m.Total, "MemAvailable:": &m.Available} {
+		for line := range strings.Lines(string(text)) {
+			value, found := strings.CutPrefix(line, name)
+			if !found {
+				continue
+			}
+			n, err := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 53)
+			if err != nil {
+				return Memory{}, p.named("meminfo", fmt.Errorf("line %q: %w", line, err))
+			}
+			n <<= 10
+			*into = &n
+		}
+	}
+	return m, nil
 }
 
 func (p FS) path(file string) string { return string(p) + "/" + file }

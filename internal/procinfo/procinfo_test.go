@@ -31,7 +31,10 @@ func TestMounts(t *testing.T) {
 38 31 0:31 / /sys/fs/cg/uni\040fied rw,nosuid,nodev,noexec,relatime - cgroup2 cgroup2 rw
 39 31 0:36 /a\134b /mnt/tab\011x rw,relatime unbindable - cgroup a\040source rw,pids
 40 31 0:37 / /mnt/nameless rw -  tmpfs rw
-`
+41 31 0:38 / /mnt/hyphen rw shared:1 - tmpfs - rw
+42 31 0:39 / /mnt/empty rw,idmapped new:7 - tmpfs  rw,name=a=b
+43 31 0:40 / /mnt/layers rw - overlay overlay rw,lowerdir=`
+	layers := strings.Repeat("/a/layer:", 1<<17) // more than a page since Linux 6.7
 	set := func(words ...string) map[string]string {
 		m := map[string]string{}
 		for _, w := range words {
@@ -46,16 +49,19 @@ func TestMounts(t *testing.T) {
 		{38, "0:31", "/", "/sys/fs/cg/uni fied", "cgroup2", "cgroup2", set("rw", "nosuid", "nodev", "noexec", "relatime"), set("rw"), true},
 		{39, "0:36", `/a\b`, "/mnt/tab\tx", "cgroup", "a source", set("rw", "relatime"), set("rw", "pids"), false},
 		{40, "0:37", "/", "/mnt/nameless", "", "tmpfs", set("rw"), set("rw"), true},
+		{41, "0:38", "/", "/mnt/hyphen", "tmpfs", "-", set("rw"), set("rw"), false},
+		{42, "0:39", "/", "/mnt/empty", "tmpfs", "", set("rw", "idmapped"), set("rw", "name=a=b"), true},
+		{43, "0:40", "/", "/mnt/layers", "overlay", "overlay", set("rw"), set("rw", "lowerdir="+layers), true},
 	}
-	got, err := fake(t, "self/mountinfo", text).Mounts()
+	got, err := fake(t, "self/mountinfo", text+layers+"\n").Mounts()
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, d)
 	}
-	got, err = fake(t, "self/task/7/mountinfo", text).ThreadMounts(7)
+	got, err = fake(t, "self/task/7/mountinfo", text+layers+"\n").ThreadMounts(7)
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("of a thread: %v (-want +got):\n%s", err, d)
 	}
-	p := fake(t, "9/task/8/mountinfo", text)
+	p := fake(t, "9/task/8/mountinfo", text+layers+"\n")
 	if err := os.Symlink("9/task/8", p.path("thread-self")); err != nil {
 		t.Fatal(err)
 	}
@@ -204,5 +210,27 @@ func TestBootOptions(t *testing.T) {
 	got, err := fake(t, "cmdline", "quiet cgroup_disable=memory,pids\n").BootOptions()
 	if d := cmp.Diff([]string{"quiet", "cgroup_disable=memory,pids"}, got); d != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, d)
+	}
+}
+
+func TestMemory(t *testing.T) {
+	bytes := func(n uint64) *uint64 { return &n }
+	const total = "MemTotal:       16302532 kB\n"
+	for text, want := range map[string]Memory{
+		total + "MemFree: 1 kB\nMemAvailable:        0 kB\n":          {Total: bytes(16302532 << 10), Available: bytes(0)},
+		total + "ShadowCallStack:10373888 kB\nHuge: 1 2 3 4\nodd\n\n": {Total: bytes(16302532 << 10)},
+		"MemTotal:18014396678257 kB\n":                                {Total: bytes(18014396678257 << 10)},
+		"":                                                            {},
+	} {
+		got, err := fake(t, "meminfo", text).Memory()
+		if d := cmp.Diff(want, got); d != "" || err != nil {
+			t.Errorf("%q: %v (-want +got):\n%s", text, err, d)
+		}
+	}
+	for _, text := range []string{"MemTotal: lots kB\n", "MemTotal:\n", "MemTotal: 99999999999999999999 kB\n"} {
+		p := fake(t, "meminfo", text)
+		if got, err := p.Memory(); err == nil || !strings.Contains(err.Error(), p.path("meminfo")) {
+			t.Errorf("%q: %+v, %v, want an error that names the file", text, got, err)
+		}
 	}
 }

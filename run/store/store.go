@@ -1,19 +1,21 @@
 // Package store is what stays on disk of runs: the state directory, one daemon's
 // at a time, with what the daemon believes later where no run can write.
 //
-//	StateDir ── lock, held by this daemon alone (statedir.go; CheckDir tries it)
+//	StateDir ── lock, held by this daemon alone (statedir.go; checkdir.go tries it)
 //	 ├─ runs/ID/      Dir: what the run's processes write: spool, stderr, tmp, work, home
+//	 │                (directory.go; stdio.go: stdin with the prompt, and the outputs; user.go)
 //	 ├─ sessions/KEY/ working directories and HOMEs of sessions
 //	 ├─ trash/        what is being deleted
 //	 └─ store/        Store: out of the runs' reach (store.go)
-//	     ├─ runs/ID/run.json         Record, what the API shows
-//	     ├─ runs/ID/checkpoint.json  Checkpoint, what the next daemon needs of a durable run
-//	     ├─ runs/ID/said             StdinLog, how much its CLI was told
+//	     ├─ runs/ID/run.json         Record, what the API shows (record.go, bounds.go)
+//	     ├─ runs/ID/checkpoint.json  Checkpoint, what the next daemon needs of a durable run (checkpoint.go)
+//	     ├─ runs/ID/said             StdinLog, how much its CLI was told (stdinlog.go)
 //	     ├─ runs/ID/end.json         why it ended, until its record says so
 //	     ├─ sessions/KEY.json        Session
-//	     └─ pruned                   Pruned, the durable runs that are not kept any more
+//	     └─ pruned                   Pruned, the durable runs that are not kept any more (pruned.go)
 //
-// An order holds for each durable run: checkpoint, record, names flushed, start.
+// An order holds for each durable run: checkpoint, record, names flushed, start
+// (run.Manager.Start): so a daemon that dies leaves what the next one needs.
 // What an earlier version left (will.json) is read once, by takeover.go.
 package store
 

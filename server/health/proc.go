@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/procfs"
+
+	"penstock/internal/procinfo"
 )
 
 const procEvery = time.Second
@@ -75,8 +77,8 @@ func (s *ProcSampler) read() *ProcStats {
 			out.Threads = &stat.NumThreads
 		}
 	}
-	if info, err := s.fs.Meminfo(); err == nil {
-		out.Available, out.Total = info.MemAvailableBytes, info.MemTotalBytes
+	if memory, err := procinfo.Host.Memory(); err == nil {
+		out.Available, out.Total = memory.Available, memory.Total
 	}
 	if psi, err := s.fs.PSIStatsForResource("memory"); err == nil {
 		if psi.Some != nil {

@@ -7,7 +7,9 @@
 //	      ├ Peer, Tokens   peer.go auth.go which client asks
 //	      └ Route(handler) middleware.go   a handler returns its failure:
 //	          ├ Intake     intake.go body.go   read a body, bounded in memory and time
-//	          ├ Reply, SSE reply.go sse.go     write an answer, each piece with a deadline
+//	          ├ Reply, SSE reply.go sse.go     write an answer, each piece with a deadline; an event's
+//	          │                            number is its id
+//	          ├ JSON       json.go fields.go   big bodies, and fields that are no copies
 //	          └ Error      errors.go codes.go  the one shape and the one table of failures
 //
 // RequestInfo (requestinfo.go) is what all of them note for the line in accesslog.go.

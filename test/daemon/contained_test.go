@@ -35,7 +35,9 @@ func TestProcessOne(t *testing.T) {
 	if err := exec.Command("unshare", "--pid", "--fork", "--mount-proc", "true").Run(); err != nil {
 		t.Skipf("no pid namespace can be made here, which needs root: %v", err)
 	}
-	d := Start(t, Options{Contained: true, Config: small + "[backends.mine]\nkind = \"exec\"\ncommand = [\"/bin/sh\"]\n"})
+	// On a starved machine the orphans take longer than small lets "stays" live.
+	lasting := strings.Replace(small, `"60s"`, `"10m"`, 1)
+	d := Start(t, Options{Contained: true, Config: lasting + "[backends.mine]\nkind = \"exec\"\ncommand = [\"/bin/sh\"]\n"})
 	pid := d.Cmd.Process.Pid
 	orphans := func() {
 		t.Helper()

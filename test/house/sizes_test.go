@@ -2,6 +2,10 @@ package house
 
 import (
 	"go/ast"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -71,19 +75,33 @@ func constrained(f *ast.File) bool {
 	return false
 }
 
-// A package of one or two files shows itself.
+var goFile = regexp.MustCompile(`[a-z_]+(/[a-z_]+)*\.go\b`)
+
+// A package of one or two files shows itself. A picture names each file, and none that
+// isn't there.
 func TestPackagesHaveAPicture(t *testing.T) {
 	files := map[string]int{}
-	for _, s := range sources(t) {
+	all := sources(t)
+	for _, s := range all {
 		files[s.pkg]++
 	}
-	for _, s := range sources(t) {
+	for _, s := range all {
 		if s.file.Doc == nil || files[s.pkg] < 3 {
 			continue
 		}
 		text := s.file.Doc.Text()
 		if strings.Count(text, "\n") < docLeast || !strings.Contains(text, "\n\t") {
 			t.Errorf("%s: the package's doc has no picture: what is in it, what calls what, where to look", s.path)
+		}
+		for _, name := range goFile.FindAllString(text, -1) {
+			if _, err := os.Stat(filepath.Join("..", "..", s.pkg, name)); err != nil {
+				t.Errorf("%s: the package's doc names %s: %v", s.path, name, err)
+			}
+		}
+		for _, f := range all {
+			if name := path.Base(f.path); f.pkg == s.pkg && f.path != s.path && name != "main.go" && !strings.Contains(text, name) {
+				t.Errorf("%s: the package's doc doesn't name %s", s.path, name)
+			}
 		}
 	}
 }
