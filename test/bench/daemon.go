@@ -174,12 +174,12 @@ func freeAddress() (string, error) {
 func tail(log string) string { return log[max(0, len(log)-2000):] }
 
 // startJudge starts go-judge; what it answers first is any path.
-func (b *bench) startJudge(parallel int) (*server, error) {
+func (b *bench) startJudge() (*server, error) {
 	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(b.goJudge, "-http-addr", addr, "-parallelism", fmt.Sprint(parallel), "-silent")
+	cmd := exec.Command(b.goJudge, "-http-addr", addr, "-silent")
 	return startServer(cmd, "http://"+addr, "/version")
 }
 

@@ -15,6 +15,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -102,15 +103,17 @@ func measure(o options) error {
 		return err
 	}
 	begun := time.Now()
+	var failed []error
 	for _, r := range chosen {
 		b.section(r)
-		if err := r.do(b); err != nil {
-			return fmt.Errorf("%s: %w", r.name, err)
+		if err := r.do(b); err != nil { // the other rows are worth having
+			failed = append(failed, fmt.Errorf("%s: %w", r.name, err))
+			b.note("failed: %v", err)
 		}
 		b.printNew()
 	}
 	fmt.Printf("\n%s in %.0f s\n", b.machine(), time.Since(begun).Seconds())
-	return b.writeSummary()
+	return errors.Join(append(failed, b.writeSummary())...)
 }
 
 func choose(list string) (chosen []row, err error) {

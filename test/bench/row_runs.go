@@ -114,7 +114,7 @@ func (b *bench) runTargets(p place) (targets []target, end func(), err error) {
 		b.note(noJudge)
 		return targets, end, nil
 	}
-	judge, err := b.startJudge(64)
+	judge, err := b.startJudge()
 	if err != nil {
 		return nil, end, err
 	}

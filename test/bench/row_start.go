@@ -34,7 +34,7 @@ func (b *bench) starts() error {
 	if b.goJudge == "" {
 		b.note(noJudge)
 	} else {
-		all = append(all, once(goJudge, func() (*server, error) { return b.startJudge(2) }))
+		all = append(all, once(goJudge, func() (*server, error) { return b.startJudge() }))
 	}
 	if b.bridge == "" {
 		b.note(noBridge)
