@@ -7,8 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The runtime's own preparation of a fork. Go keeps these three for packages
-// that fork by themselves (go.dev/issue/67401).
+// The runtime's own preparation of a fork. Go keeps these two for packages
+// that fork by themselves (go.dev/issue/67401). A third, of the child, resets its signal
+// handlers one by one: clone3 does it at once (CLONE_CLEAR_SIGHAND).
 
 //go:linkname runtimeBeforeFork syscall.runtime_BeforeFork
 func runtimeBeforeFork()
@@ -16,13 +17,13 @@ func runtimeBeforeFork()
 //go:linkname runtimeAfterFork syscall.runtime_AfterFork
 func runtimeAfterFork()
 
-//go:linkname runtimeAfterForkInChild syscall.runtime_AfterForkInChild
-func runtimeAfterForkInChild()
-
 // cloneArgs is struct clone_args of clone3(2), version 2.
 type cloneArgs struct {
 	flags, pidFD, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
 }
+
+// signalSetSize is sizeof(sigset_t) as the kernel has it.
+const signalSetSize = 8
 
 // stage is what a child was about when it failed.
 type stage uint32
@@ -39,8 +40,10 @@ const (
 	stageProbe // tells what the probe found instead of executing
 )
 
-// childStatus is what a child says through its pipe when it does not execute.
+// childStatus is what a child says when it does not execute. It lies in memory that
+// both have, and the daemon goes on when the child has executed or is gone (CLONE_VFORK).
 type childStatus struct {
+	failed bool // the child has reached its end; else it executes, or was killed before
 	stage  stage
 	errno  syscall.Errno
 	second syscall.Errno // stageProbe only: of clone3
@@ -55,7 +58,6 @@ type childSpec struct {
 	startDir   *Directory
 	argv, envv **byte
 	files      [3]uintptr
-	report     uintptr // write end of a close-on-exec pipe
 	credential *syscall.Credential
 	groups     *uint32
 	noFile     *syscall.Rlimit
@@ -65,7 +67,8 @@ type childSpec struct {
 	probeStore *byte // a file the child must not be able to make; may be nil
 	leaderAttr *byte // of the group, for the child's pid; nil without a group
 	leaderPID  int32 // that pid
-	status     childStatus
+	noSignals  unix.Sigset_t
+	status     *childStatus
 }
 
 // fork makes the child, which goes on from here and leaves only by execve or exit.
@@ -89,7 +92,10 @@ func (b *childSpec) fork() (pid, errno uintptr) {
 	if _, _, err = syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0); err != 0 {
 		goto failed
 	}
-	runtimeAfterForkInChild()
+	// The runtime has blocked all signals; the launcher's thread has none blocked.
+	if _, _, err = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&b.noSignals)), 0, signalSetSize, 0, 0); err != 0 {
+		goto failed
+	}
 
 	// So that a daemon that is killed now shows which process was the
 	// first. Without extended attributes the next one has to guess.
@@ -190,8 +196,7 @@ func (b *childSpec) fork() (pid, errno uintptr) {
 	_, _, err = syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(b.path)), uintptr(unsafe.Pointer(b.argv)), uintptr(unsafe.Pointer(b.envv)))
 
 failed:
-	b.status.errno = err
-	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, b.report, uintptr(unsafe.Pointer(&b.status)), unsafe.Sizeof(b.status))
+	b.status.errno, b.status.failed = err, true
 	for {
 		_, _, _ = syscall.RawSyscall(unix.SYS_EXIT, 253, 0, 0)
 	}

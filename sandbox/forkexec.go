@@ -3,11 +3,9 @@ package sandbox
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -23,8 +21,9 @@ type restrictions struct {
 	domain int             // Landlock rule set, one domain per child of it; -1 is none
 	filter *unix.SockFprog // nil is none
 	noFile *syscall.Rlimit // the daemon's own, before the Go runtime raised it
-	// namespaces are of each child's own, as flags of clone.
-	namespaces uint64
+	// namespaces are of each child's own, as flags of clone; ready are those of them that
+	// the thread has made for the next child, and that no other is born in.
+	namespaces, ready uint64
 }
 
 // ErrSandbox is a child that could not put on its sandbox, and so was not started.
@@ -63,12 +62,23 @@ var ErrMoved = errors.New("its working directory has been moved or replaced sinc
 // in a session of its own. To be called on the launcher thread (Do).
 func (l *Launcher) ForkExec(c Child) (*os.Process, error) { return l.restrictions.forkExec(c) }
 
+// Ready makes what the next child needs, so that its start need not wait for it. To be
+// called on the launcher thread, when what has asked for the last one has its answer.
+func (l *Launcher) Ready() { l.restrictions.makeReady() }
+
+func (s *restrictions) makeReady() {
+	if want := s.namespaces &^ s.ready; want != 0 && unix.Unshare(int(want)) == nil {
+		s.ready |= want
+	}
+}
+
 func (s *restrictions) forkExec(c Child) (*os.Process, error) {
 	path := c.Argv[0]
 	b, err := s.newChildSpec(c)
 	if err != nil {
 		return nil, err
 	}
+	s.ready = 0
 	pid, f, err := b.forkAndWait(c.Files)
 	runtime.KeepAlive(c)
 	if err != nil {
@@ -114,7 +124,7 @@ func IdentifyDirectory(f *os.File) (*Directory, error) {
 // newChildSpec lays out what the child needs.
 func (s *restrictions) newChildSpec(c Child) (*childSpec, error) {
 	b := &childSpec{startDir: c.Checked, credential: c.User, domain: s.domain, filter: s.filter, noFile: s.noFile}
-	b.clone = cloneArgs{flags: sharing | s.namespaces, exitSignal: uint64(unix.SIGCHLD)}
+	b.clone = cloneArgs{flags: sharing | unix.CLONE_VFORK | unix.CLONE_CLEAR_SIGHAND | s.namespaces&^s.ready, exitSignal: uint64(unix.SIGCHLD)}
 	var err error
 	if b.path, err = syscall.BytePtrFromString(c.Argv[0]); err != nil {
 		return nil, err
@@ -145,68 +155,52 @@ func (s *restrictions) newChildSpec(c Child) (*childSpec, error) {
 
 // forkAndWait forks and hears what the child has to say: stageNone when it executes.
 func (b *childSpec) forkAndWait(files [3]*os.File) (pid int, f childStatus, err error) {
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		return 0, f, err
-	}
-	read := os.NewFile(uintptr(pipe[0]), "child status")
-	defer read.Close()
-	kept, err := b.dupAbove(pipe[1], files)
+	kept, err := b.dupAbove(files)
 	defer func() {
 		for _, fd := range kept {
 			_ = unix.Close(fd) // a copy that was not written to
 		}
 	}()
 	if err != nil {
-		return 0, f, errors.Join(err, unix.Close(pipe[1]))
+		return 0, f, err
 	}
+	var free func()
+	if b.status, free, err = newChildStatus(); err != nil {
+		return 0, f, err
+	}
+	defer free()
 	child, errno := b.fork()
 	runtimeAfterFork()
 	runtime.KeepAlive(files)
 	runtime.KeepAlive(b)
-	if err := unix.Close(pipe[1]); err != nil {
-		return 0, f, err
-	}
-	for _, fd := range kept {
-		_ = unix.Close(fd)
-	}
-	kept = nil
 	if errno != 0 {
 		return 0, f, syscall.Errno(errno)
 	}
-	answer := (*[unsafe.Sizeof(f)]byte)(unsafe.Pointer(&f))[:]
-	n, err := io.ReadFull(read, answer)
-	if n == 0 && errors.Is(err, io.EOF) {
-		return int(child), childStatus{}, nil
+	if !b.status.failed {
+		return int(child), f, nil
 	}
 	var status unix.WaitStatus
 	for {
-		if _, waitErr := unix.Wait4(int(child), &status, 0, nil); waitErr != unix.EINTR {
-			return 0, f, errors.Join(err, waitErr)
+		if _, err := unix.Wait4(int(child), &status, 0, nil); err != unix.EINTR {
+			return 0, *b.status, err
 		}
 	}
 }
 
-// dupAbove gives the child copies of its files and of the pipe above its stdio,
-// so that putting them in place overwrites none.
-func (b *childSpec) dupAbove(report int, files [3]*os.File) (kept []int, err error) {
-	above := func(fd uintptr) (uintptr, error) {
-		if fd >= uintptr(len(b.files)) {
-			return fd, nil
-		}
-		copied, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, len(b.files))
-		if err == nil {
-			kept = append(kept, copied)
-		}
-		return uintptr(copied), err
-	}
+// dupAbove gives the child copies of its files above its stdio, so that putting them in
+// place overwrites none.
+func (b *childSpec) dupAbove(files [3]*os.File) (kept []int, err error) {
 	for i := range b.files {
-		if b.files[i], err = above(files[i].Fd()); err != nil {
+		if b.files[i] = files[i].Fd(); b.files[i] >= uintptr(len(b.files)) {
+			continue
+		}
+		copied, err := unix.FcntlInt(b.files[i], unix.F_DUPFD_CLOEXEC, len(b.files))
+		if err != nil {
 			return kept, err
 		}
+		b.files[i], kept = uintptr(copied), append(kept, copied)
 	}
-	b.report, err = above(uintptr(report))
-	return kept, err
+	return kept, nil
 }
 
 // pointers is a list of C strings as execve takes it.

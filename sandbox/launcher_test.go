@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -148,7 +149,7 @@ func TestLauncher_AsUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &Launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), restrictions: restrictions{domain: domain, filter: seccompFilter(nil)}}
+	l := &Launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), restrictions: restrictions{domain: domain, filter: putOn(nil)}}
 	ready := make(chan error, 1)
 	go onThread(func() {
 		defer close(l.done)
@@ -200,7 +201,7 @@ func TestProbe_TellsWhatIsOpen(t *testing.T) {
 		t.Errorf("a file that isn't there: %v", err)
 	}
 	half := restrictions{domain: -1}
-	half.filter = seccompFilter(nil)
+	half.filter = putOn(nil)
 	if _, err := half.probe("/proc/self/nothing", ""); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("root needs no no_new_privs for a filter: %v", err)
 	}
@@ -256,7 +257,7 @@ func TestSeccompFilter_ProtectedPIDs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	l.restrictions.filter = seccompFilter([]uint32{uint32(victim), uint32(1<<32 - 1)})
+	l.restrictions.filter = putOn([]uint32{uint32(victim), uint32(1<<32 - 1)})
 	if err := l.restrictions.close(); err != nil { // without the domain
 		t.Fatal(err)
 	}
@@ -268,5 +269,55 @@ func TestSeccompFilter_ProtectedPIDs(t *testing.T) {
 	got := script(t, l, deeds+"sleep 600 & kill $! && wait $! 2>/dev/null; echo $?")
 	if strings.Contains(got, "DONE") || strings.Count(got, "not permitted") != 2 || !strings.HasSuffix(got, "143\n") {
 		t.Errorf("a child said: %s", got)
+	}
+}
+
+// What is made for the next child beforehand is that child's alone.
+func TestLauncher_EachChildHasAnIPCNamespace(t *testing.T) {
+	needRoot(t)
+	own, err := os.Readlink("/proc/self/ns/ipc")
+	if err != nil {
+		t.Skipf("this kernel has no IPC namespaces: %v", err)
+	}
+	l, err := OpenLauncher(unifiedProcs(t), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	seen := []string{own}
+	for _, ready := range []bool{false, true, false, true, true} {
+		if ready {
+			if err := l.Do(t.Context(), l.Ready); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sleeper := make(chan *os.Process, 1)
+		err := l.Do(t.Context(), func() {
+			p, err := l.ForkExec(Child{Argv: []string{"/bin/sleep", "600"}, Files: [3]*os.File{os.Stdin, os.Stderr, os.Stderr}})
+			if err != nil {
+				t.Error(err)
+			}
+			sleeper <- p
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := <-sleeper
+		if p == nil {
+			return
+		}
+		defer func() { // all live until then: the number of a namespace that is gone is used again
+			if err := p.Kill(); err != nil {
+				t.Error(err)
+			}
+			if _, err := p.Wait(); err != nil {
+				t.Error(err)
+			}
+		}()
+		got, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/ipc", p.Pid))
+		if err != nil || slices.Contains(seen, got) {
+			t.Errorf("another has %q, too: %v", got, err)
+		}
+		seen = append(seen, got)
 	}
 }

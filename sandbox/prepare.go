@@ -49,7 +49,10 @@ func (l *Launcher) prepare(procs string) error {
 		return err
 	}
 	if seccompWorks() {
-		l.restrictions.filter = seccompFilter(protectedPIDs(LandlockABI()))
+		if err := putOnThread(bornWith()); err != nil {
+			return err
+		}
+		l.restrictions.filter = putOn(protectedPIDs(LandlockABI()))
 	}
 	if os.Geteuid() != 0 {
 		// Its files in /proc become root's: a child is the same user.

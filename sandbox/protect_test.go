@@ -174,7 +174,7 @@ func mustDomain(t *testing.T) int {
 // inDomain runs a script as a child of a daemon that can't mount.
 func inDomain(t *testing.T, domain int, text string) string {
 	t.Helper()
-	l := &Launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), restrictions: restrictions{domain: domain, filter: seccompFilter(nil)}}
+	l := &Launcher{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}), restrictions: restrictions{domain: domain, filter: putOn(nil)}}
 	ready := make(chan error, 1)
 	go onThread(func() {
 		defer close(l.done)
@@ -255,7 +255,7 @@ func TestProtect_TellsWhatIsOpen(t *testing.T) {
 		t.Skip("this kernel lacks Landlock ABI 2")
 	}
 	dir, protect := stateDir(t)
-	half := restrictions{domain: mustDomain(t), filter: seccompFilter(nil)} // without protection
+	half := restrictions{domain: mustDomain(t), filter: putOn(nil)} // without protection
 	defer half.close()
 	g := protection{paths: protect}
 	open, err := half.probe(unifiedProcs(t), g.probeFile())

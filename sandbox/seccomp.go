@@ -56,31 +56,46 @@ func (f *filter) answer(what uint32) {
 	*f = append(*f, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: what})
 }
 
-// seccompFilter is the seccomp filter of a run (Linux
-// Documentation/userspace-api/seccomp_filter.rst). Refused are
+// What a run may not call (Linux Documentation/userspace-api/seccomp_filter.rst) is in two
+// filters. The kernel answers what the stricter of the two says. Putting one on costs the more
+// the longer it is, so the long one is put on once, by the thread that all runs are born from.
+
+// bornWith is what children have from the launcher thread. Refused are
 //   - the x32 ABI: it has numbers of its own for some calls below, and no program
 //     is built for it any more.
-//   - clone3, as a call the kernel doesn't have: CLONE_INTO_CGROUP takes any
-//     descriptor of a group's directory, O_PATH too, and asks neither the mount's
-//     flags nor Landlock. C libraries, Go and Rust fall back to clone, which can't
-//     name a group. Its number is the same in every ABI.
 //   - clone with CLONE_PARENT: the child would be the daemon's, which would have
 //     to reap it.
 //   - prlimit that sets a limit of another process: nothing but the user id is
 //     asked, and the daemon may have the same.
-//   - signals to the protected, as kill(2) takes them: a guard against accidents
-//     (kill -1, pkill -u), for the daemon's threads have numbers, too.
-func seccompFilter(protected []uint32) *unix.SockFprog {
+func bornWith() *unix.SockFprog {
 	var f filter
 	f.load(offsetCall)
-	f.jump(unix.BPF_JSET, x32Bit, 1, 0)
-	f.jump(unix.BPF_JEQ, unix.SYS_CLONE3, 0, 1)
+	f.jump(unix.BPF_JSET, x32Bit, 0, 1)
 	f.refuse(unix.ENOSYS)
 	for _, abi := range abis() {
-		f.checkArguments(abi, protected)
+		f.inABI(abi, limitArguments(abi))
 	}
-	f.allow()
-	return &unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}
+	return f.program()
+}
+
+// putOn is what each child puts on itself, as its launcher could not do without. Refused are
+//   - clone3, as a call the kernel doesn't have: CLONE_INTO_CGROUP takes any
+//     descriptor of a group's directory, O_PATH too, and asks neither the mount's
+//     flags nor Landlock. C libraries, Go and Rust fall back to clone, which can't
+//     name a group. Its number is the same in every ABI.
+//   - signals to the protected, as kill(2) takes them: a guard against accidents
+//     (kill -1, pkill -u), for the daemon's threads have numbers, too.
+func putOn(protected []uint32) *unix.SockFprog {
+	var f filter
+	f.load(offsetCall)
+	f.jump(unix.BPF_JEQ, unix.SYS_CLONE3, 0, 1)
+	f.refuse(unix.ENOSYS)
+	if len(protected) > 0 {
+		for _, abi := range abis() {
+			f.inABI(abi, refuseSignals(abi, protected))
+		}
+	}
+	return f.program()
 }
 
 // protectedPIDs are what a run may not signal where no Landlock scope keeps it from
@@ -102,27 +117,14 @@ func protectedPIDsOf(pid, group int) []uint32 {
 	return all
 }
 
-// checkArguments refuses calls of one ABI by what they are given.
-func (f *filter) checkArguments(abi syscallNumbers, protected []uint32) {
-	var body filter
+// limitArguments refuses calls of one ABI by what they are given.
+func limitArguments(abi syscallNumbers) (body filter) {
 	body.load(offsetCall)
 	body.jump(unix.BPF_JEQ, abi.clone, 0, 4)
 	body.load(offsetArgs)
 	body.jump(unix.BPF_JSET, unix.CLONE_PARENT, 0, 1)
 	body.refuse(unix.EPERM)
 	body.allow()
-	for _, call := range abi.signals {
-		if len(protected) == 0 {
-			break
-		}
-		body.jump(unix.BPF_JEQ, call, 0, uint8(len(protected)+3))
-		body.load(offsetArgs)
-		for i, pid := range protected {
-			body.jump(unix.BPF_JEQ, pid, uint8(len(protected)-i), 0)
-		}
-		body.allow()
-		body.refuse(unix.EPERM)
-	}
 	body.jump(unix.BPF_JEQ, abi.prlimit, 0, 7)
 	body.load(offsetArgs) // the pid; 0 is itself
 	body.jump(unix.BPF_JEQ, 0, 5, 0)
@@ -132,9 +134,46 @@ func (f *filter) checkArguments(abi syscallNumbers, protected []uint32) {
 	body.jump(unix.BPF_JEQ, 0, 1, 0)
 	body.refuse(unix.EPERM)
 	body.allow()
+	return body
+}
+
+// refuseSignals refuses those of one ABI to the protected.
+func refuseSignals(abi syscallNumbers, protected []uint32) (body filter) {
+	body.load(offsetCall)
+	for _, call := range abi.signals {
+		body.jump(unix.BPF_JEQ, call, 0, uint8(len(protected)+3))
+		body.load(offsetArgs)
+		for i, pid := range protected {
+			body.jump(unix.BPF_JEQ, pid, uint8(len(protected)-i), 0)
+		}
+		body.allow()
+		body.refuse(unix.EPERM)
+	}
+	body.allow()
+	return body
+}
+
+// inABI goes through body for calls of one ABI; it ends in an answer, or goes on behind.
+func (f *filter) inABI(abi syscallNumbers, body filter) {
 	f.load(offsetArch)
 	f.jump(unix.BPF_JEQ, abi.arch, 0, uint8(len(body)))
 	*f = append(*f, body...)
+}
+
+// program ends a filter: what no instruction has refused is allowed.
+func (f *filter) program() *unix.SockFprog {
+	f.allow()
+	return &unix.SockFprog{Len: uint16(len(*f)), Filter: &(*f)[0]}
+}
+
+// putOnThread gives the calling thread, which has no_new_privs, a filter; children of
+// it are born with that.
+func putOnThread(filter *unix.SockFprog) error {
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, uintptr(unsafe.Pointer(filter)))
+	if errno != 0 {
+		return os.NewSyscallError("seccomp", errno)
+	}
+	return nil
 }
 
 // seccompWorks tells whether the kernel takes filters that answer with an error.

@@ -100,6 +100,7 @@ func (s *Spawner) forkExec(ctx context.Context, c Command, g *cgroup.Group) (*os
 		}
 		proc, err := s.children.fork(func() (*os.Process, error) { return s.launcher.ForkExec(child) })
 		answer <- startResult{proc, err}
+		s.launcher.Ready()
 	})
 	if err != nil {
 		return nil, s.abortStart(c, g, err)
