@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/test/bench/anchor"
 )
 
 // contender is one side of a row: once measures it, and adds its samples.
@@ -47,7 +50,7 @@ type place struct{ kind, dir string }
 // places are one on the disk that TMPDIR is on, and one on tmpfs, "" where there
 // is none.
 func places() (all []place, err error) {
-	disk, err := os.MkdirTemp("", "penstock-bench-")
+	disk, err := tempDir("")
 	if err != nil {
 		return nil, err
 	}
@@ -55,8 +58,31 @@ func places() (all []place, err error) {
 	if all[0].kind == "tmpfs" || kindOf(memory) != "tmpfs" {
 		return all, nil
 	}
-	dir, err := os.MkdirTemp(memory, "penstock-bench-")
+	dir, err := tempDir(memory)
 	return append(all, place{"tmpfs", dir}), err
+}
+
+// tempDir is named by this process, so that cleanUp finds it.
+func tempDir(parent string) (string, error) {
+	return os.MkdirTemp(parent, fmt.Sprintf("penstock-bench-%d-", os.Getpid()))
+}
+
+// cleanUpOnSignal leaves neither processes nor files where a row is interrupted. The
+// servers end by themselves: they are told when this process ends.
+func cleanUpOnSignal() {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, os.Interrupt, unix.SIGTERM)
+	go func() {
+		<-stop
+		err := anchor.Sweep(os.Getpid())
+		for _, parent := range []string{os.TempDir(), memory} {
+			left, _ := filepath.Glob(filepath.Join(parent, fmt.Sprintf("penstock-bench-%d-*", os.Getpid())))
+			for _, dir := range left {
+				err = errors.Join(err, os.RemoveAll(dir))
+			}
+		}
+		exit(errors.Join(errors.New("interrupted"), err))
+	}()
 }
 
 // memory is where POSIX shared memory is: tmpfs on every Linux with glibc.

@@ -54,6 +54,7 @@ func main() {
 	flag.StringVar(&o.top, "top", "..", "the repository's root")
 	flag.StringVar(&o.only, "clis", "", "CLIs of the row delta, comma separated; none is all")
 	flag.Parse()
+	cleanUpOnSignal()
 	exit(measure(o))
 }
 

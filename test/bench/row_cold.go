@@ -23,7 +23,7 @@ const (
 func (b *bench) coldRuns() error {
 	ctx := context.Background()
 	var options spawn.Options
-	options.Cgroup = spawn.GroupOptions{Mode: "available", Name: fmt.Sprintf("penstock-bench-%d", os.Getpid())}
+	options.Cgroup = spawn.GroupOptions{Mode: "available", Name: fmt.Sprintf("penstock-bench-cold-%d", os.Getpid())}
 	s, err := spawn.Open(ctx, options)
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ func (b *bench) firstDeltas() error {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "penstock-bench-")
+	dir, err := tempDir("")
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ var audiences = []struct {
 // fanOut sends the lines of one command to many readers, as server-sent events, and
 // takes the processor time for each that was read.
 func (b *bench) fanOut() error {
-	dir, err := os.MkdirTemp("", "penstock-bench-")
+	dir, err := tempDir("")
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ type past struct {
 // history keeps 100 000 finished runs. They are written as daemons before the index
 // wrote them, and taken in by a first start that isn't timed.
 func (b *bench) history() error {
-	dir, err := os.MkdirTemp("", "penstock-bench-")
+	dir, err := tempDir("")
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ const linesClients = 16
 // eventLines measures requests to a program that prints, at once, what Claude Code
 // printed when it was recorded.
 func (b *bench) eventLines() error {
-	dir, err := os.MkdirTemp("", "penstock-bench-")
+	dir, err := tempDir("")
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (b *bench) restingRuns() error {
 	}
 	f.calls = b.figure("RestingCalls/runs=500", "calls/run/s", goal("<= 1 where the kernel holds limits"))
 	f.scrape = b.figure("Scrape/runs=500", "ms", goal("<= 50"))
-	dir, err := os.MkdirTemp("", "penstock-bench-")
+	dir, err := tempDir("")
 	if err != nil {
 		return err
 	}

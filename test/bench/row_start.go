@@ -8,7 +8,7 @@ import (
 // starts times servers from their start until they answer: Penstock, that it is
 // ready.
 func (b *bench) starts() error {
-	dir, err := os.MkdirTemp("", "penstock-bench-")
+	dir, err := tempDir("")
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ var treeSizes = []struct {
 // trees ends trees of processes, each a session of its own: from the cancel until
 // the group is removed, beside cgroup.kill and rmdir.
 func (b *bench) trees() error {
-	dir, err := os.MkdirTemp("", "penstock-bench-")
+	dir, err := tempDir("")
 	if err != nil {
 		return err
 	}

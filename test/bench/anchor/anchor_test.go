@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -53,6 +54,31 @@ func TestKillTree(t *testing.T) {
 	}
 	if err := syscall.Rmdir(group); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("its group is still there: %v", err)
+	}
+}
+
+// A row that is interrupted leaves no process.
+func TestSweep(t *testing.T) {
+	group := newGroup(t)
+	run := filepath.Join(group, "1")
+	if err := os.Mkdir(run, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/bin/sleep", "600")
+	leave, err := bornIn(cmd, run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer leave()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go cmd.Wait()
+	if err := Sweep(os.Getpid()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(group); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the group is still there: %v", err)
 	}
 }
 

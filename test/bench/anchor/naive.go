@@ -2,6 +2,7 @@ package anchor
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -33,7 +35,7 @@ func naive(argv []string) error {
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
 		<-stop
-		_ = os.Remove(base)
+		_ = Sweep(os.Getpid())
 		os.Exit(0)
 	}()
 	mux := http.NewServeMux()
@@ -84,6 +86,28 @@ func bornIn(cmd *exec.Cmd, group string) (leave func() error, err error) {
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, UseCgroupFD: true, CgroupFD: int(dir.Fd())}
 	return dir.Close, nil
+}
+
+// Sweep ends what is left in the groups that a process of this program made, and
+// removes them.
+func Sweep(pid int) error {
+	all, err := Group("*")
+	if err != nil {
+		return err
+	}
+	bases, err := filepath.Glob(strings.TrimSuffix(all, strconv.Itoa(os.Getpid())) + strconv.Itoa(pid))
+	for _, base := range bases {
+		err = errors.Join(err, kill(base))
+		for isPopulated(base) {
+			time.Sleep(time.Millisecond)
+		}
+		runs, _ := filepath.Glob(filepath.Join(base, "*", "cgroup.procs"))
+		for _, run := range runs {
+			err = errors.Join(err, remove(filepath.Dir(run)))
+		}
+		err = errors.Join(err, remove(base))
+	}
+	return err
 }
 
 func kill(group string) error {
