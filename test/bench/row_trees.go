@@ -52,7 +52,7 @@ func (b *bench) trees() error {
 				return err
 			}})
 		}
-		if err := inTurn(2*b.rounds, all); err != nil {
+		if err := inTurn(b.rounds, all); err != nil {
 			return err
 		}
 	}
