@@ -34,7 +34,7 @@ const (
 	// quietAge is how old the figures get of one that uses less than idleShare, restAge
 	// of one that uses nothing.
 	quietAge = 10 * time.Second
-	restAge  = time.Minute
+	restAge  = 2 * time.Minute
 )
 
 // sampler reads what one live run uses.
