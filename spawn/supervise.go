@@ -88,9 +88,11 @@ func (p *Process) teardown() {
 // and left no process behind, which is the rule, needs neither.
 func (p *Process) empty() (survived int, leaked bool, err error) {
 	alone := p.isExited()
-	populated, err := p.group.Populated()
-	if alone && err == nil && !populated {
-		return 0, false, nil
+	if alone {
+		var populated bool
+		if populated, err = p.group.Populated(); err == nil && !populated {
+			return 0, false, nil
+		}
 	}
 	survived, killErr := p.killGroup(alone)
 	leaked, waitErr := p.awaitEmpty()
@@ -112,16 +114,17 @@ func (p *Process) killGroup(alone bool) (survived int, err error) {
 	return survived, err
 }
 
-// awaitEmpty waits for the leader's status and for an empty group.
+// awaitEmpty waits for the leader's status, of which the kernel sends word, and then for
+// an empty group: most often it is by then.
 func (p *Process) awaitEmpty() (leaked bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), p.bound)
 	defer cancel()
-	err = p.group.WaitEmpty(ctx)
 	select {
 	case <-p.exited:
 	case <-ctx.Done():
 		// Where the group's kill can't end it, it may not even be in the group.
-		err = errors.Join(err, fmt.Errorf("wait %d: leader not gone %s after the kill", p.PID(), p.bound), p.leader.signal(syscall.SIGKILL))
+		err = errors.Join(fmt.Errorf("wait %d: leader not gone %s after the kill", p.PID(), p.bound), p.leader.signal(syscall.SIGKILL))
 	}
+	err = errors.Join(p.group.WaitEmpty(ctx), err)
 	return err != nil, err
 }

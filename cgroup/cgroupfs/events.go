@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	firstPause = 50 * time.Microsecond
+	// The kernel tells of a change in cgroup.events at once, but at most every 10 ms: a
+	// group that is killed soon after its birth is read again meanwhile.
+	firstPause = 200 * time.Microsecond
 	lastPause  = 5 * time.Millisecond
-	// shortWait is how long emptiness is read directly; the kernel sends
-	// cgroup.events notifications at most every 10 ms, so they only pay later.
-	shortWait = 100 * time.Millisecond
-	// noticeWait bounds one wait for a notification, so that ctx is looked at.
+	// shortWait is how long it is read so often, noticeWait the pause from then on.
+	shortWait  = 100 * time.Millisecond
 	noticeWait = 100 * time.Millisecond
 )
 
@@ -38,54 +38,51 @@ func (d *Dir) Populated() (bool, error) {
 	return Parse(d, "cgroup.events", parsePopulated)
 }
 
-// WaitEmpty returns nil when no process is left, or the group is gone.
+// WaitEmpty returns nil when no process is left, or the group is gone. It holds a thread:
+// the runtime's own timers and its poller are coarser than a group takes to die.
 func (d *Dir) WaitEmpty(ctx context.Context) error {
-	start := time.Now()
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		busy, err := d.Populated()
-		if IsVanished(err) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if !busy {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return d.busyError("wait for empty", time.Since(start), ctx.Err())
-		}
-		if time.Since(start) > shortWait {
-			if err := d.awaitNotice(); err != nil && !IsVanished(err) {
+	err := d.with("cgroup.events", unix.O_RDONLY, func(fd int) error {
+		start := time.Now()
+		for pause := firstPause; ; pause = min(2*pause, lastPause) {
+			// Reading arms the notification of this open file.
+			busy, err := d.populatedAt(fd)
+			if err != nil || !busy {
 				return err
 			}
-			continue
+			waited := time.Since(start)
+			if ctx.Err() != nil {
+				return d.busyError("wait for empty", waited, ctx.Err())
+			}
+			if waited > shortWait {
+				pause = noticeWait
+			}
+			if err := d.awaitNotice(fd, pause); err != nil {
+				return err
+			}
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
+	})
+	if IsVanished(err) {
+		return nil
 	}
+	return err
 }
 
-// awaitNotice blocks until cgroup.events changes or noticeWait is over.
-func (d *Dir) awaitNotice() error {
-	return d.with("cgroup.events", unix.O_RDONLY, func(fd int) error {
-		// Reading arms the notification of this open file.
-		b, err := readAll(fd)
-		if err != nil {
-			return WrapPath("read", d.Path+"/cgroup.events", err)
-		}
-		busy, err := parsePopulated(bytes.NewReader(b))
-		if err != nil || !busy {
-			return err
-		}
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}
-		if _, err := unix.Poll(fds, int(noticeWait.Milliseconds())); err != nil && err != unix.EINTR {
-			return WrapPath("poll", d.Path+"/cgroup.events", err)
-		}
-		return nil
-	})
+func (d *Dir) populatedAt(fd int) (bool, error) {
+	b, err := readAll(fd)
+	if err != nil {
+		return false, WrapPath("read", d.Path+"/cgroup.events", err)
+	}
+	return parsePopulated(bytes.NewReader(b))
+}
+
+// awaitNotice blocks until cgroup.events changes, but not for longer than most.
+func (d *Dir) awaitNotice(fd int, most time.Duration) error {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}
+	bound := unix.NsecToTimespec(int64(most))
+	if _, err := unix.Ppoll(fds, &bound, nil); err != nil && err != unix.EINTR {
+		return WrapPath("ppoll", d.Path+"/cgroup.events", err)
+	}
+	return nil
 }
 
 // busyError names the processes that hold a group.

@@ -93,7 +93,7 @@ func (s *server) cancelTree(processes int) (time.Duration, error) {
 		if _, err := os.Stat(group); errors.Is(err, os.ErrNotExist) {
 			break
 		}
-		time.Sleep(50 * time.Microsecond)
+		anchor.Pause(50 * time.Microsecond)
 	}
 	took := time.Since(begun)
 	return took, <-ended
