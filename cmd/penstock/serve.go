@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -21,11 +20,6 @@ import (
 	"penstock/spawn"
 	"penstock/systemd"
 )
-
-// gcPercent is what the heap may grow by between two collections. What lives in
-// it is a few MiB and looked through in about a millisecond, so the usual 100
-// would save little time, and cost a hundred readers of one run 5 MiB.
-const gcPercent = 25
 
 func (a *app) serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -90,7 +84,9 @@ func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bo
 		runtime.GOMAXPROCS(2)
 	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		serving, served := context.WithCancel(ctx)
+		defer served()
+		go tuneGC(serving)
 	}
 	watchdog, err := systemd.NewWatchdog()
 	if err != nil {
