@@ -5,6 +5,7 @@
 //	  the daemon:  serve.go   signals.go reload.go log.go banner.go
 //	               handover.go -> reexec.go                the next program in its place
 //	               reap.go    lock.go                      what a dead daemon left
+//	               garbage.go                              how often garbage is collected
 //	  its settings: settings.go -> config                  flags, completion; config.go shows them
 //	  for people:  run.go runcall.go ps.go logs.go cancel.go
 //	               connection.go -> client                 where the daemon is, with which token
