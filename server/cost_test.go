@@ -1,0 +1,54 @@
+package server
+
+import (
+	"io"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allocationsPerRun is what one run may allocate, from its request to its answer: what was
+// reached, and a twentieth. It doesn't depend on the machine, as times would. Raise it
+// only for what a run has to do more.
+const (
+	allocationsPerRun = 755
+	allocatedPerRun   = 90 << 10 // bytes
+)
+
+// A run of a trivial program costs the daemon no more than it did.
+func TestCost_AllocationsPerRun(t *testing.T) {
+	if info, ok := debug.ReadBuildInfo(); !ok || slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		t.Skip("the race detector allocates, too")
+	}
+	s := serve(t, nil)
+	connection := &http.Client{Transport: &http.Transport{}}
+	defer connection.CloseIdleConnections()
+	ask := func() {
+		resp, err := connection.Post(s.url+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"upper","messages":[{"role":"user","content":"hello"}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if text, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(text), "HELLO") {
+			t.Fatalf("%s, %v", text, err)
+		}
+	}
+	const warm, runs = 5, 40
+	for range warm {
+		ask()
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range runs {
+		ask()
+	}
+	runtime.ReadMemStats(&after)
+	allocations, bytes := (after.Mallocs-before.Mallocs)/runs, (after.TotalAlloc-before.TotalAlloc)/runs
+	t.Logf("%d allocations of %d bytes a run", allocations, bytes)
+	if allocations > allocationsPerRun || bytes > allocatedPerRun {
+		t.Errorf("%d allocations of %d bytes a run, want at most %d of %d", allocations, bytes, allocationsPerRun, allocatedPerRun)
+	}
+}
