@@ -1,0 +1,174 @@
+package history
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"time"
+
+	"penstock/internal/atomicfile"
+	"penstock/internal/openat"
+)
+
+// Report is what Open has found.
+type Report struct {
+	Fresh bool // there was no index
+	// Damaged is how many lines could not be read. They are left out from now on.
+	Damaged int
+	// SetAside is where an index of a later version lies now; "" is that there was none.
+	SetAside string
+}
+
+// asideSuffix makes the name of the one index that is kept aside.
+const asideSuffix = ".later"
+
+// Open reads the index in dir. One that is torn is what could be read of it; one of a
+// later version is set aside, and this one begins anew. The error is the host's.
+func Open(dir string) (*Index, Report, error) {
+	x, report, err := open(dir)
+	if !errors.Is(err, errLater) {
+		return x, report, err
+	}
+	aside := dir + asideSuffix
+	if err := os.RemoveAll(aside); err != nil {
+		return nil, report, fmt.Errorf("history: %w", err)
+	}
+	if err := os.Rename(dir, aside); err != nil {
+		return nil, report, fmt.Errorf("history: %w", err)
+	}
+	x, report, err = open(dir)
+	report.SetAside = aside
+	return x, report, err
+}
+
+// errLater is of an index of a later version.
+var errLater = errors.New("history: of a later version")
+
+func open(dir string) (*Index, Report, error) {
+	x := &Index{dir: dir, opened: time.Now(), entries: newEntries(), begun: map[string]position{}}
+	found, err := numbers(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, Report{}, fmt.Errorf("history: %w", err)
+	}
+	report := Report{Fresh: len(found) == 0}
+	for i, n := range found {
+		damaged, err := x.load(n, i == len(found)-1)
+		if err != nil {
+			return nil, report, err
+		}
+		report.Damaged += damaged
+		x.log.last = n
+	}
+	x.entries.sort()
+	if n := len(x.segments); n > 0 && x.segments[n-1].size < segmentMax {
+		x.log.now = x.segments[n-1]
+	}
+	return x, report, nil
+}
+
+// load reads a segment. One with damage is written anew without it first, so that each
+// line is told of once.
+func (x *Index) load(number uint32, last bool) (damaged int, err error) {
+	path := pathOf(x.dir, number)
+	found, err := readSegment(path, number)
+	if err != nil {
+		return 0, err
+	}
+	if damaged = found.damaged; damaged > 0 && rewrite(path, found.lines) == nil {
+		if found, err = readSegment(path, number); err != nil {
+			return damaged, err
+		}
+	}
+	s := &segment{number: number, size: found.whole}
+	x.segments = append(x.segments, s)
+	for _, one := range found.lines {
+		x.apply(one.line, one.at)
+	}
+	// What lies behind the last line feed is what was being written when a daemon died.
+	// Where more is to be written after it, it goes.
+	if last && found.whole < found.size && os.Truncate(path, found.whole) != nil {
+		s.size = segmentMax // nothing is appended to it
+	}
+	return damaged, nil
+}
+
+// loaded is what a segment has.
+type loaded struct {
+	lines       []placed
+	damaged     int   // lines
+	whole, size int64 // bytes: up to the last line feed, and all
+}
+
+type placed struct {
+	line
+	at position
+}
+
+func readSegment(path string, number uint32) (out loaded, err error) {
+	f, info, err := openat.Regular(path)
+	if err != nil {
+		return out, fmt.Errorf("history: %w", err)
+	}
+	defer f.Close()
+	out.size = info.Size()
+	later, first := false, true
+	out.whole, err = scan(f, func(offset int64, text []byte) {
+		if first {
+			first = false
+			if b, ok := body(text); ok && bytes.HasPrefix(b, []byte(header)) {
+				n, err := strconv.Atoi(string(b[len(header):]))
+				later = err != nil || n > version
+				return
+			}
+		}
+		l, ok := parse(text)
+		if !ok {
+			out.damaged++
+			return
+		}
+		l.data = nil // it is a part of the reader's buffer
+		out.lines = append(out.lines, placed{l, position{number, uint32(offset), uint32(len(text))}})
+	})
+	if later {
+		return out, errLater
+	}
+	if err != nil {
+		return out, fmt.Errorf("history: %s: %w", path, err)
+	}
+	return out, nil
+}
+
+// rewrite replaces a segment by its whole lines.
+func rewrite(path string, lines []placed) error {
+	f, _, err := openat.Regular(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	text := firstLine()
+	for _, one := range lines {
+		begin := len(text)
+		text = append(text, make([]byte, one.at.length+1)...)
+		if _, err := f.ReadAt(text[begin:], int64(one.at.offset)); err != nil {
+			return err
+		}
+	}
+	return atomicfile.Replace(path, text, (*os.File).Sync)
+}
+
+// apply does what a line says.
+func (x *Index) apply(l line, at position) {
+	switch l.kind {
+	case begun:
+		x.setBegun(l.ID, at)
+	case kept, filed:
+		x.setEnded(l.Entry, at)
+	case removed:
+		for _, id := range l.gone {
+			x.forget(id)
+		}
+	}
+}
