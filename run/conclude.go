@@ -56,13 +56,14 @@ func (s *supervisor) conclude() {
 	record := r.conclude(ended, verdict, s.facts.terminal)
 	// The record last: with it the run is over for the next daemon, too.
 	s.checkpoint.ForgetPrompt()
-	s.checkpoint.Final = &s.facts.size
+	s.checkpoint.Final, s.checkpoint.Tampered = &s.facts.size, s.run.spool.Tampered()
 	if err := s.saveCheckpoint(); err != nil {
 		r.log.Warn("checkpoint not saved", "err", err)
 	}
-	if err := r.dir.Save(record); err != nil {
+	save := func() error { return s.manager.saveEnd(r.dir, record, s.checkpoint) }
+	if err := save(); err != nil {
 		r.log.Error("record not saved: it is kept in memory for now", "again_in", pruneEvery, "err", err)
-		r.unsaved.Store(true)
+		s.manager.saveLater(r, save)
 	}
 	if s.checkpoint.Fresh != nil && r.dir.Flush != nil {
 		if err := r.dir.DropFresh(); err != nil {

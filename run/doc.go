@@ -11,16 +11,16 @@
 //	    the process; a host that can't start it         hosterror.go
 //	Manager.Open ── what an earlier daemon left: recoverRun               recover.go
 //	                 ├ lives: adopt                                       adopt.go
-//	                 └ is over: finishedRun
+//	                 └ is over: into the index; one that is lost is made anew  rebuild.go
 //	supervisor ──── one a run: parses, talks to the CLI, holds the caps   supervisor.go
 //	                 ├ what a conversation writes to the CLI: stdinWriter   stdin.go
 //	                 ├ the CLI has forgotten its session: restart         restart.go
 //	                 └ the end: conclude, the verdict and the record      conclude.go
 //	dispatcher ──── once a second: usage, stalls; Snapshot                dispatcher.go, sampler.go, stall.go
 //	ProbeVersion ── which version a CLI is, asked in a group of its own   probe.go
-//	kept ────────── finished runs, apart from those that live             kept.go
+//	kept ────────── finished runs: entries of package history's index, and no objects  kept.go
 //	pruneLoop, roomLoop: what is kept of finished runs, and how long      prune.go, room.go
-//	Manager.Detach: durable runs live on for the next daemon              detach.go
+//	Manager.Detach: durable runs live on for the next daemon              adopt.go
 //
 // A run's life is one machine (state.go). It is known from when it waits for its
 // session: before, a request that is queued for a slot is the server's, and no run.

@@ -36,8 +36,10 @@ func (s *supervisor) open(d *store.Dir) (err error) {
 			return err
 		}
 	}
-	if s.spec.Durable && !s.child.adopted {
+	if !s.child.adopted {
 		s.checkpoint.Spool, _ = spool.InodeOf(s.files.outputs.Spool)
+	}
+	if s.spec.Durable && !s.child.adopted {
 		s.checkpoint.Stderr, _ = spool.InodeOf(s.files.outputs.Stderr)
 	}
 	s.turn.session = s.checkpoint.Session

@@ -69,20 +69,20 @@ func TestRecord_SavedLater(t *testing.T) {
 	defer s.Close()
 	d := s.Run("r")
 	r := newFinishedRun(d, Record{ID: "r", State: Finished, Cause: outcome.CLIError}, slog.New(slog.DiscardHandler))
-	r.unsaved.Store(true)
+	r.save = func() error { return d.Save(r.Record()) }
 	m := &Manager{live: map[string]*Run{"r": r}}
 	blocked := filepath.Dir(d.StorePath("run.json")) // a file in the directory's place
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if m.retrySaves(); !r.unsaved.Load() {
+	if m.retrySaves(); r.save == nil {
 		t.Fatal("taken as saved where it can't be")
 	}
 	if err := errors.Join(os.Remove(blocked), os.Mkdir(blocked, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	m.retrySaves()
-	if got, _ := d.Recall(); r.unsaved.Load() || got.Record.Cause != outcome.CLIError {
+	if got, _ := d.Recall(); r.save != nil || len(m.live) != 0 || got.Record.Cause != outcome.CLIError {
 		t.Errorf("the record on disk: %+v", got)
 	}
 }

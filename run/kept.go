@@ -1,61 +1,208 @@
 package run
 
 import (
-	"container/list"
-	"iter"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"penstock/run/history"
+	"penstock/run/store"
 )
 
-// keptRuns are finished runs in the order of their ends, which is the order in which
-// they go. To add, find and remove one costs the same however many there are.
-type keptRuns struct {
-	order list.List // of *Run, the oldest first
-	at    map[string]*list.Element
-	bytes int64 // of their output
+// Of a run that has ended no object is kept: the index finds it, and its record and
+// its output are read when it is asked for.
+
+// indexed is what the index has of a run. One whose record is a file has its
+// fingerprint here, and no more.
+type indexed struct {
+	Record      *Record           `json:"record,omitempty"`
+	Checkpoint  *store.Checkpoint `json:"checkpoint,omitempty"` // to read its output again; nil before it has ended
+	Fingerprint []byte            `json:"fingerprint,omitempty"`
 }
 
-func (k *keptRuns) runs() int { return len(k.at) }
-
-// add is for the run that has ended last.
-func (k *keptRuns) add(r *Run) { k.insert(r, k.order.PushBack(r)) }
-
-// putBack is for one that was removed to be pruned and can't be.
-func (k *keptRuns) putBack(r *Run) { k.insert(r, k.order.PushFront(r)) }
-
-func (k *keptRuns) insert(r *Run, at *list.Element) {
-	if k.at == nil {
-		k.at = map[string]*list.Element{}
+// dirFor is the place of a run to come: only a durable one has files in the store.
+func (m *Manager) dirFor(s Spec) *store.Dir {
+	dir := m.state.Run(s.ID)
+	if !s.Durable {
+		return dir.Indexed()
 	}
-	k.at[r.id] = at
-	k.bytes += r.Record().OutputBytes
+	dir.Flush = m.o.flush
+	return dir
 }
 
-func (k *keptRuns) get(id string) (*Run, bool) {
-	at, ok := k.at[id]
-	if !ok {
+// saveStart records a run before its process is started, where a later daemon finds it.
+func (m *Manager) saveStart(d *store.Dir, r Record) error {
+	if r.Durable {
+		return d.Save(r)
+	}
+	data, err := json.Marshal(indexed{Record: &r})
+	if err != nil {
+		return err
+	}
+	return m.state.History.Begin(r.ID, data)
+}
+
+// forgetStart takes back what saveStart has recorded.
+func (m *Manager) forgetStart(s Spec) error {
+	if s.Durable {
+		return nil
+	}
+	return m.state.History.Remove(s.ID)
+}
+
+// saveEnd records the end of a run, of one with files in the store in these first.
+func (m *Manager) saveEnd(d *store.Dir, r Record, cp *store.Checkpoint) error {
+	if d.IsIndexed() {
+		kept := indexed{Record: &r}
+		if cp != nil {
+			bare := *cp
+			bare.Record = Record{}
+			kept.Checkpoint = &bare
+		}
+		return m.index(r, false, kept)
+	}
+	if err := d.Save(r); err != nil {
+		return err
+	}
+	return m.indexFile(r, cp)
+}
+
+// indexFile puts a run into the index whose record is a file.
+func (m *Manager) indexFile(r Record, cp *store.Checkpoint) error {
+	var kept indexed
+	if cp != nil {
+		kept.Fingerprint = cp.Fingerprint
+	}
+	return m.index(r, true, kept)
+}
+
+func (m *Manager) index(r Record, filed bool, kept indexed) error {
+	data, err := json.Marshal(kept)
+	if err != nil {
+		return err
+	}
+	return m.state.History.Finish(history.Entry{
+		ID: r.ID, Client: r.Client, Created: r.Created, Ended: r.FinishedAt(), Bytes: r.OutputBytes, Filed: filed,
+	}, data)
+}
+
+// recall reads what is kept of a run that has ended; fs.ErrNotExist is that there is none.
+func (m *Manager) recall(id string) (*store.Dir, Record, *store.Checkpoint, error) {
+	d := m.state.Run(id)
+	if e, known := m.state.History.Find(id); known && !e.Filed {
+		kept, err := m.readIndexed(id)
+		if err == nil && kept.Record == nil {
+			err = fmt.Errorf("run %s: the index has no record of it", id)
+		}
+		if err != nil {
+			return nil, Record{}, nil, err
+		}
+		return d.Indexed(), *kept.Record, kept.Checkpoint, nil
+	} else if !known && m.complete.Load() {
+		return nil, Record{}, nil, fs.ErrNotExist
+	}
+	found, err := d.Recall()
+	switch {
+	case errors.Is(err, store.ErrNeverStarted), err == nil && found.Record.State != Finished: // none, or not yet or not any more
+		return nil, Record{}, nil, fs.ErrNotExist
+	case store.IsTransient(err):
+		return nil, Record{}, nil, err
+	}
+	return d, found.Record, found.Checkpoint, nil
+}
+
+func (m *Manager) readIndexed(id string) (kept indexed, err error) {
+	_, data, err := m.state.History.Get(id)
+	if err != nil {
+		return kept, err
+	}
+	return kept, json.Unmarshal(data, &kept)
+}
+
+// load is Get of a run that has ended.
+func (m *Manager) load(id string) (*Run, bool) {
+	d, record, cp, err := m.recall(id)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			m.log.Warn("what is kept of a run can't be read", "run", id, "err", err)
+		}
 		return nil, false
 	}
-	return at.Value.(*Run), true
+	cp, b := m.resolveBackend(&record, cp)
+	return m.finishedRun(d, record, cp, b), true
 }
 
-func (k *keptRuns) remove(id string) {
-	at, ok := k.at[id]
-	if !ok {
-		return
+// List gives the records that f selects, newest first.
+func (m *Manager) List(f Filter) []Record {
+	live := m.all()
+	isLive := make(map[string]bool, len(live))
+	slices.SortFunc(live, func(a, b *Run) int { return cmp.Compare(b.seq, a.seq) })
+	var out []Record
+	for _, r := range live {
+		isLive[r.id] = true
+		if c := r.Record(); f.takes(c) {
+			out = append(out, c)
+		}
 	}
-	k.order.Remove(at)
-	delete(k.at, id)
-	k.bytes -= at.Value.(*Run).Record().OutputBytes
+	if !f.Unfinished && (f.State == "" || f.State == Finished) {
+		out = m.withFinished(out, f, isLive)
+	}
+	if f.Limit > 0 && len(out) > f.Limit {
+		out = out[:f.Limit]
+	}
+	return out
 }
 
-// all are the oldest first; the one it is at may be removed.
-func (k *keptRuns) all() iter.Seq[*Run] {
-	return func(yield func(*Run) bool) {
-		for at := k.order.Front(); at != nil; {
-			next := at.Next()
-			if !yield(at.Value.(*Run)) {
-				return
-			}
-			at = next
+// withFinished is the list with the runs that have ended, of which no more are read than
+// it takes.
+func (m *Manager) withFinished(live []Record, f Filter, isLive map[string]bool) []Record {
+	limit := f.Limit
+	if limit > 0 {
+		limit += len(isLive) // one that is just ending is in both
+	}
+	ended := m.state.History.Newest(f.Client, limit)
+	out := make([]Record, 0, len(live)+len(ended))
+	for len(live)+len(ended) > 0 && (f.Limit <= 0 || len(out) < f.Limit) {
+		if len(ended) == 0 || len(live) > 0 && !live[0].Created.Before(ended[0].Created) {
+			out, live = append(out, live[0]), live[1:]
+			continue
+		}
+		id := ended[0].ID
+		ended = ended[1:]
+		if isLive[id] {
+			continue
+		}
+		if _, record, _, err := m.recall(id); err == nil {
+			out = append(out, record)
+		}
+	}
+	return out
+}
+
+func (f Filter) takes(r Record) bool {
+	return (f.State == "" || f.State == r.State) && !(f.Unfinished && r.State == Finished) && (f.Client == "" || f.Client == r.Client)
+}
+
+// keep lets go of a run of which nothing is left but its files. One whose record there
+// was no room for stays as it is until there is.
+func (m *Manager) keep(r *Run) {
+	m.mu.Lock()
+	r.letGo()
+	if r.save == nil {
+		delete(m.live, r.id)
+	}
+	m.lastGone = time.Now()
+	m.mu.Unlock()
+	m.changes.Add(1)
+	runs, bytes := m.state.History.Runs()
+	if runs > m.o.KeepRuns+min(m.o.KeepRuns/pruneSlack, pruneMax) || bytes > m.o.KeepBytes+m.o.KeepBytes/pruneSlack {
+		select {
+		case m.full <- struct{}{}:
+		default:
 		}
 	}
 }

@@ -277,6 +277,19 @@ func text(all []backend.Event) string {
 	return b.String()
 }
 
+// aged makes a run one that ended longer ago.
+func aged(t *testing.T, m *Manager, id string, by time.Duration) {
+	t.Helper()
+	e, data, err := m.state.History.Get(id)
+	e.Ended = e.Ended.Add(-by)
+	if err == nil {
+		err = m.state.History.Finish(e, data)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // recordOnDisk reads a run.json.
 func recordOnDisk(path string) (r Record, err error) {
 	text, err := os.ReadFile(path)

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,12 +47,14 @@ type Manager struct {
 	snapshot atomic.Pointer[builtSnapshot]
 	changes  atomic.Uint64 // of what a snapshot is made of, so far
 	sampled  atomic.Pointer[treeSample]
+	complete atomic.Bool   // the index has all runs that are kept
 	full     chan struct{} // more finished runs than are kept; has room for one
 	room     atomic.Pointer[Room]
 	asking   atomic.Bool // how much room there is
 	// reclaiming is held while runs are removed before their time.
 	reclaiming sync.Mutex
 	looking    sync.Mutex   // for room
+	pruning    sync.Mutex   // from choosing what is to be removed to its being out of sight
 	reclaims   atomic.Int64 // how often that has made room
 	quit       chan struct{}
 	chores     sync.WaitGroup
@@ -63,10 +64,10 @@ type Manager struct {
 	mu       sync.Mutex
 	ending   chan struct{} // closed with it
 	closing  bool
-	live     map[string]*Run // from when it waits until nothing is left of it but its files, or for good where it is detached
-	kept     keptRuns        // of which nothing else is left
-	last     uint64          // Run.seq
-	lastGone time.Time       // when a group was last removed
+	live     map[string]*Run      // from when it waits until nothing is left of it but its files, or for good where it is detached
+	stuck    map[string]time.Time // runs that can't be removed, and when that is tried again
+	last     uint64               // Run.seq
+	lastGone time.Time            // when a group was last removed
 }
 
 // Open takes the state directory for this daemon alone and settles what an
@@ -82,7 +83,7 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 	m := &Manager{
 		o: o, log: o.Logger, observer: o.Observer, spawner: o.Spawner, state: st,
 		enforced: o.Spawner.Enforced(), full: make(chan struct{}, 1), quit: make(chan struct{}), ending: make(chan struct{}),
-		live: map[string]*Run{},
+		live: map[string]*Run{}, stuck: map[string]time.Time{},
 	}
 	m.sessions, err = openSessions(st, func(path string, err error) {
 		m.log.Warn("session ignored", "file", path, "err", err)
@@ -113,6 +114,9 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 	m.interrupted = nil
 	m.publish()
 	m.chores.Go(m.dispatchLoop)
+	if !m.complete.Load() {
+		m.chores.Go(m.rebuild)
+	}
 	m.chores.Go(m.pruneLoop)
 	m.chores.Go(m.roomLoop)
 	return m, nil
@@ -188,7 +192,7 @@ func (m *Manager) register(s Spec) (*Run, error) {
 	if m.closing {
 		return nil, &spawn.StartError{Cause: outcome.ShuttingDown, Err: fmt.Errorf("run %s: the daemon is shutting down", s.ID)}
 	}
-	if _, taken := m.known(s.ID); taken {
+	if _, taken := m.live[s.ID]; taken || m.state.History.Has(s.ID) {
 		return nil, fmt.Errorf("run %s: %w", s.ID, ErrExists)
 	}
 	m.last++
@@ -205,43 +209,20 @@ func (m *Manager) unregister(r *Run, err error) {
 	r.abort(err)
 }
 
-// Get finds a run that waits, lives, or is kept.
+// Get finds a run that waits, lives, or is kept; what is kept is read from the disk.
 func (m *Manager) Get(id string) (*Run, bool) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.known(id)
-}
-
-// known is Get for who holds mu.
-func (m *Manager) known(id string) (*Run, bool) {
-	if r, ok := m.live[id]; ok {
+	r, ok := m.live[id]
+	m.mu.Unlock()
+	if ok {
 		return r, true
 	}
-	return m.kept.get(id)
+	return m.load(id)
 }
 
-// List gives the records that f selects, newest first.
-func (m *Manager) List(f Filter) []Record {
-	all := m.all()
-	if !f.Unfinished {
-		all = append(all, m.finishedRuns()...)
-	}
-	slices.SortFunc(all, func(a, b *Run) int { return cmp.Compare(b.seq, a.seq) })
-	var out []Record
-	for _, r := range all {
-		if f.Limit > 0 && len(out) == f.Limit {
-			break
-		}
-		if c := r.Record(); f.takes(c) {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
-func (f Filter) takes(r Record) bool {
-	return (f.State == "" || f.State == r.State) && !(f.Unfinished && r.State == Finished) && (f.Client == "" || f.Client == r.Client)
-}
+// Complete tells whether the index of the runs that have ended is: while it is made anew,
+// List has not all of them, and Get finds them by their files.
+func (m *Manager) Complete() bool { return m.complete.Load() }
 
 func (m *Manager) started(r *Run, took time.Duration) {
 	m.observer.RunStarted(r.Record(), took)
@@ -251,24 +232,6 @@ func (m *Manager) started(r *Run, took time.Duration) {
 func (m *Manager) concluded(r Record, o outcome.Outcome) {
 	m.observer.RunFinished(r, o)
 	m.changes.Add(1)
-}
-
-// finished lets go of a run of which nothing is left but its files.
-func (m *Manager) finished(r *Run) {
-	m.mu.Lock()
-	delete(m.live, r.id)
-	r.letGo()
-	m.kept.add(r)
-	m.lastGone = time.Now()
-	many := m.kept.runs() > m.o.KeepRuns+min(m.o.KeepRuns/pruneSlack, pruneMax) || m.kept.bytes > m.o.KeepBytes+m.o.KeepBytes/pruneSlack
-	m.mu.Unlock()
-	m.changes.Add(1)
-	if many {
-		select {
-		case m.full <- struct{}{}:
-		default:
-		}
-	}
 }
 
 // refuseStarts takes no more runs.
@@ -355,13 +318,6 @@ func (m *Manager) all() []*Run {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Collect(maps.Values(m.live))
-}
-
-// finishedRuns are the others, the oldest first.
-func (m *Manager) finishedRuns() []*Run {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Collect(m.kept.all())
 }
 
 // stateDir is the lock given, or one taken now.

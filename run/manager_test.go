@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,11 +51,11 @@ func TestRun_ToItsEnd(t *testing.T) {
 	if c.Exit == nil || *c.Exit != 0 || c.Finish != "stop" || c.OutputBytes == 0 || c.Receipt == nil || c.Started == nil || c.Exited == nil || string(c.Metadata) != `{"k":1}` {
 		t.Errorf("record: %+v", c)
 	}
-	onDisk, err := recordOnDisk(r.dir.StorePath("run.json"))
+	_, onDisk, _, err := m.recall(r.ID())
 	if err != nil || onDisk.State != Finished || onDisk.Cause != outcome.Completed {
 		t.Errorf("record on disk: %+v, %v", onDisk, err)
 	}
-	for name, mode := range map[string]os.FileMode{dir: 0o700, r.dir.StorePath("run.json"): 0o600, r.dir.File("spool"): 0o600, r.dir.File("stderr"): 0o600} {
+	for name, mode := range map[string]os.FileMode{dir: 0o700, filepath.Join(m.state.Store.Of("history")[0], "00000001.log"): 0o600, r.dir.File("spool"): 0o600, r.dir.File("stderr"): 0o600} {
 		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("mode of %q: %v, %v", name, info.Mode(), err)
 		}
@@ -182,6 +183,7 @@ func TestRun_Conversation(t *testing.T) {
 
 func TestManager_ManyAtOnceLeaveNothing(t *testing.T) {
 	m := open(t)
+	wait(t, "removal", start(t, m, script("echo 'd stop'")).done) // from here on the index has a file open
 	before := descriptors(t)
 	var all sync.WaitGroup
 	var gone atomic.Int32

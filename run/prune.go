@@ -2,10 +2,12 @@ package run
 
 import (
 	"errors"
-	"sync/atomic"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"penstock/run/history"
 )
 
 const (
@@ -59,10 +61,13 @@ func (m *Manager) prune(now time.Time) (removed int) { return m.pruneFor(now, 0,
 // those that ended longer ago than spare.
 func (m *Manager) pruneFor(now time.Time, bytes int64, spare time.Duration) (removed int) {
 	old := m.takeExpired(now, bytes, spare)
+	if len(old) == 0 {
+		return 0
+	}
 	var durable []string
-	for _, r := range old {
-		if r.fingerprint != nil {
-			durable = append(durable, r.id)
+	for _, e := range old {
+		if e.Filed {
+			durable = append(durable, e.ID)
 		}
 	}
 	if err := m.pruned.Save(durable); err != nil {
@@ -71,38 +76,63 @@ func (m *Manager) pruneFor(now time.Time, bytes int64, spare time.Duration) (rem
 	// Several at once: on a slow disk one after the other is slower than runs end.
 	var removals errgroup.Group
 	removals.SetLimit(pruneAtOnce)
-	var gone atomic.Int64
-	for _, r := range old {
+	gone := make([]string, len(old))
+	for i, e := range old {
 		removals.Go(func() error {
-			if err := r.dir.Remove(); err != nil {
-				m.keepOn(r, now.Add(removeEvery), err)
+			dir := m.state.Run(e.ID)
+			if !e.Filed {
+				dir = dir.Indexed()
+			}
+			if err := dir.Remove(); err != nil {
+				m.keepOn(e.ID, now.Add(removeEvery), err)
 			} else {
-				gone.Add(1)
+				gone[i] = e.ID
 			}
 			return nil
 		})
 	}
 	_ = removals.Wait()
-	return int(gone.Load())
+	gone = slices.DeleteFunc(gone, func(id string) bool { return id == "" })
+	// The index last: what it still has of a run without files is removed again.
+	if err := errors.Join(m.state.History.Remove(gone...), m.state.History.Clean()); err != nil {
+		m.log.Warn("index not cleaned", "err", err)
+	}
+	return len(gone)
 }
 
 // keepOn takes a run back into the registry that can't be removed yet.
-func (m *Manager) keepOn(r *Run, until time.Time, err error) {
-	r.log.Warn("old run not removed", "again_in", removeEvery, "err", err)
+func (m *Manager) keepOn(id string, until time.Time, err error) {
+	m.log.Warn("old run not removed", "run", id, "again_in", removeEvery, "err", err)
+	m.mu.Lock()
+	m.stuck[id] = until
+	m.mu.Unlock()
+	m.state.History.Show(id)
+}
+
+// saveLater keeps a run in memory whose final record there is no room for.
+func (m *Manager) saveLater(r *Run, save func() error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r.retryRemovalAt = until
-	m.kept.putBack(r)
+	r.save = save
 }
 
 // retrySaves writes the final records for which there was no room: the next daemon
 // would take such a run for lost.
 func (m *Manager) retrySaves() {
-	for _, r := range append(m.all(), m.finishedRuns()...) {
-		if r.unsaved.Load() && r.dir.Save(r.Record()) == nil {
-			r.unsaved.Store(false)
-			r.log.Info("record saved at last")
+	for _, r := range m.all() {
+		m.mu.Lock()
+		save := r.save
+		m.mu.Unlock()
+		if save == nil || save() != nil {
+			continue
 		}
+		m.mu.Lock()
+		r.save = nil
+		if isClosed(r.done) {
+			delete(m.live, r.id)
+		}
+		m.mu.Unlock()
+		r.log.Info("record saved at last")
 	}
 }
 
@@ -131,35 +161,68 @@ func (m *Manager) expireOne(s Session, now time.Time) {
 	}
 }
 
-// notAhead is when a run of an earlier daemon is taken to have ended. A record
-// dated ahead is as old as this daemon: the clock was wrong then, or is now.
-func notAhead(now, finished time.Time) time.Time { return now.Add(-max(0, now.Sub(finished))) }
+// notAhead is when a session of an earlier daemon is taken to have been used. One dated
+// ahead is as old as this daemon: the clock was wrong then, or is now.
+func notAhead(now, at time.Time) time.Time { return now.Add(-max(0, now.Sub(at))) }
 
-// takeExpired takes runs out of the registry, more than are beyond what is kept where
-// so many bytes are needed.
-func (m *Manager) takeExpired(now time.Time, need int64, spare time.Duration) []*Run {
+// takeExpired takes runs out of sight, no more than are beyond what is kept where so
+// many bytes are needed.
+func (m *Manager) takeExpired(now time.Time, need int64, spare time.Duration) (old []history.Entry) {
+	if need <= 0 && !m.complete.Load() {
+		return nil // which are the oldest isn't known
+	}
+	m.pruning.Lock()
+	defer m.pruning.Unlock()
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	var old []*Run
-	left := m.kept.runs()
-	for r := range m.kept.all() {
-		fits := left <= m.o.KeepRuns && m.kept.bytes <= m.o.KeepBytes
-		age := now.Sub(r.endedAt)
+	spared := make(map[string]bool, len(m.live)+len(m.stuck)) // live: its group is still there
+	for id := range m.live {
+		spared[id] = true
+	}
+	for id, until := range m.stuck {
+		if now.Before(until) {
+			spared[id] = true
+		} else {
+			delete(m.stuck, id)
+		}
+	}
+	m.mu.Unlock()
+	left, bytes := m.state.History.Runs()
+	m.state.History.Oldest(func(e history.Entry) bool {
+		fits := left <= m.o.KeepRuns && bytes <= m.o.KeepBytes
+		age := now.Sub(e.Ended)
 		if len(old) == pruneMax || fits && (need <= 0 || age < spare) && age <= m.o.Keep {
-			break
+			return false
 		}
 		left--
-		if now.Before(r.retryRemovalAt) {
+		if spared[e.ID] {
+			return true
+		}
+		bytes -= e.Bytes
+		need -= e.Bytes + recordSize
+		old = append(old, e)
+		return true
+	})
+	for _, e := range old {
+		if !e.Filed {
 			continue
 		}
-		c := r.Record()
+		kept, err := m.readIndexed(e.ID)
+		if err != nil {
+			m.log.Warn("what is kept of a run can't be read", "run", e.ID, "err", err)
+		}
 		// Before it is unknown: its request may come at any moment.
-		m.pruned.Add(r.id, c.Client, r.fingerprint)
-		m.kept.remove(r.id)
-		old = append(old, r)
-		need -= c.OutputBytes + recordSize
+		m.pruned.Add(e.ID, e.Client, kept.Fingerprint)
 	}
+	m.state.History.Hide(idsOf(old)...)
 	return old
+}
+
+func idsOf(all []history.Entry) []string {
+	ids := make([]string, len(all))
+	for i, e := range all {
+		ids[i] = e.ID
+	}
+	return ids
 }
 
 // Pruned tells whether a durable run of that id and of the same request has ended

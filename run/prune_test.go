@@ -29,7 +29,7 @@ func TestPrune(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	m := &Manager{o: Options{Keep: 45 * time.Minute, KeepRuns: 100}.complete(), log: slog.New(slog.DiscardHandler), state: st, pruned: &store.Pruned{}, live: map[string]*Run{}}
+	m := &Manager{o: Options{Keep: 45 * time.Minute, KeepRuns: 100}.complete(), log: slog.New(slog.DiscardHandler), state: st, pruned: &store.Pruned{}}
 	if err := m.recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -110,8 +110,10 @@ func TestPrune_KeepsWhatItCannotRemove(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script("echo 'd stop'"))
 	wait(t, "removal", r.done)
-	dir := r.dir
-	r.dir = &store.Dir{Path: dir.File(store.SpoolName) + "/below"} // no directory: it can't be removed
+	inTheWay := filepath.Join(m.state.Path, trash.Name) // no trash: it can't be removed
+	if err := errors.Join(os.RemoveAll(inTheWay), os.WriteFile(inTheWay, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	now := time.Now().Add(2 * time.Hour)
 	if n := m.prune(now); n != 0 {
 		t.Errorf("%d pruned", n)
@@ -119,7 +121,9 @@ func TestPrune_KeepsWhatItCannotRemove(t *testing.T) {
 	if _, ok := m.Get(r.ID()); !ok {
 		t.Error("forgotten, with its files on disk")
 	}
-	r.dir = dir
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
 	if n := m.prune(now.Add(time.Minute)); n != 0 {
 		t.Errorf("%d pruned, tried again at once", n)
 	}
@@ -128,16 +132,24 @@ func TestPrune_KeepsWhatItCannotRemove(t *testing.T) {
 	}
 }
 
-// A run that lives on is not pruned, though this daemon has let it go.
-func TestPrune_SparesTheDetached(t *testing.T) {
-	r := newRun(running, Record{ID: "r", Durable: true}, slog.New(slog.DiscardHandler))
-	r.mu.Lock()
-	r.to(detached)
-	r.mu.Unlock()
-	r.letGo()
-	m := &Manager{live: map[string]*Run{"r": r}, o: Options{Keep: time.Nanosecond}}
-	if old := m.takeExpired(time.Now().Add(time.Hour), 1<<40, 0); len(old) != 0 || len(m.live) != 1 {
+// A run whose group is still there is not pruned, though its record says that it has ended.
+func TestPrune_SparesTheLive(t *testing.T) {
+	m := open(t)
+	r := newRun(finished, Record{ID: "r", State: Finished}, m.log)
+	m.mu.Lock()
+	m.live[r.id] = r
+	m.mu.Unlock()
+	if err := m.saveEnd(m.state.Run("r").Indexed(), r.Record(), nil); err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(2 * time.Hour)
+	if old := m.takeExpired(later, 1<<40, 0); len(old) != 0 {
 		t.Errorf("%d pruned", len(old))
+	}
+	r.announce()
+	m.keep(r)
+	if old := m.takeExpired(later, 1<<40, 0); len(old) != 1 {
+		t.Errorf("%d pruned, want 1", len(old))
 	}
 }
 
@@ -168,7 +180,7 @@ func TestSession_UnusedExpire(t *testing.T) {
 // that is lost and can't be read.
 func TestDir_RemovalCutShortIsNoRun(t *testing.T) {
 	m := open(t)
-	r := start(t, m, script("echo 'd stop'"))
+	r := start(t, m, script("echo 'd stop'", func(s *Spec) { s.Durable = true }))
 	verdict(t, r, outcome.Completed)
 	wait(t, "end", r.Ended())
 	inTheWay := filepath.Join(m.state.Path, trash.Name)

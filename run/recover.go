@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,25 +20,14 @@ import (
 	"penstock/spool"
 )
 
-// recover settles the run directories of an earlier daemon. What lives of them
-// are the durable runs whose groups the spawner has kept; it has swept the others.
+// recover settles what an earlier daemon has left. What lives of it are the durable runs
+// whose groups the spawner has kept; it has swept the others.
 func (m *Manager) recover(ctx context.Context) error {
-	ids := map[string]bool{}
-	for _, dir := range []string{m.state.Store.Runs(), m.state.Runs()} {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			return fmt.Errorf("runs: %w", err)
-		}
-		for _, e := range entries {
-			if !e.IsDir() || store.CheckID(e.Name()) != nil {
-				m.log.Warn("not a run: ignored", "path", filepath.Join(dir, e.Name()))
-				continue
-			}
-			ids[e.Name()] = true
-		}
-	}
+	survey := m.state.Survey
+	m.tell(survey)
+	slices.Sort(survey.Unsettled)
 	var found []*Run
-	for _, id := range slices.Sorted(maps.Keys(ids)) {
+	for _, id := range survey.Unsettled {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -56,15 +44,37 @@ func (m *Manager) recover(ctx context.Context) error {
 		m.mu.Unlock()
 	}
 	m.number(found)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	found = slices.DeleteFunc(found, func(r *Run) bool { return m.live[r.id] != r || !isClosed(r.done) })
-	slices.SortStableFunc(found, func(a, b *Run) int { return a.endedAt.Compare(b.endedAt) })
-	for _, r := range found {
-		delete(m.live, r.id)
-		m.kept.add(r)
+	for _, id := range m.state.History.Begun() {
+		m.concludeBegun(id)
 	}
-	return nil
+	return m.beginRebuild()
+}
+
+// tell says what of the index was not as it should be.
+func (m *Manager) tell(s store.Survey) {
+	for _, path := range s.Foreign {
+		m.log.Warn("not a run: ignored", "path", path)
+	}
+	if s.Index.SetAside != "" {
+		m.log.Warn("the index of finished runs is of a later version, or can't be read: it is made anew", "set_aside", s.Index.SetAside)
+	}
+	if s.Index.Damaged > 0 {
+		m.log.Warn("the index of finished runs was damaged: records of runs that were not durable may be lost", "lines", s.Index.Damaged)
+	}
+	if s.Missing > 0 {
+		m.log.Warn("files of finished runs have gone: they are not kept any more", "runs", s.Missing)
+	}
+}
+
+// concludeBegun finishes the record of a run that was to end with an earlier daemon, and
+// that had no time to say so.
+func (m *Manager) concludeBegun(id string) {
+	kept, err := m.readIndexed(id)
+	if err != nil || kept.Record == nil {
+		m.log.Warn("what is known of a run that has begun can't be read", "run", id, "err", err)
+		kept.Record = &Record{ID: id, Object: store.Object, Created: time.Now()}
+	}
+	m.concludeLeftover(m.state.Run(id).Indexed(), kept.Record, nil, nil)
 }
 
 // number puts the runs of an earlier daemon in the order of their records, and all
@@ -85,7 +95,7 @@ func (m *Manager) number(found []*Run) {
 }
 
 // recoverRun is where a run of an earlier daemon gets its place in this one; nil is
-// that there was none. An error is the host's: it says nothing of the run.
+// that it doesn't live, or that there was none. An error is the host's: it says nothing of the run.
 func (m *Manager) recoverRun(d *store.Dir) (*Run, error) {
 	found, err := d.Recall()
 	if errors.Is(err, store.ErrNeverStarted) {
@@ -103,10 +113,10 @@ func (m *Manager) recoverRun(d *store.Dir) (*Run, error) {
 	if err != nil {
 		m.log.Warn("checkpoint not readable: the run's events are lost", "run", record.ID, "err", err)
 	}
-	cp, b := m.resolveBackend(&record, found.Checkpoint)
 	if record.State == Finished && record.Ended != nil {
-		return m.finishedRun(d, record, cp, b), nil
+		return nil, m.indexFile(record, found.Checkpoint)
 	}
+	cp, b := m.resolveBackend(&record, found.Checkpoint)
 	if cp != nil {
 		if cp.Restart == store.RestartDue {
 			if r := m.resumeRestart(d, record, cp, b); r != nil {
@@ -124,7 +134,7 @@ func (m *Manager) recoverRun(d *store.Dir) (*Run, error) {
 		}
 	}
 	m.concludeLeftover(d, &record, cp, b)
-	return m.finishedRun(d, record, cp, b), nil
+	return nil, nil
 }
 
 // discardUnstarted forgets what an earlier daemon was about to start: the same request
@@ -182,7 +192,7 @@ func (m *Manager) concludeLeftover(d *store.Dir, r *Record, cp *store.Checkpoint
 		cp.ForgetPrompt()
 		err = d.SaveCheckpoint(cp)
 	}
-	err = errors.Join(err, d.Save(*r))
+	err = errors.Join(err, m.saveEnd(d, *r, cp))
 	if r.Started != nil {
 		m.observer.RunFinished(*r, outcome.Outcome{}) // when it ended is not known
 	}
@@ -239,9 +249,12 @@ func (m *Manager) finishedRun(d *store.Dir, r Record, cp *store.Checkpoint, b ba
 	}
 	replay := newReplay(b, cp)
 	p.fingerprint = cp.Fingerprint
+	if cp.Silent {
+		return p
+	}
 	f, info, err := openat.Regular(path)
 	if err != nil {
-		m.log.Warn("output not readable", "run", r.ID, "err", err)
+		m.log.Debug("output not readable", "run", r.ID, "err", err)
 		p.spool.Set(path, nil, replay)
 		p.spool.MarkTampered()
 		return p
@@ -253,8 +266,8 @@ func (m *Manager) finishedRun(d *store.Dir, r Record, cp *store.Checkpoint, b ba
 	}
 	p.spool.Set(path, info, replay)
 	p.spool.Finish(size, r.Cause != outcome.Completed)
-	if !spool.IsInode(f, cp.Spool) || info.Size() < size {
-		m.log.Warn("output is not what the run has left", "run", r.ID)
+	if cp.Tampered || !spool.IsInode(f, cp.Spool) || info.Size() < size {
+		m.log.Debug("output is not what the run has left", "run", r.ID)
 		p.spool.MarkTampered()
 	}
 	return p

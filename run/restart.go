@@ -87,6 +87,7 @@ func (s *supervisor) restart() bool {
 	}
 	s.facts.terminal, s.turn.restartFailed = &why, true
 	s.run.spool.Silence()
+	s.checkpoint.Silent = true
 	return false
 }
 

@@ -67,11 +67,9 @@ func TestRoom_FinishedRunsMakeIt(t *testing.T) {
 	if room := m.Room(); room == nil || room.Low == "" || known() != 4 {
 		t.Errorf("room %+v, %d runs known: want what has just ended spared", room, known())
 	}
-	m.mu.Lock()
 	for _, r := range runs {
-		r.endedAt = r.endedAt.Add(-2 * spareMax)
+		aged(t, m, r.ID(), 2*spareMax)
 	}
-	m.mu.Unlock()
 	m.checkRoom()
 	if room := m.Room(); room == nil || room.Low != "" || known() != 3 {
 		t.Errorf("room %+v, %d runs known, want the oldest gone and no other", room, known())

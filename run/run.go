@@ -24,21 +24,16 @@ type Run struct {
 	ended    chan struct{} // in the phase finished, when the record is on disk: see announce
 	done     chan struct{} // after ended or detached: nothing of it is left to wait for
 
-	spool   *spool.Spool
-	dir     *store.Dir  // nil: never got one
-	unsaved atomic.Bool // the final record is not on disk yet
+	spool *spool.Spool
+	dir   *store.Dir   // nil: never got one
+	save  func() error // of the final record, which is not on disk yet; nil is that it is. Manager.mu's
 	// diskFull is why the disk took no more at some time of the run's life.
 	diskFull atomic.Pointer[string]
 	stall    time.Duration
 	// fingerprint is Spec.Fingerprint of a durable run.
 	fingerprint []byte
 	seq         uint64 // of its place among all runs: by when it was registered
-	// endedAt is when it became one to be pruned, by a clock that is never set. To be
-	// read once done is closed.
-	endedAt time.Time
-	// retryRemovalAt is when its removal is tried again; Manager.mu's.
-	retryRemovalAt time.Time
-	sample         atomic.Pointer[runSample]
+	sample      atomic.Pointer[runSample]
 
 	mu      sync.Mutex
 	phase   phase
@@ -59,7 +54,7 @@ func newRun(p phase, r Record, log *slog.Logger) *Run {
 	}
 }
 
-// newFinishedRun is a finished run of an earlier daemon.
+// newFinishedRun is a finished run, made of what is kept of it.
 func newFinishedRun(d *store.Dir, r Record, log *slog.Logger) *Run {
 	p := newRun(finished, r, log)
 	p.dir = d
@@ -67,7 +62,6 @@ func newFinishedRun(d *store.Dir, r Record, log *slog.Logger) *Run {
 	close(p.stop)
 	p.announce()
 	p.letGo()
-	p.endedAt = notAhead(time.Now(), r.FinishedAt())
 	return p
 }
 

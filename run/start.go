@@ -152,10 +152,7 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 			return err
 		}
 	}
-	dir := m.state.Run(s.ID)
-	if s.Durable {
-		dir.Flush = m.o.flush
-	}
+	dir := m.dirFor(s)
 	if err := dir.Make(s.User); errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("run %s: %w", s.ID, ErrExists)
 	} else if err != nil {
@@ -169,7 +166,7 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 			sup.files.release()
 			r.dir = nil
 			r.spool.Silence()
-			err = errors.Join(err, dir.Remove(), p.dir.remove())
+			err = errors.Join(err, dir.Remove(), m.forgetStart(s), p.dir.remove())
 		}
 	}()
 	if p, err = m.prepare(dir, s); err != nil {
@@ -222,7 +219,7 @@ func (s *supervisor) startProcess(ctx context.Context, std store.Stdio, p plan) 
 	}
 	record := r.toRecord(time.Now(), p.session.CLISession)
 	s.checkpoint.Record = record
-	steps := []func() error{s.saveCheckpoint, func() error { return r.dir.Save(record) }, r.dir.FlushNames}
+	steps := []func() error{s.saveCheckpoint, func() error { return s.manager.saveStart(r.dir, record) }, r.dir.FlushNames}
 	if s.checkpoint.Restart == store.RestartDone {
 		// The checkpoint last: until then the next daemon may try it, and from then on
 		// it can't know whether the process was started.

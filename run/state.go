@@ -87,7 +87,6 @@ func (r *Run) announce() {
 // letGo closes done, the last of all: this daemon holds nothing of the run any more.
 // It is for a run that was announced or is detached, once.
 func (r *Run) letGo() {
-	r.endedAt = time.Now()
 	close(r.done)
 }
 

@@ -106,7 +106,7 @@ func (s *supervisor) supervise() {
 	} else {
 		s.hooks.onGone()
 	}
-	s.manager.finished(s.run)
+	s.manager.keep(s.run)
 }
 
 // follow follows one process to the end of its output; left is that it lives on

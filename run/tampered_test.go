@@ -62,7 +62,7 @@ func TestSpool_Tampered(t *testing.T) {
 			if e, err := again.Next(ctx); !errors.Is(err, spool.ErrTampered) {
 				t.Errorf("replay: %+v, %v", e, err)
 			}
-			onDisk, err := recordOnDisk(r.dir.StorePath("run.json"))
+			_, onDisk, _, err := m.recall(r.ID())
 			if err != nil || onDisk.State != Finished || onDisk.Cause != outcome.CLIError {
 				t.Errorf("record on disk: %+v, %v", onDisk, err)
 			}

@@ -114,8 +114,19 @@ func (d *daemon) findOrLaunch(ctx context.Context, w *web.Reply, q *openai.Reque
 type runLookup struct{ runs *run.Manager }
 
 func (k runLookup) known(id string) bool {
-	_, ok := k.runs.Get(id)
-	return ok
+	return k.runs.Has(id)
+}
+
+func (k runLookup) ended(id string) *job {
+	r, ok := k.runs.Get(id)
+	if !ok || !isClosed(r.Ended()) {
+		return nil
+	}
+	j := jobOf(r)
+	if j != nil {
+		close(j.gone)
+	}
+	return j
 }
 
 func (k runLookup) pruned(j *job) bool {

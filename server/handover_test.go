@@ -17,6 +17,7 @@ import (
 type noRuns struct{}
 
 func (noRuns) known(string) bool { return false }
+func (noRuns) ended(string) *job { return nil }
 func (noRuns) pruned(*job) bool  { return false }
 
 // A handover ends no run between its slot and its start.

@@ -1,14 +1,14 @@
 package server
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"sync"
 )
 
-// jobs are all requests that have or want a run, by run id. A durable one
-// stays known after its end, as long as its run's record does, so that the
-// same request can attach again.
+// jobs are all requests that have or want a run, by run id, until that has ended. The
+// same request as that of a durable run that is kept attaches to it again.
 type jobs struct {
 	mu     sync.Mutex
 	closed bool
@@ -18,30 +18,27 @@ type jobs struct {
 
 func newJobs() *jobs { return &jobs{byID: map[string]*job{}} }
 
-// runIndex is what there is of runs, in memory: those with a record, which a restart
+// runIndex is what there is of runs: those with a record, which a restart
 // may have left, and those that have none any more.
 type runIndex interface {
-	known(id string) bool
-	pruned(j *job) bool // a run of the same id and request
+	known(id string) bool // from memory
+	ended(id string) *job // of a durable run that has ended and is kept; nil is none
+	pruned(j *job) bool   // a run of the same id and request
 }
 
 // claim registers j, or finds the job that has its id already.
 func (s *jobs) claim(j *job, runs runIndex) (*job, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.dropPruned(runs)
-	if old, err := s.attach(j, runs); old != nil || err != nil {
-		return old, err
-	}
-	if s.closed {
-		return nil, shuttingDown()
-	}
-	if j.durable && runs.known(j.id) {
-		return nil, conflict(j.id)
-	}
-	s.byID[j.id] = j
-	s.live.Add(1)
-	return j, nil
+	return s.attach(j, runs, func() (*job, error) {
+		if s.closed {
+			return nil, shuttingDown()
+		}
+		if j.durable && runs.known(j.id) {
+			return nil, conflict(j.id)
+		}
+		s.byID[j.id] = j
+		s.live.Add(1)
+		return j, nil
+	})
 }
 
 // restore registers the job of a run that an earlier daemon has started.
@@ -54,24 +51,30 @@ func (s *jobs) restore(j *job) {
 
 // find is claim without registering: nil when the id is free.
 func (s *jobs) find(j *job, runs runIndex) (*job, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.attach(j, runs)
+	return s.attach(j, runs, func() (*job, error) { return nil, nil })
 }
 
 // attach is for a job whose id is that of another: a run that is not kept any more
-// can't be read, and is not started anew either.
-func (s *jobs) attach(j *job, runs runIndex) (*job, error) {
-	old, ok := s.byID[j.id]
-	if ok && old.over() && !runs.known(j.id) {
-		delete(s.byID, j.id)
-		ok = false
+// can't be read, and is not started anew either. free is called with the lock held
+// where there is none.
+func (s *jobs) attach(j *job, runs runIndex, free func() (*job, error)) (*job, error) {
+	old, err := s.orElse(j.id, func() (*job, error) {
+		if j.durable && runs.known(j.id) {
+			return nil, errEnded
+		}
+		if runs.pruned(j) {
+			return nil, replayGone(j.id)
+		}
+		return free()
+	})
+	if errors.Is(err, errEnded) { // what is kept of it is read from the disk, without the lock
+		if old = runs.ended(j.id); old == nil {
+			return nil, conflict(j.id)
+		}
+		err = nil
 	}
-	if !ok && runs.pruned(j) {
-		return nil, replayGone(j.id)
-	}
-	if !ok {
-		return nil, nil
+	if err != nil || old == nil || old == j {
+		return old, err
 	}
 	if old.client != j.client || old.fingerprint != j.fingerprint {
 		return nil, conflict(j.id)
@@ -79,22 +82,24 @@ func (s *jobs) attach(j *job, runs runIndex) (*job, error) {
 	return old, nil
 }
 
-// dropPruned drops ended jobs whose record is gone.
-func (s *jobs) dropPruned(runs runIndex) {
-	for id, j := range s.byID {
-		if j.over() && !runs.known(id) {
-			delete(s.byID, id)
-		}
+// errEnded is of a run that has ended and is kept.
+var errEnded = errors.New("the run has ended")
+
+// orElse gives the job of an id, or what free makes with the lock held.
+func (s *jobs) orElse(id string, free func() (*job, error)) (*job, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, ok := s.byID[id]; ok {
+		return old, nil
 	}
+	return free()
 }
 
-// ended is called once by each launch; a job that can't be attached to again,
-// or that never got a run, is dropped.
+// ended is called once by each launch; what is known of its run from then on is
+// what is kept of it.
 func (s *jobs) ended(j *job) {
 	s.mu.Lock()
-	if !j.durable || j.run == nil {
-		delete(s.byID, j.id)
-	}
+	delete(s.byID, j.id)
 	s.mu.Unlock()
 	s.live.Done()
 }

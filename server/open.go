@@ -133,30 +133,39 @@ func (d *daemon) adopted(r run.Record) (gone func(run.Record)) {
 	return func(last run.Record) { releaseSlot(slot, last) }
 }
 
-// restoreJobs makes the durable runs of an earlier daemon known by their requests,
-// so that the same request attaches and another one is a conflict.
+// restoreJobs makes the durable runs of an earlier daemon that live known by their
+// requests, so that the same request attaches and another one is a conflict.
 func (d *daemon) restoreJobs() {
-	for _, c := range d.runs.List(run.Filter{}) {
+	for _, c := range d.runs.List(run.Filter{Unfinished: true}) {
 		r, ok := d.runs.Get(c.ID)
-		if !ok || len(r.Fingerprint()) != len(openai.Fingerprint{}) {
+		if !ok {
 			continue
 		}
-		j := newJob(c.ID, c.Client, true)
-		j.fingerprint = openai.Fingerprint(r.Fingerprint())
-		j.model, j.backend, j.created = c.Model, c.Backend, c.Created
-		j.begin(r, nil)
+		j := jobOf(r)
+		if j == nil {
+			continue
+		}
 		d.jobs.restore(j)
-		if isClosed(r.Ended()) {
-			close(j.gone)
-			d.jobs.ended(j)
-			continue
-		}
 		go func() {
 			defer close(j.gone)
 			defer d.jobs.ended(j)
 			d.superviseRun(d.base, r)
 		}()
 	}
+}
+
+// jobOf is the job of a run that an earlier request has started; nil where that can't
+// be attached to again.
+func jobOf(r *run.Run) *job {
+	if len(r.Fingerprint()) != len(openai.Fingerprint{}) {
+		return nil
+	}
+	c := r.Record()
+	j := newJob(c.ID, c.Client, true)
+	j.fingerprint = openai.Fingerprint(r.Fingerprint())
+	j.model, j.backend, j.created = c.Model, c.Backend, c.Created
+	j.begin(r, nil)
+	return j
 }
 
 // gateClients are the clients' parts in admission, by the client that asks.

@@ -35,13 +35,18 @@ func (d *daemon) listRuns(w *web.Reply, r *http.Request) error {
 		}
 		slices.SortFunc(all, func(a, b shownRun) int { return b.Created.Compare(a.Created) })
 	}
+	list := map[string]any{"object": "list"}
 	if f.State != stateQueued {
+		if !f.Unfinished && !d.runs.Complete() { // before the list is made
+			list["incomplete"] = true
+		}
 		live := d.live()
 		for _, r := range d.runs.List(f) {
 			all = append(all, show(r, live))
 		}
 	}
-	web.WriteJSON(w, http.StatusOK, map[string]any{"object": "list", "data": all[:min(len(all), f.Limit)]})
+	list["data"] = all[:min(len(all), f.Limit)]
+	web.WriteJSON(w, http.StatusOK, list)
 	return nil
 }
 

@@ -50,6 +50,10 @@ type Checkpoint struct {
 	Stderr uint64 `json:"stderr,omitempty"`
 	// Final is how long the spool was at the run's end, in bytes; nil is unknown.
 	Final *int64 `json:"final,omitempty"`
+	// Silent says that the run has no events: its CLI did nothing.
+	Silent bool `json:"silent,omitempty"`
+	// Tampered says that the output was not what the run has written, at its end.
+	Tampered bool `json:"tampered,omitempty"`
 	// Fresh is the length of what the CLI is told where it has forgotten its session,
 	// and Restart how far that has come.
 	Fresh   *TextLength `json:"fresh,omitempty"`
@@ -109,6 +113,9 @@ func (d *Dir) SaveEnd(o outcome.Outcome) error {
 // whole is not known any more.
 func (d *Dir) LoadEnd() (o outcome.Outcome, err error) {
 	o.Exit.Code = -1
+	if d.IsIndexed() {
+		return o, nil
+	}
 	data, err := ReadSmall(d.StorePath(endName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return o, nil
@@ -166,18 +173,11 @@ func (d *Dir) LoadTexts(cp *Checkpoint) error {
 // for spawn.Options.Keep. It fails where that can't be told of one: its processes
 // would be ended.
 func (l *Lock) Leftovers(bounds func(backend, kind string) Bounds) ([]spawn.Leftover, error) {
-	entries, err := os.ReadDir(l.State.Store.Runs())
-	if err != nil {
-		return nil, fmt.Errorf("runs: %w", err)
-	}
 	var out []spawn.Leftover
-	for _, e := range entries {
-		if CheckID(e.Name()) != nil {
-			continue
-		}
-		found, err := l.State.Run(e.Name()).Recall()
+	for _, id := range l.State.Survey.Unsettled {
+		found, err := l.State.Run(id).Recall()
 		if IsTransient(err) {
-			return nil, fmt.Errorf("runs: %s: whether it lives can't be told: %w", e.Name(), err)
+			return nil, fmt.Errorf("runs: %s: whether it lives can't be told: %w", id, err)
 		}
 		r, cp := found.Record, found.Checkpoint
 		if cp == nil || cp.BeforeReboot || r.State == Finished {

@@ -20,7 +20,6 @@ func TestLock_Leftovers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Close()
 	for id, state := range map[string]State{"live": Running, "over": Finished, "brief": Running} {
 		d := lock.State.Run(id)
 		err := d.Make(nil)
@@ -37,6 +36,13 @@ func TestLock_Leftovers(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "runs", "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if lock, err = LockDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
 	left, err := lock.Leftovers(func(string, string) Bounds { return Bounds{} })
 	if diff := cmp.Diff([]spawn.Leftover{{ID: "live", Leader: 7}}, left); diff != "" || err != nil {
 		t.Errorf("%v, (-want +got):\n%s", err, diff)

@@ -60,6 +60,16 @@ type Dir struct {
 	Flush  atomicfile.Flusher // nil of a run that isn't durable
 }
 
+// Indexed makes it the place of a run whose record is in the index, which has none in the
+// store.
+func (d *Dir) Indexed() *Dir {
+	d.stored = nil
+	return d
+}
+
+// IsIndexed tells of such a place.
+func (d *Dir) IsIndexed() bool { return d.stored == nil }
+
 // Run is the place of one run, which need not be there yet.
 func (s *StateDir) Run(id string) *Dir {
 	return &Dir{Path: filepath.Join(s.Runs(), id), stored: s.Store.Of("runs", id)}
@@ -67,15 +77,16 @@ func (s *StateDir) Run(id string) *Dir {
 
 // Make fails with fs.ErrExist wrapped when the name is taken, and leaves nothing.
 func (d *Dir) Make(u *User) (err error) {
-	if err := os.Mkdir(d.stored[0], 0o700); err != nil {
-		return fmt.Errorf("run directory: %w", orRemoved(err))
-	}
-	d.User = u
-	for _, p := range d.stored[1:] {
-		if err == nil {
+	for i, p := range d.stored {
+		if i == 0 {
+			if err := os.Mkdir(p, 0o700); err != nil {
+				return fmt.Errorf("run directory: %w", orRemoved(err))
+			}
+		} else if err == nil {
 			err = os.MkdirAll(p, 0o700)
 		}
 	}
+	d.User = u
 	if err == nil {
 		err = PassableDir(d.Path, u)
 	}

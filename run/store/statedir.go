@@ -15,13 +15,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/internal/trash"
+	"penstock/run/history"
 )
 
 // StateDir is the daemon's state directory, held by one daemon at a time.
 type StateDir struct {
-	Path  string
-	Lock  *os.File
-	Store Store
+	Path    string
+	Lock    *os.File
+	Store   Store
+	History *history.Index
+	Survey  Survey
 }
 
 // Lock is a state directory held for this daemon alone.
@@ -261,7 +264,13 @@ func (s *StateDir) LetOthersPass() error {
 }
 
 // Close gives the lock away.
-func (s *StateDir) Close() error { return s.Lock.Close() }
+func (s *StateDir) Close() error {
+	var err error
+	if s.History != nil {
+		err = s.History.Close()
+	}
+	return errors.Join(err, s.Lock.Close())
+}
 
 // EmptyTrash deletes what was left.
 func (s *StateDir) EmptyTrash() error {
@@ -287,7 +296,7 @@ func (s *StateDir) SweepUnfinished() error {
 		errs = append(errs, err)
 		for _, e := range entries {
 			for _, form := range unfinished {
-				if ok, _ := filepath.Match(form, e.Name()); ok {
+				if ok, _ := filepath.Match(form, e.Name()); ok && e.Name() != witnessName {
 					errs = append(errs, trash.Tree(filepath.Join(dir, e.Name())))
 				}
 			}

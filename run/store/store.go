@@ -11,11 +11,14 @@
 //	     ├─ runs/ID/checkpoint.json  Checkpoint, what the next daemon needs of a durable run (checkpoint.go)
 //	     ├─ runs/ID/said             StdinLog, how much its CLI was told (stdinlog.go)
 //	     ├─ runs/ID/end.json         why it ended, until its record says so
+//	     ├─ history/                 the index of what has ended (package history; survey.go)
 //	     ├─ sessions/KEY.json        Session
 //	     └─ pruned                   Pruned, the durable runs that are not kept any more (pruned.go)
 //
 // An order holds for each durable run: checkpoint, record, names flushed, start
 // (run.Manager.Start): so a daemon that dies leaves what the next one needs.
+// A run that isn't durable has no files in the store: its record is in the index, from
+// its start on.
 // What an earlier version left (will.json) is read once, by takeover.go.
 package store
 
@@ -169,7 +172,10 @@ func (l *Lock) Protect() []string {
 // daemon has left. The lock is held.
 func (s *StateDir) openStore() error {
 	s.Store = storeOf(s.Path)
-	return s.fillStore()
+	if err := s.fillStore(); err != nil {
+		return err
+	}
+	return s.openHistory()
 }
 
 func (s *StateDir) fillStore() error {

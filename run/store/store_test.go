@@ -101,7 +101,7 @@ func TestStore_Copy(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := s.fillStore(); err != nil {
+		if err := errors.Join(s.fillStore(), s.openHistory()); err != nil {
 			t.Fatal(err)
 		}
 	}

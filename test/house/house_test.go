@@ -41,6 +41,7 @@ var floor = map[string]int{
 	"server/ui":             10,
 	"internal/trash":        14,
 	"outcome":               15,
+	"run/history":           16,
 	"sandbox":               18,
 	"backend":               20,
 	"spawn":                 20,

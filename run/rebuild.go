@@ -1,0 +1,102 @@
+package run
+
+import (
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// rebuildAtOnce is how many runs go into a new index at a time.
+	rebuildAtOnce = 4
+	// rebuildSync is how many runs Open puts into the index before it returns; with more
+	// of them the daemon is ready before that.
+	rebuildSync = 256
+)
+
+// beginRebuild puts what the index doesn't know into it, where that isn't much.
+func (m *Manager) beginRebuild() error {
+	if len(m.state.Survey.Unindexed) > rebuildSync {
+		m.log.Warn("the index of finished runs is made anew: lists are incomplete until then", "runs", len(m.state.Survey.Unindexed), "fresh", m.state.Survey.Index.Fresh)
+		return nil
+	}
+	for _, id := range m.state.Survey.Unindexed {
+		if err := m.indexRun(id); err != nil {
+			return err
+		}
+	}
+	m.endRebuild()
+	if runs, _ := m.state.History.Runs(); runs <= rebuildSync {
+		m.sweepUnknown()
+	} else {
+		m.chores.Go(m.sweepUnknown)
+	}
+	return nil
+}
+
+// rebuild is the same in the background. Meanwhile a run that isn't in the index is found
+// by its files.
+func (m *Manager) rebuild() {
+	var all errgroup.Group
+	all.SetLimit(rebuildAtOnce)
+	for _, id := range m.state.Survey.Unindexed {
+		if isClosed(m.quit) {
+			break
+		}
+		all.Go(func() error {
+			if err := m.indexRun(id); err != nil {
+				m.log.Warn("run not indexed: it is listed after the next start", "run", id, "err", err)
+			}
+			return nil
+		})
+	}
+	_ = all.Wait()
+	if isClosed(m.quit) {
+		return
+	}
+	m.endRebuild()
+	runs, _ := m.state.History.Runs()
+	m.log.Info("the index of finished runs is complete again", "runs", runs)
+	m.sweepUnknown()
+}
+
+func (m *Manager) endRebuild() {
+	m.state.History.Sort()
+	m.state.Survey.Unindexed = nil
+	m.complete.Store(true)
+}
+
+// indexRun puts a run into the index whose record says that it has ended.
+func (m *Manager) indexRun(id string) error {
+	r, err := m.recoverRun(m.state.Run(id))
+	if r != nil { // its record said something else a moment ago
+		m.mu.Lock()
+		m.live[id] = r
+		m.mu.Unlock()
+	}
+	return err
+}
+
+// sweepUnknown removes directories of runs of which nothing is known: they were never
+// started, or only the index knew of them and has lost it.
+func (m *Manager) sweepUnknown() {
+	unknown, err := m.state.Unknown(m.Has)
+	if err != nil {
+		m.log.Warn("directories of runs not looked at", "err", err)
+	}
+	for _, id := range unknown {
+		if !m.Has(id) {
+			m.discardUnstarted(m.state.Run(id).Indexed())
+		}
+	}
+	if len(unknown) > 0 {
+		m.log.Warn("output of runs removed of which there is no record: they were never started, or only the index knew of them", "runs", len(unknown))
+	}
+}
+
+// Has tells of a run that waits, lives, or is kept, from memory; while the index is made
+// anew, from the names of files.
+func (m *Manager) Has(id string) bool {
+	m.mu.Lock()
+	_, live := m.live[id]
+	m.mu.Unlock()
+	return live || m.state.History.Has(id) || !m.complete.Load() && m.state.Run(id).Exists()
+}
