@@ -115,6 +115,15 @@ func (m *Manager) recall(id string) (*store.Dir, Record, *store.Checkpoint, erro
 	return d, found.Record, found.Checkpoint, nil
 }
 
+// recordOf is the record alone, for a list.
+func (m *Manager) recordOf(id string, filed bool) (Record, error) {
+	if filed {
+		return m.state.Run(id).Record()
+	}
+	_, record, _, err := m.recall(id)
+	return record, err
+}
+
 func (m *Manager) readIndexed(id string) (kept indexed, err error) {
 	_, data, err := m.state.History.Get(id)
 	if err != nil {
@@ -171,12 +180,12 @@ func (m *Manager) withFinished(live []Record, f Filter, isLive map[string]bool) 
 			out, live = append(out, live[0]), live[1:]
 			continue
 		}
-		id := ended[0].ID
+		id, filed := ended[0].ID, ended[0].Filed
 		ended = ended[1:]
 		if isLive[id] {
 			continue
 		}
-		if _, record, _, err := m.recall(id); err == nil {
+		if record, err := m.recordOf(id, filed); err == nil {
 			out = append(out, record)
 		}
 	}

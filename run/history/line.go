@@ -102,12 +102,12 @@ func parse(text []byte) (l line, ok bool) {
 		l.Entry.ID, b = cut(b)
 		var n [3]int64
 		for i := range n {
-			var text string
-			text, b = cut(b)
+			text, rest, _ := bytes.Cut(b, []byte(" "))
 			var err error
-			if n[i], err = strconv.ParseInt(text, 10, 64); err != nil {
+			if n[i], err = strconv.ParseInt(string(text), 10, 64); err != nil {
 				return l, false
 			}
+			b = rest
 		}
 		l.Created, l.Ended, l.Bytes = time.UnixMicro(n[0]), time.UnixMicro(n[1]), n[2]
 		client, data := cut(b)

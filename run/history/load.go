@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"math"
 	"os"
 	"strconv"
 	"time"
@@ -73,88 +75,70 @@ func open(dir string) (*Index, Report, error) {
 // line is told of once.
 func (x *Index) load(number uint32, last bool) (damaged int, err error) {
 	path := pathOf(x.dir, number)
-	found, err := readSegment(path, number)
+	f, info, err := openat.Regular(path)
 	if err != nil {
+		return 0, fmt.Errorf("history: %w", err)
+	}
+	defer f.Close()
+	damaged, whole, err := check(f)
+	if errors.Is(err, errLater) {
 		return 0, err
 	}
-	if damaged = found.damaged; damaged > 0 && rewrite(path, found.lines) == nil {
-		if found, err = readSegment(path, number); err != nil {
-			return damaged, err
-		}
+	if err != nil {
+		return 0, fmt.Errorf("history: %s: %w", path, err)
 	}
-	s := &segment{number: number, size: found.whole}
+	if damaged > 0 && rewrite(path, f) == nil {
+		_, err := x.load(number, last)
+		return damaged, err
+	}
+	s := &segment{number: number, size: whole}
 	x.segments = append(x.segments, s)
-	for _, one := range found.lines {
-		x.apply(one.line, one.at)
+	_, err = scan(io.NewSectionReader(f, 0, whole), func(offset int64, text []byte) {
+		if l, ok := parse(text); ok {
+			x.apply(l, position{number, uint32(offset), uint32(len(text))})
+		}
+	})
+	if err != nil {
+		return damaged, fmt.Errorf("history: %s: %w", path, err)
 	}
 	// What lies behind the last line feed is what was being written when a daemon died.
 	// Where more is to be written after it, it goes.
-	if last && found.whole < found.size && os.Truncate(path, found.whole) != nil {
+	if last && whole < info.Size() && os.Truncate(path, whole) != nil {
 		s.size = segmentMax // nothing is appended to it
 	}
 	return damaged, nil
 }
 
-// loaded is what a segment has.
-type loaded struct {
-	lines       []placed
-	damaged     int   // lines
-	whole, size int64 // bytes: up to the last line feed, and all
-}
-
-type placed struct {
-	line
-	at position
-}
-
-func readSegment(path string, number uint32) (out loaded, err error) {
-	f, info, err := openat.Regular(path)
-	if err != nil {
-		return out, fmt.Errorf("history: %w", err)
-	}
-	defer f.Close()
-	out.size = info.Size()
-	later, first := false, true
-	out.whole, err = scan(f, func(offset int64, text []byte) {
-		if first {
-			first = false
-			if b, ok := body(text); ok && bytes.HasPrefix(b, []byte(header)) {
-				n, err := strconv.Atoi(string(b[len(header):]))
-				later = err != nil || n > version
-				return
-			}
+// check tells how many lines of a segment are damaged, and how long it is up to its last
+// line feed.
+func check(f *os.File) (damaged int, whole int64, err error) {
+	later := false
+	whole, err = scan(io.NewSectionReader(f, 0, math.MaxInt64), func(offset int64, text []byte) {
+		b, ok := body(text)
+		switch {
+		case !ok:
+			damaged++
+		case bytes.HasPrefix(b, []byte(header)) && offset == 0:
+			n, err := strconv.Atoi(string(b[len(header):]))
+			later = err != nil || n > version
 		}
-		l, ok := parse(text)
-		if !ok {
-			out.damaged++
-			return
-		}
-		l.data = nil // it is a part of the reader's buffer
-		out.lines = append(out.lines, placed{l, position{number, uint32(offset), uint32(len(text))}})
 	})
 	if later {
-		return out, errLater
+		err = errLater
 	}
-	if err != nil {
-		return out, fmt.Errorf("history: %s: %w", path, err)
-	}
-	return out, nil
+	return damaged, whole, err
 }
 
 // rewrite replaces a segment by its whole lines.
-func rewrite(path string, lines []placed) error {
-	f, _, err := openat.Regular(path)
+func rewrite(path string, f *os.File) error {
+	text := firstLine()
+	_, err := scan(io.NewSectionReader(f, 0, math.MaxInt64), func(_ int64, line []byte) {
+		if _, ok := parse(line); ok {
+			text = append(append(text, line...), '\n')
+		}
+	})
 	if err != nil {
 		return err
-	}
-	defer f.Close()
-	text := firstLine()
-	for _, one := range lines {
-		begin := len(text)
-		text = append(text, make([]byte, one.at.length+1)...)
-		if _, err := f.ReadAt(text[begin:], int64(one.at.offset)); err != nil {
-			return err
-		}
 	}
 	return atomicfile.Replace(path, text, (*os.File).Sync)
 }

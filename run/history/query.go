@@ -12,6 +12,18 @@ func (x *Index) Has(id string) bool {
 	return ok
 }
 
+// HasFile tells of a run that has ended and whose record is a file.
+func (x *Index) HasFile(id string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	n, ok := x.entries.find(id)
+	if !ok {
+		return false
+	}
+	_, one := x.entries.at(n)
+	return one.filed && one.state == shown
+}
+
 // Find is Get without the data, from memory.
 func (x *Index) Find(id string) (Entry, bool) {
 	x.mu.Lock()

@@ -94,6 +94,16 @@ func (d *Dir) Recall() (found Recalled, err error) {
 	return found, err
 }
 
+// Record reads what the API shows of a run that has ended, and nothing else of it.
+func (d *Dir) Record() (Record, error) {
+	r, err := readRecord(d.StorePath(recordName))
+	if err != nil || r.State != Finished || r.ID != filepath.Base(d.Path) {
+		found, err := d.Recall()
+		return found.Record, err
+	}
+	return r, nil
+}
+
 // load reads a record; where that fails it is one of a lost run.
 func (d *Dir) load() (Record, error) {
 	r, err := readRecord(d.StorePath(recordName))

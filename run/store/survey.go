@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -21,6 +20,8 @@ const (
 	// witnessName is of a file that each start of a version that knows no index removes as
 	// an unfinished one: while it is there, no such daemon has changed what the index has.
 	witnessName = ".new-history"
+	// namesAtOnce is how many names of a directory are in memory at a time.
+	namesAtOnce = 1024
 	// surveyAtOnce is how many records are looked at at a time.
 	surveyAtOnce = 4
 )
@@ -71,16 +72,16 @@ func (s *StateDir) survey() error {
 	var doubtful []string
 	agree := 0
 	for err == nil {
-		var some []os.DirEntry
-		some, err = at.ReadDir(1024)
-		for _, e := range some {
-			switch one, ended := s.History.Find(e.Name()); {
-			case !e.IsDir() || CheckID(e.Name()) != nil:
-				s.Survey.Foreign = append(s.Survey.Foreign, filepath.Join(s.Store.Runs(), e.Name()))
-			case known && ended && one.Filed:
+		var some []string
+		some, err = at.Readdirnames(namesAtOnce)
+		for _, name := range some {
+			switch {
+			case known && s.History.HasFile(name):
 				agree++
+			case CheckID(name) != nil:
+				s.Survey.Foreign = append(s.Survey.Foreign, filepath.Join(s.Store.Runs(), name))
 			default:
-				doubtful = append(doubtful, e.Name())
+				doubtful = append(doubtful, name)
 			}
 		}
 	}
@@ -108,12 +109,14 @@ func (s *StateDir) sortOut(runs int, names []string) {
 		looks.Go(func() error {
 			for _, name := range names[begin:min(begin+share, len(names))] {
 				ended := saysFinished(runs, name)
-				one, indexed := s.History.Find(name)
+				path := filepath.Join(s.Store.Runs(), name)
 				mu.Lock()
 				switch {
+				case !ended && !isDir(path):
+					s.Survey.Foreign = append(s.Survey.Foreign, path)
 				case !ended:
 					s.Survey.Unsettled = append(s.Survey.Unsettled, name)
-				case !indexed || !one.Filed:
+				case !s.History.HasFile(name):
 					s.Survey.Unindexed = append(s.Survey.Unindexed, name)
 				}
 				mu.Unlock()
@@ -168,6 +171,11 @@ func (s *StateDir) dropMissing(agree int) error {
 	return s.History.Remove(missing...)
 }
 
+func isDir(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.IsDir()
+}
+
 // Exists tells whether a run has files in the store.
 func (d *Dir) Exists() bool {
 	_, err := os.Lstat(d.StorePath(""))
@@ -183,10 +191,10 @@ func (s *StateDir) Unknown(known func(id string) bool) (out []string, err error)
 	}
 	defer at.Close()
 	for err == nil {
-		var some []os.DirEntry
-		some, err = at.ReadDir(1024)
-		for _, e := range some {
-			if name := e.Name(); e.IsDir() && !strings.HasPrefix(name, ".") && CheckID(name) == nil && !known(name) {
+		var some []string
+		some, err = at.Readdirnames(namesAtOnce)
+		for _, name := range some {
+			if CheckID(name) == nil && !known(name) && isDir(filepath.Join(s.Runs(), name)) {
 				out = append(out, name)
 			}
 		}
