@@ -20,7 +20,8 @@ import (
 // files are what open has taken hold of, for one process.
 type files struct {
 	outputs   *spool.Outputs // nil: not opened
-	stopWatch func()         // of the outputs
+	watch     func()         // the outputs; nil once that has begun
+	stopWatch func()
 	stdin     *stdinWriter
 	reading   *spool.Reading
 }
@@ -30,7 +31,11 @@ func (s *supervisor) open(d *store.Dir) (err error) {
 	if s.files.outputs, err = spool.OpenOutputs(d.File(store.SpoolName), d.File(store.StderrName)); err != nil {
 		return err
 	}
-	s.files.stopWatch = spool.WatchFiles(s.manager.notifier, &s.run.spool.Grown, s.run.log, d.File(store.SpoolName), d.File(store.StderrName))
+	s.files.watch = func() {
+		s.files.stopWatch = spool.WatchFiles(s.manager.notifier, &s.run.spool.Grown, s.run.log, d.File(store.SpoolName), d.File(store.StderrName))
+		s.files.watch = nil
+		s.run.spool.Grown.Signal() // no event tells of what was written before
+	}
 	if s.checkpoint.Talks {
 		if err := s.openStdin(d); err != nil {
 			return err

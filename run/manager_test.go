@@ -156,6 +156,24 @@ func TestReader_EventsComeWhileTheRunLives(t *testing.T) {
 	}
 }
 
+// What a run writes before its output is watched is read while it lives, also by a reader
+// that had looked before.
+func TestReader_EventsFromBeforeTheWatch(t *testing.T) {
+	m := open(t)
+	for range 20 {
+		r := start(t, m, script("echo 2 early; exec sleep 600"))
+		d := r.Follow(0)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		if e, err := d.Next(ctx); err != nil || e.Seq != 1 {
+			t.Errorf("got %+v, %v", e, err)
+		}
+		cancel()
+		d.Close()
+		r.End(outcome.Cancelled)
+		wait(t, "its end", r.Ended())
+	}
+}
+
 func TestRun_BackgroundChildHoldsStdout(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script(`setsid sleep 300 & echo "t said"; echo "d stop"; exit 0`, func(s *Spec) { s.Backend = agent{settle: true}; s.Grace = time.Hour })) // the child may not hold the end up for so long

@@ -127,13 +127,23 @@ func (s *supervisor) follow() (left bool) {
 			s.sessionUnknownAtExit()
 			return false
 		}
+		var unwatched <-chan time.Time
+		if s.files.watch != nil {
+			unwatched = time.After(unwatchedMax)
+		}
 		select {
 		case <-grown:
 		case <-s.run.detached:
 		case <-s.child.process.Ended():
+		case <-unwatched:
+			s.files.watch()
 		}
 	}
 }
+
+// unwatchedMax is how long a run's output is not watched for: many end before, and then
+// nobody need be woken by each of their writes.
+const unwatchedMax = 5 * time.Millisecond
 
 // detach leaves a run that lives on as a killed daemon would: its checkpoint is
 // written, and the stdin log tells what its CLI was told.
