@@ -54,6 +54,7 @@ func (s *supervisor) open(d *store.Dir) (err error) {
 	}
 	s.run.setOutputs(s.files.outputs)
 	replay := newReplay(s.spec.Backend, s.checkpoint)
+	replay.Buffers = &s.manager.buffers
 	s.run.dir = d
 	s.run.spool.Set(d.File(store.SpoolName), info, replay)
 	s.files.reading = replay.ReadBy(s.spec.Backend.Machine(s.checkpoint.Request), s.files.outputs.Spool)

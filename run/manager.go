@@ -42,6 +42,7 @@ type Manager struct {
 	interrupted  []*supervisor // of runs that Open has still to start anew
 	sessionLocks sessionLocks
 	notifier     *spool.Notifier // nil: no inotify instance to be had
+	buffers      spool.Buffers
 	enforced     cgroup.Enforced
 
 	snapshot atomic.Pointer[builtSnapshot]

@@ -248,6 +248,7 @@ func (m *Manager) finishedRun(d *store.Dir, r Record, cp *store.Checkpoint, b ba
 		return p
 	}
 	replay := newReplay(b, cp)
+	replay.Buffers = &m.buffers
 	p.fingerprint = cp.Fingerprint
 	if cp.Silent {
 		return p

@@ -23,12 +23,24 @@ func (d *daemon) launch(ctx context.Context, j *job, s run.Spec) {
 	defer release()
 	defer close(j.gone)
 	defer d.jobs.ended(j)
-	r, err := d.start(ctx, j, s)
+	r, err := d.startApart(ctx, j, s)
 	j.lease.Release()
 	j.begin(r, err)
 	if err == nil {
 		d.superviseRun(ctx, r)
 	}
+}
+
+// startApart starts on a stack of its own: that of who sees the run through, for as
+// long as it lives, needn't grow to what a start takes.
+func (d *daemon) startApart(ctx context.Context, j *job, s run.Spec) (r *run.Run, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r, err = d.start(ctx, j, s)
+	}()
+	<-done
+	return r, err
 }
 
 // superviseRun sees a run to its end, or ends it with ctx, unless it is left to

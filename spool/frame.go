@@ -17,7 +17,7 @@ const wordMax = 4096 // bytes of one frame of backend.Words
 type framer struct {
 	framing backend.Framing
 	lineMax int64
-	shared  *buffers // nil: its buffers are its own
+	shared  *Buffers // nil: its buffers are its own
 
 	buf     []byte
 	off     int    // where the next frame begins
@@ -165,14 +165,14 @@ func (f *framer) cutWord() ([]byte, bool) {
 
 const bufferSize = 8 << 10 // bytes
 
-// buffers are shared by the readings of one run, which need one while there is
-// something to be read. nil makes each anew.
-type buffers struct {
+// Buffers are shared by readings, which need one while there is something to be read:
+// runs that rest have none. The zero value is ready; nil makes each anew.
+type Buffers struct {
 	pool sync.Pool // of *[bufferSize]byte
 }
 
 // get gives an empty buffer with room for size bytes; nil for none.
-func (b *buffers) get(size int) []byte {
+func (b *Buffers) get(size int) []byte {
 	if size == 0 {
 		return nil
 	}
@@ -185,7 +185,7 @@ func (b *buffers) get(size int) []byte {
 }
 
 // put takes back a buffer that is not used any more.
-func (b *buffers) put(p []byte) {
+func (b *Buffers) put(p []byte) {
 	if cap(p) == bufferSize && b != nil {
 		b.pool.Put((*[bufferSize]byte)(p[:bufferSize]))
 	}

@@ -15,9 +15,9 @@ type Replay struct {
 	// Notice is an event that comes before those of the spool; "" is none.
 	Notice             string
 	LineMax, OutputMax int64
+	Buffers            *Buffers // of all runs; nil is none to share
 
-	buffers buffers
-	lines   longLines
+	lines longLines
 }
 
 // Read begins a reading by a machine made of Request: what that writes is dropped.
@@ -31,7 +31,7 @@ func (p *Replay) Read(f io.ReaderAt) *Reading {
 // Open gives what it begins with.
 func (p *Replay) ReadBy(m backend.Machine, f io.ReaderAt) *Reading {
 	r := &Reading{
-		parser: newParser(p.Backend.Framing(), p.LineMax, m, &p.buffers),
+		parser: newParser(p.Backend.Framing(), p.LineMax, m, p.Buffers),
 		tail:   tail{file: f, limit: -1, max: p.OutputMax},
 	}
 	r.parser.from(f, &p.lines)
@@ -90,7 +90,7 @@ func (p *parser) from(file io.ReaderAt, lines *longLines) {
 	p.file, p.lines, p.frames.skipLong = file, lines, true
 }
 
-func newParser(f backend.Framing, lineMax int64, m backend.Machine, shared *buffers) *parser {
+func newParser(f backend.Framing, lineMax int64, m backend.Machine, shared *Buffers) *parser {
 	return &parser{frames: framer{framing: f, lineMax: lineMax, shared: shared}, machine: m}
 }
 
