@@ -19,6 +19,9 @@ import (
 
 // files are what open has taken hold of, for one process.
 type files struct {
+	// seen is Grown of when the end of the spool was last seen: until it is closed nothing
+	// has come.
+	seen      <-chan struct{}
 	outputs   *spool.Outputs // nil: not opened
 	watch     func()         // the outputs; nil once that has begun
 	stopWatch func()
@@ -57,6 +60,7 @@ func (s *supervisor) open(d *store.Dir) (err error) {
 	replay.Buffers = &s.manager.buffers
 	s.run.dir = d
 	s.run.spool.Set(d.File(store.SpoolName), info, replay)
+	s.files.seen = nil
 	s.files.reading = replay.ReadBy(s.spec.Backend.Machine(s.checkpoint.Request), s.files.outputs.Spool)
 	return nil
 }

@@ -120,7 +120,7 @@ func (s *supervisor) follow() (left bool) {
 			return true
 		}
 		ended := isClosed(s.child.process.Ended())
-		if s.step(ended) {
+		if s.step(grown, ended) {
 			continue
 		}
 		if ended {
@@ -162,8 +162,8 @@ func (s *supervisor) deadline() (stop func() bool) {
 }
 
 // step parses one frame or reads once; false when there is nothing to do
-// until the spool grows, or when all is read.
-func (s *supervisor) step(ended bool) bool {
+// until the spool grows, which grown tells, or when all is read.
+func (s *supervisor) step(grown <-chan struct{}, ended bool) bool {
 	if s.run.spool.Tampered() {
 		if !s.facts.tamperedWord {
 			s.checkSpool()
@@ -193,8 +193,15 @@ func (s *supervisor) step(ended bool) bool {
 	if s.files.reading.Done() {
 		return false
 	}
+	if !ended && grown == s.files.seen {
+		s.files.reading.Rest()
+		return false
+	}
 	s.measure(ended)
 	n, err := s.files.reading.Fill()
+	if err == nil && s.files.reading.AtEnd() {
+		s.files.seen = grown
+	}
 	switch {
 	case errors.Is(err, spool.ErrTampered):
 		s.run.spool.MarkTampered()

@@ -53,6 +53,14 @@ func (f *framer) fill(r io.Reader) (int, error) {
 	return n, err
 }
 
+// rest holds no more than the rest of a frame.
+func (f *framer) rest() {
+	f.compact()
+	if cap(f.buf) > len(f.buf) {
+		f.resize(len(f.buf))
+	}
+}
+
 // compact drops what was taken, and a buffer that one long line has grown.
 func (f *framer) compact() {
 	if f.tooLong {

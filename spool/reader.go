@@ -19,7 +19,8 @@ type Reader struct {
 
 	live    bool // it was opened before the run's end
 	file    *os.File
-	reading *Reading // nil: not opened yet
+	reading *Reading        // nil: not opened yet
+	seen    <-chan struct{} // of Grown, when the end of the file was last seen: until it is closed nothing has come
 	pending []backend.Event
 	err     error // sticky
 }
@@ -106,10 +107,17 @@ func (d *Reader) read() (more <-chan struct{}, err error) {
 	if d.spool.Tampered() {
 		return d.endTampered(d.spool.failed(ErrTampered))
 	}
+	if !ended && grown == d.seen {
+		d.reading.Rest()
+		return grown, nil
+	}
 	if ended {
 		d.reading.Limit(d.spool.size)
 	}
 	n, err := d.reading.Fill()
+	if err == nil && d.reading.AtEnd() {
+		d.seen = grown
+	}
 	switch {
 	case errors.Is(err, ErrTampered):
 		return d.endTampered(d.spool.failed(err))
@@ -171,7 +179,7 @@ func (d *Reader) Rewind() {
 	if d.file == nil {
 		return // nothing was read, or it is closed
 	}
-	d.pending, d.err = nil, nil
+	d.pending, d.err, d.seen = nil, nil, nil
 	d.reading = d.spool.replay.Read(d.file)
 }
 

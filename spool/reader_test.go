@@ -152,20 +152,3 @@ func TestReadTail(t *testing.T) {
 		}
 	}
 }
-
-func TestTail_StopsAtItsLimit(t *testing.T) {
-	s := tail{file: strings.NewReader("abcdef"), limit: -1}
-	buf := make([]byte, 4)
-	for _, want := range []string{"abcd", "ef", ""} {
-		if n, err := s.Read(buf); err != nil || string(buf[:n]) != want {
-			t.Errorf("got %q, %v, want %q", buf[:n], err, want)
-		}
-	}
-	s = tail{file: strings.NewReader("abcdef"), limit: 3}
-	if got, err := io.ReadAll(io.LimitReader(&s, 3)); err != nil || string(got) != "abc" {
-		t.Errorf("got %q, %v", got, err)
-	}
-	if n, err := s.Read(buf); n != 0 || err != nil {
-		t.Errorf("beyond the limit: %d, %v", n, err)
-	}
-}

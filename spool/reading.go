@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"bytes"
 	"io"
 
 	"penstock/backend"
@@ -55,6 +54,12 @@ func (r *Reading) Next() (events []backend.Event, writes [][]byte, ok bool) { re
 
 // Fill reads once. 0 and no error is the present end of the spool.
 func (r *Reading) Fill() (n int, err error) { return r.parser.frames.fill(&r.tail) }
+
+// AtEnd tells that the last Fill has seen the spool's present end, after what it has read.
+func (r *Reading) AtEnd() bool { return r.tail.atEnd }
+
+// Rest lets go of what the reading needs only while there is something to be read.
+func (r *Reading) Rest() { r.parser.frames.rest() }
 
 // Limit says that the spool has its final size: nothing beyond is read.
 func (r *Reading) Limit(size int64) { r.tail.limit = size }
@@ -130,65 +135,4 @@ func (p *parser) number(events []backend.Event) []backend.Event {
 		}
 	}
 	return events
-}
-
-// edgeSize is how many of the last bytes read are looked at again.
-const edgeSize = 64
-
-// tail is a place in a file that may only grow.
-type tail struct {
-	file   io.ReaderAt
-	offset int64
-	limit  int64 // -1 while the file may grow
-	max    int64 // nothing beyond it is read, 0 is no bound; what lies there is of no run, see OutputMax of run.Spec
-
-	edge []byte // the last bytes before at
-	look [edgeSize]byte
-}
-
-// Read gives 0, nil at the present end of a file that may grow, and ErrTampered
-// for one that has shrunk.
-func (s *tail) Read(p []byte) (n int, err error) {
-	if s.limit >= 0 {
-		p = p[:min(int64(len(p)), max(0, s.limit-s.offset))]
-	}
-	if s.max > 0 {
-		p = p[:min(int64(len(p)), max(0, s.max-s.offset))]
-	}
-	if len(p) > 0 {
-		n, err = s.file.ReadAt(p, s.offset)
-		if err != nil && err != io.EOF {
-			return 0, err
-		}
-		if n == 0 && s.limit >= 0 {
-			return 0, ErrTampered
-		}
-	}
-	// After the read: what was cut off later does not matter to it.
-	if err := s.verify(); err != nil {
-		return 0, err
-	}
-	s.offset += int64(n)
-	s.keepEdge(p[:n])
-	return n, nil
-}
-
-// verify looks at the bytes before at again. A size alone would not tell a file
-// that was truncated and has grown beyond at since.
-func (s *tail) verify() error {
-	look := s.look[:len(s.edge)]
-	n, err := s.file.ReadAt(look, s.offset-int64(len(look)))
-	if err != nil && err != io.EOF {
-		return err
-	}
-	if !bytes.Equal(look[:n], s.edge) {
-		return ErrTampered
-	}
-	return nil
-}
-
-func (s *tail) keepEdge(p []byte) {
-	p = p[max(0, len(p)-edgeSize):]
-	over := max(0, len(s.edge)+len(p)-edgeSize)
-	s.edge = append(s.edge[:copy(s.edge, s.edge[over:])], p...)
 }

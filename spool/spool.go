@@ -15,7 +15,7 @@
 //
 // The same bytes give the same events with the same numbers, however they are
 // read. Spool is what all readers of one run share: see spool.go; a reader's own
-// side is reader.go.
+// side is reader.go, over reading.go and tail.go.
 package spool
 
 import (

@@ -1,6 +1,7 @@
 package answer
 
 import (
+	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -40,7 +41,12 @@ type chunkWriter struct {
 	base    *openai.Completion // what all chunks of the run have in common
 	after   int64              // events up to this number were seen before; -1 is none
 	pending pendingDelta
+	content textFrame
+	thought textFrame // reasoning
 }
+
+// textFrame is the JSON around a text: all that a chunk has beside. The zero value is none yet.
+type textFrame struct{ head, tail string }
 
 // jsonSize is how many bytes text has inside a JSON string, as an sse writes it,
 // of which at most limit are counted: fits is the length of the longest prefix
@@ -82,14 +88,14 @@ func (s *chunkWriter) delta(kind backend.Kind, text string, seq uint64) error {
 		}
 	}
 	for fits < len(text) {
-		if err := s.chunk(web.NoID, deltaOf(kind, text[:fits])); err != nil {
+		if err := s.textChunk(web.NoID, kind, text[:fits]); err != nil {
 			return err
 		}
 		text = text[fits:]
 		fits, size = jsonSize(text, pieceMax)
 	}
 	if size > shareMax {
-		return s.chunk(int64(seq), deltaOf(kind, text))
+		return s.textChunk(int64(seq), kind, text)
 	}
 	s.pending.add(kind, text, size, seq)
 	return nil
@@ -102,7 +108,39 @@ func (s *chunkWriter) send() error {
 	}
 	u := s.pending
 	s.pending = pendingDelta{}
-	return s.chunk(int64(u.last), deltaOf(u.kind, u.text.String()))
+	return s.textChunk(int64(u.last), u.kind, u.text.String())
+}
+
+// textChunk writes a chunk that has nothing but a text.
+func (s *chunkWriter) textChunk(id int64, kind backend.Kind, text string) error {
+	frame := &s.content
+	if kind == backend.Reasoning {
+		frame = &s.thought
+	}
+	if frame.head == "" {
+		if err := s.frame(frame, kind); err != nil {
+			return err
+		}
+	}
+	return s.Text(id, frame.head, text, frame.tail)
+}
+
+// frame takes apart a chunk whose text is known. What is in its place can't stand elsewhere
+// in it: inside of a JSON string its quotes would be escaped.
+func (s *chunkWriter) frame(f *textFrame, kind backend.Kind) error {
+	c := *s.base
+	delta := deltaOf(kind, "x")
+	c.Choices = []openai.Choice{{Delta: &delta}}
+	var whole strings.Builder
+	if err := web.NewLineEncoder(&whole).Encode(c); err != nil {
+		return err
+	}
+	head, tail, ok := strings.Cut(strings.TrimSuffix(whole.String(), "\n"), `:"x"},`)
+	if !ok {
+		return fmt.Errorf("chunk %s: no text to be cut out", whole.String())
+	}
+	f.head, f.tail = head+":", "},"+tail
+	return nil
 }
 
 func deltaOf(kind backend.Kind, text string) openai.Delta {

@@ -1,0 +1,36 @@
+package web
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// A frame that is put together is the frame that is encoded as a whole, byte by byte.
+func TestSSE_TextIsData(t *testing.T) {
+	piece := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"plain <a> & b", "\n", "\r", "\t", "\"", "\\", "\x00", "\x7f", "\u0085", "\u2028", "é", "😀", "\xff"}))
+	rapid.Check(t, func(rt *rapid.T) {
+		text := strings.Join(rapid.SliceOf(piece).Draw(rt, "text"), "")
+		resumable, id := rapid.Bool().Draw(rt, "resumable"), rapid.SampledFrom([]int64{NoID, 0, 7}).Draw(rt, "id")
+		var got [2]string
+		for i := range got {
+			r := httptest.NewRecorder()
+			s := NewSSE(NewReply(r), resumable)
+			var err error
+			if i == 0 {
+				err = s.Data(id, map[string]string{"text": text})
+			} else {
+				err = s.Text(id, `{"text":`, text, `}`)
+			}
+			if err != nil {
+				rt.Fatal(err)
+			}
+			got[i] = r.Body.String()
+		}
+		if got[0] != got[1] {
+			rt.Fatalf("put together:\n%q\nencoded:\n%q", got[1], got[0])
+		}
+	})
+}
