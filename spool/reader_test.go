@@ -152,3 +152,41 @@ func TestReadTail(t *testing.T) {
 		}
 	}
 }
+
+// A reader that has seen all there is holds no buffer, and doesn't look again before
+// the spool has grown.
+func TestReader_RestsSmall(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "spool")
+	if err := os.WriteFile(path, []byte("2 one\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New("run", make(chan struct{}))
+	s.Set(path, info, &Replay{Backend: lines{}, LineMax: 1 << 20, OutputMax: 64 << 20, Buffers: &Buffers{}})
+	s.Publish()
+	d := s.Follow(0)
+	defer d.Close()
+	for waits := false; !waits; {
+		e, more, err := d.Try()
+		if err != nil {
+			t.Fatal(err)
+		}
+		waits = e.Kind == 0 && !isClosed(more)
+	}
+	if n := cap(d.reading.parser.frames.buf); n > 0 {
+		t.Errorf("a reader that waits holds %d bytes", n)
+	}
+	if err := os.WriteFile(path, []byte("2 one\n2 two\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e, _, err := d.Try(); e.Kind != 0 || err != nil {
+		t.Errorf("it read again before it was told to: %+v, %v", e, err)
+	}
+	s.Grown.Signal()
+	if e, _, err := d.Try(); e.Text != "two" || err != nil {
+		t.Errorf("after the signal: %+v, %v, want the new event", e, err)
+	}
+}
