@@ -110,8 +110,8 @@ func TestPrune_KeepsWhatItCannotRemove(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script("echo 'd stop'"))
 	wait(t, "removal", r.done)
-	inTheWay := filepath.Join(m.state.Path, trash.Name) // no trash: it can't be removed
-	if err := errors.Join(os.RemoveAll(inTheWay), os.WriteFile(inTheWay, nil, 0o600)); err != nil {
+	inTheWay := filepath.Join(m.state.Path, trash.Name) // no trash: what has more in it than its outputs can't be removed
+	if err := errors.Join(os.RemoveAll(inTheWay), os.WriteFile(inTheWay, nil, 0o600), os.Mkdir(filepath.Join(m.dirOf(r.ID()), "more"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now().Add(2 * time.Hour)
