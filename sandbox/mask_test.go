@@ -177,7 +177,9 @@ func BenchmarkScan(b *testing.B) {
 func TestMask_ScanIsLinear(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()
-	h := pathMasker{MaskPaths: MaskPaths{Paths: []string{filepath.Join(dir, "tmux-*")}}, log: slog.New(slog.DiscardHandler), mounts: true}
+	closed := make(chan struct{})
+	defer close(closed) // for a scan that is late, and would wait for the thread
+	h := pathMasker{MaskPaths: MaskPaths{Paths: []string{filepath.Join(dir, "tmux-*")}}, log: slog.New(slog.DiscardHandler), mounts: true, closed: closed}
 	inOwnNamespace(t, func() error {
 		var made int
 		cost := func(n int) float64 {

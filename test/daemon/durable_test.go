@@ -22,7 +22,7 @@ import (
 func TestDurableStreamsSurviveTheDaemon(t *testing.T) {
 	streams, rounds := 20, 12
 	if os.Getenv("PENSTOCK_LAB") == "1" {
-		streams, rounds = 8, 40 // one slow processor: none may end before the last has begun
+		streams, rounds = 8, 70 // one slow processor: none may end before all are looked at again
 	}
 	d := Start(t, Options{Config: `
 [limits]
