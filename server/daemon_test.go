@@ -73,7 +73,7 @@ func testConfig(t *testing.T) config.Config {
 }
 
 // serve runs a daemon until the test's end.
-func serve(t *testing.T, change func(*config.Config)) *served {
+func serve(t *testing.T, change func(*config.Config), with ...func(*Options)) *served {
 	t.Helper()
 	c := testConfig(t)
 	if change != nil {
@@ -83,14 +83,16 @@ func serve(t *testing.T, change func(*config.Config)) *served {
 	force, cut := context.WithCancel(context.Background())
 	s := &served{t: t, stop: stop, force: cut, err: make(chan error, 1)}
 	ready := make(chan net.Addr, 1)
-	go func() {
-		s.err <- Run(ctx, c, Options{
-			Logger: slog.New(slog.NewMultiHandler(
-				slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn}), slog.NewJSONHandler(&s.log, nil),
-			)), Version: "test", Force: force,
-			Ready: func(a []net.Addr) { ready <- a[0] },
-		})
-	}()
+	o := Options{
+		Logger: slog.New(slog.NewMultiHandler(
+			slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn}), slog.NewJSONHandler(&s.log, nil),
+		)), Version: "test", Force: force,
+		Ready: func(a []net.Addr) { ready <- a[0] },
+	}
+	for _, f := range with {
+		f(&o)
+	}
+	go func() { s.err <- Run(ctx, c, o) }()
 	select {
 	case a := <-ready:
 		s.url = "http://" + a.String()
