@@ -14,17 +14,23 @@ import (
 const (
 	gcPercentAtRest = 25
 	gcPercentBusy   = 100
+	// gcPercentMost lets a small heap grow to 16 MiB.
+	gcPercentMost = 400
 	// busyRate is about that of ten short runs a second, in bytes.
 	busyRate = 4 << 20
-	// gcLook is how often the rate is looked at.
-	gcLook = time.Second
+	// gcMost is how many collections a second are too many. Each stops all goroutines, which
+	// has to wait for a start that is under way.
+	gcMost = 10
+	// gcLook is how often the rates are looked at.
+	gcLook = 200 * time.Millisecond
 )
 
 // tuneGC sets the percentage by how much is allocated, until ctx ends.
 func tuneGC(ctx context.Context) {
 	tick := time.NewTicker(gcLook)
 	defer tick.Stop()
-	percent, last := gcPercentAtRest, allocated()
+	percent := gcPercentAtRest
+	last := readGarbage()
 	debug.SetGCPercent(percent)
 	for {
 		select {
@@ -32,8 +38,8 @@ func tuneGC(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		now := allocated()
-		if want := gcPercent(now-last, gcLook); want != percent {
+		now := readGarbage()
+		if want := gcPercent(percent, now.since(last), gcLook); want != percent {
 			percent = want
 			debug.SetGCPercent(percent) // stops all goroutines for a moment
 		}
@@ -41,17 +47,28 @@ func tuneGC(ctx context.Context) {
 	}
 }
 
-// gcPercent is for so many bytes allocated in a time.
-func gcPercent(bytes uint64, in time.Duration) int {
-	if float64(bytes) >= busyRate*in.Seconds() {
+// gcPercent is what comes after a percentage that made so much of garbage in a time.
+func gcPercent(percent int, g garbage, in time.Duration) int {
+	switch {
+	case float64(g.allocated) < busyRate*in.Seconds():
+		return gcPercentAtRest
+	case percent < gcPercentBusy:
 		return gcPercentBusy
+	case float64(g.collections) > gcMost*in.Seconds():
+		return min(2*percent, gcPercentMost)
 	}
-	return gcPercentAtRest
+	return percent
 }
 
-// allocated is how many bytes were ever allocated.
-func allocated() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+// garbage is what there ever was: bytes allocated, and collections.
+type garbage struct{ allocated, collections uint64 }
+
+func (g garbage) since(before garbage) garbage {
+	return garbage{allocated: g.allocated - before.allocated, collections: g.collections - before.collections}
+}
+
+func readGarbage() garbage {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/cycles/total:gc-cycles"}}
 	metrics.Read(sample)
-	return sample[0].Value.Uint64()
+	return garbage{allocated: sample[0].Value.Uint64(), collections: sample[1].Value.Uint64()}
 }

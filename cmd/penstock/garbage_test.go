@@ -2,24 +2,32 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"testing"
 	"time"
 )
 
 func TestGCPercent(t *testing.T) {
+	const often = gcMost + 1
 	for _, row := range []struct {
-		bytes uint64
-		in    time.Duration
-		want  int
+		percent int
+		garbage garbage
+		in      time.Duration
+		want    int
 	}{
-		{0, time.Second, gcPercentAtRest},
-		{busyRate - 1, time.Second, gcPercentAtRest},
-		{busyRate, time.Second, gcPercentBusy},
-		{busyRate, 2 * time.Second, gcPercentAtRest},
+		{gcPercentAtRest, garbage{}, time.Second, gcPercentAtRest},
+		{gcPercentAtRest, garbage{busyRate - 1, often}, time.Second, gcPercentAtRest},
+		{gcPercentAtRest, garbage{busyRate, often}, time.Second, gcPercentBusy},
+		{gcPercentAtRest, garbage{busyRate, often}, 2 * time.Second, gcPercentAtRest},
+		{gcPercentBusy, garbage{busyRate, gcMost}, time.Second, gcPercentBusy},
+		{gcPercentBusy, garbage{busyRate, often}, time.Second, 2 * gcPercentBusy},
+		{2 * gcPercentBusy, garbage{busyRate, gcMost}, time.Second, 2 * gcPercentBusy},
+		{gcPercentMost, garbage{busyRate, often}, time.Second, gcPercentMost},
+		{gcPercentMost, garbage{busyRate - 1, often}, time.Second, gcPercentAtRest},
 	} {
-		if got := gcPercent(row.bytes, row.in); got != row.want {
-			t.Errorf("%d bytes in %s: %d, want %d", row.bytes, row.in, got, row.want)
+		if got := gcPercent(row.percent, row.garbage, row.in); got != row.want {
+			t.Errorf("after %d percent, %+v in %s: %d, want %d", row.percent, row.garbage, row.in, got, row.want)
 		}
 	}
 }
@@ -33,9 +41,10 @@ func TestTuneGC_BeginsAtRest(t *testing.T) {
 	if got := debug.SetGCPercent(100); got != gcPercentAtRest {
 		t.Errorf("%d percent", got)
 	}
-	before := allocated()
+	before := readGarbage()
 	kept := make([]byte, 1<<20)
-	if now := allocated(); now-before < uint64(len(kept)) {
-		t.Errorf("%d bytes allocated of %d", now-before, len(kept))
+	runtime.GC()
+	if made := readGarbage().since(before); made.allocated < uint64(len(kept)) || made.collections == 0 {
+		t.Errorf("%+v of %d bytes and a collection", made, len(kept))
 	}
 }
