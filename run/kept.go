@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"time"
 
+	"penstock/outcome"
 	"penstock/run/history"
 	"penstock/run/store"
 )
@@ -95,11 +95,12 @@ func (m *Manager) recall(id string) (*store.Dir, Record, *store.Checkpoint, erro
 	d := m.state.Run(id)
 	if e, known := m.state.History.Find(id); known && !e.Filed {
 		kept, err := m.readIndexed(id)
-		if err == nil && kept.Record == nil {
-			err = fmt.Errorf("run %s: the index has no record of it", id)
-		}
-		if err != nil {
+		switch {
+		case store.IsTransient(err), errors.Is(err, fs.ErrNotExist): // it was removed a moment ago
 			return nil, Record{}, nil, err
+		case err != nil || kept.Record == nil:
+			m.log.Warn("what is kept of a run can't be read", "run", id, "err", err)
+			kept = indexed{Record: lostRecord(e)}
 		}
 		return d.Indexed(), *kept.Record, kept.Checkpoint, nil
 	} else if !known && m.complete.Load() {
@@ -113,6 +114,14 @@ func (m *Manager) recall(id string) (*store.Dir, Record, *store.Checkpoint, erro
 		return nil, Record{}, nil, err
 	}
 	return d, found.Record, found.Checkpoint, nil
+}
+
+// lostRecord is of a run whose record the index can't give.
+func lostRecord(e history.Entry) *Record {
+	return &Record{
+		ID: e.ID, Object: store.Object, State: Finished, Cause: outcome.Lost, Message: "the run's record can't be read: the index is damaged",
+		Client: e.Client, Created: e.Created, Ended: &e.Ended, OutputBytes: e.Bytes,
+	}
 }
 
 // recordOf is the record alone, for a list.

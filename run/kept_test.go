@@ -122,6 +122,9 @@ func TestKept_IndexIsMadeAnew(t *testing.T) {
 		"a file": {func(s string) error {
 			return errors.Join(os.RemoveAll(filepath.Join(s, "history")), os.WriteFile(filepath.Join(s, "history"), nil, 0o600))
 		}, "set_aside", true},
+		"a link to nothing": {func(s string) error {
+			return errors.Join(os.RemoveAll(filepath.Join(s, "history")), os.Symlink("/nowhere", filepath.Join(s, "history")))
+		}, "set_aside", true},
 		"of a later version": {func(s string) error {
 			return os.WriteFile(filepath.Join(s, "history", "00000001.log"), []byte("07037c2d penstock-history 9\n"), 0o600)
 		}, "set_aside", true},
@@ -215,6 +218,52 @@ func TestKept_FoundWhileIndexed(t *testing.T) {
 	m.rebuild()
 	if got := m.List(Filter{}); len(got) != 4 || !m.Complete() {
 		t.Errorf("%d listed when it is complete", len(got))
+	}
+}
+
+// Runs that can't be put into the index stay found by their files, and a list stays
+// incomplete, until they can.
+func TestKept_IndexThatTakesNothing(t *testing.T) {
+	state := filled(t, 2)
+	index := filepath.Join(state, "store", "history")
+	t.Run("a file in its place", func(t *testing.T) {
+		m := reopened(t, state, nil, nil)
+		if err := errors.Join(m.state.History.Remove("durable-0"), m.state.History.Close(), os.RemoveAll(index), os.WriteFile(index, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		m.complete.Store(false)
+		m.state.Survey.Unindexed = []string{"durable-0"}
+		over := make(chan struct{})
+		m.chores.Go(func() { m.rebuild(); close(over) })
+		select {
+		case <-over:
+			t.Error("it is over")
+		case <-time.After(200 * time.Millisecond):
+		}
+		if got := said(t, m, "durable-0"); got != "durable-0" || m.Complete() {
+			t.Errorf("it said %q, complete: %v", got, m.Complete())
+		}
+	})
+	m := reopened(t, state, nil, nil)
+	if got := said(t, m, "durable-0"); got != "durable-0" || !m.Complete() || !m.state.History.Has("durable-0") {
+		t.Errorf("it said %q, complete: %v", got, m.Complete())
+	}
+}
+
+// A run that is kept, and whose record in the index is damaged, is lost and not unknown.
+func TestKept_RecordDamaged(t *testing.T) {
+	state := filled(t, 1)
+	m := reopened(t, state, nil, nil)
+	if err := os.WriteFile(filepath.Join(state, "store", "history", "00000001.log"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, ok := m.Get("run-0")
+	if !ok {
+		t.Fatal("unknown")
+	}
+	verdict(t, r, outcome.Lost)
+	if got := m.List(Filter{Client: "tester"}); len(got) != 2 {
+		t.Errorf("listed: %+v", got)
 	}
 }
 

@@ -1,6 +1,9 @@
 package run
 
 import (
+	"sync"
+	"time"
+
 	"golang.org/x/sync/errgroup"
 )
 
@@ -10,18 +13,19 @@ const (
 	// rebuildSync is how many runs Open puts into the index before it returns; with more
 	// of them the daemon is ready before that.
 	rebuildSync = 256
+	// rebuildEvery is how often runs are tried that can't be put into it.
+	rebuildEvery = time.Minute
 )
 
-// beginRebuild puts what the index doesn't know into it, where that isn't much.
-func (m *Manager) beginRebuild() error {
-	if len(m.state.Survey.Unindexed) > rebuildSync {
-		m.log.Warn("the index of finished runs is made anew: lists are incomplete until then", "runs", len(m.state.Survey.Unindexed), "fresh", m.state.Survey.Index.Fresh)
-		return nil
+// beginRebuild puts what the index doesn't know into it, where that isn't much. What is
+// left is for rebuild.
+func (m *Manager) beginRebuild() {
+	if n := len(m.state.Survey.Unindexed); n > rebuildSync {
+		m.log.Warn("the index of finished runs is made anew: lists are incomplete until then", "runs", n, "fresh", m.state.Survey.Index.Fresh)
+		return
 	}
-	for _, id := range m.state.Survey.Unindexed {
-		if err := m.indexRun(id); err != nil {
-			return err
-		}
+	if m.indexAll(); len(m.state.Survey.Unindexed) > 0 {
+		return
 	}
 	m.endRebuild()
 	if runs, _ := m.state.History.Runs(); runs <= rebuildSync {
@@ -29,26 +33,18 @@ func (m *Manager) beginRebuild() error {
 	} else {
 		m.chores.Go(m.sweepUnknown)
 	}
-	return nil
 }
 
-// rebuild is the same in the background. Meanwhile a run that isn't in the index is found
-// by its files.
+// rebuild is the same in the background, until all are there. Meanwhile a run that isn't in
+// the index is found by its files.
 func (m *Manager) rebuild() {
-	var all errgroup.Group
-	all.SetLimit(rebuildAtOnce)
-	for _, id := range m.state.Survey.Unindexed {
-		if isClosed(m.quit) {
-			break
+	for m.indexAll(); len(m.state.Survey.Unindexed) > 0; m.indexAll() {
+		select {
+		case <-time.After(rebuildEvery):
+		case <-m.quit:
+			return
 		}
-		all.Go(func() error {
-			if err := m.indexRun(id); err != nil {
-				m.log.Warn("run not indexed: it is listed after the next start", "run", id, "err", err)
-			}
-			return nil
-		})
 	}
-	_ = all.Wait()
 	if isClosed(m.quit) {
 		return
 	}
@@ -58,9 +54,37 @@ func (m *Manager) rebuild() {
 	m.sweepUnknown()
 }
 
+// indexAll leaves in Unindexed what can't be put into the index now.
+func (m *Manager) indexAll() {
+	var (
+		all    errgroup.Group
+		mu     sync.Mutex
+		left   []string
+		failed error
+	)
+	all.SetLimit(rebuildAtOnce)
+	for _, id := range m.state.Survey.Unindexed {
+		all.Go(func() error {
+			if isClosed(m.quit) {
+				return nil
+			}
+			if err := m.indexRun(id); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				left, failed = append(left, id), err
+			}
+			return nil
+		})
+	}
+	_ = all.Wait()
+	m.state.Survey.Unindexed = left
+	if failed != nil {
+		m.log.Warn("runs not indexed: lists are incomplete", "runs", len(left), "again_in", rebuildEvery, "err", failed)
+	}
+}
+
 func (m *Manager) endRebuild() {
 	m.state.History.Sort()
-	m.state.Survey.Unindexed = nil
 	m.complete.Store(true)
 }
 

@@ -47,7 +47,8 @@ func (m *Manager) recover(ctx context.Context) error {
 	for _, id := range m.state.History.Begun() {
 		m.concludeBegun(id)
 	}
-	return m.beginRebuild()
+	m.beginRebuild()
+	return nil
 }
 
 // tell says what of the index was not as it should be.

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/internal/atomicfile"
 	"penstock/internal/openat"
 )
@@ -18,7 +20,8 @@ import (
 // Report is what Open has found.
 type Report struct {
 	Fresh bool // there was no index
-	// Damaged is how many lines could not be read. They are left out from now on.
+	// Damaged is how many lines, and segments as a whole, could not be read. They are left
+	// out from now on.
 	Damaged int
 	// SetAside is where an index of a later version lies now; "" is that there was none.
 	SetAside string
@@ -46,18 +49,36 @@ func Open(dir string) (*Index, Report, error) {
 	return x, report, err
 }
 
-// errLater is of an index of a later version.
-var errLater = errors.New("history: of a later version")
+var (
+	// errLater is of an index of a later version.
+	errLater = errors.New("history: of a later version")
+	// errSegment is of a segment that is no file that can be opened.
+	errSegment = errors.New("not a segment")
+)
+
+// unreadableSuffix makes the name under which such a segment is set aside.
+const unreadableSuffix = ".unreadable"
+
+// isShort tells that the process lacks what it takes to open a file: nothing is known of that.
+func isShort(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+}
 
 func open(dir string) (*Index, Report, error) {
 	x := &Index{dir: dir, opened: time.Now(), entries: newEntries(), begun: map[string]position{}}
 	found, err := numbers(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if _, named := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) && errors.Is(named, fs.ErrNotExist) {
+		err = nil // else it is a link to nothing
+	}
+	if err != nil {
 		return nil, Report{}, fmt.Errorf("history: %w", err)
 	}
 	report := Report{Fresh: len(found) == 0}
 	for i, n := range found {
 		damaged, err := x.load(n, i == len(found)-1)
+		if errors.Is(err, errSegment) && os.Rename(pathOf(dir, n), pathOf(dir, n)+unreadableSuffix) == nil {
+			damaged, err = 1, nil
+		}
 		if err != nil {
 			return nil, report, err
 		}
@@ -76,6 +97,9 @@ func open(dir string) (*Index, Report, error) {
 func (x *Index) load(number uint32, last bool) (damaged int, err error) {
 	path := pathOf(x.dir, number)
 	f, info, err := openat.Regular(path)
+	if err != nil && !isShort(err) {
+		err = fmt.Errorf("%w: %w", errSegment, err)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("history: %w", err)
 	}

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/internal/openat"
 )
 
@@ -56,13 +58,7 @@ type appender struct {
 
 // append writes one line to where it tells, or leaves nothing of it.
 func (a *appender) append(dir string, text []byte) (*segment, position, error) {
-	if a.now != nil && a.now.size+int64(len(text)) > segmentMax {
-		if err := a.close(); err != nil {
-			return nil, position{}, err
-		}
-		a.now = nil
-	}
-	if err := a.open(dir); err != nil {
+	if err := a.ready(dir, int64(len(text))); err != nil {
 		return nil, position{}, err
 	}
 	at := position{a.now.number, uint32(a.now.size), uint32(len(text) - 1)}
@@ -77,14 +73,31 @@ func (a *appender) append(dir string, text []byte) (*segment, position, error) {
 	return a.now, at, nil
 }
 
-func (a *appender) open(dir string) (err error) {
-	switch {
-	case a.file != nil:
+// ready makes the newest segment one that takes a line of so many bytes. One that is full,
+// has gone, can't be written to, or isn't as long as what was written to it, stays as it is.
+func (a *appender) ready(dir string, line int64) error {
+	if a.file == nil && a.now != nil {
+		a.file, _ = openat.Kind(pathOf(dir, a.now.number), os.O_WRONLY|os.O_APPEND, 0)
+	}
+	if a.file != nil && a.now.size+line <= segmentMax && a.inPlace() {
 		return nil
-	case a.now != nil:
-		a.file, err = openat.Kind(pathOf(dir, a.now.number), os.O_WRONLY|os.O_APPEND, 0)
+	}
+	err := a.close()
+	a.now = nil
+	if err != nil {
 		return err
 	}
+	return a.begin(dir)
+}
+
+// inPlace tells whether the next line will lie where it will be looked for.
+func (a *appender) inPlace() bool {
+	var is unix.Stat_t
+	err := unix.Fstat(int(a.file.Fd()), &is)
+	return err != nil || is.Nlink > 0 && is.Size == a.now.size
+}
+
+func (a *appender) begin(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}

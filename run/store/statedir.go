@@ -291,9 +291,11 @@ var unfinished = []string{".new-*", ".probe-*", ".penstock-check-*"}
 // anything is written there.
 func (s *StateDir) SweepUnfinished() error {
 	var errs []error
-	for _, dir := range append(append(s.Store.Of(), s.Store.Of("sessions")...), s.Path, s.Sessions()) {
+	for _, dir := range append(append(s.Store.Of(), s.Store.Of("sessions")...), s.Path, s.Sessions(), s.Store.Of(historyName)[0]) {
 		entries, err := os.ReadDir(dir)
-		errs = append(errs, err)
+		if !errors.Is(err, fs.ErrNotExist) { // the index is made with its first line
+			errs = append(errs, err)
+		}
 		for _, e := range entries {
 			for _, form := range unfinished {
 				if ok, _ := filepath.Match(form, e.Name()); ok && e.Name() != witnessName {
