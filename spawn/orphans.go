@@ -25,6 +25,7 @@ type children struct {
 	mu      sync.Mutex
 	forking int // starts under way: a new child may be theirs
 	known   map[int]struct{}
+	left    bool // the reaper had to leave one that could be a supervisor's
 
 	caught chan os.Signal // nil: orphans are not ours to reap
 	quit   chan struct{}
@@ -43,7 +44,7 @@ func (c *children) fork(start func() (*os.Process, error)) (*os.Process, error) 
 	if err == nil {
 		c.known[proc.Pid] = struct{}{}
 	}
-	c.wake()
+	c.wakeForLeft()
 	return proc, err
 }
 
@@ -58,11 +59,16 @@ func (c *children) forget(pid int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.known, pid)
-	c.wake()
+	c.wakeForLeft()
 }
 
-// wake has the reaper look again at what it had to leave.
-func (c *children) wake() {
+// wakeForLeft has the reaper look again where it had to leave one: what it could not see
+// behind that may be its own. mu is held.
+func (c *children) wakeForLeft() {
+	if !c.left {
+		return
+	}
+	c.left = false
 	select {
 	case c.caught <- nil:
 	default: // none, or it is to look already
@@ -132,11 +138,12 @@ func (c *children) reapOne(log *slog.Logger) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := c.known[pid]; ok || c.forking > 0 {
+		c.left = true
 		return false
 	}
 	_, err = unix.Wait4(pid, nil, unix.WNOHANG, nil)
 	log.Debug("orphan reaped", "pid", pid, "err", err)
-	return err == nil
+	return err == nil || errors.Is(err, unix.ECHILD) // its supervisor was just done with it
 }
 
 // zombie is siginfo_t as waitid(2) fills it in.

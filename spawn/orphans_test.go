@@ -81,3 +81,31 @@ func TestOrphans_AreReaped(t *testing.T) {
 	}
 	t.Errorf("%d zombies stay", len(left))
 }
+
+// A start and an end wake the reaper only where it had to leave a child.
+func TestChildren_WakeForLeft(t *testing.T) {
+	c := children{known: map[int]struct{}{}, caught: make(chan os.Signal, 1)}
+	proc, err := c.fork(func() (*os.Process, error) {
+		return os.StartProcess("/bin/true", []string{"true"}, &os.ProcAttr{})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.know(1)
+	c.forget(1)
+	if len(c.caught) > 0 {
+		t.Error("woken for nothing")
+	}
+	if err := unix.Waitid(unix.P_PID, proc.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	if c.reapOne(slog.New(slog.DiscardHandler)) {
+		t.Error("a supervisor's child was reaped")
+	}
+	if _, err := proc.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if c.forget(proc.Pid); len(c.caught) != 1 {
+		t.Error("not woken after it had to leave one")
+	}
+}

@@ -42,15 +42,20 @@ func (o *Outputs) Close() {
 
 // Sizes are those of the spool and of stderr, in bytes.
 func (o *Outputs) Sizes() (spool, stderr int64, err error) {
-	a, err := o.Spool.Stat()
-	if err != nil {
+	if spool, err = sizeOf(o.Spool); err != nil {
 		return 0, 0, err
 	}
-	b, err := o.Stderr.Stat()
-	if err != nil {
+	if stderr, err = sizeOf(o.Stderr); err != nil {
 		return 0, 0, err
 	}
-	return a.Size(), b.Size(), nil
+	return spool, stderr, nil
+}
+
+// sizeOf makes no os.FileInfo: a run's files are measured often.
+func sizeOf(f *os.File) (int64, error) {
+	var st unix.Stat_t
+	err := byDescriptor(f, func(fd int) error { return os.NewSyscallError("fstat", unix.Fstat(fd, &st)) })
+	return st.Size, err
 }
 
 // Are tells whether these are the files of those inodes; 0 is unknown, and any.
