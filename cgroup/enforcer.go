@@ -54,8 +54,13 @@ func (w *enforcer) wake() {
 func (w *enforcer) run() {
 	tick := time.NewTicker(enforceEvery)
 	defer tick.Stop()
+	var groups []*Group // one list for all turns
+	list := func() {
+		clear(groups) // it keeps none that is gone
+		groups = w.tree.appendLive(groups[:0])
+	}
 	for {
-		groups := w.tree.liveGroups()
+		list()
 		if len(groups) == 0 {
 			select {
 			case <-w.tree.stop:
@@ -69,7 +74,8 @@ func (w *enforcer) run() {
 			return
 		case <-tick.C:
 		}
-		w.enforce(w.tree.liveGroups())
+		list()
+		w.enforce(groups)
 	}
 }
 

@@ -154,10 +154,12 @@ func (t *Tree) register(g *Group) {
 }
 
 // liveGroups lists the groups that are made and not yet removed.
-func (t *Tree) liveGroups() []*Group {
+func (t *Tree) liveGroups() []*Group { return t.appendLive(nil) }
+
+// appendLive adds them to a list.
+func (t *Tree) appendLive(all []*Group) []*Group {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var all []*Group
 	for _, g := range t.groups {
 		if g != nil {
 			all = append(all, g)

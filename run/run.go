@@ -43,6 +43,7 @@ type Run struct {
 	process *spawn.Process
 	verdict outcome.Verdict
 	outputs *spool.Outputs // nil: of an earlier daemon
+	onOver  func()         // see OnOver; nil is nothing
 }
 
 // newRun is a run that has come to a phase.

@@ -80,8 +80,26 @@ func (r *Run) shown() State {
 // finished run, once.
 func (r *Run) announce() {
 	r.spool.Publish() // readers of a run that never got an output wait for it
+	r.mu.Lock()
 	close(r.ended)
+	onOver := r.onOver
+	r.mu.Unlock()
 	r.spool.Grown.Signal()
+	if onOver != nil {
+		onOver()
+	}
+}
+
+// OnOver has f called once when Ended or Detached is closed, or at once where one is
+// already. A later f takes the place of an earlier one.
+func (r *Run) OnOver(f func()) {
+	r.mu.Lock()
+	over := isClosed(r.ended) || isClosed(r.detached)
+	r.onOver = f
+	r.mu.Unlock()
+	if over {
+		f()
+	}
 }
 
 // letGo closes done, the last of all: this daemon holds nothing of the run any more.
@@ -181,8 +199,13 @@ func (r *Run) finish(settle bool) {
 // detach is false for a run that is this daemon's to see to its end.
 func (r *Run) detach() bool {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.record.Durable && r.phase == running && r.process.Detach() && r.to(detached)
+	left := r.record.Durable && r.phase == running && r.process.Detach() && r.to(detached)
+	onOver := r.onOver
+	r.mu.Unlock()
+	if left && onOver != nil {
+		onOver()
+	}
+	return left
 }
 
 // conclude makes the verdict and the record final; announce follows.

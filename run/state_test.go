@@ -141,3 +141,44 @@ func TestRun_Shown(t *testing.T) {
 		}
 	}
 }
+
+// What waits for a run's end is called once, whichever comes first.
+func TestRun_OnOver(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		end  func(*Run)
+	}{
+		{"ended", func(r *Run) { r.abort(errors.New("not started")) }},
+		{"left", func(r *Run) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.phase = running
+			r.to(detached)
+		}},
+	} {
+		t.Run(row.name+" already", func(t *testing.T) {
+			r, called := newRun(waiting, Record{ID: "r", State: Waiting}, slog.New(slog.DiscardHandler)), 0
+			row.end(r)
+			r.OnOver(func() { called++ })
+			if called != 1 {
+				t.Errorf("called %d times", called)
+			}
+		})
+	}
+	t.Run("ends then", func(t *testing.T) {
+		r, called := newRun(waiting, Record{ID: "r", State: Waiting}, slog.New(slog.DiscardHandler)), 0
+		r.OnOver(func() {
+			called++
+			if !isClosed(r.Ended()) {
+				t.Error("called before the end is seen")
+			}
+		})
+		if called != 0 {
+			t.Error("called before the end")
+		}
+		r.abort(errors.New("not started"))
+		if called != 1 {
+			t.Errorf("called %d times", called)
+		}
+	})
+}

@@ -35,7 +35,7 @@ type job struct {
 	waited  time.Duration // from arrival to its slot, or to its refusal
 	run     *run.Run
 	err     error
-	gone    chan struct{} // closed when launch has returned
+	gone    chan struct{} // closed when its run is over, or was not started
 }
 
 func newJob(id, client string, durable bool) *job {

@@ -13,7 +13,7 @@ type jobs struct {
 	mu     sync.Mutex
 	closed bool
 	byID   map[string]*job
-	live   sync.WaitGroup // jobs whose launch has not returned
+	live   sync.WaitGroup // jobs that have not ended
 }
 
 func newJobs() *jobs { return &jobs{byID: map[string]*job{}} }
@@ -95,7 +95,7 @@ func (s *jobs) orElse(id string, free func() (*job, error)) (*job, error) {
 	return free()
 }
 
-// ended is called once by each launch; what is known of its run from then on is
+// ended is called once for each job; what is known of its run from then on is
 // what is kept of it.
 func (s *jobs) ended(j *job) {
 	s.mu.Lock()

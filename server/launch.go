@@ -13,49 +13,35 @@ import (
 	"penstock/spawn"
 )
 
-// launch sees the job through: a slot, the run, its end. ctx is the request's
-// own unless the job is durable; its end ends the run, or keeps it from being
-// started at all.
+// launch starts the job: a slot, the run. ctx is the request's own unless the job is
+// durable; its end ends the run, or keeps it from being started at all.
 func (d *daemon) launch(ctx context.Context, j *job, s run.Spec) {
-	defer j.cancel(nil)
 	// A job that slipped past the drain must not start when all have been ended.
 	release := context.AfterFunc(d.base, func() { j.cancel(errDaemonEnds) })
-	defer release()
-	defer close(j.gone)
-	defer d.jobs.ended(j)
-	r, err := d.startApart(ctx, j, s)
+	over := func() {
+		d.jobs.ended(j)
+		close(j.gone)
+		release()
+		j.cancel(nil)
+	}
+	r, err := d.start(ctx, j, s)
 	j.lease.Release()
 	j.begin(r, err)
-	if err == nil {
-		d.superviseRun(ctx, r)
+	if err != nil {
+		over()
+		return
 	}
+	d.superviseRun(ctx, r, over)
 }
 
-// startApart starts on a stack of its own: that of who sees the run through, for as
-// long as it lives, needn't grow to what a start takes.
-func (d *daemon) startApart(ctx context.Context, j *job, s run.Spec) (r *run.Run, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r, err = d.start(ctx, j, s)
-	}()
-	<-done
-	return r, err
-}
-
-// superviseRun sees a run to its end, or ends it with ctx, unless it is left to
-// another daemon.
-func (d *daemon) superviseRun(ctx context.Context, r *run.Run) {
-	select {
-	case <-ctx.Done():
-		r.End(endCause(ctx))
-	case <-r.Detached():
-	case <-r.Ended():
-	}
-	select {
-	case <-r.Detached():
-	case <-r.Ended():
-	}
+// superviseRun ends a run with ctx, and calls over once it has ended or is left to
+// another daemon. It returns at once: no goroutine waits for a run that rests.
+func (d *daemon) superviseRun(ctx context.Context, r *run.Run, over func()) {
+	forget := context.AfterFunc(ctx, func() { r.End(endCause(ctx)) })
+	r.OnOver(func() {
+		forget()
+		over()
+	})
 }
 
 // start takes the session's turn, then a slot: a job that waits for its session's

@@ -146,11 +146,10 @@ func (d *daemon) restoreJobs() {
 			continue
 		}
 		d.jobs.restore(j)
-		go func() {
-			defer close(j.gone)
-			defer d.jobs.ended(j)
-			d.superviseRun(d.base, r)
-		}()
+		d.superviseRun(d.base, r, func() {
+			d.jobs.ended(j)
+			close(j.gone)
+		})
 	}
 }
 

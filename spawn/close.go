@@ -39,6 +39,9 @@ func (s *Spawner) shutdown(ctx context.Context, closeRoot func(context.Context) 
 		errs = append(errs, errors.New("close spawner: a teardown is still under way"))
 	}
 	s.children.stop()
+	if s.exits != nil {
+		s.exits.close()
+	}
 	if s.null != nil {
 		errs = append(errs, s.null.Close())
 	}
@@ -86,7 +89,7 @@ func (s *Spawner) endAll(ctx context.Context) (ended int, err error) {
 	for _, p := range live {
 		p.End(outcome.ShuttingDown)
 	}
-	live = slices.DeleteFunc(live, func(p *Process) bool { return p.attached.Err() != nil })
+	live = slices.DeleteFunc(live, func(p *Process) bool { return p.isDetached() })
 	for _, p := range live {
 		select {
 		case <-p.Ended():
@@ -153,6 +156,7 @@ func (s *Spawner) Detach() (Origin, error) {
 	if !waitTimeout(&s.watches, teardownMax) {
 		errs = append(errs, errors.New("a teardown is still under way"))
 	}
+	s.exits.close()
 	if err := errors.Join(append(errs, s.null.Close())...); err != nil {
 		return origin, fmt.Errorf("leave spawner: %w", err)
 	}

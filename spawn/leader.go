@@ -33,16 +33,14 @@ type child struct{ proc *os.Process }
 func (c child) pid() int                        { return c.proc.Pid }
 func (c child) signal(sig syscall.Signal) error { return c.proc.Signal(sig) }
 
-// await leaves it a zombie.
-func (c child) await(ctx context.Context) error {
-	err := awaitChild(ctx, c.proc.Pid)
-	for err != nil && ctx.Err() == nil {
-		// No descriptor to be had: a thread waits, whatever ctx says.
-		if err = unix.Waitid(unix.P_PID, c.proc.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); !errors.Is(err, unix.EINTR) {
-			break
+// await leaves it a zombie. It is for where exitPoller has no descriptor: a thread waits,
+// whatever ctx says.
+func (c child) await(context.Context) error {
+	for {
+		if err := unix.Waitid(unix.P_PID, c.proc.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != unix.EINTR {
+			return err
 		}
 	}
-	return err
 }
 
 func (c child) reap() (outcome.Exit, error) {
@@ -153,17 +151,6 @@ func openPidfd(pid int) (*os.File, error) {
 		return nil, fmt.Errorf("pidfd_open %d: %w", pid, err)
 	}
 	return os.NewFile(uintptr(fd), "pidfd"), nil
-}
-
-// awaitChild waits until a child has exited, without reaping it: waitid(2)
-// would hold a thread for as long as the run lives.
-func awaitChild(ctx context.Context, pid int) error {
-	f, err := openPidfd(pid)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return awaitReadable(ctx, f)
 }
 
 // awaitReadable waits for a process to exit: its pidfd is readable then

@@ -55,14 +55,16 @@ type Process struct {
 
 	stop, term, kill    flag
 	exited, ended, gone chan struct{}
-	attached            context.Context // ends with Detach
-	detach              context.CancelFunc
 
 	mu       sync.Mutex // over what follows, and for raising flags
 	detached bool
 	reason   outcome.Cause
 	graceful bool // Finish lets the leader exit by itself
 	outcome  outcome.Outcome
+
+	abandoned <-chan struct{}
+	over      func()      // nil until it is supervised
+	unwatch   func() bool // its leader, see exitPoller.watch
 }
 
 // flag is a channel that is closed when it is raised, the first time.
@@ -80,9 +82,7 @@ func (f *flag) raise() {
 
 func newProcess(c Command, g group, l leader, began time.Time, log *slog.Logger) *Process {
 	started := time.Now()
-	attached, detach := context.WithCancel(context.Background())
 	return &Process{
-		attached: attached, detach: detach,
 		group: g, leader: l, cmd: c, log: log, bound: teardownMax, goneGrace: goneGrace,
 		stop: flag{c: make(chan struct{})}, term: flag{c: make(chan struct{})}, kill: flag{c: make(chan struct{})},
 		exited: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{}),
@@ -115,7 +115,7 @@ func (p *Process) End(why outcome.Cause) {
 		if err := p.group.NoteEnd(string(why)); err != nil {
 			p.log.Warn("the reason of an end is not noted for a later daemon", "run", p.cmd.ID, "err", err)
 		}
-		p.stop.raise()
+		p.toEnd()
 	}
 	p.term.raise()
 }
@@ -130,7 +130,15 @@ func (p *Process) Finish(graceful bool) {
 		return
 	}
 	p.graceful = graceful
+	p.toEnd()
+}
+
+// toEnd begins the end of a tree whose leader has not exited. mu is held.
+func (p *Process) toEnd() {
 	p.stop.raise()
+	if p.over != nil { // else supervise begins it
+		go p.end()
+	}
 }
 
 // Kill cuts short what grace is left to a tree whose end has begun; any other
@@ -154,8 +162,16 @@ func (p *Process) Detach() bool {
 		return false
 	}
 	p.detached = true
-	p.detach()
+	if p.unwatch() {
+		go p.over()
+	}
 	return true
+}
+
+func (p *Process) isDetached() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.detached
 }
 
 // Exited is closed when the leader is gone.
@@ -206,14 +222,24 @@ func (p *Process) isExited() bool {
 	}
 }
 
-// wait sees the leader's end: the one place that takes its exit status, and not
-// that of one that was detached.
-func (p *Process) wait() {
-	err := p.leader.await(p.attached)
+// leaderExited is for a leader that has exited, or can't be waited for any more. It ends
+// a tree that was not asked to end before.
+func (p *Process) leaderExited(err error) {
+	switch asked, detached := p.takeStatus(err); {
+	case detached:
+		p.over()
+	case !asked:
+		p.end()
+	}
+}
+
+// takeStatus is the one place that takes the leader's exit status, and not that of one
+// that was detached. asked is that the tree's end had begun before.
+func (p *Process) takeStatus(err error) (asked, detached bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.detached {
-		return
+		return false, true
 	}
 	exit, reapErr := p.leader.reap()
 	if p.reaped != nil {
@@ -224,4 +250,5 @@ func (p *Process) wait() {
 	}
 	p.outcome.Exited, p.outcome.Exit = time.Now(), exit
 	close(p.exited)
+	return p.stop.up, false
 }

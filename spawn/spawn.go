@@ -4,8 +4,8 @@
 //	Open      root of groups, leftovers, launcher, self-test     spawner.go selftest.go adopt.go
 //	Start     group -> limits -> fork in the sandbox -> CPU      start.go starterror.go
 //	  Process   End, Finish, Kill, Detach; Usage                 process.go
-//	    leader    the first process: a child, an orphan          leader.go
-//	    awaitEnd  grace -> kill -> empty -> receipt -> rmdir     supervise.go  -> outcome.Outcome
+//	    leader    the first process: a child, an orphan          leader.go exits.go
+//	    end       grace -> kill -> empty -> receipt -> rmdir     supervise.go  -> outcome.Outcome
 //	Adopt     what an earlier daemon has started                 adopt.go
 //	Close, Detach, Abandon                                       close.go
 //	Reexec    a new program in this process's place              reexec.go

@@ -35,6 +35,7 @@ type Spawner struct {
 	// read-only mount does.
 	trustsNotes bool
 
+	exits    *exitPoller
 	children children
 	reaps    bool // orphans, see Options.ReapOrphans
 
@@ -79,6 +80,9 @@ func (s *Spawner) prepare(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	if s.score, err = sandbox.ChildOOMScore("/proc/self/oom_score_adj"); err != nil {
+		return err
+	}
+	if s.exits, err = newExitPoller(); err != nil {
 		return err
 	}
 	if err := s.keep(o.Keep); err != nil {
@@ -191,11 +195,10 @@ func (s *Spawner) supervise(p *Process) {
 		p.reaped = func() { s.children.forget(c.pid()) }
 	}
 	s.watches.Add(1)
-	go func() {
-		defer s.watches.Done()
-		p.awaitEnd(s.closed)
+	p.supervise(s.exits, s.closed, func() {
 		s.mu.Lock()
 		delete(s.live, p)
 		s.mu.Unlock()
-	}()
+		s.watches.Done()
+	})
 }

@@ -8,22 +8,39 @@ import (
 	"time"
 )
 
-// awaitEnd sees one tree to its end. abandoned is closed when nothing will
-// remove leftover groups any more.
-func (p *Process) awaitEnd(abandoned <-chan struct{}) {
-	go p.wait()
-	select {
-	case <-p.attached.Done():
-		return
-	case <-p.exited:
-	case <-p.stop.c:
+// supervise sees the tree to its end from now on and then calls over, or once it is
+// detached. abandoned is closed when nothing will remove leftover groups any more. A tree
+// of a child that rests has no goroutine.
+func (p *Process) supervise(exits *exitPoller, abandoned <-chan struct{}, over func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.abandoned, p.over = abandoned, over
+	if p.stop.up {
+		go p.end()
+	}
+	if c, ok := p.leader.(child); ok {
+		var err error
+		if p.unwatch, err = exits.watch(c.pid(), func() { p.leaderExited(nil) }); err == nil {
+			return
+		}
+		p.log.Warn("a thread waits for the leader", "run", p.cmd.ID, "err", err)
+	}
+	attached, detach := context.WithCancel(context.Background())
+	p.unwatch = func() bool { detach(); return false }
+	go func() { p.leaderExited(p.leader.await(attached)) }()
+}
+
+// end ends the tree, once: when it is asked to, or its leader has exited before that.
+func (p *Process) end() {
+	defer p.over()
+	if !p.isExited() {
 		p.stopGracefully()
 	}
 	p.teardown()
 	select {
 	case <-p.group.Gone():
 		close(p.gone)
-	case <-abandoned:
+	case <-p.abandoned:
 	}
 }
 

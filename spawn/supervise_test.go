@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"penstock/cgroup"
 	"penstock/outcome"
@@ -100,7 +101,12 @@ func supervised(t *testing.T, g *fakeGroup, c Command, script string) (*Process,
 	}
 	p := newProcess(c, g, child{leader}, time.Now(), slog.New(slog.DiscardHandler))
 	abandoned, over := make(chan struct{}), make(chan struct{})
-	go func() { p.awaitEnd(abandoned); close(over) }()
+	exits, err := newExitPoller()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(exits.close)
+	p.supervise(exits, abandoned, func() { close(over) })
 	t.Cleanup(func() {
 		p.End(outcome.Killed)
 		close(abandoned)
@@ -227,23 +233,18 @@ func TestProcess_Endings(t *testing.T) {
 	}
 }
 
-func TestProcess_HoldsNoThread(t *testing.T) {
-	supervised(t, &fakeGroup{populated: true}, Command{}, "exec sleep 600")
-	eventually(t, "the leader is waited for in the runtime's poller", func() bool {
-		stacks := make([]byte, 1<<20)
-		stacks = stacks[:runtime.Stack(stacks, true)]
-		for _, g := range bytes.Split(stacks, []byte("\n\n")) {
-			if bytes.Contains(g, []byte("(*Process).wait(")) {
-				return bytes.Contains(g, []byte("[IO wait"))
-			}
+// A tree that rests holds neither a thread nor a goroutine.
+func TestProcess_RestsWithoutAGoroutine(t *testing.T) {
+	p, _ := supervised(t, &fakeGroup{populated: true}, Command{}, "exec sleep 600")
+	if err := unix.Kill(p.PID(), 0); err != nil {
+		t.Fatal(err)
+	}
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for g := range bytes.SplitSeq(stacks, []byte("\n\n")) {
+		if bytes.Contains(g, []byte("spawn.(*Process).")) {
+			t.Errorf("%s", g)
 		}
-		return false
-	})
-}
-
-func TestAwaitChild_NoSuchProcess(t *testing.T) {
-	if err := awaitChild(t.Context(), 1<<30); !errors.Is(err, syscall.ESRCH) && !errors.Is(err, syscall.EINVAL) {
-		t.Errorf("got %v", err)
 	}
 }
 

@@ -23,14 +23,21 @@ const (
 	gcMost = 10
 	// gcLook is how often the rates are looked at.
 	gcLook = 200 * time.Millisecond
+	// A look at which less than quietRate bytes a second were allocated, after more than
+	// worthClearing since the last clearing, clears the heap: what the starts of runs
+	// that rest now have left is given back to the host.
+	quietRate     = 2 << 20
+	worthClearing = 4 << 20
 )
 
-// tuneGC sets the percentage by how much is allocated, until ctx ends.
+// tuneGC sets the percentage by how much is allocated, and clears the heap when that has
+// become little, until ctx ends.
 func tuneGC(ctx context.Context) {
 	tick := time.NewTicker(gcLook)
 	defer tick.Stop()
 	percent := gcPercentAtRest
 	last := readGarbage()
+	cleared := last
 	debug.SetGCPercent(percent)
 	for {
 		select {
@@ -43,8 +50,18 @@ func tuneGC(ctx context.Context) {
 			percent = want
 			debug.SetGCPercent(percent) // stops all goroutines for a moment
 		}
+		if worthIt(now.since(last), now.since(cleared), gcLook) {
+			cleared = now
+			debug.FreeOSMemory()
+		}
 		last = now
 	}
+}
+
+// worthIt tells whether to clear the heap, of what was made of garbage in a time and
+// since the last clearing.
+func worthIt(g, since garbage, in time.Duration) bool {
+	return float64(g.allocated) < quietRate*in.Seconds() && since.allocated >= worthClearing
 }
 
 // gcPercent is what comes after a percentage that made so much of garbage in a time.

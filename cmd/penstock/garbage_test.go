@@ -32,6 +32,24 @@ func TestGCPercent(t *testing.T) {
 	}
 }
 
+// Only what has been quiet, and has something to give back, is cleared.
+func TestWorthIt(t *testing.T) {
+	for _, row := range []struct {
+		bytes, since uint64
+		in           time.Duration
+		want         bool
+	}{
+		{quietRate - 1, worthClearing, time.Second, true},
+		{quietRate - 1, worthClearing - 1, time.Second, false},
+		{quietRate, worthClearing, time.Second, false},
+		{quietRate, worthClearing, 2 * time.Second, true},
+	} {
+		if got := worthIt(garbage{allocated: row.bytes}, garbage{allocated: row.since}, row.in); got != row.want {
+			t.Errorf("%d bytes in %s, %d since: %t", row.bytes, row.in, row.since, got)
+		}
+	}
+}
+
 // A daemon that has begun to serve is at rest.
 func TestTuneGC_BeginsAtRest(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(100))
