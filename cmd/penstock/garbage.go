@@ -14,8 +14,9 @@ import (
 const (
 	gcPercentAtRest = 25
 	gcPercentBusy   = 100
-	// gcPercentMost lets a small heap grow to 16 MiB.
-	gcPercentMost = 400
+	// gcHeapMost is up to what size, in bytes, a heap may grow by more than that; of one
+	// twice as large it is taken back.
+	gcHeapMost = 8 << 20
 	// busyRate is about that of ten short runs a second, in bytes.
 	busyRate = 4 << 20
 	// gcMost is how many collections a second are too many. Each stops all goroutines, which
@@ -71,21 +72,24 @@ func gcPercent(percent int, g garbage, in time.Duration) int {
 		return gcPercentAtRest
 	case percent < gcPercentBusy:
 		return gcPercentBusy
-	case float64(g.collections) > gcMost*in.Seconds():
-		return min(2*percent, gcPercentMost)
+	case float64(g.collections) > gcMost*in.Seconds() && 2*g.heap <= gcHeapMost:
+		return 2 * percent
+	case g.heap > 2*gcHeapMost:
+		return max(percent/2, gcPercentBusy)
 	}
 	return percent
 }
 
-// garbage is what there ever was: bytes allocated, and collections.
-type garbage struct{ allocated, collections uint64 }
+// garbage is what there ever was: bytes allocated, and collections. heap is the size at
+// which the next one is due.
+type garbage struct{ allocated, collections, heap uint64 }
 
 func (g garbage) since(before garbage) garbage {
-	return garbage{allocated: g.allocated - before.allocated, collections: g.collections - before.collections}
+	return garbage{allocated: g.allocated - before.allocated, collections: g.collections - before.collections, heap: g.heap}
 }
 
 func readGarbage() garbage {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/cycles/total:gc-cycles"}}
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/heap/goal:bytes"}}
 	metrics.Read(sample)
-	return garbage{allocated: sample[0].Value.Uint64(), collections: sample[1].Value.Uint64()}
+	return garbage{allocated: sample[0].Value.Uint64(), collections: sample[1].Value.Uint64(), heap: sample[2].Value.Uint64()}
 }

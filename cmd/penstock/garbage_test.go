@@ -9,7 +9,7 @@ import (
 )
 
 func TestGCPercent(t *testing.T) {
-	const often = gcMost + 1
+	const often, small = gcMost + 1, gcHeapMost / 2
 	for _, row := range []struct {
 		percent int
 		garbage garbage
@@ -17,14 +17,17 @@ func TestGCPercent(t *testing.T) {
 		want    int
 	}{
 		{gcPercentAtRest, garbage{}, time.Second, gcPercentAtRest},
-		{gcPercentAtRest, garbage{busyRate - 1, often}, time.Second, gcPercentAtRest},
-		{gcPercentAtRest, garbage{busyRate, often}, time.Second, gcPercentBusy},
-		{gcPercentAtRest, garbage{busyRate, often}, 2 * time.Second, gcPercentAtRest},
-		{gcPercentBusy, garbage{busyRate, gcMost}, time.Second, gcPercentBusy},
-		{gcPercentBusy, garbage{busyRate, often}, time.Second, 2 * gcPercentBusy},
-		{2 * gcPercentBusy, garbage{busyRate, gcMost}, time.Second, 2 * gcPercentBusy},
-		{gcPercentMost, garbage{busyRate, often}, time.Second, gcPercentMost},
-		{gcPercentMost, garbage{busyRate - 1, often}, time.Second, gcPercentAtRest},
+		{gcPercentAtRest, garbage{busyRate - 1, often, small}, time.Second, gcPercentAtRest},
+		{gcPercentAtRest, garbage{busyRate, often, small}, time.Second, gcPercentBusy},
+		{gcPercentAtRest, garbage{busyRate, often, small}, 2 * time.Second, gcPercentAtRest},
+		{gcPercentBusy, garbage{busyRate, gcMost, small}, time.Second, gcPercentBusy},
+		{gcPercentBusy, garbage{busyRate, often, small}, time.Second, 2 * gcPercentBusy},
+		{gcPercentBusy, garbage{busyRate, often, small + 1}, time.Second, gcPercentBusy},
+		{2 * gcPercentBusy, garbage{busyRate, gcMost, small}, time.Second, 2 * gcPercentBusy},
+		{2 * gcPercentBusy, garbage{busyRate - 1, often, small}, time.Second, gcPercentAtRest},
+		{4 * gcPercentBusy, garbage{busyRate, often, 2 * gcHeapMost}, time.Second, 4 * gcPercentBusy},
+		{4 * gcPercentBusy, garbage{busyRate, often, 2*gcHeapMost + 1}, time.Second, 2 * gcPercentBusy},
+		{gcPercentBusy, garbage{busyRate, often, 2*gcHeapMost + 1}, time.Second, gcPercentBusy},
 	} {
 		if got := gcPercent(row.percent, row.garbage, row.in); got != row.want {
 			t.Errorf("after %d percent, %+v in %s: %d, want %d", row.percent, row.garbage, row.in, got, row.want)
@@ -62,7 +65,7 @@ func TestTuneGC_BeginsAtRest(t *testing.T) {
 	before := readGarbage()
 	kept := make([]byte, 1<<20)
 	runtime.GC()
-	if made := readGarbage().since(before); made.allocated < uint64(len(kept)) || made.collections == 0 {
+	if made := readGarbage().since(before); made.allocated < uint64(len(kept)) || made.collections == 0 || made.heap < uint64(len(kept)) {
 		t.Errorf("%+v of %d bytes and a collection", made, len(kept))
 	}
 }
