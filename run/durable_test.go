@@ -93,6 +93,8 @@ func (d *disk) flush(f *os.File) error {
 			return err
 		}
 		switch {
+		case strings.Contains(string(text), `"restart":"done"`):
+			name = "checkpoint of a second process"
 		case strings.Contains(string(text), `"output_max"`):
 			name = "checkpoint"
 		case strings.Contains(string(text), `"object"`):
@@ -141,6 +143,28 @@ func TestDurable_OnTheDiskBeforeItsStart(t *testing.T) {
 	ended := d.list()[len(started):]
 	if i := slices.Index(ended, "record finished"); i < 0 || !slices.Contains(ended[i:], "r") || !slices.Contains(ended[:i], "checkpoint") {
 		t.Errorf("flushed before its end is shown: %q", ended)
+	}
+	// Two files and the four directories that name them and the run, its leader, and at
+	// the end two files and their directory. Its outputs are flushed by fdatasync.
+	if all := d.list(); len(all) > 10 {
+		t.Errorf("flushed %d times, want 10: %q", len(all), all)
+	}
+}
+
+// That a second process was started is on the disk before it is: after a loss of power
+// there would be a third.
+func TestDurable_OnTheDiskBeforeItsRestart(t *testing.T) {
+	d := new(disk)
+	m := open(t, func(o *Options) { o.flush = d.flush })
+	remembering(m, t)
+	s := script(forgetful, inSession("talk", func(s *Spec) {
+		s.Env, s.Fresh = append(s.Env, "COUNT="+t.TempDir()+"/count"), &PromptText{Prompt: "whole"}
+	}), durable)
+	r := start(t, m, s)
+	wait(t, "end", r.Ended())
+	all := d.list()
+	if i := slices.Index(all, "checkpoint of a second process"); i < 0 || all[i+1] != "r" {
+		t.Errorf("flushed: %q", all)
 	}
 }
 

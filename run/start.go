@@ -223,7 +223,7 @@ func (s *supervisor) startProcess(ctx context.Context, std store.Stdio, p plan) 
 	if s.checkpoint.Restart == store.RestartDone {
 		// The checkpoint last: until then the next daemon may try it, and from then on
 		// it can't know whether the process was started.
-		steps = append(steps[1:], steps[0])
+		steps = append(steps[1:], steps[0], r.dir.FlushStored)
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

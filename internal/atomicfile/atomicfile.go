@@ -1,6 +1,7 @@
 // Package atomicfile replaces files whole or not at all.
 //
 //	Replace:  .new-* beside it ── write ── flush ── rename over the name ── flush the directory
+//	Put:      the same without the last
 //
 // A crash leaves the old file or the new one, and at most a .new-* that the next
 // start sweeps. Without a Flusher that holds for a kill, with one for a power cut too.
@@ -41,6 +42,18 @@ func (f Flusher) Dirs(paths ...string) error {
 // of power: its content is on the disk before it gets the name, and the name
 // before Replace returns. The file's mode is 0600.
 func Replace(path string, data []byte, flush Flusher) error {
+	if err := Put(path, data, flush); err != nil {
+		return err
+	}
+	if err := flush.Dirs(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// Put is Replace that leaves the name to who flushes the directory later, once for several
+// files: until then a loss of power may leave the old file.
+func Put(path string, data []byte, flush Flusher) error {
 	next := filepath.Join(filepath.Dir(path), fmt.Sprintf(".new-%x", rand.Uint64()))
 	// os.OpenFile would ask the runtime's poller, os.Rename what it is to replace.
 	var fd int
@@ -61,9 +74,6 @@ func Replace(path string, data []byte, flush Flusher) error {
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(next))
-	}
-	if err := flush.Dirs(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
 }

@@ -77,11 +77,13 @@ func LengthOf(t *PromptText) *TextLength {
 func (cp *Checkpoint) ForgetPrompt() { cp.Request.Prompt, cp.Request.System, cp.Texts = "", "", nil }
 
 // SaveCheckpoint writes the words once, before the checkpoint that tells their length.
+// Their names are on the disk when the record's is (Save), or those of the directory are
+// (FlushStored): only of what is said after either of them a loss of power leaves the old.
 func (d *Dir) SaveCheckpoint(cp *Checkpoint) error {
 	if cp.Texts == nil && cp.Request.Prompt+cp.Request.System != "" {
 		for name, text := range map[string]string{promptStoreName: cp.Request.Prompt, systemStoreName: cp.Request.System} {
 			for _, p := range d.storePaths(name) {
-				if err := atomicfile.Replace(p, []byte(text), d.Flush); err != nil {
+				if err := atomicfile.Put(p, []byte(text), d.Flush); err != nil {
 					return err
 				}
 			}
@@ -90,7 +92,7 @@ func (d *Dir) SaveCheckpoint(cp *Checkpoint) error {
 	}
 	bare := *cp
 	bare.Request.Prompt, bare.Request.System = "", ""
-	return WriteJSON(d.storePaths(checkpointName), bare, checkpointMax, d.Flush)
+	return writeJSON(d.storePaths(checkpointName), bare, checkpointMax, func(path string, data []byte) error { return atomicfile.Put(path, data, d.Flush) })
 }
 
 // endRecord is why a durable run ended, kept from before its group goes, which tells
@@ -214,11 +216,11 @@ const (
 	freshSystemName = "fresh-system"
 )
 
-// SaveFresh keeps it for the next daemon.
+// SaveFresh keeps it for the next daemon. Its names are flushed as those of SaveCheckpoint.
 func (d *Dir) SaveFresh(f *PromptText) error {
 	for name, text := range map[string]string{freshPromptName: f.Prompt, freshSystemName: f.System} {
 		for _, p := range d.storePaths(name) {
-			if err := atomicfile.Replace(p, []byte(text), d.Flush); err != nil {
+			if err := atomicfile.Put(p, []byte(text), d.Flush); err != nil {
 				return err
 			}
 		}

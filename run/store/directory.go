@@ -149,6 +149,9 @@ func (d *Dir) FlushNames() error {
 	return d.Flush.Dirs(dirs...)
 }
 
+// FlushStored gets the names of what the store has of the run onto the disk.
+func (d *Dir) FlushStored() error { return d.Flush.Dirs(d.stored...) }
+
 // Mkdir makes a directory in the run's own, for its user.
 func (d *Dir) Mkdir(name string) error {
 	p := d.File(name)

@@ -60,7 +60,7 @@ type Record struct {
 	Adopted          int  `json:"adopted,omitempty"`
 }
 
-// Save writes the record.
+// Save writes the record, and flushes its name, and those of what was written before it.
 func (d *Dir) Save(r Record) error {
 	return WriteJSON(d.storePaths(recordName), r, SmallMax, d.Flush)
 }
@@ -210,6 +210,10 @@ func regainAccess(path string) error {
 
 // WriteJSON replaces files that are read by readUpTo with the same bound.
 func WriteJSON(paths []string, v any, most int, flush atomicfile.Flusher) error {
+	return writeJSON(paths, v, most, func(path string, data []byte) error { return atomicfile.Replace(path, data, flush) })
+}
+
+func writeJSON(paths []string, v any, most int, write func(path string, data []byte) error) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", paths[0], err)
@@ -218,9 +222,9 @@ func WriteJSON(paths []string, v any, most int, flush atomicfile.Flusher) error 
 		return fmt.Errorf("write %s: %d bytes: more than the %d that would be read", paths[0], len(data), most)
 	}
 	for _, p := range paths {
-		err := atomicfile.Replace(p, append(data, '\n'), flush)
+		err := write(p, append(data, '\n'))
 		if errors.Is(err, fs.ErrPermission) && regainAccess(p) == nil {
-			err = atomicfile.Replace(p, append(data, '\n'), flush)
+			err = write(p, append(data, '\n'))
 		}
 		if err != nil {
 			return err
