@@ -85,7 +85,14 @@ func (l line) append(to []byte) []byte {
 // it is damaged, or of no kind that there is.
 func parse(text []byte) (l line, ok bool) {
 	b, ok := body(text)
-	if !ok || len(b) < 2 || b[1] != ' ' {
+	if !ok {
+		return l, false
+	}
+	return parseBody(b)
+}
+
+func parseBody(b []byte) (l line, ok bool) {
+	if len(b) < 2 || b[1] != ' ' {
 		return l, false
 	}
 	l.kind, b = b[0], b[2:]

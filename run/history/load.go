@@ -75,8 +75,11 @@ func open(dir string) (*Index, Report, error) {
 	}
 	report := Report{Fresh: len(found) == 0}
 	for i, n := range found {
-		damaged, err := x.load(n, i == len(found)-1)
+		s := &segment{number: n}
+		x.segments = append(x.segments, s)
+		damaged, err := x.load(s, i == len(found)-1)
 		if errors.Is(err, errSegment) && os.Rename(pathOf(dir, n), pathOf(dir, n)+unreadableSuffix) == nil {
+			x.segments = x.segments[:len(x.segments)-1]
 			damaged, err = 1, nil
 		}
 		if err != nil {
@@ -92,10 +95,10 @@ func open(dir string) (*Index, Report, error) {
 	return x, report, nil
 }
 
-// load reads a segment. One with damage is written anew without it first, so that each
-// line is told of once.
-func (x *Index) load(number uint32, last bool) (damaged int, err error) {
-	path := pathOf(x.dir, number)
+// load reads a segment, once. One with damage is then written anew without it, so that
+// each line is told of once, and what it says is said again, of where it lies now.
+func (x *Index) load(s *segment, last bool) (damaged int, err error) {
+	path := pathOf(x.dir, s.number)
 	f, info, err := openat.Regular(path)
 	if err != nil && !isShort(err) {
 		err = fmt.Errorf("%w: %w", errSegment, err)
@@ -104,7 +107,7 @@ func (x *Index) load(number uint32, last bool) (damaged int, err error) {
 		return 0, fmt.Errorf("history: %w", err)
 	}
 	defer f.Close()
-	damaged, whole, err := check(f)
+	damaged, err = x.applyAll(f, s)
 	if errors.Is(err, errLater) {
 		return 0, err
 	}
@@ -112,45 +115,39 @@ func (x *Index) load(number uint32, last bool) (damaged int, err error) {
 		return 0, fmt.Errorf("history: %s: %w", path, err)
 	}
 	if damaged > 0 && rewrite(path, f) == nil {
-		_, err := x.load(number, last)
+		_, err := x.load(s, last)
 		return damaged, err
-	}
-	s := &segment{number: number, size: whole}
-	x.segments = append(x.segments, s)
-	_, err = scan(io.NewSectionReader(f, 0, whole), func(offset int64, text []byte) {
-		if l, ok := parse(text); ok {
-			x.apply(l, position{number, uint32(offset), uint32(len(text))})
-		}
-	})
-	if err != nil {
-		return damaged, fmt.Errorf("history: %s: %w", path, err)
 	}
 	// What lies behind the last line feed is what was being written when a daemon died.
 	// Where more is to be written after it, it goes.
+	whole := s.size
 	if last && whole < info.Size() && os.Truncate(path, whole) != nil {
 		s.size = segmentMax // nothing is appended to it
 	}
 	return damaged, nil
 }
 
-// check tells how many lines of a segment are damaged, and how long it is up to its last
-// line feed.
-func check(f *os.File) (damaged int, whole int64, err error) {
+// applyAll does what the lines of a segment say, and tells how many are damaged.
+func (x *Index) applyAll(f *os.File, s *segment) (damaged int, err error) {
 	later := false
-	whole, err = scan(io.NewSectionReader(f, 0, math.MaxInt64), func(offset int64, text []byte) {
+	s.size, err = scan(f, func(offset int64, text []byte) {
 		b, ok := body(text)
-		switch {
-		case !ok:
+		if !ok {
 			damaged++
-		case bytes.HasPrefix(b, []byte(header)) && offset == 0:
+			return
+		}
+		if offset == 0 && bytes.HasPrefix(b, []byte(header)) {
 			n, err := strconv.Atoi(string(b[len(header):]))
 			later = err != nil || n > version
+		}
+		if l, ok := parseBody(b); ok {
+			x.apply(l, position{s.number, uint32(offset), uint32(len(text))})
 		}
 	})
 	if later {
 		err = errLater
 	}
-	return damaged, whole, err
+	return damaged, err
 }
 
 // rewrite replaces a segment by its whole lines.
