@@ -29,7 +29,7 @@ t chmod 777 $D/store
 t mv $D/store $D/runs/away
 t rm $D/lock
 t sh -c "echo 1 > $D/lock"
-t sh -c "mkdir $D/runs/work && echo x > $D/runs/work/f && mv $D/runs/work $D/runs/w2 && rm -r $D/runs/w2 && echo FINE"`
+t sh -c "mkdir $D/runs/own && echo x > $D/runs/own/f && mv $D/runs/own $D/runs/w2 && rm -r $D/runs/w2 && echo FINE"`
 
 // stateDir has what a state directory has.
 func stateDir(t *testing.T) (dir string, protect []string) {

@@ -89,6 +89,15 @@ func listenOne(address string) (net.Listener, error) {
 	return l, nil
 }
 
+// removeStale removes a socket on which nothing answers; a daemon that is just ending may
+// do that itself.
+func removeStale(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // ListenUnix makes the socket 0660. A socket on which nothing answers is left from
 // a daemon that was killed and is replaced; one that answers belongs to another process.
 func ListenUnix(path string) (net.Listener, error) {
@@ -97,7 +106,7 @@ func ListenUnix(path string) (net.Listener, error) {
 		return nil, err
 	}
 	if stale {
-		if err := os.Remove(path); err != nil {
+		if err := removeStale(path); err != nil {
 			return nil, fmt.Errorf("listen: unix:%s: stale socket: %w", path, err)
 		}
 	}

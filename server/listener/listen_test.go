@@ -47,6 +47,12 @@ func TestOpen_NoDirectory(t *testing.T) {
 	}
 }
 
+func TestRemoveStale_GoneMeanwhile(t *testing.T) {
+	if err := removeStale(filepath.Join(t.TempDir(), "s")); err != nil {
+		t.Errorf("removed by its owner meanwhile: %v", err)
+	}
+}
+
 // An address that a child of a killed daemon still holds is waited for, one that
 // another process has isn't for long.
 func TestOpen_AddressInUse(t *testing.T) {
