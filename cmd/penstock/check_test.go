@@ -224,7 +224,7 @@ func (tt refused) run(t *testing.T, dir string, args ...string) (*bytes.Buffer, 
 	if len(tt.through) > 0 {
 		path, err := exec.LookPath(tt.through[0])
 		if err != nil {
-			t.Skip(err)
+			t.Skip("this machine lacks a program of the row: ", err)
 		}
 		cmd.Args = append(append([]string{}, tt.through...), append([]string{cmd.Path}, cmd.Args[1:]...)...)
 		cmd.Path = path

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"sync"
+	"testing"
 )
 
 // Transport is base with every exchange held against the document. report is
@@ -82,4 +85,34 @@ func (w *watched) Read(p []byte) (int, error) {
 	w.over = failed != nil || err != nil
 	w.tell(failed)
 	return n, err
+}
+
+// Main runs a package's tests with these transports held against the document:
+// what is not as documented is shown when it is found, once, and fails the run.
+func Main(m *testing.M, transports ...*http.RoundTripper) int {
+	d, err := New()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	var mu sync.Mutex
+	found := map[string]bool{}
+	report := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !found[err.Error()] {
+			found[err.Error()] = true
+			fmt.Printf("--- FAIL: undocumented: %s\n", err)
+		}
+	}
+	for _, t := range transports {
+		*t = d.Transport(*t, report)
+	}
+	code := m.Run()
+	mu.Lock()
+	defer mu.Unlock()
+	if len(found) > 0 {
+		return 1
+	}
+	return code
 }

@@ -42,7 +42,7 @@ func tree(t *testing.T, copied []string, written map[string]string) string {
 func output(t *testing.T, dir string, ok bool, environ []string, program string, args ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
-		t.Skipf("no %s", program)
+		t.Skipf("this machine lacks %s", program)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -120,7 +120,7 @@ func TestDeb_Version(t *testing.T) {
 		dir := debTree(t, changelog, "echo 'penstock v1 .'")
 		environ := []string{"GO=bin/go", "GOWORK=/above/go.work", "SOURCE_DATE_EPOCH=1800000000", "DEB_VERSION="}
 		if got := output(t, dir, true, environ, "dpkg", "--print-architecture"); got == "" {
-			t.Skip("no dpkg")
+			t.Skip("this machine lacks dpkg")
 		}
 		if got := output(t, dir, true, environ, "sh", "systemd/deb/build"); !strings.HasPrefix(got, want) {
 			t.Errorf("%q: %s, want %s...", changelog, got, want)
@@ -142,7 +142,7 @@ func TestLint_Parallel(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(linter); err != nil {
-		t.Skip("make lint builds it: ", err)
+		t.Skip("golangci-lint is not built here, make lint does that: ", err)
 	}
 	dir := t.TempDir()
 	lock, err := os.Create(filepath.Join(dir, "golangci-lint.lock"))

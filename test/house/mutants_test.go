@@ -14,7 +14,7 @@ var mutantHeader = regexp.MustCompile(`(?m)^(Mechanism|Law|Where|Test|Why): (.+)
 // A mutant goes with the code: it applies, and the tests it names are there. That they kill it is test/mutants/run's.
 func TestMutants(t *testing.T) {
 	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("no git, which applies patches")
+		t.Skip("this machine lacks git, which applies patches")
 	}
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
