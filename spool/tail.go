@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 
@@ -107,7 +108,7 @@ func readOnce(from io.ReaderAt, p []byte, offset int64) (n int, err error) {
 	f, ok := from.(*os.File)
 	if !ok {
 		n, err = from.ReadAt(p, offset)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = nil
 		}
 		return n, err
@@ -117,7 +118,7 @@ func readOnce(from io.ReaderAt, p []byte, offset int64) (n int, err error) {
 		if err == nil {
 			return n, nil
 		}
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			return 0, &os.PathError{Op: "pread", Path: f.Name(), Err: err}
 		}
 	}

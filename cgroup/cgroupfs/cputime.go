@@ -2,6 +2,7 @@ package cgroupfs
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -27,7 +28,7 @@ func (d *Dir) CPUTime() (usec uint64, err error) {
 	}
 	var line [cpuTimeLine]byte
 	n, err := f.ReadAt(line[:], 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return 0, err
 	}
 	return parseCPUTime(line[:n])

@@ -81,7 +81,7 @@ func Put(path string, data []byte, flush Flusher) error {
 // retryEINTR repeats a call that a signal interrupted: the runtime preempts by signal.
 func retryEINTR(call func() error) error {
 	for {
-		if err := call(); err != unix.EINTR {
+		if err := call(); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}
