@@ -273,6 +273,31 @@ func TestFilesArePlain(t *testing.T) {
 	}
 }
 
+// What a test or a tool leaves behind in the tree is not to be committed with it: links,
+// empty files, executables among the packages, directories on the top level.
+func TestTreeHasNoDebris(t *testing.T) {
+	const top = ".ci .github .gitignore .golangci.yml CHANGELOG.md CONTRIBUTING.md LICENSE Makefile README.md RELEASING.md SECURITY.md VERSION " +
+		"admit backend cgroup client cmd config docs go.mod go.sum internal metrics outcome run sandbox server spawn spool systemd test tools"
+	c := exec.Command("git", "ls-files", "--stage")
+	c.Dir = filepath.Join("..", "..")
+	out, err := c.Output()
+	if err != nil {
+		t.Skipf("git ls-files: %v: needs git and a clone, not an archive", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		stage, path, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		if first, _, _ := strings.Cut(path, "/"); !slices.Contains(strings.Fields(top), first) {
+			t.Errorf("%s: %s is not known on the top level", path, first)
+		}
+		if strings.HasPrefix(stage, "12") {
+			t.Errorf("%s is a link", path)
+		}
+		if strings.Contains(stage, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391") {
+			t.Errorf("%s is empty", path)
+		}
+	}
+}
+
 func TestOneDocCommentPerPackage(t *testing.T) {
 	docs := map[string]int{}
 	for _, s := range append(sources(t), modules(t)...) {
