@@ -8,7 +8,7 @@
 //	    file -> go-toml, key by key                   document.go  each problem with its place
 //	    PENSTOCK_* and flags                          environ.go
 //	    then what only the whole can tell             validate.go limits.go listen.go hide.go
-//	                                                  clients.go tokens.go backends.go program.go paths.go
+//	                                                  clients.go tokens.go backends.go program.go paths.go images.go
 //	Problems: all of them, with carets and hints      problem.go
 //	Dump, Changed: the way back                       dump.go
 //
@@ -36,6 +36,7 @@ type Config struct {
 
 	Clients  map[string]Client  `toml:"clients,omitempty"`
 	Backends map[string]Backend `toml:"backends,omitempty"` // by name; demo, and the known six where found, are always there
+	Images   map[string]Image   `toml:"images,omitempty"`   // by name; there are others in the store
 
 	File   string  `toml:"-"` // the configuration file that was read; "" when there is none
 	Tokens []Token `toml:"-"` // read from TokensFile
@@ -107,6 +108,14 @@ type Client struct {
 	ReservedRuns int  `toml:"reserved_runs" default:"0" help:"slots, with memory for them, that nobody else may use"`
 	Weight       int  `toml:"weight" default:"1" help:"turns against other clients, 1..100"`
 	Operator     bool `toml:"operator" default:"false" help:"may see and cancel every client's runs"`
+}
+
+// Image is a root file system for runs: a directory, or a tag of an OCI image layout.
+type Image struct {
+	Rootfs   string `toml:"rootfs,omitempty" help:"directory that is the root file system; never written to"`
+	OCI      string `toml:"oci,omitempty" help:"OCI image layout on disk and tag, as DIR:TAG; unpacked once, by digest"`
+	Home     string `toml:"home" default:"/home/agent" help:"HOME inside"`
+	Writable Size   `toml:"writable" help:"memory for what a run writes to /tmp, /var/tmp, /dev/shm and HOME together; empty is a quarter of its memory_max"`
 }
 
 // Backend is one configured backend, resolved as far as this host allows.

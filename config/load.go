@@ -106,6 +106,7 @@ type loader struct {
 	bad      map[string]bool   // keys whose value could not be read
 	backends map[string]origin // by name, where first named
 	clients  map[string]origin
+	images   map[string]origin
 	problems Problems
 	broken   bool // a source could not be read at all: nothing beyond is worth checking
 }
@@ -123,7 +124,7 @@ func read(s Sources) *loader {
 func newLoader(h Host) *loader {
 	l := &loader{
 		schema: AllKeys(), host: h, origins: map[string]origin{}, bad: map[string]bool{},
-		backends: map[string]origin{}, clients: map[string]origin{},
+		backends: map[string]origin{}, clients: map[string]origin{}, images: map[string]origin{},
 	}
 	for _, k := range l.schema {
 		if k.Default != "" && !strings.Contains(k.Name, wildcard) {
@@ -142,7 +143,13 @@ func (l *loader) set(path []string, k Key, literal string, from origin) {
 		if key != "budget.memory" { // alone it follows what it is a share of
 			size.Percent = 0
 		}
-		size.zero = size.Bytes == 0 && path[len(path)-1] != "memory_high" // of which 0 is none
+		switch path[len(path)-1] {
+		case "memory_high": // of which 0 is none
+			size.zero = false
+		case "writable": // of which none is the default, and 0 is wrong
+		default:
+			size.zero = size.Bytes == 0
+		}
 	}
 	if err != nil {
 		l.bad[key] = true
@@ -194,13 +201,13 @@ func (k Key) check(v reflect.Value) error {
 	return nil
 }
 
-// noteName remembers which backends and clients there are; a new one begins with
+// noteName remembers which backends, clients and images there are; a new one begins with
 // its defaults.
 func (l *loader) noteName(path []string, from origin) {
 	if len(path) < 2 {
 		return
 	}
-	known := map[string]map[string]origin{"backends": l.backends, "clients": l.clients}[path[0]]
+	known := map[string]map[string]origin{"backends": l.backends, "clients": l.clients, "images": l.images}[path[0]]
 	if known == nil {
 		return
 	}
@@ -210,7 +217,7 @@ func (l *loader) noteName(path []string, from origin) {
 	}
 }
 
-// addDefaults puts a client or a backend in its table as it is where nothing is written.
+// addDefaults puts a client, a backend or an image in its table as it is where nothing is written.
 func (l *loader) addDefaults(table, name string) {
 	for _, k := range l.schema {
 		key, ok := strings.CutPrefix(k.Name, table+"."+wildcard+".")

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// wildcard in a key stands for the name of a client, a backend or a variable.
+// wildcard in a key stands for the name of a client, a backend, an image or a variable.
 const wildcard = "*"
 
 // Key is one setting, for command line flags, completion and the manual.
 type Key struct {
 	// Name is the dotted key; a "*" in it stands for the name of a client, a
-	// backend or an environment variable.
+	// backend, an image or an environment variable.
 	Name    string
 	Type    string // one word: string, list, command, size, duration, cores, number or boolean
 	Default string // as an environment variable or a flag would have it; empty is none
@@ -24,7 +24,7 @@ type Key struct {
 	typ reflect.Type
 }
 
-// Keys are the settings whose name holds no backend and no client.
+// Keys are the settings whose name holds no name of an operator's.
 func Keys() []Key {
 	return slices.DeleteFunc(AllKeys(), func(k Key) bool { return strings.Contains(k.Name, wildcard) })
 }

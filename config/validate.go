@@ -26,6 +26,7 @@ func (l *loader) validate() {
 	l.finishBackends(def)
 	l.checkAliases(c.Backends)
 	l.checkReserved()
+	l.finishImages()
 }
 
 // checkKeep: a durable run must be there when its client comes back, and a

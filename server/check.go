@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 
 	"penstock/config"
+	"penstock/image"
 	"penstock/run/store"
 	"penstock/server/listener"
 	"penstock/spawn"
@@ -27,6 +29,15 @@ func (t DryRun) State() (there string, err error) { return store.CheckDir(t.Conf
 func (t DryRun) Backend(name string) error {
 	_, err := newBackend(t.Config.Backends[name])
 	return err
+}
+
+// Images says why Run would refuse those of the configuration.
+func (t DryRun) Images() error {
+	s, err := image.OpenExisting(image.Dir(t.Config.StateDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, image.Plan(s, t.Config.ImageSources()))
 }
 
 // Isolation makes groups where Run would, under a name of their own, takes the

@@ -11,6 +11,7 @@ import (
 
 	"penstock/admit"
 	"penstock/config"
+	"penstock/image"
 	"penstock/metrics"
 	"penstock/run"
 	"penstock/server/health"
@@ -40,6 +41,7 @@ type daemon struct {
 	probes     *health.Probes
 	proc       *health.ProcSampler
 	limits     *limitFollower
+	images     *image.Manager
 
 	connections listener.Connections
 	accepting   sync.WaitGroup // one per listener
@@ -64,6 +66,9 @@ func (d *daemon) close(ctx context.Context) error {
 	d.endReading(nil)
 	d.endWaiting()
 	var errs []error
+	if err := d.images.Close(); err != nil {
+		errs = append(errs, fmt.Errorf("close images: %w", err))
+	}
 	if err := d.runs.Close(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("close runs: %w", err))
 	}

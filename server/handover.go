@@ -56,6 +56,9 @@ func (d *daemon) handOver(ctx context.Context, srv *http.Server, listeners []net
 	}
 	d.stopBackground()
 	d.background.Wait()
+	if err := d.images.Close(); err != nil {
+		d.log.Warn("close images", "err", err)
+	}
 	d.endBase(errDaemonEnds)
 	origin, err := d.spawner.Detach()
 	if err != nil {

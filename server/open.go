@@ -34,14 +34,19 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	if err != nil {
 		return errors.Join(err, lock.Close())
 	}
-	options := spawnOptions(c, d.backends, o.Logger)
-	options.Cgroup.Origin, options.SleepCommand, options.ReapOrphans, options.Keep, options.ProtectPaths = o.Origin, o.SleepCommand, o.ReapOrphans, keep, lock.Protect()
-	d.spawner, err = spawn.Open(ctx, options)
-	if err != nil {
+	if d.images, err = openImages(ctx, c, o.UnpackImage, o.Logger); err != nil {
 		return errors.Join(err, lock.Close())
 	}
+	protect := lock.Protect()
+	protect = append(protect, protectImages(d.images, protect)...)
+	options := spawnOptions(c, d.backends, o.Logger)
+	options.Cgroup.Origin, options.SleepCommand, options.ReapOrphans, options.Keep, options.ProtectPaths = o.Origin, o.SleepCommand, o.ReapOrphans, keep, protect
+	d.spawner, err = spawn.Open(ctx, options)
+	if err != nil {
+		return errors.Join(err, d.images.Close(), lock.Close())
+	}
 	if err := checkEnforced(c, d.spawner.Enforced()); err != nil {
-		return errors.Join(err, d.spawner.Abandon(context.WithoutCancel(ctx)), lock.Close())
+		return errors.Join(err, d.images.Close(), d.spawner.Abandon(context.WithoutCancel(ctx)), lock.Close())
 	}
 	if d.notDurable = d.backends.recordsExposed(d.spawner.Isolation()); d.notDurable != nil {
 		o.Logger.Warn("durable runs are refused: runs could write to what the daemon believes of them (hint: a directory state_dir.store beside it (mode 0700) where its parents aren't writable, XDG_RUNTIME_DIR set, or a daemon as root)", "err", d.notDurable)
@@ -52,7 +57,7 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 		Bounds: d.bounds, NotDurable: d.notDurable, Backends: d.backends.adapterOf, Adopted: d.adopted, Renew: d.renew, Stop: ctx,
 	})
 	if err != nil {
-		return errors.Join(err, d.spawner.Abandon(context.WithoutCancel(ctx)))
+		return errors.Join(err, d.images.Close(), d.spawner.Abandon(context.WithoutCancel(ctx)))
 	}
 	return nil
 }
@@ -242,4 +247,5 @@ func (d *daemon) startBackground(o Options) {
 	d.background.Go(func() { d.probes.Loop(ctx) })
 	d.background.Go(func() { d.front.Tokens.Follow(ctx, o.Tokens, d.renewed) })
 	d.background.Go(func() { d.monitor(ctx, o.Beat) })
+	go d.followImages(ctx, o.Images)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"penstock/config"
+	"penstock/image"
 	"penstock/server/health"
 	"penstock/spawn"
 )
@@ -41,6 +42,13 @@ type Options struct {
 	// there were none at the start, is not taken: whether a client may come in
 	// without a token is decided once.
 	Tokens <-chan []config.Token
+	// Images brings those of a configuration that is read again, whether or not they have
+	// changed: what their tags mean is asked anew. Nil is never.
+	Images <-chan []image.Source
+	// UnpackImage is a program that unpacks an image into the store, given four arguments:
+	// the store, the layout, the digest and the bytes that are to stay free. Nil is that
+	// images which aren't in the store are not had.
+	UnpackImage []string
 }
 
 // Beat is how the daemon is, and LogState how the writing of its log goes.

@@ -9,6 +9,7 @@
 //	  its settings: settings.go -> config                  flags, completion; config.go shows them
 //	  for people:  run.go runcall.go ps.go logs.go cancel.go
 //	               connection.go -> client                 where the daemon is, with which token
+//	  images:      image.go imagelist.go -> image, image/unpack
 //	  check.go -> check/     hidden.go -> demo/, manual/   version.go; what they write: terminal/
 package main
 

@@ -54,7 +54,7 @@ func (d *service) reexec(next *successor, sig *signals, left *server.HandedOver)
 		return fmt.Errorf("take up again what was to be handed over: %w", err)
 	}
 	d.inherited, d.origin, d.reclaimed = given, &left.Origin, true
-	d.config.Tokens, d.config.Log = d.reloads.inForce()
+	d.reloads.takeInForce(&d.config)
 	return nil
 }
 

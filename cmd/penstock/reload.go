@@ -4,10 +4,12 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"penstock/config"
+	"penstock/image"
 	"penstock/internal/hint"
 )
 
@@ -23,6 +25,7 @@ type reloader struct {
 	log      *slog.Logger
 	level    *slog.LevelVar
 	tokens   chan []config.Token // of one place: the server takes the latest
+	images   chan []image.Source // likewise
 
 	mu      sync.Mutex
 	running config.Config // what is in force
@@ -76,11 +79,11 @@ func (r *reloader) finish(c config.Config, err error) bool {
 	return true
 }
 
-// inForce is the part of the configuration that reloads change.
-func (r *reloader) inForce() ([]config.Token, config.Log) {
+// takeInForce puts the part that reloads change into a configuration.
+func (r *reloader) takeInForce(c *config.Config) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.running.Tokens, r.running.Log
+	c.Tokens, c.Log, c.Images = r.running.Tokens, r.running.Log, r.running.Images
 }
 
 func (r *reloader) apply(c config.Config, err error) {
@@ -96,6 +99,12 @@ func (r *reloader) apply(c config.Config, err error) {
 		return
 	}
 	keys := config.Changed(r.running, c)
+	// Also where nothing has changed: what the tags mean is asked anew.
+	select {
+	case <-r.images: // not yet taken, and stale now
+	default:
+	}
+	r.images <- c.ImageSources()
 	var taken, restart []string
 	for _, key := range keys {
 		if r.applyKey(key, c) {
@@ -117,6 +126,10 @@ func (r *reloader) apply(c config.Config, err error) {
 
 // applyKey puts one changed key into force, if that can be done without a restart.
 func (r *reloader) applyKey(key string, c config.Config) bool {
+	if strings.HasPrefix(key, "images.") {
+		r.running.Images = c.Images
+		return true
+	}
 	switch key {
 	case "log.level":
 		setLevel(r.level, c.Log.Level)

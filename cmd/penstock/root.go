@@ -80,7 +80,7 @@ func (a *app) root() *cobra.Command {
 		SilenceUsage:  true,
 		Args:          knownCommand,
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("a subcommand is missing: serve, run, ps, logs, cancel, check, config, handover, reap or version")
+			return errors.New("a subcommand is missing: serve, run, ps, logs, cancel, check, config, image, handover, reap or version")
 		},
 		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
 		SuggestionsMinimumDistance: 2,
@@ -90,7 +90,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.AddCommand(a.runCommand(), a.psCommand(), a.logsCommand(), a.cancelCommand())
-	root.AddCommand(a.serveCommand(), a.checkCommand(), a.configCommand(), a.handoverCommand(), a.reapCommand(), a.versionCommand(), a.manCommand(), a.demoCommand(), a.napCommand())
+	root.AddCommand(a.serveCommand(), a.checkCommand(), a.configCommand(), a.imageCommand(), a.handoverCommand(), a.reapCommand(), a.versionCommand(), a.manCommand(), a.demoCommand(), a.napCommand())
 	return root
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"penstock/cmd/penstock/terminal"
 	"penstock/config"
+	"penstock/image"
 	"penstock/server"
 	"penstock/spawn"
 	"penstock/systemd"
@@ -29,8 +30,8 @@ func (a *app) serveCommand() *cobra.Command {
 		Aliases: []string{"daemon"},
 		Short:   "Run the daemon",
 		Long: "Runs the daemon in the foreground. SIGTERM and SIGINT let live runs finish for drain_timeout and\n" +
-			"end the rest; a second one ends them at once. SIGHUP reads the configuration again: tokens and\n" +
-			"log.level take effect, what needs a restart is named in the log, and a bad file changes nothing.\n" +
+			"end the rest; a second one ends them at once. SIGHUP reads the configuration again: tokens,\n" +
+			"images and log.level take effect, what needs a restart is named in the log, and a bad file changes nothing.\n" +
 			"SIGUSR2 hands over to the program that is installed now, see handover.",
 		Args: cobra.NoArgs,
 	}
@@ -94,7 +95,7 @@ func (a *app) serve(ctx context.Context, s *settings, c config.Config, banner bo
 	}
 	d := &service{
 		app: a, config: c, log: log, logged: logged, watchdog: watchdog, build: readBuild(), banner: banner, inherited: given, origin: origin,
-		reloads: &reloader{settings: s, running: c, log: log, level: &level, tokens: make(chan []config.Token, 1)},
+		reloads: &reloader{settings: s, running: c, log: log, level: &level, tokens: make(chan []config.Token, 1), images: make(chan []image.Source, 1)},
 	}
 	next, err := newSuccessor(d)
 	if err != nil {
@@ -143,8 +144,8 @@ func (d *service) run(ctx context.Context, next *successor) (*signals, error) {
 	}
 	err := d.serveUntil(sig.force, func() error {
 		return server.Run(serving, d.config, server.Options{
-			SleepCommand: nap(),
-			Logger:       log, Version: d.build.Version, Commit: d.build.Commit, Force: sig.force, Tokens: d.reloads.tokens,
+			SleepCommand: nap(), UnpackImage: unpackImage(), Images: d.reloads.images,
+			Logger: log, Version: d.build.Version, Commit: d.build.Commit, Force: sig.force, Tokens: d.reloads.tokens,
 			Listeners: d.inherited.Listeners, Unlink: d.inherited.Own(), Lock: d.inherited.Lock, Origin: d.origin, Log: d.logged.state, ReapOrphans: true,
 			Beat: func(b server.Beat) { report(log, d.watchdog.Beat(!b.Wedged, b.Summary)) },
 			Handover: &server.Handover{Asked: sig.handover, Check: func(ctx context.Context, g server.HandoverState) error {

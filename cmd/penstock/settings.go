@@ -122,7 +122,7 @@ func keyValues(k config.Key) []cobra.Completion {
 
 // completeSet completes a key, and after its "=" the value.
 func (s *settings) completeSet(typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	clients, backends := s.names()
+	clients, backends, images := s.names()
 	var found []cobra.Completion
 	for _, k := range config.AllKeys() {
 		names := []string{""}
@@ -131,6 +131,8 @@ func (s *settings) completeSet(typed string) ([]cobra.Completion, cobra.ShellCom
 			names = clients
 		case strings.HasPrefix(k.Name, "backends."):
 			names = backends
+		case strings.HasPrefix(k.Name, "images."):
+			names = images
 		}
 		for _, name := range names {
 			key := strings.TrimSuffix(strings.Replace(k.Name, "*", name, 1), "*") // a variable to set ends it
@@ -159,12 +161,12 @@ func valuesWith(prefix string, values []cobra.Completion, typed string) []cobra.
 	return found
 }
 
-// names are the clients and backends of the configuration; in one that can't
+// names are the clients, backends and images of the configuration; in one that can't
 // be read there are only the backends that are known.
-func (s *settings) names() (clients, backends []string) {
+func (s *settings) names() (clients, backends, images []string) {
 	c, err := s.load()
 	if err != nil {
-		return nil, config.Known()
+		return nil, config.Known(), nil
 	}
-	return slices.Sorted(maps.Keys(c.Clients)), slices.Sorted(maps.Keys(c.Backends))
+	return slices.Sorted(maps.Keys(c.Clients)), slices.Sorted(maps.Keys(c.Backends)), slices.Sorted(maps.Keys(c.Images))
 }

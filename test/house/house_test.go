@@ -42,6 +42,8 @@ var floor = map[string]int{
 	"internal/trash":        14,
 	"outcome":               15,
 	"run/history":           16,
+	"image":                 16,
+	"image/unpack":          17,
 	"sandbox":               18,
 	"backend":               20,
 	"spawn":                 20,
@@ -181,6 +183,9 @@ func TestOnlyOneRoomDoesIt(t *testing.T) {
 		{"github.com/spf13/cobra", []string{"cmd/"}},
 		{"github.com/coreos/go-systemd", []string{"systemd/"}},
 		{"github.com/godbus/dbus", []string{"systemd/scope/"}},
+		{"github.com/opencontainers/umoci", []string{"image/unpack/"}},
+		{"github.com/google/go-containerregistry", []string{"image/unpack/"}},
+		{"penstock/image/unpack", []string{"cmd/penstock/"}},
 	}
 	for _, s := range sources(t) {
 		for _, rule := range rules {
@@ -277,7 +282,7 @@ func TestFilesArePlain(t *testing.T) {
 // empty files, executables among the packages, directories on the top level.
 func TestTreeHasNoDebris(t *testing.T) {
 	const top = ".ci .github .gitignore .golangci.yml CHANGELOG.md CONTRIBUTING.md LICENSE Makefile README.md RELEASING.md SECURITY.md VERSION " +
-		"admit backend cgroup client cmd config docs go.mod go.sum internal metrics outcome run sandbox server spawn spool systemd test tools"
+		"admit backend cgroup client cmd config docs go.mod go.sum image internal metrics outcome run sandbox server spawn spool systemd test tools"
 	c := exec.Command("git", "ls-files", "--stage")
 	c.Dir = filepath.Join("..", "..")
 	out, err := c.Output()

@@ -3,7 +3,7 @@
 //	Run -> Report of Findings, Print                 check.go
 //	    addConfig: listen, state, tokens, limits     config.go
 //	    host, root of groups, isolation, self-test   host.go
-//	    addBackends: programs, users, versions       backend.go
+//	    addBackends: programs, users, versions       backend.go, images there, too
 //
 // What serve would refuse is asked of server.DryRun, by the code that refuses it.
 package check
@@ -25,7 +25,7 @@ import (
 // Finding is one line of the report. A finding that is not OK fails the check,
 // unless it is only advice.
 type Finding struct {
-	Area   string `json:"area"` // config, systemd, listen, state, tokens, limits, host, root, isolation, backend
+	Area   string `json:"area"` // config, systemd, listen, state, tokens, limits, host, root, isolation, backend, image
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
 	Advice bool   `json:"advice,omitempty"` // works, though not as well
@@ -81,6 +81,7 @@ func Run(ctx context.Context, in Input) (Report, error) {
 		r.add(unheldFindings(r.Enforced, c)...)
 		r.add(aboveFindings(c, known(root.MemoryAbove()), known(root.TasksAbove()))...)
 		r.addBackends(ctx, c)
+		r.add(imageFindings(c)...)
 	}
 	r.OK = !slices.ContainsFunc(r.Findings, func(f Finding) bool { return !f.OK && !f.Advice })
 	return r, nil
@@ -100,10 +101,10 @@ func (f *Finding) refuse(err error, remedy string) {
 	}
 }
 
-// Print writes one line per finding, its remedy below it, and the verdict.
-func (r Report) Print(w io.Writer) error {
+// PrintFindings writes one line per finding, its remedy below it.
+func PrintFindings(w io.Writer, findings []Finding) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for i, f := range r.Findings {
+	for i, f := range findings {
 		mark := "ok"
 		switch {
 		case !f.OK && f.Advice:
@@ -118,12 +119,17 @@ func (r Report) Print(w io.Writer) error {
 			fmt.Fprintf(t, "\t\t\t%s\n", more)
 		}
 		// One remedy for several rows is told once, after the last.
-		again := i+1 < len(r.Findings) && r.Findings[i+1].Remedy == f.Remedy
+		again := i+1 < len(findings) && findings[i+1].Remedy == f.Remedy
 		if f.Remedy != "" && !again {
 			fmt.Fprintf(t, "\t\t\t-> %s\n", f.Remedy)
 		}
 	}
-	if err := t.Flush(); err != nil {
+	return t.Flush()
+}
+
+// Print writes the findings and the verdict.
+func (r Report) Print(w io.Writer) error {
+	if err := PrintFindings(w, r.Findings); err != nil {
 		return err
 	}
 	verdict := "ready to serve"

@@ -79,10 +79,14 @@ func (m manual) pages() []page {
 	return pages
 }
 
-// commands are the subcommands for people.
+// commands are the subcommands for people, those of a subcommand behind it.
 func (m manual) commands() []*cobra.Command {
-	return slices.DeleteFunc(slices.Clone(m.root.Commands()), func(c *cobra.Command) bool {
-		return !c.IsAvailableCommand() || c.Name() == "help"
+	var all []*cobra.Command
+	for _, c := range m.root.Commands() {
+		all = append(append(all, c), c.Commands()...)
+	}
+	return slices.DeleteFunc(all, func(c *cobra.Command) bool {
+		return !c.IsAvailableCommand() || c.Name() == "help" || !c.Parent().IsAvailableCommand() && c.Parent() != m.root
 	})
 }
 
@@ -127,7 +131,7 @@ func (m manual) open(cmd *cobra.Command) *roff {
 	if args := strings.TrimSpace(strings.TrimPrefix(name, cmd.CommandPath()) + arguments); args != "" {
 		called += " " + placeholder(args)
 	}
-	if cmd == m.root {
+	if cmd.HasAvailableSubCommands() {
 		called += " " + placeholder("COMMAND")
 	}
 	r.lines(called + ` [\fIOPTION\fR]...`)

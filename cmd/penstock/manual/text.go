@@ -84,6 +84,7 @@ var tableText = map[string]string{
 	"log":               "The log goes to standard error. Prompts and answers are never in it.",
 	"clients.*":         "For the client `NAME`: a token's name, or the number of a user who comes through a unix socket.",
 	"backends.*":        "For the backend `NAME`. `claude`, `codex`, `opencode`, `kimi`, `pi` and `gemini` are known and need no table; any other name needs a `kind` and a `command`. A model is `NAME`, or `NAME/MODEL`.",
+	"images.*":          "A root file system that runs may have in place of the host's; `penstock image add` stores others, under names of their own. It has either `rootfs` or `oci`.",
 	"backends.*.limits": "Of a run of this backend: the keys of `[limits]`, each in place of the one there.",
 }
 

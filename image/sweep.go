@@ -1,0 +1,205 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/internal/atomicfile"
+	"penstock/internal/hint"
+	"penstock/internal/trash"
+)
+
+// Refs are the digests that configurations name, in this moment.
+type Refs struct {
+	Digests []string
+	// Unknown is that one of them could not be read: then nothing is removed that it
+	// may have meant.
+	Unknown bool
+}
+
+// Swept is what a Sweep took away.
+type Swept struct {
+	Digests     []string
+	Interrupted int // adds
+}
+
+// Sweep takes away digests to which no name, no configuration, no daemon and no run
+// refers, and what adds left that were interrupted.
+func (s *Store) Sweep(ctx context.Context, refs Refs) (Swept, error) {
+	swept, err := s.sweepLocked(ctx, refs)
+	return swept, errors.Join(err, s.emptyTrash())
+}
+
+// sweepLocked moves what is to go into the trash; to delete it can take long.
+func (s *Store) sweepLocked(ctx context.Context, refs Refs) (swept Swept, err error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return swept, err
+	}
+	defer unlock()
+	if swept.Interrupted, err = s.sweepNew(); err != nil || refs.Unknown {
+		return swept, err
+	}
+	names, err := s.Names()
+	if err != nil {
+		return swept, err // a name that can't be read may mean any
+	}
+	digests, err := s.digests()
+	if err != nil {
+		return swept, err
+	}
+	var errs []error
+	for _, d := range digests {
+		if slices.Contains(refs.Digests, d) || slices.ContainsFunc(names, func(n Name) bool { return n.Digest == d }) {
+			continue
+		}
+		gone, err := s.discard(d)
+		if gone {
+			swept.Digests = append(swept.Digests, d)
+		}
+		errs = append(errs, err)
+	}
+	return swept, errors.Join(errs...)
+}
+
+// sweepNew takes away what no process unpacks any more.
+func (s *Store) sweepNew() (int, error) {
+	entries, err := os.ReadDir(filepath.Join(s.dir, newName))
+	if err != nil {
+		return 0, fmt.Errorf("image store: %w", err)
+	}
+	n := 0
+	var errs []error
+	for _, e := range entries {
+		dir := filepath.Join(s.dir, newName, e.Name())
+		f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|unix.O_NOFOLLOW, 0)
+		free := errors.Is(err, fs.ErrNotExist) // it ended before it had one: both happen under the store's lock
+		if err == nil {
+			free, err = tryLock(f, unix.LOCK_EX)
+		}
+		if free {
+			n++
+			_, err = trash.Move(dir)
+		}
+		errs = append(errs, err)
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return n, errors.Join(errs...)
+}
+
+// ErrInUse is wrapped when an image can't be removed because runs use it.
+var ErrInUse = errors.New("runs use it")
+
+// discard moves a digest into the trash, but for one that is held. It is called under the
+// store's lock.
+func (s *Store) discard(digest string) (gone bool, err error) {
+	release, free, err := s.seize(digest, runsLock, refsLock)
+	if err != nil || !free {
+		return false, err
+	}
+	defer release()
+	path, err := s.pathOf(digest)
+	if err != nil {
+		return false, err
+	}
+	if _, err = trash.Move(path); err != nil {
+		return false, fmt.Errorf("image %s: %w", Short(digest), err)
+	}
+	return true, nil
+}
+
+// seize takes files of an image that would be held shared; it is not free where one is.
+func (s *Store) seize(digest string, files ...string) (release func(), free bool, err error) {
+	path, err := s.pathOf(digest)
+	if err != nil {
+		return nil, false, err
+	}
+	var held []*os.File
+	release = func() {
+		for _, f := range held {
+			_ = f.Close()
+		}
+	}
+	for _, name := range files {
+		f, err := openLock(filepath.Join(path, name))
+		if err != nil {
+			release()
+			return nil, false, fmt.Errorf("image %s: %w", Short(digest), err)
+		}
+		held = append(held, f)
+		if free, err := tryLock(f, unix.LOCK_EX); err != nil || !free {
+			release()
+			return nil, false, err
+		}
+	}
+	return release, true, nil
+}
+
+// Remove takes a name away, and its digest with it where nothing else refers to that. It
+// is refused while runs use what would go.
+func (s *Store) Remove(ctx context.Context, name string, refs Refs) (digest string, gone bool, err error) {
+	digest, gone, err = s.removeLocked(ctx, name, refs)
+	return digest, gone, errors.Join(err, s.emptyTrash())
+}
+
+func (s *Store) removeLocked(ctx context.Context, name string, refs Refs) (digest string, gone bool, err error) {
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	defer unlock()
+	n, err := s.Name(name)
+	if err != nil {
+		return "", false, err
+	}
+	names, err := s.Names()
+	if err != nil {
+		return n.Digest, false, err
+	}
+	other := func(o Name) bool { return o.Name != name && o.Digest == n.Digest }
+	if refs.Unknown || slices.Contains(refs.Digests, n.Digest) || slices.ContainsFunc(names, other) {
+		return n.Digest, false, s.dropName(name)
+	}
+	release, free, err := s.seize(n.Digest, runsLock)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // a digest that has gone all the same
+		return n.Digest, false, s.dropName(name)
+	case err != nil:
+		return n.Digest, false, err
+	case !free:
+		return n.Digest, false, hint.Errorf("penstock ps shows them; try again when they have ended", "image %s: %w", name, ErrInUse)
+	}
+	// The name first: a digest without one is swept, a name without a digest is an error.
+	err = s.dropName(name)
+	release()
+	if err != nil {
+		return n.Digest, false, err
+	}
+	gone, err = s.discard(n.Digest)
+	return n.Digest, gone, err
+}
+
+func (s *Store) dropName(name string) error {
+	if err := os.Remove(s.nameFile(name)); err != nil {
+		return fmt.Errorf("image %s: %w", name, err)
+	}
+	return atomicfile.Flusher((*os.File).Sync).Dirs(filepath.Join(s.dir, namesName))
+}
+
+// emptyTrash deletes outside of the lock.
+func (s *Store) emptyTrash() error {
+	err := trash.Empty(filepath.Join(s.dir, trash.Name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,98 @@
+package unpack
+
+import (
+	"archive/tar"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"penstock/image"
+)
+
+// What layers do to those below them, byte for byte.
+func layered(t *testing.T) []packed {
+	t.Helper()
+	setID := func(h *tar.Header) { h.Mode, h.Uid, h.Gid = 0o6755, 0, 42 }
+	closed := func(h *tar.Header) { h.Mode = 0 }
+	first := tarOf(t,
+		dir("./", 0o755), dir("etc", 0o755), file("etc/keep", "1"), file("etc/gone", "1"), dir("opaque", 0o750), file("opaque/old", "1"),
+		dir("opaque/sub", 0o755), file("opaque/sub/old", "1"), dir("bin", 0o755), file("bin/su", "su", setID), link(tar.TypeLink, "bin/su2", "bin/su"),
+		link(tar.TypeSymlink, "lib", "usr/lib"), dir("dev", 0o755), device("dev/null", 1, 3), file("etc/shadow", "x", closed), dir("shut", 0o500), file("shut/in", "1"),
+		entry{Header: tar.Header{Typeflag: tar.TypeFifo, Name: "dev/fifo", Mode: 0o600}},
+		entry{Header: tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "pax_global_header", PAXRecords: map[string]string{"comment": "git archive"}}},
+	)
+	second := tarOf(t,
+		file("etc/.wh.gone", ""), file("opaque/.wh..wh..opq", ""), file("opaque/new", "2"), file("implicit/deep/file", "2"),
+		file("etc/keep", "2"), file("shut/late", "2"), file("lib/through", "2"),
+	)
+	return []packed{gzipped(first), plain(second), zstandard(t, tarOf(t, file("last", "3")))}
+}
+
+// want is what they make, by who makes it.
+func want(uid string, root bool) map[string]string {
+	own := uid + ":" + uid
+	set, special := "106755 0:42 2", "020666 0:0 1:3"
+	if !root {
+		set, special = "106755 "+own+" 2", "100000 "+own+` 1 ""`
+	}
+	return map[string]string{
+		".": "040755 " + own, "etc": "040755 " + own, "etc/keep": "100644 " + own + ` 1 "2"`, "opaque": "040750 " + own, "opaque/new": "100644 " + own + ` 1 "2"`,
+		"bin": "040755 " + own, "bin/su": set + ` "su"`, "bin/su2": set + ` "su"`, "lib": "120777 " + own + " usr/lib", "dev": "040755 " + own, "dev/null": special,
+		"dev/fifo": "010600 " + own, "etc/shadow": "100000 " + own + ` 1 "x"`, "shut": "040500 " + own, "shut/in": "100644 " + own + ` 1 "1"`, "shut/late": "100644 " + own + ` 1 "2"`,
+		"implicit": "040755 " + own, "implicit/deep": "040755 " + own, "implicit/deep/file": "100644 " + own + ` 1 "2"`, "last": "100644 " + own + ` 1 "3"`,
+		"usr": "040755 " + own, "usr/lib": "040755 " + own, "usr/lib/through": "100644 " + own + ` 1 "2"`,
+	}
+}
+
+func TestAdd_Layers(t *testing.T) {
+	needRoot(t)
+	s := newStore(t)
+	r, err := addTo(t.Context(), s, "x", layersIn(t, layered(t)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(sorted(want("0", true)), sorted(tree(t, rootfsOf(t, s, "x")))); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if r.Architecture != runtime.GOARCH || len(r.Env) != 2 || r.Without != nil || r.Files != 26 {
+		t.Errorf("%+v", r)
+	}
+	wantEmpty(t, s)
+}
+
+// A daemon that isn't root has an image of its own files, with whatever modes, and can
+// remove it.
+func TestAdd_Rootless(t *testing.T) {
+	needRoot(t)
+	top := t.TempDir()
+	images := filepath.Join(top, "images")
+	if err := os.Chmod(filepath.Dir(top), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(top, plainUser, plainUser); err != nil {
+		t.Fatal(err)
+	}
+	ref := layersIn(t, layered(t)...)
+	if err := addAs(t, plainUser, images, "x", ref); err != nil {
+		t.Fatal(err)
+	}
+	// Its owner alone may open it.
+	if _, err := image.OpenExisting(images); err == nil || !strings.Contains(err.Error(), "user 65534") {
+		t.Errorf("root: %v", err)
+	}
+	names, err := filepath.Glob(filepath.Join(images, "sha256", "*", "rootfs"))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("%v %v", names, err)
+	}
+	if diff := cmp.Diff(sorted(want("65534", false)), sorted(tree(t, names[0]))); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(names[0]), "image.json"))
+	if err != nil || !strings.Contains(string(text), `"without": [`+"\n    \"devices\",\n    \"owners\"\n") {
+		t.Errorf("%s %v", text, err)
+	}
+}
