@@ -119,6 +119,27 @@ func TestReader_Rewind(t *testing.T) {
 	}
 }
 
+// Who followed the live run hears its end from the verdict, however late it reads.
+func TestReader_MadeBeforeTheEnd(t *testing.T) {
+	ended := make(chan struct{})
+	s := New("run", ended)
+	s.Set(filepath.Join(t.TempDir(), "removed by its own process"), nil, &Replay{Backend: lines{}})
+	d := s.Follow(0)
+	defer d.Close()
+	s.MarkTampered()
+	s.Publish()
+	s.Finish(0, true)
+	close(ended)
+	if _, err := d.Next(t.Context()); !errors.Is(err, io.EOF) {
+		t.Errorf("made before the end: %v, want io.EOF", err)
+	}
+	late := s.Follow(0)
+	defer late.Close()
+	if _, err := late.Next(t.Context()); !errors.Is(err, ErrTampered) {
+		t.Errorf("made after it: %v, want ErrTampered", err)
+	}
+}
+
 // Output without an event doesn't keep a stream from its pings.
 func TestReader_TryComesBack(t *testing.T) {
 	d := finished(t, []byte(strings.Repeat("\n", 1000000)+"2 x\nd stop\n"), false).Follow(0)
