@@ -35,7 +35,7 @@ func (s *supervisor) open(d *store.Dir) (err error) {
 		return err
 	}
 	s.files.watch = func() {
-		s.files.stopWatch = spool.WatchFiles(s.manager.notifier, &s.run.spool.Grown, s.run.log, d.File(store.SpoolName), d.File(store.StderrName))
+		s.files.stopWatch = spool.WatchFiles(s.manager.notifier, &s.run.spool.Grown, s.run.log, s.files.outputs.Spool, s.files.outputs.Stderr)
 		s.files.watch = nil
 		s.run.spool.Grown.Signal() // no event tells of what was written before
 	}
