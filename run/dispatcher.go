@@ -41,7 +41,7 @@ func (m *Manager) observeAll(detectors map[*Run]*stallDetector) {
 	live := map[*Run]bool{}
 	disk := fileSystemOf(m.state.Path)
 	full := disk.state(os.Geteuid() == 0)
-	for _, r := range m.all() {
+	for _, r := range m.Live() {
 		if !r.isLive() {
 			continue
 		}
@@ -105,7 +105,7 @@ func (m *Manager) publish() {
 		Heartbeat: last.at, Pressure: last.whole,
 		Processes: last.whole.Processes, Memory: last.whole.MemoryBytes, FilesInMemory: last.files, DyingGroups: last.dying,
 	}
-	for _, r := range m.all() {
+	for _, r := range m.Live() {
 		if !r.isLive() {
 			continue
 		}

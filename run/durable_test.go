@@ -151,6 +151,30 @@ func TestDurable_OnTheDiskBeforeItsStart(t *testing.T) {
 	}
 }
 
+// A run whose record says that it has ended, and whose end isn't told yet, is among
+// the live: the request of one that was adopted finds it there (server restoreJobs).
+func TestLive_HasWhatIsJustEnding(t *testing.T) {
+	d, told := new(disk), make(chan struct{})
+	m := open(t, func(o *Options) {
+		o.flush = func(f *os.File) error {
+			err := d.flush(f)
+			if slices.Contains(d.list(), "record finished") { // and so its end is not told before told is closed
+				<-told
+			}
+			return err
+		}
+	})
+	r := start(t, m, script("echo 'd stop'", durable))
+	flushed := func() bool { return slices.Contains(d.list(), "record finished") }
+	for end := time.Now().Add(time.Minute); !flushed() && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	}
+	if unfinished := m.List(Filter{Unfinished: true}); isClosed(r.Ended()) || len(unfinished) != 0 || !slices.Contains(m.Live(), r) {
+		t.Errorf("ended %v, unfinished %v, live %v", isClosed(r.Ended()), unfinished, m.Live())
+	}
+	close(told)
+	wait(t, "end", r.Ended())
+}
+
 // That a second process was started is on the disk before it is: after a loss of power
 // there would be a third.
 func TestDurable_OnTheDiskBeforeItsRestart(t *testing.T) {

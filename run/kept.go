@@ -156,7 +156,7 @@ func (m *Manager) load(id string) (*Run, bool) {
 
 // List gives the records that f selects, newest first.
 func (m *Manager) List(f Filter) []Record {
-	live := m.all()
+	live := m.Live()
 	isLive := make(map[string]bool, len(live))
 	slices.SortFunc(live, func(a, b *Run) int { return cmp.Compare(b.seq, a.seq) })
 	var out []Record

@@ -254,7 +254,7 @@ const removeWait = 5 * time.Second
 // end of cut cuts their grace short. The error names those that weren't.
 func (m *Manager) End(ctx, cut context.Context, why outcome.Cause) error {
 	m.refuseStarts()
-	runs := m.all()
+	runs := m.Live()
 	for _, r := range runs {
 		r.End(why)
 	}
@@ -264,7 +264,7 @@ func (m *Manager) End(ctx, cut context.Context, why outcome.Cause) error {
 
 // Kill cuts short the grace of every run whose end has begun.
 func (m *Manager) Kill() {
-	for _, r := range m.all() {
+	for _, r := range m.Live() {
 		r.Kill()
 	}
 }
@@ -314,8 +314,9 @@ func (m *Manager) stop() error {
 	return m.notifier.Close()
 }
 
-// all are those that wait or live, or are just ending.
-func (m *Manager) all() []*Run {
+// Live are those that wait or live, or are just ending: their record may say already
+// that they have.
+func (m *Manager) Live() []*Run {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Collect(maps.Values(m.live))

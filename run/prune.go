@@ -119,7 +119,7 @@ func (m *Manager) saveLater(r *Run, save func() error) {
 // retrySaves writes the final records for which there was no room: the next daemon
 // would take such a run for lost.
 func (m *Manager) retrySaves() {
-	for _, r := range m.all() {
+	for _, r := range m.Live() {
 		m.mu.Lock()
 		save := r.save
 		m.mu.Unlock()
