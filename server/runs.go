@@ -41,13 +41,25 @@ func (d *daemon) listRuns(w *web.Reply, r *http.Request) error {
 			list["incomplete"] = true
 		}
 		live := d.live()
+		var runs []shownRun
 		for _, r := range d.runs.List(f) {
-			all = append(all, show(r, live))
+			runs = append(runs, show(r, live))
 		}
+		all = append(stillQueued(all, runs), runs...)
 	}
 	list["data"] = all[:min(len(all), f.Limit)]
 	web.WriteJSON(w, http.StatusOK, list)
 	return nil
+}
+
+// stillQueued are the requests of a queue that are no runs: one that is just being started
+// is in both.
+func stillQueued(queue, runs []shownRun) []shownRun {
+	known := make(map[string]bool, len(runs))
+	for _, r := range runs {
+		known[r.ID] = true
+	}
+	return slices.DeleteFunc(queue, func(q shownRun) bool { return known[q.ID] })
 }
 
 func runFilter(r *http.Request) (run.Filter, error) {
