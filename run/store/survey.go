@@ -36,11 +36,15 @@ type Survey struct {
 }
 
 // openHistory opens the index and compares it with the files. An index that can't be
-// opened at all is set aside like one of a later version.
+// opened at all is set aside like one of a later version, but not one that this user may
+// not open: what it knows would be deleted.
 func (s *StateDir) openHistory() (err error) {
 	dir := filepath.Join(s.Store.places[0], historyName)
 	s.Survey = Survey{}
 	s.History, s.Survey.Index, err = history.Open(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return anothers(s.Path, err)
+	}
 	if err != nil && !IsTransient(err) {
 		aside := dir + ".unreadable"
 		if moved := errors.Join(os.RemoveAll(aside), os.Rename(dir, aside)); moved != nil {
@@ -56,6 +60,10 @@ func (s *StateDir) openHistory() (err error) {
 		return errors.Join(fmt.Errorf("runs: %w", err), s.History.Close())
 	}
 	return nil
+}
+
+func anothers(dir string, err error) error {
+	return fmt.Errorf("state directory: %s: the index of finished runs: %w (hint: a daemon of another user has made it: give it, or all of the directory, to this one's with chown -R)", dir, err)
 }
 
 // survey looks at the names of the runs with files in the store, and at the records of
