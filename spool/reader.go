@@ -101,7 +101,7 @@ func (d *Reader) parse() (ok bool) {
 // read reads once; where there is nothing to be read yet, more is closed when
 // there is.
 func (d *Reader) read() (more <-chan struct{}, err error) {
-	if more, err := d.open(); more != nil || err != nil {
+	if more, err := d.Open(); more != nil || err != nil {
 		return more, err
 	}
 	grown := d.spool.Grown.Wait()
@@ -148,9 +148,10 @@ func (d *Reader) endTampered(err error) (more <-chan struct{}, _ error) {
 	return nil, err
 }
 
-// open takes the run's file as soon as it has one, which more tells; a run
-// that never got any has no events.
-func (d *Reader) open() (more <-chan struct{}, err error) {
+// Open takes the run's file as soon as it has one, which more tells; a run
+// that never got any has no events, which io.EOF tells. Try and Next do it by
+// themselves: it is for who reads later what may be pruned by then.
+func (d *Reader) Open() (more <-chan struct{}, err error) {
 	if d.reading != nil {
 		return nil, nil
 	}
