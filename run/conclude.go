@@ -78,7 +78,9 @@ func (s *supervisor) conclude() {
 	if record.Durable || record.Cause == outcome.ClientGone {
 		level = slog.LevelInfo
 	}
-	r.log.Log(context.Background(), level, "run ended", record.LogAttrs(ended)...)
+	if ctx := context.Background(); r.log.Enabled(ctx, level) {
+		r.log.Log(ctx, level, "run ended", record.LogAttrs(ended)...)
+	}
 	r.spool.Finish(s.facts.size, verdict.Cause != outcome.Completed)
 	r.announce()
 	if ended.Err != nil || ended.Leaked {

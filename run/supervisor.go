@@ -141,9 +141,10 @@ func (s *supervisor) follow() (left bool) {
 	}
 }
 
-// unwatchedMax is how long a run's output is not watched for: many end before, and then
-// nobody need be woken by each of their writes.
-const unwatchedMax = 5 * time.Millisecond
+// unwatchedMax is how long a run's output is not watched for: many end before, also on a
+// busy host, and then nobody need be woken by each of their writes. No agent has said a
+// word by then.
+const unwatchedMax = 20 * time.Millisecond
 
 // detach leaves a run that lives on as a killed daemon would: its checkpoint is
 // written, and the stdin log tells what its CLI was told.
