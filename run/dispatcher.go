@@ -137,7 +137,7 @@ func (r *Run) snapshotEntry() Live {
 	return one
 }
 
-// Snapshot is the state as of the last second, runs as of now: who asks builds what has
+// Snapshot is the state as of the last second, runs as of now: the caller builds what has
 // changed since it was last asked for, so that a start and an end cost nothing. It reads
 // no file, waits for nothing, and is not to be changed by the caller.
 func (m *Manager) Snapshot() Snapshot {

@@ -140,7 +140,7 @@ func TestReader_Rewind(t *testing.T) {
 	}
 }
 
-// Who followed the live run hears its end from the verdict, however late it reads.
+// A reader that followed the live run hears its end from the verdict, however late it reads.
 func TestReader_MadeBeforeTheEnd(t *testing.T) {
 	ended := make(chan struct{})
 	s := New("run", ended)

@@ -107,7 +107,7 @@ func (x *Index) appendLine(text []byte, then func(position)) error {
 	return nil
 }
 
-// The following are for who holds mu.
+// The following want mu held.
 
 func (x *Index) setBegun(id string, at position) {
 	x.forget(id)
