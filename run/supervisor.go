@@ -142,7 +142,7 @@ func (s *supervisor) follow() (left bool) {
 }
 
 // unwatchedMax is how long a run's output is not watched for: many end before, also on a
-// busy host, and then nobody need be woken by each of their writes. No agent has said a
+// busy host, and then no reader need be woken by each of their writes. No agent has said a
 // word by then.
 const unwatchedMax = 20 * time.Millisecond
 
