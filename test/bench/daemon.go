@@ -33,11 +33,13 @@ func (s *server) end() {
 	<-s.exited
 }
 
-// start begins a process that ends with this one.
+// start begins a process that ends with this one, and not before: a signal to this one's
+// process group, as timeout(1) and a terminal send it, would end it in the middle of a row,
+// which would fail with an EOF of its connection instead of being interrupted.
 func start(cmd *exec.Cmd) (*server, error) {
 	s := &server{cmd: cmd, log: new(bytes.Buffer), exited: make(chan struct{})}
 	cmd.Stderr = s.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
