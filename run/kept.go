@@ -26,10 +26,10 @@ type indexed struct {
 
 // dirFor is the place of a run to come: only a durable one has files in the store.
 func (m *Manager) dirFor(s Spec) *store.Dir {
-	dir := m.state.Run(s.ID)
 	if !s.Durable {
-		return dir.Indexed()
+		return m.state.Indexed(s.ID)
 	}
+	dir := m.state.Run(s.ID)
 	dir.Flush = m.o.flush
 	return dir
 }
@@ -102,7 +102,7 @@ func (m *Manager) recall(id string) (*store.Dir, Record, *store.Checkpoint, erro
 			m.log.Warn("what is kept of a run can't be read", "run", id, "err", err)
 			kept = indexed{Record: lostRecord(e)}
 		}
-		return d.Indexed(), *kept.Record, kept.Checkpoint, nil
+		return m.state.Indexed(id), *kept.Record, kept.Checkpoint, nil
 	} else if !known && m.complete.Load() {
 		return nil, Record{}, nil, fs.ErrNotExist
 	}

@@ -331,7 +331,7 @@ func TestPrune_InBatches(t *testing.T) {
 	most := 0
 	for i := range 60 {
 		r := newRun(finished, Record{ID: fmt.Sprint("r", i), State: Finished, Created: ended, Ended: &ended}, m.log)
-		if err := m.saveEnd(m.state.Run(r.id).Indexed(), r.Record(), nil); err != nil {
+		if err := m.saveEnd(m.state.Indexed(r.id), r.Record(), nil); err != nil {
 			t.Fatal(err)
 		}
 		r.announce()

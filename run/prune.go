@@ -79,9 +79,9 @@ func (m *Manager) pruneFor(now time.Time, bytes int64, spare time.Duration) (rem
 	gone := make([]string, len(old))
 	for i, e := range old {
 		removals.Go(func() error {
-			dir := m.state.Run(e.ID)
-			if !e.Filed {
-				dir = dir.Indexed()
+			dir := m.state.Indexed(e.ID)
+			if e.Filed {
+				dir = m.state.Run(e.ID)
 			}
 			if err := dir.Remove(); err != nil {
 				m.keepOn(e.ID, now.Add(removeEvery), err)

@@ -139,7 +139,7 @@ func TestPrune_SparesTheLive(t *testing.T) {
 	m.mu.Lock()
 	m.live[r.id] = r
 	m.mu.Unlock()
-	if err := m.saveEnd(m.state.Run("r").Indexed(), r.Record(), nil); err != nil {
+	if err := m.saveEnd(m.state.Indexed("r"), r.Record(), nil); err != nil {
 		t.Fatal(err)
 	}
 	later := time.Now().Add(2 * time.Hour)

@@ -108,7 +108,7 @@ func (m *Manager) sweepUnknown() {
 	}
 	for _, id := range unknown {
 		if !m.Has(id) {
-			m.discardUnstarted(m.state.Run(id).Indexed())
+			m.discardUnstarted(m.state.Indexed(id))
 		}
 	}
 	if len(unknown) > 0 {

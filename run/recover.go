@@ -75,7 +75,7 @@ func (m *Manager) concludeBegun(id string) {
 		m.log.Warn("what is known of a run that has begun can't be read", "run", id, "err", err)
 		kept.Record = &Record{ID: id, Object: store.Object, Created: time.Now()}
 	}
-	m.concludeLeftover(m.state.Run(id).Indexed(), kept.Record, nil, nil)
+	m.concludeLeftover(m.state.Indexed(id), kept.Record, nil, nil)
 }
 
 // number puts the runs of an earlier daemon in the order of their records, and all
