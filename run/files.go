@@ -44,17 +44,17 @@ func (s *supervisor) open(d *store.Dir) (err error) {
 			return err
 		}
 	}
+	info, err := s.files.outputs.Spool.Stat()
+	if err != nil {
+		return err
+	}
 	if !s.child.adopted {
-		s.checkpoint.Spool, _ = spool.InodeOf(s.files.outputs.Spool)
+		s.checkpoint.Spool, _ = spool.Inode(info)
 	}
 	if s.spec.Durable && !s.child.adopted {
 		s.checkpoint.Stderr, _ = spool.InodeOf(s.files.outputs.Stderr)
 	}
 	s.turn.session = s.checkpoint.Session
-	info, err := s.files.outputs.Spool.Stat()
-	if err != nil {
-		return err
-	}
 	s.run.setOutputs(s.files.outputs)
 	replay := newReplay(s.spec.Backend, s.checkpoint)
 	replay.Buffers = &s.manager.buffers

@@ -14,12 +14,12 @@ import (
 )
 
 // allocationsPerRun is what one run may allocate, from its request to its answer: what was
-// reached, and a twentieth. It hardly depends on the machine, as times would: 680 where
-// nothing else runs, and 740 where a run takes so long that its watch begins. Raise it only
+// reached, and a twentieth. It hardly depends on the machine, as times would: 652 where
+// nothing else runs, and 712 where a run takes so long that its watch begins. Raise it only
 // for what a run has to do more.
 const (
-	allocationsPerRun = 780
-	allocatedPerRun   = 92 << 10 // bytes
+	allocationsPerRun = 748
+	allocatedPerRun   = 86 << 10 // bytes
 )
 
 // A run of a trivial program costs the daemon no more than it did.
