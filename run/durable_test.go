@@ -100,8 +100,11 @@ func (d *disk) flush(f *os.File) error {
 		case strings.Contains(string(text), `"object"`):
 			name = "record"
 		}
-		if strings.Contains(string(text), `"state":"finished"`) {
+		switch {
+		case strings.Contains(string(text), `"state":"finished"`):
 			name += " finished"
+		case strings.Contains(string(text), `"answered_at"`):
+			name += " answered"
 		}
 	}
 	d.flushed = append(d.flushed, name)
@@ -141,13 +144,17 @@ func TestDurable_OnTheDiskBeforeItsStart(t *testing.T) {
 	}
 	wait(t, "end", r.Ended())
 	ended := d.list()[len(started):]
+	most := 10
+	if r.Record().Answered != nil { // on a busy machine: by a file and its directory
+		most = 12
+	}
 	if i := slices.Index(ended, "record finished"); i < 0 || !slices.Contains(ended[i:], "r") || !slices.Contains(ended[:i], "checkpoint") {
 		t.Errorf("flushed before its end is shown: %q", ended)
 	}
 	// Two files and the four directories that name them and the run, its leader, and at
 	// the end two files and their directory. Its outputs are flushed by fdatasync.
-	if all := d.list(); len(all) > 10 {
-		t.Errorf("flushed %d times, want 10: %q", len(all), all)
+	if all := d.list(); len(all) > most {
+		t.Errorf("flushed %d times, want %d: %q", len(all), most, all)
 	}
 }
 

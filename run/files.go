@@ -120,12 +120,21 @@ func (s *supervisor) cleanUp(o outcome.Outcome) {
 
 // settleOutputs flushes outputs that a power cut must not take, or of which a write may
 // be refused as late as that. What their pages are charged to would not go before them.
-func (s *supervisor) settleOutputs(on *fileSystem) (err error) {
-	if s.spec.Durable || !on.isExact() {
-		err = s.files.outputs.Flush()
-	}
+func (s *supervisor) settleOutputs(on *fileSystem) error {
+	err := s.flushOutputs(on)
 	if s.manager.enforced.Memory == cgroup.Kernel {
 		err = errors.Join(err, s.files.outputs.DropPages())
+	}
+	return err
+}
+
+func (s *supervisor) flushOutputs(on *fileSystem) error {
+	if !s.spec.Durable && on.isExact() {
+		return nil
+	}
+	err := s.files.outputs.Flush()
+	if why := diskError(err); why != "" { // no later call is told it again
+		s.facts.outputLost.Store(&why)
 	}
 	return err
 }

@@ -179,12 +179,17 @@ func (m *Manager) concludeLeftover(d *store.Dir, r *Record, cp *store.Checkpoint
 		Terminal: word, Limits: r.Limits,
 		PlainExit: b != nil && b.Features().PlainExit, Unread: b != nil && isOpaque(b),
 	})
-	if verdict.Cause == outcome.Lost {
+	if verdict.Cause == outcome.Lost && r.Answered == nil {
 		verdict.Message = "the daemon ended before the run did: its outcome is unknown; check what it did before asking again"
 		m.log.Warn("run lost", "run", r.ID, "client", r.Client, "backend", r.Backend)
 	}
 	now := time.Now()
-	r.State, r.Cause, r.Message, r.Ended = Finished, verdict.Cause, verdict.Message, &now
+	r.State, r.Ended = Finished, &now
+	if r.Answered != nil {
+		r.Warning = warningOf(verdict)
+	} else {
+		r.Cause, r.Message = verdict.Cause, verdict.Message
+	}
 	if ended.Receipt.EnforcedBy != (cgroup.Enforced{}) {
 		r.Receipt, r.EnforcedBy, r.Survived = &ended.Receipt, ended.Receipt.EnforcedBy, ended.Survived
 	}

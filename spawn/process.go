@@ -194,6 +194,9 @@ func (p *Process) Outcome() outcome.Outcome {
 // Usage reads the group live; it fails once the group is removed.
 func (p *Process) Usage() (cgroup.Usage, error) { return p.group.Usage() }
 
+// Receipt is what it has used until now; it fails once the group is removed.
+func (p *Process) Receipt() (cgroup.Receipt, error) { return p.group.Receipt() }
+
 // CPUTime is the processor time that its group has used, in microseconds; it is what
 // of Usage costs least. It fails once the group is removed.
 func (p *Process) CPUTime() (uint64, error) { return p.group.CPUTime() }

@@ -42,6 +42,7 @@ type Record struct {
 	CLISession  string                `json:"cli_session_id,omitempty"`
 	Created     time.Time             `json:"created_at"`
 	Started     *time.Time            `json:"started_at,omitempty"`
+	Answered    *time.Time            `json:"answered_at,omitempty"` // its clients were told, before it ended
 	Exited      *time.Time            `json:"exited_at,omitempty"`
 	Ended       *time.Time            `json:"ended_at,omitempty"`
 	Limits      *specs.LinuxResources `json:"limits,omitempty"`
@@ -55,9 +56,11 @@ type Record struct {
 	Metadata    json.RawMessage       `json:"metadata,omitempty"`
 	// Durable says that it outlives its daemon, and Adopted how many took it over.
 	// SessionRestarted: its CLI did not know the session any more, and was started anew.
-	SessionRestarted bool `json:"session_restarted,omitempty"`
-	Durable          bool `json:"durable,omitempty"`
-	Adopted          int  `json:"adopted,omitempty"`
+	// Warning is what became of its CLI after the answer, where that was no good end.
+	SessionRestarted bool   `json:"session_restarted,omitempty"`
+	Durable          bool   `json:"durable,omitempty"`
+	Adopted          int    `json:"adopted,omitempty"`
+	Warning          string `json:"warning,omitempty"`
 }
 
 // Save writes the record, and flushes its name, and those of what was written before it.
@@ -157,6 +160,19 @@ func (r *Record) StartedAt() time.Time {
 	return *r.Started
 }
 
+// Lifetime is how long it ran, to its answer where it hasn't ended; not ok where it has
+// neither.
+func (r *Record) Lifetime() (d time.Duration, ok bool) {
+	until := r.Ended
+	if until == nil {
+		until = r.Answered
+	}
+	if r.Started == nil || until == nil {
+		return 0, false
+	}
+	return until.Sub(*r.Started), true
+}
+
 // LogAttrs is what the log has of a run's end, at info of one that may end with no
 // request left to be logged.
 func (r Record) LogAttrs(o outcome.Outcome) []any {
@@ -169,6 +185,9 @@ func (r Record) LogAttrs(o outcome.Outcome) []any {
 	}
 	if r.Signal != "" {
 		attrs = append(attrs, "signal", r.Signal)
+	}
+	if r.Warning != "" {
+		attrs = append(attrs, "warning", r.Warning)
 	}
 	return append(attrs, "output_bytes", r.OutputBytes, "processes_after_leader", r.Survived,
 		"spawn_seconds", o.Spawn.Seconds(), "teardown_seconds", o.Teardown.Seconds(), "leaked", o.Leaked, "receipt", *r.Receipt)

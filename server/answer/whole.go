@@ -84,7 +84,7 @@ func (p *Whole) Answer(ctx context.Context, x *web.RequestInfo, r *run.Run) erro
 	return nil
 }
 
-// eachEvent gives every event of an ended run. each's error ends it; unread is the
+// eachEvent gives every event of an answered run. each's error ends it; unread is the
 // reader's own.
 func eachEvent(ctx context.Context, events *spool.Reader, each func(backend.Event) error) (unread, err error) {
 	for {
@@ -98,10 +98,13 @@ func eachEvent(ctx context.Context, events *spool.Reader, each func(backend.Even
 		if err := each(e); err != nil {
 			return nil, err
 		}
+		if e.Kind == backend.Done {
+			return nil, nil
+		}
 	}
 }
 
-// gather waits for the run, and reads its events when it has ended: nothing is said
+// gather waits for the verdict, and reads the events when it is there: nothing is said
 // before, so nobody need be woken by each of them. The file is opened while it is there.
 func (p *Whole) gather(ctx context.Context, events *spool.Reader, r *run.Run) (*answerSummary, run.Record, error) {
 	for {
@@ -113,7 +116,7 @@ func (p *Whole) gather(ctx context.Context, events *spool.Reader, r *run.Run) (*
 			return nil, run.Record{}, err
 		}
 	}
-	if err := p.Wait(ctx, r.Ended()); err != nil {
+	if err := p.Wait(ctx, r.Answered()); err != nil {
 		return nil, run.Record{}, err
 	}
 	record := r.Record()
