@@ -52,6 +52,7 @@ type Manager struct {
 	full     chan struct{} // more finished runs than are kept; has room for one
 	room     atomic.Pointer[Room]
 	asking   atomic.Bool // how much room there is
+	broken   atomic.Bool // a start could make no file, and none could be made since
 	// reclaiming is held while runs are removed before their time.
 	reclaiming sync.Mutex
 	looking    sync.Mutex   // for room

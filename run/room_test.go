@@ -161,6 +161,48 @@ func TestRoom_PlacesThatWereRemoved(t *testing.T) {
 	}
 }
 
+// A file system that has become read-only refuses each start: that is shown from the first
+// refusal on, and until a file can be made again.
+func TestRoom_ReadOnly(t *testing.T) {
+	m := open(t)
+	look := func() string {
+		m.checkRoom()
+		if room := m.Room(); room != nil {
+			return room.Broken
+		}
+		return "unknown"
+	}
+	dir := m.state.Path
+	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
+		t.Skipf("nothing can be mounted here: %v", err)
+	}
+	mounted := true
+	unmount := func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+		mounted = false
+	}
+	defer func() {
+		if mounted {
+			unmount()
+		}
+	}()
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Start(t.Context(), script("echo never")); !errors.Is(err, unix.EROFS) {
+		t.Fatalf("a start: %v", err)
+	}
+	if got := look(); !strings.Contains(got, "read-only") {
+		t.Errorf("shown: %q", got)
+	}
+	unmount()
+	if got := look(); got != "" {
+		t.Errorf("shown of one that takes files again: %q", got)
+	}
+}
+
 func TestRoom_WhatWantsIt(t *testing.T) {
 	full := fmt.Errorf("write: %w", unix.ENOSPC)
 	for _, tt := range []struct {

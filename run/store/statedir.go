@@ -177,6 +177,11 @@ func probeWrite(dir string) error {
 	return errors.Join(err, f.Close(), os.Remove(f.Name()))
 }
 
+// Probe makes and removes a file in each place where a run has files.
+func (s *StateDir) Probe() error {
+	return errors.Join(probeWrite(s.Path), probeWrite(s.Store.places[0]))
+}
+
 // acquire locks the directory with flock(2): the lock goes with the process,
 // however it ends. The file tells the holder's pid.
 func (s *StateDir) acquire() error {
