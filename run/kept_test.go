@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run/store"
@@ -265,6 +267,41 @@ func TestKept_RecordDamaged(t *testing.T) {
 	if got := m.List(Filter{Client: "tester"}); len(got) != 2 {
 		t.Errorf("listed: %+v", got)
 	}
+}
+
+// What can't be read for want of a descriptor is not left out of a list in silence.
+func TestKept_ListThatCantBeRead(t *testing.T) {
+	m := reopened(t, filled(t, 2), nil, nil)
+	if got, whole := m.TryList(Filter{}); len(got) != 4 || !whole {
+		t.Fatalf("%d listed, whole: %v", len(got), whole)
+	}
+	got, whole := 0, true
+	withoutDescriptors(t, func() {
+		var records []Record
+		records, whole = m.TryList(Filter{})
+		got = len(records)
+	})
+	if got != 0 || whole {
+		t.Errorf("without descriptors: %d listed, whole: %v", got, whole)
+	}
+}
+
+// withoutDescriptors has f find that the process can open no file.
+func withoutDescriptors(t *testing.T, f func()) {
+	t.Helper()
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1, Max: was.Max}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+			t.Error(err)
+		}
+	}()
+	f()
 }
 
 // Of a daemon without an index there may be many: the next one is ready before it has

@@ -37,12 +37,14 @@ func (d *daemon) listRuns(w *web.Reply, r *http.Request) error {
 	}
 	list := map[string]any{"object": "list"}
 	if f.State != stateQueued {
-		if !f.Unfinished && !d.runs.Complete() { // before the list is made
+		complete := f.Unfinished || d.runs.Complete() // before the list is made
+		records, whole := d.runs.TryList(f)
+		if !complete || !whole {
 			list["incomplete"] = true
 		}
 		live := d.live()
 		var runs []shownRun
-		for _, r := range d.runs.List(f) {
+		for _, r := range records {
 			runs = append(runs, show(r, live))
 		}
 		all = append(stillQueued(all, runs), runs...)
