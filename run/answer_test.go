@@ -179,8 +179,8 @@ func TestAnswer_OfAKilledDaemon(t *testing.T) {
 	})
 	m := reopened(t, state, nil, nil)
 	for id, says := range map[string]string{"durable": "memory limit", "bound": "daemon ended"} {
-		r, ok := m.Get(id)
-		if !ok {
+		r, err := m.Get(id)
+		if err != nil {
 			t.Fatalf("%s: unknown", id)
 		}
 		if v := verdict(t, r, outcome.Completed); v.Message != "told" {

@@ -66,7 +66,7 @@ func TestStore_TakesOverOnce(t *testing.T) {
 		}
 	}
 	m := open(t, func(o *Options) { o.StateDir = state })
-	if _, ok := m.Get("forged"); ok {
+	if _, err := m.Get("forged"); err == nil {
 		t.Error("a record that a run has made is believed")
 	}
 	if got := m.List(Filter{Client: "victim"}); len(got) != 0 {
@@ -286,8 +286,8 @@ func TestRecover_OutputSwapped(t *testing.T) {
 	}
 	m := open(t, agents)
 	for _, id := range ids {
-		r, ok := m.Get(id)
-		if !ok {
+		r, err := m.Get(id)
+		if err != nil {
 			t.Fatalf("%s: not there", id)
 		}
 		e, err := r.Follow(0).Next(t.Context())

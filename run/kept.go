@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"time"
@@ -148,16 +149,13 @@ func (m *Manager) readIndexed(id string) (kept indexed, err error) {
 }
 
 // load is Get of a run that has ended.
-func (m *Manager) load(id string) (*Run, bool) {
+func (m *Manager) load(id string) (*Run, error) {
 	d, record, cp, err := m.recall(id)
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			m.log.Warn("what is kept of a run can't be read", "run", id, "err", err)
-		}
-		return nil, false
+		return nil, fmt.Errorf("run %s: %w", id, err)
 	}
 	cp, b := m.resolveBackend(&record, cp)
-	return m.finishedRun(d, record, cp, b), true
+	return m.finishedRun(d, record, cp, b)
 }
 
 // List gives the records that f selects, newest first.

@@ -194,7 +194,8 @@ func (m *Manager) register(s Spec) (*Run, error) {
 	if m.closing {
 		return nil, &spawn.StartError{Cause: outcome.ShuttingDown, Err: fmt.Errorf("run %s: the daemon is shutting down", s.ID)}
 	}
-	if _, taken := m.live[s.ID]; taken || m.state.History.Has(s.ID) {
+	// Also of one that is being removed: the index forgets it last, and would forget the new one.
+	if _, taken := m.live[s.ID]; taken || m.state.History.Holds(s.ID) {
 		return nil, fmt.Errorf("run %s: %w", s.ID, ErrExists)
 	}
 	m.last++
@@ -211,19 +212,21 @@ func (m *Manager) unregister(r *Run, err error) {
 	r.abort(err)
 }
 
-// Get finds a run that waits, lives, or is kept; what is kept is read from the disk.
-func (m *Manager) Get(id string) (*Run, bool) {
+// Get finds a run that waits, lives, or is kept; what is kept is read from the disk, also
+// while the index is made anew. The error wraps fs.ErrNotExist where there is none; any other
+// is the host's, and says nothing of the run.
+func (m *Manager) Get(id string) (*Run, error) {
 	m.mu.Lock()
 	r, ok := m.live[id]
 	m.mu.Unlock()
 	if ok {
-		return r, true
+		return r, nil
 	}
 	return m.load(id)
 }
 
 // Complete tells whether the index of the runs that have ended is: while it is made anew,
-// List has not all of them, and Get finds them by their files.
+// List has not all of them.
 func (m *Manager) Complete() bool { return m.complete.Load() }
 
 func (m *Manager) started(r *Run, took time.Duration) {

@@ -52,7 +52,7 @@ func TestRoom_FinishedRunsMakeIt(t *testing.T) {
 	}
 	known := func() (n int) {
 		for _, r := range runs {
-			if _, ok := m.Get(r.ID()); ok {
+			if _, err := m.Get(r.ID()); err == nil {
 				n++
 			}
 		}
@@ -74,7 +74,7 @@ func TestRoom_FinishedRunsMakeIt(t *testing.T) {
 	if room := m.Room(); room == nil || room.Low != "" || known() != 3 {
 		t.Errorf("room %+v, %d runs known, want the oldest gone and no other", room, known())
 	}
-	if _, ok := m.Get(runs[0].ID()); ok {
+	if _, err := m.Get(runs[0].ID()); err == nil {
 		t.Error("the oldest run is still there")
 	}
 	d.others.Store(100 << 20)

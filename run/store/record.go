@@ -81,20 +81,29 @@ type Recalled struct {
 
 // Recall reads what an earlier daemon has kept of a run. A whole checkpoint gives
 // the record that a torn one was; what can't be read at all becomes a lost run of
-// that name, so that nothing on disk stays unseen. The error is ErrNeverStarted,
-// or one of the checkpoint's.
-func (d *Dir) Recall() (found Recalled, err error) {
-	var recordErr error
-	found.Checkpoint, err = d.loadCheckpoint()
-	found.Record, recordErr = d.load()
+// that name, so that nothing on disk stays unseen. The error is ErrNeverStarted, one of
+// the checkpoint's, or the host's (IsTransient): of a Rebuilt one it is of the record alone.
+func (d *Dir) Recall() (Recalled, error) {
+	cp, err := d.loadCheckpoint()
+	record, recordErr := d.load()
+	return recalled(filepath.Base(d.Path), cp, err, record, recordErr)
+}
+
+func recalled(id string, cp *Checkpoint, cpErr error, record Record, recordErr error) (Recalled, error) {
+	found := Recalled{Record: record, Checkpoint: cp}
 	switch {
 	case recordErr == nil:
-	case found.Checkpoint != nil && found.Checkpoint.Record.ID == filepath.Base(d.Path):
-		found.Record, found.Rebuilt = found.Checkpoint.Record, true
-	case errors.Is(recordErr, fs.ErrNotExist) && !IsTransient(err):
+	case cp != nil && cp.Record.ID == id:
+		found.Record, found.Rebuilt = cp.Record, true
+		if IsTransient(recordErr) {
+			return found, recordErr
+		}
+	case IsTransient(recordErr):
+		return found, recordErr
+	case errors.Is(recordErr, fs.ErrNotExist) && !IsTransient(cpErr):
 		return found, ErrNeverStarted
 	}
-	return found, err
+	return found, cpErr
 }
 
 // Record reads what the API shows of a run that has ended, and nothing else of it.
