@@ -6,11 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"penstock/test/clis"
@@ -42,6 +39,10 @@ func (b *bench) firstDeltas() error {
 	if err != nil {
 		return err
 	}
+	chosen, err := b.chosenCLIs(commands)
+	if err != nil {
+		return err
+	}
 	dir, err := tempDir("")
 	if err != nil {
 		return err
@@ -67,10 +68,7 @@ func (b *bench) firstDeltas() error {
 	if err != nil {
 		return err
 	}
-	for _, cli := range slices.Sorted(maps.Keys(commands)) {
-		if b.only != "" && !slices.Contains(strings.Split(b.only, ","), cli) {
-			continue
-		}
+	for _, cli := range chosen {
 		f := b.figure("Delta/cli="+cli, "ms", against(byHand, "1.0x"))
 		tail := b.figure("Tail/cli="+cli, "ms")
 		all := []contender{{byHand, func(int) error {
