@@ -82,6 +82,9 @@ func (f *flag) raise() {
 
 func newProcess(c Command, g group, l leader, began time.Time, log *slog.Logger) *Process {
 	started := time.Now()
+	// The rest of the command is for the start alone: files, environment and arguments would
+	// be held as long as the tree lives.
+	c = Command{ID: c.ID, SoftEnd: c.SoftEnd, Grace: c.Grace, BeforeRemove: c.BeforeRemove}
 	return &Process{
 		group: g, leader: l, cmd: c, log: log, bound: teardownMax, goneGrace: goneGrace,
 		stop: flag{c: make(chan struct{})}, term: flag{c: make(chan struct{})}, kill: flag{c: make(chan struct{})},
