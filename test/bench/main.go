@@ -110,9 +110,13 @@ func measure(o options) error {
 	var failed []error
 	for _, r := range chosen {
 		b.section(r)
+		b.daemons = nil
 		if err := r.do(b); err != nil { // the other rows are worth having
 			failed = append(failed, fmt.Errorf("%s: %w", r.name, err))
 			b.note("failed: %v", err)
+			for _, d := range b.daemons { // all have ended
+				fmt.Fprintln(os.Stderr, d.lastWords())
+			}
 		}
 		b.printNew()
 	}
