@@ -10,7 +10,7 @@ import (
 	"penstock/internal/procinfo"
 )
 
-// Usage is a live reading of one group; nil is unknown. It costs six files: who asks
+// Usage is a live reading of one group; nil is unknown. It costs six files: a caller that asks
 // often asks for CPUTime, which tells whether anything has happened.
 type Usage struct {
 	MemoryBytes *uint64 // memory.current, or the enforcer's last sum
@@ -78,7 +78,7 @@ func (t *Tree) Usage() (TreeUsage, error) {
 	return u, errors.Join(err, read.Err())
 }
 
-// processes counts those of all groups. One that nobody asks for its Usage any more, or
+// processes counts those of all groups. One that is not asked for its Usage any more, or
 // not yet, is asked itself.
 func (t *Tree) processes() (sum int, err error) {
 	var errs []error

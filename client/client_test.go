@@ -143,3 +143,29 @@ func TestClient_OtherAnswers(t *testing.T) {
 		t.Errorf("nobody: %v", err)
 	}
 }
+
+// A run may be answered before it has ended: its end is waited for.
+func TestClient_Wait(t *testing.T) {
+	asked := 0
+	routes := http.NewServeMux()
+	routes.HandleFunc("GET /v1/runs/{id}/events", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, "data: [DONE]\n\n")
+	})
+	routes.HandleFunc("GET /v1/runs/{id}", func(w http.ResponseWriter, r *http.Request) {
+		state := "ending"
+		if asked++; asked > 1 {
+			state = "finished"
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"id": r.PathValue("id"), "state": state, "answered_at": "2026-01-02T03:04:05Z"})
+	})
+	s := httptest.NewServer(routes)
+	defer s.Close()
+	c, err := New(s.URL, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := c.Wait(t.Context(), "run_1"); err != nil || r.State != Finished {
+		t.Errorf("%+v, %v", r, err)
+	}
+}

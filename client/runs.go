@@ -101,8 +101,21 @@ func (c *Client) Wait(ctx context.Context, id string) (Run, error) {
 	if err != nil && !errors.Is(err, io.EOF) && !errors.As(err, &told) {
 		return Run{}, err
 	}
-	return c.Run(ctx, id)
+	for {
+		r, err := c.Run(ctx, id)
+		if err != nil || r.Answered == nil || r.State == Finished {
+			return r, err
+		}
+		select { // its events end with the answer
+		case <-time.After(endEvery):
+		case <-ctx.Done():
+			return r, context.Cause(ctx)
+		}
+	}
 }
+
+// endEvery is how often Wait looks whether an answered run has ended.
+const endEvery = 100 * time.Millisecond
 
 // partMin is how long a part of an id must be: a slip of the finger cancels nothing.
 const partMin = 3

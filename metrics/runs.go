@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +17,7 @@ type runMetrics struct {
 	duration, first   *prometheus.HistogramVec
 	spawn, teardown   *prometheus.HistogramVec
 	reaped            *prometheus.CounterVec
+	ends              *sync.Map // of {backend, client}: canEnd was called
 	receiptMetrics
 }
 
@@ -29,6 +31,7 @@ func newRunMetrics(r prometheus.Registerer) runMetrics {
 		spawn:          histogram("penstock_run_spawn_seconds", "From making the group to the program running in it (mkdir to exec).", shortSeconds),
 		teardown:       histogram("penstock_run_teardown_seconds", "From the kill to the group's removal (cgroup.kill to rmdir).", shortSeconds),
 		reaped:         counter("penstock_processes_reaped_total", "Processes still in a group (cgroup.procs) when its leader had gone, or left by an earlier daemon.", "reason"),
+		ends:           new(sync.Map),
 		receiptMetrics: newReceiptMetrics(r),
 	}
 	m.reaped.WithLabelValues("boot")
@@ -59,6 +62,9 @@ func (m runMetrics) canFail(backends []string) {
 // canEnd makes a started run's possible ends 0: the first of a kind must be an
 // increase, and for all clients of all backends they would be too many.
 func (m runMetrics) canEnd(backend, client string) {
+	if _, known := m.ends.LoadOrStore([2]string{backend, client}, true); known {
+		return
+	}
 	for _, cause := range []outcome.Cause{
 		outcome.Completed, outcome.CLIError, outcome.MemoryLimit, outcome.PidsLimit, outcome.Timeout, outcome.Stalled, outcome.OutputLimit, outcome.Killed,
 		outcome.Cancelled, outcome.Lost, outcome.ClientGone, outcome.ShuttingDown, outcome.ProviderAuth, outcome.ProviderRateLimit, outcome.ProviderError,

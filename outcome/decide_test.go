@@ -132,6 +132,7 @@ func TestDecide(t *testing.T) {
 		{name: "OOM kill, exit unknown (adopted)", exit: unknown, receipt: oom, want: MemoryLimit},
 		{name: "refused memory, then failure", exit: exit1, receipt: oomOnly, want: MemoryLimit, says: []string{"32 MiB"}},
 		{name: "refused memory, then a signal", exit: sigsegv, receipt: oomOnly, want: MemoryLimit},
+		{name: "refused memory, done and failed", exit: exit1, receipt: oomOnly, terminal: done, want: MemoryLimit},
 		{name: "refused memory, survived and done", exit: exit0, receipt: oomOnly, terminal: done, want: Completed},
 		{name: "peak at the limit is no evidence", exit: exit0, receipt: fullPeak, terminal: done, want: Completed},
 		{name: "peak at the limit, outside kill", exit: sigkill, receipt: fullPeak, want: Killed},

@@ -143,7 +143,7 @@ const abandonMax = 10 * time.Second
 
 func (m *Manager) detachAll(ctx context.Context) (left int, err error) {
 	m.refuseStarts()
-	runs := m.all()
+	runs := m.Live()
 	for _, r := range runs {
 		if r.detach() {
 			left++

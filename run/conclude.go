@@ -3,8 +3,11 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"penstock/backend"
 	"penstock/cgroup"
@@ -34,19 +37,7 @@ func (s *supervisor) conclude() {
 	if s.facts.terminal == nil && s.child.process != nil {
 		s.facts.terminal = exitFailure(s.spec.Backend.Features(), ended, stderr)
 	}
-	facts := outcome.Facts{
-		Outcome: ended, Terminal: s.facts.terminal, Stderr: stderr,
-		Limits: s.spec.Limits, PlainExit: s.spec.Backend.Features().PlainExit, Unread: isOpaque(s.spec.Backend),
-		Incomplete: s.incomplete(),
-	}
-	if ended.Receipt.OOMAt == cgroup.OOMRuns {
-		facts.MemoryFiles = spawn.MemoryFiles()
-	}
-	verdict := outcome.Decide(facts)
-	if verdict.Cause == outcome.Completed || verdict.Cause == outcome.Killed {
-		facts.ManagerStops = s.manager.isStopped()
-		verdict = outcome.Decide(facts)
-	}
+	verdict := s.decide(ended, stderr)
 	if verdict.Cause == outcome.CLIError && !strings.Contains(verdict.Message, stateDirectory) {
 		if why := refusesWrites(r.dir); why != "" {
 			verdict.Message += "; it may be for want of the disk: " + why
@@ -75,15 +66,38 @@ func (s *supervisor) conclude() {
 	s.hooks.unlockSession()
 	s.manager.concluded(record, ended)
 	level := slog.LevelDebug // the line of its request tells
-	if record.Durable || record.Cause == outcome.ClientGone {
+	switch {
+	case record.Warning != "":
+		level = slog.LevelWarn
+	case record.Durable, record.Cause == outcome.ClientGone, record.Answered != nil:
 		level = slog.LevelInfo
 	}
-	r.log.Log(context.Background(), level, "run ended", record.LogAttrs(ended)...)
-	r.spool.Finish(s.facts.size, verdict.Cause != outcome.Completed)
+	if ctx := context.Background(); r.log.Enabled(ctx, level) {
+		r.log.Log(ctx, level, "run ended", record.LogAttrs(ended)...)
+	}
+	r.spool.Finish(s.facts.size, record.Cause != outcome.Completed)
 	r.announce()
 	if ended.Err != nil || ended.Leaked {
 		r.log.Warn("teardown", "leaked", ended.Leaked, "err", ended.Err)
 	}
+}
+
+// decide is Decide with all that is known of the run beside o.
+func (s *supervisor) decide(o outcome.Outcome, stderr string) outcome.Verdict {
+	facts := outcome.Facts{
+		Outcome: o, Terminal: s.facts.terminal, Stderr: stderr,
+		Limits: s.spec.Limits, PlainExit: s.spec.Backend.Features().PlainExit, Unread: isOpaque(s.spec.Backend),
+		Incomplete: s.incomplete(),
+	}
+	if o.Receipt.OOMAt == cgroup.OOMRuns {
+		facts.MemoryFiles = spawn.MemoryFiles()
+	}
+	verdict := outcome.Decide(facts)
+	if (verdict.Cause == outcome.Completed || verdict.Cause == outcome.Killed) && !isClosed(s.run.answered) {
+		facts.ManagerStops = s.manager.isStopped()
+		verdict = outcome.Decide(facts)
+	}
+	return verdict
 }
 
 // isStopped tells whether the service manager is ending the runs' processes, too. Of
@@ -119,4 +133,92 @@ func (s *supervisor) stderr() string {
 		s.run.log.Warn("stderr not readable", "err", err)
 	}
 	return tail
+}
+
+// answerAfter is how long the tree may take to be gone after its CLI's last word before its
+// clients are told without it. Most are gone by then, and all is known of them.
+const answerAfter = 5 * time.Millisecond
+
+// answerDue answers when it is time, and gives what to wait on until then; nil is nothing.
+func (s *supervisor) answerDue(ended bool) <-chan time.Time {
+	left := time.Until(s.facts.answerAt)
+	switch {
+	case s.facts.answerAt.IsZero():
+		return nil
+	case left > 0:
+		return time.After(left)
+	}
+	s.facts.answerAt = time.Time{}
+	if !ended {
+		s.answer()
+	}
+	return nil
+}
+
+// answer settles the verdict on a CLI that was done and takes its time to be gone: the
+// answer is whole, and its clients need not wait. All that could speak against it is looked
+// at: what the kernel has counted in the group, the output's file, the disk, the service
+// manager. Anything but a completed run is left to conclude. What is told here is on the
+// disk before, as far as the run's end would be, so that no later daemon says otherwise.
+func (s *supervisor) answer() {
+	if s.facts.overOutput || s.run.spool.Tampered() || !s.run.spool.InPlace() {
+		return
+	}
+	receipt, err := s.child.process.Receipt()
+	if err != nil {
+		return // its group goes just now
+	}
+	verdict := s.decide(outcome.Outcome{Exit: worstExit, Reason: s.run.reason(), Receipt: receipt}, "")
+	if verdict.Cause != outcome.Completed {
+		return
+	}
+	record := s.run.Record()
+	at := time.Now()
+	record.Cause, record.Message, record.Finish = verdict.Cause, verdict.Message, s.facts.terminal.Finish
+	record.Answered, record.Receipt, record.EnforcedBy = &at, &receipt, receipt.EnforcedBy
+	if err := s.saveAnswer(record); err != nil {
+		s.run.log.Warn("the answer is not told before the run has ended: it can't be recorded", "err", err)
+		return
+	}
+	s.run.answer(verdict, record)
+}
+
+// worstExit is how a CLI may still end: what is certain holds whatever its status will be.
+var worstExit = outcome.Exit{Known: true, Code: 1}
+
+// saveAnswer records an answer that is about to be told.
+func (s *supervisor) saveAnswer(r Record) error {
+	flushed := make(chan error, 1)
+	if !within(cleanUpMax, func() {
+		disk := fileSystemOf(filepath.Dir(s.run.dir.Path))
+		flushed <- s.flushOutputs(&disk)
+	}) {
+		return fmt.Errorf("its output is not written back after %s", cleanUpMax)
+	}
+	if err := <-flushed; err != nil {
+		return err
+	}
+	return s.manager.saveStart(s.run.dir, r)
+}
+
+// answer makes the verdict certain before the run has ended.
+func (r *Run) answer(v outcome.Verdict, c Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.verdict = v
+	r.record.Cause, r.record.Message, r.record.Finish = c.Cause, c.Message, c.Finish
+	r.record.Answered, r.record.Receipt, r.record.EnforcedBy = c.Answered, c.Receipt, c.EnforcedBy
+	close(r.answered)
+}
+
+// warningOf is what an end means that comes after the answer, and isn't a good one.
+func warningOf(v outcome.Verdict) string {
+	const saved = "what its CLI saved after the answer may be incomplete: "
+	switch v.Cause {
+	case outcome.Completed:
+		return ""
+	case outcome.Lost:
+		return saved + "the daemon ended before it did"
+	}
+	return saved + v.Message
 }

@@ -41,7 +41,7 @@ func (m *Manager) observeAll(detectors map[*Run]*stallDetector) {
 	live := map[*Run]bool{}
 	disk := fileSystemOf(m.state.Path)
 	full := disk.state(os.Geteuid() == 0)
-	for _, r := range m.all() {
+	for _, r := range m.Live() {
 		if !r.isLive() {
 			continue
 		}
@@ -105,7 +105,7 @@ func (m *Manager) publish() {
 		Heartbeat: last.at, Pressure: last.whole,
 		Processes: last.whole.Processes, Memory: last.whole.MemoryBytes, FilesInMemory: last.files, DyingGroups: last.dying,
 	}
-	for _, r := range m.all() {
+	for _, r := range m.Live() {
 		if !r.isLive() {
 			continue
 		}
@@ -137,7 +137,7 @@ func (r *Run) snapshotEntry() Live {
 	return one
 }
 
-// Snapshot is the state as of the last second, runs as of now: who asks builds what has
+// Snapshot is the state as of the last second, runs as of now: the caller builds what has
 // changed since it was last asked for, so that a start and an end cost nothing. It reads
 // no file, waits for nothing, and is not to be changed by the caller.
 func (m *Manager) Snapshot() Snapshot {

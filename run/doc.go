@@ -15,6 +15,7 @@
 //	supervisor ──── one a run: parses, talks to the CLI, holds the caps   supervisor.go
 //	                 ├ what a conversation writes to the CLI: stdinWriter   stdin.go
 //	                 ├ the CLI has forgotten its session: restart         restart.go
+//	                 ├ it was done and lives on: the answer is told       conclude.go
 //	                 └ the end: conclude, the verdict and the record      conclude.go
 //	dispatcher ──── once a second: usage, stalls; Snapshot                dispatcher.go, sampler.go, stall.go
 //	ProbeVersion ── which version a CLI is, asked in a group of its own   probe.go
@@ -40,6 +41,7 @@
 // Its channels close in this order, each at most once:
 //
 //	stop       End was called, in any phase before finished
+//	answered   the verdict is certain: at the CLI's last word, else with ended
 //	detached   with the phase; ended stays open then
 //	ended      announce: finished, the record on disk, the session free
 //	done       letGo: the group removed and the slot given back, or detached and let go

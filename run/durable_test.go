@@ -66,7 +66,7 @@ func TestStore_TakesOverOnce(t *testing.T) {
 		}
 	}
 	m := open(t, func(o *Options) { o.StateDir = state })
-	if _, ok := m.Get("forged"); ok {
+	if _, err := m.Get("forged"); err == nil {
 		t.Error("a record that a run has made is believed")
 	}
 	if got := m.List(Filter{Client: "victim"}); len(got) != 0 {
@@ -100,8 +100,11 @@ func (d *disk) flush(f *os.File) error {
 		case strings.Contains(string(text), `"object"`):
 			name = "record"
 		}
-		if strings.Contains(string(text), `"state":"finished"`) {
+		switch {
+		case strings.Contains(string(text), `"state":"finished"`):
 			name += " finished"
+		case strings.Contains(string(text), `"answered_at"`):
+			name += " answered"
 		}
 	}
 	d.flushed = append(d.flushed, name)
@@ -141,14 +144,42 @@ func TestDurable_OnTheDiskBeforeItsStart(t *testing.T) {
 	}
 	wait(t, "end", r.Ended())
 	ended := d.list()[len(started):]
+	most := 10
+	if r.Record().Answered != nil { // on a busy machine: by a file and its directory
+		most = 12
+	}
 	if i := slices.Index(ended, "record finished"); i < 0 || !slices.Contains(ended[i:], "r") || !slices.Contains(ended[:i], "checkpoint") {
 		t.Errorf("flushed before its end is shown: %q", ended)
 	}
 	// Two files and the four directories that name them and the run, its leader, and at
 	// the end two files and their directory. Its outputs are flushed by fdatasync.
-	if all := d.list(); len(all) > 10 {
-		t.Errorf("flushed %d times, want 10: %q", len(all), all)
+	if all := d.list(); len(all) > most {
+		t.Errorf("flushed %d times, want %d: %q", len(all), most, all)
 	}
+}
+
+// A run whose record says that it has ended, and whose end isn't told yet, is among
+// the live: the request of one that was adopted finds it there (server restoreJobs).
+func TestLive_HasWhatIsJustEnding(t *testing.T) {
+	d, told := new(disk), make(chan struct{})
+	m := open(t, func(o *Options) {
+		o.flush = func(f *os.File) error {
+			err := d.flush(f)
+			if slices.Contains(d.list(), "record finished") { // and so its end is not told before told is closed
+				<-told
+			}
+			return err
+		}
+	})
+	r := start(t, m, script("echo 'd stop'", durable))
+	flushed := func() bool { return slices.Contains(d.list(), "record finished") }
+	for end := time.Now().Add(time.Minute); !flushed() && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	}
+	if unfinished := m.List(Filter{Unfinished: true}); isClosed(r.Ended()) || len(unfinished) != 0 || !slices.Contains(m.Live(), r) {
+		t.Errorf("ended %v, unfinished %v, live %v", isClosed(r.Ended()), unfinished, m.Live())
+	}
+	close(told)
+	wait(t, "end", r.Ended())
 }
 
 // That a second process was started is on the disk before it is: after a loss of power
@@ -255,8 +286,8 @@ func TestRecover_OutputSwapped(t *testing.T) {
 	}
 	m := open(t, agents)
 	for _, id := range ids {
-		r, ok := m.Get(id)
-		if !ok {
+		r, err := m.Get(id)
+		if err != nil {
 			t.Fatalf("%s: not there", id)
 		}
 		e, err := r.Follow(0).Next(t.Context())

@@ -35,7 +35,7 @@ func (s *supervisor) open(d *store.Dir) (err error) {
 		return err
 	}
 	s.files.watch = func() {
-		s.files.stopWatch = spool.WatchFiles(s.manager.notifier, &s.run.spool.Grown, s.run.log, d.File(store.SpoolName), d.File(store.StderrName))
+		s.files.stopWatch = spool.WatchFiles(s.manager.notifier, &s.run.spool.Grown, s.run.log, s.files.outputs.Spool, s.files.outputs.Stderr)
 		s.files.watch = nil
 		s.run.spool.Grown.Signal() // no event tells of what was written before
 	}
@@ -44,17 +44,17 @@ func (s *supervisor) open(d *store.Dir) (err error) {
 			return err
 		}
 	}
+	info, err := s.files.outputs.Spool.Stat()
+	if err != nil {
+		return err
+	}
 	if !s.child.adopted {
-		s.checkpoint.Spool, _ = spool.InodeOf(s.files.outputs.Spool)
+		s.checkpoint.Spool, _ = spool.Inode(info)
 	}
 	if s.spec.Durable && !s.child.adopted {
 		s.checkpoint.Stderr, _ = spool.InodeOf(s.files.outputs.Stderr)
 	}
 	s.turn.session = s.checkpoint.Session
-	info, err := s.files.outputs.Spool.Stat()
-	if err != nil {
-		return err
-	}
 	s.run.setOutputs(s.files.outputs)
 	replay := newReplay(s.spec.Backend, s.checkpoint)
 	replay.Buffers = &s.manager.buffers
@@ -120,12 +120,21 @@ func (s *supervisor) cleanUp(o outcome.Outcome) {
 
 // settleOutputs flushes outputs that a power cut must not take, or of which a write may
 // be refused as late as that. What their pages are charged to would not go before them.
-func (s *supervisor) settleOutputs(on *fileSystem) (err error) {
-	if s.spec.Durable || !on.isExact() {
-		err = s.files.outputs.Flush()
-	}
+func (s *supervisor) settleOutputs(on *fileSystem) error {
+	err := s.flushOutputs(on)
 	if s.manager.enforced.Memory == cgroup.Kernel {
 		err = errors.Join(err, s.files.outputs.DropPages())
+	}
+	return err
+}
+
+func (s *supervisor) flushOutputs(on *fileSystem) error {
+	if !s.spec.Durable && on.isExact() {
+		return nil
+	}
+	err := s.files.outputs.Flush()
+	if why := diskError(err); why != "" { // no later call is told it again
+		s.facts.outputLost.Store(&why)
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"time"
@@ -26,10 +27,10 @@ type indexed struct {
 
 // dirFor is the place of a run to come: only a durable one has files in the store.
 func (m *Manager) dirFor(s Spec) *store.Dir {
-	dir := m.state.Run(s.ID)
 	if !s.Durable {
-		return dir.Indexed()
+		return m.state.Indexed(s.ID)
 	}
+	dir := m.state.Run(s.ID)
 	dir.Flush = m.o.flush
 	return dir
 }
@@ -102,7 +103,7 @@ func (m *Manager) recall(id string) (*store.Dir, Record, *store.Checkpoint, erro
 			m.log.Warn("what is kept of a run can't be read", "run", id, "err", err)
 			kept = indexed{Record: lostRecord(e)}
 		}
-		return d.Indexed(), *kept.Record, kept.Checkpoint, nil
+		return m.state.Indexed(id), *kept.Record, kept.Checkpoint, nil
 	} else if !known && m.complete.Load() {
 		return nil, Record{}, nil, fs.ErrNotExist
 	}
@@ -125,11 +126,17 @@ func lostRecord(e history.Entry) *Record {
 }
 
 // recordOf is the record alone, for a list.
-func (m *Manager) recordOf(id string, filed bool) (Record, error) {
-	if filed {
-		return m.state.Run(id).Record()
+func (m *Manager) recordOf(e history.Entry) (Record, error) {
+	if !e.Filed {
+		_, record, _, err := m.recall(e.ID)
+		return record, err
 	}
-	_, record, _, err := m.recall(id)
+	record, err := m.state.Run(e.ID).Record()
+	if errors.Is(err, fs.ErrPermission) {
+		lost := lostRecord(e)
+		lost.Message = "the run's record can't be read: another user's daemon has made it"
+		return *lost, nil
+	}
 	return record, err
 }
 
@@ -142,24 +149,28 @@ func (m *Manager) readIndexed(id string) (kept indexed, err error) {
 }
 
 // load is Get of a run that has ended.
-func (m *Manager) load(id string) (*Run, bool) {
+func (m *Manager) load(id string) (*Run, error) {
 	d, record, cp, err := m.recall(id)
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			m.log.Warn("what is kept of a run can't be read", "run", id, "err", err)
-		}
-		return nil, false
+		return nil, fmt.Errorf("run %s: %w", id, err)
 	}
 	cp, b := m.resolveBackend(&record, cp)
-	return m.finishedRun(d, record, cp, b), true
+	return m.finishedRun(d, record, cp, b)
 }
 
 // List gives the records that f selects, newest first.
 func (m *Manager) List(f Filter) []Record {
-	live := m.all()
+	records, _ := m.TryList(f)
+	return records
+}
+
+// TryList is List, and tells whether all of it could be read: where descriptors run out,
+// for one, some can't, and they are not gone for that.
+func (m *Manager) TryList(f Filter) (out []Record, whole bool) {
+	live := m.Live()
 	isLive := make(map[string]bool, len(live))
 	slices.SortFunc(live, func(a, b *Run) int { return cmp.Compare(b.seq, a.seq) })
-	var out []Record
+	whole = true
 	for _, r := range live {
 		isLive[r.id] = true
 		if c := r.Record(); f.takes(c) {
@@ -167,38 +178,41 @@ func (m *Manager) List(f Filter) []Record {
 		}
 	}
 	if !f.Unfinished && (f.State == "" || f.State == Finished) {
-		out = m.withFinished(out, f, isLive)
+		out, whole = m.withFinished(out, f, isLive)
 	}
 	if f.Limit > 0 && len(out) > f.Limit {
 		out = out[:f.Limit]
 	}
-	return out
+	return out, whole
 }
 
 // withFinished is the list with the runs that have ended, of which no more are read than
 // it takes.
-func (m *Manager) withFinished(live []Record, f Filter, isLive map[string]bool) []Record {
+func (m *Manager) withFinished(live []Record, f Filter, isLive map[string]bool) (out []Record, whole bool) {
 	limit := f.Limit
 	if limit > 0 {
 		limit += len(isLive) // one that is just ending is in both
 	}
 	ended := m.state.History.Newest(f.Client, limit)
-	out := make([]Record, 0, len(live)+len(ended))
+	out, whole = make([]Record, 0, len(live)+len(ended)), true
 	for len(live)+len(ended) > 0 && (f.Limit <= 0 || len(out) < f.Limit) {
 		if len(ended) == 0 || len(live) > 0 && !live[0].Created.Before(ended[0].Created) {
 			out, live = append(out, live[0]), live[1:]
 			continue
 		}
-		id, filed := ended[0].ID, ended[0].Filed
+		e := ended[0]
 		ended = ended[1:]
-		if isLive[id] {
+		if isLive[e.ID] {
 			continue
 		}
-		if record, err := m.recordOf(id, filed); err == nil {
+		switch record, err := m.recordOf(e); {
+		case err == nil:
 			out = append(out, record)
+		case store.IsTransient(err):
+			whole = false
 		}
 	}
-	return out
+	return out, whole
 }
 
 func (f Filter) takes(r Record) bool {

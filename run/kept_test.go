@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"penstock/backend"
 	"penstock/outcome"
@@ -53,8 +56,8 @@ func filled(t *testing.T, n int) (state string) {
 
 func said(t *testing.T, m *Manager, id string) string {
 	t.Helper()
-	r, ok := m.Get(id)
-	if !ok {
+	r, err := m.Get(id)
+	if err != nil {
 		return "unknown"
 	}
 	return text(events(t, r.Follow(0)))
@@ -95,8 +98,8 @@ func TestKept_EndedWithItsDaemon(t *testing.T) {
 	})
 	lost := &losses{}
 	m := reopened(t, state, nil, nil, func(o *Options) { o.Observer = lost })
-	r, ok := m.Get("r")
-	if !ok {
+	r, err := m.Get("r")
+	if err != nil {
 		t.Fatal("unknown")
 	}
 	verdict(t, r, outcome.Lost)
@@ -142,8 +145,8 @@ func TestKept_IndexIsMadeAnew(t *testing.T) {
 				if got := said(t, m, id); got != id {
 					t.Errorf("%s said %q", id, got)
 				}
-				if _, ok := m.Get(fmt.Sprint("run-", i)); ok == damage.lost {
-					t.Errorf("run-%d is known: %v", i, ok)
+				if _, err := m.Get(fmt.Sprint("run-", i)); (err == nil) == damage.lost {
+					t.Errorf("run-%d: %v", i, err)
 				}
 			}
 			if !bytes.Contains(log.Bytes(), []byte(damage.says)) || damage.lost && !bytes.Contains(log.Bytes(), []byte("runs=3")) {
@@ -173,8 +176,8 @@ func TestKept_FilesAreNewerThanTheIndex(t *testing.T) {
 	}
 	m := reopened(t, state, nil, nil)
 	for _, id := range []string{"durable-0", "durable-2", "durable-9", "run-0"} {
-		r, ok := m.Get(id)
-		if !ok {
+		r, err := m.Get(id)
+		if err != nil {
 			t.Errorf("%s: not there", id)
 			continue
 		}
@@ -182,7 +185,7 @@ func TestKept_FilesAreNewerThanTheIndex(t *testing.T) {
 			t.Error("durable-2 is the one that the index had")
 		}
 	}
-	if _, ok := m.Get("durable-1"); ok {
+	if _, err := m.Get("durable-1"); err == nil {
 		t.Error("durable-1 is known, and its files have gone")
 	}
 	if got := m.List(Filter{}); len(got) != 6 {
@@ -203,7 +206,7 @@ func TestKept_FoundWhileIndexed(t *testing.T) {
 	if got := said(t, m, "durable-0"); got != "durable-0" || m.Complete() {
 		t.Errorf("it said %q", got)
 	}
-	if _, ok := m.Get("none"); ok || m.Has("none") || !m.Has("durable-0") {
+	if _, err := m.Get("none"); !errors.Is(err, fs.ErrNotExist) || m.Has("none") || !m.Has("durable-0") {
 		t.Error("what isn't there is found, or the other way about")
 	}
 	if _, err := m.Start(t.Context(), script("echo", func(s *Spec) { s.ID, s.Durable = "durable-0", true })); !errors.Is(err, ErrExists) {
@@ -257,14 +260,49 @@ func TestKept_RecordDamaged(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(state, "store", "history", "00000001.log"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r, ok := m.Get("run-0")
-	if !ok {
+	r, err := m.Get("run-0")
+	if err != nil {
 		t.Fatal("unknown")
 	}
 	verdict(t, r, outcome.Lost)
 	if got := m.List(Filter{Client: "tester"}); len(got) != 2 {
 		t.Errorf("listed: %+v", got)
 	}
+}
+
+// What can't be read for want of a descriptor is not left out of a list in silence.
+func TestKept_ListThatCantBeRead(t *testing.T) {
+	m := reopened(t, filled(t, 2), nil, nil)
+	if got, whole := m.TryList(Filter{}); len(got) != 4 || !whole {
+		t.Fatalf("%d listed, whole: %v", len(got), whole)
+	}
+	got, whole := 0, true
+	withoutDescriptors(t, func() {
+		var records []Record
+		records, whole = m.TryList(Filter{})
+		got = len(records)
+	})
+	if got != 0 || whole {
+		t.Errorf("without descriptors: %d listed, whole: %v", got, whole)
+	}
+}
+
+// withoutDescriptors has f find that the process can open no file.
+func withoutDescriptors(t *testing.T, f func()) {
+	t.Helper()
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1, Max: was.Max}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+			t.Error(err)
+		}
+	}()
+	f()
 }
 
 // Of a daemon without an index there may be many: the next one is ready before it has
@@ -287,7 +325,7 @@ func TestKept_ManyOfADaemonWithoutAnIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("closed at once", func(t *testing.T) {
-		if _, ok := open(t, func(o *Options) { o.StateDir = state }).Get("r7"); !ok {
+		if _, err := open(t, func(o *Options) { o.StateDir = state }).Get("r7"); err != nil {
 			t.Error("not found by its files")
 		}
 	})
@@ -308,8 +346,8 @@ func TestKept_TamperedStaysSo(t *testing.T) {
 	m := open(t)
 	r := start(t, m, script(": > /dev/stdout; echo 't a'; echo 'd stop'", func(s *Spec) { s.Argv[2] = "exec 9>" + "$TMPDIR/../spool; " + s.Argv[2] }))
 	wait(t, "its end", r.done)
-	again, ok := m.Get(r.ID())
-	if !ok || again == r {
+	again, err := m.Get(r.ID())
+	if err != nil || again == r {
 		t.Fatal("not made of what is kept")
 	}
 	_, first := r.Follow(0).Next(t.Context())
@@ -331,7 +369,7 @@ func TestPrune_InBatches(t *testing.T) {
 	most := 0
 	for i := range 60 {
 		r := newRun(finished, Record{ID: fmt.Sprint("r", i), State: Finished, Created: ended, Ended: &ended}, m.log)
-		if err := m.saveEnd(m.state.Run(r.id).Indexed(), r.Record(), nil); err != nil {
+		if err := m.saveEnd(m.state.Indexed(r.id), r.Record(), nil); err != nil {
 			t.Fatal(err)
 		}
 		r.announce()

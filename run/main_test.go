@@ -73,7 +73,7 @@ func open(t testing.TB, change ...func(*Options)) *Manager {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := m.End(ctx, ctx, outcome.ShuttingDown); err != nil {
 			t.Error(err)
@@ -252,7 +252,7 @@ func verdict(t *testing.T, r *Run, want outcome.Cause) outcome.Verdict {
 func events(t *testing.T, d *spool.Reader) []backend.Event {
 	t.Helper()
 	defer d.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var out []backend.Event
 	for {

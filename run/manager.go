@@ -52,6 +52,7 @@ type Manager struct {
 	full     chan struct{} // more finished runs than are kept; has room for one
 	room     atomic.Pointer[Room]
 	asking   atomic.Bool // how much room there is
+	broken   atomic.Bool // a start could make no file, and none could be made since
 	// reclaiming is held while runs are removed before their time.
 	reclaiming sync.Mutex
 	looking    sync.Mutex   // for room
@@ -193,7 +194,8 @@ func (m *Manager) register(s Spec) (*Run, error) {
 	if m.closing {
 		return nil, &spawn.StartError{Cause: outcome.ShuttingDown, Err: fmt.Errorf("run %s: the daemon is shutting down", s.ID)}
 	}
-	if _, taken := m.live[s.ID]; taken || m.state.History.Has(s.ID) {
+	// Also of one that is being removed: the index forgets it last, and would forget the new one.
+	if _, taken := m.live[s.ID]; taken || m.state.History.Holds(s.ID) {
 		return nil, fmt.Errorf("run %s: %w", s.ID, ErrExists)
 	}
 	m.last++
@@ -210,19 +212,21 @@ func (m *Manager) unregister(r *Run, err error) {
 	r.abort(err)
 }
 
-// Get finds a run that waits, lives, or is kept; what is kept is read from the disk.
-func (m *Manager) Get(id string) (*Run, bool) {
+// Get finds a run that waits, lives, or is kept; what is kept is read from the disk, also
+// while the index is made anew. The error wraps fs.ErrNotExist where there is none; any other
+// is the host's, and says nothing of the run.
+func (m *Manager) Get(id string) (*Run, error) {
 	m.mu.Lock()
 	r, ok := m.live[id]
 	m.mu.Unlock()
 	if ok {
-		return r, true
+		return r, nil
 	}
 	return m.load(id)
 }
 
 // Complete tells whether the index of the runs that have ended is: while it is made anew,
-// List has not all of them, and Get finds them by their files.
+// List has not all of them.
 func (m *Manager) Complete() bool { return m.complete.Load() }
 
 func (m *Manager) started(r *Run, took time.Duration) {
@@ -254,7 +258,7 @@ const removeWait = 5 * time.Second
 // end of cut cuts their grace short. The error names those that weren't.
 func (m *Manager) End(ctx, cut context.Context, why outcome.Cause) error {
 	m.refuseStarts()
-	runs := m.all()
+	runs := m.Live()
 	for _, r := range runs {
 		r.End(why)
 	}
@@ -264,7 +268,7 @@ func (m *Manager) End(ctx, cut context.Context, why outcome.Cause) error {
 
 // Kill cuts short the grace of every run whose end has begun.
 func (m *Manager) Kill() {
-	for _, r := range m.all() {
+	for _, r := range m.Live() {
 		r.Kill()
 	}
 }
@@ -314,8 +318,9 @@ func (m *Manager) stop() error {
 	return m.notifier.Close()
 }
 
-// all are those that wait or live, or are just ending.
-func (m *Manager) all() []*Run {
+// Live are those that wait or live, or are just ending: their record may say already
+// that they have.
+func (m *Manager) Live() []*Run {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Collect(maps.Values(m.live))

@@ -272,7 +272,7 @@ func TestManager_End(t *testing.T) {
 func awaitState(t *testing.T, m *Manager, id string, want State) *Run {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if r, ok := m.Get(id); ok && r.Record().State == want {
+		if r, err := m.Get(id); err == nil && r.Record().State == want {
 			return r
 		}
 	}

@@ -39,8 +39,8 @@ func TestOpen_WhateverLiesAround(t *testing.T) {
 	}
 	m := open(t, func(o *Options) { o.StateDir = state })
 	for name := range bad {
-		r, ok := m.Get(name)
-		if !ok {
+		r, err := m.Get(name)
+		if err != nil {
 			t.Errorf("%s: not there", name)
 			continue
 		}

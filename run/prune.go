@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"penstock/run/history"
+	"penstock/run/store"
 )
 
 const (
@@ -79,9 +80,9 @@ func (m *Manager) pruneFor(now time.Time, bytes int64, spare time.Duration) (rem
 	gone := make([]string, len(old))
 	for i, e := range old {
 		removals.Go(func() error {
-			dir := m.state.Run(e.ID)
-			if !e.Filed {
-				dir = dir.Indexed()
+			dir := m.state.Indexed(e.ID)
+			if e.Filed {
+				dir = m.state.Run(e.ID)
 			}
 			if err := dir.Remove(); err != nil {
 				m.keepOn(e.ID, now.Add(removeEvery), err)
@@ -119,7 +120,7 @@ func (m *Manager) saveLater(r *Run, save func() error) {
 // retrySaves writes the final records for which there was no room: the next daemon
 // would take such a run for lost.
 func (m *Manager) retrySaves() {
-	for _, r := range m.all() {
+	for _, r := range m.Live() {
 		m.mu.Lock()
 		save := r.save
 		m.mu.Unlock()
@@ -202,19 +203,39 @@ func (m *Manager) takeExpired(now time.Time, need int64, spare time.Duration) (o
 		old = append(old, e)
 		return true
 	})
-	for _, e := range old {
-		if !e.Filed {
-			continue
-		}
-		kept, err := m.readIndexed(e.ID)
+	old = slices.DeleteFunc(old, func(e history.Entry) bool {
+		fingerprint, err := m.fingerprintOf(e)
 		if err != nil {
-			m.log.Warn("what is kept of a run can't be read", "run", e.ID, "err", err)
+			m.keepOn(e.ID, now.Add(removeEvery), err)
+			return true
 		}
 		// Before it is unknown: its request may come at any moment.
-		m.pruned.Add(e.ID, e.Client, kept.Fingerprint)
-	}
+		m.pruned.Add(e.ID, e.Client, fingerprint)
+		return false
+	})
 	m.state.History.Hide(idsOf(old)...)
 	return old
+}
+
+// fingerprintOf tells a run's request, by which a late one like it is known; nil is that
+// there is none. An error is the host's: without an answer the request would be run again.
+func (m *Manager) fingerprintOf(e history.Entry) ([]byte, error) {
+	if !e.Filed {
+		return nil, nil
+	}
+	kept, err := m.readIndexed(e.ID)
+	if err == nil {
+		return kept.Fingerprint, nil
+	}
+	m.log.Warn("what is kept of a run can't be read: its files are asked", "run", e.ID, "err", err)
+	found, err := m.state.Run(e.ID).Recall()
+	switch {
+	case store.IsTransient(err):
+		return nil, err
+	case found.Checkpoint == nil:
+		return nil, nil
+	}
+	return found.Checkpoint.Fingerprint, nil
 }
 
 func idsOf(all []history.Entry) []string {

@@ -47,11 +47,11 @@ func TestPrune(t *testing.T) {
 	if diff := cmp.Diff([]string{"r0", "r1"}, names(t, m.state.Runs())); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)
 	}
-	var listed []string
+	var kept []string
 	for _, r := range m.List(Filter{}) {
-		listed = append(listed, r.ID)
+		kept = append(kept, r.ID)
 	}
-	if diff := cmp.Diff([]string{"r0", "r1"}, listed); diff != "" {
+	if diff := cmp.Diff([]string{"r0", "r1"}, kept); diff != "" {
 		t.Errorf("listed, newest first (-want +got):\n%s", diff)
 	}
 }
@@ -68,7 +68,7 @@ func TestPrune_KeepsFewRuns(t *testing.T) {
 			t.Fatalf("%d directories are kept, want 3", len(names(t, m.state.Runs())))
 		}
 	}
-	if _, ok := m.Get(last.ID()); !ok {
+	if _, err := m.Get(last.ID()); err != nil {
 		t.Error("the newest run was pruned")
 	}
 }
@@ -118,7 +118,7 @@ func TestPrune_KeepsWhatItCannotRemove(t *testing.T) {
 	if n := m.prune(now); n != 0 {
 		t.Errorf("%d pruned", n)
 	}
-	if _, ok := m.Get(r.ID()); !ok {
+	if _, err := m.Get(r.ID()); err != nil {
 		t.Error("forgotten, with its files on disk")
 	}
 	if err := os.Remove(inTheWay); err != nil {
@@ -139,7 +139,7 @@ func TestPrune_SparesTheLive(t *testing.T) {
 	m.mu.Lock()
 	m.live[r.id] = r
 	m.mu.Unlock()
-	if err := m.saveEnd(m.state.Run("r").Indexed(), r.Record(), nil); err != nil {
+	if err := m.saveEnd(m.state.Indexed("r"), r.Record(), nil); err != nil {
 		t.Fatal(err)
 	}
 	later := time.Now().Add(2 * time.Hour)

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -28,9 +29,7 @@ func (m *Manager) beginRebuild() {
 		return
 	}
 	m.endRebuild()
-	if runs, _ := m.state.History.Runs(); runs <= rebuildSync {
-		m.sweepUnknown()
-	} else {
+	if runs, _ := m.state.History.Runs(); runs > rebuildSync || m.sweepSome(rebuildSync) {
 		m.chores.Go(m.sweepUnknown)
 	}
 }
@@ -92,29 +91,39 @@ func (m *Manager) endRebuild() {
 func (m *Manager) indexRun(id string) error {
 	r, err := m.recoverRun(m.state.Run(id))
 	if r != nil { // its record said something else a moment ago
-		m.mu.Lock()
-		m.live[id] = r
-		m.mu.Unlock()
+		m.addLive(r)
 	}
 	return err
 }
 
 // sweepUnknown removes directories of runs of which nothing is known: they were never
 // started, or only the index knew of them and has lost it.
-func (m *Manager) sweepUnknown() {
-	unknown, err := m.state.Unknown(m.Has)
+func (m *Manager) sweepUnknown() { m.sweepSome(math.MaxInt) }
+
+// sweepSome is sweepUnknown of so many at most; more tells that there were that many.
+func (m *Manager) sweepSome(most int) (more bool) {
+	unknown, err := m.state.Unknown(m.isKnown, most)
 	if err != nil {
 		m.log.Warn("directories of runs not looked at", "err", err)
 	}
-	for _, id := range unknown {
-		if !m.Has(id) {
-			m.discardUnstarted(m.state.Run(id).Indexed())
+	for i, id := range unknown {
+		if isClosed(m.quit) {
+			unknown = unknown[:i]
+			break
+		}
+		if !m.isKnown(id) {
+			m.discardUnstarted(m.state.Indexed(id))
 		}
 	}
 	if len(unknown) > 0 {
 		m.log.Warn("output of runs removed of which there is no record: they were never started, or only the index knew of them", "runs", len(unknown))
 	}
+	return len(unknown) == most
 }
+
+// isKnown tells of a run of which anything is known: Has, and one that is being removed,
+// or whose record can't be read now.
+func (m *Manager) isKnown(id string) bool { return m.Has(id) || m.state.History.Holds(id) }
 
 // Has tells of a run that waits, lives, or is kept, from memory; while the index is made
 // anew, from the names of files.

@@ -32,16 +32,17 @@ func (m *Manager) recover(ctx context.Context) error {
 			return err
 		}
 		r, err := m.recoverRun(m.state.Run(id))
+		if errors.Is(err, errNotIndexed) {
+			m.state.Survey.Unindexed = append(m.state.Survey.Unindexed, id)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("run %s of an earlier daemon: whether it lives can't be told: %w", id, err)
 		}
-		if r == nil {
-			continue
+		if r != nil {
+			found = append(found, r)
+			m.addLive(r)
 		}
-		found = append(found, r)
-		m.mu.Lock()
-		m.live[id] = r
-		m.mu.Unlock()
 	}
 	m.number(found)
 	for _, id := range m.state.History.Begun() {
@@ -49,6 +50,12 @@ func (m *Manager) recover(ctx context.Context) error {
 	}
 	m.beginRebuild()
 	return nil
+}
+
+func (m *Manager) addLive(r *Run) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.live[r.id] = r
 }
 
 // tell says what of the index was not as it should be.
@@ -73,9 +80,14 @@ func (m *Manager) concludeBegun(id string) {
 	kept, err := m.readIndexed(id)
 	if err != nil || kept.Record == nil {
 		m.log.Warn("what is known of a run that has begun can't be read", "run", id, "err", err)
+		if store.IsTransient(err) {
+			return // a later daemon may
+		}
 		kept.Record = &Record{ID: id, Object: store.Object, Created: time.Now()}
 	}
-	m.concludeLeftover(m.state.Run(id).Indexed(), kept.Record, nil, nil)
+	if r := m.concludeLeftover(m.state.Indexed(id), kept.Record, nil, nil); r != nil {
+		m.addLive(r)
+	}
 }
 
 // number puts the runs of an earlier daemon in the order of their records, and all
@@ -95,8 +107,12 @@ func (m *Manager) number(found []*Run) {
 	}
 }
 
-// recoverRun is where a run of an earlier daemon gets its place in this one; nil is
-// that it doesn't live, or that there was none. An error is the host's: it says nothing of the run.
+// errNotIndexed is of a run that has ended and can't be put into the index now.
+var errNotIndexed = errors.New("not indexed")
+
+// recoverRun is where a run of an earlier daemon gets its place in this one; nil is that
+// it is in the index, or that there was none. An error is errNotIndexed, or the host's: that
+// says nothing of the run.
 func (m *Manager) recoverRun(d *store.Dir) (*Run, error) {
 	found, err := d.Recall()
 	if errors.Is(err, store.ErrNeverStarted) {
@@ -104,6 +120,9 @@ func (m *Manager) recoverRun(d *store.Dir) (*Run, error) {
 		return nil, nil
 	}
 	if store.IsTransient(err) {
+		if found.Rebuilt && found.Checkpoint.Fresh == nil && !m.spawner.Keeps(found.Record.ID) {
+			err = fmt.Errorf("%w: %w", errNotIndexed, err) // it doesn't live, and isn't to be started anew
+		}
 		return nil, err
 	}
 	record := found.Record
@@ -115,7 +134,10 @@ func (m *Manager) recoverRun(d *store.Dir) (*Run, error) {
 		m.log.Warn("checkpoint not readable: the run's events are lost", "run", record.ID, "err", err)
 	}
 	if record.State == Finished && record.Ended != nil {
-		return nil, m.indexFile(record, found.Checkpoint)
+		if err := m.indexFile(record, found.Checkpoint); err != nil {
+			return nil, fmt.Errorf("%w: %w", errNotIndexed, err)
+		}
+		return nil, nil
 	}
 	cp, b := m.resolveBackend(&record, found.Checkpoint)
 	if cp != nil {
@@ -134,8 +156,7 @@ func (m *Manager) recoverRun(d *store.Dir) (*Run, error) {
 			return r, nil
 		}
 	}
-	m.concludeLeftover(d, &record, cp, b)
-	return nil, nil
+	return m.concludeLeftover(d, &record, cp, b), nil
 }
 
 // discardUnstarted forgets what an earlier daemon was about to start: the same request
@@ -166,8 +187,9 @@ func (m *Manager) resolveBackend(r *Record, cp *store.Checkpoint) (*store.Checkp
 }
 
 // concludeLeftover finishes the record of a run whose group is gone: by what its
-// output says, and where that says nothing it is lost.
-func (m *Manager) concludeLeftover(d *store.Dir, r *Record, cp *store.Checkpoint, b backend.Backend) {
+// output says, and where that says nothing it is lost. One whose record there is no room
+// for is given back: it lives until there is.
+func (m *Manager) concludeLeftover(d *store.Dir, r *Record, cp *store.Checkpoint, b backend.Backend) (unsaved *Run) {
 	word, _ := m.lastTerminal(d, cp, b)
 	ended, err := d.LoadEnd()
 	if err != nil {
@@ -179,12 +201,17 @@ func (m *Manager) concludeLeftover(d *store.Dir, r *Record, cp *store.Checkpoint
 		Terminal: word, Limits: r.Limits,
 		PlainExit: b != nil && b.Features().PlainExit, Unread: b != nil && isOpaque(b),
 	})
-	if verdict.Cause == outcome.Lost {
+	if verdict.Cause == outcome.Lost && r.Answered == nil {
 		verdict.Message = "the daemon ended before the run did: its outcome is unknown; check what it did before asking again"
 		m.log.Warn("run lost", "run", r.ID, "client", r.Client, "backend", r.Backend)
 	}
 	now := time.Now()
-	r.State, r.Cause, r.Message, r.Ended = Finished, verdict.Cause, verdict.Message, &now
+	r.State, r.Ended = Finished, &now
+	if r.Answered != nil {
+		r.Warning = warningOf(verdict)
+	} else {
+		r.Cause, r.Message = verdict.Cause, verdict.Message
+	}
 	if ended.Receipt.EnforcedBy != (cgroup.Enforced{}) {
 		r.Receipt, r.EnforcedBy, r.Survived = &ended.Receipt, ended.Receipt.EnforcedBy, ended.Survived
 	}
@@ -193,13 +220,22 @@ func (m *Manager) concludeLeftover(d *store.Dir, r *Record, cp *store.Checkpoint
 		cp.ForgetPrompt()
 		err = d.SaveCheckpoint(cp)
 	}
-	err = errors.Join(err, m.saveEnd(d, *r, cp))
+	save := func() error { return m.saveEnd(d, *r, cp) }
+	notSaved := save()
 	if r.Started != nil {
 		m.observer.RunFinished(*r, outcome.Outcome{}) // when it ended is not known
 	}
-	if err := errors.Join(err, d.RemoveScratch(), d.DropFresh(), trimLeftover(d, cp)); err != nil {
+	if err := errors.Join(err, notSaved, d.RemoveScratch(), d.DropFresh(), trimLeftover(d, cp)); err != nil {
 		m.log.Warn("run of an earlier daemon not settled", "run", r.ID, "err", err)
 	}
+	if notSaved == nil {
+		return nil
+	}
+	if unsaved, err = m.finishedRun(d, *r, cp, b); err != nil {
+		unsaved = newFinishedRun(d, *r, m.log)
+	}
+	unsaved.save = save
+	return unsaved
 }
 
 // lastTerminal reads a whole output for how the CLI said it ended; nil when it didn't.
@@ -241,25 +277,29 @@ func (m *Manager) lastTerminal(d *store.Dir, cp *store.Checkpoint, b backend.Bac
 	return nil, false
 }
 
-// finishedRun is a finished run; without a checkpoint its events can't be read.
-func (m *Manager) finishedRun(d *store.Dir, r Record, cp *store.Checkpoint, b backend.Backend) *Run {
+// finishedRun is a finished run; without a checkpoint its events can't be read. The error is
+// the host's.
+func (m *Manager) finishedRun(d *store.Dir, r Record, cp *store.Checkpoint, b backend.Backend) (*Run, error) {
 	p, path := newFinishedRun(d, r, m.log), d.File(store.SpoolName)
 	if cp == nil || isOpaque(b) {
 		p.spool.Set(path, nil, nil)
-		return p
+		return p, nil
 	}
 	replay := newReplay(b, cp)
 	replay.Buffers = &m.buffers
 	p.fingerprint = cp.Fingerprint
 	if cp.Silent {
-		return p
+		return p, nil
 	}
 	f, info, err := openat.Regular(path)
+	if store.IsTransient(err) {
+		return nil, err
+	}
 	if err != nil {
 		m.log.Debug("output not readable", "run", r.ID, "err", err)
 		p.spool.Set(path, nil, replay)
 		p.spool.MarkTampered()
-		return p
+		return p, nil
 	}
 	defer f.Close()
 	size := info.Size()
@@ -272,5 +312,5 @@ func (m *Manager) finishedRun(d *store.Dir, r Record, cp *store.Checkpoint, b ba
 		m.log.Debug("output is not what the run has left", "run", r.ID)
 		p.spool.MarkTampered()
 	}
-	return p
+	return p, nil
 }

@@ -64,8 +64,8 @@ func TestRecover_EndThatWasNoted(t *testing.T) {
 	}
 	m := open(t, func(o *Options) { o.StateDir = state })
 	for id, want := range map[string]outcome.Cause{"overdue": outcome.Timeout, "torn": outcome.Lost} {
-		r, ok := m.Get(id)
-		if !ok {
+		r, err := m.Get(id)
+		if err != nil {
 			t.Fatalf("%s: not there", id)
 		}
 		verdict(t, r, want)
@@ -89,8 +89,8 @@ func TestRecover_RunsOfAnEarlierDaemon(t *testing.T) {
 		t.Errorf("the observer heard of (-want +got):\n%s", diff)
 	}
 	for id, want := range map[string]outcome.Cause{"live": outcome.Lost, "done": outcome.Completed, "broken": outcome.Lost, "renamed": outcome.Lost} {
-		r, ok := m.Get(id)
-		if !ok {
+		r, err := m.Get(id)
+		if err != nil {
 			t.Errorf("%s: not there", id)
 			continue
 		}

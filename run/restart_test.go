@@ -126,7 +126,7 @@ func TestRestart_FailedKeepsItsOutput(t *testing.T) {
 	})))
 	verdict(t, r, outcome.CLIError)
 	wait(t, "removal", r.done)
-	if c := m.finishedRun(r.dir, r.Record(), &store.Checkpoint{Spool: inode(t, r.dir.File(store.SpoolName))}, agent{}); c.spool.Tampered() {
+	if c, err := m.finishedRun(r.dir, r.Record(), &store.Checkpoint{Spool: inode(t, r.dir.File(store.SpoolName))}, agent{}); err != nil || c.spool.Tampered() {
 		t.Error("its output is gone")
 	}
 }
@@ -219,8 +219,8 @@ func TestRestart_FailsAfterAnEarlierDaemon(t *testing.T) {
 		o.Backends = func(string) (backend.Backend, bool) { return unstartable{}, true }
 		o.Renew = func(string) (Spec, bool) { return Spec{Argv: []string{"/bin/true"}}, true }
 	})
-	r, ok := m.Get("r")
-	if !ok {
+	r, err := m.Get("r")
+	if err != nil {
 		t.Fatal("not known")
 	}
 	if v := verdict(t, r, outcome.CLIError); !strings.Contains(v.Message, "could not be started anew: backend agent: no") {

@@ -41,6 +41,8 @@ type Room struct {
 	Low string
 	// Removed says that the state directory, or what runs need of it, has gone.
 	Removed bool
+	// Broken says why no file can be made there, whatever room there is; "" is that one can.
+	Broken string
 }
 
 // roomAt asks the file system; not ok where it doesn't say.
@@ -72,6 +74,7 @@ func (m *Manager) askRoom() (Room, bool) {
 		if m.state.Removed() {
 			found = &Room{Removed: true}
 		} else if room, ok := m.o.roomAt(m.state.Path, m.o.MinFree); ok {
+			room.Broken = m.askBroken()
 			found = &room
 		}
 		m.asking.Store(false) // before the answer: what it leads to asks again
@@ -87,6 +90,28 @@ func (m *Manager) askRoom() (Room, bool) {
 	case <-timer.C:
 	}
 	return Room{}, false
+}
+
+// askBroken tries to make a file, where a start has failed to; most file systems that have become
+// read-only for an error of theirs say so in no other way.
+func (m *Manager) askBroken() string {
+	if !m.broken.Load() {
+		return ""
+	}
+	why := brokenBy(m.state.Probe())
+	m.broken.Store(why != "")
+	return why
+}
+
+// brokenBy tells a file system that takes nothing any more, without the paths: anybody may
+// ask for readiness.
+func brokenBy(err error) string {
+	for _, e := range []error{unix.EROFS, unix.EIO} {
+		if errors.Is(err, e) {
+			return e.Error()
+		}
+	}
+	return ""
 }
 
 // reclaim removes finished runs, the oldest first, at least so many bytes and until
@@ -126,6 +151,9 @@ func (m *Manager) launchWithRoom(launch func() error) error {
 	for range refusedMax {
 		before := m.reclaims.Load()
 		err := launch()
+		if brokenBy(err) != "" {
+			m.broken.Store(true)
+		}
 		if !wantsRoom(err) || m.reclaims.Load() == before && m.reclaim(refusedSize, 0) == 0 && m.reclaims.Load() == before {
 			return err
 		}
@@ -163,6 +191,9 @@ func (m *Manager) checkRoom() {
 	if room.Removed && (was == nil || !was.Removed) {
 		m.log.Error("no run can be started: restart penstock, and keep what cleans up, such as systemd-tmpfiles, out of its directories",
 			"state_dir", m.state.Path, "err", store.ErrRemoved)
+	}
+	if room.Broken != "" && (was == nil || was.Broken == "") {
+		m.log.Error("no run can be started: mount the file system read-write, or mend it", "state_dir", m.state.Path, "err", room.Broken)
 	}
 	if room.Low != "" && (was == nil || was.Low == "") {
 		m.log.Warn("little room for what runs write: make room, or lower keep.min_free", "state_dir", m.state.Path, "low", room.Low)

@@ -52,7 +52,7 @@ func TestRoom_FinishedRunsMakeIt(t *testing.T) {
 	}
 	known := func() (n int) {
 		for _, r := range runs {
-			if _, ok := m.Get(r.ID()); ok {
+			if _, err := m.Get(r.ID()); err == nil {
 				n++
 			}
 		}
@@ -74,7 +74,7 @@ func TestRoom_FinishedRunsMakeIt(t *testing.T) {
 	if room := m.Room(); room == nil || room.Low != "" || known() != 3 {
 		t.Errorf("room %+v, %d runs known, want the oldest gone and no other", room, known())
 	}
-	if _, ok := m.Get(runs[0].ID()); ok {
+	if _, err := m.Get(runs[0].ID()); err == nil {
 		t.Error("the oldest run is still there")
 	}
 	d.others.Store(100 << 20)
@@ -158,6 +158,48 @@ func TestRoom_PlacesThatWereRemoved(t *testing.T) {
 		if err := os.Rename(dir+".away", dir); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A file system that has become read-only refuses each start: that is shown from the first
+// refusal on, and until a file can be made again.
+func TestRoom_ReadOnly(t *testing.T) {
+	m := open(t)
+	look := func() string {
+		m.checkRoom()
+		if room := m.Room(); room != nil {
+			return room.Broken
+		}
+		return "unknown"
+	}
+	dir := m.state.Path
+	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
+		t.Skipf("nothing can be mounted here: %v", err)
+	}
+	mounted := true
+	unmount := func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+		mounted = false
+	}
+	defer func() {
+		if mounted {
+			unmount()
+		}
+	}()
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Start(t.Context(), script("echo never")); !errors.Is(err, unix.EROFS) {
+		t.Fatalf("a start: %v", err)
+	}
+	if got := look(); !strings.Contains(got, "read-only") {
+		t.Errorf("shown: %q", got)
+	}
+	unmount()
+	if got := look(); got != "" {
+		t.Errorf("shown of one that takes files again: %q", got)
 	}
 }
 

@@ -20,6 +20,7 @@ type Run struct {
 
 	// They close in this order, each at most once, and only by the methods of state.go.
 	stop     chan struct{} // by End, before the run has finished
+	answered chan struct{} // the verdict is certain: by answer, else by announce
 	detached chan struct{} // in the phase of that name; ended stays open then
 	ended    chan struct{} // in the phase finished, when the record is on disk: see announce
 	done     chan struct{} // after ended or detached: nothing of it is left to wait for
@@ -49,10 +50,15 @@ type Run struct {
 // newRun is a run that has come to a phase.
 func newRun(p phase, r Record, log *slog.Logger) *Run {
 	ended := make(chan struct{})
-	return &Run{
+	run := &Run{
 		id: r.ID, phase: p, record: r, log: log.With("run", r.ID), spool: spool.New(r.ID, ended),
-		stop: make(chan struct{}), ended: ended, detached: make(chan struct{}), done: make(chan struct{}),
+		stop: make(chan struct{}), answered: make(chan struct{}), ended: ended, detached: make(chan struct{}), done: make(chan struct{}),
 	}
+	if r.Answered != nil { // by an earlier daemon
+		run.verdict = outcome.Verdict{Cause: r.Cause, Message: r.Message}
+		close(run.answered)
+	}
+	return run
 }
 
 // newFinishedRun is a finished run, made of what is kept of it.
@@ -79,6 +85,11 @@ func (r *Run) Record() Record {
 	return r.record
 }
 
+// Answered is closed when the verdict is certain, which is no later than Ended: of a CLI
+// that has said its last word and lives on, to save its session, or has not been seen to be
+// gone yet. The record has verdict and receipt as of then.
+func (r *Run) Answered() <-chan struct{} { return r.answered }
+
 // Ended is closed when the verdict and the record are final: the tree is gone,
 // or was given up and reported, or was never started.
 func (r *Run) Ended() <-chan struct{} { return r.ended }
@@ -87,7 +98,7 @@ func (r *Run) Ended() <-chan struct{} { return r.ended }
 // Ended then stays open.
 func (r *Run) Detached() <-chan struct{} { return r.detached }
 
-// Verdict is valid after Ended.
+// Verdict is valid after Answered, and stays what it is.
 func (r *Run) Verdict() outcome.Verdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -37,9 +37,10 @@ var ErrNotDurable = errors.New("no durable runs on this host")
 // and the manager's end end it. A failed start leaves nothing behind.
 // Errors: *spawn.StartError, *SessionError, ErrExists, ErrNotDurable, ctx's own.
 func (m *Manager) Start(ctx context.Context, s Spec) (*Run, error) {
+	onGone := s.OnGone // of s the run keeps no second copy as long as it lives
 	gone := sync.OnceFunc(func() {
-		if s.OnGone != nil {
-			s.OnGone()
+		if onGone != nil {
+			onGone()
 		}
 	})
 	r, err := m.start(ctx, s, gone)

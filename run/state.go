@@ -81,6 +81,9 @@ func (r *Run) shown() State {
 func (r *Run) announce() {
 	r.spool.Publish() // readers of a run that never got an output wait for it
 	r.mu.Lock()
+	if !isClosed(r.answered) {
+		close(r.answered)
+	}
 	close(r.ended)
 	onOver := r.onOver
 	r.mu.Unlock()
@@ -109,11 +112,12 @@ func (r *Run) letGo() {
 }
 
 // End ends the run, whatever state it is in; one that still waits is never
-// started. The first reason wins. It returns at once.
+// started. The first reason wins. A client that goes when it has its answer is no
+// reason. It returns at once.
 func (r *Run) End(why outcome.Cause) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.phase == finished || r.phase == detached {
+	if r.phase == finished || r.phase == detached || why == outcome.ClientGone && isClosed(r.answered) {
 		return
 	}
 	if r.why == "" {
@@ -208,16 +212,25 @@ func (r *Run) detach() bool {
 	return left
 }
 
-// conclude makes the verdict and the record final; announce follows.
+// conclude makes the verdict and the record final; announce follows. Where the run was
+// answered, the verdict is what was said then, and v is its warning.
 func (r *Run) conclude(o outcome.Outcome, v outcome.Verdict, t *outcome.Terminal) Record {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.verdict = v
 	r.process = nil // it holds the prompt and the environment; the run is kept for long
 	r.to(finished)
 	c := &r.record
-	c.Cause, c.Message, c.Ended = v.Cause, v.Message, &now
+	c.Ended = &now
+	if c.Answered != nil {
+		c.Warning = warningOf(v)
+	} else {
+		r.verdict = v
+		c.Cause, c.Message = v.Cause, v.Message
+		if t != nil && v.Cause == outcome.Completed {
+			c.Finish = t.Finish
+		}
+	}
 	if !o.Started.IsZero() {
 		c.Started = &o.Started
 	}
@@ -229,9 +242,6 @@ func (r *Run) conclude(o outcome.Outcome, v outcome.Verdict, t *outcome.Terminal
 		c.Signal = unix.SignalName(o.Exit.Signal)
 	} else if o.Exit.Known {
 		c.Exit = &o.Exit.Code
-	}
-	if t != nil && v.Cause == outcome.Completed {
-		c.Finish = t.Finish
 	}
 	return *c
 }

@@ -41,6 +41,8 @@ type facts struct {
 	size         int64 // of the spool, as last measured
 	overOutput   bool  // the output cap or the line cap was passed
 	tamperedWord bool  // terminal is the daemon's: the output was tampered with
+	// answerAt is when to answer for a CLI that was done and is still there; zero is never.
+	answerAt time.Time
 	// terminalAfterFull says that the disk had been full before terminal was read, and
 	// wasn't any more.
 	terminalAfterFull bool
@@ -120,6 +122,7 @@ func (s *supervisor) follow() (left bool) {
 			return true
 		}
 		ended := isClosed(s.child.process.Ended())
+		due := s.answerDue(ended)
 		if s.step(grown, ended) {
 			continue
 		}
@@ -133,6 +136,7 @@ func (s *supervisor) follow() (left bool) {
 		}
 		select {
 		case <-grown:
+		case <-due:
 		case <-s.run.detached:
 		case <-s.child.process.Ended():
 		case <-unwatched:
@@ -141,9 +145,10 @@ func (s *supervisor) follow() (left bool) {
 	}
 }
 
-// unwatchedMax is how long a run's output is not watched for: many end before, and then
-// nobody need be woken by each of their writes.
-const unwatchedMax = 5 * time.Millisecond
+// unwatchedMax is how long a run's output is not watched for: many end before, also on a
+// busy host, and then no reader need be woken by each of their writes. No agent has said a
+// word by then.
+const unwatchedMax = 20 * time.Millisecond
 
 // detach leaves a run that lives on as a killed daemon would: its checkpoint is
 // written, and the stdin log tells what its CLI was told.
@@ -255,6 +260,9 @@ func (s *supervisor) handle(e backend.Event) {
 		s.facts.terminal = t
 		s.facts.terminalAfterFull = s.run.diskFull.Load() != nil && refusesWrites(s.run.dir) == ""
 		s.run.finish(s.checkpoint.Settle)
+		if t.Done && !isClosed(s.run.answered) {
+			s.facts.answerAt = time.Now().Add(answerAfter)
+		}
 	}
 }
 

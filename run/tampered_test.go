@@ -33,7 +33,7 @@ func TestSpool_Tampered(t *testing.T) {
 			r := start(t, m, s)
 			d := r.Follow(0)
 			defer d.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if strings.Contains(c.does, "read") {
 				if e, err := d.Next(ctx); err != nil || e.Text != "one" {

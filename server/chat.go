@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"time"
@@ -117,16 +119,19 @@ func (k runLookup) known(id string) bool {
 	return k.runs.Has(id)
 }
 
-func (k runLookup) ended(id string) *job {
-	r, ok := k.runs.Get(id)
-	if !ok || !isClosed(r.Ended()) {
-		return nil
+func (k runLookup) ended(id string) (*job, error) {
+	r, err := k.runs.Get(id)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, unreadable(err)
+	}
+	if err != nil || !isClosed(r.Ended()) {
+		return nil, nil
 	}
 	j := jobOf(r)
 	if j != nil {
 		close(j.gone)
 	}
-	return j
+	return j, nil
 }
 
 func (k runLookup) pruned(j *job) bool {

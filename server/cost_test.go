@@ -9,17 +9,18 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"penstock/cgroup"
 )
 
 // allocationsPerRun is what one run may allocate, from its request to its answer: what was
-// reached, and a twentieth. It hardly depends on the machine, as times would: 680 where
-// nothing else runs, and 740 where a run takes so long that its watch begins. Raise it only
+// reached, and a twentieth. It hardly depends on the machine, as times would: 652 where
+// nothing else runs, and 712 where a run takes so long that its watch begins. Raise it only
 // for what a run has to do more.
 const (
-	allocationsPerRun = 780
-	allocatedPerRun   = 92 << 10 // bytes
+	allocationsPerRun = 748
+	allocatedPerRun   = 86 << 10 // bytes
 )
 
 // A run of a trivial program costs the daemon no more than it did.
@@ -61,5 +62,36 @@ func TestCost_AllocationsPerRun(t *testing.T) {
 	t.Logf("%d allocations of %d bytes a run", allocations, bytes)
 	if allocations > allocationsPerRun || bytes > allocatedPerRun {
 		t.Errorf("%d allocations of %d bytes a run, want at most %d of %d", allocations, bytes, allocationsPerRun, allocatedPerRun)
+	}
+}
+
+// Each that reads a run which is silent costs one goroutine, the one that will write to it.
+func TestCost_GoroutinesPerReader(t *testing.T) {
+	s := serve(t, nil)
+	resp, err := s.do(t.Context(), "POST", "/v1/chat/completions", chatBody("sh", "echo a; sleep 300", true, ""), "X-Run-Id", "silent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := resp.Body.Read(make([]byte, 100)); err != nil { // it has begun
+		t.Fatal(err)
+	}
+	const readers = 20
+	before := runtime.NumGoroutine()
+	for range readers {
+		c := dialed(t, "tcp", strings.TrimPrefix(s.url, "http://"), "GET /v1/runs/silent/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if _, err := c.Read(make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made := func() int { return runtime.NumGoroutine() - before }
+	for end := time.Now().Add(10 * time.Second); made() > readers && time.Now().Before(end); { // net/http begins with two
+		time.Sleep(time.Millisecond)
+	}
+	if n := made(); n > readers+readers/2 {
+		t.Errorf("%d goroutines for %d readers", n, readers)
+	}
+	if end := s.ask("POST", "/v1/runs/silent/cancel", ""); end.status != http.StatusAccepted {
+		t.Errorf("cancel: %d", end.status)
 	}
 }

@@ -16,9 +16,9 @@ import (
 
 type noRuns struct{}
 
-func (noRuns) known(string) bool { return false }
-func (noRuns) ended(string) *job { return nil }
-func (noRuns) pruned(*job) bool  { return false }
+func (noRuns) known(string) bool          { return false }
+func (noRuns) ended(string) (*job, error) { return nil, nil }
+func (noRuns) pruned(*job) bool           { return false }
 
 // A handover ends no run between its slot and its start.
 func TestQuiesce_LetsStartsFinish(t *testing.T) {

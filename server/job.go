@@ -99,8 +99,8 @@ func (j *job) logAttrs(own bool) []slog.Attr {
 // runAttrs is how a run went, once it has ended.
 func runAttrs(r run.Record) []slog.Attr {
 	var attrs []slog.Attr
-	if r.Started != nil && r.Ended != nil {
-		attrs = append(attrs, slog.Float64(web.LogRunSeconds, web.Seconds(r.Ended.Sub(*r.Started))))
+	if lived, ok := r.Lifetime(); ok {
+		attrs = append(attrs, slog.Float64(web.LogRunSeconds, web.Seconds(lived)))
 	}
 	if r.Exit != nil {
 		attrs = append(attrs, slog.Int(web.LogExitCode, *r.Exit))

@@ -21,9 +21,9 @@ func newJobs() *jobs { return &jobs{byID: map[string]*job{}} }
 // runIndex is what there is of runs: those with a record, which a restart
 // may have left, and those that have none any more.
 type runIndex interface {
-	known(id string) bool // from memory
-	ended(id string) *job // of a durable run that has ended and is kept; nil is none
-	pruned(j *job) bool   // a run of the same id and request
+	known(id string) bool          // from memory
+	ended(id string) (*job, error) // of a durable run that has ended and is kept; nil is none
+	pruned(j *job) bool            // a run of the same id and request
 }
 
 // claim registers j, or finds the job that has its id already.
@@ -68,10 +68,10 @@ func (s *jobs) attach(j *job, runs runIndex, free func() (*job, error)) (*job, e
 		return free()
 	})
 	if errors.Is(err, errEnded) { // what is kept of it is read from the disk, without the lock
-		if old = runs.ended(j.id); old == nil {
-			return nil, conflict(j.id)
+		old, err = runs.ended(j.id)
+		if err == nil && old == nil {
+			err = conflict(j.id)
 		}
-		err = nil
 	}
 	if err != nil || old == nil || old == j {
 		return old, err

@@ -78,7 +78,7 @@ func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error
 	d.metrics.QueueWait(j.client, slot.Waited(), s.ID)
 	id := s.ID // s itself holds the prompt
 	s.OnGone = func() {
-		if r, ok := d.runs.Get(id); ok {
+		if r, err := d.runs.Get(id); err == nil {
 			releaseSlot(slot, r.Record())
 			return
 		}

@@ -100,8 +100,8 @@ func TestAdoption_BackendUnconfigured(t *testing.T) {
 					t.Error(err)
 				}
 			}()
-			r, ok := d.runs.Get("stays")
-			if !ok || r.Record().State != run.Running || !lives(leaders["stays"]) {
+			r, err := d.runs.Get("stays")
+			if err != nil || r.Record().State != run.Running || !lives(leaders["stays"]) {
 				t.Fatal("it was ended")
 			}
 			if err := os.WriteFile(on, nil, 0o600); err != nil {
@@ -283,7 +283,7 @@ func TestOpen_RefusedLeavesRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	for id, pid := range leaders {
-		if r, ok := d.runs.Get(id); !ok || r.Record().State != run.Running || !lives(pid) {
+		if r, err := d.runs.Get(id); err != nil || r.Record().State != run.Running || !lives(pid) {
 			t.Errorf("%s is not adopted", id)
 		}
 	}

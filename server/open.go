@@ -141,11 +141,7 @@ func (d *daemon) adopted(r run.Record) (gone func(run.Record)) {
 // restoreJobs makes the durable runs of an earlier daemon that live known by their
 // requests, so that the same request attaches and another one is a conflict.
 func (d *daemon) restoreJobs() {
-	for _, c := range d.runs.List(run.Filter{Unfinished: true}) {
-		r, ok := d.runs.Get(c.ID)
-		if !ok {
-			continue
-		}
+	for _, r := range d.runs.Live() {
 		j := jobOf(r)
 		if j == nil {
 			continue

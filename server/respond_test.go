@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -297,5 +299,41 @@ func TestRespondWhole_Voided(t *testing.T) {
 	r := s.chat("lines", `echo '{"text":"keep this, not that"}'; echo '{"void":9}'; echo '{"text":"!"}'; echo '{"done":true}'`, false, "")
 	if r.text != "keep this!" || r.finish != "stop" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// onLine calls when for each line of that message, before it is logged.
+type onLine struct {
+	slog.Handler
+	message string
+	when    func()
+}
+
+func (h onLine) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h onLine) WithAttrs(attrs []slog.Attr) slog.Handler {
+	h.Handler = h.Handler.WithAttrs(attrs)
+	return h
+}
+
+func (h onLine) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == h.message {
+		h.when()
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// An answer is read when its run has ended, which may be pruned in that moment.
+func TestRespondWhole_PrunedAtItsEnd(t *testing.T) {
+	var runs string
+	var removed error
+	s := serve(t, func(c *config.Config) { runs = filepath.Join(c.StateDir, "runs") }, func(o *Options) {
+		o.Logger = slog.New(onLine{o.Logger.Handler(), "run ended", func() { removed = os.RemoveAll(runs) }})
+	})
+	if r := s.chat("upper", "hello", false, ""); r.text != "HELLO" || removed != nil {
+		t.Errorf("%+v, %v", r, removed)
+	}
+	if left, err := os.ReadDir(runs); err == nil && len(left) > 0 {
+		t.Errorf("still there: %v", left)
 	}
 }

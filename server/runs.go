@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net/http"
 	"slices"
 	"strconv"
@@ -37,17 +39,31 @@ func (d *daemon) listRuns(w *web.Reply, r *http.Request) error {
 	}
 	list := map[string]any{"object": "list"}
 	if f.State != stateQueued {
-		if !f.Unfinished && !d.runs.Complete() { // before the list is made
+		complete := f.Unfinished || d.runs.Complete() // before the list is made
+		records, whole := d.runs.TryList(f)
+		if !complete || !whole {
 			list["incomplete"] = true
 		}
 		live := d.live()
-		for _, r := range d.runs.List(f) {
-			all = append(all, show(r, live))
+		var runs []shownRun
+		for _, r := range records {
+			runs = append(runs, show(r, live))
 		}
+		all = append(stillQueued(all, runs), runs...)
 	}
 	list["data"] = all[:min(len(all), f.Limit)]
 	web.WriteJSON(w, http.StatusOK, list)
 	return nil
+}
+
+// stillQueued are the requests of a queue that are no runs: one that is just being started
+// is in both.
+func stillQueued(queue, runs []shownRun) []shownRun {
+	known := make(map[string]bool, len(runs))
+	for _, r := range runs {
+		known[r.ID] = true
+	}
+	return slices.DeleteFunc(queue, func(q shownRun) bool { return known[q.ID] })
 }
 
 func runFilter(r *http.Request) (run.Filter, error) {
@@ -74,7 +90,8 @@ func (d *daemon) getRun(w *web.Reply, r *http.Request) error {
 	id := mux.Vars(r)["id"]
 	w.Header().Set("X-Run-Id", web.HeaderSafe(id))
 	x := web.InfoOf(r)
-	if found, err := d.ownRun(x, id); err == nil {
+	found, err := d.ownRun(x, id)
+	if err == nil {
 		web.WriteJSON(w, http.StatusOK, show(found.Record(), d.live()))
 		return nil
 	}
@@ -82,7 +99,7 @@ func (d *daemon) getRun(w *web.Reply, r *http.Request) error {
 		web.WriteJSON(w, http.StatusOK, j.shown())
 		return nil
 	}
-	return runNotFound(id)
+	return err
 }
 
 // runEvents replays a run; its reader's leaving ends nothing.
@@ -152,11 +169,20 @@ func (d *daemon) cancelRun(w *web.Reply, r *http.Request) error {
 // ownRun finds a run whose text the caller may see; another's is answered as if it
 // were not there.
 func (d *daemon) ownRun(x *web.RequestInfo, id string) (*run.Run, error) {
-	found, ok := d.runs.Get(id)
-	if !ok || !x.Owns(found.Record().Client) {
+	found, err := d.runs.Get(id)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, unreadable(err)
+	}
+	if err != nil || !x.Owns(found.Record().Client) {
 		return nil, runNotFound(id)
 	}
 	return found, nil
+}
+
+// unreadable is of a run that can't be read now, for want of what the host should give: that
+// it is not there would be a guess.
+func unreadable(err error) *web.Error {
+	return web.Internal(fmt.Errorf("what is kept of a run can't be read: %w", err))
 }
 
 func runNotFound(id string) *web.Error {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -62,6 +64,34 @@ func TestLiveRuns(t *testing.T) {
 	eventually(t, "no live runs", func() bool { return len(list("live")) == 0 })
 	if r := list("finished")["spins"]; r.Usage != nil || r.Receipt == nil {
 		t.Errorf("a finished run: %+v", r)
+	}
+}
+
+// A request that is just becoming a run is in a list once.
+func TestListRuns_NoneTwice(t *testing.T) {
+	s := serve(t, nil)
+	var asking sync.WaitGroup
+	for i := range 4 {
+		asking.Go(func() {
+			for n := range 8 {
+				s.ask("POST", "/v1/chat/completions", chatBody("sh", "echo done", false, ""), "X-Run-Id", fmt.Sprintf("once-%d-%d", i, n))
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { asking.Wait(); close(ended) }()
+	for !isClosed(ended) {
+		var reply struct{ Data []shownRun }
+		if err := json.Unmarshal([]byte(s.ask("GET", "/v1/runs", "").body), &reply); err != nil {
+			t.Error(err)
+		}
+		seen := map[string]bool{}
+		for _, r := range reply.Data {
+			if seen[r.ID] {
+				t.Errorf("%s is listed twice", r.ID)
+			}
+			seen[r.ID] = true
+		}
 	}
 }
 

@@ -82,6 +82,9 @@ func (f *flag) raise() {
 
 func newProcess(c Command, g group, l leader, began time.Time, log *slog.Logger) *Process {
 	started := time.Now()
+	// The rest of the command is for the start alone: files, environment and arguments would
+	// be held as long as the tree lives.
+	c = Command{ID: c.ID, SoftEnd: c.SoftEnd, Grace: c.Grace, BeforeRemove: c.BeforeRemove}
 	return &Process{
 		group: g, leader: l, cmd: c, log: log, bound: teardownMax, goneGrace: goneGrace,
 		stop: flag{c: make(chan struct{})}, term: flag{c: make(chan struct{})}, kill: flag{c: make(chan struct{})},
@@ -193,6 +196,9 @@ func (p *Process) Outcome() outcome.Outcome {
 
 // Usage reads the group live; it fails once the group is removed.
 func (p *Process) Usage() (cgroup.Usage, error) { return p.group.Usage() }
+
+// Receipt is what it has used until now; it fails once the group is removed.
+func (p *Process) Receipt() (cgroup.Receipt, error) { return p.group.Receipt() }
 
 // CPUTime is the processor time that its group has used, in microseconds; it is what
 // of Usage costs least. It fails once the group is removed.

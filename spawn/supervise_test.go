@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -245,6 +246,14 @@ func TestProcess_RestsWithoutAGoroutine(t *testing.T) {
 		if bytes.Contains(g, []byte("spawn.(*Process).")) {
 			t.Errorf("%s", g)
 		}
+	}
+}
+
+// Of its command it keeps what its end needs: files, environment and arguments may go.
+func TestProcess_KeepsLittleOfItsCommand(t *testing.T) {
+	p := newProcess(Command{ID: "run_1", Argv: []string{"/bin/cat"}, Env: []string{"A=1"}, Stdin: os.Stdin, Grace: time.Second}, nil, nil, time.Now(), nil)
+	if want := (Command{ID: "run_1", Grace: time.Second}); !reflect.DeepEqual(p.cmd, want) {
+		t.Errorf("it holds %+v", p.cmd)
 	}
 }
 

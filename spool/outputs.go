@@ -75,6 +75,11 @@ func InodeOf(f *os.File) (n uint64, ok bool) {
 	if err != nil {
 		return 0, false
 	}
+	return Inode(info)
+}
+
+// Inode is InodeOf a file that was asked already.
+func Inode(info os.FileInfo) (n uint64, ok bool) {
 	is, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return 0, false
@@ -87,8 +92,8 @@ const stderrTail = 4 << 10
 
 // StderrTail gives the last whole lines of stderr, 4 KiB at most.
 func (o *Outputs) StderrTail() (string, error) {
-	_, size, err := o.Sizes()
-	if err != nil {
+	size, err := sizeOf(o.Stderr)
+	if err != nil || size == 0 {
 		return "", nil
 	}
 	return ReadTail(o.Stderr, size)

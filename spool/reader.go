@@ -17,7 +17,7 @@ type Reader struct {
 	spool *Spool
 	after uint64
 
-	live    bool // it was opened before the run's end
+	live    bool // it was made before the run's end
 	file    *os.File
 	reading *Reading        // nil: not opened yet
 	seen    <-chan struct{} // of Grown, when the end of the file was last seen: until it is closed nothing has come
@@ -28,7 +28,9 @@ type Reader struct {
 // Follow reads the events with Seq > after. Close the reader when done. Any
 // number may follow, also a finished run. Their machines are made without the
 // prompt: what a machine writes is dropped here.
-func (s *Spool) Follow(after uint64) *Reader { return &Reader{spool: s, after: after} }
+func (s *Spool) Follow(after uint64) *Reader {
+	return &Reader{spool: s, after: after, live: !isClosed(s.ended)}
+}
 
 // Next waits for the next event. It returns io.EOF after the last event of an
 // ended run, when its verdict is valid; ctx's error when ctx ends first.
@@ -99,7 +101,7 @@ func (d *Reader) parse() (ok bool) {
 // read reads once; where there is nothing to be read yet, more is closed when
 // there is.
 func (d *Reader) read() (more <-chan struct{}, err error) {
-	if more, err := d.open(); more != nil || err != nil {
+	if more, err := d.Open(); more != nil || err != nil {
 		return more, err
 	}
 	grown := d.spool.Grown.Wait()
@@ -146,13 +148,13 @@ func (d *Reader) endTampered(err error) (more <-chan struct{}, _ error) {
 	return nil, err
 }
 
-// open takes the run's file as soon as it has one, which more tells; a run
-// that never got any has no events.
-func (d *Reader) open() (more <-chan struct{}, err error) {
+// Open takes the run's file as soon as it has one, which more tells; a run
+// that never got any has no events, which io.EOF tells. Try and Next do it by
+// themselves: it is for who reads later what may be pruned by then.
+func (d *Reader) Open() (more <-chan struct{}, err error) {
 	if d.reading != nil {
 		return nil, nil
 	}
-	d.live = d.live || !isClosed(d.spool.ended)
 	if !isClosed(d.spool.ready) {
 		return d.spool.ready, nil
 	}

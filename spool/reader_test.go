@@ -77,6 +77,27 @@ func (words) Line(line []byte) ([]backend.Event, [][]byte) {
 }
 func (words) Close() []backend.Event { return nil }
 
+// What was opened while it was there is read when it isn't any more.
+func TestReader_OpenedBeforePruning(t *testing.T) {
+	s := finished(t, []byte("t one"), true)
+	d := s.Follow(0)
+	defer d.Close()
+	if more, err := d.Open(); more != nil || err != nil {
+		t.Fatal(more, err)
+	}
+	if err := os.Remove(s.path); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := d.Next(t.Context()); err != nil || e.Text != "one" {
+		t.Errorf("%+v, %v", e, err)
+	}
+	late := s.Follow(0)
+	defer late.Close()
+	if _, err := late.Next(t.Context()); !errors.Is(err, ErrPruned) {
+		t.Errorf("opened afterwards: %v", err)
+	}
+}
+
 // A second reading is the first one again, whatever became of the directory.
 func TestReader_Rewind(t *testing.T) {
 	s := finished(t, []byte("t one\n2 x\nt two"), true) // it said nothing of its end
@@ -116,6 +137,27 @@ func TestReader_Rewind(t *testing.T) {
 	d.Rewind()
 	if _, err := d.Next(t.Context()); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("closed and rewound: %v", err)
+	}
+}
+
+// A reader that followed the live run hears its end from the verdict, however late it reads.
+func TestReader_MadeBeforeTheEnd(t *testing.T) {
+	ended := make(chan struct{})
+	s := New("run", ended)
+	s.Set(filepath.Join(t.TempDir(), "removed by its own process"), nil, &Replay{Backend: lines{}})
+	d := s.Follow(0)
+	defer d.Close()
+	s.MarkTampered()
+	s.Publish()
+	s.Finish(0, true)
+	close(ended)
+	if _, err := d.Next(t.Context()); !errors.Is(err, io.EOF) {
+		t.Errorf("made before the end: %v, want io.EOF", err)
+	}
+	late := s.Follow(0)
+	defer late.Close()
+	if _, err := late.Next(t.Context()); !errors.Is(err, ErrTampered) {
+		t.Errorf("made after it: %v, want ErrTampered", err)
 	}
 }
 

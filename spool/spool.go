@@ -104,10 +104,10 @@ func (s *Spool) InPlace() bool {
 
 // open opens the very file the run was started with.
 func (s *Spool) open() (*os.File, error) {
+	ended := isClosed(s.ended) // a later removal is pruning, and whether it was tampered with is known
 	if s.tampered.Load() {
 		return nil, s.failed(ErrTampered)
 	}
-	ended := isClosed(s.ended) // a later removal is pruning
 	f, info, err := openat.Regular(s.path)
 	if err != nil && !ended && !s.InPlace() {
 		return nil, s.failed(fmt.Errorf("%w: %w", ErrTampered, err))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -54,8 +55,8 @@ func isClosed(c <-chan struct{}) bool {
 const PollEvery = 50 * time.Millisecond
 
 // WatchFiles signals writes to some files until it is stopped, which may be done
-// more than once. It never fails: without watches it polls.
-func WatchFiles(n *Notifier, b *Broadcast, log *slog.Logger, paths ...string) (stop func()) {
+// more than once and before they are closed. It never fails: without watches it polls.
+func WatchFiles(n *Notifier, b *Broadcast, log *slog.Logger, files ...*os.File) (stop func()) {
 	var wds []int32
 	release := func() {
 		for _, wd := range wds {
@@ -64,22 +65,22 @@ func WatchFiles(n *Notifier, b *Broadcast, log *slog.Logger, paths ...string) (s
 			}
 		}
 	}
-	for _, path := range paths {
+	for _, f := range files {
 		if n == nil {
-			return poll(b, paths)
+			return poll(b, files)
 		}
-		wd, err := n.watch(path, b)
+		wd, err := n.watch(f, b)
 		if err != nil {
 			release()
 			log.Warn("no inotify watch: the run's output is polled (hint: raise fs.inotify.max_user_watches)", "every", PollEvery, "err", err)
-			return poll(b, paths)
+			return poll(b, files)
 		}
 		wds = append(wds, wd)
 	}
 	return sync.OnceFunc(release)
 }
 
-func poll(b *Broadcast, paths []string) (stop func()) {
+func poll(b *Broadcast, files []*os.File) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() {
@@ -92,7 +93,7 @@ func poll(b *Broadcast, paths []string) (stop func()) {
 				return
 			case <-tick.C:
 			}
-			if now := totalSize(paths); now != last {
+			if now := totalSize(files); now != last {
 				last = now
 				b.Signal()
 			}
@@ -104,10 +105,10 @@ func poll(b *Broadcast, paths []string) (stop func()) {
 	}
 }
 
-func totalSize(paths []string) (total int64) {
-	for _, path := range paths {
-		if info, err := os.Stat(path); err == nil {
-			total += info.Size()
+func totalSize(files []*os.File) (total int64) {
+	for _, f := range files {
+		if size, err := sizeOf(f); err == nil {
+			total += size
 		}
 	}
 	return total
@@ -138,16 +139,22 @@ func NewNotifier() (*Notifier, error) {
 	return n, nil
 }
 
-// watch signals b at each write to path. forget it with the number it returns.
-func (n *Notifier) watch(path string, b *Broadcast) (int32, error) {
+// watch signals b at each write to f. forget it with the number it returns. It goes by
+// the descriptor: what a run puts in place of its output's name is another run's output,
+// say, and the kernel has one watch of each file.
+func (n *Notifier) watch(f *os.File, b *Broadcast) (int32, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.fd < 0 {
 		return 0, os.ErrClosed
 	}
-	wd, err := unix.InotifyAddWatch(n.fd, path, unix.IN_MODIFY)
+	var wd int
+	err := byDescriptor(f, func(fd int) (err error) {
+		wd, err = unix.InotifyAddWatch(n.fd, "/proc/self/fd/"+strconv.Itoa(fd), unix.IN_MODIFY)
+		return err
+	})
 	if err != nil {
-		return 0, &os.PathError{Op: "inotify_add_watch", Path: path, Err: err}
+		return 0, &os.PathError{Op: "inotify_add_watch", Path: f.Name(), Err: err}
 	}
 	n.watches[int32(wd)] = b
 	return int32(wd), nil

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -23,11 +24,16 @@ func TestNotifier(t *testing.T) {
 	}
 	defer f.Close()
 	var mine, other Broadcast
-	wd, err := n.watch(path, &mine)
+	wd, err := n.watch(f, &mine)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.watch(filepath.Dir(path)+"/none", &other); err == nil {
+	closed, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	if _, err := n.watch(closed, &other); err == nil {
 		t.Error("a watch on nothing")
 	}
 	signal, quiet := mine.Wait(), other.Wait()
@@ -55,7 +61,7 @@ func TestNotifier(t *testing.T) {
 	if err := n.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := n.watch(path, &mine); err == nil {
+	if _, err := n.watch(f, &mine); err == nil {
 		t.Error("a closed notifier takes watches")
 	}
 }
@@ -65,21 +71,68 @@ func TestWatchFiles_FallsBackToPolling(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "f")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer f.Close()
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
 	var p Broadcast
-	stop := WatchFiles(n, &p, slog.New(slog.DiscardHandler), path)
+	stop := WatchFiles(n, &p, slog.New(slog.DiscardHandler), f)
 	defer stop()
 	signal := p.Wait()
-	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+	if _, err := f.WriteString("x"); err != nil {
 		t.Fatal(err)
 	}
 	wait(t, "signal", signal)
+}
+
+// A run that puts a link to another's output in place of its own gets neither the other's
+// signals nor the other's watch.
+func TestWatchFiles_GoByTheDescriptor(t *testing.T) {
+	n, err := NewNotifier()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	dir := t.TempDir()
+	watched := func(name string, b *Broadcast, meanwhile func(path string)) (f *os.File, stop func()) {
+		path := filepath.Join(dir, name)
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		meanwhile(path)
+		return f, WatchFiles(n, b, slog.New(slog.DiscardHandler), f)
+	}
+	write := func(f *os.File) {
+		if _, err := f.WriteString("x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var victim, thief Broadcast
+	theirs, stop := watched("victim", &victim, func(string) {})
+	defer stop()
+	mine, stop := watched("thief", &thief, func(path string) {
+		if err := errors.Join(os.Remove(path), os.Symlink(theirs.Name(), path)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	signal, quiet := victim.Wait(), thief.Wait()
+	write(theirs)
+	wait(t, "signal of a write to the victim", signal)
+	if isClosed(quiet) {
+		t.Error("a write to the victim's output wakes the thief")
+	}
+	write(mine)
+	wait(t, "signal of a write to the thief's own output", quiet)
+	stop()
+	signal = victim.Wait()
+	write(theirs)
+	wait(t, "signal of a write to the victim when the thief has gone", signal)
 }
 
 // wait bounds what should end soon.

@@ -84,6 +84,11 @@ func TestCheck_RefusesAsServe(t *testing.T) {
 	if err := unix.Flock(int(held.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
+	anothers, noOther := filepath.Dir(write("anothers/store/history/00000001.log", "")), ""
+	write("anothers/store/format", "2\n")
+	if os.Lchown(anothers+"/00000001.log", 54321, 54321) != nil {
+		noOther = "only root may give files away"
+	}
 	free := freePort(t)
 	rows := []refused{
 		{name: "a key that isn't known", args: []string{"--config", bad}, says: "nonsense", area: "config"},
@@ -108,6 +113,8 @@ func TestCheck_RefusesAsServe(t *testing.T) {
 		{name: "state: runs of the store is a file", args: []string{"--state-dir", dir + "/storedfile"}, says: "storedfile/store/runs: not a directory", area: "state"},
 		{name: "state: the lock is a directory", args: []string{"--state-dir", dir + "/lockdir"}, says: "lockdir/lock: is a directory", area: "state"},
 		{name: "state: a later version's", args: []string{"--state-dir", dir + "/later"}, says: `format "99": not known here`, area: "state"},
+		{name: "state: an index of another user's", args: []string{"--state-dir", filepath.Dir(filepath.Dir(anothers))}, says: "history/00000001.log: permission denied", area: "state",
+			through: []string{"setpriv", "--bounding-set", "-dac_override,-dac_read_search"}, lacks: noOther},
 		{name: "state: in use", args: []string{"--state-dir", dir + "/held"}, says: "in use by another daemon (pid 1)", area: "state"},
 	}
 	rows = append(rows, refusedCages(t, dir)...)

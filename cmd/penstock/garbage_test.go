@@ -9,29 +9,35 @@ import (
 )
 
 func TestGCPercent(t *testing.T) {
-	const often, small = gcMost + 1, gcHeapMost / 2
 	for _, row := range []struct {
-		percent int
-		garbage garbage
-		in      time.Duration
-		want    int
+		busy bool
+		live uint64
+		want int
 	}{
-		{gcPercentAtRest, garbage{}, time.Second, gcPercentAtRest},
-		{gcPercentAtRest, garbage{busyRate - 1, often, small}, time.Second, gcPercentAtRest},
-		{gcPercentAtRest, garbage{busyRate, often, small}, time.Second, gcPercentBusy},
-		{gcPercentAtRest, garbage{busyRate, often, small}, 2 * time.Second, gcPercentAtRest},
-		{gcPercentBusy, garbage{busyRate, gcMost, small}, time.Second, gcPercentBusy},
-		{gcPercentBusy, garbage{busyRate, often, small}, time.Second, 2 * gcPercentBusy},
-		{gcPercentBusy, garbage{busyRate, often, small + 1}, time.Second, gcPercentBusy},
-		{2 * gcPercentBusy, garbage{busyRate, gcMost, small}, time.Second, 2 * gcPercentBusy},
-		{2 * gcPercentBusy, garbage{busyRate - 1, often, small}, time.Second, gcPercentAtRest},
-		{4 * gcPercentBusy, garbage{busyRate, often, 2 * gcHeapMost}, time.Second, 4 * gcPercentBusy},
-		{4 * gcPercentBusy, garbage{busyRate, often, 2*gcHeapMost + 1}, time.Second, 2 * gcPercentBusy},
-		{gcPercentBusy, garbage{busyRate, often, 2*gcHeapMost + 1}, time.Second, gcPercentBusy},
+		{false, 1 << 20, gcPercentAtRest},
+		{true, 0, gcPercentMost},
+		{true, gcHeapMost / 5, 400},
+		{true, gcHeapMost/5 + 1, 200},
+		{true, gcHeapMost / 2, 100},
+		{true, gcHeapMost/2 + 1, 50},
+		{true, gcHeapMost, gcPercentAtRest},
+		{true, 10 * gcHeapMost, gcPercentAtRest},
 	} {
-		if got := gcPercent(row.percent, row.garbage, row.in); got != row.want {
-			t.Errorf("after %d percent, %+v in %s: %d, want %d", row.percent, row.garbage, row.in, got, row.want)
+		if got := gcPercent(row.busy, row.live); got != row.want {
+			t.Errorf("busy %t, %d bytes live: %d, want %d", row.busy, row.live, got, row.want)
 		}
+	}
+}
+
+// Each collection is told of, as long as somebody listens.
+func TestAfterCollections(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	collected := make(chan struct{}, 1)
+	afterCollections(ctx, collected)
+	for range 3 {
+		runtime.GC()
+		<-collected
 	}
 }
 
@@ -65,7 +71,8 @@ func TestTuneGC_BeginsAtRest(t *testing.T) {
 	before := readGarbage()
 	kept := make([]byte, 1<<20)
 	runtime.GC()
-	if made := readGarbage().since(before); made.allocated < uint64(len(kept)) || made.collections == 0 || made.heap < uint64(len(kept)) {
+	if made := readGarbage().since(before); made.allocated < uint64(len(kept)) || made.live < uint64(len(kept)) {
 		t.Errorf("%+v of %d bytes and a collection", made, len(kept))
 	}
+	runtime.KeepAlive(kept)
 }

@@ -22,7 +22,7 @@ import (
 // the sink, so that no line is ever waited for.
 func newLogger(w io.Writer, c config.Log, level *slog.LevelVar) (*slog.Logger, *sink) {
 	setLevel(level, c.Level)
-	o := &slog.HandlerOptions{Level: level}
+	o := &slog.HandlerOptions{Level: level, ReplaceAttr: spellDuration}
 	handler := func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, o) }
 	if c.Format == "text" || (c.Format == "auto" && terminal.Is(w)) {
 		handler = func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, o) }
@@ -33,6 +33,14 @@ func newLogger(w io.Writer, c config.Log, level *slog.LevelVar) (*slog.Logger, *
 		return line.Bytes()
 	})
 	return slog.New(handler(to)), to
+}
+
+// spellDuration writes 1m30s, where JSON would have nanoseconds without a unit.
+func spellDuration(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // setLevel takes a name that config has checked.

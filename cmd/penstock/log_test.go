@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -20,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/config"
 )
 
 // stuck is a file that takes nothing until it is let.
@@ -90,6 +93,21 @@ func (p *parts) Write(b []byte) (int, error) {
 		return n, &os.PathError{Op: "write", Err: unix.EAGAIN}
 	}
 	return n, nil
+}
+
+func TestNewLogger_Durations(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	log, to := newLogger(w, config.Log{Level: "info", Format: "json"}, new(slog.LevelVar))
+	log.Info("later", "again_in", 90*time.Second)
+	to.flush(t.Context())
+	if line, err := bufio.NewReader(r).ReadString('\n'); err != nil || !strings.Contains(line, `"again_in":"1m30s"`) {
+		t.Errorf("%s, %v", line, err)
+	}
 }
 
 func TestSink_WholeLines(t *testing.T) {

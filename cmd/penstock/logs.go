@@ -149,7 +149,7 @@ func (l *logsCall) last(ctx context.Context, id string, out *terminal.Printer) e
 	if err != nil {
 		return err
 	}
-	if r.State != client.Finished {
+	if r.Cause == "" {
 		out.Line(terminal.MarkEnd, terminal.Dim, terminal.Living(r))
 		return nil
 	}

@@ -51,7 +51,7 @@ func Replace(path string, data []byte, flush Flusher) error {
 	return nil
 }
 
-// Put is Replace that leaves the name to who flushes the directory later, once for several
+// Put is Replace that leaves the name to a later flush of the directory, one for several
 // files: until then a loss of power may leave the old file.
 func Put(path string, data []byte, flush Flusher) error {
 	next := filepath.Join(filepath.Dir(path), fmt.Sprintf(".new-%x", rand.Uint64()))

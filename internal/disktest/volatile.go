@@ -35,6 +35,7 @@ const (
 	nbdFlush         = 3
 	nbdForced        = 1 << 16 // FUA, beside the command
 	nbdDevices       = 16
+	syslogReadAll    = 3 // of syslog(2)
 	volatileSize     = 64 << 20
 	volatileBlock    = 4096
 	detachedWithin   = 30 * time.Second
@@ -166,7 +167,9 @@ func (v *Volatile) file() string { return filepath.Join(v.dev, fmt.Sprint("nbd",
 func (v *Volatile) mount() {
 	v.tb.Helper()
 	if err := unix.Mount(v.file(), v.Dir, "ext4", 0, ""); err != nil {
-		v.tb.Fatalf("mount %s: %v", v.file(), err)
+		log := make([]byte, 16<<10)
+		n, _ := unix.Klogctl(syslogReadAll, log)
+		v.tb.Fatalf("mount %s: %v; the kernel's last words:\n%s", v.file(), err, log[:max(n, 0)])
 	}
 }
 

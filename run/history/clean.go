@@ -52,22 +52,23 @@ func (x *Index) toClean() (oldest *segment, copies bool) {
 // copyLines appends what is needed of a segment anew. It is flushed to the disk: its
 // source goes, and a power cut would take more than the last lines.
 func (x *Index) copyLines(s *segment) error {
+	first := x.newest()
 	f, _, err := openat.Regular(pathOf(x.dir, s.number))
-	if err != nil {
+	if isHosts(err) {
 		return fmt.Errorf("history: %w", err)
 	}
-	defer f.Close()
-	first := x.newest()
-	var failed error
-	_, err = scan(f, func(offset int64, text []byte) {
-		l, ok := parse(text)
-		at := position{s.number, uint32(offset), uint32(len(text))}
-		if failed == nil && ok && x.isAt(l.ID, at) {
-			failed = x.copyLine(l.ID, at, bytes.Clone(text))
+	if err == nil {
+		err = errors.Join(x.copyWhole(f, s), f.Close())
+		if err != nil {
+			return err
 		}
-	})
-	if err := errors.Join(err, failed); err != nil {
-		return err
+	}
+	// What is damaged by now would keep the log from being cleaned for as long as its run is
+	// kept: of such a run the line is written anew without its data.
+	for at, l := range x.linesIn(s.number) {
+		if err := x.copyLine(l.ID, at, bytes.TrimSuffix(l.append(nil), []byte("\n"))); err != nil {
+			return err
+		}
 	}
 	for n := first; n <= x.newest(); n++ {
 		if err := flush(pathOf(x.dir, n)); err != nil {
@@ -75,6 +76,41 @@ func (x *Index) copyLines(s *segment) error {
 		}
 	}
 	return nil
+}
+
+// copyWhole copies the lines of a segment that are whole.
+func (x *Index) copyWhole(f *os.File, s *segment) (failed error) {
+	_, err := scan(f, func(offset int64, text []byte) {
+		l, ok := parse(text)
+		at := position{s.number, uint32(offset), uint32(len(text))}
+		if failed == nil && ok && x.isAt(l.ID, at) {
+			failed = x.copyLine(l.ID, at, bytes.Clone(text))
+		}
+	})
+	return errors.Join(err, failed)
+}
+
+// linesIn are the lines that a segment should still have, as far as they are in memory.
+func (x *Index) linesIn(number uint32) map[position]line {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	out := map[position]line{}
+	for id, at := range x.begun {
+		if at.segment == number {
+			out[at] = line{kind: begun, Entry: Entry{ID: id}}
+		}
+	}
+	for c, one := range x.entries.all() {
+		if one.at.segment != number {
+			continue
+		}
+		l := line{kind: kept, Entry: x.entries.export(c, one, x.opened)}
+		if l.Filed {
+			l.kind = filed
+		}
+		out[one.at] = l
+	}
+	return out
 }
 
 func flush(path string) error {

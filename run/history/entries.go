@@ -39,11 +39,13 @@ const (
 
 const chunkLen = 1024
 
-// chunk is a part of the order, so that what is removed from its beginning is given back.
+// chunk is a part of the order. One that is full and of which all is gone holds nothing, be
+// it behind a run that can't be removed.
 type chunk struct {
 	entries []entry
 	ids     []byte
 	left    int // not gone
+	spent   bool
 }
 
 // entries are the runs in the order of their ends, each with a number that rises. Index.mu guards them.
@@ -88,7 +90,7 @@ func (e *entries) find(id string) (uint64, bool) {
 
 // add puts a run behind all others.
 func (e *entries) add(id, client string, x entry) {
-	if len(e.chunks) == 0 || len(e.chunks[len(e.chunks)-1].entries) == chunkLen {
+	if n := len(e.chunks); n == 0 || e.chunks[n-1].spent || len(e.chunks[n-1].entries) == chunkLen {
 		e.chunks = append(e.chunks, &chunk{entries: make([]entry, 0, chunkLen)})
 	}
 	c := e.chunks[len(e.chunks)-1]
@@ -138,8 +140,10 @@ func (e *entries) set(n uint64, to state) {
 	} else {
 		delete(e.others, id)
 	}
-	c.left--
-	for len(e.chunks) > 0 && e.chunks[0].left == 0 && len(e.chunks[0].entries) == chunkLen {
+	if c.left--; c.left == 0 && len(c.entries) == chunkLen {
+		*c = chunk{spent: true}
+	}
+	for len(e.chunks) > 0 && e.chunks[0].spent {
 		e.chunks[0] = nil
 		e.chunks, e.first = e.chunks[1:], e.first+chunkLen
 	}

@@ -52,17 +52,20 @@ func (x *Index) Finish(e Entry, data []byte) error {
 // Remove forgets runs. They are forgotten also where that can't be written down: the
 // next daemon takes them for kept then.
 func (x *Index) Remove(ids ...string) error {
-	if len(ids) == 0 {
-		return nil
+	var errs []error
+	for some := range slices.Chunk(ids, removeMax) {
+		errs = append(errs, x.write(line{kind: removed, gone: some}, func(position) {}))
+		x.mu.Lock()
+		for _, id := range some {
+			x.forget(id)
+		}
+		x.mu.Unlock()
 	}
-	err := x.write(line{kind: removed, gone: ids}, func(position) {})
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for _, id := range ids {
-		x.forget(id)
-	}
-	return err
+	return errors.Join(errs...)
 }
+
+// removeMax is how many ids a line has, at most, that says that runs are removed.
+const removeMax = 1024
 
 // Close closes the log's file. Nothing is written by it, so that a daemon that is killed
 // leaves the same.
@@ -107,7 +110,7 @@ func (x *Index) appendLine(text []byte, then func(position)) error {
 	return nil
 }
 
-// The following are for who holds mu.
+// The following want mu held.
 
 func (x *Index) setBegun(id string, at position) {
 	x.forget(id)

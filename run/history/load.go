@@ -49,6 +49,21 @@ func Open(dir string) (*Index, Report, error) {
 	return x, report, err
 }
 
+// Check says why Open would fail for want of a permission. It changes nothing.
+func Check(dir string) error {
+	found, err := numbers(dir)
+	for i := 0; i < len(found) && !errors.Is(err, fs.ErrPermission); i++ {
+		var f *os.File
+		if f, _, err = openat.Regular(pathOf(dir, found[i])); err == nil {
+			err = f.Close()
+		}
+	}
+	if !errors.Is(err, fs.ErrPermission) {
+		return nil // what else is wrong with it Open mends
+	}
+	return fmt.Errorf("history: %w", err)
+}
+
 var (
 	// errLater is of an index of a later version.
 	errLater = errors.New("history: of a later version")
@@ -59,9 +74,10 @@ var (
 // unreadableSuffix makes the name under which such a segment is set aside.
 const unreadableSuffix = ".unreadable"
 
-// isShort tells that the process lacks what it takes to open a file: nothing is known of that.
-func isShort(err error) bool {
-	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+// isHosts tells that the process lacks what it takes to open a file, or may not: nothing
+// is known of that.
+func isHosts(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) || errors.Is(err, fs.ErrPermission)
 }
 
 func open(dir string) (*Index, Report, error) {
@@ -100,7 +116,7 @@ func open(dir string) (*Index, Report, error) {
 func (x *Index) load(s *segment, last bool) (damaged int, err error) {
 	path := pathOf(x.dir, s.number)
 	f, info, err := openat.Regular(path)
-	if err != nil && !isShort(err) {
+	if err != nil && !isHosts(err) {
 		err = fmt.Errorf("%w: %w", errSegment, err)
 	}
 	if err != nil {

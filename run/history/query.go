@@ -12,6 +12,15 @@ func (x *Index) Has(id string) bool {
 	return ok
 }
 
+// Holds tells of a run of which the log says anything that holds: one that has begun, is
+// kept, or is being removed.
+func (x *Index) Holds(id string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	_, ended := x.entries.find(id)
+	return ended || has(x.begun, id)
+}
+
 // HasFile tells of a run that has ended and whose record is a file.
 func (x *Index) HasFile(id string) bool {
 	x.mu.Lock()

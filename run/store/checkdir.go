@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/run/history"
 )
 
 // CheckDir says why LockDir would refuse a state directory, and where it is or would
@@ -42,6 +44,9 @@ func CheckDir(dir string) (there string, err error) {
 		if err != nil {
 			return there, unwritable(dir, &fs.PathError{Op: "mkdir", Path: d, Err: err})
 		}
+	}
+	if err := history.Check(s.Store.Of(historyName)[0]); err != nil {
+		return there, anothers(dir, err)
 	}
 	return there, nil
 }

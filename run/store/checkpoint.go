@@ -178,7 +178,7 @@ func (l *Lock) Leftovers(bounds func(backend, kind string) Bounds) ([]spawn.Left
 	var out []spawn.Leftover
 	for _, id := range l.State.Survey.Unsettled {
 		found, err := l.State.Run(id).Recall()
-		if IsTransient(err) {
+		if IsTransient(err) && !found.Rebuilt {
 			return nil, fmt.Errorf("runs: %s: whether it lives can't be told: %w", id, err)
 		}
 		r, cp := found.Record, found.Checkpoint

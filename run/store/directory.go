@@ -62,20 +62,18 @@ type Dir struct {
 	Flush  atomicfile.Flusher // nil of a run that isn't durable
 }
 
-// Indexed makes it the place of a run whose record is in the index, which has none in the
-// store.
-func (d *Dir) Indexed() *Dir {
-	d.stored = nil
+// Run is the place of one run, which need not be there yet.
+func (s *StateDir) Run(id string) *Dir {
+	d := s.Indexed(id)
+	d.stored = s.Store.Of("runs", id)
 	return d
 }
 
+// Indexed is the place of a run whose record is in the index, which has none in the store.
+func (s *StateDir) Indexed(id string) *Dir { return &Dir{Path: s.Runs() + "/" + id} }
+
 // IsIndexed tells of such a place.
 func (d *Dir) IsIndexed() bool { return d.stored == nil }
-
-// Run is the place of one run, which need not be there yet.
-func (s *StateDir) Run(id string) *Dir {
-	return &Dir{Path: filepath.Join(s.Runs(), id), stored: s.Store.Of("runs", id)}
-}
 
 // Make fails with fs.ErrExist wrapped when the name is taken, and leaves nothing.
 func (d *Dir) Make(u *User) (err error) {
@@ -127,7 +125,7 @@ func PassableDir(path string, u *User) error {
 }
 
 // File is a path in the run's own directory, where its processes may write.
-func (d *Dir) File(name string) string { return filepath.Join(d.Path, name) }
+func (d *Dir) File(name string) string { return d.Path + "/" + name }
 
 // StorePath is the path of what the daemon believes.
 func (d *Dir) StorePath(name string) string { return filepath.Join(d.stored[0], name) }

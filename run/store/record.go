@@ -42,6 +42,7 @@ type Record struct {
 	CLISession  string                `json:"cli_session_id,omitempty"`
 	Created     time.Time             `json:"created_at"`
 	Started     *time.Time            `json:"started_at,omitempty"`
+	Answered    *time.Time            `json:"answered_at,omitempty"` // its clients were told, before it ended
 	Exited      *time.Time            `json:"exited_at,omitempty"`
 	Ended       *time.Time            `json:"ended_at,omitempty"`
 	Limits      *specs.LinuxResources `json:"limits,omitempty"`
@@ -55,9 +56,11 @@ type Record struct {
 	Metadata    json.RawMessage       `json:"metadata,omitempty"`
 	// Durable says that it outlives its daemon, and Adopted how many took it over.
 	// SessionRestarted: its CLI did not know the session any more, and was started anew.
-	SessionRestarted bool `json:"session_restarted,omitempty"`
-	Durable          bool `json:"durable,omitempty"`
-	Adopted          int  `json:"adopted,omitempty"`
+	// Warning is what became of its CLI after the answer, where that was no good end.
+	SessionRestarted bool   `json:"session_restarted,omitempty"`
+	Durable          bool   `json:"durable,omitempty"`
+	Adopted          int    `json:"adopted,omitempty"`
+	Warning          string `json:"warning,omitempty"`
 }
 
 // Save writes the record, and flushes its name, and those of what was written before it.
@@ -78,20 +81,29 @@ type Recalled struct {
 
 // Recall reads what an earlier daemon has kept of a run. A whole checkpoint gives
 // the record that a torn one was; what can't be read at all becomes a lost run of
-// that name, so that nothing on disk stays unseen. The error is ErrNeverStarted,
-// or one of the checkpoint's.
-func (d *Dir) Recall() (found Recalled, err error) {
-	var recordErr error
-	found.Checkpoint, err = d.loadCheckpoint()
-	found.Record, recordErr = d.load()
+// that name, so that nothing on disk stays unseen. The error is ErrNeverStarted, one of
+// the checkpoint's, or the host's (IsTransient): of a Rebuilt one it is of the record alone.
+func (d *Dir) Recall() (Recalled, error) {
+	cp, err := d.loadCheckpoint()
+	record, recordErr := d.load()
+	return recalled(filepath.Base(d.Path), cp, err, record, recordErr)
+}
+
+func recalled(id string, cp *Checkpoint, cpErr error, record Record, recordErr error) (Recalled, error) {
+	found := Recalled{Record: record, Checkpoint: cp}
 	switch {
 	case recordErr == nil:
-	case found.Checkpoint != nil && found.Checkpoint.Record.ID == filepath.Base(d.Path):
-		found.Record, found.Rebuilt = found.Checkpoint.Record, true
-	case errors.Is(recordErr, fs.ErrNotExist) && !IsTransient(err):
+	case cp != nil && cp.Record.ID == id:
+		found.Record, found.Rebuilt = cp.Record, true
+		if IsTransient(recordErr) {
+			return found, recordErr
+		}
+	case IsTransient(recordErr):
+		return found, recordErr
+	case errors.Is(recordErr, fs.ErrNotExist) && !IsTransient(cpErr):
 		return found, ErrNeverStarted
 	}
-	return found, err
+	return found, cpErr
 }
 
 // Record reads what the API shows of a run that has ended, and nothing else of it.
@@ -157,6 +169,19 @@ func (r *Record) StartedAt() time.Time {
 	return *r.Started
 }
 
+// Lifetime is how long it ran, to its answer where it hasn't ended; not ok where it has
+// neither.
+func (r *Record) Lifetime() (d time.Duration, ok bool) {
+	until := r.Ended
+	if until == nil {
+		until = r.Answered
+	}
+	if r.Started == nil || until == nil {
+		return 0, false
+	}
+	return until.Sub(*r.Started), true
+}
+
 // LogAttrs is what the log has of a run's end, at info of one that may end with no
 // request left to be logged.
 func (r Record) LogAttrs(o outcome.Outcome) []any {
@@ -169,6 +194,9 @@ func (r Record) LogAttrs(o outcome.Outcome) []any {
 	}
 	if r.Signal != "" {
 		attrs = append(attrs, "signal", r.Signal)
+	}
+	if r.Warning != "" {
+		attrs = append(attrs, "warning", r.Warning)
 	}
 	return append(attrs, "output_bytes", r.OutputBytes, "processes_after_leader", r.Survived,
 		"spawn_seconds", o.Spawn.Seconds(), "teardown_seconds", o.Teardown.Seconds(), "leaked", o.Leaked, "receipt", *r.Receipt)

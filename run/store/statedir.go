@@ -141,7 +141,11 @@ func (s *StateDir) Runs() string     { return filepath.Join(s.Path, "runs") }
 func (s *StateDir) Sessions() string { return filepath.Join(s.Path, "sessions") }
 
 func unwritable(dir string, err error) error {
-	return fmt.Errorf("state directory: %s: not writable: %w (hint: set state_dir to a directory of the daemon's own, or name it in ReadWritePaths= of the unit)", dir, err)
+	hint := "set state_dir to a directory of the daemon's own, or name it in ReadWritePaths= of the unit"
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		hint = "make room on its file system, or in its quota"
+	}
+	return fmt.Errorf("state directory: %s: not writable: %w (hint: %s)", dir, err, hint)
 }
 
 // closeToOthers takes away what others may read or write; the search bit may
@@ -171,6 +175,11 @@ func probeWrite(dir string) error {
 	}
 	_, err = f.Write([]byte("x"))
 	return errors.Join(err, f.Close(), os.Remove(f.Name()))
+}
+
+// Probe makes and removes a file in each place where a run has files.
+func (s *StateDir) Probe() error {
+	return errors.Join(probeWrite(s.Path), probeWrite(s.Store.places[0]))
 }
 
 // acquire locks the directory with flock(2): the lock goes with the process,

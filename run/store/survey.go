@@ -36,11 +36,15 @@ type Survey struct {
 }
 
 // openHistory opens the index and compares it with the files. An index that can't be
-// opened at all is set aside like one of a later version.
+// opened at all is set aside like one of a later version, but not one that this user may
+// not open: what it knows would be deleted.
 func (s *StateDir) openHistory() (err error) {
 	dir := filepath.Join(s.Store.places[0], historyName)
 	s.Survey = Survey{}
 	s.History, s.Survey.Index, err = history.Open(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return anothers(s.Path, err)
+	}
 	if err != nil && !IsTransient(err) {
 		aside := dir + ".unreadable"
 		if moved := errors.Join(os.RemoveAll(aside), os.Rename(dir, aside)); moved != nil {
@@ -56,6 +60,10 @@ func (s *StateDir) openHistory() (err error) {
 		return errors.Join(fmt.Errorf("runs: %w", err), s.History.Close())
 	}
 	return nil
+}
+
+func anothers(dir string, err error) error {
+	return fmt.Errorf("state directory: %s: the index of finished runs: %w (hint: a daemon of another user has made it: give it, or all of the directory, to this one's with chown -R)", dir, err)
 }
 
 // survey looks at the names of the runs with files in the store, and at the records of
@@ -89,9 +97,7 @@ func (s *StateDir) survey() error {
 		return err
 	}
 	s.sortOut(int(at.Fd()), doubtful)
-	if err := s.dropMissing(agree); err != nil {
-		return err
-	}
+	s.dropMissing(agree)
 	// Where it can't be made, the next start looks at all records.
 	if f, err := os.OpenFile(witness, os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
 		return f.Close()
@@ -143,7 +149,7 @@ func saysFinished(runs int, id string) bool {
 
 // dropMissing takes runs out of the index whose files have gone, where not as many are
 // there as the index has.
-func (s *StateDir) dropMissing(agree int) error {
+func (s *StateDir) dropMissing(agree int) {
 	var filed []string
 	n := 0
 	s.History.Oldest(func(e history.Entry) bool {
@@ -153,7 +159,7 @@ func (s *StateDir) dropMissing(agree int) error {
 		return true
 	})
 	if n == agree {
-		return nil
+		return
 	}
 	s.History.Oldest(func(e history.Entry) bool {
 		if e.Filed {
@@ -168,7 +174,7 @@ func (s *StateDir) dropMissing(agree int) error {
 		}
 	}
 	s.Survey.Missing = len(missing)
-	return s.History.Remove(missing...)
+	_ = s.History.Remove(missing...) // what can't be written down, as on a full disk, the next start finds again
 }
 
 func isDir(path string) bool {
@@ -182,19 +188,19 @@ func (d *Dir) Exists() bool {
 	return err == nil
 }
 
-// Unknown lists directories of runs by name, so many at a time, for known to say of which
-// nothing is known.
-func (s *StateDir) Unknown(known func(id string) bool) (out []string, err error) {
+// Unknown gives directories of runs of which nothing is known, which known says; so many at
+// most.
+func (s *StateDir) Unknown(known func(id string) bool, most int) (out []string, err error) {
 	at, err := os.Open(s.Runs())
 	if err != nil {
 		return nil, err
 	}
 	defer at.Close()
-	for err == nil {
+	for err == nil && len(out) < most {
 		var some []string
 		some, err = at.Readdirnames(namesAtOnce)
 		for _, name := range some {
-			if CheckID(name) == nil && !known(name) && isDir(filepath.Join(s.Runs(), name)) {
+			if len(out) < most && CheckID(name) == nil && !known(name) && isDir(filepath.Join(s.Runs(), name)) {
 				out = append(out, name)
 			}
 		}

@@ -133,6 +133,9 @@ func (s *Stream) next(ctx context.Context, x *web.RequestInfo, events *spool.Rea
 		return nil, s.runUnreadable(ctx, x, r, err)
 	case e.Kind == 0:
 		return more, s.pause(more)
+	case e.Kind == backend.Done: // the last event, also of a CLI that lives on
+		s.last = e.Seq
+		return nil, s.finish(ctx, x, r)
 	case e.Kind == backend.Void && s.text.discards:
 		if err := s.rereadSent(ctx, r, e.Seq); err != nil {
 			return nil, s.runUnreadable(ctx, x, r, err)
@@ -270,9 +273,9 @@ func (s *Stream) end(x *web.RequestInfo, v outcome.Verdict, record run.Record) e
 	return s.Done()
 }
 
-// verdict pings until the tree is gone: only then is anything known for sure.
+// verdict pings until it is certain, which is at the CLI's last word at the earliest.
 func (s *Stream) verdict(ctx context.Context, r *run.Run) error {
-	if isClosed(r.Ended()) {
+	if isClosed(r.Answered()) {
 		return nil
 	}
 	if err := s.send(); err != nil {
@@ -285,7 +288,7 @@ func (s *Stream) verdict(ctx context.Context, r *run.Run) error {
 	defer ping.Stop()
 	for {
 		select {
-		case <-r.Ended():
+		case <-r.Answered():
 			return nil
 		case <-ping.C:
 			if err := s.Comment("ping"); err != nil {

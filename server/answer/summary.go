@@ -5,16 +5,45 @@ import (
 )
 
 // answerSummary is what a whole answer has to know before its first byte. The words
-// themselves stay in the spool, where they are read again to be written: an
-// answer as large as the output cap must not be held in memory.
+// themselves stay in the spool, where they are read again to be written, unless they are
+// few: an answer as large as the output cap must not be held in memory.
 type answerSummary struct {
 	kept     keptSpans
 	reasoned bool
 	tools    bool
 	usage    *backend.Usage
+
+	events []backend.Event // all, while few
+	bytes  int             // of their words
+	many   bool
+}
+
+// fewEvents and fewBytes bound the answers whose events are held.
+const fewEvents, fewBytes = 64, 8 << 10
+
+func (o *answerSummary) hold(e backend.Event) {
+	if o.many {
+		return
+	}
+	o.bytes += len(e.Text)
+	o.events = append(o.events, e)
+	if e.Tool != nil || o.bytes > fewBytes || len(o.events) > fewEvents {
+		o.many, o.events = true, nil
+	}
+}
+
+// each gives all events once more, where they are held.
+func (o *answerSummary) each(f func(backend.Event) error) error {
+	for _, e := range o.events {
+		if err := f(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (o *answerSummary) add(e backend.Event) {
+	o.hold(e)
 	switch e.Kind {
 	case backend.Text:
 		o.kept.text(len(e.Text))

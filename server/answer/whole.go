@@ -69,7 +69,11 @@ func (p *Whole) Answer(ctx context.Context, x *web.RequestInfo, r *run.Run) erro
 	ctx = context.WithoutCancel(ctx)
 	var unread error
 	again := func(each func(backend.Event) error) (err error) {
-		unread, err = reread(ctx, events, each)
+		if !known.many {
+			return known.each(each)
+		}
+		events.Rewind()
+		unread, err = eachEvent(ctx, events, each)
 		return err
 	}
 	err = (&answerWriter{w: p.w, summary: known, record: record, again: again}).write()
@@ -80,10 +84,9 @@ func (p *Whole) Answer(ctx context.Context, x *web.RequestInfo, r *run.Run) erro
 	return nil
 }
 
-// reread gives every event of an ended run once more. each's error ends it;
-// unread is the reader's own.
-func reread(ctx context.Context, events *spool.Reader, each func(backend.Event) error) (unread, err error) {
-	events.Rewind()
+// eachEvent gives every event of an answered run. each's error ends it; unread is the
+// reader's own.
+func eachEvent(ctx context.Context, events *spool.Reader, each func(backend.Event) error) (unread, err error) {
 	for {
 		e, err := events.Next(ctx)
 		if errors.Is(err, io.EOF) {
@@ -95,44 +98,49 @@ func reread(ctx context.Context, events *spool.Reader, each func(backend.Event) 
 		if err := each(e); err != nil {
 			return nil, err
 		}
+		if e.Kind == backend.Done {
+			return nil, nil
+		}
 	}
 }
 
-// gather waits for the run and all its events.
+// gather waits for the verdict, and reads the events when it is there: nothing is said
+// before, so nobody need be woken by each of them. The file is opened while it is there.
 func (p *Whole) gather(ctx context.Context, events *spool.Reader, r *run.Run) (*answerSummary, run.Record, error) {
-	known, ended := &answerSummary{}, r.Ended()
 	for {
-		e, more, err := events.Try()
-		if errors.Is(err, io.EOF) {
-			break
+		more, err := events.Open()
+		if more == nil || err != nil {
+			break // what failed comes again when it is read
 		}
-		if err != nil {
-			return nil, run.Record{}, unreadable(err)
-		}
-		known.add(e)
-		select {
-		case <-more:
-		case <-ended:
-			if v := r.Verdict(); v.Cause != outcome.Completed {
-				return nil, r.Record(), runFailed(v, r.Record()) // its text is shown to no client
-			}
-			ended = nil
-		case <-p.timer.C:
-			if err := p.pad(); err != nil {
-				return nil, run.Record{}, err
-			}
-		case <-ctx.Done():
-			return nil, run.Record{}, ctx.Err()
+		if err := p.Wait(ctx, more); err != nil {
+			return nil, run.Record{}, err
 		}
 	}
-	if err := p.Wait(ctx, r.Ended()); err != nil {
+	if err := p.Wait(ctx, r.Answered()); err != nil {
 		return nil, run.Record{}, err
 	}
 	record := r.Record()
 	if v := r.Verdict(); v.Cause != outcome.Completed {
-		return nil, record, runFailed(v, record)
+		return nil, record, runFailed(v, record) // its text is shown to no client
 	}
-	if known.kept.over {
+	known := &answerSummary{}
+	unread, err := eachEvent(ctx, events, func(e backend.Event) error {
+		known.add(e)
+		select {
+		case <-p.timer.C:
+			return p.pad()
+		default:
+			return nil
+		}
+	})
+	switch {
+	case ctx.Err() != nil:
+		return nil, run.Record{}, ctx.Err()
+	case unread != nil:
+		return nil, run.Record{}, unreadable(unread)
+	case err != nil:
+		return nil, run.Record{}, err
+	case known.kept.over:
 		return nil, record, tooManyVoids(record)
 	}
 	return known, record, nil

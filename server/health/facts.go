@@ -75,6 +75,8 @@ func (f Facts) NotReady() string {
 		return "no groups can be made: self-test " + f.Isolation.SelfTest
 	case f.Room != nil && f.Room.Removed:
 		return "the state directory was removed while the daemon runs: restart penstock"
+	case f.Room != nil && f.Room.Broken != "":
+		return "the state directory takes no files: " + f.Room.Broken
 	case f.Room != nil && f.Room.Low != "":
 		return "no room for what runs write in the state directory: " + f.Room.Low + " (keep.min_free)"
 	case f.Queue.Exhausted:
@@ -115,6 +117,9 @@ func (f Facts) Degraded() []string {
 	}
 	if f.Log.Losing {
 		out = append(out, fmt.Sprintf("log: what it is written to takes no lines: %d were dropped", f.Log.Dropped))
+	}
+	if f.Room != nil && f.Room.Broken != "" {
+		out = append(out, "state directory: it takes no files: "+f.Room.Broken)
 	}
 	if f.Room != nil && f.Room.Low != "" {
 		out = append(out, "state directory: "+f.Room.Low)

@@ -27,6 +27,7 @@ func TestFacts_Status(t *testing.T) {
 		{"all stall while others wait", Facts{Queue: admit.Stats{Running: 2, Waiting: 1}, Live: run.Snapshot{Stalled: 2}}, "wedged", true},
 		{"fresh heartbeat", Facts{Live: run.Snapshot{Heartbeat: now.Add(-5 * time.Second)}}, "ok", false},
 		{"heartbeat missed", Facts{Live: run.Snapshot{Heartbeat: now.Add(-time.Minute)}}, "wedged", true},
+		{"a disk that takes nothing", Facts{Room: &run.Room{Broken: "read-only file system"}}, "ok", true},
 		{"no groups", Facts{Isolation: spawn.Isolation{SelfTest: "failed: clone3: no"}}, "ok", true},
 	} {
 		row.f.Now = now

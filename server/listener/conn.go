@@ -2,8 +2,11 @@ package listener
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,6 +28,8 @@ type Conn struct {
 	reserve *fdReserve // it is on a descriptor of the reserve, its deadline stands; nil is the rule
 	peer    peer
 	leave   context.CancelFunc
+	watched bool        // the hangup poller tells when the peer leaves
+	cut     atomic.Bool // FollowsRun has ended a read, which its caller is not to see
 
 	mu      sync.Mutex
 	phase   Phase
@@ -52,14 +57,29 @@ func (c *Conn) SetPhase(p Phase) {
 	}
 }
 
-// FollowsRun notes that a run's output is being sent, and whether it has ended.
+// FollowsRun notes that a run's output is being sent, and whether it has ended. Its reader
+// may be silent for hours, and net/http holds a goroutine meanwhile that reads a byte
+// ahead, to see the peer leave: the hangup poller sees that, too, so it is let go.
 func (c *Conn) FollowsRun(over func() bool) {
 	if c == nil {
 		return
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.over = over
+	c.mu.Unlock()
+	if c.watched && c.reserve == nil {
+		c.cut.Store(true)
+		_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // fails only on a closed one
+	}
+}
+
+// Read gives no byte and no error where FollowsRun has cut it short.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.cut.CompareAndSwap(true, false) {
+		return 0, c.Conn.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // peerClosed: the peer will send nothing more, which is how a closed connection looks
@@ -101,6 +121,7 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	if c.reserve != nil {
 		return nil
 	}
+	c.cut.Store(false)
 	return c.Conn.SetDeadline(t)
 }
 
@@ -108,6 +129,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	if c.reserve != nil {
 		return nil
 	}
+	c.cut.Store(false)
 	return c.Conn.SetReadDeadline(t)
 }
 

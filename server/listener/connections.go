@@ -77,7 +77,7 @@ func (s *Connections) ConnContext(ctx context.Context, nc net.Conn) context.Cont
 	}
 	ctx, c.leave = context.WithCancel(ctx)
 	if s.hangups != nil {
-		s.hangups.register(&c.peer)
+		c.watched = s.hangups.register(&c.peer)
 	}
 	return ctx
 }

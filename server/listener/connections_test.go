@@ -2,8 +2,10 @@ package listener
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -91,5 +93,55 @@ func TestConn_PeerClosed(t *testing.T) {
 	}
 	if n, err := c.Write([]byte("x")); err == nil {
 		t.Errorf("wrote %d with no reader", n)
+	}
+}
+
+// A read ahead is let go for a reader that may be silent for long, where the hangup poller
+// watches, and nothing is lost to those that come after it.
+func TestConn_FollowsRunEndsRead(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	c := (&Connections{}).add(near, nil)
+	defer c.Close()
+	type result struct {
+		n   int
+		err error
+	}
+	read := func() <-chan result {
+		done := make(chan result, 1)
+		go func() {
+			n, err := c.Read(make([]byte, 1))
+			done <- result{n, err}
+		}()
+		return done
+	}
+	never := func() bool { return false }
+	done := read()
+	c.FollowsRun(never)
+	go far.Write([]byte("x"))
+	if got := <-done; got != (result{1, nil}) {
+		t.Errorf("%+v of a connection that is not watched, want what its peer sent", got)
+	}
+	c.watched = true
+	done = read()
+	c.FollowsRun(never)
+	if got := <-done; got != (result{}) {
+		t.Errorf("%+v, want neither a byte nor an error", got)
+	}
+	c.FollowsRun(never) // nothing is read now
+	if err := c.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	done = read()
+	go far.Write([]byte("x"))
+	if got := <-done; got != (result{1, nil}) {
+		t.Errorf("%+v of what came later, want a byte", got)
+	}
+	c.FollowsRun(never)
+	if err := c.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-read(); !errors.Is(got.err, os.ErrDeadlineExceeded) {
+		t.Errorf("%+v after another's deadline, want that", got)
 	}
 }

@@ -80,24 +80,27 @@ func (h *hangupPoller) loop() {
 	}
 }
 
-// register begins to watch p.
-func (h *hangupPoller) register(p *peer) {
+// register begins to watch p; not ok is that it can't.
+func (h *hangupPoller) register(p *peer) (ok bool) {
 	h.mu.Lock()
 	for h.last++; h.peers[h.last] != nil; h.last++ {
 	}
 	p.number = h.last
 	h.peers[p.number] = p
 	h.mu.Unlock()
-	if err := h.add(p); err != nil {
-		h.forget(p)
-		h.mu.Lock()
-		first := !h.warned
-		h.warned = true
-		h.mu.Unlock()
-		if first {
-			h.log.Warn("a connection is not watched: its client's leaving may be seen late (hint: raise fs.epoll.max_user_watches)", "err", err)
-		}
+	err := h.add(p)
+	if err == nil {
+		return true
 	}
+	h.forget(p)
+	h.mu.Lock()
+	first := !h.warned
+	h.warned = true
+	h.mu.Unlock()
+	if first {
+		h.log.Warn("a connection is not watched: its client's leaving may be seen late (hint: raise fs.epoll.max_user_watches)", "err", err)
+	}
+	return false
 }
 
 func (h *hangupPoller) add(p *peer) error {

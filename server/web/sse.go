@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -19,8 +20,8 @@ const NoTransform = "no-store, no-transform"
 const NoID = -1
 
 // SSE writes server-sent events (WHATWG HTML, 9.2). Keep-alives are comments:
-// stock SDKs turn any named event into a bogus chunk. It keeps nothing of what
-// it has written.
+// stock SDKs turn any named event into a bogus chunk. While it rests it keeps next to
+// nothing of what it has written.
 //
 // Only a stream that can be resumed has ids. The decoders of openai-python and
 // httpx-sse never forget an id, and after one take each blank line for the end of an
@@ -30,6 +31,7 @@ type SSE struct {
 	w         *Reply
 	json      *json.Encoder
 	resumable bool
+	frame     []byte // the last one's room, for the next
 }
 
 func NewSSE(w *Reply, resumable bool) SSE {
@@ -105,7 +107,7 @@ func (s *SSE) Data(id int64, v any) error {
 // Text writes a frame as Data does, of JSON of which only a text is new: it stands between
 // head and tail. That is most of what a stream says, and cheaper.
 func (s *SSE) Text(id int64, head, text, tail string) error {
-	b := make([]byte, 0, len(head)+len(text)+len(tail)+textRoom)
+	b := slices.Grow(s.frame[:0], len(head)+len(text)+len(tail)+textRoom)
 	b = append(b, "data: "...)
 	b = append(b, head...)
 	b, err := appendText(b, text)
@@ -114,7 +116,8 @@ func (s *SSE) Text(id int64, head, text, tail string) error {
 	}
 	b = append(b, tail...)
 	b = append(b, '\n')
-	_, err = s.w.Write(s.appendEnd(b, id))
+	s.frame = s.appendEnd(b, id)
+	_, err = s.w.Write(s.frame)
 	return err
 }
 
@@ -167,7 +170,16 @@ func (s *SSE) Done() error {
 	return s.Flush()
 }
 
-func (s *SSE) Flush() error { return s.w.FlushError() }
+// Flush sends what was written.
+func (s *SSE) Flush() error {
+	if cap(s.frame) > frameKept {
+		s.frame = nil
+	}
+	return s.w.FlushError()
+}
+
+// frameKept is room for a frame of some words, which comes alone.
+const frameKept = 512
 
 // LastEventID is -1 without the header.
 func LastEventID(r *http.Request) (int64, error) {

@@ -34,3 +34,27 @@ func TestSSE_TextIsData(t *testing.T) {
 		}
 	})
 }
+
+// What comes together shares the room of a frame, and a stream that rests holds little.
+func TestSSE_TextSharesRoom(t *testing.T) {
+	s := NewSSE(NewReply(httptest.NewRecorder()), true)
+	text := func(size int) {
+		if err := s.Text(1, `{"text":`, strings.Repeat("a", size), `}`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, row := range []struct{ size, kept int }{{20, frameKept}, {20 << 10, 0}} {
+		text(row.size)
+		room := &s.frame[:1][0]
+		text(row.size)
+		if room != &s.frame[:1][0] {
+			t.Errorf("the second frame of %d bytes has room of its own", row.size)
+		}
+		if err := s.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if n := cap(s.frame); n > row.kept {
+			t.Errorf("after frames of %d bytes it rests with %d", row.size, n)
+		}
+	}
+}

@@ -33,11 +33,13 @@ func (s *server) end() {
 	<-s.exited
 }
 
-// start begins a process that ends with this one.
+// start begins a process that ends with this one, and not before: a signal to this one's
+// process group, as timeout(1) and a terminal send it, would end it in the middle of a row,
+// which would fail for want of it instead of being interrupted.
 func start(cmd *exec.Cmd) (*server, error) {
 	s := &server{cmd: cmd, log: new(bytes.Buffer), exited: make(chan struct{})}
 	cmd.Stderr = s.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -75,6 +77,12 @@ type daemon struct {
 	*server
 }
 
+// lastWords is how it has ended, and the end of its log: what the reason is of a row
+// that failed by a connection.
+func (d daemon) lastWords() string {
+	return fmt.Sprintf("%s: %v: %s", d.name, d.cmd.ProcessState, tail(d.log.String()))
+}
+
 // startDaemons starts all with the same configuration, each with its state in a
 // directory of its own below dir.
 func (b *bench) startDaemons(dir, config string, env ...string) (all []daemon, end func(), err error) {
@@ -89,6 +97,7 @@ func (b *bench) startDaemons(dir, config string, env ...string) (all []daemon, e
 			return all, end, fmt.Errorf("%s: %w", s.name, err)
 		}
 		all = append(all, daemon{s.name, d})
+		b.daemons = all
 	}
 	return all, end, nil
 }

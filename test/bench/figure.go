@@ -30,6 +30,7 @@ type bench struct {
 	figures []*figure
 	shown   int // how many of them are printed
 	notes   []string
+	daemons []daemon // of the row under way
 }
 
 func newBench(o options) (*bench, error) {

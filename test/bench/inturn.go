@@ -74,6 +74,8 @@ func cleanUpOnSignal() {
 	signal.Notify(stop, os.Interrupt, unix.SIGTERM)
 	go func() {
 		<-stop
+		// Before the row under way fails for want of what is cleaned up.
+		fmt.Fprintln(os.Stderr, "bench: interrupted")
 		err := anchor.Sweep(os.Getpid())
 		for _, parent := range []string{os.TempDir(), memory} {
 			left, _ := filepath.Glob(filepath.Join(parent, fmt.Sprintf("penstock-bench-%d-*", os.Getpid())))
@@ -81,7 +83,7 @@ func cleanUpOnSignal() {
 				err = errors.Join(err, os.RemoveAll(dir))
 			}
 		}
-		exit(errors.Join(errors.New("interrupted"), err))
+		exit(errors.Join(errors.New("nothing is measured any more"), err))
 	}()
 }
 

@@ -1,7 +1,7 @@
 // Command bench prints what Penstock costs, each figure beside an anchor that does
 // the least that could be called the same job, as ratios inside one run:
 //
-//	main.go       options, the list of rows
+//	main.go       the list of rows      options.go   what is asked for, and can't be had
 //	inturn.go     contenders one after the other, round after round: A/B/A/B
 //	figure.go     what a row measures: samples by side, quartiles, ratios
 //	table.go      the table for people      summary.go   the same for benchstat
@@ -100,6 +100,9 @@ func measure(o options) error {
 		return err
 	}
 	b, err := newBench(o)
+	if err == nil {
+		err = b.check()
+	}
 	if err != nil {
 		return err
 	}
@@ -107,9 +110,13 @@ func measure(o options) error {
 	var failed []error
 	for _, r := range chosen {
 		b.section(r)
+		b.daemons = nil
 		if err := r.do(b); err != nil { // the other rows are worth having
 			failed = append(failed, fmt.Errorf("%s: %w", r.name, err))
 			b.note("failed: %v", err)
+			for _, d := range b.daemons { // all have ended
+				fmt.Fprintln(os.Stderr, d.lastWords())
+			}
 		}
 		b.printNew()
 	}

@@ -6,11 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"penstock/test/clis"
@@ -30,7 +27,8 @@ max_runs = 4
 `
 
 // firstDeltas times the real CLIs from their start to the first text, each by hand
-// and through Penstock, against a scripted model that answers at once.
+// and through Penstock, against a scripted model that answers at once; and how long
+// after the last text the answer ends.
 func (b *bench) firstDeltas() error {
 	installed := filepath.Join(b.top, "test", "clis")
 	commands, err := clis.Commands(installed)
@@ -38,6 +36,10 @@ func (b *bench) firstDeltas() error {
 		b.note("not run: the CLIs aren't installed (test/clis/install)")
 		return nil
 	}
+	if err != nil {
+		return err
+	}
+	chosen, err := b.chosenCLIs(commands)
 	if err != nil {
 		return err
 	}
@@ -66,11 +68,9 @@ func (b *bench) firstDeltas() error {
 	if err != nil {
 		return err
 	}
-	for _, cli := range slices.Sorted(maps.Keys(commands)) {
-		if b.only != "" && !slices.Contains(strings.Split(b.only, ","), cli) {
-			continue
-		}
+	for _, cli := range chosen {
 		f := b.figure("Delta/cli="+cli, "ms", against(byHand, "1.0x"))
+		tail := b.figure("Tail/cli="+cli, "ms")
 		all := []contender{{byHand, func(int) error {
 			took, err := handDelta(cli, commands[cli], dir, home, m.URL())
 			f.add(byHand, milliseconds(took))
@@ -78,8 +78,9 @@ func (b *bench) firstDeltas() error {
 		}}}
 		for _, d := range daemons {
 			all = append(all, contender{d.name, func(int) error {
-				took, err := d.firstDelta(cli)
+				took, after, err := d.firstDelta(cli)
 				f.add(d.name, milliseconds(took))
+				tail.add(d.name, milliseconds(after))
 				return err
 			}})
 		}
@@ -90,6 +91,7 @@ func (b *bench) firstDeltas() error {
 			}
 		}
 		clear(f.samples)
+		clear(tail.samples)
 		if err := inTurn((b.rounds+1)/2, all); err != nil {
 			return fmt.Errorf("%s: %w", cli, err)
 		}
@@ -97,30 +99,35 @@ func (b *bench) firstDeltas() error {
 	return nil
 }
 
-// firstDelta reads the whole answer, and tells when its first text was there.
-func (s *server) firstDelta(model string) (took time.Duration, err error) {
+// firstDelta reads the whole answer, and tells when its first text was there, and how
+// long after the last one its end.
+func (s *server) firstDelta(model string) (took, tail time.Duration, err error) {
 	client := newClient(1)
 	defer client.CloseIdleConnections()
 	begun := time.Now()
 	resp, err := post(context.Background(), client, s.url+completions, chat(model, deltaAsked, true))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, 1<<20)
 	var last []byte
+	var text time.Time
 	for lines.Scan() {
 		if line := lines.Bytes(); len(line) > 0 {
 			last = bytes.Clone(line)
 		}
-		_, text, found := bytes.Cut(lines.Bytes(), []byte(`"content":"`))
-		if took == 0 && found && text[0] != '"' {
-			took = time.Since(begun)
+		_, words, found := bytes.Cut(lines.Bytes(), []byte(`"content":"`))
+		if found && words[0] != '"' {
+			text = time.Now()
+		}
+		if took == 0 && !text.IsZero() {
+			took = text.Sub(begun)
 		}
 	}
 	if took == 0 {
-		return 0, fmt.Errorf("no text: status %d, %s: %w", resp.StatusCode, last, lines.Err())
+		return 0, 0, fmt.Errorf("no text: status %d, %s: %w", resp.StatusCode, last, lines.Err())
 	}
-	return took, lines.Err()
+	return took, time.Since(text), lines.Err()
 }

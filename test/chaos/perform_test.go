@@ -39,9 +39,9 @@ func (w *world) perform(p plan, client string) *attempt {
 	a := &attempt{world: w, plan: p, client: client}
 	a.ctx, a.leave = context.WithTimeout(context.Background(), patience)
 	defer a.leave()
-	acted := make(chan error, 1)
+	acted, req := make(chan error, 1), a.asRequest(a.ctx)
 	go func() { acted <- a.interfere() }()
-	a.answer, a.err = daemon.Read(a.asRequest(a.ctx), nil)
+	a.answer, a.err = daemon.Read(req, nil)
 	a.failed = <-acted
 	if a.answer != nil && a.answer.Run != "" {
 		a.id = a.answer.Run

@@ -162,6 +162,7 @@ type record struct {
 	Client   string         `json:"client"`
 	Backend  string         `json:"backend"`
 	Receipt  map[string]any `json:"receipt"`
+	Answered *time.Time     `json:"answered_at"`
 	Exit     *int           `json:"exit_code"`
 	Signal   string         `json:"signal"`
 	Survived int            `json:"processes_after_leader"`

@@ -15,6 +15,9 @@ import (
 
 const long = 120 * time.Second
 
+// grace is more than a CLI may take to save its session.
+const grace = 5 * time.Second
+
 // A stock Node SDK and openai-go each get a streamed answer from each CLI, in
 // more than a few deltas that are spread over the time the model took.
 func TestStreamedAnswer(t *testing.T) {
@@ -123,7 +126,8 @@ func TestModelErrors(t *testing.T) {
 }
 
 // A tool turn whose child leaves its session outlives every one of these CLIs,
-// but not the run: 100 ms after the finish chunk nothing is left.
+// but not the run: 100 ms after the finish chunk nothing is left, or once the CLI has
+// saved its session.
 func TestToolLeavesNothing(t *testing.T) {
 	w := begin(t, "")
 	for _, cli := range six() {
@@ -138,6 +142,11 @@ func TestToolLeavesNothing(t *testing.T) {
 				t.Fatalf("text %q finish %q error %+v", a.Text, a.Finish, a.Error)
 			}
 			time.Sleep(100*time.Millisecond - time.Since(a.Finished))
+			if _, rec, err := w.Get("/v1/runs/" + a.Run); err != nil || rec["answered_at"] != nil {
+				if err := w.WaitEmpty(grace); err != nil {
+					t.Error(err)
+				}
+			}
 			if pids, groups := w.Pids(""), w.Groups(); len(pids) > 0 || len(groups) > 0 {
 				t.Errorf("left: processes %v groups %v", pids, groups)
 			}

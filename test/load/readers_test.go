@@ -203,23 +203,27 @@ func read(d *daemon.Daemon, req *http.Request, id string) (r reading) {
 	return r
 }
 
-// times are those of a run's record.
+// times are those of a run's record, which has them when its leader has gone.
 func times(d *daemon.Daemon, id string) (started, ended time.Time, err error) {
-	resp, err := http.Get(d.URL + "/v1/runs/" + id)
-	if err != nil {
-		return started, ended, err
-	}
-	defer resp.Body.Close()
-	var record struct {
-		Cause   string
-		Started time.Time `json:"started_at"`
-		Exited  time.Time `json:"exited_at"`
-	}
-	err = json.NewDecoder(resp.Body).Decode(&record)
-	if err == nil && record.Cause != "completed" {
-		err = fmt.Errorf("run %s: cause %q", id, record.Cause)
-	}
-	return record.Started, record.Exited, err
+	err = daemon.Eventually(10*time.Second, func() error {
+		resp, err := http.Get(d.URL + "/v1/runs/" + id)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		var record struct {
+			Cause   string
+			Started time.Time `json:"started_at"`
+			Exited  time.Time `json:"exited_at"`
+		}
+		err = json.NewDecoder(resp.Body).Decode(&record)
+		if err == nil && (record.Cause != "completed" || record.Exited.IsZero()) {
+			err = fmt.Errorf("run %s: cause %q, exited at %v", id, record.Cause, record.Exited)
+		}
+		started, ended = record.Started, record.Exited
+		return err
+	})
+	return started, ended, err
 }
 
 // lived is from the birth of a run's leader to its exit.

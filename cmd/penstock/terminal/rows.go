@@ -72,7 +72,7 @@ func rowOf(r client.Run, now time.Time) Row {
 // finish shows a run's peaks.
 func (row *Row) finish(r client.Run) {
 	row.ended = true
-	row.Age, _ = lifetime(r)
+	row.Age, _ = r.Lifetime()
 	if r.Cause != "completed" {
 		row.note = OneLine(r.Message)
 	}

@@ -112,19 +112,11 @@ func Ending(r client.Run, more ...string) string {
 	if first == "" {
 		first = string(r.State)
 	}
-	if d, ok := lifetime(r); ok {
+	if d, ok := r.Lifetime(); ok {
 		first += " after " + seconds(d)
 	}
 	parts := append([]string{first}, receiptParts(r.Receipt)...)
 	return strings.Join(append(parts, more...), ", ")
-}
-
-// lifetime is how long a run's processes lived.
-func lifetime(r client.Run) (time.Duration, bool) {
-	if r.Started == nil || r.Ended == nil {
-		return 0, false
-	}
-	return r.Ended.Sub(*r.Started), true
 }
 
 // Living is how a run is that has not ended.
