@@ -79,6 +79,8 @@ type chooser struct {
 	left   int // descriptors that may still be looked at
 	fits   []v1.Descriptor
 	others []string // platforms that don't
+	// unknown is a media type that is none of an image.
+	unknown string
 }
 
 // expand follows indexes and sorts out what is no image for this architecture.
@@ -107,7 +109,8 @@ func (c *chooser) expand(d v1.Descriptor, depth int) error {
 		return nil
 	case v1.MediaTypeImageManifest, dockerManifest:
 	default:
-		return fmt.Errorf("%s: media type %q is not known", Short(d.Digest.String()), d.MediaType)
+		c.unknown = d.MediaType
+		return nil
 	}
 	if d.Annotations[attestation] != "" || d.ArtifactType != "" || d.Platform != nil && d.Platform.OS == "unknown" {
 		return nil // told of an image, and none itself
@@ -144,6 +147,9 @@ func (c *chooser) choose() (Found, error) {
 		return Found{}, fmt.Errorf("%w: %d", errSeveral, len(found))
 	case len(c.others) > 0:
 		return Found{}, fmt.Errorf("for %s, and this host is linux/%s", strings.Join(slices.Compact(slices.Sorted(slices.Values(c.others))), ", "), c.arch)
+	}
+	if c.unknown != "" {
+		return Found{}, fmt.Errorf("no image is in it: media type %q is not known", c.unknown)
 	}
 	return Found{}, errors.New("no image is in it")
 }

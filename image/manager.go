@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -65,7 +66,15 @@ type configured struct {
 	digest string // "" of a directory
 	begun  time.Time
 	err    error // why it isn't there; ErrUnpacking while it will be
-	pin    *Use
+	pin    *os.File
+}
+
+// release lets go of what the configuration holds.
+func (c *configured) release() error {
+	if c.pin == nil {
+		return nil
+	}
+	return c.pin.Close()
 }
 
 // ErrUnpacking is wrapped when an image is not there yet.
@@ -104,7 +113,7 @@ func (m *Manager) Close() error {
 	defer m.mu.Unlock()
 	var errs []error
 	for _, c := range m.images {
-		errs = append(errs, c.pin.Close())
+		errs = append(errs, c.release())
 	}
 	m.images = map[string]*configured{}
 	return errors.Join(errs...)
@@ -132,11 +141,12 @@ func (m *Manager) Reload(ctx context.Context, sources []Source) error {
 			c.err = errNoStore
 			continue
 		}
-		if c.pin, err = m.store.Pin(ctx, c.digest); err == nil {
+		// Before it is looked for: what is there then, or comes, stays.
+		if c.pin, err = m.store.Pin(ctx, c.digest); err != nil {
+			c.err = err
 			continue
 		}
-		if !errors.Is(err, ErrGone) {
-			c.err = err
+		if m.store.Has(c.digest) {
 			continue
 		}
 		c.begun, c.err = time.Now(), ErrUnpacking
@@ -150,7 +160,7 @@ func (m *Manager) Reload(ctx context.Context, sources []Source) error {
 	m.mu.Unlock()
 	var errs []error
 	for _, c := range old {
-		errs = append(errs, c.pin.Close())
+		errs = append(errs, c.release())
 	}
 	if m.store != nil {
 		m.work.Go(m.sweep)
@@ -211,22 +221,17 @@ func (m *Manager) fetch(name string, c *configured) {
 	if m.ctx.Err() != nil || !m.isCurrent(name, c) {
 		return
 	}
-	pin, err := m.store.Pin(m.ctx, c.digest) // a reload meanwhile asks for the same
-	if errors.Is(err, ErrGone) {
+	var err error
+	if !m.store.Has(c.digest) { // a reload meanwhile asks for the same
 		log.Info("unpacking an image", "from", c.Layout)
-		if err = m.unpack(m.ctx, c.Layout, c.digest); err == nil {
-			pin, err = m.store.Pin(m.ctx, c.digest)
-		}
+		err = m.unpack(m.ctx, c.Layout, c.digest)
+	}
+	if err == nil {
+		_, err = m.store.Get(c.digest)
 	}
 	m.mu.Lock()
-	if m.images[name] == c {
-		c.pin, c.err = pin, err
-		pin = nil
-	}
+	c.err = err
 	m.mu.Unlock()
-	if pin != nil {
-		_ = pin.Close() // another configuration is in force
-	}
 	switch {
 	case m.ctx.Err() != nil:
 	case err != nil:

@@ -70,14 +70,12 @@ func (g *Staging) Commit(ctx context.Context, r Record, name *Name) error {
 	if err := atomicfile.Put(filepath.Join(staged, recordName), append(text, '\n'), nil); err != nil {
 		return err
 	}
-	for _, name := range []string{runsLock, refsLock} {
-		f, err := openLock(filepath.Join(staged, name))
-		if err != nil {
-			return fmt.Errorf("image store: %w", err)
-		}
-		if err := f.Close(); err != nil {
-			return fmt.Errorf("image store: %w", err)
-		}
+	f, err := openLock(filepath.Join(staged, runsLock))
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("image store: %w", err)
 	}
 	// All of it before its name: a loss of power must not leave an image with holes.
 	if err := syncFS(staged); err != nil {

@@ -4,9 +4,10 @@
 //	Store ── DIR/            0700: set-ID files in it are nobody else's        store.go
 //	 ├─ lock                 held for a moment while names and digests change
 //	 ├─ names/NAME.json      Name, a digest's name                             names.go
-//	 ├─ sha256/HEX/          an image: rootfs/, Record, two files to hold      store.go
+//	 ├─ sha256/HEX/          an image: rootfs/, Record, and                    store.go
 //	 │    runs.lock          held shared by each run that uses it: Use         use.go
-//	 │    refs.lock          held shared by each daemon whose configuration names it: Pin
+//	 ├─ pins/HEX             held shared by each daemon whose configuration names that
+//	 │                       digest, also before it is unpacked: Pin
 //	 ├─ new/ID/              Staging: being unpacked, held by who unpacks it   staging.go
 //	 └─ trash/               being deleted
 //	Store.Sweep, Store.Remove    what nothing refers to, what was interrupted  sweep.go
@@ -54,7 +55,7 @@ const (
 	rootfsName = "rootfs"
 	recordName = "image.json"
 	runsLock   = "runs.lock"
-	refsLock   = "refs.lock"
+	pinsName   = "pins"
 	lockName   = "lock"
 	// recordMost is how long a file of the store may be that is read whole.
 	recordMost = 1 << 20
@@ -79,7 +80,7 @@ func Dir(stateDir string) string {
 
 // Open makes what is missing of a store.
 func Open(dir string) (*Store, error) {
-	for _, d := range []string{dir, filepath.Join(dir, namesName), filepath.Join(dir, byDigest), filepath.Join(dir, newName)} {
+	for _, d := range []string{dir, filepath.Join(dir, namesName), filepath.Join(dir, byDigest), filepath.Join(dir, pinsName), filepath.Join(dir, newName)} {
 		if err := os.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("image store: %w", err)
 		}

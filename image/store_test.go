@@ -40,13 +40,21 @@ func holdForEver(words []string) error {
 		hold := s.Use
 		switch words[2] {
 		case "refs":
-			hold = s.Pin
+			hold = func(ctx context.Context, digest string) (*Use, error) {
+				f, err := s.Pin(ctx, digest)
+				return &Use{Lock: f}, err
+			}
 		case "stage":
-			hold = func(ctx context.Context, _ string) (*Use, error) { _, err := s.Stage(ctx); return nil, err }
+			hold = func(ctx context.Context, _ string) (*Use, error) {
+				g, err := s.Stage(ctx)
+				return &Use{Lock: g.lock}, err
+			}
 		}
-		if _, err := hold(context.Background(), words[1]); err != nil {
+		use, err := hold(context.Background(), words[1])
+		if err != nil {
 			return err
 		}
+		defer use.Close() // known until then: what nothing knows is closed
 	}
 	fmt.Println("held")
 	_, err := os.Stdin.Read(make([]byte, 1))
@@ -200,6 +208,28 @@ func TestStore_RemoveReferred(t *testing.T) {
 		t.Error(err)
 	}
 	wantDigests(t, s, digestN(0), digestN(1))
+	if pins, err := os.ReadDir(filepath.Join(s.Path(), pinsName)); err != nil || len(pins) > 0 {
+		t.Errorf("pins of nothing: %v %v", pins, err)
+	}
+}
+
+// A digest that a configuration names stays from the moment it is there.
+func TestStore_PinBefore(t *testing.T) {
+	s := newStore(t)
+	daemon := holder(t, nil, s.Path(), digestN(1), "refs")
+	if _, err := s.Sweep(t.Context(), Refs{}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, digestN(1), "")
+	if _, err := s.Sweep(t.Context(), Refs{}); err != nil {
+		t.Fatal(err)
+	}
+	wantDigests(t, s, digestN(1))
+	kill(daemon)
+	if _, err := s.Sweep(t.Context(), Refs{}); err != nil {
+		t.Fatal(err)
+	}
+	wantDigests(t, s)
 }
 
 // What is being unpacked stays, and goes once what unpacked it was killed.

@@ -55,7 +55,7 @@ func (s *Store) sweepLocked(ctx context.Context, refs Refs) (swept Swept, err er
 	if err != nil {
 		return swept, err
 	}
-	var errs []error
+	errs := []error{s.sweepPins()}
 	for _, d := range digests {
 		if slices.Contains(refs.Digests, d) || slices.ContainsFunc(names, func(n Name) bool { return n.Digest == d }) {
 			continue
@@ -102,38 +102,34 @@ var ErrInUse = errors.New("runs use it")
 // discard moves a digest into the trash, but for one that is held. It is called under the
 // store's lock.
 func (s *Store) discard(digest string) (gone bool, err error) {
-	release, free, err := s.seize(digest, runsLock, refsLock)
+	path, err := s.pathOf(digest)
+	if err != nil {
+		return false, err
+	}
+	release, free, err := seize(filepath.Join(path, runsLock), s.pinFile(digest))
 	if err != nil || !free {
 		return false, err
 	}
 	defer release()
-	path, err := s.pathOf(digest)
-	if err != nil {
-		return false, err
-	}
 	if _, err = trash.Move(path); err != nil {
 		return false, fmt.Errorf("image %s: %w", Short(digest), err)
 	}
-	return true, nil
+	return true, os.Remove(s.pinFile(digest))
 }
 
-// seize takes files of an image that would be held shared; it is not free where one is.
-func (s *Store) seize(digest string, files ...string) (release func(), free bool, err error) {
-	path, err := s.pathOf(digest)
-	if err != nil {
-		return nil, false, err
-	}
+// seize takes files that would be held shared; it is not free where one is.
+func seize(paths ...string) (release func(), free bool, err error) {
 	var held []*os.File
 	release = func() {
 		for _, f := range held {
 			_ = f.Close()
 		}
 	}
-	for _, name := range files {
-		f, err := openLock(filepath.Join(path, name))
+	for _, path := range paths {
+		f, err := openLock(path)
 		if err != nil {
 			release()
-			return nil, false, fmt.Errorf("image %s: %w", Short(digest), err)
+			return nil, false, fmt.Errorf("image store: %w", err)
 		}
 		held = append(held, f)
 		if free, err := tryLock(f, unix.LOCK_EX); err != nil || !free {
@@ -142,6 +138,30 @@ func (s *Store) seize(digest string, files ...string) (release func(), free bool
 		}
 	}
 	return release, true, nil
+}
+
+// sweepPins takes away what no daemon holds, of digests that aren't there.
+func (s *Store) sweepPins() error {
+	entries, err := os.ReadDir(filepath.Join(s.dir, pinsName))
+	if err != nil {
+		return fmt.Errorf("image store: %w", err)
+	}
+	var errs []error
+	for _, e := range entries {
+		digest := byDigest + ":" + e.Name()
+		if path, err := s.pathOf(digest); err != nil {
+			continue // no pin
+		} else if _, err := os.Lstat(path); err == nil {
+			continue
+		}
+		release, free, err := seize(s.pinFile(digest))
+		if free {
+			err = os.Remove(s.pinFile(digest))
+			release()
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // Remove takes a name away, and its digest with it where nothing else refers to that. It
@@ -169,7 +189,11 @@ func (s *Store) removeLocked(ctx context.Context, name string, refs Refs) (diges
 	if refs.Unknown || slices.Contains(refs.Digests, n.Digest) || slices.ContainsFunc(names, other) {
 		return n.Digest, false, s.dropName(name)
 	}
-	release, free, err := s.seize(n.Digest, runsLock)
+	path, err := s.pathOf(n.Digest)
+	if err != nil {
+		return n.Digest, false, err
+	}
+	release, free, err := seize(filepath.Join(path, runsLock))
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // a digest that has gone all the same
 		return n.Digest, false, s.dropName(name)

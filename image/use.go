@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,43 +38,55 @@ func (u *Use) Close() error {
 // Use holds a digest for a run. A daemon that adopts a run of an earlier one holds what
 // the run's record tells again, by the same call.
 func (s *Store) Use(ctx context.Context, digest string) (*Use, error) {
-	return s.hold(ctx, digest, runsLock)
+	path, err := s.pathOf(digest)
+	if err != nil {
+		return nil, err
+	}
+	f, err := hold(ctx, filepath.Join(path, runsLock), 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("image %s: %w", Short(digest), ErrGone)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", Short(digest), err)
+	}
+	r, err := s.Get(digest)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &Use{Record: r, Rootfs: filepath.Join(path, rootfsName), Lock: f}, nil
 }
 
-// Pin holds a digest for a configuration: it stays in the store, and no run has to
-// use it.
-func (s *Store) Pin(ctx context.Context, digest string) (*Use, error) {
-	return s.hold(ctx, digest, refsLock)
+// Pin holds a digest for a configuration, until the file is closed: whether it is in the
+// store by now or later, it stays there.
+func (s *Store) Pin(ctx context.Context, digest string) (*os.File, error) {
+	if err := CheckDigest(digest); err != nil {
+		return nil, err
+	}
+	f, err := hold(ctx, s.pinFile(digest), os.O_CREATE)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", Short(digest), err)
+	}
+	return f, nil
+}
+
+func (s *Store) pinFile(digest string) string {
+	return filepath.Join(s.dir, pinsName, strings.TrimPrefix(digest, byDigest+":"))
 }
 
 // holdMax is how long a removal that comes to nothing may be in the way.
 const holdMax = 5 * time.Second
 
-func (s *Store) hold(ctx context.Context, digest, file string) (*Use, error) {
-	path, err := s.pathOf(digest)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, holdMax, fmt.Errorf("%s has been locked for %s", filepath.Join(path, file), holdMax))
+// hold takes a shared lock on a file that has its name.
+func hold(ctx context.Context, path string, flags int) (*os.File, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, holdMax, fmt.Errorf("%s has been locked for %s", path, holdMax))
 	defer cancel()
 	wait := backoff.Policy{First: time.Millisecond, Max: 20 * time.Millisecond}
 	for try := 0; ; try++ {
-		f, err := holdShared(filepath.Join(path, file))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("image %s: %w", Short(digest), ErrGone)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("image %s: %w", Short(digest), err)
-		}
-		if f != nil {
-			r, err := s.Get(digest)
-			if err != nil {
-				return nil, errors.Join(err, f.Close())
-			}
-			return &Use{Record: r, Rootfs: filepath.Join(path, rootfsName), Lock: f}, nil
+		if f, err := holdShared(path, flags); f != nil || err != nil {
+			return f, err
 		}
 		if err := wait.Wait(ctx, try); err != nil {
-			return nil, fmt.Errorf("image %s: %w", Short(digest), err)
+			return nil, err
 		}
 	}
 }
@@ -81,8 +94,8 @@ func (s *Store) hold(ctx context.Context, digest, file string) (*Use, error) {
 // holdShared takes a shared lock on a file and looks whether it still has its name: what
 // removes an image holds the file, and then takes it away with the rest. It is nil where
 // that is under way.
-func holdShared(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
+func holdShared(path string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|flags, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -95,6 +108,9 @@ func holdShared(path string) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	named, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) && flags != 0 {
+		return nil, f.Close() // it is made anew
+	}
 	if err != nil || !os.SameFile(opened, named) {
 		return nil, errors.Join(err, f.Close())
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"penstock/cmd/penstock/terminal"
 	"penstock/image"
@@ -143,9 +144,10 @@ func becomeOwner(dir string, stateDir fs.FileInfo) (string, error) {
 	if !ok || os.Geteuid() != 0 || is.Uid == 0 {
 		return dir, nil
 	}
-	parent, err := os.Open(filepath.Dir(dir))
+	// No os.File, which would be closed when nothing here knows it any more.
+	parent, err := unix.Open(filepath.Dir(dir), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return "", err
+		return "", &os.PathError{Op: "open", Path: filepath.Dir(dir), Err: err}
 	}
 	uid, gid := int(is.Uid), int(is.Gid)
 	for _, give := range []func() error{
@@ -157,6 +159,5 @@ func becomeOwner(dir string, stateDir fs.FileInfo) (string, error) {
 			return "", fmt.Errorf("become user %d: %w", uid, err)
 		}
 	}
-	// Open as long as this process: the path is the descriptor's.
-	return filepath.Join(fmt.Sprintf("/proc/self/fd/%d", parent.Fd()), filepath.Base(dir)), nil
+	return filepath.Join(fmt.Sprintf("/proc/self/fd/%d", parent), filepath.Base(dir)), nil
 }

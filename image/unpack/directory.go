@@ -34,9 +34,7 @@ func (o *Opened) generate() (io.ReadCloser, error) {
 	if err := o.file.Chdir(); err != nil {
 		return nil, errors.Join(err, before.Close())
 	}
-	made := layer.GenerateInsertLayer(".", "/", false, &layer.RepackOptions{
-		OnDiskFormat: layer.DirRootfs{MapOptions: layer.MapOptions{Rootless: os.Geteuid() != 0}},
-	})
+	made := layer.GenerateInsertLayer(".", "/", false, nil)
 	return closing{made, func() error { return errors.Join(made.Close(), before.Chdir(), before.Close()) }}, nil
 }
 

@@ -212,6 +212,14 @@ func TestAdd_Bombs(t *testing.T) {
 		}, "more than the 1 MiB"},
 		"a sparse file":        {sparseLayer(1 << 62), "more than the 1 MiB"},
 		"a smaller sparse one": {sparseLayer(2 << 20), "more than the 1 MiB"},
+		"many sparse files": {func(w io.Writer) error {
+			for range 20 {
+				if err := sparseLayer(200 << 10)(w); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, "more than the 1 MiB"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,9 @@ package unpack
 
 import (
 	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -9,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"penstock/image"
 )
@@ -94,5 +98,56 @@ func TestAdd_Rootless(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(names[0]), "image.json"))
 	if err != nil || !strings.Contains(string(text), `"without": [`+"\n    \"devices\",\n    \"owners\"\n") {
 		t.Errorf("%s %v", text, err)
+	}
+}
+
+// What this process may not make is left out, and told: under the unit a set-ID bit can't be
+// set, and a root daemon there makes no device.
+func TestExtractor_Without(t *testing.T) {
+	needRoot(t)
+	capable := file("cap", "x", func(h *tar.Header) {
+		h.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": string(noCapabilities()), "SCHILY.xattr.user.kept": "y"}
+		h.Format = tar.FormatPAX
+	})
+	layer := tarOf(t, file("su", "su", func(h *tar.Header) { h.Mode = 0o4755 }), device("null", 1, 3), capable)
+	for all, want := range map[bool][]string{true: nil, false: {withoutDevices, withoutCapabilities, withoutSetID}} {
+		root := t.TempDir()
+		b, err := newBudget(t.Context(), root, Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := &extractor{root: root, budget: b, rights: rights{owners: true, devices: all, setID: all, capabilities: all}}
+		if _, err := x.layer(source{open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layer)), nil }}); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, x.without()); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		got := tree(t, root)
+		if strings.HasPrefix(got["su"], "104") != all || strings.HasPrefix(got["null"], "02") != all {
+			t.Errorf("%v: %v", all, got)
+		}
+		data := make([]byte, 64)
+		if _, err := unix.Getxattr(root+"/cap", "security.capability", data); (err == nil) != all {
+			t.Errorf("%v: capabilities: %v", all, err)
+		}
+		if _, err := unix.Getxattr(root+"/cap", "user.kept", data); err != nil && !errors.Is(err, unix.ENOTSUP) {
+			t.Errorf("an attribute: %v", err)
+		}
+	}
+}
+
+// The rights are those of this process.
+func TestProbeRights(t *testing.T) {
+	rootfs := filepath.Join(t.TempDir(), "rootfs")
+	may, err := probeRights(rootfs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() != 0 && (may.owners || may.devices || may.capabilities) {
+		t.Errorf("a plain user: %+v", may)
+	}
+	if entries, err := os.ReadDir(filepath.Dir(rootfs)); err != nil || len(entries) > 0 {
+		t.Errorf("left: %v %v", entries, err)
 	}
 }

@@ -3,11 +3,14 @@ package unpack
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,6 +84,52 @@ func TestAdd_Tools(t *testing.T) {
 	wantEmpty(t, s)
 	if names, err := s.Names(); err != nil || len(names) != 7 {
 		t.Errorf("%v %v", names, err)
+	}
+}
+
+// The same as a plain user, who made the image, too.
+func TestAdd_ToolsPlainUser(t *testing.T) {
+	needRoot(t)
+	need(t, "umoci")
+	need(t, "skopeo")
+	top := t.TempDir()
+	if err := errors.Join(os.Chmod(filepath.Dir(top), 0o755), os.Mkdir(top+"/root", 0o755), os.Mkdir(top+"/root/usr", 0o755),
+		os.WriteFile(top+"/root/usr/file", []byte("x"), 0o644), os.Chown(top, plainUser, plainUser),
+		os.Chown(top+"/root", plainUser, plainUser), os.Chown(top+"/root/usr", plainUser, plainUser), os.Chown(top+"/root/usr/file", plainUser, plainUser)); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("sh", "-ec", `umoci init --layout layout; umoci new --image layout:a; umoci insert --rootless --image layout:a root /
+		umoci unpack --rootless --image layout:a bundle; echo y >bundle/rootfs/usr/second; rm bundle/rootfs/usr/file; mkdir bundle/rootfs/shut
+		echo z >bundle/rootfs/shut/in; chmod 0 bundle/rootfs/shut
+		umoci repack --image layout:a bundle; skopeo --insecure-policy copy -q oci:layout:a docker-archive:x.tar:x:1`)
+	c.Dir, c.Env = top, []string{"HOME=" + top, "PATH=" + os.Getenv("PATH"), "XDG_RUNTIME_DIR=" + top}
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: plainUser, Gid: plainUser}}
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	for name, ref := range map[string]string{"layout": top + "/layout:a", "archive": top + "/x.tar", "directory": top + "/root"} {
+		if err := addAs(t, plainUser, top+"/images", name, ref); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	roots, err := filepath.Glob(top + "/images/sha256/*/rootfs")
+	if err != nil || len(roots) != 3 {
+		t.Fatalf("%v %v", roots, err)
+	}
+	layered := 0
+	for _, root := range roots {
+		got := tree(t, root)
+		for path, what := range got {
+			if !strings.Contains(what, " 65534:65534") {
+				t.Errorf("%s: %s", path, what)
+			}
+		}
+		if _, ok := got["usr/second"]; ok && got["usr/file"] == "" && strings.HasPrefix(got["shut"], "040000 ") {
+			layered++
+		}
+	}
+	if layered != 2 {
+		t.Errorf("%d of 2 have what the second layer did", layered)
 	}
 }
 

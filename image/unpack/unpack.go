@@ -19,6 +19,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/apex/log"
@@ -26,6 +28,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/image"
+	"penstock/internal/hint"
 )
 
 // Limits are what an image may take.
@@ -95,6 +98,9 @@ func unpack(ctx context.Context, rootfs string, src Source, limits Limits) (imag
 		diffID, err := x.layer(l)
 		if err == nil && l.diffID != "" && diffID != l.diffID {
 			err = fmt.Errorf("what is in it has the digest %s, and its image says %s: damaged, or another's", image.Short(diffID), image.Short(l.diffID))
+		}
+		if src.digest == "" && errors.Is(err, fs.ErrPermission) {
+			err = hint.Errorf(fmt.Sprintf("user %d, whose the store is, must be able to read all of it", os.Geteuid()), "%w", err)
 		}
 		if err != nil {
 			return image.Record{}, fmt.Errorf("unpack %s: layer %d of %d: %w", src.name, i+1, len(src.layers), err)

@@ -1,0 +1,402 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"penstock/image"
+)
+
+// imageLayout writes an OCI image layout with one image, a, of one plain layer: a file with
+// a text, some more files, and two with odd modes.
+func imageLayout(t *testing.T, dir, text string, files int) {
+	t.Helper()
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	put := func(h tar.Header, text string) {
+		t.Helper()
+		h.Size = int64(len(text))
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(tar.Header{Typeflag: tar.TypeReg, Name: "etc/text", Mode: 0o644}, text)
+	put(tar.Header{Typeflag: tar.TypeReg, Name: "shut/su", Mode: 0o4555}, "su")
+	put(tar.Header{Typeflag: tar.TypeReg, Name: "shut/deep/none", Mode: 0, Uid: 33}, "none")
+	put(tar.Header{Typeflag: tar.TypeDir, Name: "shut/deep", Mode: 0o500}, "")
+	put(tar.Header{Typeflag: tar.TypeDir, Name: "shut", Mode: 0}, "")
+	for i := range files {
+		put(tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("many/%d", i), Mode: 0o644}, strings.Repeat("x", 100))
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	blob := func(mediaType string, text []byte) map[string]any {
+		sum := sha256.Sum256(text)
+		name := hex.EncodeToString(sum[:])
+		if err := os.WriteFile(filepath.Join(dir, "blobs", "sha256", name), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return map[string]any{"mediaType": mediaType, "digest": "sha256:" + name, "size": len(text)}
+	}
+	asJSON := func(what any) []byte {
+		text, err := json.Marshal(what)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	described := blob("application/vnd.oci.image.layer.v1.tar", layer.Bytes())
+	config := blob("application/vnd.oci.image.config.v1+json", asJSON(map[string]any{
+		"os": "linux", "architecture": runtime.GOARCH, "rootfs": map[string]any{"type": "layers", "diff_ids": []any{described["digest"]}},
+	}))
+	manifest := blob("application/vnd.oci.image.manifest.v1+json", asJSON(map[string]any{"config": config, "layers": []any{described}}))
+	manifest["annotations"] = map[string]string{"org.opencontainers.image.ref.name": "a"}
+	for name, what := range map[string]any{"oci-layout": map[string]any{"imageLayoutVersion": "1.0.0"}, "index.json": map[string]any{"manifests": []any{manifest}}} {
+		if err := os.WriteFile(filepath.Join(dir, name), asJSON(what), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// penstock runs the program, and gives what it printed.
+func penstock(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	out, err := program(t, args...).CombinedOutput()
+	return string(out), err
+}
+
+// A daemon unpacks an image of its configuration in another process, asks anew what its tag
+// means at each reload, and serves on with what it had where there is no such tag.
+func TestImages_Daemon(t *testing.T) {
+	dir := t.TempDir()
+	layout, config := filepath.Join(dir, "layout"), filepath.Join(dir, "c.toml")
+	imageLayout(t, layout, "first", 10)
+	write := func(tag string) {
+		t.Helper()
+		text := fmt.Sprintf("listen = \"127.0.0.1:0\"\nstate_dir = %q\n[images.x]\noci = \"%s:%s\"\n", dir+"/state", layout, tag)
+		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("none")
+	if out, err := penstock(t, "serve", "--config", config, "--isolation.self-test", "false"); err == nil || !strings.Contains(out, `images.x: `+layout+`: it has no tag "none" (hint: it has a)`) {
+		t.Fatalf("a tag that isn't there: %v %s", err, out)
+	}
+	if out, err := penstock(t, "check", "--config", config); err == nil || !strings.Contains(out, "FAIL  image") {
+		t.Errorf("check: %v %s", err, out)
+	}
+	write("a")
+	if out, _ := penstock(t, "check", "--config", config); !strings.Contains(out, ", unpacked at the start") {
+		t.Errorf("check: %s", out)
+	}
+	s := startServe(t, config)
+	s.log.waitFor(t, `"image unpacked"`)
+	listed := func() []imageRow {
+		t.Helper()
+		out, err := penstock(t, "image", "ls", "--json", "--config", config)
+		var rows []imageRow
+		if err := errorsJoin(err, json.Unmarshal([]byte(out), &rows)); err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+		return rows
+	}
+	first := listed()
+	if len(first) != 1 || !first[0].Unpacked || !first[0].Configured || first[0].Files != 15 {
+		t.Fatalf("%+v", first)
+	}
+	// What the configuration names is the configuration's.
+	for _, args := range [][]string{{"add", "x", layout}, {"rm", "x"}} {
+		if out, err := penstock(t, append([]string{"image", "--config"}, append([]string{config}, args...)...)...); err == nil {
+			t.Errorf("%q: %s", args, out)
+		}
+		if out, err := penstock(t, append([]string{"image", args[0], "--config", config}, args[1:]...)...); err == nil || !strings.Contains(out, "onfiguration") {
+			t.Errorf("%q: %v %s", args, err, out)
+		}
+	}
+
+	write("none")
+	s.signal(t, syscall.SIGHUP)
+	s.log.waitFor(t, `images not taken`)
+	imageLayout(t, layout, "second", 10)
+	write("a")
+	s.signal(t, syscall.SIGHUP)
+	// The first goes when the second is there: nothing refers to it.
+	s.log.waitFor(t, `"digests":["`+first[0].Digest+`"]`)
+	eventually(t, func() bool { rows := listed(); return rows[0].Unpacked && rows[0].Digest != first[0].Digest })
+	// A tag that has moved means what it meant until a reload, whatever others sweep.
+	second := listed()[0].Digest
+	imageLayout(t, layout, "third", 10)
+	if out, err := penstock(t, "image", "add", "--config", config, "y", layout); err != nil || strings.Contains(out, "removed") {
+		t.Errorf("%v %s", err, out)
+	}
+	images := filepath.Join(dir, "state", "images")
+	if _, err := os.Stat(filepath.Join(images, "sha256", second[7:], "rootfs", "etc", "text")); err != nil {
+		t.Errorf("what the daemon's configuration means: %v", err)
+	}
+	// A name of the store, too, is refused at a reload, and at the next start.
+	text, err := os.ReadFile(config)
+	if err == nil {
+		err = os.WriteFile(config, []byte(strings.Replace(string(text), "images.x", "images.y", 1)), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.signal(t, syscall.SIGHUP)
+	s.log.waitFor(t, `the store has an image of that name, too`)
+	s.signal(t, syscall.SIGTERM)
+	s.wantEnd(t, 30*time.Second)
+	if out, err := penstock(t, "serve", "--config", config); err == nil || !strings.Contains(out, "images.y: the store has an image of that name, too (hint: penstock image rm y") {
+		t.Errorf("%v %s", err, out)
+	}
+}
+
+func errorsJoin(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func eventually(t *testing.T, is func() bool) {
+	t.Helper()
+	for late := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatal("not so after 20 s")
+		}
+	}
+}
+
+// Root becomes the owner of the state directory: an image is the daemon's user's, can be
+// added from an archive that only root can read into a directory that only root can enter,
+// and stays one when systemd gives all of it to another user.
+func TestImages_OtherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: files of other users")
+	}
+	const user, later = 12345, 12346
+	top := t.TempDir()
+	private := filepath.Join(top, "private") // as /var/lib/private is
+	state, layout := filepath.Join(private, "state"), filepath.Join(top, "layout")
+	imageLayout(t, layout, "text", 3)
+	for _, d := range []string{private, state, state + ".store"} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	give := func(uid int) {
+		t.Helper()
+		for _, d := range []string{state, state + ".store"} {
+			if err := filepath.WalkDir(d, func(path string, _ fs.DirEntry, err error) error {
+				return errorsJoin(err, os.Lchown(path, uid, uid))
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	give(user)
+	if err := os.Symlink("private/state", filepath.Join(top, "state")); err != nil {
+		t.Fatal(err)
+	}
+	call := func(args ...string) (string, error) {
+		t.Helper()
+		return penstock(t, append([]string{"image", args[0], "--state-dir", filepath.Join(top, "state")}, args[1:]...)...)
+	}
+	if out, err := call("add", "x", layout); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	root := filepath.Join(top, "root")
+	if err := errorsJoin(os.MkdirAll(filepath.Join(root, "usr"), 0o755), os.WriteFile(filepath.Join(root, "usr", "x"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := call("add", "dir", root); err != nil {
+		t.Errorf("%v %s", err, out)
+	}
+	if err := os.WriteFile(filepath.Join(root, "usr", "secret"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := call("add", "secret", root); err == nil || !strings.Contains(out, "permission denied") {
+		t.Errorf("what that user can't read: %v %s", err, out)
+	}
+	if skopeo, err := exec.LookPath("skopeo"); err != nil {
+		t.Log("this machine lacks skopeo: no archive is added")
+	} else {
+		archive := filepath.Join(private, "x.tar")
+		if out, err := exec.Command(skopeo, "--insecure-policy", "copy", "-q", "oci:"+layout+":a", "docker-archive:"+archive+":x:1").CombinedOutput(); err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+		if err := os.Chmod(archive, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := call("add", "archive", archive); err != nil {
+			t.Errorf("%v %s", err, out)
+		}
+	}
+	owned := func(uid int) {
+		t.Helper()
+		if err := filepath.WalkDir(state+".store", func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			info, err := d.Info()
+			if err == nil && int(info.Sys().(*syscall.Stat_t).Uid) != uid {
+				t.Errorf("%s: not user %d's", path, uid)
+			}
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	owned(user)
+	give(later)
+	if out, err := call("ls"); err != nil || !strings.Contains(out, "\nx ") {
+		t.Errorf("%v %s", err, out)
+	}
+	if out, err := call("add", "again", layout); err != nil || !strings.Contains(out, "again: sha256:") {
+		t.Errorf("%v %s", err, out)
+	}
+	owned(later)
+	if out, err := call("rm", "x", "again", "dir"); err != nil {
+		t.Errorf("%v %s", err, out)
+	}
+	if digests, err := filepath.Glob(state + ".store/images/sha256/*"); err != nil || len(digests) > 1 {
+		t.Errorf("left: %v %v", digests, err)
+	}
+	if entries, err := os.ReadDir(state); err != nil || len(entries) > 0 {
+		t.Errorf("runs' HOME has %v %v", entries, err)
+	}
+}
+
+// Under the unit RestrictSUIDSGID= answers openat2 with ENOSYS, and set-ID modes with EPERM.
+func TestImages_UnderTheUnit(t *testing.T) {
+	dir := t.TempDir()
+	imageLayout(t, filepath.Join(dir, "layout"), "text", 3)
+	traced := func(args ...string) string {
+		t.Helper()
+		p := program(t, append([]string{"image", args[0], "--state-dir", filepath.Join(dir, "state")}, args[1:]...)...)
+		c := exec.Command("strace", append([]string{"-f", "-qq", "-o", "/dev/null", "-e", "trace=openat2", "-e", "inject=openat2:error=ENOSYS", p.Path}, p.Args[1:]...)...)
+		c.Env = p.Env
+		out, err := c.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+		return string(out)
+	}
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Skip("this machine lacks strace")
+	}
+	traced("add", "x", filepath.Join(dir, "layout"))
+	if out := traced("check", "x"); !strings.Contains(out, "ok    image  home") {
+		t.Error(out)
+	}
+}
+
+// An add that is killed, wherever, leaves the name as it was or as it is to be, and
+// nothing that the next call does not sweep.
+func TestImages_Killed(t *testing.T) {
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Skip("this machine lacks strace")
+	}
+	const places = 12
+	calls := []string{"openat", "mkdirat", "renameat", "renameat2", "unlinkat", "fchmodat", "fchownat", "utimensat", "flock", "syncfs", "fsync", "write"}
+	dir := t.TempDir()
+	before, after := filepath.Join(dir, "before"), filepath.Join(dir, "after")
+	imageLayout(t, before, "before", 5)
+	imageLayout(t, after, "after", 40)
+	state := filepath.Join(dir, "state")
+	traced := func(state string, options ...string) *exec.Cmd {
+		p := program(t, "image", "add", "--state-dir", state, "x", after)
+		args := slices.Concat([]string{"-f", "-qq", "-o", filepath.Join(dir, "trace")}, options, []string{p.Path}, p.Args[1:])
+		c := exec.Command("strace", args...)
+		c.Env = append(p.Environ(), "GOMAXPROCS=1")
+		return c
+	}
+	if out, err := traced(filepath.Join(dir, "counted"), "-e", "trace="+strings.Join(calls, ",")).CombinedOutput(); err != nil {
+		t.Skipf("this machine lets strace trace nothing: %v %s", err, out)
+	}
+	trace, err := os.ReadFile(filepath.Join(dir, "trace"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed := 0
+	for _, call := range calls {
+		n := strings.Count(string(trace), " "+call+"(")
+		for _, at := range slices.Compact([]int{1, n / 3, n / 2, n - 1, n}) {
+			if at < 1 {
+				continue
+			}
+			if out, err := penstock(t, "image", "add", "--state-dir", state, "x", before); err != nil {
+				t.Fatalf("%v %s", err, out)
+			}
+			c := traced(state, "-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, at))
+			if out, err := c.CombinedOutput(); err == nil {
+				continue // another thread made the call
+			} else if c.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL && c.ProcessState.ExitCode() != 137 {
+				t.Fatalf("%s %d: %v %s", call, at, err, out)
+			}
+			killed++
+			wantWhole(t, state, fmt.Sprintf("%s %d", call, at))
+		}
+	}
+	if killed < places {
+		t.Errorf("killed in only %d places", killed)
+	}
+	t.Logf("killed in %d places", killed)
+}
+
+// wantWhole looks at what a kill has left, and at what the next call makes of it.
+func wantWhole(t *testing.T, state, where string) {
+	t.Helper()
+	s, err := image.OpenExisting(filepath.Join(state, "images"))
+	if err != nil {
+		t.Fatalf("%s: %v", where, err)
+	}
+	n, err := s.Name("x")
+	if err != nil {
+		t.Fatalf("%s: %v", where, err)
+	}
+	use, err := s.Use(t.Context(), n.Digest)
+	if err != nil {
+		t.Fatalf("%s: %v", where, err)
+	}
+	text, err := os.ReadFile(filepath.Join(use.Rootfs, "etc", "text"))
+	many, globErr := filepath.Glob(filepath.Join(use.Rootfs, "many", "*"))
+	if want := map[string]int{"before": 5, "after": 40}[string(text)]; err != nil || globErr != nil || len(many) != want {
+		t.Errorf("%s: %q with %d files: %v", where, text, len(many), err)
+	}
+	if err := use.Close(); err != nil {
+		t.Error(err)
+	}
+	if out, err := penstock(t, "image", "rm", "--state-dir", state, "x"); err != nil {
+		t.Errorf("%s: %v %s", where, err, out)
+	}
+	for _, name := range []string{"new", "trash", "sha256", "names"} {
+		entries, err := os.ReadDir(filepath.Join(state, "images", name))
+		left := slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), ".new-") })
+		if err != nil || len(left) > 0 {
+			t.Errorf("%s: left in %s: %v %v", where, name, left, err)
+		}
+	}
+}
