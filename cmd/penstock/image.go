@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -263,6 +264,7 @@ func (a *app) imageUnpackCommand() *cobra.Command {
 		a.begun = true
 		ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 		defer stop()
+		ctx = whileParent(ctx, os.Getppid)
 		store, err := image.OpenExisting(args[0])
 		if err != nil {
 			return err
@@ -282,6 +284,21 @@ func (a *app) imageUnpackCommand() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// whileParent ends when the daemon does that has started this process: nobody waits then
+// for what it unpacks. A signal for it (prctl(2), PR_SET_PDEATHSIG) comes when the daemon's
+// thread ends, too.
+func whileParent(ctx context.Context, parent func() int) context.Context {
+	ctx, end := context.WithCancelCause(ctx)
+	first := parent()
+	go func() {
+		for parent() == first {
+			time.Sleep(100 * time.Millisecond)
+		}
+		end(errors.New("the daemon has gone"))
+	}()
+	return ctx
 }
 
 // unpackImage is the command for it.

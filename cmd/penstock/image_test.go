@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -286,6 +287,26 @@ func TestImages_OtherUser(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(state); err != nil || len(entries) > 0 {
 		t.Errorf("runs' HOME has %v %v", entries, err)
+	}
+}
+
+// What the daemon has started to unpack ends with it.
+func TestWhileParent(t *testing.T) {
+	var gone atomic.Bool
+	ctx := whileParent(t.Context(), func() int {
+		if gone.Load() {
+			return 1
+		}
+		return 4711
+	})
+	if ctx.Err() != nil {
+		t.Fatal("it ends at once")
+	}
+	gone.Store(true)
+	select {
+	case <-ctx.Done():
+	case <-time.After(20 * time.Second):
+		t.Error("it goes on")
 	}
 }
 

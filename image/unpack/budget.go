@@ -80,8 +80,8 @@ func (b *budget) taken() int64 { return b.most - b.left }
 
 // take takes bytes, or refuses them.
 func (b *budget) take(n int64) error {
-	if err := b.ctx.Err(); err != nil {
-		return err
+	if b.ctx.Err() != nil {
+		return context.Cause(b.ctx)
 	}
 	if n > b.left {
 		return b.tooMuch()
@@ -124,7 +124,7 @@ func (b *budget) entry(name string, size int64) error {
 		_, err := b.free()
 		return err
 	}
-	return b.ctx.Err()
+	return context.Cause(b.ctx)
 }
 
 // counted is a stream of which each byte is taken.

@@ -3,6 +3,7 @@ package unpack
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -38,8 +39,9 @@ func (x *extractor) layer(l source) (diffID string, err error) {
 	if err := x.entries(stream); err != nil {
 		return "", noRoom(err)
 	}
-	// What is behind the end of a tar is in its digest, too.
-	if _, err := io.Copy(io.Discard, stream); err != nil {
+	// What is behind the end of a tar is in its digest, too; behind the end of what is
+	// packed some tools write zeros.
+	if _, err := io.Copy(io.Discard, stream); err != nil && !errors.Is(err, gzip.ErrHeader) {
 		return "", err
 	}
 	return "sha256:" + hex.EncodeToString(sum.Sum(nil)), nil

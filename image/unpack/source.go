@@ -127,7 +127,10 @@ func (o *Opened) layout() (Source, error) {
 // named puts what an operator wrote in place of the descriptor's path.
 func (o *Opened) named(err error) error {
 	var h *hint.Error
-	if errors.As(err, &h) {
+	if errors.Is(err, fs.ErrPermission) {
+		h = hint.Errorf(fmt.Sprintf("user %d, whose the store is, must be able to read all of it", os.Geteuid()), "%w", err)
+	}
+	if h != nil || errors.As(err, &h) {
 		return hint.Errorf(h.Hint, "%s: %s", o.ref, withoutPath(h.Message(), o.path))
 	}
 	return fmt.Errorf("%s: %s", o.ref, withoutPath(err.Error(), o.path))

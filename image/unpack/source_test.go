@@ -229,6 +229,15 @@ func TestAdd_NamesAndDigests(t *testing.T) {
 	wantEmpty(t, s)
 }
 
+// Some tools write zeros behind a gzip stream.
+func TestAdd_PaddedGzip(t *testing.T) {
+	layer := gzipped(tarOf(t, file("f", "1")))
+	layer.blob = append(layer.blob, make([]byte, 512)...)
+	if _, err := addTo(t.Context(), newStore(t), "x", layersIn(t, layer)); err != nil {
+		t.Error(err)
+	}
+}
+
 // What isn't what its digest says is no image.
 func TestAdd_Damaged(t *testing.T) {
 	layer := gzipped(tarOf(t, file("f", "1")))
