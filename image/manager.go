@@ -322,6 +322,9 @@ func Find(ctx context.Context, s *Store, sources []Source, name string) (*Image,
 		if err == nil {
 			found.Use, err = s.Use(ctx, is.Digest)
 		}
+		if errors.Is(err, ErrGone) {
+			err = hint.Errorf("the daemon unpacks it at its start and at a reload", "%w", err)
+		}
 		return found, err
 	}
 	if s == nil {

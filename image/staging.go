@@ -66,6 +66,9 @@ func (g *Staging) Commit(ctx context.Context, r Record, name *Name) error {
 	if err != nil {
 		return err
 	}
+	if len(text) >= recordMost {
+		return fmt.Errorf("image %s: its environment is longer than %d bytes", Short(r.Digest), recordMost)
+	}
 	staged := filepath.Join(g.dir, stagedName)
 	if err := atomicfile.Put(filepath.Join(staged, recordName), append(text, '\n'), nil); err != nil {
 		return err

@@ -333,6 +333,22 @@ func TestStore_Concurrent(t *testing.T) {
 	}
 }
 
+// What could not be read again is not stored.
+func TestStaging_LongRecord(t *testing.T) {
+	s := newStore(t)
+	g, err := s.Stage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Commit(t.Context(), Record{Digest: digestN(1), Env: []string{strings.Repeat("x", recordMost)}}, nil); err == nil {
+		t.Error("it is stored")
+	}
+	if err := g.Discard(); err != nil {
+		t.Error(err)
+	}
+	wantDigests(t, s)
+}
+
 // The store is closed to others: there are set-ID files in it.
 func TestStore_Closed(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), dirName)

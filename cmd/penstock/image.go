@@ -29,6 +29,7 @@ type imageCall struct {
 	*app
 	config config.Config
 	store  *image.Store
+	at     string // where the store is, for people
 	// refs are what the configuration names.
 	refs image.Refs
 }
@@ -60,7 +61,7 @@ func (a *app) onImages(s *settings, before func(config.Config, []string) error, 
 		if err != nil {
 			return a.explain(err)
 		}
-		call := &imageCall{app: a, config: c, refs: image.RefsOf(c.ImageSources())}
+		call := &imageCall{app: a, config: c, at: image.Dir(c.StateDir), refs: image.RefsOf(c.ImageSources())}
 		if before != nil {
 			if err := before(c, args); err != nil {
 				return fmt.Errorf("image %s: %w", cmd.Name(), err)
@@ -124,7 +125,7 @@ func (a *app) imageAddCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.stdout, "%s: %s, %s in %d files\n", n.Name, r.Digest, bytesize.Human(r.Size), r.Files)
+		fmt.Fprintf(a.stdout, "%s: %s, %s in %d files, in %s\n", n.Name, r.Digest, bytesize.Human(r.Size), r.Files, call.at)
 		if len(r.Without) > 0 {
 			fmt.Fprintf(a.stdout, "%s: without %s, which this process may not make and no run has a use for\n", n.Name, strings.Join(r.Without, ", "))
 		}
@@ -243,6 +244,10 @@ func (c *imageCall) check(ctx context.Context, name string, programs []string) (
 		}
 	}
 	var found []check.Finding
+	var mounted unix.Statfs_t
+	if unix.Statfs(at.Rootfs, &mounted) == nil && mounted.Flags&unix.ST_NOEXEC != 0 {
+		found = append(found, check.Finding{Area: "image", Name: name, Detail: "on a file system that is mounted noexec: nothing of it can be executed", Remedy: "have state_dir elsewhere, or remount it"})
+	}
 	if len(programs) == 0 {
 		found = append(found, check.Finding{Area: "image", Name: name, Advice: true, Detail: "none of the CLIs that are known is on its PATH " + path, Remedy: "name the programs that its runs start"})
 	}

@@ -68,6 +68,30 @@ func TestAdd_Layers(t *testing.T) {
 	wantEmpty(t, s)
 }
 
+// The program umoci makes the same of the same layers, as root, of links that lead out, too.
+func TestAdd_AsUmoci(t *testing.T) {
+	needRoot(t)
+	first := tarOf(t,
+		dir("etc", 0o755), file("etc/a", "1"), link(tar.TypeLink, "etc/hard", "etc/a"), link(tar.TypeSymlink, "out", "/tmp/elsewhere"), link(tar.TypeSymlink, "up", "../../../usr"),
+		link(tar.TypeSymlink, "dangling", "none/at/all"), link(tar.TypeLink, "hardlink-to-link", "out"), dir("opaque", 0o755), file("opaque/old", "1"),
+		dir("usr", 0o755), file("usr/f", "1"), device("dev/null", 1, 3), file("su", "su", func(h *tar.Header) { h.Mode, h.Uid, h.Gid = 0o6755, 3, 4 }),
+	)
+	second := tarOf(t,
+		file("out/through", "2"), file("up/f", "2"), file("up/.wh.nothing", ""), file("opaque/.wh..wh..opq", ""), file("opaque/new", "2"), file("etc/a", "2"),
+		file("../../above", "2"), file("/absolute", "2"), link(tar.TypeSymlink, "usr", "etc"), file("usr/in-etc", "2"), file(".wh.su", ""), file("dangling/x", "2"),
+	)
+	ref := layersIn(t, gzipped(first), gzipped(second))
+	s := newStore(t)
+	if _, err := addTo(t.Context(), s, "x", ref); err != nil {
+		t.Fatal(err)
+	}
+	top := t.TempDir()
+	command(t, top, "umoci", "unpack", "--image", ref, "bundle")
+	if diff := cmp.Diff(sorted(tree(t, filepath.Join(top, "bundle", "rootfs"))), sorted(tree(t, rootfsOf(t, s, "x")))); diff != "" {
+		t.Errorf("-umoci +penstock:\n%s", diff)
+	}
+}
+
 // A daemon that isn't root has an image of its own files, with whatever modes, and can
 // remove it.
 func TestAdd_Rootless(t *testing.T) {
