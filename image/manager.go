@@ -97,7 +97,9 @@ const closeMax = 3 * time.Second
 
 // Close stops what is being unpacked, and lets go of what is held.
 func (m *Manager) Close() error {
+	m.mu.Lock() // a Reload begins nothing after it
 	m.stop()
+	m.mu.Unlock()
 	ended := make(chan struct{})
 	go func() {
 		m.work.Wait()
@@ -127,45 +129,48 @@ func (m *Manager) Reload(ctx context.Context, sources []Source) error {
 	if err != nil {
 		return err
 	}
+	for _, c := range next {
+		m.look(ctx, c)
+	}
 	m.mu.Lock()
-	if err := m.ctx.Err(); err != nil { // Close wants no more to close
-		m.mu.Unlock()
-		return err
-	}
 	old := m.images
-	for name, c := range next {
-		if c.digest == "" {
-			continue
+	if err = m.ctx.Err(); err == nil { // after Close there is nothing to close again
+		m.images = next
+		for name, c := range next {
+			if errors.Is(c.err, ErrUnpacking) {
+				m.work.Go(func() { m.fetch(name, c) })
+			}
 		}
-		if m.store == nil {
-			c.err = errNoStore
-			continue
+		if m.store != nil {
+			m.work.Go(m.sweep)
 		}
-		// Before it is looked for: what is there then, or comes, stays.
-		if c.pin, err = m.store.Pin(ctx, c.digest); err != nil {
-			c.err = err
-			continue
-		}
-		if m.store.Has(c.digest) {
-			continue
-		}
-		c.begun, c.err = time.Now(), ErrUnpacking
-		if m.unpack == nil {
-			c.err = hint.Errorf("penstock image add unpacks it", "%s is not in the store", Short(c.digest))
-			continue
-		}
-		m.work.Go(func() { m.fetch(name, c) })
+	} else {
+		old = next
 	}
-	m.images = next
 	m.mu.Unlock()
-	var errs []error
 	for _, c := range old {
-		errs = append(errs, c.release())
+		err = errors.Join(err, c.release())
 	}
-	if m.store != nil {
-		m.work.Go(m.sweep)
+	return err
+}
+
+// look holds an image of the configuration, and finds out whether it is there.
+func (m *Manager) look(ctx context.Context, c *configured) {
+	switch {
+	case c.digest == "":
+		return
+	case m.store == nil:
+		c.err = errNoStore
+		return
 	}
-	return errors.Join(errs...)
+	// Before it is looked for: what is there then, or comes, stays.
+	if c.pin, c.err = m.store.Pin(ctx, c.digest); c.err != nil || m.store.Has(c.digest) {
+		return
+	}
+	c.begun, c.err = time.Now(), ErrUnpacking
+	if m.unpack == nil {
+		c.err = hint.Errorf("penstock image add unpacks it", "%s is not in the store", Short(c.digest))
+	}
 }
 
 // Plan says why Reload would refuse a configuration; it changes nothing. A nil store has

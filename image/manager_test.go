@@ -87,9 +87,7 @@ func TestManager_Reload(t *testing.T) {
 		_, err := m.Use(t.Context(), "x")
 		return err != nil && strings.Contains(err.Error(), "no room")
 	})
-	if !strings.Contains(log.String(), "image not unpacked") {
-		t.Errorf("log: %s", log)
-	}
+	eventually(t, "it is in the log", func() bool { return strings.Contains(log.String(), "image not unpacked") })
 	if err := m.Reload(t.Context(), sources); err != nil { // tries again
 		t.Fatal(err)
 	}
