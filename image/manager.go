@@ -58,6 +58,9 @@ type Manager struct {
 	images map[string]*configured
 	// turn is held while an image is unpacked: one at a time.
 	turn sync.Mutex
+	// started is closed by Start.
+	started chan struct{}
+	start   sync.Once
 }
 
 // configured is an image of the configuration that is in force.
@@ -86,10 +89,14 @@ var errNoStore = errors.New("there is no image store: see the log of the start")
 // NewManager has no images before the first Reload. A nil unpack leaves out what isn't in
 // the store, a nil store all but directories.
 func NewManager(s *Store, log *slog.Logger, unpack Unpack) *Manager {
-	m := &Manager{store: s, log: log, unpack: unpack, images: map[string]*configured{}}
+	m := &Manager{store: s, log: log, unpack: unpack, images: map[string]*configured{}, started: make(chan struct{})}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	return m
 }
+
+// Start lets it unpack. Before, a daemon has no place for another process: the one in which
+// it was started may have to be left by all.
+func (m *Manager) Start() { m.start.Do(func() { close(m.started) }) }
 
 // closeMax is how long Close waits for what doesn't end: a process that unpacks from a
 // file system that hangs can't be killed.
@@ -220,6 +227,11 @@ func RefsOf(sources []Source) Refs {
 
 // fetch unpacks an image that the store lacks.
 func (m *Manager) fetch(name string, c *configured) {
+	select {
+	case <-m.started:
+	case <-m.ctx.Done():
+		return
+	}
 	m.turn.Lock()
 	defer m.turn.Unlock()
 	log := m.log.With("image", name, "digest", c.digest)
@@ -231,8 +243,10 @@ func (m *Manager) fetch(name string, c *configured) {
 		log.Info("unpacking an image", "from", c.Layout)
 		err = m.unpack(m.ctx, c.Layout, c.digest)
 	}
-	if err == nil {
-		_, err = m.store.Get(c.digest)
+	// That it is there counts, not the exit status: a daemon that reaps orphans may have
+	// taken that.
+	if _, there := m.store.Get(c.digest); there == nil || err == nil {
+		err = there
 	}
 	m.mu.Lock()
 	c.err = err

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -36,6 +37,7 @@ func newManager(t *testing.T, s *Store, unpack Unpack) (*Manager, *logged) {
 	t.Helper()
 	log := &logged{}
 	m := NewManager(s, slog.New(slog.NewTextHandler(log, nil)), unpack)
+	m.Start()
 	t.Cleanup(func() {
 		if err := m.Close(); err != nil {
 			t.Error(err)
@@ -154,6 +156,35 @@ func TestManager_PinnedFirst(t *testing.T) {
 	})
 }
 
+// Nothing is unpacked before Start, and that it is there counts, whatever became of the
+// process that has unpacked it.
+func TestManager_Start(t *testing.T) {
+	s, l := newStore(t), newLay(t)
+	l.tag("a", l.image(runtime.GOARCH, "1"))
+	var begun atomic.Bool
+	m := NewManager(s, slog.New(slog.DiscardHandler), func(_ context.Context, _, digest string) error {
+		begun.Store(true)
+		put(t, s, digest, "")
+		return errors.New("waitid: no child processes")
+	})
+	defer m.Close()
+	if err := m.Reload(t.Context(), []Source{{Name: "x", Layout: l.dir, Tag: "a"}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		time.Sleep(time.Millisecond)
+		if begun.Load() {
+			t.Fatal("it is unpacked before Start")
+		}
+	}
+	m.Start()
+	m.Start()
+	eventually(t, "it is there", func() bool {
+		use, err := m.Use(t.Context(), "x")
+		return err == nil && use.Close() == nil
+	})
+}
+
 // A configuration of which one image can't be had changes nothing.
 func TestManager_ReloadRefused(t *testing.T) {
 	s, l := newStore(t), newLay(t)
@@ -223,6 +254,7 @@ func TestManager_Close(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	})
+	m.Start()
 	if err := m.Reload(t.Context(), []Source{{Name: "x", Layout: l.dir, Tag: "a"}}); err != nil {
 		t.Fatal(err)
 	}

@@ -229,6 +229,7 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	d.waiting, d.endWaiting = context.WithCancel(context.Background())
 	d.restoreJobs()
 	d.startBackground(o)
+	d.images.Start()
 	return d, nil
 }
 
