@@ -270,6 +270,9 @@ func (a *app) imageUnpackCommand() *cobra.Command {
 		ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 		defer stop()
 		ctx = whileParent(ctx, os.Getppid)
+		// Before any run, and long before the daemon, of which it has inherited the opposite.
+		// Where that can't be said it unpacks all the same.
+		_ = os.WriteFile("/proc/self/oom_score_adj", []byte("800"), 0)
 		store, err := image.OpenExisting(args[0])
 		if err != nil {
 			return err

@@ -272,6 +272,34 @@ func TestAdd_Room(t *testing.T) {
 	}
 }
 
+// A file system that is full, of bytes or of files, ends an add with what to do about it.
+func TestAdd_FullDisk(t *testing.T) {
+	needRoot(t)
+	many := make([]entry, 0, 3000)
+	for i := range 3000 { // each takes a page
+		many = append(many, file(fmt.Sprint(i), "x"))
+	}
+	ref := layersIn(t, gzipped(tarOf(t, many...)))
+	for options, want := range map[string]string{
+		"size=8m":                "no space left on device (hint: make room",
+		"size=64m,nr_inodes=999": "more files can be made (hint: remove files)",
+	} {
+		dir := t.TempDir()
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
+			t.Skipf("this machine lets us mount nothing: %v", err)
+		}
+		t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+		s, err := image.Open(filepath.Join(dir, "images"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := addTo(t.Context(), s, "x", ref); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", options, err, want)
+		}
+		wantEmpty(t, s)
+	}
+}
+
 // Files and the directories above them are counted: each costs memory.
 func TestBudget_Entries(t *testing.T) {
 	b := &budget{ctx: context.Background(), dir: t.TempDir(), left: 1 << 40, most: 1 << 40}
