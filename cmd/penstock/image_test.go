@@ -80,10 +80,15 @@ func imageLayout(t *testing.T, dir, text string, files int) {
 	}
 }
 
+// noExitSleep spares the second that a race detector has each program wait at its end.
+const noExitSleep = "GORACE=atexit_sleep_ms=0"
+
 // penstock runs the program, and gives what it printed.
 func penstock(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	out, err := program(t, args...).CombinedOutput()
+	c := program(t, args...)
+	c.Env = append(c.Env, noExitSleep)
+	out, err := c.CombinedOutput()
 	return string(out), err
 }
 
@@ -318,7 +323,7 @@ func TestImages_UnderTheUnit(t *testing.T) {
 		t.Helper()
 		p := program(t, append([]string{"image", args[0], "--state-dir", filepath.Join(dir, "state")}, args[1:]...)...)
 		c := exec.Command("strace", append([]string{"-f", "-qq", "-o", "/dev/null", "-e", "trace=openat2", "-e", "inject=openat2:error=ENOSYS", p.Path}, p.Args[1:]...)...)
-		c.Env = p.Env
+		c.Env = append(p.Env, noExitSleep)
 		out, err := c.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v %s", err, out)
@@ -349,15 +354,25 @@ func TestImages_Killed(t *testing.T) {
 	before, after := filepath.Join(dir, "before"), filepath.Join(dir, "after")
 	imageLayout(t, before, "before", 5)
 	imageLayout(t, after, "after", 40)
-	state := filepath.Join(dir, "state")
+	// In memory, where there is nothing to be flushed: each add flushes a whole file system.
+	memory, err := os.MkdirTemp("/dev/shm", "penstock-test")
+	if err != nil {
+		memory = dir
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(memory); err != nil {
+			t.Error(err)
+		}
+	})
+	state := filepath.Join(memory, "state")
 	traced := func(state string, options ...string) *exec.Cmd {
 		p := program(t, "image", "add", "--state-dir", state, "x", after)
 		args := slices.Concat([]string{"-f", "-qq", "-o", filepath.Join(dir, "trace")}, options, []string{p.Path}, p.Args[1:])
 		c := exec.Command("strace", args...)
-		c.Env = append(p.Environ(), "GOMAXPROCS=1")
+		c.Env = append(p.Environ(), "GOMAXPROCS=1", noExitSleep)
 		return c
 	}
-	if out, err := traced(filepath.Join(dir, "counted"), "-e", "trace="+strings.Join(calls, ",")).CombinedOutput(); err != nil {
+	if out, err := traced(filepath.Join(memory, "counted"), "-e", "trace="+strings.Join(calls, ",")).CombinedOutput(); err != nil {
 		t.Skipf("this machine lets strace trace nothing: %v %s", err, out)
 	}
 	trace, err := os.ReadFile(filepath.Join(dir, "trace"))
