@@ -1,8 +1,11 @@
 package unpack
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -329,5 +332,67 @@ func TestAdd_Mounts(t *testing.T) {
 	s := newStore(t)
 	if _, err := addTo(context.Background(), s, "x", root); err == nil || !strings.Contains(err.Error(), filepath.Join(root, "proc")+" (hint: umount them)") {
 		t.Error(err)
+	}
+}
+
+// What docker save writes: of Debian 12 (20.10) a directory for each layer, a second time
+// as a link; from 25 on an OCI layout with a manifest beside it. An image without a name
+// has no tags.
+func TestAdd_DockerSave(t *testing.T) {
+	base, top := tarOf(t, file("base", "1")), tarOf(t, file("top", "2"))
+	config := func(layers ...[]byte) []byte {
+		var diffs []string
+		for _, l := range layers {
+			diffs = append(diffs, fmt.Sprintf("sha256:%x", sha256.Sum256(l)))
+		}
+		text, err := json.Marshal(map[string]any{
+			"architecture": runtime.GOARCH, "os": "linux", "config": map[string]any{"Env": []string{"PATH=/bin"}}, "rootfs": map[string]any{"type": "layers", "diff_ids": diffs},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	one, two := config(base), config(base, top)
+	archives := map[string][]entry{
+		"20.10": {
+			file("one.json", string(one)), file("two.json", string(two)), dir("l1", 0o755), file("l1/VERSION", "1.0"), file("l1/json", "{}"), file("l1/layer.tar", string(base)),
+			link(tar.TypeSymlink, "l2/layer.tar", "../l1/layer.tar"), file("l3/layer.tar", string(top)),
+			file(manifest, `[{"Config":"one.json","RepoTags":["one:latest","also/one:1"],"Layers":["l1/layer.tar"]},{"Config":"two.json","RepoTags":["two:latest"],"Layers":["l2/layer.tar","l3/layer.tar"]}]`),
+			file("repositories", "{}"),
+		},
+		"25": {
+			file("blobs/sha256/one", string(one)), file("blobs/sha256/two", string(two)), file("blobs/sha256/base", string(base)), file("blobs/sha256/top", string(top)),
+			file("index.json", "{}"), file("oci-layout", `{"imageLayoutVersion":"1.0.0"}`),
+			file(manifest, `[{"Config":"blobs/sha256/one","RepoTags":["one:latest"],"Layers":["blobs/sha256/base"]},{"Config":"blobs/sha256/two","RepoTags":["two:latest"],"Layers":["blobs/sha256/base","blobs/sha256/top"]}]`),
+		},
+		"packed": {
+			file("two", string(two)), file("base", string(gzipped(base).blob)), file("top", string(zstandard(t, top).blob)),
+			file(manifest, `[{"Config":"two","RepoTags":["two:latest"],"Layers":["base","top"]}]`),
+		},
+		"unnamed": {
+			file("two", string(two)), file("base", string(base)), file("top", string(top)), file(manifest, `[{"Config":"two","RepoTags":null,"Layers":["base","top"]}]`),
+		},
+	}
+	for name, entries := range archives {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t)
+			archive := written(t, tarOf(t, entries...))
+			ref := archive + ":two:latest"
+			if name == "unnamed" {
+				ref = archive
+			}
+			r, err := addTo(t.Context(), s, "two", ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := fmt.Sprintf("sha256:%x", sha256.Sum256(two)); r.Digest != want || fmt.Sprint(r.Env) != "[PATH=/bin]" {
+				t.Errorf("%+v, want the digest %s", r, want)
+			}
+			got := tree(t, rootfsOf(t, s, "two"))
+			if len(got) != 3 || !strings.Contains(got["base"], `"1"`) || !strings.Contains(got["top"], `"2"`) {
+				t.Errorf("%v", got)
+			}
+		})
 	}
 }
