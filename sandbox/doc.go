@@ -10,7 +10,12 @@
 //	  session, group, user without privileged groups, directory, files   identity.go
 //	  Landlock domain                                           landlock.go
 //	  seccomp filter                                            seccomp.go
+//	the same for a run in an image: its own process 1 is in other namespaces (inner.go)
 //
 // Launcher.Do takes a job to the thread, Launcher.ForkExec starts a child there,
 // Launcher.State tells what holds. No package but spawn uses a Launcher.
+//
+// A second Launcher, whose children may mount, starts bubblewrap for runs in an image. Its
+// packages: bundle lays out what such a run sees, bubblewrap has the arguments, and pid1 is
+// the first process inside, which puts this package's sandbox on the CLI.
 package sandbox

@@ -57,7 +57,8 @@ type childSpec struct {
 	path, dir  *byte // dir nil is the daemon's own
 	startDir   *Directory
 	argv, envv **byte
-	files      [3]uintptr
+	files      []uintptr // what become its descriptors from 0 on
+	stdio      [3]uintptr
 	credential *syscall.Credential
 	groups     *uint32
 	noFile     *syscall.Rlimit

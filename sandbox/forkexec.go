@@ -8,8 +8,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"penstock/cgroup"
 )
 
 // atCwd is AT_FDCWD as a raw call wants it.
@@ -51,8 +49,12 @@ type Child struct {
 	// (ErrMoved); nil takes what Dir is by then.
 	Checked *Directory
 	Files   [3]*os.File
+	Extra   []*os.File          // its descriptors from 3 on
 	User    *syscall.Credential // nil is the daemon's own
 	GroupFD int                 // the cgroup's directory; 0 is the daemon's own group
+	// LeaderAttr is the extended attribute of the group in which the child notes its
+	// number; "" is none.
+	LeaderAttr string
 }
 
 // ErrMoved is a child whose Dir was another directory by then than Checked.
@@ -79,13 +81,13 @@ func (s *restrictions) forkExec(c Child) (*os.Process, error) {
 		return nil, err
 	}
 	s.ready = 0
-	pid, f, err := b.forkAndWait(c.Files)
+	pid, f, err := b.forkAndWait(c)
 	runtime.KeepAlive(c)
 	if err != nil {
 		return nil, &os.PathError{Op: "fork/exec", Path: path, Err: err}
 	}
 	if f.stage != stageNone {
-		return nil, &os.PathError{Op: "fork/exec", Path: path, Err: f.err(b.startDir != nil)}
+		return nil, &os.PathError{Op: "fork/exec", Path: path, Err: &stepError{f.stage, f.err(b.startDir != nil)}}
 	}
 	return os.FindProcess(pid)
 }
@@ -143,8 +145,10 @@ func (s *restrictions) newChildSpec(c Child) (*childSpec, error) {
 	if c.GroupFD > 0 {
 		b.clone.flags |= unix.CLONE_INTO_CGROUP
 		b.clone.cgroup = uint64(c.GroupFD)
-		if b.leaderAttr, err = syscall.BytePtrFromString(cgroup.LeaderAttr); err != nil {
-			return nil, err
+		if c.LeaderAttr != "" {
+			if b.leaderAttr, err = syscall.BytePtrFromString(c.LeaderAttr); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if b.credential != nil && len(b.credential.Groups) > 0 {
@@ -154,8 +158,8 @@ func (s *restrictions) newChildSpec(c Child) (*childSpec, error) {
 }
 
 // forkAndWait forks and hears what the child has to say: stageNone when it executes.
-func (b *childSpec) forkAndWait(files [3]*os.File) (pid int, f childStatus, err error) {
-	kept, err := b.dupAbove(files)
+func (b *childSpec) forkAndWait(c Child) (pid int, f childStatus, err error) {
+	kept, err := b.dupAbove(c)
 	defer func() {
 		for _, fd := range kept {
 			_ = unix.Close(fd) // a copy that was not written to
@@ -171,7 +175,7 @@ func (b *childSpec) forkAndWait(files [3]*os.File) (pid int, f childStatus, err 
 	defer free()
 	child, errno := b.fork()
 	runtimeAfterFork()
-	runtime.KeepAlive(files)
+	runtime.KeepAlive(c)
 	runtime.KeepAlive(b)
 	if errno != 0 {
 		return 0, f, syscall.Errno(errno)
@@ -187,20 +191,36 @@ func (b *childSpec) forkAndWait(files [3]*os.File) (pid int, f childStatus, err 
 	}
 }
 
-// dupAbove gives the child copies of its files above its stdio, so that putting them in
-// place overwrites none.
-func (b *childSpec) dupAbove(files [3]*os.File) (kept []int, err error) {
-	for i := range b.files {
-		if b.files[i] = files[i].Fd(); b.files[i] >= uintptr(len(b.files)) {
-			continue
+// dupAbove gives the child copies of its files, and of its rule set, above the descriptors
+// it will have, so that putting them in place overwrites none.
+func (b *childSpec) dupAbove(c Child) (kept []int, err error) {
+	b.files = b.stdio[:]
+	if len(c.Extra) > 0 {
+		b.files = make([]uintptr, len(c.Files)+len(c.Extra))
+	}
+	above := func(fd int) (int, error) {
+		if fd < 0 || fd >= len(b.files) {
+			return fd, nil
 		}
-		copied, err := unix.FcntlInt(b.files[i], unix.F_DUPFD_CLOEXEC, len(b.files))
+		copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, len(b.files))
+		if err == nil {
+			kept = append(kept, copied)
+		}
+		return copied, err
+	}
+	for i := range b.files {
+		f := c.Files[min(i, len(c.Files)-1)]
+		if i >= len(c.Files) {
+			f = c.Extra[i-len(c.Files)]
+		}
+		fd, err := above(int(f.Fd()))
 		if err != nil {
 			return kept, err
 		}
-		b.files[i], kept = uintptr(copied), append(kept, copied)
+		b.files[i] = uintptr(fd)
 	}
-	return kept, nil
+	b.domain, err = above(b.domain)
+	return kept, err
 }
 
 // pointers is a list of C strings as execve takes it.
@@ -233,7 +253,7 @@ func (s *restrictions) probe(procs, store string) (open, err error) {
 			return nil, err
 		}
 	}
-	_, f, err := b.forkAndWait([3]*os.File{null, null, null})
+	_, f, err := b.forkAndWait(Child{Files: [3]*os.File{null, null, null}})
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("probe the sandbox: %w", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,7 @@ type Launcher struct {
 	masker       pathMasker
 	protection   protection
 	oomScore     oomScoreKeeper
+	mounting     bool   // its children are bubblewrap's
 	escape       string // State.Escape
 	works        bool
 	gap          error
@@ -38,12 +40,29 @@ type Launcher struct {
 // which must be out of its reach afterwards; an error is only about what holds
 // in every mode, a missing escape-proofing is told in l.escape.
 func OpenLauncher(procs string, h MaskPaths, protect []string, log *slog.Logger) (*Launcher, error) {
+	return newLauncher(h, protect, log).open(procs)
+}
+
+// OpenMountingLauncher is for bubblewrap alone: its children may mount, in namespaces of
+// their own, and put on nothing that would keep them from it. What they start has its
+// sandbox from an Inner. What is masked for others is masked in what they bind, too.
+func OpenMountingLauncher(h MaskPaths, protect []string, log *slog.Logger) (*Launcher, error) {
+	l := newLauncher(h, protect, log)
+	l.mounting = true
+	return l.open("")
+}
+
+func newLauncher(h MaskPaths, protect []string, log *slog.Logger) *Launcher {
 	l := &Launcher{
 		jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}),
 		restrictions: noRestrictions(), masker: pathMasker{MaskPaths: h, log: log},
 		protection: protection{paths: protect, log: log},
 	}
 	l.masker.protection = &l.protection
+	return l
+}
+
+func (l *Launcher) open(procs string) (*Launcher, error) {
 	ready := make(chan error, 1)
 	go l.main(procs, ready)
 	if err := <-ready; err != nil {
@@ -89,6 +108,9 @@ func (l *Launcher) main(procs string, ready chan<- error) {
 		}
 	}
 }
+
+// NoFile is the limit of open files that children have; nil is unknown.
+func (l *Launcher) NoFile() *syscall.Rlimit { return l.restrictions.noFile }
 
 // Do hands a job to the thread; nil means that it runs or has run.
 func (l *Launcher) Do(ctx context.Context, job func()) error {

@@ -321,3 +321,80 @@ func TestLauncher_EachChildHasAnIPCNamespace(t *testing.T) {
 		seen = append(seen, got)
 	}
 }
+
+func TestForkExec_ExtraFiles(t *testing.T) {
+	l, err := OpenLauncher(unifiedProcs(t), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	// Crosswise: what becomes one descriptor of the child is another of ours.
+	files := make([]*os.File, 40)
+	for i := range files {
+		name := filepath.Join(t.TempDir(), "f")
+		if err := os.WriteFile(name, fmt.Appendf(nil, "%d ", i), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if files[len(files)-1-i], err = os.Open(name); err != nil {
+			t.Fatal(err)
+		}
+		defer files[len(files)-1-i].Close()
+	}
+	want := ""
+	for i := range files {
+		want += strconv.Itoa(len(files)-1-i) + " "
+	}
+	text := "for i in $(seq 3 42); do cat /proc/$$/fd/$i; done; ls /proc/$$/fd | grep -c ^"
+	if os.Geteuid() != 0 {
+		text = "for i in $(seq 3 42); do eval \"cat <&$i\"; done; ls /proc/self/fd | grep -c ^"
+	}
+	got := scriptWith(t, l, text, files)
+	// 0, 1, 2, and dash's own script needs none.
+	if want += "43\n"; got != want {
+		t.Errorf("a child's files: %q, want %q", got, want)
+	}
+}
+
+// bubblewrap's launcher may mount, where others may not, and still writes no cgroup.
+func TestMountingLauncher(t *testing.T) {
+	needRoot(t)
+	procs, hidden := unifiedProcs(t), filepath.Join(t.TempDir(), "hidden")
+	if err := os.WriteFile(hidden, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	masks := MaskPaths{Paths: []string{hidden}}
+	mounting, err := OpenMountingLauncher(masks, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mounting.Close()
+	plain, err := OpenLauncher(procs, masks, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	const mount = "unshare -m mount -t tmpfs none /mnt && echo MOUNTED; exit 0"
+	if got := script(t, mounting, mount); got != "MOUNTED\n" {
+		t.Errorf("its children can't mount: %q", got)
+	}
+	if got := script(t, plain, mount); strings.Contains(got, "MOUNTED") {
+		t.Errorf("another's children can mount: %q", got)
+	}
+	for _, l := range []*Launcher{mounting, plain} {
+		if got := script(t, l, "exec 3>>"+procs+" && echo OPEN"); strings.Contains(got, "OPEN") {
+			t.Errorf("a child opened %s for writing", procs)
+		}
+		if got := script(t, l, "cat "+hidden); strings.Contains(got, "secret") {
+			t.Errorf("%s is not masked", hidden)
+		}
+		if got := script(t, l, "grep -E '^NoNewPrivs' /proc/self/status"); got != "NoNewPrivs:\t1\n" {
+			t.Errorf("%q", got)
+		}
+	}
+	// No capability beside those, and those of others.
+	got := script(t, mounting, "grep CapBnd /proc/self/status")
+	bits, err := strconv.ParseUint(strings.TrimSpace(strings.TrimPrefix(got, "CapBnd:")), 16, 64)
+	if err != nil || bits&(1<<unix.CAP_SYS_PTRACE|1<<unix.CAP_SYS_MODULE|1<<unix.CAP_MKNOD|1<<unix.CAP_DAC_READ_SEARCH) != 0 {
+		t.Errorf("capabilities %q %v", got, err)
+	}
+}

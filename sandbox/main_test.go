@@ -91,6 +91,12 @@ func unifiedProcs(t *testing.T) string {
 // script runs a shell script from the launcher thread and returns its output.
 func script(t *testing.T, l *Launcher, text string) string {
 	t.Helper()
+	return scriptWith(t, l, text, nil)
+}
+
+// scriptWith has descriptors beside its stdio.
+func scriptWith(t *testing.T, l *Launcher, text string, extra []*os.File) string {
+	t.Helper()
 	out, err := os.CreateTemp(t.TempDir(), "out")
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +109,7 @@ func script(t *testing.T, l *Launcher, text string) string {
 	answer := make(chan result, 1)
 	err = l.Do(t.Context(), func() {
 		p, err := l.ForkExec(Child{
-			Argv: []string{"/bin/sh", "-c", text}, Env: []string{"PATH=" + os.Getenv("PATH")}, Files: [3]*os.File{out, out, out},
+			Argv: []string{"/bin/sh", "-c", text}, Env: []string{"PATH=" + os.Getenv("PATH")}, Files: [3]*os.File{out, out, out}, Extra: extra,
 		})
 		answer <- result{p, err}
 	})

@@ -52,13 +52,20 @@ func (l *Launcher) prepare(procs string) error {
 		if err := putOnThread(bornWith()); err != nil {
 			return err
 		}
-		l.restrictions.filter = putOn(protectedPIDs(LandlockABI()))
+		if !l.mounting {
+			l.restrictions.filter = putOn(protectedPIDs(LandlockABI()))
+		}
 	}
 	if os.Geteuid() != 0 {
 		// Its files in /proc become root's: a child is the same user.
 		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 			return fmt.Errorf("prctl PR_SET_DUMPABLE: %w", err)
 		}
+	}
+	if l.mounting {
+		err := l.asMounting()
+		l.masker.scan()
+		return err
 	}
 	if rootErr := l.asRoot(procs); rootErr != nil {
 		if userErr := l.asUser(procs); userErr != nil {
@@ -97,6 +104,22 @@ func (l *Launcher) asRoot(procs string) error {
 		l.escape = EscapeRootAlone
 	}
 	return nil
+}
+
+// asMounting is asRoot for what mounts, and nothing for a daemon that may not: its bubblewrap
+// makes a user namespace, which a Landlock domain would not let it mount in.
+func (l *Launcher) asMounting() error {
+	if !CanMount() {
+		l.protection.conclude("", errors.New("not root"), nil)
+		return nil
+	}
+	if err := readonlyCgroups(); err != nil {
+		return err
+	}
+	l.masker.mounts = true
+	l.protection.conclude("mount namespace", l.protection.mask(), nil)
+	// The loopback interface of a network of its own is to be set up.
+	return limitBoundingSet(append(allowedCaps(), unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN))
 }
 
 // asUser is for a daemon that may not have a mount namespace.

@@ -23,6 +23,8 @@ type Leftover struct {
 	ID     string
 	Limits *specs.LinuxResources
 	Leader int // pid of its first process; 0 is unknown
+	// InImage is a run with an Image.
+	InImage bool
 }
 
 // keptGroup is a leftover's group until it is claimed.
@@ -36,7 +38,11 @@ type keptGroup struct {
 // whether it lives, and nothing is swept.
 func (s *Spawner) keep(left []Leftover) error {
 	for _, l := range left {
-		g, err := s.root.Adopt(l.ID, l.Limits)
+		limits := l.Limits
+		if l.InImage {
+			limits = withOwnTasks(limits)
+		}
+		g, err := s.root.Adopt(l.ID, limits)
 		var host unix.Errno
 		switch {
 		case err == nil:
@@ -79,6 +85,14 @@ func (s *Spawner) Adopt(c Command, leader int, started time.Time) (*Process, err
 		s.kept[c.ID] = g
 		s.mu.Unlock()
 		return nil, fmt.Errorf("adopt %s: %w", c.ID, err)
+	}
+	if c.Image != nil {
+		inside, err := inImageOf(first, g.Group, c.Image.Status.Name())
+		if err != nil {
+			s.log.Error("how a run in an image ends won't be known", "run", c.ID, "err", err)
+		} else {
+			first = inside
+		}
 	}
 	p := newProcess(c, g.Group, first, started, s.log)
 	p.outcome.Started, p.outcome.Spawn, p.adopted = started, 0, true

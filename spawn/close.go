@@ -30,6 +30,9 @@ func (s *Spawner) shutdown(ctx context.Context, closeRoot func(context.Context) 
 	if s.launcher != nil {
 		errs = append(errs, s.launcher.Close())
 	}
+	if s.mounting != nil {
+		errs = append(errs, s.mounting.Close())
+	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownMax)
 	defer cancel()
 	errs = append(errs, closeRoot(last))

@@ -84,6 +84,9 @@ func newProcess(c Command, g group, l leader, began time.Time, log *slog.Logger)
 	started := time.Now()
 	// The rest of the command is for the start alone: files, environment and arguments would
 	// be held as long as the tree lives.
+	if i, ok := l.(*imageLeader); ok {
+		g = groupInImage(g, i.begun)
+	}
 	c = Command{ID: c.ID, SoftEnd: c.SoftEnd, Grace: c.Grace, BeforeRemove: c.BeforeRemove}
 	return &Process{
 		group: g, leader: l, cmd: c, log: log, bound: teardownMax, goneGrace: goneGrace,

@@ -3,8 +3,9 @@
 //
 //	Open      root of groups, leftovers, launcher, self-test     spawner.go selftest.go adopt.go
 //	Start     group -> limits -> fork in the sandbox -> CPU      start.go starterror.go
+//	  in an image: bubblewrap, which starts our process 1      image.go imagegroup.go runtime.go
 //	  Process   End, Finish, Kill, Detach; Usage                 process.go
-//	    leader    the first process: a child, an orphan          leader.go exits.go
+//	    leader    the first process: a child, an orphan          leader.go exits.go imageleader.go
 //	    end       grace -> kill -> empty -> receipt -> rmdir     supervise.go  -> outcome.Outcome
 //	Adopt     what an earlier daemon has started                 adopt.go
 //	Close, Detach, Abandon                                       close.go
@@ -49,13 +50,17 @@ type Options struct {
 	// no child may write to, or below, or put anything in place of: what the
 	// daemon believes later. Isolation.Store tells what keeps children out.
 	ProtectPaths []string
-	Logger       *slog.Logger
+	// ImagePaths are those of ProtectPaths below which images lie.
+	ImagePaths []string
+	// Runtime starts commands in an Image; nil refuses them.
+	Runtime *Runtime
+	Logger  *slog.Logger
 }
 
 // Command is one process tree to be started.
 type Command struct {
 	ID   string   // run id; the group's name
-	Argv []string // Argv[0] is an absolute path
+	Argv []string // Argv[0] is an absolute path; in an Image it may be looked for on the PATH of Env
 	Env  []string // complete: nothing of the daemon's own is added
 	Dir  string
 	// Held is the directory that Dir was when it was checked, open: the child
@@ -66,6 +71,7 @@ type Command struct {
 	Stdout *os.File
 	Stderr *os.File
 	Limits *specs.LinuxResources
+	Image  *Image              // nil is the host's file system
 	User   *syscall.Credential // nil is the daemon's own
 	// SoftEnd asks for SIGTERM to the leader and Grace before cgroup.kill
 	// when the daemon ends the run; else the kill comes at once.

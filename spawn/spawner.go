@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,11 +20,16 @@ import (
 type Spawner struct {
 	root     *cgroup.Tree
 	launcher *sandbox.Launcher
-	log      *slog.Logger
-	mode     cgroup.Mode
-	selfTest string
-	swept    cgroup.SweepResult
-	startMax time.Duration
+	runtime  *Runtime          // nil: nothing runs in images
+	mounting *sandbox.Launcher // of bubblewrap; nil without a runtime
+	mask     sandbox.MaskPaths
+	// protected is what no run in an image may have mounted, with what lies above.
+	protected []string
+	log       *slog.Logger
+	mode      cgroup.Mode
+	selfTest  string
+	swept     cgroup.SweepResult
+	startMax  time.Duration
 	// lateMax is how long Start waits for the end of a child that it has killed for
 	// not executing in time.
 	lateMax time.Duration
@@ -66,7 +72,7 @@ func Open(ctx context.Context, o Options) (*Spawner, error) {
 	s := &Spawner{
 		root: root, log: log, mode: o.Cgroup.Mode, selfTest: "off", startMax: startMax, lateMax: teardownMax,
 		groups:   sandbox.NewGroupFilter(user.LookupGroup),
-		children: children{known: map[int]struct{}{}}, reaps: o.ReapOrphans,
+		children: children{known: map[int]struct{}{}}, reaps: o.ReapOrphans, runtime: o.Runtime, mask: o.Mask, protected: o.ProtectPaths,
 		closed: make(chan struct{}), live: map[*Process]struct{}{}, kept: map[string]keptGroup{},
 	}
 	if err := s.prepare(ctx, o); err != nil {
@@ -97,6 +103,13 @@ func (s *Spawner) prepare(ctx context.Context, o Options) (err error) {
 	}
 	if s.launcher, err = sandbox.OpenLauncher(filepath.Join(s.root.Path(), "cgroup.procs"), o.Mask, o.ProtectPaths, s.log); err != nil {
 		return fmt.Errorf("launcher: %w", err)
+	}
+	if s.runtime != nil {
+		// What images are bound from is not covered for what binds them: see Image.
+		protect := slices.DeleteFunc(slices.Clone(o.ProtectPaths), func(p string) bool { return slices.Contains(o.ImagePaths, p) })
+		if s.mounting, err = sandbox.OpenMountingLauncher(o.Mask, protect, s.log); err != nil {
+			return fmt.Errorf("launcher of runs in images: %w", err)
+		}
 	}
 	is := s.launcher.State()
 	s.trustsNotes = is.Mounts
@@ -190,7 +203,7 @@ func (s *Spawner) supervise(p *Process) {
 	s.mu.Lock()
 	s.live[p] = struct{}{}
 	s.mu.Unlock()
-	if c, ok := p.leader.(child); ok {
+	if c, ok := childOf(p.leader); ok {
 		s.children.know(c.pid())
 		p.reaped = func() { s.children.forget(c.pid()) }
 	}

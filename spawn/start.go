@@ -12,6 +12,7 @@ import (
 	"penstock/cgroup"
 	"penstock/outcome"
 	"penstock/sandbox"
+	"penstock/sandbox/pid1"
 )
 
 const (
@@ -32,7 +33,8 @@ func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 	if ctx.Err() != nil {
 		return nil, notStarted(c.ID, context.Cause(ctx))
 	}
-	if len(c.Argv) == 0 || !filepath.IsAbs(c.Argv[0]) {
+	// In an image process 1 looks for the program.
+	if len(c.Argv) == 0 || !filepath.IsAbs(c.Argv[0]) && c.Image == nil {
 		return nil, &StartError{Cause: outcome.CLIMissing, Err: fmt.Errorf("start %s: argv %q: program is not an absolute path", c.ID, c.Argv)}
 	}
 	if err := s.beginStart(); err != nil {
@@ -40,16 +42,20 @@ func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 	}
 	defer s.endStart()
 	began := time.Now()
-	g, err := s.root.NewGroup(c.ID, c.Limits)
+	limits := c.Limits
+	if c.Image != nil {
+		limits = withOwnTasks(limits)
+	}
+	g, err := s.root.NewGroup(c.ID, limits)
 	if err != nil {
 		s.noteFailure(err)
 		return nil, &StartError{Cause: outcome.StartFailed, Err: fmt.Errorf("start %s: %w", c.ID, err)}
 	}
-	proc, err := s.forkExec(ctx, c, g)
+	first, err := s.forkExec(ctx, c, g)
 	if err != nil {
 		return nil, err
 	}
-	if err := sandbox.SetOOMScore(proc.Pid, s.score); err != nil {
+	if err := sandbox.SetOOMScore(first.pid(), s.score); err != nil {
 		s.log.Warn("child keeps the daemon's OOM score", "run", c.ID, "err", err)
 	}
 	// After the start: a child under its own CPU limit before execve stalls the
@@ -59,7 +65,7 @@ func (s *Spawner) Start(ctx context.Context, c Command) (*Process, error) {
 	if unheld != nil {
 		c.BeforeRemove = nil
 	}
-	p := newProcess(c, g, child{proc}, began, s.log)
+	p := newProcess(c, g, first, began, s.log)
 	s.supervise(p)
 	if unheld != nil {
 		p.End(outcome.StartFailed)
@@ -75,32 +81,46 @@ type startResult struct {
 	err  error
 }
 
-// forkExec starts the command in the group from the launcher thread. On error the
-// group is gone or given to the janitor.
-func (s *Spawner) forkExec(ctx context.Context, c Command, g *cgroup.Group) (*os.Process, error) {
+// forkExec starts the command in the group. On error the group is gone or given to the
+// janitor.
+func (s *Spawner) forkExec(ctx context.Context, c Command, g *cgroup.Group) (leader, error) {
 	var dropped []string
 	if c.User, dropped = s.groups.DropPrivileged(c.User); len(dropped) > 0 {
 		s.log.Warn("runs don't get groups that lead out of the cage; a primary group stays, choose another", "uid", c.User.Uid, "groups", dropped)
 	}
-	child := sandbox.Child{Argv: c.Argv, Env: c.Env, Dir: c.Dir, User: c.User, GroupFD: g.FD(), Files: [3]*os.File{c.Stdin, c.Stdout, c.Stderr}}
-	for i, f := range child.Files {
+	stdio := [3]*os.File{c.Stdin, c.Stdout, c.Stderr}
+	for i, f := range stdio {
 		if f == nil {
-			child.Files[i] = s.null
+			stdio[i] = s.null
 		}
 	}
+	if c.Image != nil {
+		return s.forkInImage(ctx, c, g, stdio)
+	}
+	what := sandbox.Child{Argv: c.Argv, Env: c.Env, Dir: c.Dir, User: c.User, Files: stdio}
 	var err error
-	if child.Checked, err = sandbox.IdentifyDirectory(c.Held); err != nil {
+	if what.Checked, err = sandbox.IdentifyDirectory(c.Held); err != nil {
 		return nil, s.abortStart(c, g, err)
 	}
+	proc, err := s.forkFrom(ctx, s.launcher, what, c, g)
+	if err != nil {
+		return nil, err
+	}
+	return child{proc}, nil
+}
+
+// forkFrom forks on a launcher's thread.
+func (s *Spawner) forkFrom(ctx context.Context, from *sandbox.Launcher, what sandbox.Child, c Command, g *cgroup.Group) (*os.Process, error) {
+	what.GroupFD, what.LeaderAttr = g.FD(), cgroup.LeaderAttr
 	answer := make(chan startResult, 1)
-	err = s.launcher.Do(ctx, func() {
+	err := from.Do(ctx, func() {
 		if ctx.Err() != nil {
 			answer <- startResult{err: context.Cause(ctx)}
 			return
 		}
-		proc, err := s.children.fork(func() (*os.Process, error) { return s.launcher.ForkExec(child) })
+		proc, err := s.children.fork(func() (*os.Process, error) { return from.ForkExec(what) })
 		answer <- startResult{proc, err}
-		s.launcher.Ready()
+		from.Ready()
 	})
 	if err != nil {
 		return nil, s.abortStart(c, g, err)
@@ -116,6 +136,44 @@ func (s *Spawner) forkExec(ctx context.Context, c Command, g *cgroup.Group) (*os
 	case <-late.C:
 		return nil, s.startTimeout(c, g, answer)
 	}
+}
+
+// forkInImage starts bubblewrap, and waits until process 1 has started the CLI.
+func (s *Spawner) forkInImage(ctx context.Context, c Command, g *cgroup.Group, stdio [3]*os.File) (leader, error) {
+	what, start, err := s.childInImage(c, stdio)
+	defer start.close()
+	if err != nil {
+		s.discard(c, g)
+		return nil, (&StartError{Cause: outcome.StartFailed, Err: fmt.Errorf("start %s: %w", c.ID, err)}).until(g)
+	}
+	proc, err := s.forkFrom(ctx, s.mounting, what, c, g)
+	if err != nil {
+		return nil, err
+	}
+	_, err = start.await(ctx, s.startMax)
+	var first *imageLeader
+	if err == nil {
+		first, err = inImageOf(child{proc}, g, c.Image.Status.Name())
+	}
+	if err == nil {
+		return first, nil
+	}
+	if killErr := g.Kill(); killErr != nil {
+		s.log.Warn("failed start not ended", "run", c.ID, "err", killErr)
+	}
+	if _, waitErr := proc.Wait(); waitErr != nil {
+		s.log.Warn("failed start not reaped", "run", c.ID, "err", waitErr)
+	}
+	s.children.forget(proc.Pid)
+	receipt, receiptErr := groupInImage(g, pid1.Status{}).Receipt()
+	if receiptErr != nil {
+		s.log.Warn("no receipt of a failed start", "run", c.ID, "err", receiptErr)
+	}
+	s.discard(c, g)
+	if ctx.Err() != nil {
+		return nil, notStarted(c.ID, context.Cause(ctx)).until(g)
+	}
+	return nil, failedInImage(c, receipt, err).until(g)
 }
 
 // abortStart removes the group of a command that was never started and says why.

@@ -101,12 +101,12 @@ func stepByStep(b *testing.B, s *Spawner, c Command, l *laps) {
 		b.Fatal(err)
 	}
 	l.lap("hop")
-	proc, err := s.forkExec(b.Context(), c, g)
+	first, err := s.forkExec(b.Context(), c, g)
 	if err != nil {
 		b.Fatal(err)
 	}
 	l.lap("fork")
-	if err := sandbox.SetOOMScore(proc.Pid, s.score); err != nil {
+	if err := sandbox.SetOOMScore(first.pid(), s.score); err != nil {
 		b.Fatal(err)
 	}
 	l.lap("oom score")
@@ -114,10 +114,10 @@ func stepByStep(b *testing.B, s *Spawner, c Command, l *laps) {
 		b.Fatal(err)
 	}
 	l.lap("cpu limits")
-	if err := (child{proc}).await(b.Context()); err != nil {
+	if err := first.await(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	if e, err := (child{proc}).reap(); err != nil || e != exited0 {
+	if e, err := first.reap(); err != nil || e != exited0 {
 		b.Fatalf("%+v, %v", e, err)
 	}
 	l.lap("program and reap")

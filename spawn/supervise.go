@@ -18,7 +18,7 @@ func (p *Process) supervise(exits *exitPoller, abandoned <-chan struct{}, over f
 	if p.stop.up {
 		go p.end()
 	}
-	if c, ok := p.leader.(child); ok {
+	if c, ok := childOf(p.leader); ok {
 		var err error
 		if p.unwatch, err = exits.watch(c.pid(), func() { p.leaderExited(nil) }); err == nil {
 			return
@@ -108,12 +108,12 @@ func (p *Process) empty() (survived int, leaked bool, err error) {
 	if alone {
 		var populated bool
 		if populated, err = p.group.Populated(); err == nil && !populated {
-			return 0, false, nil
+			return survivorsOf(p.leader), false, nil
 		}
 	}
 	survived, killErr := p.killGroup(alone)
 	leaked, waitErr := p.awaitEmpty()
-	return survived, leaked, errors.Join(err, killErr, waitErr)
+	return survived + survivorsOf(p.leader), leaked, errors.Join(err, killErr, waitErr)
 }
 
 // killGroup ends the group and counts what had outlived a leader that was gone.

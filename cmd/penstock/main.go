@@ -16,8 +16,16 @@ package main
 import (
 	"context"
 	"os"
+
+	"penstock/sandbox/pid1"
 )
 
+// process1Command is process 1 of a run in an image: with nothing of what follows.
+const process1Command = "process1"
+
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == process1Command {
+		os.Exit(pid1.Main())
+	}
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -44,7 +44,10 @@ var floor = map[string]int{
 	"run/history":           16,
 	"image":                 16,
 	"image/unpack":          17,
-	"sandbox":               18,
+	"sandbox":               17,
+	"sandbox/bubblewrap":    17,
+	"sandbox/pid1":          18,
+	"sandbox/bundle":        19,
 	"backend":               20,
 	"spawn":                 20,
 	"backend/parse":         21,
@@ -198,7 +201,7 @@ func TestOnlyOneRoomDoesIt(t *testing.T) {
 		if strings.Contains(s.text, "/sys/fs/cgroup") && !strings.HasPrefix(s.path, "cgroup/") {
 			t.Errorf("%s names the cgroup file system, which belongs to cgroup/", s.path)
 		}
-		if strings.Contains(s.text, "sandbox.OpenLauncher(") && !strings.HasPrefix(s.path, "spawn/") {
+		if (strings.Contains(s.text, "sandbox.OpenLauncher(") || strings.Contains(s.text, "sandbox.OpenMountingLauncher(")) && !strings.HasPrefix(s.path, "spawn/") {
 			t.Errorf("%s opens a launcher: spawn/ alone starts processes", s.path)
 		}
 		if strings.Contains(s.text, "unix.Openat2(") {

@@ -1,0 +1,211 @@
+package bundle
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"penstock/sandbox/bubblewrap"
+)
+
+// plainImage is the smallest root file system.
+func plainImage(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	for _, dir := range []string{"usr/bin", "usr/lib/deep", "etc", "var/tmp", "run"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(root, "usr/bin/cli"), "", 0o755)
+	write(t, filepath.Join(root, "usr/lib/deep/file"), "", 0o644)
+	write(t, filepath.Join(root, "etc/hosts"), "", 0o644)
+	write(t, filepath.Join(root, "var/file"), "", 0o644)
+	link(t, "usr/bin", filepath.Join(root, "bin"))
+	link(t, "/usr/lib", filepath.Join(root, "lib"))
+	return root
+}
+
+func plan(t *testing.T, o Options) (*Bundle, error) {
+	t.Helper()
+	if o.Home == "" {
+		o.Home = "/home/agent"
+	}
+	o.Writable, o.FirstFD = 1<<20, 8
+	b, err := New(o)
+	if err == nil {
+		t.Cleanup(func() { b.Close() })
+	}
+	return b, err
+}
+
+// mounted are a Spec's mounts, each "type destination <- source options", a descriptor by what it is of.
+func mounted(b *Bundle) (all []string) {
+	for _, m := range b.Spec.Mounts {
+		source := m.Source
+		for i, f := range b.Files {
+			if source == bubblewrap.Source(8+i) {
+				source = filepath.Base(f.Name())
+			}
+		}
+		all = append(all, strings.Join(append([]string{m.Type, m.Destination, source}, m.Options...), " "))
+	}
+	return all
+}
+
+func TestNew_Root(t *testing.T) {
+	b, err := plan(t, Options{Image: plainImage(t), Hostname: "plain", NoNetwork: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What is in /var is there; /home, /tmp, /proc and /dev aren't.
+	want := []string{
+		"tmpfs / tmpfs ro size=1048576 mode=755",
+		"symlink /bin usr/bin",
+		"bind /etc etc rbind ro",
+		"symlink /lib /usr/lib",
+		"directory /run  mode=755",
+		"bind /usr usr rbind ro",
+		"directory /dev  mode=755",
+		"directory /home  mode=755",
+		"directory /home/agent  mode=755",
+		"directory /proc  mode=755",
+		"directory /tmp  mode=755",
+		"bind /var var rbind ro",
+		"proc /proc proc",
+		"devtmpfs /dev devtmpfs ro",
+		"tmpfs /tmp tmpfs size=1048576 mode=755",
+	}
+	if diff := cmp.Diff(want, mounted(b)); diff != "" {
+		t.Error(diff)
+	}
+	if w := b.Writable; w.Pool != "/tmp" || len(w.Places) != 4 || len(w.Moves) != 0 {
+		t.Errorf("writable: %+v", w)
+	}
+	var kinds []specs.LinuxNamespaceType
+	for _, n := range b.Spec.Linux.Namespaces {
+		kinds = append(kinds, n.Type)
+	}
+	if diff := cmp.Diff([]specs.LinuxNamespaceType{"mount", "pid", "ipc", "uts", "cgroup", "network"}, kinds); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A directory that lacks a mount point is rebuilt over itself, and no other.
+func TestNew_DeepMountPoint(t *testing.T) {
+	dir := t.TempDir()
+	b, err := plan(t, Options{Image: plainImage(t), Mounts: []Mount{{From: sourceOf(t, dir), To: "/lib/deep/new", ReadOnly: true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Join(mounted(b), "\n")
+	for _, want := range []string{
+		"bind /usr usr rbind ro\n",
+		"tmpfs /usr/lib/deep tmpfs ro size=1048576 mode=755\nbind /usr/lib/deep/file file rbind ro\ndirectory /usr/lib/deep/new  mode=755\n",
+		"bind /usr/lib/deep/new " + filepath.Base(dir) + " rbind ro",
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%q is not in\n%s", want, all)
+		}
+	}
+}
+
+func TestNew_Refused(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "file"), "", 0o644)
+	if err := exec.Command("mkfifo", filepath.Join(dir, "pipe")).Run(); err != nil {
+		t.Skipf("needs mkfifo: %v", err)
+	}
+	image := plainImage(t)
+	for _, c := range []struct{ from, to, want string }{
+		{"", "/", "it would cover the whole image"},
+		{"", "/usr", "it would cover /usr"},
+		{"", "/usr/../usr/./", "it would cover /usr"},
+		{"", "/etc", "it would cover /etc"},
+		{"", "/bin", "mount /usr/bin: it would cover /bin"},
+		{"", "/lib", "mount /usr/lib: it would cover /lib"},
+		{"", "/usr/lib", "mount /usr/lib: it would cover /lib"},
+		{"", "/proc", "it would cover /proc"},
+		{"", "/proc/sys", "nothing can be mounted in /proc"},
+		{"", "/dev/disk", "nothing can be mounted in /dev"},
+		{"", "/opt/cli/", "it would cover the program's own directory /opt/cli/bin"},
+		{"", "/home", "it would cover /home/agent"},
+		{"", "/etc/hosts", "the image has a file in its place"},
+		{"file", "/run", "the image has a directory in its place"},
+		{"", "/var/file/x", "the image has a file in its place"},
+		{"", "relative", "not an absolute path"},
+		{"file rw", "/srv/x", "a single file can only be read"},
+		{"pipe", "/srv/x", "neither a directory nor a file"},
+		{"", "/srv/a/b", "mount /srv/a/b: it lies in the mount /srv/a"},
+	} {
+		name, access, _ := strings.Cut(c.from, " ")
+		o := Options{Image: image, Program: "/opt/cli/bin/cli", Mounts: []Mount{{From: sourceOf(t, filepath.Join(dir, name)), To: c.to, ReadOnly: access != "rw"}}}
+		if c.to == "/srv/a/b" {
+			o.Mounts = append(o.Mounts, Mount{From: sourceOf(t, dir), To: "/srv/a"})
+		}
+		if _, err := plan(t, o); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s to %s: %v, want %q", c.from, c.to, err, c.want)
+		}
+	}
+	for _, home := range []string{"/usr", "/dev/home", "/tmp/home"} {
+		if _, err := plan(t, Options{Image: image, Home: home}); err == nil {
+			t.Errorf("home %s was taken", home)
+		}
+	}
+}
+
+// Neither by its own name nor from above.
+func TestNew_Closed(t *testing.T) {
+	top := t.TempDir()
+	for _, dir := range []string{"state/images", "work"} {
+		if err := os.MkdirAll(filepath.Join(top, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	image := plainImage(t)
+	for from, open := range map[string]bool{"": false, "state": false, "state/images": false, "work": true} {
+		_, err := plan(t, Options{Image: image, Closed: []string{filepath.Join(top, "state/images"), "/no/such"}, Mounts: []Mount{{From: sourceOf(t, filepath.Join(top, from)), To: "/srv/x"}}})
+		if open != (err == nil) || err != nil && !strings.Contains(err.Error(), "state/images, which is the daemon's, lies in it") {
+			t.Errorf("%q: %v", from, err)
+		}
+	}
+}
+
+func TestNew_ManyEntries(t *testing.T) {
+	image := plainImage(t)
+	for i := range entriesMost + 1 {
+		link(t, "x", filepath.Join(image, "usr/lib/deep", strings.Repeat("a", i/100+1)+string(rune('a'+i%26))+string(rune('a'+i/26%26))))
+	}
+	_, err := plan(t, Options{Image: image, Mounts: []Mount{{From: sourceOf(t, t.TempDir()), To: "/usr/lib/deep/new"}}})
+	if err == nil || !strings.Contains(err.Error(), "lacks the mount point /usr/lib/deep/new") {
+		t.Error(err)
+	}
+}
+
+func TestNew_ClosesWhatItOpened(t *testing.T) {
+	count := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip(err)
+		}
+		return len(entries)
+	}
+	image, from := plainImage(t), sourceOf(t, t.TempDir())
+	before := count()
+	for _, to := range []string{"/srv/x", "/usr"} {
+		b, err := New(Options{Image: image, Home: "/root", Writable: 1, Files: map[string][]byte{"/etc/hosts": {}}, Mounts: []Mount{{From: from, To: to}}})
+		if err == nil {
+			if err := b.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if now := count(); now != before {
+		t.Errorf("%d descriptors before, %d after", before, now)
+	}
+}

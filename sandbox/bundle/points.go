@@ -1,0 +1,225 @@
+package bundle
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/internal/hint"
+	"penstock/sandbox/pid1"
+)
+
+// point is where something is mounted.
+type point struct {
+	path     string // inside, without links
+	dir      bool
+	from     *os.File // a bind mount
+	readonly bool
+	text     []byte   // a file that is supplied
+	kind     string   // a file system of the kernel's
+	options  []string // of that
+	place    *pid1.Place
+	below    *point // the place that it lies in
+}
+
+// ownSystem are directories that no mount may cover, nor go below where deep is true.
+var ownSystem = []struct {
+	path string
+	deep bool
+}{{"/usr", false}, {"/etc", false}, {"/bin", false}, {"/sbin", false}, {"/lib", false}, {"/lib64", false}, {"/proc", true}, {"/dev", true}, {"/sys", true}}
+
+// mountPoints finds where everything goes, outer ones first, and makes the tree of what
+// lies above them.
+func (p *planner) mountPoints() error {
+	kernel := []*point{
+		{path: "/proc", dir: true, kind: "proc"},
+		{path: "/dev", dir: true, kind: "devtmpfs", options: []string{"ro"}},
+	}
+	if err := p.findClosed(); err != nil {
+		return err
+	}
+	var rest []*point
+	for _, m := range p.Mounts {
+		at, err := p.bindPoint(m)
+		if err != nil {
+			return err
+		}
+		rest = append(rest, at)
+	}
+	places, err := p.places(rest)
+	if err != nil {
+		return err
+	}
+	for _, file := range slices.Sorted(maps.Keys(p.Files)) {
+		real, err := p.resolve(file)
+		if err != nil {
+			return err
+		}
+		rest = append(rest, &point{path: real, text: p.Files[file], readonly: true})
+	}
+	slices.SortStableFunc(rest, func(a, b *point) int { return strings.Compare(a.path, b.path) })
+	p.points = append(append(kernel, places...), rest...)
+	for i, at := range p.points {
+		for _, outer := range p.points[:i] {
+			if err := at.nest(outer); err != nil {
+				return err
+			}
+		}
+		if at.below == nil && !strings.HasPrefix(at.path, "/dev/") {
+			if err := p.grow(at); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// nest says how a point lies to one before it.
+func (at *point) nest(outer *point) error {
+	switch {
+	case at.path == outer.path:
+		return fmt.Errorf("%s: two mounts go there", at.path)
+	case strings.HasPrefix(outer.path, at.path+"/"):
+		return fmt.Errorf("mount %s: it would cover %s", at.path, outer.path)
+	case !strings.HasPrefix(at.path, outer.path+"/"):
+		return nil
+	case outer.place != nil && at.place == nil:
+		at.below = outer
+		return nil
+	case outer.path == "/dev" && at.place != nil:
+		return nil
+	}
+	// What is made in a mount is made on the host, and in a directory that a run can write
+	// the way there can be swapped for a link.
+	return hint.Errorf("mount it beside, or what lies above both", "mount %s: it lies in the mount %s", at.path, outer.path)
+}
+
+// bindPoint judges one of the run's mounts.
+func (p *planner) bindPoint(m Mount) (*point, error) {
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(m.From.Fd()), &stat); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: m.From.Name(), Err: err}
+	}
+	if dir, ok := p.closed[inode{uint64(stat.Dev), stat.Ino}]; ok {
+		return nil, fmt.Errorf("mount %s: %s, which is the daemon's, lies in it", m.From.Name(), dir)
+	}
+	at := &point{from: m.From, readonly: m.ReadOnly}
+	switch stat.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		at.dir = true
+	case unix.S_IFREG:
+		if !m.ReadOnly {
+			return nil, hint.Errorf("mount the directory that it lies in", "mount %s: a single file can only be read: programs put another in its place, which a mount doesn't let them", m.From.Name())
+		}
+	default:
+		return nil, fmt.Errorf("mount %s: neither a directory nor a file", m.From.Name())
+	}
+	var err error
+	if at.path, err = p.resolve(m.To); err != nil {
+		return nil, err
+	}
+	return at, p.checkOpen(at.path)
+}
+
+// inode is a file by whatever name: a bind mount on the host shows it under another.
+type inode struct{ dev, ino uint64 }
+
+func (p *planner) findClosed() error {
+	p.closed = map[inode]string{}
+	for _, dir := range p.Closed {
+		for at := dir; ; at = path.Dir(at) {
+			var stat unix.Stat_t
+			if err := unix.Stat(at, &stat); err != nil && !errors.Is(err, unix.ENOENT) {
+				return &os.PathError{Op: "stat", Path: at, Err: err}
+			} else if err == nil {
+				p.closed[inode{uint64(stat.Dev), stat.Ino}] = dir
+			}
+			if at == "/" || at == "." {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// checkOpen refuses what would take a run's own system from it.
+func (p *planner) checkOpen(to string) error {
+	refuse := func(what string) error {
+		return fmt.Errorf("mount %s: it would cover %s", to, what)
+	}
+	if to == "/" {
+		return refuse("the whole image")
+	}
+	for _, c := range ownSystem {
+		real, err := p.resolve(c.path)
+		if err != nil {
+			return err
+		}
+		for _, dir := range []string{c.path, real} {
+			if within(dir, to) {
+				return refuse(c.path)
+			}
+			if c.deep && within(to, dir) {
+				return fmt.Errorf("mount %s: nothing can be mounted in %s", to, c.path)
+			}
+		}
+	}
+	if p.Program != "" {
+		real, err := p.resolve(p.Program)
+		if err != nil {
+			return err
+		}
+		if dir := path.Dir(real); within(dir, to) {
+			return refuse("the program's own directory " + dir)
+		}
+	}
+	return nil
+}
+
+// within tells whether a path is dir or lies below it.
+func within(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
+
+// places are the directories that the run may fill, but for those that a mount takes. All
+// are of one tmpfs, which process 1 shares out.
+func (p *planner) places(mounts []*point) ([]*point, error) {
+	if p.Writable <= 0 {
+		return nil, errors.New("no size for what it may write")
+	}
+	var all []*point
+	for _, place := range []pid1.Place{
+		{Path: "/tmp", Mode: 0o777 | os.ModeSticky}, {Path: "/var/tmp", Mode: 0o777 | os.ModeSticky},
+		{Path: p.Home, Mode: 0o700}, {Path: "/dev/shm", Mode: 0o777 | os.ModeSticky},
+	} {
+		real := place.Path
+		if !strings.HasPrefix(real, "/dev/") { // where the image's isn't used
+			var err error
+			if real, err = p.resolve(real); err != nil {
+				return nil, err
+			}
+		}
+		if slices.ContainsFunc(mounts, func(m *point) bool { return m.path == real }) {
+			continue
+		}
+		if place.Path == p.Home {
+			if err := p.checkOpen(real); err != nil {
+				return nil, fmt.Errorf("home: %w", err)
+			}
+		}
+		place.Path = real
+		all = append(all, &point{path: real, dir: true, place: &place})
+	}
+	w := &pid1.Writable{Pool: all[0].path}
+	for _, at := range all {
+		w.Places = append(w.Places, *at.place)
+	}
+	p.bundle.Writable = w
+	all[0].kind, all[0].options = "tmpfs", []string{"size=" + strconv.FormatInt(p.Writable, 10), "mode=755"}
+	return all, nil
+}

@@ -1,0 +1,377 @@
+package bundle
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"penstock/internal/procinfo"
+	"penstock/sandbox/pid1"
+)
+
+// tree is all that can be seen of a directory's files.
+func tree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		var stat unix.Stat_t
+		if err := unix.Lstat(path, &stat); err != nil {
+			return err
+		}
+		content := ""
+		switch stat.Mode & unix.S_IFMT {
+		case unix.S_IFREG:
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			content = fmt.Sprintf("%x", sha256.Sum256(text))
+		case unix.S_IFLNK:
+			content, err = os.Readlink(path)
+		}
+		all[path] = fmt.Sprintln(stat.Mode, stat.Uid, stat.Gid, stat.Nlink, stat.Size, stat.Mtim, stat.Ctim, content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestRun_ImageStaysAsItWas(t *testing.T) {
+	image := testImage(t)
+	for _, user := range []uint32{4321, 0} {
+		source := t.TempDir()
+		s := newScene(t, image, `for f in /x /usr/x /usr/lib/deep/x /etc/x /etc/passwd /var/lib/x /root/x /usr/bin/busybox /usr/lib/deep/new/x; do
+			(echo x >> $f) 2>/dev/null && echo WROTE $f; done
+			mount -o remount,rw /usr 2>/dev/null && echo REMOUNTED; rm -f /etc/ssl/cert /usr/bin/true 2>/dev/null; mknod /tmp/d b 8 0 2>/dev/null && echo NODE; exit 0`)
+		s.job.TakeUser, s.job.Process.User.UID = user != 0, user
+		// None of these has a place in the image.
+		for _, to := range []string{"/usr/lib/deep/new", "/srv/a/b", "/opt"} {
+			s.Mounts = append(s.Mounts, Mount{From: sourceOf(t, source), To: to, ReadOnly: true})
+		}
+		before := tree(t, image)
+		if got := s.script(t); !slices.Equal(got, []string{""}) {
+			t.Errorf("user %d: %s", user, got)
+		}
+		if diff := cmp.Diff(before, tree(t, image)); diff != "" {
+			t.Errorf("user %d: the image is another: %s", user, diff)
+		}
+	}
+}
+
+func sourceOf(t *testing.T, path string) *os.File {
+	t.Helper()
+	f, err := OpenSource(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// As the source of a bind mount, a link of the image's would lead to the host's files.
+func TestRun_LinksLeadInside(t *testing.T) {
+	image := testImage(t)
+	if entries, err := os.ReadDir("/usr/sbin"); err != nil || len(entries) == 0 {
+		t.Skip("this host has nothing in /usr/sbin")
+	}
+	got := newScene(t, image, "readlink /hostlink; readlink /bin; ls /hostlink/ 2>/dev/null | wc -l; ls /bin/ | wc -l; cat /etc/ssl/cert; grep -c ^ /etc/resolv.conf; readlink /etc/resolv.conf").script(t)
+	programs, err := os.ReadDir(filepath.Join(image, "usr/bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"/usr/sbin", "usr/bin", "0", strconv.Itoa(len(programs)), "of the image", strconv.Itoa(strings.Count(string(host), "\n")), "../run/resolv.conf"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRun_Proc(t *testing.T) {
+	for _, user := range []uint32{4321, 0} {
+		s := newScene(t, testImage(t), `[ $(ls /proc | grep -c '^[0-9]*$') -lt 9 ] && echo few; for f in /proc/sys/kernel/hostname /proc/sys/vm/overcommit_memory /proc/sysrq-trigger /proc/sys/kernel/core_pattern; do
+			(echo x > $f) 2>/dev/null && echo WROTE $f; done
+			ls /proc/1/fd/ 2>/dev/null | while read n; do readlink /proc/1/fd/$n; done; cat /proc/1/environ 2>/dev/null; (echo x > /proc/1/mem) 2>/dev/null && echo MEM; kill -9 1; mount -o remount,rw /proc/sys 2>/dev/null && echo REMOUNTED; umount /proc/sys 2>/dev/null && echo UNMOUNTED; hostname; exit 0`)
+		s.job.TakeUser, s.job.Process.User.UID = user != 0, user
+		got := s.script(t)
+		got = slices.DeleteFunc(got, func(l string) bool { return strings.Contains(l, "Operation not permitted") })
+		if diff := cmp.Diff([]string{"few", "node22"}, got); diff != "" {
+			t.Errorf("user %d: %s", user, diff)
+		}
+	}
+}
+
+func TestRun_NoOtherDescriptor(t *testing.T) {
+	s := newScene(t, testImage(t), "ls /proc/self/fd | grep -v '^[0123]$' | wc -l")
+	secret, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer secret.Close()
+	s.extra = []*os.File{secret, secret, secret}
+	// 3 is the directory.
+	if got := s.script(t); !slices.Equal(got, []string{"0"}) {
+		t.Errorf("descriptors beside stdio: %s", got)
+	}
+}
+
+func TestRun_Sandbox(t *testing.T) {
+	for user, caps := range map[uint32]string{4321: "0000000000000000", 0: ""} {
+		s := newScene(t, testImage(t), "grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status; unshare -m true 2>/dev/null && echo UNSHARED; exit 0")
+		s.job.TakeUser, s.job.Process.User.UID = user != 0, user
+		got := s.script(t)
+		if user == 0 { // what container engines give, without SYS_ADMIN
+			bits, err := strconv.ParseUint(strings.TrimSpace(strings.TrimPrefix(got[0], "CapEff:")), 16, 64)
+			if err != nil || bits&(1<<unix.CAP_SYS_ADMIN|1<<unix.CAP_SYS_PTRACE|1<<unix.CAP_MKNOD|1<<unix.CAP_NET_ADMIN) != 0 || bits&(1<<unix.CAP_CHOWN) == 0 {
+				t.Errorf("root in an image has capabilities %s", got[0])
+			}
+			got, caps = got[1:], "-"
+		}
+		want := []string{"NoNewPrivs:\t1", "Seccomp:\t2"}
+		if caps != "-" {
+			want = append([]string{"CapEff:\t" + caps}, want...)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("user %d: %s", user, diff)
+		}
+	}
+}
+
+func TestRun_Ends(t *testing.T) {
+	image := testImage(t)
+	write(t, filepath.Join(image, "usr/bin/broken"), "#!/no/such\n", 0o755)
+	write(t, filepath.Join(image, "usr/bin/garbage"), "\x7fELF", 0o755)
+	write(t, filepath.Join(image, "usr/bin/mode"), "#!/bin/sh\n", 0o644)
+	for _, c := range []struct {
+		args []string
+		cwd  string
+		want pid1.Status
+	}{
+		{args: []string{"true"}, want: pid1.Status{Started: true, Ended: true}},
+		{args: []string{"sh", "-c", "exit 137"}, want: pid1.Status{Started: true, Ended: true, Code: 137}},
+		{args: []string{"sh", "-c", "kill -9 $$"}, want: pid1.Status{Started: true, Ended: true, Code: -1, Signal: syscall.SIGKILL}},
+		{args: []string{"sh", "-c", "kill -SEGV $$"}, want: pid1.Status{Started: true, Ended: true, Code: -1, Signal: syscall.SIGSEGV}},
+		{args: []string{"sh", "-c", "sleep 100 & sleep 100 & exit 3"}, want: pid1.Status{Started: true, Ended: true, Code: 3, Survivors: 2}},
+		{args: []string{"sh", "-c", "(sleep 0 &); (sleep 0 &); sleep 0.3"}, want: pid1.Status{Started: true, Ended: true}},
+		{args: []string{"nosuch"}, want: pid1.Status{Failed: &pid1.Failed{Step: "look for the program", Missing: true}}},
+		{args: []string{"mode"}, want: pid1.Status{Failed: &pid1.Failed{Step: "look for the program", Missing: true}}},
+		{args: []string{"/usr/bin/nosuch"}, want: pid1.Status{Failed: &pid1.Failed{Step: "execute", Missing: true, Errno: unix.ENOENT}}},
+		{args: []string{"/usr/bin/broken"}, want: pid1.Status{Failed: &pid1.Failed{Step: "execute", Missing: true, Errno: unix.ENOENT}}},
+		{args: []string{"/usr/bin/garbage"}, want: pid1.Status{Failed: &pid1.Failed{Step: "execute", Missing: true, Errno: unix.ENOEXEC}}},
+		{args: []string{"/usr/bin/mode"}, want: pid1.Status{Failed: &pid1.Failed{Step: "execute", Missing: true, Errno: unix.EACCES}}},
+		{args: []string{"true"}, cwd: "/no/such", want: pid1.Status{Failed: &pid1.Failed{Step: "enter its directory", Errno: unix.ENOENT}}},
+	} {
+		s := newScene(t, image, "")
+		s.job.Process.Args = c.args
+		if c.cwd != "" {
+			s.job.Process.Cwd = c.cwd
+		}
+		r := s.run(t)
+		if started := slices.Equal(r.err, []byte{pid1.Started}); started != c.want.Started || !started && len(r.err) > 0 {
+			t.Errorf("%q: %q on bubblewrap's stderr", c.args, r.err)
+		}
+		if r.status.PID == 0 {
+			t.Errorf("%q: bubblewrap told no number: %s", c.args, r.told)
+		}
+		r.status.PID = 0
+		if f := r.status.Failed; f != nil {
+			if f.Message == "" {
+				t.Errorf("%q: no message", c.args)
+			}
+			f.Message = ""
+		}
+		if diff := cmp.Diff(c.want, r.status); diff != "" {
+			t.Errorf("%q: %s%s", c.args, diff, r.out)
+		}
+	}
+}
+
+// What ends process 1 itself, or bubblewrap, leaves no word of an end: that is no success.
+func TestRun_KilledFromOutside(t *testing.T) {
+	s := newScene(t, testImage(t), "sleep 100")
+	s.before = func(status string) { signalInside(t, status, syscall.SIGKILL) }
+	r := s.run(t)
+	if r.status.Ended || !r.status.Started || r.state.Success() {
+		t.Errorf("status %s, exit %s", r.told, r.state)
+	}
+}
+
+func TestRun_Terminated(t *testing.T) {
+	s := newScene(t, testImage(t), "trap 'echo term; exit 42' TERM; echo ready; while :; do sleep 0.05; done")
+	s.before = func(status string) { signalInside(t, status, syscall.SIGTERM) }
+	r := s.run(t)
+	if !r.status.Ended || r.status.Code != 42 || r.status.Signal != 0 || !strings.HasSuffix(r.out, "term\n") {
+		t.Errorf("%s%s", r.out, r.told)
+	}
+	s = newScene(t, testImage(t), "exec sleep 100")
+	s.before = func(status string) { signalInside(t, status, syscall.SIGTERM) }
+	if r := s.run(t); !r.status.Ended || r.status.Signal != syscall.SIGTERM {
+		t.Errorf("%s%s", r.out, r.told)
+	}
+}
+
+// signalInside sends a signal to process 1 when the CLI has come so far that it heeds it.
+func signalInside(t *testing.T, path string, sig syscall.Signal) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := pid1.Read(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Started && s.PID != 0 {
+			time.Sleep(300 * time.Millisecond) // the shell's trap
+			if err := syscall.Kill(s.PID, sig); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatal("it has not started")
+}
+
+// All places together have one size.
+func TestRun_Writable(t *testing.T) {
+	got := newScene(t, testImage(t), `for d in /tmp /var/tmp /dev/shm /home/agent; do touch $d/x || echo CLOSED $d; done
+		dd if=/dev/zero of=/tmp/a bs=1M count=5 2>/dev/null && echo first
+		dd if=/dev/zero of=/home/agent/a bs=1M count=5 2>/dev/null || echo full
+		rm /tmp/a /home/agent/a; dd if=/dev/zero of=/dev/shm/a bs=1M count=7 2>/dev/null && echo again
+		stat -c %a:%u /tmp /home/agent /var/tmp; (touch /dev/x) 2>/dev/null && echo DEV; (touch /home/x) 2>/dev/null && echo HOME; exit 0`).script(t)
+	if diff := cmp.Diff([]string{"first", "full", "again", "1777:4321", "700:4321", "1777:4321"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRun_Mounts(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir)
+	write(t, filepath.Join(dir, "file"), "of the host\n", 0o644)
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	s := newScene(t, testImage(t), `cat `+dir+`/file /srv/deep/er/file /home/agent/.config/x/file /etc/one; touch `+dir+`/new && echo rw; (touch /srv/deep/er/new) 2>/dev/null || echo ro
+		touch /home/agent/.config/mine && echo mine; stat -c %a:%u /home/agent/.config; cat /usr/lib/deep/file /usr/lib/deep/made/file; ls /usr/lib/deep; pwd; ls -a /srv`)
+	s.job.Process.Cwd = dir
+	s.Mounts = []Mount{
+		{From: sourceOf(t, dir), To: dir}, {From: sourceOf(t, dir), To: "/srv/deep/er", ReadOnly: true},
+		{From: sourceOf(t, dir), To: "/home/agent/.config/x"}, {From: sourceOf(t, filepath.Join(dir, "file")), To: "/etc/one", ReadOnly: true},
+		{From: sourceOf(t, dir), To: "/lib/deep/made", ReadOnly: true}, // through a link of the image's
+	}
+	want := []string{"of the host", "of the host", "of the host", "of the host", "rw", "ro", "mine", "755:4321", "deep", "of the host", "file", "made", dir, ".", "..", "deep"}
+	if diff := cmp.Diff(want, s.script(t)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A daemon that is no root needs a user namespace, and has the same.
+func TestRun_UserNamespace(t *testing.T) {
+	image := testImage(t)
+	before := tree(t, image)
+	s := newScene(t, image, `id -u; touch /tmp/a /home/agent/b /dev/shm/c && echo writes; (echo x > /proc/sys/kernel/hostname) 2>/dev/null && echo WROTE
+		grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status; ls /proc/1/fd/ >/dev/null 2>&1 && readlink /proc/1/fd/3; (touch /usr/x) 2>/dev/null && echo IMAGE; stat -c %u /home/agent; ls /home/agent/.x`)
+	s.job.TakeUser, s.UserNamespace = false, true
+	dir := t.TempDir()
+	open(t, dir)
+	s.Mounts = []Mount{{From: sourceOf(t, dir), To: "/home/agent/.x"}}
+	want := []string{"4321", "writes", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "4321"}
+	if diff := cmp.Diff(want, s.script(t)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(before, tree(t, image)); diff != "" {
+		t.Errorf("the image is another: %s", diff)
+	}
+}
+
+// unified is where this host shows its v2 groups.
+func unified(t *testing.T) string {
+	t.Helper()
+	mounts, err := procinfo.Host.Mounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mounts {
+		if m.FSType == "cgroup2" {
+			return m.Point
+		}
+	}
+	t.Skip("this machine has no cgroup2 mount")
+	return ""
+}
+
+// With another process 1 the group is populated after the exit in three of four runs.
+func TestRun_GroupIsEmptyAtTheExit(t *testing.T) {
+	needBubblewrap(t)
+	image, mounts := testImage(t), len(mountinfo(t))
+	for i := range 200 {
+		s := newScene(t, image, "")
+		s.job.Process.Args = []string{"true"}
+		if i%4 == 0 {
+			s.job.Process.Args = []string{"sh", "-c", "sleep 100 & sleep 100 & exit 0"}
+		}
+		dir := filepath.Join(unified(t), fmt.Sprintf("penstock-bundle-%d-%d", os.Getpid(), i))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Skipf("needs a cgroup of its own: %v", err)
+		}
+		group, err := os.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.group = group
+		r := s.run(t)
+		events, err := os.ReadFile(filepath.Join(dir, "cgroup.events"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		group.Close()
+		if !strings.Contains(string(events), "populated 0") || !r.status.Ended {
+			t.Errorf("run %d: %s%s", i, events, r.told)
+		}
+		for end := time.Now().Add(time.Minute); os.Remove(dir) != nil && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		}
+	}
+	if now := len(mountinfo(t)); now != mounts {
+		t.Errorf("%d mounts before, %d after", mounts, now)
+	}
+}
+
+func mountinfo(t *testing.T) []procinfo.Mount {
+	t.Helper()
+	mounts, err := procinfo.Host.Mounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mounts
+}
+
+func TestRun_OOMScoreAndFiles(t *testing.T) {
+	s := newScene(t, testImage(t), "cat /proc/self/oom_score_adj; grep '^Max open files' /proc/self/limits | grep -c ' 77 *99 '")
+	score := 321
+	s.job.Process.OOMScoreAdj = &score
+	s.job.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 77, Hard: 99}}
+	if diff := cmp.Diff([]string{"321", "1"}, s.script(t)); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,97 @@
+package bundle
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"penstock/image"
+)
+
+// Person is the run's user as programs find it.
+type Person struct {
+	Name     string // "" is agent
+	UID, GID uint32
+	Home     string // inside: ssh asks for that and not for HOME
+}
+
+// suppliedMost is how long a file may be of which a run gets another form.
+const suppliedMost = 1 << 20
+
+// Supplied are the files that a run has in place of the image's, by their paths: the host's
+// resolver and hosts, and the run's user beside those of the image.
+func Supplied(rootfs string, who Person, network bool) (map[string][]byte, error) {
+	if who.Name == "" {
+		who.Name = "agent"
+	}
+	files := map[string][]byte{}
+	for _, name := range []string{"/etc/resolv.conf", "/etc/hosts"} {
+		text := []byte("127.0.0.1 localhost\n::1 localhost\n")
+		if name == "/etc/resolv.conf" {
+			text = []byte{}
+		}
+		if network {
+			read, err := read(os.Open(name))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+			if err == nil {
+				text = read
+			}
+		}
+		files[name] = text
+	}
+	at := image.At(rootfs)
+	uid, gid := strconv.FormatUint(uint64(who.UID), 10), strconv.FormatUint(uint64(who.GID), 10)
+	for name, line := range map[string][]string{
+		"/etc/passwd": {who.Name, "x", uid, gid, "", who.Home, "/bin/sh"},
+		"/etc/group":  {who.Name, "x", gid, ""},
+	} {
+		for _, field := range line {
+			if strings.ContainsAny(field, ":\n") {
+				return nil, fmt.Errorf("%s: %q can't be in it", name, field)
+			}
+		}
+		text, err := read(at.Open(name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		files[name] = withLine(text, line)
+	}
+	return files, nil
+}
+
+func read(f *os.File, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, suppliedMost+1))
+	if err == nil && len(text) > suppliedMost {
+		err = fmt.Errorf("%s: longer than %d bytes", f.Name(), suppliedMost)
+	}
+	return text, err
+}
+
+// withLine puts a line first, for the first of an id is what is found, and takes away
+// others of the same name. One of the image with the same id keeps its name.
+func withLine(text []byte, line []string) []byte {
+	var rest strings.Builder
+	const id = 2
+	for l := range strings.Lines(string(text)) {
+		field := strings.Split(strings.TrimSuffix(l, "\n"), ":")
+		if len(field) > id && field[id] == line[id] {
+			line[0] = field[0]
+		}
+	}
+	for l := range strings.Lines(string(text)) {
+		if name, _, _ := strings.Cut(l, ":"); name != line[0] {
+			rest.WriteString(strings.TrimSuffix(l, "\n") + "\n")
+		}
+	}
+	return []byte(strings.Join(line, ":") + "\n" + rest.String())
+}

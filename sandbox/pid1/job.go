@@ -1,0 +1,119 @@
+package pid1
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"penstock/sandbox"
+)
+
+// Job is what process 1 is to do. It holds the CLI's environment, so it comes by a
+// descriptor and is on no command line.
+type Job struct {
+	Process *specs.Process `json:"process"`
+	// TakeUser gives the CLI Process.User, and what is made for it to that; else it is of
+	// this process's user.
+	TakeUser        bool      `json:"takeUser,omitempty"`
+	ReadonlyPaths   []string  `json:"readonlyPaths,omitempty"`
+	MaskedPaths     []string  `json:"maskedPaths,omitempty"`
+	Writable        *Writable `json:"writable,omitempty"`
+	AbstractSockets bool      `json:"abstractSockets,omitempty"`
+}
+
+// Writable is what the CLI may fill beside its mounts: several places, of one tmpfs and
+// so of one size, which bubblewrap can't make of it.
+type Writable struct {
+	Pool   string  `json:"pool"`   // where that is mounted: one of the places
+	Places []Place `json:"places"` // empty directories of its
+	// Moves are mounts that bubblewrap has put into the pool, to be taken below a place.
+	Moves []Move `json:"moves,omitempty"`
+}
+
+// Place is a directory of the CLI's own.
+type Place struct {
+	Path string      `json:"path"` // a directory by now
+	Mode os.FileMode `json:"mode"` // permissions and os.ModeSticky
+}
+
+// Move is a mount that gets another place.
+type Move struct {
+	From string `json:"from"` // relative to the pool
+	To   string `json:"to"`   // made here
+	File bool   `json:"file,omitempty"`
+}
+
+// jobMost is how long a Job may be: arguments and environment, which execve limits.
+const jobMost = 8 << 20
+
+// File is the job in memory, to be inherited as JobFD.
+func (j *Job) File() (*os.File, error) {
+	text, err := json.Marshal(j)
+	if err != nil {
+		return nil, fmt.Errorf("job of process 1: %w", err)
+	}
+	return InMemory("job", text)
+}
+
+// InMemory is a file without a name, sealed, at its beginning.
+func InMemory(name string, text []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create %s: %w", name, err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	_, err = f.Write(text)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err == nil {
+		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("write %s: %w", name, err), f.Close())
+	}
+	return f, nil
+}
+
+func readJob(f *os.File) (*Job, error) {
+	text, err := io.ReadAll(io.LimitReader(f, jobMost))
+	if err != nil {
+		return nil, err
+	}
+	j := &Job{}
+	if err := errors.Join(json.Unmarshal(text, j), f.Close()); err != nil {
+		return nil, err
+	}
+	if j.Process == nil || len(j.Process.Args) == 0 {
+		return nil, errors.New("no program")
+	}
+	return j, nil
+}
+
+// child is the CLI, but for its program's path.
+func (j *Job) child() sandbox.Child {
+	c := sandbox.Child{
+		Argv: j.Process.Args, Env: j.Process.Env, Dir: j.Process.Cwd,
+		Files: [3]*os.File{os.Stdin, os.Stdout, os.NewFile(StderrFD, "stderr")},
+	}
+	if j.TakeUser {
+		c.User = &syscall.Credential{Uid: j.Process.User.UID, Gid: j.Process.User.GID, Groups: j.Process.User.AdditionalGids}
+	}
+	return c
+}
+
+// noFile is RLIMIT_NOFILE of the job; nil is none.
+func (j *Job) noFile() *syscall.Rlimit {
+	for _, l := range j.Process.Rlimits {
+		if l.Type == "RLIMIT_NOFILE" {
+			return &syscall.Rlimit{Cur: l.Soft, Max: l.Hard}
+		}
+	}
+	return nil
+}
