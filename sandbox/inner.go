@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,6 +58,24 @@ func OpenInner(o InnerOptions) (*Inner, error) {
 func (i *Inner) ForkExec(c Child) (*os.Process, error) {
 	defer runtime.KeepAlive(i)
 	return i.restrictions.forkExec(c)
+}
+
+// DropCaps takes from this process, all of its threads, what it has no use for once the CLI
+// is started: only signals to another user's process are left to it.
+func (i *Inner) DropCaps() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var has, keep [2]unix.CapUserData
+	if err := unix.Capget(&header, &has[0]); err != nil {
+		return fmt.Errorf("capget: %w", err)
+	}
+	keep[0].Effective = has[0].Effective & (1 << unix.CAP_KILL)
+	keep[0].Permitted = keep[0].Effective
+	header.Pid = 0
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&keep[0])), 0)
+	if errno != 0 {
+		return fmt.Errorf("capset: %w", errno)
+	}
+	return nil
 }
 
 // innerPIDs are what the CLI may not signal where no Landlock scope keeps it from process 1.

@@ -20,33 +20,42 @@ import (
 	"penstock/sandbox/bundle"
 )
 
-// process1 is our process 1, built once for all tests.
-var process1 = sync.OnceValues(func() (string, error) {
+// process1 is a program that calls pid1.Main, with its arguments: this test binary itself
+// where it is static, as in the lab, or one built once for all tests.
+var process1 = sync.OnceValues(func() ([]string, error) {
+	if self, err := os.Open("/proc/self/exe"); err == nil {
+		defer self.Close()
+		if checkStatic(self) == nil {
+			return []string{"/proc/self/exe", playProcess1}, nil
+		}
+	}
 	dir, err := os.MkdirTemp("", "penstock-pid1-")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	c := exec.Command("go", "build", "-o", filepath.Join(dir, "pid1"), "../internal/pid1test")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	if out, err := c.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
+		return nil, fmt.Errorf("%w: %s", err, out)
 	}
-	return filepath.Join(dir, "pid1"), nil
+	return []string{filepath.Join(dir, "pid1")}, nil
 })
+
+const playProcess1 = "play-process1"
 
 // runtimeOf is this host's, or the test is skipped.
 func runtimeOf(t testing.TB) *Runtime {
 	t.Helper()
-	path, err := process1()
+	program, err := process1()
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.Open(path)
+	f, err := os.Open(program[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	r, err := OpenRuntime(t.Context(), "", f)
+	r, err := OpenRuntime(t.Context(), "", f, program[1:]...)
 	if err == nil {
 		err = r.Probe(t.Context(), false)
 	}
@@ -357,11 +366,11 @@ func TestOpenRuntime_Refused(t *testing.T) {
 	if _, err := OpenRuntime(t.Context(), "", nil); err == nil {
 		t.Error("without a process 1")
 	}
-	path, err := process1()
+	program, err := process1()
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.Open(path)
+	f, err := os.Open(program[0])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"penstock/cgroup"
 	"penstock/outcome"
 	"penstock/sandbox"
+	"penstock/sandbox/pid1"
 )
 
 func num(n uint64) *uint64 { return &n }
@@ -30,8 +31,11 @@ var (
 )
 
 // TestMain lets the test binary be a hostile child (see hostile_test.go) or
-// another daemon (adopt_test.go).
+// another daemon (adopt_test.go), or process 1 (image_test.go).
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == playProcess1 {
+		os.Exit(pid1.Main())
+	}
 	if len(os.Args) > 2 && os.Args[1] == "play-daemon" {
 		os.Exit(playDaemon(os.Args[2], os.Args[3:]))
 	}

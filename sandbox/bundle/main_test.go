@@ -16,25 +16,34 @@ import (
 	"penstock/sandbox/pid1"
 )
 
-// program is process 1 alone, built once.
-var program = sync.OnceValues(func() (string, error) {
+const playProcess1 = "play-process1"
+
+// program is a program that calls pid1.Main, with its arguments: this test binary itself
+// in the lab, where it is static and there is no compiler, or one built once.
+var program = sync.OnceValues(func() ([]string, error) {
+	if lab() {
+		return []string{"/proc/self/exe", playProcess1}, nil
+	}
 	dir, err := os.MkdirTemp("", "pid1-")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	to := filepath.Join(dir, "pid1")
 	c := exec.Command("go", "build", "-o", to, "../../internal/pid1test")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	if out, err := c.CombinedOutput(); err != nil {
-		return "", &exec.Error{Name: string(out), Err: err}
+		return nil, &exec.Error{Name: string(out), Err: err}
 	}
-	return to, nil
+	return []string{to}, nil
 })
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == playProcess1 {
+		os.Exit(pid1.Main())
+	}
 	code := m.Run()
-	if path, err := program(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	if path, err := program(); err == nil && len(path) == 1 {
+		_ = os.RemoveAll(filepath.Dir(path[0]))
 	}
 	os.Exit(code)
 }
@@ -200,7 +209,7 @@ func (s *scene) run(t *testing.T) result {
 		t.Fatal(err)
 	}
 	defer status.Close()
-	pid1File, err := os.Open(path)
+	pid1File, err := os.Open(path[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +219,7 @@ func (s *scene) run(t *testing.T) result {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	argv := bubblewrap.Argv(bwrap, d)
+	argv := bubblewrap.Argv(bwrap, d, path[1:]...)
 	if s.UserNamespace { // as a daemon that is no root, on a host where nothing lies over /proc
 		argv = append([]string{"/usr/bin/unshare", "--mount", "/bin/sh", "-ec", `mount -t proc proc "$0"; exec setpriv --reuid 4321 --regid 4321 --clear-groups --no-new-privs -- "$@"`, t.TempDir()}, argv...)
 	}

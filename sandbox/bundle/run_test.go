@@ -232,6 +232,16 @@ func TestRun_Terminated(t *testing.T) {
 // signalInside sends a signal to process 1 when the CLI has come so far that it heeds it.
 func signalInside(t *testing.T, path string, sig syscall.Signal) {
 	t.Helper()
+	pid := started(t, path)
+	time.Sleep(300 * time.Millisecond) // the shell's trap
+	if err := syscall.Kill(pid, sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// started waits for the CLI and returns the number of process 1.
+func started(t *testing.T, path string) int {
+	t.Helper()
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		f, err := os.Open(path)
 		if err != nil {
@@ -243,14 +253,42 @@ func signalInside(t *testing.T, path string, sig syscall.Signal) {
 			t.Fatal(err)
 		}
 		if s.Started && s.PID != 0 {
-			time.Sleep(300 * time.Millisecond) // the shell's trap
-			if err := syscall.Kill(s.PID, sig); err != nil {
-				t.Fatal(err)
-			}
-			return
+			return s.PID
 		}
 	}
 	t.Fatal("it has not started")
+	return 0
+}
+
+// Once the CLI runs, process 1 can mount no more than that.
+func TestRun_Process1HasNoCapabilities(t *testing.T) {
+	for user, want := range map[uint32]uint64{4321: 1 << unix.CAP_KILL, 0: 1 << unix.CAP_KILL, 1: 0} {
+		s := newScene(t, testImage(t), "sleep 100")
+		s.job.TakeUser, s.job.Process.User.UID = user == 4321, user
+		if user == 1 {
+			s.UserNamespace = true
+		}
+		s.before = func(status string) {
+			pid := started(t, status)
+			defer syscall.Kill(pid, syscall.SIGTERM)
+			threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+			if err != nil || len(threads) == 0 {
+				t.Fatal(threads, err)
+			}
+			for _, thread := range threads {
+				text, err := os.ReadFile(thread)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, set := range []string{"CapEff:\t", "CapPrm:\t"} {
+					if line := fmt.Sprintf("%s%016x\n", set, want); !strings.Contains(string(text), line) {
+						t.Errorf("user %d: %s: not %q in %s", user, thread, line, text)
+					}
+				}
+			}
+		}
+		s.run(t)
+	}
 }
 
 // All places together have one size.

@@ -81,6 +81,10 @@ func Main() int {
 	if err != nil {
 		return failStart(status, err)
 	}
+	if err := inner.DropCaps(); err != nil {
+		_ = cli.Kill()
+		return fail(status, "drop its capabilities", err)
+	}
 	if err := write(status, record{Started: cli.Pid}); err != nil {
 		// A run is none of which nothing will be known.
 		_ = cli.Kill()
