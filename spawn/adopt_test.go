@@ -42,7 +42,13 @@ func playDaemon(name string, scripts []string) int {
 // orphans starts scripts in a daemon, kills it, and returns the leaders.
 func orphans(t *testing.T, scripts ...string) (pids []int) {
 	t.Helper()
-	daemon := exec.Command("/proc/self/exe", append([]string{"play-daemon", rootName()}, scripts...)...)
+	return orphansOf(t, len(scripts), append([]string{"play-daemon", rootName()}, scripts...)...)
+}
+
+// orphansOf starts a daemon that tells so many leaders, and kills it.
+func orphansOf(t *testing.T, n int, args ...string) (pids []int) {
+	t.Helper()
+	daemon := exec.Command("/proc/self/exe", args...)
 	out, err := daemon.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +57,7 @@ func orphans(t *testing.T, scripts ...string) (pids []int) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	for range scripts {
+	for range n {
 		if !lines.Scan() {
 			t.Fatal("the other daemon is silent")
 		}

@@ -39,6 +39,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "play-daemon" {
 		os.Exit(playDaemon(os.Args[2], os.Args[3:]))
 	}
+	if len(os.Args) > 5 && os.Args[1] == playImageDaemon {
+		os.Exit(imageDaemon(os.Args[2], os.Args[3], os.Args[4], strings.Fields(os.Args[5]), os.Args[6:]))
+	}
 	if does := os.Getenv(hostileVariable); does != "" {
 		os.Exit(hostile(does))
 	}
