@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -241,110 +240,74 @@ func TestImage_Cage(t *testing.T) {
 	}
 }
 
-const playImageDaemon = "play-image-daemon"
-
-// imageDaemon is another daemon: it starts scripts in an image, which has dir as /work,
-// tells their leaders' pids, and is killed.
-func imageDaemon(name, root, dir string, program, scripts []string) int {
-	refused := func(err error) int {
-		fmt.Println("refused:", err)
-		return 1
+// Process 1 holds the image, whatever becomes of the daemon.
+func TestImage_Lock(t *testing.T) {
+	s := openWithImages(t)
+	j := inImageJob(t, imageRoot(t), "lock", "echo up; sleep 99")
+	path := filepath.Join(t.TempDir(), "lock")
+	lock, err := os.Create(path)
+	if err == nil {
+		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_SH)
 	}
-	f, err := os.Open(program[0])
 	if err != nil {
-		return refused(err)
+		t.Fatal(err)
 	}
-	runtime, err := OpenRuntime(context.Background(), "", f, program[1:]...)
+	j.Image.Lock = lock
+	p, err := j.start(s)
 	if err != nil {
-		return refused(err)
+		t.Fatal(err)
 	}
-	log := slog.New(slog.DiscardHandler)
-	s, err := Open(context.Background(), Options{Cgroup: cgroup.Options{Mode: mode(), Name: name, Logger: log}, Runtime: runtime, Logger: log})
+	lock.Close()
+	other, err := os.Open(path)
 	if err != nil {
-		return refused(err)
+		t.Fatal(err)
 	}
-	work, err := bundle.OpenSource(dir, nil)
-	if err != nil {
-		return refused(err)
+	defer other.Close()
+	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != syscall.EWOULDBLOCK {
+		t.Errorf("while it runs: %v", err)
 	}
-	for i, script := range scripts {
-		status, err := os.OpenFile(statusIn(dir, i), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
-		if err != nil {
-			return refused(err)
-		}
-		p, err := s.Start(context.Background(), Command{
-			ID: fmt.Sprint("run", i), Argv: []string{"sh", "-c", script}, Env: []string{"PATH=/bin"}, Dir: "/work",
-			Image: &Image{Root: bundle.Options{Image: root, Home: "/root", Writable: 1 << 20, Mounts: []bundle.Mount{{From: work, To: "/work"}}}, Status: status},
-		})
-		if err != nil {
-			return refused(err)
-		}
-		fmt.Println(p.PID())
+	p.End(outcome.Cancelled)
+	await(t, "its end", p.Gone())
+	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		t.Errorf("after its end: %v", err)
 	}
-	time.Sleep(time.Minute)
-	return 0
 }
 
-func statusIn(dir string, i int) string { return filepath.Join(dir, fmt.Sprint("status", i)) }
-
-// A later daemon learns how a run ends from the same file, whose child it may be.
-func TestImage_DaemonKilled(t *testing.T) {
-	runtime, root, dir := runtimeOf(t), imageRoot(t), t.TempDir()
-	program, err := process1()
+// No command line tells what the CLI has, nor the environment of what is beside it.
+func TestImage_NothingSecretOutside(t *testing.T) {
+	s := openWithImages(t)
+	j := inImageJob(t, imageRoot(t), "secret", "echo up; sleep 99 & wait")
+	j.Env = append(j.Env, "KEY=hunter2")
+	p, err := j.start(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	touch := func(name string) {
-		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pids := orphansOf(t, 4, playImageDaemon, rootName(), root, dir, strings.Join(program, " "),
-		"while [ ! -e go ]; do sleep 0.02; done; kill -9 $$",
-		"while [ ! -e leave ]; do sleep 0.02; done; exit 5", // while no daemon is there
-		"trap 'exit 6' TERM; touch trap; while :; do sleep 0.02; done",
-		"sleep 99",
-	)
-	touch("leave")
-	eventually(t, "what ends alone", func() bool { return !alive(strconv.Itoa(pids[1])) })
-	eventually(t, "the shell's trap", func() bool { _, err := os.Stat(filepath.Join(dir, "trap")); return err == nil })
-	log := slog.New(slog.DiscardHandler)
-	var keep []Leftover
-	for i := range pids {
-		keep = append(keep, Leftover{ID: fmt.Sprint("run", i), InImage: true})
-	}
-	s, err := Open(t.Context(), Options{Cgroup: cgroup.Options{Mode: mode(), Name: rootName(), Logger: log}, Keep: keep, Runtime: runtime, Logger: log})
+	pids, err := p.group.Procs()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		if err := s.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	}()
-	var all []*Process
-	for i, pid := range pids {
-		status, err := os.Open(statusIn(dir, i))
+	seen := 0
+	for _, pid := range pids {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		defer status.Close()
-		p, err := s.Adopt(Command{ID: fmt.Sprint("run", i), Image: &Image{Status: status}, SoftEnd: true, Grace: 20 * time.Second}, pid, time.Now())
-		if err != nil {
-			t.Fatal(err)
+		if strings.Contains(string(line), "hunter2") {
+			t.Errorf("command line %q", line)
 		}
-		all = append(all, p)
-	}
-	touch("go")
-	all[2].End(outcome.Cancelled)
-	all[3].End(outcome.Timeout)
-	for i, want := range []outcome.Exit{killed9, {Known: true, Code: 5}, {Known: true, Code: 6}, {Known: true, Code: -1, Signal: syscall.SIGTERM}} {
-		await(t, fmt.Sprint("end of run ", i), all[i].Gone())
-		if got := all[i].Outcome(); got.Exit != want || got.Err != nil {
-			t.Errorf("run %d: %+v %v, want %+v", i, got.Exit, got.Err, want)
+		if !strings.Contains(string(line), "/proc/self/fd/") {
+			continue // the CLI's own
+		}
+		seen++
+		if env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)); err == nil && strings.Contains(string(env), "hunter2") {
+			t.Errorf("environment of %q", line)
 		}
 	}
+	if seen != 2 {
+		t.Errorf("%d processes of ours beside the CLI, want bubblewrap and process 1", seen)
+	}
+	p.End(outcome.Cancelled)
+	await(t, "its end", p.Gone())
 }
 
 // Neither in what is told of a run nor in what it may have do our own processes count.
@@ -418,47 +381,7 @@ func (ended) signal(syscall.Signal) error   { return os.ErrProcessDone }
 func (ended) await(context.Context) error   { return nil }
 func (e ended) reap() (outcome.Exit, error) { return e.exit, nil }
 
-func TestRuntimeFailed(t *testing.T) {
-	for told, want := range map[string]string{
-		"": "without a word",
-		"bwrap: Can't mount proc on /newroot/proc: Operation not permitted": "systemd/image.conf",
-		"bwrap: setting up uid map: Permission denied":                      "AppArmor",
-		"bwrap: No permissions to create new namespace, likely because":     "user.max_user_namespaces",
-		"bwrap: loopback: Failed RTM_NEWADDR: Operation not permitted":      "CAP_NET_ADMIN",
-		"bwrap: something else": "something else",
-	} {
-		if err := runtimeFailed(told); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v, want %q", told, err, want)
-		}
-	}
-}
-
-func TestOpenRuntime_Refused(t *testing.T) {
-	if _, err := OpenRuntime(t.Context(), "", nil); err == nil {
-		t.Error("without a process 1")
-	}
-	program, err := process1()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(program[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := OpenRuntime(t.Context(), "/no/such/bwrap", f); err == nil || !strings.Contains(err.Error(), "apt install bubblewrap") {
-		t.Errorf("without bubblewrap: %v", err)
-	}
-	old := filepath.Join(t.TempDir(), "bwrap")
-	if err := os.WriteFile(old, []byte("#!/bin/sh\necho '    --bind SRC DEST'\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := OpenRuntime(t.Context(), old, f); err == nil || !strings.Contains(err.Error(), "no --bind-fd") {
-		t.Errorf("an old bubblewrap: %v", err)
-	}
-}
-
-// Beside BenchmarkStart: what an image costs.
+// Beside BenchmarkRunCold: what an image costs.
 func BenchmarkImage(b *testing.B) {
 	s, root := openWithImages(b), imageRoot(b)
 	for i := range b.N {

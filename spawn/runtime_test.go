@@ -1,0 +1,48 @@
+package spawn
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestRuntimeFailed(t *testing.T) {
+	for told, want := range map[string]string{
+		"": "without a word",
+		"bwrap: Can't mount proc on /newroot/proc: Operation not permitted": "systemd/image.conf",
+		"bwrap: setting up uid map: Permission denied":                      "AppArmor",
+		"bwrap: No permissions to create new namespace, likely because":     "user.max_user_namespaces",
+		"bwrap: loopback: Failed RTM_NEWADDR: Operation not permitted":      "CAP_NET_ADMIN",
+		"bwrap: something else": "something else",
+	} {
+		if err := runtimeFailed(told); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", told, err, want)
+		}
+	}
+}
+
+func TestOpenRuntime_Refused(t *testing.T) {
+	if _, err := OpenRuntime(t.Context(), "", nil); err == nil {
+		t.Error("without a process 1")
+	}
+	program, err := process1()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(program[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := OpenRuntime(t.Context(), "/no/such/bwrap", f); err == nil || !strings.Contains(err.Error(), "apt install bubblewrap") {
+		t.Errorf("without bubblewrap: %v", err)
+	}
+	old := filepath.Join(t.TempDir(), "bwrap")
+	if err := os.WriteFile(old, []byte("#!/bin/sh\necho '    --bind SRC DEST'\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenRuntime(t.Context(), old, f); err == nil || !strings.Contains(err.Error(), "no --bind-fd") {
+		t.Errorf("an old bubblewrap: %v", err)
+	}
+}
