@@ -157,7 +157,11 @@ func (p *planner) emit(at *point) error {
 		if err != nil {
 			return err
 		}
-		p.add(bubblewrap.File, p.own(f), at.path, "mode=444")
+		kind := bubblewrap.File
+		if at.made { // which spares a mount
+			kind = bubblewrap.Copy
+		}
+		p.add(kind, p.own(f), at.path, "mode=444")
 	case at.from != nil:
 		to := at.path
 		if at.below != nil { // a place that process 1 makes

@@ -115,6 +115,25 @@ func TestNew_DeepMountPoint(t *testing.T) {
 	}
 }
 
+// A supplied file is mounted over the image's, unless its directory is rebuilt anyway.
+func TestNew_Supplied(t *testing.T) {
+	image := plainImage(t)
+	for missing, want := range map[string]string{"": "file /etc/hosts supplied mode=444", "/etc/group": "copy /etc/group supplied mode=444\ncopy /etc/hosts supplied mode=444"} {
+		files := map[string][]byte{"/etc/hosts": []byte("x")}
+		if missing != "" {
+			files[missing] = []byte("y")
+		}
+		b, err := plan(t, Options{Image: image, Files: files})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := strings.Join(mounted(b), "\n")
+		if !strings.HasSuffix(all, "\n"+want) {
+			t.Errorf("%q missing: %s", missing, all)
+		}
+	}
+}
+
 func TestNew_Refused(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "file"), "", 0o644)

@@ -84,6 +84,9 @@ func (p *planner) layOut(n, above *node) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(n.children)) {
 		c := n.children[name]
+		if c.at != nil {
+			c.at.made = rebuilt
+		}
 		var in *node
 		if rebuilt {
 			in = n

@@ -27,6 +27,7 @@ type point struct {
 	options  []string // of that
 	place    *pid1.Place
 	below    *point // the place that it lies in
+	made     bool   // it lies in a directory that is rebuilt, where the image's is not
 }
 
 // ownSystem are directories that no mount may cover, nor go below where deep is true.
