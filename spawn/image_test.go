@@ -33,6 +33,7 @@ var process1 = sync.OnceValues(func() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	process1Dir = dir
 	c := exec.Command("go", "build", "-o", filepath.Join(dir, "pid1"), "../internal/pid1test")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	if out, err := c.CombinedOutput(); err != nil {
@@ -40,6 +41,9 @@ var process1 = sync.OnceValues(func() ([]string, error) {
 	}
 	return []string{filepath.Join(dir, "pid1")}, nil
 })
+
+// process1Dir is to be removed after all tests.
+var process1Dir string
 
 const playProcess1 = "play-process1"
 

@@ -45,7 +45,12 @@ func TestMain(m *testing.M) {
 	if does := os.Getenv(hostileVariable); does != "" {
 		os.Exit(hostile(does))
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if process1Dir != "" {
+			_ = os.RemoveAll(process1Dir)
+		}
+		os.Exit(code)
+	}))
 }
 
 // lab says that the machine must be able to do everything: no test may skip.

@@ -28,6 +28,7 @@ var program = sync.OnceValues(func() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	programDir = dir
 	to := filepath.Join(dir, "pid1")
 	c := exec.Command("go", "build", "-o", to, "../../internal/pid1test")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
@@ -37,13 +38,16 @@ var program = sync.OnceValues(func() ([]string, error) {
 	return []string{to}, nil
 })
 
+// programDir is to be removed after all tests.
+var programDir string
+
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == playProcess1 {
 		os.Exit(pid1.Main())
 	}
 	code := m.Run()
-	if path, err := program(); err == nil && len(path) == 1 {
-		_ = os.RemoveAll(filepath.Dir(path[0]))
+	if programDir != "" {
+		_ = os.RemoveAll(programDir)
 	}
 	os.Exit(code)
 }
