@@ -100,10 +100,9 @@ func TestRecover_EndThatCannotBeWritten(t *testing.T) {
 		},
 		"record": func(s string) (func() error, error) {
 			run := filepath.Join(s, "runs", "durable-0", "run.json")
-			old, err := os.ReadFile(run)
-			undo := func() error { return errors.Join(os.RemoveAll(run), os.WriteFile(run, old, 0o600)) }
 			// A directory takes no file's place, and the checkpoint has what a record lacks then.
-			return undo, errors.Join(err, os.Remove(run), os.MkdirAll(filepath.Join(run, "x"), 0o700))
+			// The manager may try again on its own as soon as that has gone.
+			return func() error { return os.RemoveAll(run) }, errors.Join(os.Remove(run), os.MkdirAll(filepath.Join(run, "x"), 0o700))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
