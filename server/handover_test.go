@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -95,12 +94,14 @@ func (h held) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, r)
 }
 
+func (held) Enabled(context.Context, slog.Level) bool { return true }
+
 func (h held) WithAttrs([]slog.Attr) slog.Handler { return h }
 
 // A durable run that is just ending is one of the requests that a daemon restores: the
 // same request then attaches to it, though its record says already that it has ended.
 func TestRestoreJobs_JustEnding(t *testing.T) {
-	h := held{slog.NewTextHandler(io.Discard, nil), "run ended", make(chan struct{}), make(chan struct{})}
+	h := held{slog.DiscardHandler, "run ended", make(chan struct{}), make(chan struct{})}
 	d, err := open(t.Context(), testConfig(t), Options{Logger: slog.New(h), Log: func() LogState { return LogState{} }})
 	if err != nil {
 		t.Fatal(err)
