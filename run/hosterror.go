@@ -74,17 +74,29 @@ func (d *fileSystem) state(root bool) string {
 	if d.figures.Flags&unix.ST_RDONLY != 0 {
 		return inStateDir(unix.EROFS)
 	}
-	blocks := d.figures.Bavail
-	if root {
-		blocks = d.figures.Bfree
-	}
-	if free := blocks * uint64(d.figures.Bsize); free < lowSpace {
+	if free := d.blocks(root) * uint64(d.figures.Bsize); free < lowSpace {
 		return fmt.Sprintf("%s: %d KiB are free", inStateDir(unix.ENOSPC), free>>10)
 	}
 	if d.figures.Files > 0 && d.figures.Ffree == 0 {
 		return inStateDir(unix.ENOSPC) + ": no file can be made"
 	}
 	return ""
+}
+
+func (d *fileSystem) blocks(root bool) uint64 {
+	if root {
+		return d.figures.Bfree
+	}
+	return d.figures.Bavail
+}
+
+// full is ENOSPC where not a block is left: what is made for a run is so little that a
+// full file system may take it, and nothing of what the CLI has to say.
+func (d *fileSystem) full(root bool) error {
+	if d.known && d.figures.Blocks > 0 && d.blocks(root) == 0 {
+		return unix.ENOSPC
+	}
+	return nil
 }
 
 // isExact tells a file system whose figures are no guesses, and that has room for

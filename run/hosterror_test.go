@@ -179,3 +179,22 @@ func TestFileSystem(t *testing.T) {
 		t.Error("one that can't be asked")
 	}
 }
+
+// A file system without a block takes no run; one that tells no figures is believed.
+func TestFileSystem_Full(t *testing.T) {
+	for _, c := range []struct {
+		blocks, free, avail uint64
+		root, want          bool
+	}{
+		{100, 0, 0, true, true}, {100, 5, 0, false, true}, {100, 5, 0, true, false}, {100, 5, 5, false, false}, {0, 0, 0, true, false},
+	} {
+		d := fileSystem{unix.Statfs_t{Blocks: c.blocks, Bfree: c.free, Bavail: c.avail}, true}
+		if got := d.full(c.root); (got != nil) != c.want || got != nil && !errors.Is(got, unix.ENOSPC) {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+	unknown := fileSystem{}
+	if err := unknown.full(true); err != nil {
+		t.Error(err)
+	}
+}

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run/store"
@@ -285,24 +283,6 @@ func TestKept_ListThatCantBeRead(t *testing.T) {
 	if got != 0 || whole {
 		t.Errorf("without descriptors: %d listed, whole: %v", got, whole)
 	}
-}
-
-// withoutDescriptors has f find that the process can open no file.
-func withoutDescriptors(t *testing.T, f func()) {
-	t.Helper()
-	var was unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1, Max: was.Max}); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
-			t.Error(err)
-		}
-	}()
-	f()
 }
 
 // Of a daemon without an index there may be many: the next one is ready before it has

@@ -19,6 +19,8 @@ import (
 	"github.com/oklog/ulid/v2"
 	"go.uber.org/goleak"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/spawn"
@@ -297,4 +299,22 @@ func recordOnDisk(path string) (r Record, err error) {
 		return r, err
 	}
 	return r, json.Unmarshal(text, &r)
+}
+
+// withoutDescriptors has f find that the process can open no file.
+func withoutDescriptors(t *testing.T, f func()) {
+	t.Helper()
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1, Max: was.Max}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+			t.Error(err)
+		}
+	}()
+	f()
 }

@@ -57,6 +57,7 @@ type Manager struct {
 	reclaiming sync.Mutex
 	looking    sync.Mutex   // for room
 	pruning    sync.Mutex   // from choosing what is to be removed to its being out of sight
+	saving     sync.Mutex   // held while final records are saved late, or runs without one removed
 	reclaims   atomic.Int64 // how often that has made room
 	quit       chan struct{}
 	chores     sync.WaitGroup
@@ -206,10 +207,14 @@ func (m *Manager) register(s Spec) (*Run, error) {
 
 // unregister forgets a run that was never started: a retry of it is a new run.
 func (m *Manager) unregister(r *Run, err error) {
-	m.mu.Lock()
-	delete(m.live, r.id)
-	m.mu.Unlock()
+	m.forget(r)
 	r.abort(err)
+}
+
+func (m *Manager) forget(r *Run) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.live, r.id)
 }
 
 // Get finds a run that waits, lives, or is kept; what is kept is read from the disk, also

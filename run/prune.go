@@ -65,19 +65,24 @@ func (m *Manager) pruneFor(now time.Time, bytes int64, spare time.Duration) (rem
 	if len(old) == 0 {
 		return 0
 	}
+	gone := m.removeFiles(old, func(id string, err error) { m.keepOn(id, now.Add(removeEvery), err) })
+	return len(gone)
+}
+
+// removeFiles removes what there is of runs that are out of sight, and forgets them; it tells
+// which. failed is called for each other, by several goroutines.
+func (m *Manager) removeFiles(old []history.Entry, failed func(id string, err error)) (gone []string) {
 	var durable []string
 	for _, e := range old {
 		if e.Filed {
 			durable = append(durable, e.ID)
 		}
 	}
-	if err := m.pruned.Save(durable); err != nil {
-		m.log.Warn("runs that are not kept any more: a later daemon won't know them", "err", err)
-	}
+	notSaved := m.pruned.Save(durable)
 	// Several at once: on a slow disk one after the other is slower than runs end.
 	var removals errgroup.Group
 	removals.SetLimit(pruneAtOnce)
-	gone := make([]string, len(old))
+	gone = make([]string, len(old))
 	for i, e := range old {
 		removals.Go(func() error {
 			dir := m.state.Indexed(e.ID)
@@ -85,7 +90,7 @@ func (m *Manager) pruneFor(now time.Time, bytes int64, spare time.Duration) (rem
 				dir = m.state.Run(e.ID)
 			}
 			if err := dir.Remove(); err != nil {
-				m.keepOn(e.ID, now.Add(removeEvery), err)
+				failed(e.ID, err)
 			} else {
 				gone[i] = e.ID
 			}
@@ -93,12 +98,18 @@ func (m *Manager) pruneFor(now time.Time, bytes int64, spare time.Duration) (rem
 		})
 	}
 	_ = removals.Wait()
+	if notSaved != nil {
+		notSaved = m.pruned.Save(durable) // there may be room for it by now
+	}
+	if notSaved != nil {
+		m.log.Warn("runs that are not kept any more: a later daemon won't know them", "err", notSaved)
+	}
 	gone = slices.DeleteFunc(gone, func(id string) bool { return id == "" })
 	// The index last: what it still has of a run without files is removed again.
 	if err := errors.Join(m.state.History.Remove(gone...), m.state.History.Clean()); err != nil {
 		m.log.Warn("index not cleaned", "err", err)
 	}
-	return len(gone)
+	return gone
 }
 
 // keepOn takes a run back into the registry that can't be removed yet.
@@ -108,33 +119,6 @@ func (m *Manager) keepOn(id string, until time.Time, err error) {
 	m.stuck[id] = until
 	m.mu.Unlock()
 	m.state.History.Show(id)
-}
-
-// saveLater keeps a run in memory whose final record there is no room for.
-func (m *Manager) saveLater(r *Run, save func() error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	r.save = save
-}
-
-// retrySaves writes the final records for which there was no room: the next daemon
-// would take such a run for lost.
-func (m *Manager) retrySaves() {
-	for _, r := range m.Live() {
-		m.mu.Lock()
-		save := r.save
-		m.mu.Unlock()
-		if save == nil || save() != nil {
-			continue
-		}
-		m.mu.Lock()
-		r.save = nil
-		if isClosed(r.done) {
-			delete(m.live, r.id)
-		}
-		m.mu.Unlock()
-		r.log.Info("record saved at last")
-	}
 }
 
 // expire forgets sessions that were not used for KeepSessions.

@@ -120,6 +120,11 @@ func (m *Manager) start(ctx context.Context, s Spec, gone func()) (*Run, error) 
 	return nil, err
 }
 
+// isRoot tells whether its processes are.
+func (s *Spec) isRoot() bool {
+	return s.User == nil && os.Geteuid() == 0 || s.User != nil && s.User.UID == 0
+}
+
 // complete fills what may be left out and refuses what can't be.
 func (s *Spec) complete() error {
 	if s.ID == "" {
@@ -152,6 +157,10 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 		if err := m.state.LetOthersPass(); err != nil {
 			return err
 		}
+	}
+	disk := fileSystemOf(m.state.Path)
+	if err := disk.full(s.isRoot()); err != nil {
+		return fmt.Errorf("run %s: %s: %w", s.ID, m.state.Path, err)
 	}
 	dir := m.dirFor(s)
 	if err := dir.Make(s.User); errors.Is(err, fs.ErrExist) {
@@ -264,7 +273,7 @@ func (m *Manager) prepare(dir *store.Dir, s Spec) (p plan, err error) {
 	}
 	q := s.Request
 	q.Cwd, q.Tmp, q.Dir, q.Session = p.dir.cwd, dir.File(store.TmpName), dir.Path, p.session.CLISession
-	q.Root = s.User == nil && os.Geteuid() == 0 || s.User != nil && s.User.UID == 0
+	q.Root = s.isRoot()
 	p.request = q
 	if p.command, err = s.Backend.Command(q); err != nil {
 		return p, fmt.Errorf("backend %s: %w", s.Backend.Name(), err)

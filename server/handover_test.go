@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"penstock/config"
+	"penstock/run"
+	"penstock/server/openai"
 	"penstock/server/web"
 )
 
@@ -74,4 +77,58 @@ func TestHandover_LetsAnswersEnd(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || x.Err != nil || len(got.Choices) != 1 || len(got.Choices[0].Message.Content) != 50000*len("word\n") {
 		t.Errorf("%d bytes of an answer: %v, %v", w.Body.Len(), err, x.Err)
 	}
+}
+
+// held is a log handler that stops at one message until it is let go.
+type held struct {
+	slog.Handler
+	message    string
+	there, let chan struct{}
+}
+
+func (h held) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == h.message {
+		close(h.there)
+		<-h.let
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (held) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h held) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+// A durable run that is just ending is one of the requests that a daemon restores: the
+// same request then attaches to it, though its record says already that it has ended.
+func TestRestoreJobs_JustEnding(t *testing.T) {
+	h := held{slog.DiscardHandler, "run ended", make(chan struct{}), make(chan struct{})}
+	d, err := open(t.Context(), testConfig(t), Options{Logger: slog.New(h), Log: func() LogState { return LogState{} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := d.close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	q, err := openai.Decode([]byte(chatBody("sh", "echo word", false, "")), http.Header{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := d.prepare(q, "c", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.ID, spec.Durable, spec.Fingerprint = "ending", true, make([]byte, len(openai.Fingerprint{}))
+	r, err := d.runs.Start(t.Context(), spec) // as an earlier daemon's: no request of this one has started it
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-h.there
+	d.restoreJobs()
+	if _, known := d.jobs.get("ending"); !known || r.Record().State != run.Finished {
+		t.Errorf("known: %v, state %s", known, r.Record().State)
+	}
+	close(h.let)
+	<-r.Ended()
 }

@@ -43,7 +43,7 @@ func (s *Spawner) shutdown(ctx context.Context, closeRoot func(context.Context) 
 	}
 	s.children.stop()
 	if s.exits != nil {
-		s.exits.close()
+		s.exits.finish()
 	}
 	if s.null != nil {
 		errs = append(errs, s.null.Close())

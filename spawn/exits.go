@@ -17,9 +17,10 @@ type exitPoller struct {
 	raw  syscall.RawConn
 	done sync.WaitGroup
 
-	mu      sync.Mutex
-	last    int32
-	watched map[int32]watchedChild // by the number that an event carries
+	mu        sync.Mutex
+	last      int32
+	watched   map[int32]watchedChild // by the number that an event carries
+	finishing bool
 }
 
 type watchedChild struct {
@@ -88,7 +89,7 @@ func (x *exitPoller) take(number int32) (w watchedChild, ok bool) {
 	return w, ok
 }
 
-// loop ends with close.
+// loop ends with close, or after finish with the last child.
 func (x *exitPoller) loop() {
 	events := make([]unix.EpollEvent, 64)
 	for {
@@ -106,6 +107,27 @@ func (x *exitPoller) loop() {
 				go w.exited()
 			}
 		}
+		if x.isFinished() {
+			x.file.Close()
+			return
+		}
+	}
+}
+
+func (x *exitPoller) isFinished() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.finishing && len(x.watched) == 0
+}
+
+// finish closes it when the last child that is watched has exited: one that no signal
+// reaches would stay a zombie of a program that goes on.
+func (x *exitPoller) finish() {
+	x.mu.Lock()
+	x.finishing = true
+	x.mu.Unlock()
+	if x.isFinished() {
+		x.close()
 	}
 }
 

@@ -119,3 +119,37 @@ func TestExitPoller_Close(t *testing.T) {
 		t.Errorf("descriptor %d is still a process's", fd)
 	}
 }
+
+// One that is to finish sees its last child to the end, and then lets its file go.
+func TestExitPoller_Finish(t *testing.T) {
+	x, err := newExitPoller()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/bin/cat")
+	in, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	exited, over := make(chan struct{}), make(chan struct{})
+	if _, err := x.watch(cmd.Process.Pid, func() { close(exited) }); err != nil {
+		t.Fatal(err)
+	}
+	x.finish()
+	in.Close()
+	await(t, "exit", exited)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	go func() {
+		x.done.Wait()
+		close(over)
+	}()
+	await(t, "the poller's end", over)
+	if _, err := x.file.Stat(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("its file is open: %v", err)
+	}
+}

@@ -236,7 +236,7 @@ func TestOpen_SelfTestLeavesNothing(t *testing.T) {
 
 func TestStart_ManyLeaveNothing(t *testing.T) {
 	s := open(t, false)
-	newJob(t, "warm-up", "exit 0").run(s)
+	newJob(t, "warm-up", "sleep 1").run(s) // the watch opens what it keeps for all groups when it first looks at one
 	fds, goroutines := openFDs(t), runtime.NumGoroutine()
 	for i := range 200 {
 		if _, o := newJob(t, fmt.Sprintf("seq-%d", i), "exit 0").run(s); o.Exit != exited0 {

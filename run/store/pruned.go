@@ -109,7 +109,11 @@ func (p *Pruned) Save(ids []string) error {
 	for _, path := range p.paths {
 		errs = append(errs, appendTo(path, text.String()))
 	}
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	if err != nil {
+		p.inFile = 2 * prunedMax // what there is of a line must not be appended to: the next Save writes all anew
+	}
+	return err
 }
 
 func appendTo(path, text string) error {

@@ -75,3 +75,29 @@ func TestPruned_AreRemembered(t *testing.T) {
 		t.Errorf("not a directory: %v", err)
 	}
 }
+
+// A full disk takes no line, or a part of one. What is written once there is room has them
+// all, and none is taken for another's.
+func TestPruned_LineThatCouldNotBeWritten(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "there", "pruned")
+	p, err := OpenPruned([]string{path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Add("first", "c", []byte("1"))
+	if err := p.Save([]string{"first"}); err == nil {
+		t.Fatal("saved where nothing can be")
+	}
+	if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("first torn"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	p.Add("second", "c", []byte("2"))
+	if err := p.Save([]string{"second"}); err != nil {
+		t.Fatal(err)
+	}
+	again, err := OpenPruned([]string{path})
+	if err != nil || len(again.of) != 2 || !again.Has("first", "c", []byte("1")) || !again.Has("second", "c", []byte("2")) {
+		t.Errorf("the next daemon: %v, %v", again.of, err)
+	}
+}

@@ -44,6 +44,43 @@ type target struct {
 	path, body, want string
 }
 
+// contest is what daemons and anchors are asked for in turn; end is for all that were
+// started.
+type contest struct {
+	targets []target
+	ends    []func()
+}
+
+// withNaive starts the daemons, and the naive handler of a program. What was started is in
+// the contest after an error, too.
+func (b *bench) withNaive(dir, config, program string, ours, bare target) (*contest, error) {
+	daemons, end, err := b.startDaemons(dir, config)
+	c := &contest{ends: []func(){end}}
+	if err != nil {
+		return c, err
+	}
+	for _, ours.daemon = range daemons {
+		c.targets = append(c.targets, ours)
+	}
+	anchor, err := startAnchor("naive", program)
+	if err != nil {
+		return c, err
+	}
+	c.enter(naive, anchor, bare)
+	return c, nil
+}
+
+func (c *contest) enter(name string, s *server, asked target) {
+	asked.daemon = daemon{name, s}
+	c.targets, c.ends = append(c.targets, asked), append(c.ends, s.end)
+}
+
+func (c *contest) end() {
+	for _, end := range c.ends {
+		end()
+	}
+}
+
 func (t target) ask(client *http.Client) error {
 	resp, err := post(context.Background(), client, t.url+t.path, t.body)
 	if err != nil {

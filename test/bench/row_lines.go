@@ -20,20 +20,20 @@ func (b *bench) eventLines() error {
 	if err != nil {
 		return err
 	}
-	targets, end, err := b.lineTargets(dir, program)
-	defer end()
+	all, err := b.lineTargets(dir, program)
+	defer all.end()
 	if err != nil {
 		return err
 	}
 	of := fmt.Sprintf("/clients=%d", linesClients)
 	rate := b.figure("Lines"+of, "runs/s", moreIsBetter, against(bridge, ">= 12x"), against(naive, ""))
 	used := b.figure("LinesProcessor"+of, "ms/run", against(bridge, ""), against(naive, ""))
-	for _, t := range targets {
+	for _, t := range all.targets {
 		if _, _, err := t.load(4, b.slice/2); err != nil {
 			return fmt.Errorf("%s: %w", t.name, err)
 		}
 	}
-	return b.loadInTurn(targets, linesClients, rate, used)
+	return b.loadInTurn(all.targets, linesClients, rate, used)
 }
 
 // standIn is a program that takes any option, reads no word of its prompt, and
@@ -53,35 +53,22 @@ func (b *bench) standIn(dir string) (string, error) {
 	return program, os.WriteFile(program, []byte(script), 0o755)
 }
 
-func (b *bench) lineTargets(dir, program string) (targets []target, end func(), err error) {
-	daemons, endDaemons, err := b.startDaemons(dir, runsConfig+fmt.Sprintf("[backends.claude]\ncommand = [%q]\n", program))
-	var anchors []*server
-	end = func() {
-		endDaemons()
-		for _, s := range anchors {
-			s.end()
-		}
-	}
+func (b *bench) lineTargets(dir, program string) (*contest, error) {
+	config := runsConfig + fmt.Sprintf("[backends.claude]\ncommand = [%q]\n", program)
+	ours := target{path: completions, body: chat("claude", "hello", true), want: "[DONE]"}
+	all, err := b.withNaive(dir, config, program, ours, target{path: "/run", body: "hello", want: `"result"`})
 	if err != nil {
-		return nil, end, err
+		return all, err
 	}
-	for _, d := range daemons {
-		targets = append(targets, target{d, completions, chat("claude", "hello", true), "[DONE]"})
-	}
-	bare, err := startAnchor("naive", program)
-	if err != nil {
-		return nil, end, err
-	}
-	anchors = append(anchors, bare)
-	targets = append(targets, target{daemon{naive, bare}, "/run", "hello", `"result"`})
 	if b.bridge == "" {
 		b.note(noBridge)
-		return targets, end, nil
+		return all, nil
 	}
 	other, err := b.startBridge(filepath.Join(dir, bridge), program)
 	if err != nil {
-		return nil, end, err
+		return all, err
 	}
-	anchors = append(anchors, other)
-	return append(targets, target{daemon{bridge, other}, completions, chat("claude/sonnet", "hello", true), "[DONE]"}), end, nil
+	ours.body = chat("claude/sonnet", "hello", true)
+	all.enter(bridge, other, ours)
+	return all, nil
 }

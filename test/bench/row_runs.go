@@ -54,12 +54,12 @@ func (b *bench) trivialRuns() error {
 
 // runsOn measures with state on one file system; the anchors write nothing.
 func (b *bench) runsOn(p place, toNaive string) error {
-	targets, end, err := b.runTargets(p)
-	defer end()
+	all, err := b.runTargets(p)
+	defer all.end()
 	if err != nil {
 		return err
 	}
-	for _, t := range targets { // what is done once isn't a run's
+	for _, t := range all.targets { // what is done once isn't a run's
 		if _, _, err := t.load(4, b.slice/2); err != nil {
 			return fmt.Errorf("%s: %w", t.name, err)
 		}
@@ -68,7 +68,7 @@ func (b *bench) runsOn(p place, toNaive string) error {
 		of := fmt.Sprintf("/fs=%s/clients=%d", p.kind, clients)
 		rate := b.figure("Runs"+of, "runs/s", moreIsBetter, against(naive, toNaive), against(goJudge, ">= 1.3x"))
 		used := b.figure("RunProcessor"+of, "ms/run", against(naive, ""))
-		if err := b.loadInTurn(targets, clients, rate, used); err != nil {
+		if err := b.loadInTurn(all.targets, clients, rate, used); err != nil {
 			return err
 		}
 	}
@@ -88,38 +88,22 @@ func (b *bench) loadInTurn(targets []target, clients int, rate, used *figure) er
 	return inTurn(b.rounds, all)
 }
 
-// runTargets are the daemons and the anchors; end is for all that were started.
-func (b *bench) runTargets(p place) (targets []target, end func(), err error) {
-	daemons, endDaemons, err := b.startDaemons(p.dir, runsConfig)
-	var anchors []*server
-	end = func() {
-		endDaemons()
-		for _, s := range anchors {
-			s.end()
-		}
-	}
+func (b *bench) runTargets(p place) (*contest, error) {
+	ours := target{path: completions, body: chat("trivial", "hello", false), want: "hello"}
+	all, err := b.withNaive(p.dir, runsConfig, "/bin/cat", ours, target{path: "/run", body: "hello", want: "hello"})
 	if err != nil {
-		return nil, end, err
+		return all, err
 	}
-	for _, d := range daemons {
-		targets = append(targets, target{d, completions, chat("trivial", "hello", false), "hello"})
-	}
-	bare, err := startAnchor("naive", "/bin/cat")
-	if err != nil {
-		return nil, end, err
-	}
-	anchors = append(anchors, bare)
-	targets = append(targets, target{daemon{naive, bare}, "/run", "hello", "hello"})
 	if b.goJudge == "" {
 		b.note(noJudge)
-		return targets, end, nil
+		return all, nil
 	}
 	judge, err := b.startJudge()
 	if err != nil {
-		return nil, end, err
+		return all, err
 	}
-	anchors = append(anchors, judge)
-	return append(targets, target{daemon{goJudge, judge}, "/run", judgeBody, "Accepted"}), end, nil
+	all.enter(goJudge, judge, target{path: "/run", body: judgeBody, want: "Accepted"})
+	return all, nil
 }
 
 // judgeBody asks go-judge for the same: stdin in, stdout back.

@@ -141,3 +141,44 @@ func TestFullDiskIsNoSuccess(t *testing.T) {
 	}
 	recovered(t, d)
 }
+
+// A durable run that alone holds the full disk goes where the next start needs the room, and
+// the daemon after this one knows that it was there: its request is not run again.
+func TestFullDiskOfDurableRuns(t *testing.T) {
+	r := mount(t, 4)
+	ballast := filepath.Join(r.dir, "ballast") // a daemon isn't started on a full disk
+	if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := start(t, r.dir, "[backends.sh]\nkind = \"exec\"\ncommand = [\"/bin/sh\"]\n")
+	body := daemon.Body("sh", "head -c 9000000 /dev/zero | tr '\\0' y; exit 0", map[string]any{"stream": true})
+	again := func(d *daemon.Daemon, id string) *daemon.Answer {
+		a, err := d.Durable(context.Background(), id, "", body, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	const runs = 3
+	for i := range runs {
+		id := fmt.Sprint("fills-", i)
+		if a := again(d, id); a.Code() != "cli_error" {
+			t.Errorf("%s: status %d, finish %q, error %+v", id, a.Status, a.Finish, a.Error)
+		}
+		queue(t, d, 0, 0)
+	}
+	if err := d.Cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-d.Exited()
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	next := d.Restart(t)
+	for i := range runs - 1 {
+		if a := again(next, fmt.Sprint("fills-", i)); a.Status != http.StatusGone {
+			t.Errorf("fills-%d after a restart: status %d, want %d; error %+v", i, a.Status, http.StatusGone, a.Error)
+		}
+	}
+	recovered(t, next)
+}

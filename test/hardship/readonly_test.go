@@ -1,6 +1,7 @@
 package hardship
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -46,8 +47,8 @@ func TestReadOnlyDisk(t *testing.T) {
 		}
 	}
 	queue(t, d, 0, 0)
-	if status, _, err := d.Get("/health"); err != nil || status != http.StatusOK {
-		t.Errorf("health: status %d, %v", status, err)
+	if status, health, err := d.Get("/health"); err != nil || status != http.StatusServiceUnavailable || !strings.Contains(fmt.Sprint(health["degraded"]), "read-only file system") {
+		t.Errorf("health: status %d, %v, %v", status, health["degraded"], err)
 	}
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT, ""); err != nil {
 		t.Fatalf("remount read-write: %v", err)
