@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -170,4 +171,43 @@ func TestCheckRootfs(t *testing.T) {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}
+}
+
+// What is looked up leaves no descriptor behind: a daemon looks in images at each start of a
+// run, and one that waits for the garbage collector may wait until there are none left.
+func TestRoot_LeavesNoDescriptor(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	r := rootOf(t, map[string]string{"usr/bin/prog": "#!/bin/sh\n", "bin": "-> usr/bin", "opt/fifo": "fifo"})
+	lookUp := func() {
+		if f, err := r.Open("/bin/prog"); err != nil {
+			t.Error(err)
+		} else {
+			f.Close()
+		}
+		if _, err := r.Stat("/bin/prog"); err != nil {
+			t.Error(err)
+		}
+		for _, path := range []string{"/opt/fifo", "/none"} {
+			if _, err := r.Open(path); err == nil {
+				t.Errorf("%s: opened", path)
+			}
+		}
+	}
+	lookUp() // pathrs-lite keeps a handle of /proc for good
+	before := descriptors(t)
+	for range 20 {
+		lookUp()
+	}
+	if after := descriptors(t); after != before {
+		t.Errorf("%d descriptors before, %d after 20 lookups", before, after)
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
 }
