@@ -40,6 +40,7 @@ func (l *loader) backend(name string, be Backend, def Limits) Backend {
 	be.Home = l.home(prefix, be.Home)
 	be.Cwd = l.directory(prefix+"cwd", be.Cwd)
 	l.checkUser(prefix+"user", be.User)
+	be.Mounts = l.mounts(prefix, be)
 	be.Limits = l.limits("backends."+name+".limits", l.inherited(name, be.Limits, def))
 	l.resolve(&be, prefix)
 	return be

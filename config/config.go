@@ -2,13 +2,13 @@
 // environment, then flags, validated as a whole before anything starts.
 //
 //	Config: one struct, its tags are the keys         config.go    (docs/adr/0013)
-//	    Size, Duration, CPU, Argv: types of values    types.go
+//	    Size, Duration, CPU, Argv: types of values    types.go, and Mount: mounts.go
 //	    one walk over the tags: keys, names, lookup   schema.go    flags, manual, completion
 //	Load                                              load.go
 //	    file -> go-toml, key by key                   document.go  each problem with its place
 //	    PENSTOCK_* and flags                          environ.go
 //	    then what only the whole can tell             validate.go limits.go listen.go hide.go
-//	                                                  clients.go tokens.go backends.go program.go paths.go images.go
+//	                                                  clients.go tokens.go backends.go program.go paths.go images.go mounts.go
 //	Problems: all of them, with carets and hints      problem.go
 //	Dump, Changed: the way back                       dump.go
 //
@@ -133,6 +133,9 @@ type Backend struct {
 	HomeSeed     string            `toml:"home_seed,omitempty" help:"directory copied into a private home"`
 	Cwd          string            `toml:"cwd,omitempty" help:"working directory when a request names none"`
 	User         string            `toml:"user,omitempty" help:"Unix user to run as"`
+	Image        string            `toml:"image,omitempty" help:"root file system of its runs, in place of the host's"`
+	Mounts       []Mount           `toml:"mounts,omitempty,inline" help:"files and directories of the host that its runs have in their image"`
+	Network      string            `toml:"network" default:"host" oneof:"host none" help:"network of its runs in an image"`
 	Limits       Limits            `toml:"limits" inherits:"limits"` // complete after Load
 
 	Name       string `toml:"-"`

@@ -50,7 +50,11 @@ func (l *loader) readDocument(path string, data []byte) {
 		case unstable.ArrayTable:
 			keys := segments(e)
 			table, known = names(keys), false
-			d.problem(d.originOf(keys[0]), join(table), hint.Errorf("write ["+join(table)+"]", "is not a list of tables"))
+			remedy := "write [" + join(table) + "]"
+			if k, ok := d.schema.at(table); ok && k.Type == "mounts" {
+				remedy = "write mounts = [ " + mountForm + " ]"
+			}
+			d.problem(d.originOf(keys[0]), join(table), hint.Errorf(remedy, "is not a list of tables"))
 		case unstable.KeyValue:
 			if known {
 				d.keyValue(table, e)
@@ -99,7 +103,7 @@ func (d *document) value(path []string, k Key, from origin, e, v *unstable.Node)
 	_, literal, _ := strings.Cut(string(d.parser.Raw(d.afterKey(e))), "=")
 	isText := reflect.PointerTo(k.typ).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 	switch {
-	case v.Kind == unstable.String && k.typ.Kind() == reflect.Slice:
+	case v.Kind == unstable.String && k.typ.Kind() == reflect.Slice && k.Type != "mounts":
 		literal = "[" + literal + "]"
 	case v.Kind == unstable.Integer && isText:
 		var n struct{ V int64 }
@@ -116,9 +120,13 @@ func (d *document) value(path []string, k Key, from origin, e, v *unstable.Node)
 		d.problem(from, join(path), hint.Errorf("", "want %s, not %s", k.wants(), describe(v)))
 		return
 	}
-	if n := notString(v); n > 0 && v.Kind == unstable.Array {
+	want, article := unstable.String, "a string"
+	if k.Type == "mounts" {
+		want, article = unstable.InlineTable, mountForm
+	}
+	if n := otherThan(want, v); n > 0 && v.Kind == unstable.Array {
 		d.bad[join(path)] = true
-		d.problem(from, join(path), hint.Errorf("", "element %d: want a string, not %s", n, describe(element(v, n))))
+		d.problem(from, join(path), hint.Errorf("", "element %d: want %s, not %s", n, article, describe(element(v, n))))
 		return
 	}
 	d.set(path, k, literal, from)
@@ -145,11 +153,11 @@ func (d *document) afterKey(e *unstable.Node) unstable.Range {
 	return unstable.Range{Offset: end, Length: e.Raw.Offset + e.Raw.Length - end}
 }
 
-// notString is the number of the first element that is none, counted from 1; 0 is none.
-func notString(list *unstable.Node) int {
+// otherThan is the number of the first element of another kind, counted from 1; 0 is none.
+func otherThan(want unstable.Kind, list *unstable.Node) int {
 	n := 0
 	for it := list.Children(); it.Next(); {
-		if n++; it.Node().Kind != unstable.String {
+		if n++; it.Node().Kind != want {
 			return n
 		}
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -172,7 +173,10 @@ func (k Key) decode(literal string) (reflect.Value, error) {
 	}
 	into := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "V", Type: typ, Tag: `toml:"v"`}}))
 	v, out := into.Elem().Field(0), reflect.New(k.typ).Elem()
-	if err := toml.Unmarshal([]byte("v = "+literal), into.Interface()); err != nil {
+	if err := toml.NewDecoder(strings.NewReader("v = " + literal)).DisallowUnknownFields().Decode(into.Interface()); err != nil {
+		if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
+			err = unknownPart(strict)
+		}
 		message, remedy := hint.Split(strings.TrimPrefix(err.Error(), "toml: "))
 		return out, hint.Errorf(remedy, "%s", message)
 	}

@@ -41,6 +41,12 @@ func (l *loader) resolve(be *Backend, prefix string) {
 	if len(command) == 0 {
 		return
 	}
+	if be.Image != "" {
+		if err := checkInnerProgram(command[0]); err != nil {
+			l.problem(l.origins[key], key, err)
+		}
+		return // it is the image's, which has its own PATH
+	}
 	if strings.HasPrefix(command[0], "~") {
 		full, f := l.expand(command[0])
 		if f != nil {
@@ -93,6 +99,19 @@ func lookPath(program, path string) (string, error) {
 		return "", fmt.Errorf("not found: %s (PATH is not set)", program)
 	}
 	return "", fmt.Errorf("not found: %s", program)
+}
+
+// checkInnerProgram judges the name of a program in an image.
+func checkInnerProgram(program string) error {
+	switch {
+	case program == "":
+		return errors.New("the program's name is empty")
+	case strings.Contains(program, "/") && (!filepath.IsAbs(program) || filepath.Clean(program) != program):
+		return hint.Errorf("write its path inside the image, or a name on the image's PATH", "%s: not an absolute path", program)
+	case strings.HasPrefix(program, "~"):
+		return hint.Errorf("write its path inside the image", "%s: there is no ~ in an image", program)
+	}
+	return nil
 }
 
 func executable(path string) error {

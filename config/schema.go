@@ -16,7 +16,7 @@ type Key struct {
 	// Name is the dotted key; a "*" in it stands for the name of a client, a
 	// backend, an image or an environment variable.
 	Name    string
-	Type    string // one word: string, list, command, size, duration, cores, number or boolean
+	Type    string // one word: string, list, command, mounts, size, duration, cores, number or boolean
 	Default string // as an environment variable or a flag would have it; empty is none
 	Help    string
 	OneOf   []string // the only values, where not every one of the type will do
@@ -73,7 +73,7 @@ func fieldsOf(t reflect.Type) func(yield func(structField) bool) {
 		for i := range t.NumField() {
 			f := t.Field(i)
 			name, options, _ := strings.Cut(f.Tag.Get("toml"), ",")
-			if name != "" && name != "-" && !yield(structField{f, name, options == "omitempty"}) {
+			if name != "" && name != "-" && !yield(structField{f, name, strings.Contains(options, "omitempty")}) {
 				return
 			}
 		}
@@ -96,6 +96,8 @@ func typeName(t reflect.Type) string {
 		return "cores"
 	case reflect.TypeFor[Argv]():
 		return "command"
+	case reflect.TypeFor[[]Mount]():
+		return "mounts"
 	}
 	switch t.Kind() {
 	case reflect.Slice:
@@ -111,7 +113,7 @@ func typeName(t reflect.Type) string {
 // wants says what a value must be.
 func (k Key) wants() string {
 	return map[string]string{
-		"list": "a list of strings", "command": "a list of strings", "size": `a size such as "512MiB"`, "duration": `a duration such as "30s"`,
+		"mounts": "a list of tables such as " + mountForm, "list": "a list of strings", "command": "a list of strings", "size": `a size such as "512MiB"`, "duration": `a duration such as "30s"`,
 		"cores": `a share of processors such as "200%"`, "number": "a whole number", "boolean": "true or false", "string": "a string",
 	}[k.Type]
 }
@@ -127,6 +129,8 @@ func (k Key) Literal(value string) string {
 			quoted = append(quoted, quote(element))
 		}
 		return "[" + strings.Join(quoted, ", ") + "]"
+	case "mounts":
+		return mountsLiteral(k.split(value))
 	}
 	return quote(value)
 }

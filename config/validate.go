@@ -27,6 +27,7 @@ func (l *loader) validate() {
 	l.checkAliases(c.Backends)
 	l.checkReserved()
 	l.finishImages()
+	l.checkInImages()
 }
 
 // checkKeep: a durable run must be there when its client comes back, and a

@@ -40,6 +40,9 @@ func newBackends(c config.Config) (backends, error) {
 }
 
 func newBackend(b config.Backend) (*configuredBackend, error) {
+	if b.Image != "" { // never the host's file system in its place
+		return nil, fmt.Errorf("image %s: runs can't be started in images yet", b.Image)
+	}
 	made, err := kinds.New(backend.Config{
 		Name: b.Name, Kind: b.Kind, ExtraArgs: b.ExtraArgs, SetEnv: b.SetEnv, Env: b.Env, Permissions: b.Permissions,
 	})

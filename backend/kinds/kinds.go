@@ -27,22 +27,23 @@ type Kind struct {
 	Program string // what the CLI is called on PATH; "" where the operator names any program
 	Alias   string // another name that clients know it by
 	Oldest  string // version that was tried and works, with all of what test/newest asks; "" where the program is any
+	Keeps   string // where its sessions lie, relative to HOME; "" where the program is any
 	New     func(backend.Config) backend.Backend
 }
 
 // All are the kinds, those of known CLIs first, each part sorted by name.
 func All() []Kind {
 	return []Kind{
-		{"claude", "claude", "claude-code", "2.1.252", claude.New},
-		{"codex", "codex", "", "0.150.0", codex.New},
-		{"gemini", "gemini", "", "0.51.0", gemini.New},
-		{"kimi", "kimi", "kimi-code", "0.43.1", acp.NewKimi},
-		{"opencode", "opencode", "", "1.17.19", acp.NewOpencode},
-		{"pi", "pi", "", "0.81.1", pi.New},
-		{"acp", "", "", "", acp.New},
-		{"demo", "", "", "", program.NewJSONL}, // the one that is built in (cmd/penstock/demo)
-		{"exec", "", "", "", program.NewExec},
-		{"jsonl", "", "", "", program.NewJSONL},
+		{"claude", "claude", "claude-code", "2.1.252", ".claude", claude.New},
+		{"codex", "codex", "", "0.150.0", ".codex", codex.New},
+		{"gemini", "gemini", "", "0.51.0", ".gemini", gemini.New},
+		{"kimi", "kimi", "kimi-code", "0.43.1", ".kimi-code", acp.NewKimi},
+		{"opencode", "opencode", "", "1.17.19", ".local/share/opencode", acp.NewOpencode},
+		{"pi", "pi", "", "0.81.1", ".pi", pi.New},
+		{"acp", "", "", "", "", acp.New},
+		{"demo", "", "", "", "", program.NewJSONL}, // the one that is built in (cmd/penstock/demo)
+		{"exec", "", "", "", "", program.NewExec},
+		{"jsonl", "", "", "", "", program.NewJSONL},
 	}
 }
 

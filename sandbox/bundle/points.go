@@ -36,6 +36,23 @@ var ownSystem = []struct {
 	deep bool
 }{{"/usr", false}, {"/etc", false}, {"/bin", false}, {"/sbin", false}, {"/lib", false}, {"/lib64", false}, {"/proc", true}, {"/dev", true}, {"/sys", true}}
 
+// CheckTarget says why nothing can be mounted at a path inside, whatever the image: for a
+// configuration. What the image's own links lead to is judged by New.
+func CheckTarget(to string) error {
+	if to == "/" {
+		return errors.New("/: it would cover the whole image")
+	}
+	for _, c := range ownSystem {
+		switch {
+		case within(c.path, to):
+			return fmt.Errorf("%s: it would cover %s", to, c.path)
+		case c.deep && within(to, c.path):
+			return fmt.Errorf("%s: nothing can be mounted in %s", to, c.path)
+		}
+	}
+	return nil
+}
+
 // mountPoints finds where everything goes, outer ones first, and makes the tree of what
 // lies above them.
 func (p *planner) mountPoints() error {
