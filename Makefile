@@ -7,6 +7,9 @@ VERSION := $(shell cat VERSION)
 # Twelve digits: how many git needs depends on what else a clone holds.
 COMMIT  := $(shell [ -e .git ] && git -c safe.directory='*' rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+BIN     := bin/penstock
+# Process 1 of runs in images, which the tag process1 embeds in the program.
+PROCESS1 := cmd/penstock/process1/program
 
 # The modules test and tools name the root by a replace line: a developer's go.work changes no build.
 export GO
@@ -32,8 +35,9 @@ go:
 		exit 1; \
 	}
 
-build: go ## bin/penstock: static, no cgo; seconds, a minute the first time
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/penstock ./cmd/penstock
+build: go ## bin/penstock (BIN=PATH: another): static, no cgo; seconds, a minute the first time
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w' -o $(PROCESS1) ./cmd/process1
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags process1 -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/penstock
 
 run: build ## build, then serve in the foreground on 127.0.0.1:3344
 	bin/penstock serve --banner
@@ -121,4 +125,4 @@ bin/tools/golangci-lint: tools/go.mod | go
 	$(GO) -C tools build -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 clean: ## removes what was built
-	rm -rf bin test/.cache
+	rm -rf bin test/.cache $(PROCESS1)

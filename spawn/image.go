@@ -14,6 +14,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"penstock/cgroup"
+	"penstock/internal/memfd"
 	"penstock/outcome"
 	"penstock/sandbox"
 	"penstock/sandbox/bubblewrap"
@@ -95,7 +96,7 @@ func (s *Spawner) childInImage(c Command, stdio [3]*os.File) (_ sandbox.Child, i
 		return sandbox.Child{}, i, err
 	}
 	i.files = append(i.files, job)
-	args, err := pid1.InMemory("args", text)
+	args, err := memfd.Sealed("args", text)
 	if err != nil {
 		return sandbox.Child{}, i, err
 	}

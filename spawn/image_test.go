@@ -34,7 +34,7 @@ var process1 = sync.OnceValues(func() ([]string, error) {
 		return nil, err
 	}
 	process1Dir = dir
-	c := exec.Command("go", "build", "-o", filepath.Join(dir, "pid1"), "../internal/pid1test")
+	c := exec.Command("go", "build", "-o", filepath.Join(dir, "pid1"), "../cmd/process1")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	if out, err := c.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, out)

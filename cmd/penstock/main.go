@@ -9,7 +9,7 @@
 //	  its settings: settings.go -> config                  flags, completion; config.go shows them
 //	  for people:  run.go runcall.go ps.go logs.go cancel.go
 //	               connection.go -> client                 where the daemon is, with which token
-//	  images:      image.go imagelist.go -> image, image/unpack
+//	  images:      image.go imagelist.go -> image, image/unpack     process1/: process 1 of runs in them
 //	  check.go -> check/     hidden.go -> demo/, manual/   version.go; what they write: terminal/
 package main
 
@@ -17,14 +17,12 @@ import (
 	"context"
 	"os"
 
+	"penstock/cmd/penstock/process1"
 	"penstock/sandbox/pid1"
 )
 
-// process1Command is process 1 of a run in an image: with nothing of what follows.
-const process1Command = "process1"
-
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == process1Command {
+	if len(os.Args) == 2 && os.Args[1] == process1.Command { // with nothing of what follows
 		os.Exit(pid1.Main())
 	}
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

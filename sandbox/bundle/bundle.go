@@ -21,6 +21,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"penstock/internal/memfd"
 	"penstock/sandbox/bubblewrap"
 	"penstock/sandbox/pid1"
 )
@@ -153,7 +154,7 @@ func (p *planner) emit(at *point) error {
 	case at.kind != "":
 		p.add(at.kind, at.kind, at.path, at.options...)
 	case at.text != nil:
-		f, err := pid1.InMemory("supplied", at.text)
+		f, err := memfd.Sealed("supplied", at.text)
 		if err != nil {
 			return err
 		}

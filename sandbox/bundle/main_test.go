@@ -12,6 +12,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"penstock/internal/memfd"
 	"penstock/sandbox/bubblewrap"
 	"penstock/sandbox/pid1"
 )
@@ -30,7 +31,7 @@ var program = sync.OnceValues(func() ([]string, error) {
 	}
 	programDir = dir
 	to := filepath.Join(dir, "pid1")
-	c := exec.Command("go", "build", "-o", to, "../../internal/pid1test")
+	c := exec.Command("go", "build", "-o", to, "../../cmd/process1")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	if out, err := c.CombinedOutput(); err != nil {
 		return nil, &exec.Error{Name: string(out), Err: err}
@@ -198,7 +199,7 @@ func (s *scene) run(t *testing.T) result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args, err := pid1.InMemory("args", text)
+	args, err := memfd.Sealed("args", text)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,7 @@ import (
 	"syscall"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
-
+	"penstock/internal/memfd"
 	"penstock/sandbox"
 )
 
@@ -58,27 +57,7 @@ func (j *Job) File() (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("job of process 1: %w", err)
 	}
-	return InMemory("job", text)
-}
-
-// InMemory is a file without a name, sealed, at its beginning.
-func InMemory(name string, text []byte) (*os.File, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	if err != nil {
-		return nil, fmt.Errorf("memfd_create %s: %w", name, err)
-	}
-	f := os.NewFile(uintptr(fd), name)
-	_, err = f.Write(text)
-	if err == nil {
-		_, err = f.Seek(0, io.SeekStart)
-	}
-	if err == nil {
-		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("write %s: %w", name, err), f.Close())
-	}
-	return f, nil
+	return memfd.Sealed("job", text)
 }
 
 func readJob(f *os.File) (*Job, error) {

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -57,8 +56,8 @@ func build() (string, error) {
 		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
 	path, fresh := filepath.Join(dir, "penstock"), filepath.Join(dir, "penstock.fresh")
-	c := exec.Command(cmp.Or(os.Getenv("GO"), "go"), "build", "-trimpath", "-buildvcs=false", "-o", fresh, "./cmd/penstock")
-	c.Dir, c.Env = top, append(os.Environ(), "CGO_ENABLED=0")
+	c := exec.Command("make", "--no-print-directory", "-s", "build", "BIN="+fresh)
+	c.Dir = top
 	if out, err := c.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%s: %w: %s", c, err, out)
 	}

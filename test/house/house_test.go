@@ -28,6 +28,7 @@ const module = "penstock/"
 var floor = map[string]int{
 	"internal/backoff":      5,
 	"internal/hint":         5,
+	"internal/memfd":        5,
 	"internal/peercred":     5,
 	"internal/procinfo":     5,
 	"cgroup/cgroupfs":       6,
@@ -76,9 +77,11 @@ var floor = map[string]int{
 	"server":                50,
 	"cmd/penstock/demo":     55,
 	"cmd/penstock/manual":   55,
+	"cmd/penstock/process1": 55,
 	"cmd/penstock/terminal": 55,
 	"cmd/penstock/check":    57,
 	"cmd/penstock":          60,
+	"cmd/process1":          60,
 }
 
 type source struct {
