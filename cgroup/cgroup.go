@@ -11,7 +11,7 @@
 //	  │    Receipt of what it used                receipt.go
 //	  │    Remove, and the janitor after it       remove.go
 //	  ├─ SetBudget, Follow: of all runs together  budget.go
-//	  ├─ the enforcer, where the kernel can't     enforcer.go, sample.go
+//	  ├─ the enforcer, where the kernel can't     enforcer.go, sample.go, files.go
 //	  │    whether a group can have grown         growth.go
 //	  ├─ Sweep: what an earlier daemon left       sweep.go
 //	  └─ Close, Abandon, Detach                   close.go

@@ -46,7 +46,7 @@ func (t *Tree) shutdown(ctx context.Context, ends func(*Group) bool) error {
 		if ends(g) {
 			end = append(end, g)
 		} else {
-			errs = append(errs, g.dir.Close())
+			errs = append(errs, g.close())
 		}
 	}
 	errs = append(errs, t.endAll(ctx, end))
@@ -94,7 +94,7 @@ func (t *Tree) Detach() (root.Origin, error) {
 	t.workers.Wait()
 	var errs []error
 	for _, g := range t.liveGroups() {
-		errs = append(errs, g.dir.Close())
+		errs = append(errs, g.close())
 	}
 	origin, err := t.root.Detach()
 	return origin, errors.Join(append(errs, err)...)

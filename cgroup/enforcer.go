@@ -16,8 +16,8 @@ const enforceEvery = 40 * time.Millisecond
 
 // enforcer holds memory and pids where the kernel doesn't: one goroutine per root
 // sums each live group that can have grown, see growth.go, and kills what is over.
-// Whatever it says is an estimate: shared pages count once per process, page cache and
-// files in tmpfs not at all.
+// Whatever it says is an estimate: shared pages count once per process, page cache not at
+// all, and files in tmpfs only where CountFiles has told of one.
 type enforcer struct {
 	tree *Tree
 	// budget is bytes of all groups together; 0 where the kernel holds it or none was set.

@@ -24,6 +24,7 @@ type Group struct {
 	limits  groupLimits
 	made    bool         // here, not by an earlier daemon
 	history usageHistory // what the enforcer saw
+	files   memoryFiles  // that are its own
 	// processes is how many there were when they were last counted; nil is never.
 	processes atomic.Pointer[int]
 	// budgetOOMs is Root.budgetOOMs of when the group was made.

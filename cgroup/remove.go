@@ -33,7 +33,7 @@ func (g *Group) remove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = g.dir.Close()
+	err = g.close()
 	g.tree.unregister(g)
 	close(g.gone)
 	return err

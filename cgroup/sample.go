@@ -12,7 +12,7 @@ import (
 
 // sample is one reading of one process, or the sum over a group.
 type sample struct {
-	memory uint64 // bytes of anonymous, shared and swapped out pages
+	memory uint64 // bytes of anonymous, shared and swapped out pages, and of CountFiles
 	tasks  uint64
 }
 
@@ -21,13 +21,16 @@ func (s sample) lesser(t sample) sample {
 	return sample{memory: min(s.memory, t.memory), tasks: min(s.tasks, t.tasks)}
 }
 
-// sample sums over /proc/PID/status of the group's processes.
+// sample sums over /proc/PID/status of the group's processes, and adds its files.
 func (g *Group) sample() (sample, error) {
 	pids, err := g.dir.Procs()
 	if err != nil {
 		return sample{}, err
 	}
 	var sum sample
+	if sum.memory, err = g.files.used(); err != nil {
+		return sample{}, err
+	}
 	for _, pid := range pids {
 		s, err := sampleProcess(pid)
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {

@@ -47,10 +47,16 @@ func Protectable(dir string) error {
 
 // CanMount tells whether this process may make a mount namespace: CAP_SYS_ADMIN, as
 // the launcher needs it.
-func CanMount() bool {
+func CanMount() bool { return hasCap(unix.CAP_SYS_ADMIN) }
+
+// CanTrace tells whether it may look into processes that it has not made in a user
+// namespace of its own: CAP_SYS_PTRACE.
+func CanTrace() bool { return hasCap(unix.CAP_SYS_PTRACE) }
+
+func hasCap(c int) bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
-	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<c) != 0
 }
 
 // landlockFits tells whether all paths can be protected by Landlock.

@@ -92,6 +92,9 @@ func (s *Spawner) Adopt(c Command, leader int, started time.Time) (*Process, err
 			s.log.Error("how a run in an image ends won't be known", "run", c.ID, "err", err)
 		} else {
 			first = inside
+			if err := s.countFiles(g.Group, inside); err != nil {
+				s.log.Error("files in memory of a run in an image won't count", "run", c.ID, "err", err)
+			}
 		}
 	}
 	p := newProcess(c, g.Group, first, started, s.log)

@@ -81,6 +81,9 @@ func (s *Spawner) childInImage(c Command, stdio [3]*os.File) (_ sandbox.Child, i
 	if s.runtime == nil {
 		return sandbox.Child{}, i, errNoRuntime
 	}
+	if s.countsFiles() && sandbox.CanMount() && !sandbox.CanTrace() {
+		return sandbox.Child{}, i, errUncounted
+	}
 	root := c.Image.Root
 	root.FirstFD, root.UserNamespace, root.Closed = firstFD, !sandbox.CanMount(), s.protected
 	if i.bundle, err = bundle.New(root); err != nil {

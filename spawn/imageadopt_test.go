@@ -50,7 +50,7 @@ func imageDaemon(name, root, dir string, program, scripts []string) int {
 		}
 		p, err := s.Start(context.Background(), Command{
 			ID: fmt.Sprint("run", i), Argv: []string{"sh", "-c", script}, Env: []string{"PATH=/bin"}, Dir: "/work",
-			Image: &Image{Root: bundle.Options{Image: root, Home: "/root", Writable: 1 << 20, Mounts: []bundle.Mount{{From: work, To: "/work"}}}, Status: status},
+			Image: &Image{Root: bundle.Options{Image: root, Home: "/root", Writable: 64 << 20, Mounts: []bundle.Mount{{From: work, To: "/work"}}}, Status: status},
 		})
 		if err != nil {
 			return refused(err)

@@ -156,6 +156,9 @@ func (s *Spawner) forkInImage(ctx context.Context, c Command, g *cgroup.Group, s
 		first, err = inImageOf(child{proc}, g, c.Image.Status.Name())
 	}
 	if err == nil {
+		err = s.countFiles(g, first)
+	}
+	if err == nil {
 		return first, nil
 	}
 	if killErr := g.Kill(); killErr != nil {

@@ -62,7 +62,12 @@ func TestSpawn_WithoutRoot(t *testing.T) {
 // delegate makes a group below the spawner's root and gives it to nobody.
 func delegate(t *testing.T, s *Spawner) string {
 	t.Helper()
-	group := filepath.Join(s.root.Path(), "user")
+	return delegateIn(t, s.root.Path())
+}
+
+func delegateIn(t *testing.T, dir string) string {
+	t.Helper()
+	group := filepath.Join(dir, "user")
 	if err := os.Mkdir(group, 0o755); err != nil {
 		t.Fatal(err)
 	}

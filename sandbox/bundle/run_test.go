@@ -192,7 +192,10 @@ func TestRun_Ends(t *testing.T) {
 		if r.status.PID == 0 {
 			t.Errorf("%q: bubblewrap told no number: %s", c.args, r.told)
 		}
-		r.status.PID = 0
+		if r.status.Started && r.status.Pool != "/tmp" {
+			t.Errorf("%q: its files are in %q", c.args, r.status.Pool)
+		}
+		r.status.PID, r.status.Pool = 0, ""
 		if f := r.status.Failed; f != nil {
 			if f.Message == "" {
 				t.Errorf("%q: no message", c.args)

@@ -87,6 +87,14 @@ func (j *Job) child() sandbox.Child {
 	return c
 }
 
+// pool is where the tmpfs of the CLI's directories is mounted; "" is none.
+func (j *Job) pool() string {
+	if j.Writable == nil {
+		return ""
+	}
+	return j.Writable.Pool
+}
+
 // noFile is RLIMIT_NOFILE of the job; nil is none.
 func (j *Job) noFile() *syscall.Rlimit {
 	for _, l := range j.Process.Rlimits {

@@ -85,7 +85,7 @@ func Main() int {
 		_ = cli.Kill()
 		return fail(status, "drop its capabilities", err)
 	}
-	if err := write(status, record{Started: cli.Pid}); err != nil {
+	if err := write(status, record{Started: cli.Pid, Pool: job.pool()}); err != nil {
 		// A run is none of which nothing will be known.
 		_ = cli.Kill()
 		return exitFailed

@@ -18,6 +18,7 @@ import (
 // tell the number of process 1 outside (child-pid).
 type record struct {
 	Started  int     `json:"started,omitempty"` // the CLI's number, inside
+	Pool     string  `json:"pool,omitempty"`
 	Failed   *Failed `json:"failed,omitempty"`
 	Ended    *ended  `json:"ended,omitempty"`
 	ChildPID int     `json:"child-pid,omitempty"`
@@ -45,6 +46,7 @@ type ended struct {
 type Status struct {
 	PID       int     // process 1, as the daemon sees it; 0 is not born yet
 	Started   bool    // the CLI has been executed
+	Pool      string  // Writable.Pool, where there is one
 	Failed    *Failed // it has not, and won't be
 	Ended     bool    // it has ended, as told in the rest
 	Code      int
@@ -78,7 +80,7 @@ func (s *Status) take(r record) {
 		s.PID = r.ChildPID
 	}
 	if r.Started != 0 {
-		s.Started = true
+		s.Started, s.Pool = true, r.Pool
 	}
 	if r.Failed != nil {
 		s.Failed = r.Failed

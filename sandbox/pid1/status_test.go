@@ -19,6 +19,7 @@ func TestRead(t *testing.T) {
 		{born[:20], Status{}},
 		{born, Status{PID: 812}},
 		{born + `{"started":9}` + "\n", Status{PID: 812, Started: true}},
+		{born + `{"started":9,"pool":"/tmp"}` + "\n", Status{PID: 812, Started: true, Pool: "/tmp"}},
 		{born + `{"started":9}` + "\n" + `{"ended":{"code":137}}`, Status{PID: 812, Started: true}}, // not whole
 		{born + `{"started":9}` + "\n" + `{"ended":{"code":137}}` + "\n" + `{ "exit-code": 137 }` + "\n", Status{PID: 812, Started: true, Ended: true, Code: 137}},
 		{born + `{"started":9}` + "\n" + `{"ended":{"code":-1,"signal":9,"survivors":3}}` + "\n", Status{PID: 812, Started: true, Ended: true, Code: -1, Signal: syscall.SIGKILL, Survivors: 3}},
