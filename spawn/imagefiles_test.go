@@ -48,7 +48,7 @@ func filesCount(t *testing.T, s *Spawner, root string) {
 		fill("/tmp/x", 30) + fill("/dev/shm/x", 30),
 		"busybox mount -t tmpfs none /tmp 2>/dev/null; busybox unshare -rm true 2>/dev/null; cd /; " + fill("/tmp/x", 60),
 		"exec 9>/tmp/x; busybox rm /tmp/x; busybox dd if=/dev/zero bs=64k count=960 >&9 2>/dev/null; ", // which has no name
-		"i=0; while [ $i -lt 60000 ]; do : >/tmp/$i; i=$((i+1)); done; ", // which have no pages
+		"i=0; while [ $i -lt 60000 ]; do : >/tmp/$i; i=$((i+1)); done; ",                               // which have no pages
 	} {
 		j := filesJob(t, root, "files-over", text+"sleep 5")
 		out, o := j.run(s)
