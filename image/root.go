@@ -108,6 +108,11 @@ func (r Root) executable(path string) error {
 	return nil
 }
 
+// Supplied are the files that each run has one of its own for, in place of the image's.
+func Supplied() []string {
+	return []string{"/etc/group", "/etc/hosts", "/etc/passwd", "/etc/resolv.conf"}
+}
+
 // DefaultPath is PATH where an image has none.
 const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

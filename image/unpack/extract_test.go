@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,13 +45,24 @@ func want(uid string, root bool) map[string]string {
 	if !root {
 		set, special = "106755 "+own+" 2", "100000 "+own+` 1 ""`
 	}
-	return map[string]string{
+	all := emptyFiles(uid)
+	maps.Copy(all, map[string]string{
 		".": "040755 " + own, "etc": "040755 " + own, "etc/keep": "100644 " + own + ` 1 "2"`, "opaque": "040750 " + own, "opaque/new": "100644 " + own + ` 1 "2"`,
 		"bin": "040755 " + own, "bin/su": set + ` "su"`, "bin/su2": set + ` "su"`, "lib": "120777 " + own + " usr/lib", "dev": "040755 " + own, "dev/null": special,
 		"dev/fifo": "010600 " + own, "etc/shadow": "100000 " + own + ` 1 "x"`, "shut": "040500 " + own, "shut/in": "100644 " + own + ` 1 "1"`, "shut/late": "100644 " + own + ` 1 "2"`,
 		"implicit": "040755 " + own, "implicit/deep": "040755 " + own, "implicit/deep/file": "100644 " + own + ` 1 "2"`, "last": "100644 " + own + ` 1 "3"`,
 		"usr": "040755 " + own, "usr/lib": "040755 " + own, "usr/lib/through": "100644 " + own + ` 1 "2"`,
+	})
+	return all
+}
+
+// emptyFiles are the files that are made where an image has none, by a tree's paths.
+func emptyFiles(uid string) map[string]string {
+	all := map[string]string{}
+	for _, path := range image.Supplied() {
+		all[strings.TrimPrefix(path, "/")] = "100644 " + uid + ":" + uid + ` 1 ""`
 	}
+	return all
 }
 
 func TestAdd_Layers(t *testing.T) {
@@ -87,8 +100,59 @@ func TestAdd_AsUmoci(t *testing.T) {
 	}
 	top := t.TempDir()
 	command(t, top, "umoci", "unpack", "--image", ref, "bundle")
-	if diff := cmp.Diff(sorted(tree(t, filepath.Join(top, "bundle", "rootfs"))), sorted(tree(t, rootfsOf(t, s, "x")))); diff != "" {
+	want := tree(t, filepath.Join(top, "bundle", "rootfs"))
+	maps.Copy(want, emptyFiles("0"))
+	if diff := cmp.Diff(sorted(want), sorted(tree(t, rootfsOf(t, s, "x")))); diff != "" {
 		t.Errorf("-umoci +penstock:\n%s", diff)
+	}
+}
+
+// A run's own files have a place in a stored image, and what is a link there stays one.
+func TestAdd_Placeholders(t *testing.T) {
+	victim := t.TempDir()
+	passwd := file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
+	for name, tt := range map[string]struct {
+		layer []entry
+		made  string // of what is supplied, where it is empty
+		links map[string]string
+	}{
+		"all":                       {[]entry{file("etc/keep", "1")}, "etc/group etc/hosts etc/passwd etc/resolv.conf", nil},
+		"one has it":                {[]entry{passwd}, "etc/group etc/hosts etc/resolv.conf", nil},
+		"as Debian's":               {[]entry{passwd, link(tar.TypeSymlink, "etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")}, "etc/group etc/hosts", map[string]string{"etc/resolv.conf": "../run/systemd/resolve/stub-resolv.conf"}},
+		"a link out":                {[]entry{passwd, link(tar.TypeSymlink, "etc/hosts", victim+"/hosts")}, "etc/group etc/resolv.conf", map[string]string{"etc/hosts": victim + "/hosts"}},
+		"a directory":               {[]entry{passwd, dir("etc/hosts", 0o755)}, "etc/group etc/resolv.conf", nil},
+		"a directory that's a link": {[]entry{file("usr/etc/keep", "1"), link(tar.TypeSymlink, "etc", "usr/etc")}, "usr/etc/group usr/etc/hosts usr/etc/passwd usr/etc/resolv.conf", map[string]string{"etc": "usr/etc"}},
+		"one that leads out":        {[]entry{link(tar.TypeSymlink, "etc", victim)}, "", map[string]string{"etc": victim}},
+		"none":                      {[]entry{file("bin/true", "1")}, "", nil},
+		"an empty one":              {[]entry{dir("etc", 0o755)}, "", nil},
+		"a pipe":                    {[]entry{{Header: tar.Header{Typeflag: tar.TypeFifo, Name: "etc", Mode: 0o644}}}, "", nil},
+	} {
+		s := newStore(t)
+		r, err := addTo(t.Context(), s, "x", layersIn(t, gzipped(tarOf(t, tt.layer...))))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var made []string
+		links := map[string]string{}
+		for path, what := range tree(t, rootfsOf(t, s, "x")) {
+			if slices.Contains(image.Supplied(), "/etc/"+filepath.Base(path)) && strings.HasPrefix(what, "100644 ") && strings.HasSuffix(what, ` 1 ""`) {
+				made = append(made, path)
+			}
+			if strings.HasPrefix(what, "120777 ") {
+				links[path] = what[strings.LastIndexByte(what, ' ')+1:]
+			}
+		}
+		slices.Sort(made)
+		if got := strings.Join(made, " "); got != tt.made || !maps.Equal(links, tt.links) {
+			t.Errorf("%s: made %q, want %q; links %v, want %v", name, got, tt.made, links, tt.links)
+		}
+		if r.Files != int64(len(tt.layer)) {
+			t.Errorf("%s: %d entries of its layers", name, r.Files)
+		}
+	}
+	if left, err := os.ReadDir(victim); err != nil || len(left) != 0 {
+		t.Errorf("outside: %v %v", left, err)
 	}
 }
 

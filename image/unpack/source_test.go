@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,6 +66,7 @@ func TestAdd_Tools(t *testing.T) {
 	skopeo(t, "dir:"+top+"/dir", "oci:"+top+"/plain:a")
 	s := newStore(t)
 	want := tree(t, filepath.Join(filepath.Dir(layout), "root"))
+	maps.Copy(want, emptyFiles(fmt.Sprint(os.Geteuid())))
 	delete(want, ".")
 	for name, ref := range map[string]string{
 		"layout": layout + ":a", "zstd": top + "/zstd", "plain": top + "/plain:a", "archive": top + "/one.tar", "tag": top + "/one.tar:sample:2",

@@ -5,6 +5,7 @@
 //	 ├─ rights: what this process may make                                   rights.go
 //	 ├─ extractor: each entry, by umoci's oci/layer                          extract.go
 //	 │    └─ budget: room on the disk, bytes, entries                        budget.go
+//	 ├─ placeholders: mount points of what each run is supplied with
 //	 └─ image.Staging.Commit: all of it, or nothing
 //
 // It belongs in a process of its own, which `penstock image` is: it sets the umask, its
@@ -21,6 +22,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/apex/log"
@@ -112,8 +115,45 @@ func unpack(ctx context.Context, rootfs string, src Source, limits Limits) (imag
 	if digest == "" {
 		return image.Record{}, fmt.Errorf("unpack %s: nothing is in it", src.name)
 	}
+	if err := placeholders(rootfs); err != nil {
+		return image.Record{}, fmt.Errorf("unpack %s: %w", src.name, noRoom(err))
+	}
 	return image.Record{
 		Digest: digest, ImageID: src.id, Architecture: src.architecture, Env: src.env, Size: b.taken(), Files: b.entries,
 		Source: src.name, Unpacked: time.Now().UTC().Truncate(time.Second), Without: x.without(),
 	}, nil
+}
+
+// placeholders makes the files empty that each run has one of its own for, where the image
+// has none: a run's are mounted over them. Else the directory would be rebuilt for each run,
+// entry by entry, which takes longer than all the rest of its start. A link stays what it is,
+// and so does a directory that has nothing in it: that costs nothing to rebuild.
+func placeholders(rootfs string) error {
+	root, err := os.OpenRoot(rootfs)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for _, path := range image.Supplied() {
+		name := strings.TrimPrefix(path, "/")
+		dir, err := root.OpenFile(filepath.Dir(name), os.O_RDONLY|unix.O_DIRECTORY, 0)
+		if err != nil {
+			continue // not there, or a link out of the root: what a run makes of that works, too
+		}
+		_, empty := dir.Readdirnames(1)
+		if err := dir.Close(); err != nil || empty != nil {
+			continue
+		}
+		f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		switch {
+		case errors.Is(err, fs.ErrExist), errors.Is(err, fs.ErrPermission): // a user who isn't root, a directory that is read-only
+		case err != nil:
+			return err
+		default:
+			if err := f.Close(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

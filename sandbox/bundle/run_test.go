@@ -106,6 +106,27 @@ func TestRun_LinksLeadInside(t *testing.T) {
 	}
 }
 
+// As in a stored image: /etc has a place for each file that is supplied, or a link.
+func TestRun_SuppliedInPlace(t *testing.T) {
+	image := testImage(t)
+	for _, name := range []string{"etc/hosts", "etc/group"} {
+		write(t, filepath.Join(image, name), "", 0o644)
+	}
+	got := newScene(t, image, "readlink /etc/resolv.conf; cat /etc/resolv.conf | wc -c; cat /etc/hosts | wc -c; id -un; id -gn; grep -o ' /etc[^ ]* ro' /proc/self/mountinfo; grep -c ' /run' /proc/self/mountinfo; true").script(t)
+	want := []string{"../run/resolv.conf"}
+	for _, name := range []string{"/etc/resolv.conf", "/etc/hosts"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Skip(err)
+		}
+		want = append(want, strconv.Itoa(len(text)))
+	}
+	want = append(want, "node", "agent", " /etc ro", " /etc/group ro", " /etc/hosts ro", " /etc/passwd ro", "0")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestRun_Proc(t *testing.T) {
 	for _, user := range []uint32{4321, 0} {
 		s := newScene(t, testImage(t), `[ $(ls /proc 2>/dev/null | grep -c '^[0-9]*$') -lt 9 ] && echo few; for f in /proc/sys/kernel/hostname /proc/sys/vm/overcommit_memory /proc/sysrq-trigger /proc/sys/kernel/core_pattern; do

@@ -3,11 +3,15 @@ package bundle
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"penstock/image"
 )
 
 // chain is a directory of root's, in it one of the user 4321, and links in both.
@@ -107,11 +111,14 @@ func TestOpenSource(t *testing.T) {
 }
 
 func TestSupplied(t *testing.T) {
-	image := plainImage(t)
-	write(t, filepath.Join(image, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nagent:x:9:9::/:/bin/false\nnode:x:4321:7::/home/node:/bin/sh", 0o644)
-	files, err := Supplied(image, Person{UID: 4321, GID: 4321, Home: "/home/agent"}, false)
+	rootfs := plainImage(t)
+	write(t, filepath.Join(rootfs, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nagent:x:9:9::/:/bin/false\nnode:x:4321:7::/home/node:/bin/sh", 0o644)
+	files, err := Supplied(rootfs, Person{UID: 4321, GID: 4321, Home: "/home/agent"}, false)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if names := slices.Sorted(maps.Keys(files)); !slices.Equal(names, image.Supplied()) {
+		t.Errorf("%q: those that a stored image has a place for are %q", names, image.Supplied())
 	}
 	for name, want := range map[string]string{
 		"/etc/passwd":      "node:x:4321:4321::/home/agent:/bin/sh\nroot:x:0:0:root:/root:/bin/sh\nagent:x:9:9::/:/bin/false\n",
@@ -123,11 +130,11 @@ func TestSupplied(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, files[name], want)
 		}
 	}
-	if _, err := Supplied(image, Person{Home: "/a:b"}, false); err == nil {
+	if _, err := Supplied(rootfs, Person{Home: "/a:b"}, false); err == nil {
 		t.Error("a home with a colon was written to passwd")
 	}
-	link(t, "/etc/shadow", filepath.Join(image, "etc/group")) // of the host's, from outside
-	if files, err = Supplied(image, Person{UID: 1, GID: 1, Home: "/"}, true); err != nil || strings.Contains(string(files["/etc/group"]), "root:") {
+	link(t, "/etc/shadow", filepath.Join(rootfs, "etc/group")) // of the host's, from outside
+	if files, err = Supplied(rootfs, Person{UID: 1, GID: 1, Home: "/"}, true); err != nil || strings.Contains(string(files["/etc/group"]), "root:") {
 		t.Errorf("a link of the image's led to the host: %v %q", err, files["/etc/group"])
 	}
 }
