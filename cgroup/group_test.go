@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/cgroup/cgroupfs"
-	"penstock/internal/procinfo"
+	"penstock/internal/hostinfo"
 )
 
 func TestNewGroup_ID(t *testing.T) {
@@ -378,7 +378,7 @@ func TestGroup_TooDeepForPath(t *testing.T) {
 func TestGroup_StorageIO(t *testing.T) {
 	g := newGroup(t, openRoot(t), "io", nil)
 	v := born(t, g.FD(), "sleep").ready(t)
-	own, err := procinfo.Host.StorageBytes(os.Getpid())
+	own, err := hostinfo.Host.StorageBytes(os.Getpid())
 	if err != nil {
 		skipLacking(t, "task I/O accounting: "+err.Error())
 	}

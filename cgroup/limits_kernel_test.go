@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/cgroup/cgroupfs"
-	"penstock/internal/procinfo"
+	"penstock/internal/hostinfo"
 )
 
 // The kernel ends the whole group when one process passes the limit, and the
@@ -147,7 +147,7 @@ func waitSignal(t *testing.T, v *victim) unix.Signal {
 // With swap on the host a group would pass its cap there unless it is denied.
 func TestGroup_NoSwap(t *testing.T) {
 	r := kernelRoot(t)
-	if areas, err := procinfo.Host.SwapAreas(); err != nil || areas == 0 {
+	if areas, err := hostinfo.Host.SwapAreas(); err != nil || areas == 0 {
 		skipLacking(t, "a swap area")
 	}
 	// The root denies swap to all; here each group must on its own.

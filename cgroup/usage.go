@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/cgroup/cgroupfs"
-	"penstock/internal/procinfo"
+	"penstock/internal/hostinfo"
 )
 
 // Usage is a live reading of one group; nil is unknown. It costs six files: a caller that asks
@@ -169,7 +169,7 @@ func (g *Group) StorageIO() (uint64, error) {
 	}
 	var sum uint64
 	for _, pid := range pids {
-		n, err := procinfo.Host.StorageBytes(pid)
+		n, err := hostinfo.Host.StorageBytes(pid)
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 			continue
 		}

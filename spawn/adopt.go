@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/cgroup"
+	"penstock/internal/hostinfo"
 	"penstock/internal/procinfo"
 	"penstock/outcome"
 )
@@ -197,7 +198,7 @@ func adoptChild(pid int, pidfd *os.File) (leader, error) {
 }
 
 func wasIn(pid int, id string) bool {
-	group, err := procinfo.Host.Group(pid)
+	group, err := hostinfo.Host.Group(pid)
 	return err == nil && strings.HasSuffix(group, "/"+id)
 }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/cgroup"
+	"penstock/internal/hostinfo"
 	"penstock/internal/procinfo"
 	"penstock/outcome"
 )
@@ -86,7 +87,7 @@ func (s *Spawner) proveCage(ctx context.Context, c Command, l cgroup.Limits) err
 
 // provePlace asks the kernel twice where the child is.
 func (s *Spawner) provePlace(p *Process, id string) error {
-	at, err := procinfo.Host.Group(p.PID())
+	at, err := hostinfo.Host.Group(p.PID())
 	if err != nil {
 		return err
 	}

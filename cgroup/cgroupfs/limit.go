@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"penstock/internal/procinfo"
+	"penstock/internal/hostinfo"
 )
 
 // Limit is one file to write and what it must read as afterwards.
@@ -64,7 +64,7 @@ func (d *Dir) Set(l Limit) error {
 // checkNoSwap is for a kernel that doesn't account swap, and so has no such file: the
 // cap holds only as long as the host has no swap at all.
 func checkNoSwap(err error) error {
-	areas, serr := procinfo.Host.SwapAreas()
+	areas, serr := hostinfo.Host.SwapAreas()
 	if serr != nil && !IsAbsent(serr) {
 		return errors.Join(err, serr)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"penstock/internal/hostinfo"
 	"penstock/internal/procinfo"
 )
 
@@ -23,7 +24,7 @@ func FindLocation() (Location, error) {
 	if err != nil {
 		return Location{}, err
 	}
-	self, err := procinfo.Host.OwnGroup()
+	self, err := hostinfo.Host.OwnGroup()
 	if err != nil {
 		return Location{}, err
 	}

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/cgroup/cgroupfs"
-	"penstock/internal/procinfo"
+	"penstock/internal/hostinfo"
 )
 
 // Fact is one line of the host report.
@@ -185,7 +185,7 @@ func (r *Report) addHugePages(held, some bool) {
 // disabledAtBoot are the controllers that the kernel's command line switches off;
 // none where it can't be read.
 func disabledAtBoot() []string {
-	words, _ := procinfo.Host.BootOptions()
+	words, _ := hostinfo.Host.BootOptions()
 	return disabled(words)
 }
 
@@ -199,7 +199,7 @@ func disabled(words []string) (all []string) {
 }
 
 func (r *Report) addSwap() error {
-	areas, err := procinfo.Host.SwapAreas()
+	areas, err := hostinfo.Host.SwapAreas()
 	if err != nil && !cgroupfs.IsAbsent(err) {
 		return err
 	}

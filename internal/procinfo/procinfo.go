@@ -1,15 +1,11 @@
-// Package procinfo is the one reader of each file of /proc that this program
-// asks: over prometheus/procfs where that has what is wanted, by a parser of its
-// own where not.
+// Package procinfo reads files of /proc that prometheus/procfs doesn't tell all of, or
+// fails for. Package hostinfo has the rest.
 //
-//	mountinfo       Mounts, OwnThreadMounts  mounts.go    own: procfs fails for a source "-" and for lines of 64 KiB
-//	PID/cgroup      Group, OwnGroup          process.go   procfs
-//	PID/io          StorageBytes             process.go   procfs
-//	PID/stat        Stat                     process.go   own: procfs drops the exit status
-//	PID/status      Status                   process.go   own: procfs has no threads, parent and seccomp
-//	swaps, cmdline  SwapAreas, BootOptions   procinfo.go  procfs
-//	loadavg         Tasks                    procinfo.go  own: procfs has the averages alone
-//	meminfo         Memory                   procinfo.go  own: procfs fails for any line that is odd
+//	mountinfo       Mounts, OwnThreadMounts  mounts.go    procfs fails for a source "-" and for lines of 64 KiB
+//	PID/stat        Stat                     process.go   procfs drops the exit status
+//	PID/status      Status                   process.go   procfs has no threads, parent and seccomp
+//	loadavg         Tasks                    procinfo.go  procfs has the averages alone
+//	meminfo         Memory                   procinfo.go  procfs fails for any line that is odd
 //
 // Each error names its file. A process that is gone is fs.ErrNotExist or ESRCH.
 package procinfo
@@ -19,8 +15,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-
-	"github.com/prometheus/procfs"
 )
 
 // FS is where a proc file system is mounted.
@@ -28,26 +22,6 @@ type FS string
 
 // Host is the one of this process.
 const Host FS = "/proc"
-
-// SwapAreas counts the areas of proc_swaps(5).
-func (p FS) SwapAreas() (int, error) {
-	proc, err := procfs.NewFS(string(p))
-	if err != nil {
-		return 0, err
-	}
-	areas, err := proc.Swaps()
-	return len(areas), p.named("swaps", err)
-}
-
-// BootOptions are the words of the kernel's command line (proc_cmdline(5)).
-func (p FS) BootOptions() ([]string, error) {
-	proc, err := procfs.NewFS(string(p))
-	if err != nil {
-		return nil, err
-	}
-	words, err := proc.CmdLine()
-	return words, p.named("cmdline", err)
-}
 
 // Tasks counts all that there are, by proc_loadavg(5): "0.1 0.2 0.3 1/234 5678".
 func (p FS) Tasks() (int64, error) {

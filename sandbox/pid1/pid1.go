@@ -27,6 +27,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"penstock/internal/openat"
 	"penstock/internal/procinfo"
 	"penstock/sandbox"
 )
@@ -56,9 +57,6 @@ func Main() int {
 	if err := unix.CloseRange(JobFD, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return exitFailed
 	}
-	// The only one: a channel for each costs more than all the rest of this start.
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM)
 	status := os.NewFile(StatusFD, "status")
 	job, err := readJob(os.NewFile(JobFD, "job"))
 	if err != nil {
@@ -85,6 +83,10 @@ func Main() int {
 		_ = cli.Kill()
 		return fail(status, "drop its capabilities", err)
 	}
+	// The only one: a channel for each costs more than all the rest of this start. None comes
+	// before it is told that the CLI has started, and that runs meanwhile.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
 	if err := write(status, record{Started: cli.Pid, Pool: job.pool()}); err != nil {
 		// A run is none of which nothing will be known.
 		_ = cli.Kill()
@@ -99,7 +101,12 @@ func Main() int {
 // prepare is what needs this process's rights.
 func prepare(job *Job) (step string, err error) {
 	if score := job.Process.OOMScoreAdj; score != nil {
-		if err := os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(*score)), 0); err != nil {
+		f, err := openat.Plain("/proc/self/oom_score_adj", os.O_WRONLY, 0)
+		if err == nil {
+			_, err = f.WriteString(strconv.Itoa(*score))
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
 			return "set its OOM score", err
 		}
 	}

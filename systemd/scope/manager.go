@@ -17,6 +17,7 @@ import (
 	godbus "github.com/godbus/dbus/v5"
 
 	"penstock/cgroup/cgroupfs"
+	"penstock/internal/hostinfo"
 	"penstock/internal/peercred"
 	"penstock/internal/procinfo"
 )
@@ -217,7 +218,7 @@ func (m *Manager) locate(pid int) error {
 	if pid <= 0 {
 		return errors.New("its process is in another pid namespace: the host's, if this is a container")
 	}
-	self, err := procinfo.Host.Group(pid)
+	self, err := hostinfo.Host.Group(pid)
 	if err != nil {
 		return fmt.Errorf("its process %d: %w", pid, err)
 	}

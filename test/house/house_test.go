@@ -28,6 +28,7 @@ const module = "penstock/"
 var floor = map[string]int{
 	"internal/backoff":      5,
 	"internal/hint":         5,
+	"internal/hostinfo":     5,
 	"internal/memfd":        5,
 	"internal/peercred":     5,
 	"internal/procinfo":     5,
@@ -173,6 +174,21 @@ func TestDependenciesPointDown(t *testing.T) {
 			if s.pkg == "server" && below == "cgroup" {
 				t.Errorf("%s: server knows no cgroup", s.path)
 			}
+		}
+	}
+}
+
+// What process 1 of a run in an image is made of, it makes at the start of each.
+func TestProcess1IsSmall(t *testing.T) {
+	c := exec.Command("go", "list", "-deps", "./cmd/process1")
+	c.Dir, c.Env = filepath.Join("..", ".."), append(os.Environ(), "CGO_ENABLED=0")
+	out, err := c.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, imp := range strings.Fields(string(out)) {
+		if slices.Contains([]string{"net", "regexp", "net/http", "crypto/tls", "debug/elf"}, imp) || strings.HasPrefix(imp, "github.com/prometheus/") {
+			t.Errorf("cmd/process1 imports %s, which costs each run", imp)
 		}
 	}
 }
