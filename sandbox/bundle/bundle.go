@@ -103,17 +103,23 @@ func namespaces(o Options) []specs.LinuxNamespace {
 type planner struct {
 	Options
 	bundle *Bundle
-	image  *os.File
+	dirs   map[string]*os.File // of the image: see open
 	root   *node
 	points []*point
 	closed map[inode]string // Closed and what lies above, by the path of the closed one
 }
 
-func (p *planner) plan() (err error) {
-	if p.image, err = openDir(p.Image); err != nil {
+func (p *planner) plan() error {
+	root, err := openDir(p.Image)
+	if err != nil {
 		return err
 	}
-	defer p.image.Close()
+	p.dirs = map[string]*os.File{"/": root}
+	defer func() {
+		for _, dir := range p.dirs {
+			_ = dir.Close() // of O_PATH
+		}
+	}()
 	if err := p.mountPoints(); err != nil {
 		return err
 	}

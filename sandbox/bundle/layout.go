@@ -112,7 +112,6 @@ func (p *planner) rebuild(n, above *node) error {
 		if err != nil {
 			return err
 		}
-		defer dir.Close()
 		var stat unix.Stat_t
 		if err := unix.Fstat(int(dir.Fd()), &stat); err != nil {
 			return &os.PathError{Op: "stat", Path: n.path, Err: err}
@@ -156,7 +155,6 @@ func (p *planner) bindEntry(name string) error {
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
 	fd, err := unix.Openat(int(dir.Fd()), path.Base(name), unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return &os.PathError{Op: "open", Path: name, Err: err}

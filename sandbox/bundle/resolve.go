@@ -82,7 +82,6 @@ func (p *planner) lookAt(dir, name string) (what kind, target string, err error)
 	if err != nil {
 		return isAbsent, "", err
 	}
-	defer at.Close()
 	var stat unix.Stat_t
 	err = unix.Fstatat(int(at.Fd()), name, &stat, unix.AT_SYMLINK_NOFOLLOW)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
@@ -106,23 +105,23 @@ func readLink(dir int, name string) (string, error) {
 	return string(text[:n]), nil
 }
 
-// open holds a directory of the image, to which no link leads: so it is in the image.
+// open holds a directory of the image, to which no link leads: so it is in the image. It is
+// opened once, and open until the plan is made.
 func (p *planner) open(dir string) (*os.File, error) {
-	const how = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	fd, err := unix.Openat(int(p.image.Fd()), ".", how, 0)
-	for part := range strings.SplitSeq(strings.Trim(dir, "/"), "/") {
-		if err != nil || part == "" {
-			break
-		}
-		var next int
-		next, err = unix.Openat(fd, part, how, 0)
-		_ = unix.Close(fd)
-		fd = next
+	if f := p.dirs[dir]; f != nil {
+		return f, nil
 	}
+	above, err := p.open(path.Dir(dir))
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.Openat(int(above.Fd()), path.Base(dir), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
-	return os.NewFile(uintptr(fd), dir), nil
+	f := os.NewFile(uintptr(fd), dir)
+	p.dirs[dir] = f
+	return f, nil
 }
 
 func openDir(dir string) (*os.File, error) {
