@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"penstock/internal/imagetest"
 	"penstock/sandbox/bundle"
 )
 
@@ -53,7 +54,7 @@ func BenchmarkRunCold(b *testing.B) {
 func BenchmarkRunInImage(b *testing.B) {
 	root := os.Getenv("IMAGE")
 	if root == "" {
-		root = imageRoot(b)
+		root = imagetest.Root(b)
 	}
 	s := openWithImages(b)
 	files, err := bundle.Supplied(root, bundle.Person{Home: "/home/agent"}, true)

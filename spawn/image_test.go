@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"penstock/cgroup"
+	"penstock/internal/imagetest"
 	"penstock/outcome"
 	"penstock/sandbox/bundle"
 )
@@ -93,37 +94,6 @@ func openWithImages(t testing.TB) *Spawner {
 	return s
 }
 
-// imageRoot has busybox for its programs.
-func imageRoot(t testing.TB) string {
-	t.Helper()
-	busybox, err := exec.LookPath("busybox")
-	if err != nil {
-		if lab() {
-			t.Fatal(err)
-		}
-		t.Skipf("needs busybox, static: %v", err)
-	}
-	text, err := os.ReadFile(busybox)
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := t.TempDir()
-	for _, dir := range []string{"bin", "etc", "tmp"} {
-		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(root, "bin/busybox"), text, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, applet := range []string{"sh", "true", "sleep", "touch"} {
-		if err := os.Symlink("busybox", filepath.Join(root, "bin", applet)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
-}
-
 // inImageJob is a job of a script in an image.
 func inImageJob(t testing.TB, root, id, text string) *job {
 	t.Helper()
@@ -139,7 +109,7 @@ func inImageJob(t testing.TB, root, id, text string) *job {
 }
 
 func TestImage_Ends(t *testing.T) {
-	s, root := openWithImages(t), imageRoot(t)
+	s, root := openWithImages(t), imagetest.Root(t)
 	for text, want := range map[string]outcome.Outcome{
 		"exit 0":                     {Exit: exited0},
 		"exit 137":                   {Exit: outcome.Exit{Known: true, Code: 137}},
@@ -162,7 +132,7 @@ func TestImage_Ends(t *testing.T) {
 
 func TestImage_SoftEnd(t *testing.T) {
 	s := openWithImages(t)
-	j := inImageJob(t, imageRoot(t), "soft", "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done")
+	j := inImageJob(t, imagetest.Root(t), "soft", "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done")
 	j.SoftEnd, j.Grace = true, 20*time.Second
 	p, err := j.start(s)
 	if err != nil {
@@ -178,7 +148,7 @@ func TestImage_SoftEnd(t *testing.T) {
 
 func TestImage_HardEnd(t *testing.T) {
 	s := openWithImages(t)
-	j := inImageJob(t, imageRoot(t), "hard", "trap '' TERM; sleep 99")
+	j := inImageJob(t, imagetest.Root(t), "hard", "trap '' TERM; sleep 99")
 	p, err := j.start(s)
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +161,7 @@ func TestImage_HardEnd(t *testing.T) {
 }
 
 func TestImage_NotStarted(t *testing.T) {
-	s, root := openWithImages(t), imageRoot(t)
+	s, root := openWithImages(t), imagetest.Root(t)
 	for _, c := range []struct {
 		change func(*job)
 		cause  outcome.Cause
@@ -229,7 +199,7 @@ func TestImage_NoRuntime(t *testing.T) {
 // Nothing of the host's, nor of the start, is in the CLI's reach.
 func TestImage_Cage(t *testing.T) {
 	s := openWithImages(t)
-	j := inImageJob(t, imageRoot(t), "cage", "echo /*; echo /proc/self/fd/*; for p in /proc/[0-9]*; do echo $p; done; cat /proc/self/oom_score_adj; echo $GOMAXPROCS; cat /proc/self/cgroup; (echo x > /proc/sys/kernel/hostname) 2>/dev/null || echo closed")
+	j := inImageJob(t, imagetest.Root(t), "cage", "echo /*; echo /proc/self/fd/*; for p in /proc/[0-9]*; do echo $p; done; cat /proc/self/oom_score_adj; echo $GOMAXPROCS; cat /proc/self/cgroup; (echo x > /proc/sys/kernel/hostname) 2>/dev/null || echo closed")
 	p, err := j.start(s)
 	if err != nil {
 		t.Fatal(err)
@@ -247,7 +217,7 @@ func TestImage_Cage(t *testing.T) {
 // Process 1 holds the image, whatever becomes of the daemon.
 func TestImage_Lock(t *testing.T) {
 	s := openWithImages(t)
-	j := inImageJob(t, imageRoot(t), "lock", "echo up; sleep 99")
+	j := inImageJob(t, imagetest.Root(t), "lock", "echo up; sleep 99")
 	path := filepath.Join(t.TempDir(), "lock")
 	lock, err := os.Create(path)
 	if err == nil {
@@ -280,7 +250,7 @@ func TestImage_Lock(t *testing.T) {
 // No command line tells what the CLI has, nor the environment of what is beside it.
 func TestImage_NothingSecretOutside(t *testing.T) {
 	s := openWithImages(t)
-	j := inImageJob(t, imageRoot(t), "secret", "echo up; sleep 99 & wait")
+	j := inImageJob(t, imagetest.Root(t), "secret", "echo up; sleep 99 & wait")
 	j.Env = append(j.Env, "KEY=hunter2")
 	p, err := j.start(s)
 	if err != nil {
@@ -317,7 +287,7 @@ func TestImage_NothingSecretOutside(t *testing.T) {
 // Neither in what is told of a run nor in what it may have do our own processes count.
 func TestImage_OwnTasksDontCount(t *testing.T) {
 	s := openWithImages(t)
-	j := inImageJob(t, imageRoot(t), "tasks", "echo up; sleep 99 & sleep 99 & wait")
+	j := inImageJob(t, imagetest.Root(t), "tasks", "echo up; sleep 99 & sleep 99 & wait")
 	j.Limits = cgroup.Resources(cgroup.Limits{PidsMax: 7})
 	p, err := j.start(s)
 	if err != nil {
@@ -387,7 +357,7 @@ func (e ended) reap() (outcome.Exit, error) { return e.exit, nil }
 
 // Beside BenchmarkRunCold: what an image costs.
 func BenchmarkImage(b *testing.B) {
-	s, root := openWithImages(b), imageRoot(b)
+	s, root := openWithImages(b), imagetest.Root(b)
 	for i := range b.N {
 		j := inImageJob(b, root, fmt.Sprintf("bench-%d", i), "")
 		j.Argv = []string{"true"}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"penstock/cgroup"
+	"penstock/internal/imagetest"
 	"penstock/outcome"
 	"penstock/sandbox/bundle"
 )
@@ -65,7 +66,7 @@ func statusIn(dir string, i int) string { return filepath.Join(dir, fmt.Sprint("
 
 // A later daemon learns how a run ends from the same file, whose child it may be.
 func TestImage_DaemonKilled(t *testing.T) {
-	runtime, root, dir := runtimeOf(t), imageRoot(t), t.TempDir()
+	runtime, root, dir := runtimeOf(t), imagetest.Root(t), t.TempDir()
 	program, err := process1()
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"penstock/cgroup"
+	"penstock/internal/imagetest"
 	"penstock/outcome"
 )
 
@@ -32,7 +33,7 @@ func fill(path string, mib int) string {
 }
 
 // What a run in an image writes into memory is its memory, whatever holds the limit here.
-func TestImage_FilesCount(t *testing.T) { filesCount(t, openWithImages(t), imageRoot(t)) }
+func TestImage_FilesCount(t *testing.T) { filesCount(t, openWithImages(t), imagetest.Root(t)) }
 
 func filesCount(t *testing.T, s *Spawner, root string) {
 	t.Helper()
@@ -76,7 +77,7 @@ func filesCount(t *testing.T, s *Spawner, root string) {
 
 // The next daemon has them counted again.
 func TestImage_FilesCountAdopted(t *testing.T) {
-	runtime, root, dir := runtimeOf(t), imageRoot(t), t.TempDir()
+	runtime, root, dir := runtimeOf(t), imagetest.Root(t), t.TempDir()
 	program, err := process1()
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +205,7 @@ func filesWithoutRoot(t *testing.T, program []string) {
 	if by := s.Enforced().Memory; by != cgroup.Watch {
 		t.Fatalf("memory is held by %s", by)
 	}
-	filesCount(t, s, imageRoot(t))
+	filesCount(t, s, imagetest.Root(t))
 }
 
 // groupWithout makes a group below the spawner's root whose own children have no controller.

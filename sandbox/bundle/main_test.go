@@ -12,6 +12,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"penstock/internal/imagetest"
 	"penstock/internal/memfd"
 	"penstock/sandbox/bubblewrap"
 	"penstock/sandbox/pid1"
@@ -81,14 +82,7 @@ func needBubblewrap(t *testing.T) string {
 // testImage is a small root file system, whose programs are busybox.
 func testImage(t *testing.T) string {
 	t.Helper()
-	busybox, err := exec.LookPath("busybox")
-	if err != nil {
-		if lab() {
-			t.Fatal(err)
-		}
-		t.Skipf("needs busybox, static: %v", err)
-	}
-	text, err := os.ReadFile(busybox)
+	text, err := os.ReadFile(imagetest.Busybox(t))
 	if err != nil {
 		t.Fatal(err)
 	}
