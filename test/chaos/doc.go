@@ -6,5 +6,5 @@
 //
 // PENSTOCK_CHAOS is the number of runs (without it: 200, or what fits in half a
 // minute), PENSTOCK_CHAOS_SEED replays a sequence, PENSTOCK_CHAOS_ONLY picks
-// scripts by name.
+// scripts by name. Of a hundred runs PENSTOCK_CHAOS_IMAGES are in an image.
 package chaos

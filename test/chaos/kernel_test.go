@@ -43,12 +43,17 @@ func look(pid int) (process, error) {
 
 func living(pid int) bool { _, err := look(pid); return err == nil }
 
-// leader is the process of a run that the daemon itself started.
+// leader is the process of a run that the daemon itself started, or bubblewrap for it.
 func (w *world) leader(run string) (process, error) {
 	for _, pid := range w.pids(run) {
-		if p, err := look(pid); err == nil && p.parent == w.Cmd.Process.Pid {
-			return p, nil
+		p, err := look(pid)
+		if err != nil || p.parent != w.Cmd.Process.Pid {
+			continue
 		}
+		if p.name == "bwrap" {
+			return w.cli(run, p)
+		}
+		return p, nil
 	}
 	return process{}, fmt.Errorf("run %s has no leader yet", run)
 }

@@ -59,10 +59,10 @@ func TestRunsAcrossKills(t *testing.T) {
 	}
 	w := open(t, "100%", []string{free})
 	w.patient = true
-	k := &kills{world: w, current: w.Daemon, births: t.TempDir(), lived: map[string]bool{}, causes: map[string]int{}, faults: map[string]int{}}
+	k := &kills{world: w, current: w.Daemon, births: w.shared, lived: map[string]bool{}, causes: map[string]int{}, faults: map[string]int{}}
 	scripts, left := usable(killScripts(), w, os.Getenv("PENSTOCK_CHAOS_ONLY"))
 	t.Logf("seed %d, %d runs, limits held by the kernel: %v; scripts this machine can't show: %v", seed, runs, w.kernel, left)
-	begun := time.Now()
+	begun, mounts := time.Now(), w.Mounts()
 	next, handedOut, over := make(chan int), make(chan struct{}), make(chan struct{})
 	for range workers {
 		k.crew.Go(func() {
@@ -94,12 +94,12 @@ func TestRunsAcrossKills(t *testing.T) {
 		k.kill(t, r, over)
 	}
 	took := time.Since(begun)
-	k.nothingIsLeft(t)
+	k.nothingIsLeft(t, mounts)
 	if runs >= shortRow && k.count.Load() == 0 {
 		t.Error("the daemon was never killed")
 	}
-	t.Logf("%d runs in %.1f s: %d durable, %d kills of the daemon, %d runs disturbed by one, %d runs alive without a daemon; causes %s",
-		done, took.Seconds(), k.durable, k.count.Load()/2, k.disturbed, len(k.lived), sorted(k.causes))
+	t.Logf("%d runs in %.1f s, %d of them in an image: %d durable, %d kills of the daemon, %d runs disturbed by one, %d runs alive without a daemon; causes %s",
+		done, took.Seconds(), k.inBox.Load(), k.durable, k.count.Load()/2, k.disturbed, len(k.lived), sorted(k.causes))
 	t.Logf("%d %s, %d %s, %d %s, %d %s", k.faults[lostAlive], lostAlive, k.faults[doubled], doubled, k.faults[leaked], leaked, k.faults[wrong], wrong)
 }
 
@@ -174,12 +174,15 @@ func (k *kills) complaints(t *testing.T) {
 }
 
 // nothingIsLeft, and the last daemon accounts for no more than there is.
-func (k *kills) nothingIsLeft(t *testing.T) {
+func (k *kills) nothingIsLeft(t *testing.T, mounts int) {
 	t.Helper()
 	k.complaints(t)
 	if err := until(goneWithin, func() error {
-		if g, p := k.Groups(), k.marked(); len(g)+len(p) > 0 {
+		if g, p := k.Groups(), append(k.marked(), bubblewraps()...); len(g)+len(p) > 0 {
 			return fmt.Errorf("groups %v, processes %v", g, p)
+		}
+		if now := k.current.Mounts(); now != mounts {
+			return fmt.Errorf("%d mounts, %d before", now, mounts)
 		}
 		if n := sum(k.metrics(), "penstock_reserved_memory_bytes"); n != 0 {
 			return fmt.Errorf("%v bytes reserved by no run", n)
@@ -197,10 +200,11 @@ func (k *kills) one(t *testing.T, scripts []script, seed uint64, n int) {
 	s := choose(r, scripts)
 	p := s.write(r, k.world)
 	p.name, p.tag, p.stream = s.name, fmt.Sprintf("%d-%d", seed, n), either(r)
+	p = k.box(p, seed, n)
 	if p.act.do == nil && p.backend != "demo" {
 		p.durable = either(r)
 	}
-	if slices.Contains([]string{"sh", "lines", "tight", "still"}, p.backend) {
+	if slices.Contains([]string{"sh", "lines", "tight", "still"}, strings.TrimSuffix(p.backend, boxed)) {
 		p.prompt = fmt.Sprintf("echo $$ >>%s/%s\n%s", k.births, p.tag, p.prompt)
 	}
 	before := k.count.Load()

@@ -174,13 +174,14 @@ const few = 4
 // state is what must be as it was when nothing runs.
 type state struct {
 	files, goroutines, dying float64
+	mounts                   int
 }
 
 func (w *world) state(t *testing.T) state {
 	t.Helper()
 	http.DefaultClient.CloseIdleConnections()
 	routines := w.metrics()["go_goroutines"] // /health tells the last second's
-	return state{files: float64(w.openFiles()), goroutines: routines, dying: w.flat("runs/cgroup.stat")["nr_dying_descendants"]}
+	return state{files: float64(w.openFiles()), goroutines: routines, dying: w.flat("runs/cgroup.stat")["nr_dying_descendants"], mounts: w.Mounts()}
 }
 
 // nothingLeft compares with the state before.
@@ -188,10 +189,13 @@ func (w *world) nothingLeft(t *testing.T, before state) {
 	t.Helper()
 	var now state
 	if err := until(goneWithin, func() error {
-		if g, p := w.Groups(), w.marked(); len(g)+len(p) > 0 {
+		if g, p := w.Groups(), append(w.marked(), bubblewraps()...); len(g)+len(p) > 0 {
 			return fmt.Errorf("left: groups %v, processes %v", g, p)
 		}
-		if now = w.state(t); now.files > before.files+few || now.goroutines > before.goroutines+few {
+		if now = w.state(t); now.mounts != before.mounts {
+			return fmt.Errorf("mounts: %d, before %d", now.mounts, before.mounts)
+		}
+		if now.files > before.files+few || now.goroutines > before.goroutines+few {
 			return fmt.Errorf("grew: %+v, before %+v", now, before)
 		}
 		return nil

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,9 @@ type world struct {
 	kernel  bool   // holds the limits; else our watch does
 	patient bool   // a daemon that can't be asked is soon there again
 	disk    string // a directory on a file system whose pages can be reclaimed; "" where there is none
+	shared  string // a directory that runs in images have, too
+	boxed   int    // of a hundred runs so many are in an image
+	inBox   atomic.Int64
 }
 
 // free is the client without a cap of its own.
@@ -54,8 +58,16 @@ func open(t testing.TB, budget string, clients []string) *world {
 	if state == "" {
 		state = dir
 	}
-	w := &world{tb: t, disk: disk, mark: fmt.Sprintf("chaos-%d-%s", os.Getpid(), filepath.Base(dir))}
-	w.Daemon = daemon.Start(t, daemon.Options{Bare: true, Config: fmt.Sprintf(configText, filepath.Join(state, "state"), tokens, budget, caps.String(),
+	shared := filepath.Join(dir, "shared")
+	if err := os.Mkdir(shared, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{tb: t, disk: disk, shared: shared, boxed: inImages(t), mark: fmt.Sprintf("chaos-%d-%s", os.Getpid(), filepath.Base(dir))}
+	images := ""
+	if w.boxed > 0 {
+		images = boxes(t, shared, w.mark)
+	}
+	w.Daemon = daemon.Start(t, daemon.Options{Bare: true, Config: images + fmt.Sprintf(configText, filepath.Join(state, "state"), tokens, budget, caps.String(),
 		shell("sh", "exec", w.mark, ""), shell("lines", "jsonl", w.mark, ""),
 		shell("tight", "exec", w.mark, `output_max = "256KiB"`), shell("still", "exec", w.mark, `stall_timeout = "2s"`),
 		bin, w.mark, bare)})

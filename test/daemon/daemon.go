@@ -254,6 +254,19 @@ func pidsIn(root, run string) []int {
 	return pids
 }
 
+// Mounts are how many this process and the daemon see: a run in an image leaves none.
+func (d *Daemon) Mounts() (n int) {
+	d.tb.Helper()
+	for _, pid := range []int{os.Getpid(), d.Cmd.Process.Pid} {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
+		if err != nil {
+			d.tb.Error(err)
+		}
+		n += bytes.Count(text, []byte("\n"))
+	}
+	return n
+}
+
 // WaitEmpty waits until no run group is left.
 func (d *Daemon) WaitEmpty(bound time.Duration) error {
 	return Eventually(bound, func() error {

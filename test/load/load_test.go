@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"penstock/internal/imagetest"
 	"penstock/test/clis"
 	"penstock/test/daemon"
 	"penstock/test/model"
@@ -26,9 +27,17 @@ import (
 const records = 1000
 
 // 32 streams at once for 30 s, most of them demo runs that leave a daemonized
-// child, the rest a real CLI: nothing is left and the daemon doesn't grow.
+// child, the rest a real CLI: nothing is left and the daemon doesn't grow. PENSTOCK_LOAD_IMAGES
+// of the demo runs are in an image.
 func TestThirtyTwoStreams(t *testing.T) {
 	const streams, real, window = 32, 4, 10 * time.Second
+	inImages := 0
+	if s := os.Getenv("PENSTOCK_LOAD_IMAGES"); s != "" {
+		var err error
+		if inImages, err = strconv.Atoi(s); err != nil || inImages < 0 || inImages > streams-real {
+			t.Fatalf("PENSTOCK_LOAD_IMAGES: %q: want at most %d", s, streams-real)
+		}
+	}
 	m := model.ForTest(t)
 	dir := filepath.Join(daemon.Top(t), "test", "clis")
 	commands, err := clis.Commands(dir)
@@ -40,6 +49,10 @@ func TestThirtyTwoStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	codex, _ := json.Marshal(commands["codex"])
+	backends, boxed := []string{"demo", "codex"}, ""
+	if inImages > 0 {
+		backends, boxed = append(backends, "boxed"), demoInImage(t)
+	}
 	d := daemon.Start(t, daemon.Options{Home: home, Env: map[string]string{"FAKE_API_KEY": "fake"}, Config: fmt.Sprintf(`
 [limits]
 memory_max = "512MiB"
@@ -52,10 +65,10 @@ max_waiting = 64
 command = %s
 default_model = "fake-model"
 env = ["FAKE_API_KEY"]
-`, codex)})
+%s`, codex, boxed)})
 
 	// One of each first, so that what is made once is there before counting.
-	for _, name := range []string{"demo", "codex"} {
+	for _, name := range backends {
 		if a, err := d.Chat(context.Background(), daemon.Body(name, "SCN=text warm up", map[string]any{"stream": true}), nil); err != nil || a.Error != nil {
 			t.Fatalf("%s: %v %+v", name, err, a.Error)
 		}
@@ -63,16 +76,19 @@ env = ["FAKE_API_KEY"]
 	if err := d.WaitEmpty(5 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	fds := openFiles(t, d.Cmd.Process.Pid)
+	fds, mounts := openFiles(t, d.Cmd.Process.Pid), d.Mounts()
 
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	var done, failed atomic.Int64
+	var done, failed, ofImages atomic.Int64
 	var clients sync.WaitGroup
 	for i := range streams {
 		name, prompt := "demo", "/daemonize some words to stream /delay 5ms and a few more of them"
-		if i < real {
+		switch {
+		case i < real:
 			name, prompt = "codex", "SCN=long N=20 DELAY=10"
+		case i < real+inImages:
+			name = "boxed"
 		}
 		clients.Go(func() {
 			for ctx.Err() == nil {
@@ -83,6 +99,9 @@ env = ["FAKE_API_KEY"]
 					return
 				}
 				done.Add(1)
+				if name == "boxed" {
+					ofImages.Add(1)
+				}
 			}
 		})
 	}
@@ -103,7 +122,10 @@ env = ["FAKE_API_KEY"]
 	if err := d.WaitEmpty(2 * time.Second); err != nil {
 		t.Errorf("left after the load: %v", err)
 	}
-	t.Logf("%d runs, %d failed; RSS median %.1f MiB in the 2nd 10 s, %.1f MiB in the last; fds %d before", done.Load(), failed.Load(), second/(1<<20), last/(1<<20), fds)
+	if now := d.Mounts(); now != mounts {
+		t.Errorf("%d mounts, %d before", now, mounts)
+	}
+	t.Logf("%d runs, %d of them in an image, %d failed; RSS median %.1f MiB in the 2nd 10 s, %.1f MiB in the last; fds %d before", done.Load(), ofImages.Load(), failed.Load(), second/(1<<20), last/(1<<20), fds)
 	if last > second*1.05 {
 		t.Errorf("RSS grew from %.1f to %.1f MiB: more than 5 %%", second/(1<<20), last/(1<<20))
 	}
@@ -119,6 +141,20 @@ env = ["FAKE_API_KEY"]
 	if done.Load() < records {
 		t.Errorf("only %d runs", done.Load())
 	}
+}
+
+// demoInImage is a backend that does what demo does, in an image.
+func demoInImage(t *testing.T) string {
+	t.Helper()
+	root := imagetest.Root(t)
+	text, err := os.ReadFile(daemon.Binary(t))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(root, "bin/penstock"), text, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("[backends.boxed]\nkind = \"jsonl\"\ncommand = [\"/bin/penstock\", \"demo\"]\nimage = \"box\"\n[images.box]\nrootfs = %q\n", root)
 }
 
 // Every slot busy and others waiting: /health answers fast and starts nothing.
