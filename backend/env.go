@@ -21,6 +21,41 @@ func BasePass() []string {
 	}
 }
 
+// BasePassInImage are those that mean something where programs, users and homes are the
+// image's.
+func BasePassInImage() []string {
+	return slices.DeleteFunc(BasePass(), func(name string) bool {
+		return slices.Contains([]string{"PATH", "HOME", "USER", "LOGNAME", "SHELL"}, name)
+	})
+}
+
+// CAVariables name files with the certificates that programs are to trust, or directories of
+// them.
+func CAVariables() []string {
+	return []string{
+		"SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+		"GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "PIP_CERT", "AWS_CA_BUNDLE", "CARGO_HTTP_CAINFO", "DENO_CERT",
+	}
+}
+
+// MergeEnv is the first list with later ones laid over it, name by name.
+func MergeEnv(lists ...[]string) []string {
+	at := map[string]int{}
+	var out []string
+	for _, list := range lists {
+		for _, entry := range list {
+			name, _, _ := strings.Cut(entry, "=")
+			if i, ok := at[name]; ok {
+				out[i] = entry
+				continue
+			}
+			at[name] = len(out)
+			out = append(out, entry)
+		}
+	}
+	return out
+}
+
 // Env is a child's complete environment, as sorted NAME=value: what pass names
 // of the daemon's own, and over it all of set. A name in pass is exact and asked
 // of lookup, or PREFIX_* and matched with environ; what belongs to the daemon

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -366,28 +367,54 @@ func (s *Store) useNamed(ctx context.Context, name string) (*Image, error) {
 		if err != nil {
 			return nil, err
 		}
-		home := n.Home
-		if home == "" {
-			home = DefaultHome
-		}
-		return &Image{Use: use, Name: name, Home: home, Writable: n.Writable}, nil
+		return &Image{Use: use, Name: name, Home: cmp.Or(n.Home, DefaultHome), Writable: n.Writable}, nil
 	}
 }
 
-// Has tells whether there is an image of a name, unpacked or not.
-func (m *Manager) Has(name string) bool {
+// Known is what is known of a name without holding what it is.
+type Known struct {
+	Name     string
+	Digest   string // "" of a directory of the host's
+	Home     string
+	Writable int64 // bytes; 0 is the default
+	// Err says why no run can have it now: Manager.Use says the same.
+	Err error
+}
+
+// Known finds a name; the error is ErrUnknown, or that the store can't be read.
+func (m *Manager) Known(name string) (Known, error) {
 	m.mu.Lock()
-	_, ok := m.images[name]
+	c, ok := m.images[name]
+	var known Known
+	if ok {
+		known = Known{Name: name, Digest: c.digest, Home: c.Home, Writable: c.Writable, Err: c.err}
+	}
 	m.mu.Unlock()
 	if ok {
-		return true
+		return known, nil
 	}
-	if m.store == nil {
-		return false
-	}
-	_, err := m.store.Name(name)
-	return err == nil
+	return Lookup(m.store, nil, name)
 }
+
+// Lookup finds a name without a daemon; a nil store has nothing in it.
+func Lookup(s *Store, sources []Source, name string) (Known, error) {
+	for _, source := range sources {
+		if source.Name == name {
+			return Known{Name: name, Home: source.Home, Writable: source.Writable}, nil
+		}
+	}
+	if s == nil {
+		return Known{}, fmt.Errorf("image %s: %w", name, ErrUnknown)
+	}
+	n, err := s.Name(name)
+	if err != nil {
+		return Known{}, err
+	}
+	return Known{Name: name, Digest: n.Digest, Home: cmp.Or(n.Home, DefaultHome), Writable: n.Writable}, nil
+}
+
+// Store is nil where there is none.
+func (m *Manager) Store() *Store { return m.store }
 
 // Path is where the store lies, "" where there is none.
 func (m *Manager) Path() string {

@@ -38,9 +38,15 @@ func (m *Manager) adopt(d *store.Dir, record Record, cp *store.Checkpoint, b bac
 	defer func() {
 		if err != nil {
 			sup.files.release()
+			sup.releaseImage()
 			sup.hooks.unlockSession()
 		}
 	}()
+	sup.adoptImage(context.Background(), record)
+	inImage := m.statusOf(record)
+	if inImage != nil {
+		defer inImage.Status.Close() // it is found by its name
+	}
 	if err := sup.open(d); err != nil {
 		return nil, err
 	}
@@ -53,7 +59,7 @@ func (m *Manager) adopt(d *store.Dir, record Record, cp *store.Checkpoint, b bac
 	}
 	started := record.StartedAt()
 	sup.child.process, err = m.spawner.Adopt(spawn.Command{
-		ID: r.id, Limits: record.Limits, SoftEnd: cp.SoftEnd, Grace: cp.Grace, BeforeRemove: sup.cleanUp,
+		ID: r.id, Limits: record.Limits, SoftEnd: cp.SoftEnd, Grace: cp.Grace, BeforeRemove: sup.cleanUp, Image: inImage,
 	}, cp.Leader, started)
 	if err != nil {
 		return nil, err

@@ -63,6 +63,8 @@ func (s *supervisor) conclude() {
 	}
 	s.run.spool.Publish()
 	s.files.release()
+	s.releaseImage()
+	s.dropStatus()
 	s.hooks.unlockSession()
 	s.manager.concluded(record, ended)
 	level := slog.LevelDebug // the line of its request tells

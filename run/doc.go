@@ -7,6 +7,7 @@
 //	Manager.Start ─ one after the other:                                  start.go
 //	    the session and its lock, the work directory    session.go sessionlock.go workdir.go
 //	    the files: stdin with the prompt, the spool     files.go, store/stdio.go
+//	    its image, held; what it sees in it             image.go, inimage
 //	    a durable run's checkpoint and record, flushed: the next daemon's  store/checkpoint.go
 //	    the process; a host that can't start it         hosterror.go
 //	Manager.Open ── what an earlier daemon left: recoverRun               recover.go
@@ -20,7 +21,7 @@
 //	dispatcher ──── once a second: usage, stalls; Snapshot                dispatcher.go, stall.go
 //	ProbeVersion ── which version a CLI is, asked in a group of its own   probe.go
 //	kept ────────── finished runs: entries of package history's index, and no objects  kept.go
-//	pruneLoop, roomLoop: what is kept of finished runs, and how long      prune.go, room.go, unsaved.go
+//	pruneLoop, roomLoop: what is kept of finished runs, and how long      prune.go, room.go
 //	Manager.Detach: durable runs live on for the next daemon              adopt.go
 //
 // A run's life is one machine (state.go). It is known from when it waits for its

@@ -110,6 +110,9 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 	if err := m.sessions.sweep(); err != nil {
 		m.log.Warn("leftovers of sessions not removed", "err", err)
 	}
+	if err := st.SweepStatus(m.isLive); err != nil {
+		m.log.Warn("leftovers of runs in images not removed", "err", err)
+	}
 	m.o.Spawner.EndUnclaimed()
 	for _, sup := range m.interrupted {
 		go sup.supervise()
@@ -228,6 +231,12 @@ func (m *Manager) Get(id string) (*Run, error) {
 		return r, nil
 	}
 	return m.load(id)
+}
+
+func (m *Manager) isLive(id string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.live[id] != nil
 }
 
 // Complete tells whether the index of the runs that have ended is: while it is made anew,

@@ -33,7 +33,7 @@ func (m *Manager) ProbeVersion(ctx context.Context, argv, env []string, u *User)
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	printed, err := m.capture(ctx, spawn.Command{Dir: "/", Argv: append(argv[:len(argv):len(argv)], "--version"), Env: mergeEnv(env, u.Environment()), User: u.Credential()})
+	printed, err := m.capture(ctx, spawn.Command{Dir: "/", Argv: append(argv[:len(argv):len(argv)], "--version"), Env: backend.MergeEnv(env, u.Environment()), User: u.Credential()})
 	if err != nil {
 		return "", fmt.Errorf("probe version: %s: %w", argv[0], err)
 	}

@@ -116,8 +116,8 @@ func (s *supervisor) startAnew() error {
 	if err := d.Mkdir(store.TmpName); err != nil {
 		return err
 	}
-	p, err := s.manager.prepare(d, spec)
-	defer func() { p.dir.close() }()
+	p, err := s.prepare(d, spec)
+	defer func() { p.close() }()
 	if err != nil {
 		return err
 	}
@@ -198,10 +198,10 @@ func (m *Manager) renew(d *store.Dir, s *Spec, cp *store.Checkpoint) bool {
 		return false
 	}
 	now, ok := m.o.Renew(s.Backend.Name())
-	if !ok {
+	if !ok || !isIn(now.Image, cp.Record.Image) {
 		return false
 	}
-	s.Argv, s.Env, s.User, s.Home, s.HomeSeed, s.OpenCwd = now.Argv, now.Env, now.User, now.Home, now.HomeSeed, now.OpenCwd
+	s.Argv, s.Env, s.User, s.Home, s.HomeSeed, s.Image, s.OpenCwd = now.Argv, now.Env, now.User, now.Home, now.HomeSeed, now.Image, now.OpenCwd
 	s.Request, s.Fresh = cp.Request, fresh
 	d.User = s.User
 	return true

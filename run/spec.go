@@ -11,8 +11,10 @@ import (
 
 	"penstock/backend"
 	"penstock/cgroup"
+	"penstock/image"
 	"penstock/internal/atomicfile"
 	"penstock/outcome"
+	"penstock/run/inimage"
 	"penstock/run/store"
 	"penstock/spawn"
 )
@@ -34,13 +36,15 @@ type Options struct {
 	// NotDurable says why durable runs are refused; nil where they are not.
 	NotDurable error
 	// Renew gives what a backend's configuration has for a run of an earlier daemon
-	// whose CLI is to be started anew: Argv, Env, User, Home, HomeSeed and OpenCwd of
+	// whose CLI is to be started anew: Argv, Env, User, Home, HomeSeed, Image and OpenCwd of
 	// a Spec. nil starts none anew.
 	Renew func(backend string) (Spec, bool)
 	// Adopted hears of each run of an earlier daemon that still lives, before
 	// Open returns; what it gives back is that run's OnGone, and may be called
 	// before Open returns, too. May be nil.
-	Adopted  func(Record) (gone func(Record))
+	Adopted func(Record) (gone func(Record))
+	// Images holds those that runs are in; nil has none.
+	Images   *image.Manager
 	Keep     time.Duration // how long a finished run's record and spool stay; 0 is one hour
 	KeepRuns int           // and how many at most; 0 is 1000
 	// KeepBytes is how much output of finished runs stays at most; 0 is 4 GiB.
@@ -74,6 +78,7 @@ type Spec struct {
 	Cwd      string          // "" is a fresh directory of the session's or of the run's own
 	Home     string          // "" leaves HOME as in Env; "private" is a fresh one per session
 	HomeSeed string          // directory copied into a private HOME
+	Image    *inimage.Image  // what it is to run in; nil is the host's file system
 	Session  string          // the caller's name for the conversation; "" is none
 	// Fresh is what to tell a CLI that does not know the session any more: all of the
 	// conversation. nil where that can't be told.

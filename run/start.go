@@ -14,6 +14,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"penstock/backend"
+	"penstock/run/inimage"
 	"penstock/run/store"
 	"penstock/spawn"
 )
@@ -153,6 +154,15 @@ func (s *Spec) complete() error {
 
 // launch makes the run's files and starts its process.
 func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func()) (err error) {
+	sup := &supervisor{run: r, manager: m, spec: s, hooks: hooks{unlockSession: release, onGone: gone}}
+	if err := sup.holdImage(ctx); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			sup.releaseImage()
+		}
+	}()
 	if s.User != nil {
 		if err := m.state.LetOthersPass(); err != nil {
 			return err
@@ -168,10 +178,9 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 	} else if err != nil {
 		return err
 	}
-	sup := &supervisor{run: r, manager: m, spec: s, hooks: hooks{unlockSession: release, onGone: gone}}
 	var p plan
 	defer func() {
-		p.dir.close()
+		p.close()
 		if err != nil {
 			sup.files.release()
 			r.dir = nil
@@ -179,7 +188,7 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 			err = errors.Join(err, dir.Remove(), m.forgetStart(s), p.dir.remove())
 		}
 	}()
-	if p, err = m.prepare(dir, s); err != nil {
+	if p, err = sup.prepare(dir, s); err != nil {
 		return err
 	}
 	std, err := dir.OpenStdio(p.command)
@@ -245,7 +254,7 @@ func (s *supervisor) startProcess(ctx context.Context, std store.Stdio, p plan) 
 		ID: spec.ID, Argv: slices.Concat(spec.Argv, p.command.Argv), Env: p.env, Dir: p.dir.cwd, Held: p.dir.held,
 		Stdin: std.Stdin, Stdout: std.Stdout, Stderr: std.Stderr,
 		Limits: spec.Limits, User: spec.User.Credential(), SoftEnd: p.command.SoftEnd, Grace: spec.Grace,
-		BeforeRemove: s.cleanUp,
+		BeforeRemove: s.cleanUp, Image: p.entry.Spawn(),
 	})
 	if err != nil {
 		return err
@@ -264,9 +273,27 @@ type plan struct {
 	request backend.Request
 	command backend.Command
 	env     []string
+	entry   *inimage.Entry // nil without an image
+}
+
+// close lets go of what was opened for the start.
+func (p *plan) close() {
+	p.dir.close()
+	_ = p.entry.Close() // opened to be mounted
 }
 
 // prepare settles where the run works and what its CLI is told.
+func (s *supervisor) prepare(dir *store.Dir, spec Spec) (plan, error) {
+	p, err := s.manager.prepare(dir, spec)
+	if err == nil && spec.Image != nil {
+		p.entry, err = s.enter(dir, spec, p)
+		if err == nil {
+			p.env = p.entry.Env
+		}
+	}
+	return p, err
+}
+
 func (m *Manager) prepare(dir *store.Dir, s Spec) (p plan, err error) {
 	if p.dir, p.session, err = m.workDirOf(dir, s); err != nil {
 		return p, err
@@ -280,9 +307,13 @@ func (m *Manager) prepare(dir *store.Dir, s Spec) (p plan, err error) {
 	}
 	p.env = environment(s, p.command, p.dir, q.Tmp)
 	if s.Session != "" {
+		home := envValue(p.env, "HOME")
+		if s.Image != nil { // where that one leads is the image's
+			home = p.dir.home
+		}
 		p.session = Session{
 			Client: s.Client, Session: s.Session, Backend: s.Backend.Name(),
-			CLISession: p.session.CLISession, Cwd: p.dir.cwd, Home: envValue(p.env, "HOME"),
+			CLISession: p.session.CLISession, Cwd: p.dir.cwd, Home: home,
 		}
 	}
 	return p, dir.WriteFiles(p.command.Files)
@@ -310,7 +341,10 @@ func environment(s Spec, c backend.Command, at workDir, tmp string) []string {
 	}
 	own = append(own, "TMPDIR="+tmp)
 	added := backend.Env(os.LookupEnv, os.Environ(), c.Pass, c.Set)
-	return mergeEnv(s.Env, s.User.Environment(), added, own)
+	if s.Image != nil {
+		return backend.MergeEnv(s.Env, added) // the rest is package inimage's
+	}
+	return backend.MergeEnv(s.Env, s.User.Environment(), added, own)
 }
 
 func newCheckpoint(s Spec, p plan) *store.Checkpoint {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"penstock/backend"
+	"penstock/image"
 	"penstock/outcome"
 	"penstock/run/store"
 	"penstock/spawn"
@@ -30,9 +31,10 @@ type supervisor struct {
 type child struct {
 	process    *spawn.Process // nil: none yet, or of an earlier daemon and gone
 	started    time.Time
-	adopted    bool // from an earlier daemon
-	sawEvent   bool // of its output
-	cleaningUp bool // cleanUp is still at it; to be read once process.Gone is closed
+	adopted    bool         // from an earlier daemon
+	sawEvent   bool         // of its output
+	image      *image.Image // that it is in, held; nil without one
+	cleaningUp bool         // cleanUp is still at it; to be read once process.Gone is closed
 }
 
 // facts are what the verdict is made of, beside the process's own outcome.
@@ -154,6 +156,7 @@ const unwatchedMax = 20 * time.Millisecond
 // written, and the stdin log tells what its CLI was told.
 func (s *supervisor) detach() {
 	s.files.release()
+	s.releaseImage()
 	s.hooks.unlockSession()
 	s.run.letGo()
 }

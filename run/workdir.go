@@ -120,6 +120,7 @@ func ownWorkDir(d *store.Dir, s Spec) (p workDir, err error) {
 	if err != nil {
 		return p, err
 	}
+	p.home = s.Home
 	if s.Home == private {
 		p.home = d.File(store.HomeName)
 		return p, makeHome(p.home, s.HomeSeed, s.User)
@@ -141,10 +142,12 @@ func (s *sessions) workDir(spec Spec, known Session) (p workDir, err error) {
 	case resumes && filepath.Clean(p.cwd) != filepath.Clean(known.Cwd):
 		return p, &SessionError{Session: spec.Session, Field: "cwd", Have: known.Cwd, Want: p.cwd}
 	}
+	p.home = spec.Home
 	if spec.Home == private {
 		p.home = filepath.Join(base, store.HomeName)
 	}
-	if resumes && known.Home != "" {
+	// What an image gets of the host's is the configuration's word alone.
+	if resumes && known.Home != "" && spec.Image == nil {
 		p.home = known.Home
 	}
 	own := filepath.Dir(p.cwd) == base
@@ -237,24 +240,6 @@ func copySeed(to, seed string) error {
 		}
 		return os.Chmod(filepath.Join(to, path), info.Mode().Perm())
 	})
-}
-
-// mergeEnv is base with later lists laid over it, name by name.
-func mergeEnv(lists ...[]string) []string {
-	at := map[string]int{}
-	var out []string
-	for _, list := range lists {
-		for _, entry := range list {
-			name, _, _ := strings.Cut(entry, "=")
-			if i, ok := at[name]; ok {
-				out[i] = entry
-				continue
-			}
-			at[name] = len(out)
-			out = append(out, entry)
-		}
-	}
-	return out
 }
 
 func envValue(env []string, name string) string {

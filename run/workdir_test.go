@@ -8,12 +8,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"penstock/backend"
 	"penstock/outcome"
 	"penstock/sandbox"
 )
 
 func TestMergeEnv(t *testing.T) {
-	got := mergeEnv([]string{"A=1", "B=2"}, []string{"B=3", "C="}, nil, []string{"A=4"})
+	got := backend.MergeEnv([]string{"A=1", "B=2"}, []string{"B=3", "C="}, nil, []string{"A=4"})
 	if diff := cmp.Diff([]string{"A=4", "B=3", "C="}, got); diff != "" {
 		t.Error(diff)
 	}

@@ -12,6 +12,7 @@ import (
 	"penstock/backend/kinds"
 	"penstock/config"
 	"penstock/run"
+	"penstock/run/inimage"
 	"penstock/server/health"
 	"penstock/server/web"
 )
@@ -20,8 +21,9 @@ import (
 type configuredBackend struct {
 	config  config.Backend
 	backend backend.Backend
-	env     []string  // what a child may have of the daemon's environment
-	user    *run.User // nil is the daemon's own
+	env     []string       // what a child may have of the daemon's environment
+	user    *run.User      // nil is the daemon's own
+	image   *inimage.Image // nil is the host's file system
 }
 
 // backends are all backends by name; fixed for the daemon's life.
@@ -40,9 +42,6 @@ func newBackends(c config.Config) (backends, error) {
 }
 
 func newBackend(b config.Backend) (*configuredBackend, error) {
-	if b.Image != "" { // never the host's file system in its place
-		return nil, fmt.Errorf("image %s: runs can't be started in images yet", b.Image)
-	}
 	made, err := kinds.New(backend.Config{
 		Name: b.Name, Kind: b.Kind, ExtraArgs: b.ExtraArgs, SetEnv: b.SetEnv, Env: b.Env, Permissions: b.Permissions,
 	})
@@ -53,7 +52,7 @@ func newBackend(b config.Backend) (*configuredBackend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("user: %w", err)
 	}
-	env, err := environment(made)
+	env, err := environment(made, b.Image != "")
 	if err != nil {
 		return nil, err
 	}
@@ -65,12 +64,16 @@ var probeRequest = backend.Request{Prompt: "?", Cwd: "/", Tmp: "/", Dir: "/"}
 
 // environment is what the backend's children get of the daemon's own: an
 // allowlist, never the whole. What the backend sets itself comes on top later.
-func environment(b backend.Backend) ([]string, error) {
+func environment(b backend.Backend, inImage bool) ([]string, error) {
 	command, err := b.Command(probeRequest)
 	if err != nil {
 		return nil, err
 	}
-	return backend.Env(os.LookupEnv, os.Environ(), append(backend.BasePass(), command.Pass...), nil), nil
+	pass := backend.BasePass()
+	if inImage {
+		pass = backend.BasePassInImage()
+	}
+	return backend.Env(os.LookupEnv, os.Environ(), append(pass, command.Pass...), nil), nil
 }
 
 func lookupUser(name string) (*run.User, error) {
@@ -118,7 +121,7 @@ func (a backends) probeTargets(own string) []health.Target {
 		c := a[name].config
 		t := health.Target{Name: name, Argv: c.Command, Env: a[name].env, User: a[name].user, Configured: c.Configured, Missing: c.Missing != ""}
 		if kind, ok := kinds.Find(c.Kind); ok {
-			t.HasVersion = kind.Program != ""
+			t.HasVersion = kind.Program != "" && c.Image == "" // what is in an image says so by its digest
 		}
 		if c.Kind == "demo" {
 			t.Version = own

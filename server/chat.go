@@ -14,6 +14,7 @@ import (
 	"penstock/run"
 	"penstock/server/openai"
 	"penstock/server/web"
+	"penstock/spawn"
 )
 
 // chat is POST /v1/chat/completions.
@@ -148,6 +149,11 @@ func (d *daemon) prepare(q *openai.Request, client string, arrived time.Time) (r
 		d.metrics.StartFailed(a.config.Name, outcome.CLIMissing)
 		return run.Spec{}, cliMissing(why)
 	}
+	known, err := d.imageOf(a)
+	if err != nil {
+		d.metrics.StartFailed(a.config.Name, outcome.StartFailed)
+		return run.Spec{}, startFailed(&spawn.StartError{Cause: outcome.StartFailed, Err: err})
+	}
 	limits, err := lowerLimits(a.config.Limits, q.Limits)
 	if err != nil {
 		return run.Spec{}, err
@@ -159,10 +165,16 @@ func (d *daemon) prepare(q *openai.Request, client string, arrived time.Time) (r
 	if err != nil {
 		return run.Spec{}, err
 	}
+	if err := a.checkCwd(cwd, known, d.config.StateDir); err != nil {
+		return run.Spec{}, err
+	}
 	if cwd == "" {
 		cwd = a.config.Cwd
 	}
 	features := a.backend.Features()
+	if err := a.checkSession(q.Session, known); err != nil {
+		return run.Spec{}, err
+	}
 	if q.Effort != "" && !features.Effort {
 		q.NoteIgnored("effort", "reasoning_effort")
 	} else if q.Effort != "" {
@@ -190,7 +202,7 @@ func (d *daemon) prepare(q *openai.Request, client string, arrived time.Time) (r
 			Model: model, System: system, Prompt: prompt, Effort: q.Effort,
 			Permissions: a.config.Permissions, MemoryMax: limits.MemoryMax.Bytes, Version: d.probes.Version(a.config.Name),
 		},
-		Cwd: cwd, Home: a.config.Home, HomeSeed: a.config.HomeSeed, Session: q.Session, Fresh: again,
+		Cwd: cwd, Home: a.config.Home, HomeSeed: a.config.HomeSeed, Image: a.image, Session: q.Session, Fresh: again,
 		Limits: resources(limits), Deadline: deadline(arrived, q.Timeout, limits),
 		Grace: limits.Grace.Duration, Stall: limits.Stall.Duration, OutputMax: limits.OutputMax.Bytes, LineMax: limits.LineMax.Bytes,
 		Metadata: q.Metadata,

@@ -37,7 +37,8 @@ func (t DryRun) Images() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	return errors.Join(err, image.Plan(s, t.Config.ImageSources()))
+	sources := t.Config.ImageSources()
+	return errors.Join(err, image.Plan(s, sources), fitImages(t.Config, func(name string) (image.Known, error) { return image.Lookup(s, sources, name) }))
 }
 
 // Isolation makes groups where Run would, under a name of their own, takes the
@@ -70,6 +71,11 @@ func (t DryRun) Isolation(ctx context.Context, nap []string) (is spawn.Isolation
 func Check(c config.Config, g HandoverState) error {
 	if g.Exposed && len(c.Tokens) == 0 {
 		return errors.New("reachable from other hosts and no tokens are configured")
+	}
+	if inImages, _ := imagesWanted(c); len(inImages) > 0 {
+		if err := (DryRun{c}).Images(); err != nil {
+			return err
+		}
 	}
 	if _, err := newBackends(c); err != nil {
 		return err

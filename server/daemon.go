@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,10 @@ type daemon struct {
 	proc       *health.ProcSampler
 	limits     *limitFollower
 	images     *image.Manager
+	// noImages is why nothing can run in an image on this host, and noLoopback why nothing can
+	// without a network; nil where it can, or where no backend asks for it.
+	noImages, noLoopback error
+	process1             *os.File // nil where no backend has an image
 
 	connections listener.Connections
 	accepting   sync.WaitGroup // one per listener
@@ -75,5 +80,12 @@ func (d *daemon) close(ctx context.Context) error {
 	if err := d.spawner.Close(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("close groups: %w", err))
 	}
+	d.closeProcess1()
 	return errors.Join(errs...)
+}
+
+func (d *daemon) closeProcess1() {
+	if d.process1 != nil {
+		_ = d.process1.Close() // read only
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -18,12 +19,21 @@ import (
 	"go.uber.org/goleak"
 
 	"penstock/config"
+	"penstock/internal/imagetest"
 	"penstock/server/health"
 	"penstock/server/openai"
 	"penstock/server/web"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if imagetest.IsProcess1() {
+		os.Exit(imagetest.Main())
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		imagetest.Clean()
+		os.Exit(code)
+	}))
+}
 
 // patience is how long nothing may come where something has to: a bound against
 // hanging, which a machine with other work keeps too.

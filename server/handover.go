@@ -65,6 +65,7 @@ func (d *daemon) handOver(ctx context.Context, srv *http.Server, listeners []net
 		d.log.Warn("not all is left in order", "err", err)
 	}
 	d.log.Info("handing over", "runs", runs, "uptime", time.Since(d.begun).Round(time.Second).String())
+	d.closeProcess1()
 	return &HandedOver{Listeners: sockets, Lock: lock, Origin: origin, Runs: runs}
 }
 

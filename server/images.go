@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +16,7 @@ import (
 
 	"penstock/config"
 	"penstock/image"
+	"penstock/internal/hint"
 	"penstock/sandbox"
 	"penstock/spawn"
 )
@@ -33,6 +36,9 @@ func openImages(ctx context.Context, c config.Config, unpack []string, log *slog
 	}
 	m := image.NewManager(s, log, unpackBy(unpack, s, c.Keep.MinFree.Bytes))
 	if err := m.Reload(ctx, sources); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	if err := fitImages(c, m.Known); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
@@ -63,7 +69,12 @@ func (d *daemon) followImages(ctx context.Context, in <-chan []image.Source) {
 		case <-ctx.Done():
 			return
 		case sources := <-in:
-			if err := d.images.Reload(ctx, sources); err != nil && ctx.Err() == nil {
+			// Backends are those of the start: they must fit what they get from now on.
+			err := fitImages(d.config, func(name string) (image.Known, error) { return image.Lookup(d.images.Store(), sources, name) })
+			if err == nil {
+				err = d.images.Reload(ctx, sources)
+			}
+			if err != nil && ctx.Err() == nil {
 				d.log.Error("images not taken: those before stay", "error", err)
 			}
 		}
@@ -81,4 +92,37 @@ func protectImages(s *image.Manager, protected []string) []string {
 		return nil
 	}
 	return []string{path}
+}
+
+// imagePaths are those of the protected paths below which images lie, for spawn.Options.
+func imagePaths(s *image.Manager, protected []string) []string {
+	path, err := filepath.EvalSymlinks(s.Path())
+	if s.Path() == "" || err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(protected), func(p string) bool { return !below(path, p) })
+}
+
+// fitImages holds the backends of a configuration against the images that they name: all that
+// is wrong, by key.
+func fitImages(c config.Config, lookup func(name string) (image.Known, error)) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(c.Backends)) {
+		b := c.Backends[name]
+		if b.Image == "" {
+			continue
+		}
+		known, err := lookup(b.Image)
+		if errors.Is(err, image.ErrUnknown) {
+			err = hint.Errorf("penstock image add "+b.Image+" ..., or [images."+b.Image+"]; penstock image ls shows what there is", "%q: %w", b.Image, image.ErrUnknown)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("backends.%s.image: %w", name, err))
+			continue
+		}
+		for _, m := range b.Misfits(known.Home, known.Writable) {
+			errs = append(errs, fmt.Errorf("backends.%s.%s: %w", name, m.Key, m.Err))
+		}
+	}
+	return errors.Join(errs...)
 }

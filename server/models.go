@@ -7,6 +7,7 @@ import (
 
 	"penstock/backend"
 	"penstock/backend/kinds"
+	"penstock/run/store"
 	"penstock/server/web"
 )
 
@@ -21,6 +22,8 @@ type model struct {
 	Version string `json:"version,omitempty"`
 	Oldest  string `json:"oldest_version,omitempty"`
 	TooOld  bool   `json:"too_old,omitempty"`
+	// Image is what its runs are in.
+	Image *store.Image `json:"image,omitempty"`
 }
 
 func (d *daemon) model(id string, a *configuredBackend) model {
@@ -29,6 +32,10 @@ func (d *daemon) model(id string, a *configuredBackend) model {
 		Version: d.probes.Version(a.config.Name), Oldest: kinds.Oldest(a.config.Kind),
 	}
 	m.TooOld = backend.Older(m.Version, m.Oldest)
+	if a.image != nil {
+		known, err := d.imageOf(a)
+		m.Ready, m.Image = m.Ready && err == nil, &store.Image{Name: a.image.Name, Digest: known.Digest}
+	}
 	return m
 }
 

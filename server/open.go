@@ -37,9 +37,19 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	if d.images, err = openImages(ctx, c, o.UnpackImage, o.Logger); err != nil {
 		return errors.Join(err, lock.Close())
 	}
+	options := spawnOptions(c, d.backends, o.Logger)
+	if options.Runtime, err = d.openRuntime(ctx, o); err != nil {
+		return errors.Join(err, d.images.Close(), lock.Close())
+	}
+	opened := false
+	defer func() {
+		if !opened {
+			d.closeProcess1()
+		}
+	}()
 	protect := lock.Protect()
 	protect = append(protect, protectImages(d.images, protect)...)
-	options := spawnOptions(c, d.backends, o.Logger)
+	options.ImagePaths = imagePaths(d.images, protect)
 	options.Cgroup.Origin, options.SleepCommand, options.ReapOrphans, options.Keep, options.ProtectPaths = o.Origin, o.SleepCommand, o.ReapOrphans, keep, protect
 	d.spawner, err = spawn.Open(ctx, options)
 	if err != nil {
@@ -54,11 +64,12 @@ func (d *daemon) openRuns(ctx context.Context, o Options) error {
 	d.runs, err = run.Open(ctx, run.Options{
 		StateDir: c.StateDir, Lock: lock, Spawner: d.spawner, Logger: o.Logger, Observer: d.metrics,
 		Keep: c.Keep.Age.Duration, KeepRuns: c.Keep.Runs, KeepBytes: c.Keep.Size.Bytes, MinFree: c.Keep.MinFree.Bytes,
-		Bounds: d.bounds, NotDurable: d.notDurable, Backends: d.backends.adapterOf, Adopted: d.adopted, Renew: d.renew, Stop: ctx,
+		Bounds: d.bounds, NotDurable: d.notDurable, Images: d.images, Backends: d.backends.adapterOf, Adopted: d.adopted, Renew: d.renew, Stop: ctx,
 	})
 	if err != nil {
 		return errors.Join(err, d.images.Close(), d.spawner.Abandon(context.WithoutCancel(ctx)))
 	}
+	opened = true
 	return nil
 }
 
@@ -96,7 +107,7 @@ func (d *daemon) renew(name string) (run.Spec, bool) {
 		return run.Spec{}, false
 	}
 	return run.Spec{
-		Argv: a.config.Command, Env: a.env, User: a.user, Home: a.config.Home, HomeSeed: a.config.HomeSeed,
+		Argv: a.config.Command, Env: a.env, User: a.user, Home: a.config.Home, HomeSeed: a.config.HomeSeed, Image: a.image,
 		OpenCwd: a.opener(false, d.config.WorkspaceRoots),
 	}, true
 }
@@ -213,6 +224,7 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	if d.backends, err = newBackends(c); err != nil {
 		return nil, err
 	}
+	d.backends.setImages(c)
 	d.gate = admit.New(admit.Options{
 		MaxRuns: c.Budget.MaxRuns, Budget: c.Budget.Memory.Bytes, DefaultMemory: c.Limits.MemoryMax.Bytes,
 		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait.Duration, Clients: gateClients(c), Overcommit: c.Budget.Overcommit,

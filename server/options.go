@@ -45,6 +45,9 @@ type Options struct {
 	// Images brings those of a configuration that is read again, whether or not they have
 	// changed: what their tags mean is asked anew. Nil is never.
 	Images <-chan []image.Source
+	// Process1 opens a static program that calls pid1.Main when it has these arguments: process
+	// 1 of runs in images. It is called once, where a backend has an image; nil is an error then.
+	Process1 func() (program *os.File, args []string, err error)
 	// UnpackImage is a program that unpacks an image into the store, given four arguments:
 	// the store, the layout, the digest and the bytes that are to stay free. Nil is that
 	// images which aren't in the store are not had.

@@ -39,7 +39,7 @@ func (b Bounds) Apply(r *Record, cp *Checkpoint, now time.Time) {
 		return
 	}
 	if m := b.Limits.Memory; m != nil && m.Limit != nil {
-		r.Limits = WithMemory(r.Limits, clamp(memoryOf(r.Limits), *m.Limit))
+		r.Limits = WithMemory(r.Limits, clamp(MemoryOf(r.Limits), *m.Limit))
 	}
 	if p := b.Limits.Pids; p != nil && p.Limit != nil {
 		r.Limits = WithPids(r.Limits, clamp(pidsOf(r.Limits), *p.Limit))
@@ -81,8 +81,8 @@ func cloneLimits(l *specs.LinuxResources) specs.LinuxResources {
 	return *l
 }
 
-// memoryOf is a run's memory cap in bytes; 0 is none.
-func memoryOf(l *specs.LinuxResources) int64 {
+// MemoryOf is a run's memory cap in bytes; 0 is none.
+func MemoryOf(l *specs.LinuxResources) int64 {
 	if l == nil || l.Memory == nil || l.Memory.Limit == nil {
 		return 0
 	}

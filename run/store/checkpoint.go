@@ -186,7 +186,7 @@ func (l *Lock) Leftovers(bounds func(backend, kind string) Bounds) ([]spawn.Left
 			continue // not durable, or over
 		}
 		bounds(r.Backend, cp.Kind).Apply(&r, cp, time.Now())
-		out = append(out, spawn.Leftover{ID: r.ID, Limits: r.Limits, Leader: cp.Leader})
+		out = append(out, spawn.Leftover{ID: r.ID, Limits: r.Limits, Leader: cp.Leader, InImage: r.Image != nil})
 	}
 	return out, nil
 }

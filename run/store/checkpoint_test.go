@@ -92,14 +92,14 @@ func TestBounds_Apply(t *testing.T) {
 			r.Started = &began
 			b.Apply(&r, &w, now)
 			if w.Deadline.After(began.Add(time.Hour)) || w.Deadline.IsZero() || w.Grace < 0 || w.Grace > time.Second ||
-				w.Stall != time.Minute || w.OutputMax != 1<<20 || w.LineMax != 1<<10 || memoryOf(r.Limits) != 1<<30 || pidsOf(r.Limits) != 100 {
+				w.Stall != time.Minute || w.OutputMax != 1<<20 || w.LineMax != 1<<10 || MemoryOf(r.Limits) != 1<<30 || pidsOf(r.Limits) != 100 {
 				t.Errorf("%s: %+v %+v", name, w, r.Limits)
 			}
 		}
 	}
 	narrow := Checkpoint{Deadline: now, Stall: 1, OutputMax: 2, LineMax: 3}
 	r := Record{Started: &began, Limits: spawn.Resources(spawn.Limits{MemoryMax: 5, PidsMax: 6})}
-	if b.Apply(&r, &narrow, now); narrow.Deadline != now || narrow.Stall != 1 || narrow.OutputMax != 2 || narrow.LineMax != 3 || memoryOf(r.Limits) != 5 || pidsOf(r.Limits) != 6 {
+	if b.Apply(&r, &narrow, now); narrow.Deadline != now || narrow.Stall != 1 || narrow.OutputMax != 2 || narrow.LineMax != 3 || MemoryOf(r.Limits) != 5 || pidsOf(r.Limits) != 6 {
 		t.Errorf("%+v %+v", narrow, r.Limits)
 	}
 	later := now.Add(time.Hour)

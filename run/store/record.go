@@ -54,6 +54,7 @@ type Record struct {
 	OutputBytes int64                 `json:"output_bytes"` // stdout and stderr
 	Survived    int                   `json:"processes_after_leader,omitempty"`
 	Metadata    json.RawMessage       `json:"metadata,omitempty"`
+	Image       *Image                `json:"image,omitempty"` // nil is the host's file system
 	// Durable says that it outlives its daemon, and Adopted how many took it over.
 	// SessionRestarted: its CLI did not know the session any more, and was started anew.
 	// Warning is what became of its CLI after the answer, where that was no good end.
@@ -61,6 +62,12 @@ type Record struct {
 	Durable          bool   `json:"durable,omitempty"`
 	Adopted          int    `json:"adopted,omitempty"`
 	Warning          string `json:"warning,omitempty"`
+}
+
+// Image is what a run has for its file system.
+type Image struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest,omitempty"` // "" of a directory of the host's
 }
 
 // Save writes the record, and flushes its name, and those of what was written before it.

@@ -11,6 +11,7 @@
 //	     ├─ runs/ID/checkpoint.json  Checkpoint, what the next daemon needs of a durable run (checkpoint.go)
 //	     ├─ runs/ID/said             StdinLog, how much its CLI was told (stdinlog.go)
 //	     ├─ runs/ID/end.json         why it ended, until its record says so
+//	     ├─ status/ID                what process 1 of a run in an image says of it (status.go)
 //	     ├─ history/                 the index of what has ended (package history; survey.go)
 //	     ├─ sessions/KEY.json        Session
 //	     └─ pruned                   Pruned, the durable runs that are not kept any more (pruned.go)
@@ -183,7 +184,7 @@ func (s *StateDir) fillStore() error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"runs", "sessions"} {
+	for _, name := range []string{"runs", "sessions", statusName} {
 		for _, p := range s.Store.Of(name) {
 			if err := os.MkdirAll(p, 0o700); err != nil {
 				return unwritable(s.Path, err)

@@ -64,6 +64,7 @@ var floor = map[string]int{
 	"backend/kinds":         25,
 	"spool":                 25,
 	"run/store":             28,
+	"run/inimage":           29,
 	"admit":                 30,
 	"config":                30,
 	"run":                   30,
