@@ -64,7 +64,7 @@ func checkStatic(f *os.File) error {
 // Probe makes the namespaces and mounts of a run, with noNetwork the network of one that has
 // none, and runs bubblewrap itself in them.
 func (r *Runtime) Probe(ctx context.Context, noNetwork bool) error {
-	args := []string{"--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"}
+	args := []string{"--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup", "--hostname", "penstock", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"}
 	if !sandbox.CanMount() {
 		args = append(args, "--unshare-user")
 	}
@@ -87,11 +87,13 @@ func runtimeFailed(told string) error {
 		return errors.New("bubblewrap has ended without a word: was it killed?")
 	}
 	for _, known := range []struct{ says, remedy string }{
-		{"Can't mount proc", "something lies over a part of /proc: the unit needs systemd/image.conf, a container one with an uncovered /proc"},
+		{"Failed to make / slave", "mount(2) is refused: the unit needs SystemCallFilter=@mount, which systemd/image.conf has with the other lines it needs; a container one with CAP_SYS_ADMIN"},
+		{"Can't mount proc", "something lies over a part of /proc: the unit needs BindPaths=/proc:/run/penstock.proc:norbind, which systemd/image.conf has; a container one with an uncovered /proc"},
+		{"Can't set hostname", "the unit needs SystemCallFilter=sethostname and ProtectHostname=no, which systemd/image.conf has"},
 		{"uid map: Permission denied", "AppArmor keeps user namespaces from it: give bwrap a profile, set kernel.apparmor_restrict_unprivileged_userns = 0, or run penstock as root with user = ..."},
 		{"No permissions to create", "turn user namespaces on by kernel.unprivileged_userns_clone and user.max_user_namespaces, or run penstock as root with user = ..."},
-		{"Creating new namespace failed", "turn user namespaces on by kernel.unprivileged_userns_clone and user.max_user_namespaces; a unit needs systemd/image.conf"},
-		{"loopback:", "network = \"none\" needs CAP_NET_ADMIN: see systemd/root.conf"},
+		{"Creating new namespace failed", "turn user namespaces on by kernel.unprivileged_userns_clone and user.max_user_namespaces; a unit may have no RestrictNamespaces= that leaves out user, mnt, pid, ipc, uts, cgroup or net"},
+		{"loopback:", "network = \"none\" needs CAP_NET_ADMIN: CapabilityBoundingSet=CAP_NET_ADMIN of the unit, which systemd/root.conf has"},
 		{"Race condition", "what is mounted was replaced while the run started: try again"},
 	} {
 		if strings.Contains(told, known.says) {

@@ -10,10 +10,12 @@ import (
 func TestRuntimeFailed(t *testing.T) {
 	for told, want := range map[string]string{
 		"": "without a word",
-		"bwrap: Can't mount proc on /newroot/proc: Operation not permitted": "systemd/image.conf",
+		"bwrap: Failed to make / slave: Operation not permitted":            "SystemCallFilter=@mount",
+		"bwrap: Can't mount proc on /newroot/proc: Operation not permitted": "BindPaths=/proc:/run/penstock.proc:norbind",
+		"bwrap: Can't set hostname to penstock: Operation not permitted":    "ProtectHostname=no",
 		"bwrap: setting up uid map: Permission denied":                      "AppArmor",
 		"bwrap: No permissions to create new namespace, likely because":     "user.max_user_namespaces",
-		"bwrap: loopback: Failed RTM_NEWADDR: Operation not permitted":      "CAP_NET_ADMIN",
+		"bwrap: loopback: Failed RTM_NEWADDR: Operation not permitted":      "CapabilityBoundingSet=CAP_NET_ADMIN",
 		"bwrap: something else": "something else",
 	} {
 		if err := runtimeFailed(told); err == nil || !strings.Contains(err.Error(), want) {
@@ -44,5 +46,15 @@ func TestOpenRuntime_Refused(t *testing.T) {
 	}
 	if _, err := OpenRuntime(t.Context(), old, f); err == nil || !strings.Contains(err.Error(), "no --bind-fd") {
 		t.Errorf("an old bubblewrap: %v", err)
+	}
+}
+
+func TestRuntime_Probe(t *testing.T) {
+	r := runtimeOf(t)
+	if err := r.Probe(t.Context(), true); err != nil {
+		if lab() {
+			t.Fatal(err)
+		}
+		t.Skip(err)
 	}
 }

@@ -56,11 +56,23 @@ func TestUnit_SocketLifetime(t *testing.T) {
 	}
 }
 
-// units are the system's, in a directory of their own. The daemon isn't
-// installed where tests run.
-func units(t *testing.T) []string {
+// units are the system's, in a directory of their own, with drop-ins of the service. The
+// daemon isn't installed where tests run.
+func units(t *testing.T, dropIns ...string) []string {
 	t.Helper()
 	dir := t.TempDir()
+	for _, file := range dropIns {
+		data, err := os.ReadFile(file)
+		if err == nil {
+			err = os.MkdirAll(filepath.Join(dir, "penstock.service.d"), 0o755)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, "penstock.service.d", file), data, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	var files []string
 	for _, file := range []string{"penstock.service", "penstock.socket", "penstock.slice", "penstock-reap.service"} {
 		data, err := os.ReadFile(file)
@@ -88,23 +100,45 @@ func analyze(t *testing.T) string {
 
 func TestUnit_SystemdVerifies(t *testing.T) {
 	program := analyze(t)
-	files := units(t)
-	out, _ := exec.Command(program, slices.Concat([]string{"verify", "--man=no"}, files)...).CombinedOutput()
-	for line := range strings.Lines(string(out)) {
-		// It looks at what the units ask for, too, which isn't ours.
-		if strings.Contains(line, "penstock") && !strings.Contains(line, "DelegateSubgroup") {
-			t.Errorf("verify: %s", line)
+	for _, dropIns := range [][]string{nil, {"account.conf"}, {"root.conf"}, {"image.conf"}, {"account.conf", "image.conf"}, {"image.conf", "root.conf"}} {
+		files := units(t, dropIns...)
+		out, _ := exec.Command(program, slices.Concat([]string{"verify", "--man=no"}, files)...).CombinedOutput()
+		for line := range strings.Lines(string(out)) {
+			// It looks at what the units ask for, too, which isn't ours.
+			if strings.Contains(line, "penstock") && !strings.Contains(line, "DelegateSubgroup") {
+				t.Errorf("%s: verify: %s", dropIns, line)
+			}
 		}
 	}
 }
 
-// The limit of the handbook's table, docs/systemd.md.
+// The limits of the handbook's tables, docs/systemd.md.
 func TestUnit_Exposure(t *testing.T) {
 	program := analyze(t)
-	files := units(t)
-	out, err := exec.Command(program, "security", "--offline=true", "--threshold=28", files[0]).CombinedOutput()
+	for _, c := range []struct {
+		dropIns   []string
+		threshold string
+	}{{nil, "28"}, {[]string{"image.conf"}, "29"}} {
+		out, err := exec.Command(program, "security", "--offline=true", "--threshold="+c.threshold, units(t, c.dropIns...)[0]).CombinedOutput()
+		if err != nil {
+			lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+			t.Errorf("%s: exposure is over %s tenths: %s", c.dropIns, c.threshold, lines[len(lines)-1])
+		}
+	}
+}
+
+// What spawn's Runtime names where it is missing, and what it can't do without.
+func TestUnit_Image(t *testing.T) {
+	image, err := os.ReadFile("image.conf")
 	if err != nil {
-		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-		t.Errorf("exposure is over 2.8: %s", lines[len(lines)-1])
+		t.Fatal(err)
+	}
+	for _, line := range []string{"SystemCallFilter=@mount sethostname", "ProtectHostname=no", "BindPaths=/proc:/run/penstock.proc:norbind"} {
+		if !strings.Contains(string(image), "\n"+line+"\n") {
+			t.Errorf("image.conf has no %s", line)
+		}
+	}
+	if caps := unit(t, "root.conf")["CapabilityBoundingSet"]; !slices.Contains(strings.Fields(caps), "CAP_NET_ADMIN") {
+		t.Errorf("root.conf: %s: a run without a network needs CAP_NET_ADMIN", caps)
 	}
 }
