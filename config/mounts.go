@@ -216,6 +216,18 @@ func (b Backend) Misfits(home string, writable int64) (all []Misfit) {
 		if m.To == home && b.Home != "" {
 			add("mounts", "leave one of them out", "%s: it is the image's home, which home = %q goes to", m.To, b.Home)
 		}
+		var in []string
+		if b.Home != "" && m.To != home && isWithin(m.To, home) {
+			in = append(in, home)
+		}
+		for _, other := range b.Mounts {
+			if m.To != other.To && isWithin(m.To, other.To) {
+				in = append(in, other.To)
+			}
+		}
+		if len(in) > 1 {
+			add("mounts", "mount it beside", "%s: it lies in a mount that lies in another: %s", m.To, strings.Join(in, ", "))
+		}
 		for _, other := range b.Mounts[:i] {
 			switch {
 			case m.To == other.To:

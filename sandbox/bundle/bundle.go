@@ -174,7 +174,7 @@ func (p *planner) emit(at *point) error {
 		if at.below != nil { // a place that process 1 makes
 			w := p.bundle.Writable
 			name := "move" + strconv.Itoa(len(w.Moves))
-			w.Moves = append(w.Moves, pid1.Move{From: name, To: at.path, File: !at.dir})
+			w.Moves = append(w.Moves, pid1.Move{From: name, To: at.path, Below: at.below.path, File: !at.dir})
 			to = w.Pool + "/" + name
 		}
 		access := "rw"

@@ -161,11 +161,15 @@ func TestNew_Refused(t *testing.T) {
 		{"file rw", "/srv/x", "a single file can only be read"},
 		{"pipe", "/srv/x", "neither a directory nor a file"},
 		{"", "/srv/a/b", "mount /srv/a/b: it lies in the mount /srv/a"},
+		{"", "/srv/w/a/b", "mount /srv/w/a/b: it lies in the mount /srv/w/a"},
 	} {
 		name, access, _ := strings.Cut(c.from, " ")
 		o := Options{Image: image, Program: "/opt/cli/bin/cli", Mounts: []Mount{{From: sourceOf(t, filepath.Join(dir, name)), To: c.to, ReadOnly: access != "rw"}}}
 		if c.to == "/srv/a/b" {
-			o.Mounts = append(o.Mounts, Mount{From: sourceOf(t, dir), To: "/srv/a"})
+			o.Mounts = append(o.Mounts, Mount{From: sourceOf(t, dir), To: "/srv/a", ReadOnly: true})
+		}
+		if c.to == "/srv/w/a/b" { // that can be swapped, in the outermost
+			o.Mounts = append(o.Mounts, Mount{From: sourceOf(t, dir), To: "/srv/w"}, Mount{From: sourceOf(t, dir), To: "/srv/w/a"})
 		}
 		if _, err := plan(t, o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s to %s: %v, want %q", c.from, c.to, err, c.want)

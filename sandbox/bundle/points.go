@@ -26,7 +26,7 @@ type point struct {
 	kind     string   // a file system of the kernel's
 	options  []string // of that
 	place    *pid1.Place
-	below    *point // the place that it lies in
+	below    *point // the place that it lies in, or the mount where what is there is the host's
 	made     bool   // it lies in a directory that is rebuilt, where the image's is not
 }
 
@@ -113,11 +113,17 @@ func (at *point) nest(outer *point) error {
 		return nil
 	case outer.path == "/dev" && at.place != nil:
 		return nil
+	case at.from != nil && outer.from != nil && !outer.readonly && outer.isAnchored():
+		// Its place is made on the host, in a directory that runs write: by process 1, which
+		// goes there without following a link.
+		at.below = outer
+		return nil
 	}
-	// What is made in a mount is made on the host, and in a directory that a run can write
-	// the way there can be swapped for a link.
 	return hint.Errorf("mount it beside, or what lies above both", "mount %s: it lies in the mount %s", at.path, outer.path)
 }
+
+// isAnchored tells whether no run can have changed what leads to a mount inside.
+func (at *point) isAnchored() bool { return at.below == nil || at.below.place != nil }
 
 // bindPoint judges one of the run's mounts.
 func (p *planner) bindPoint(m Mount) (*point, error) {

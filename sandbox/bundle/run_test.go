@@ -348,6 +348,60 @@ func TestRun_Mounts(t *testing.T) {
 	}
 }
 
+// A kept home with another mount in it: what lacks a place there gets one, and no link of a
+// run's is followed to it.
+func TestRun_MountInMount(t *testing.T) {
+	for _, userNamespace := range []bool{false, true} {
+		dir := t.TempDir()
+		open(t, dir)
+		for _, name := range []string{"home/has", "shared", "elsewhere"} {
+			if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chown(filepath.Join(dir, name), 4321, 4321); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chown(filepath.Join(dir, "home"), 4321, 4321); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, "shared/file"), "shared\n", 0o644)
+		s := newScene(t, testImage(t), `cat ~/.cli/file ~/has/file ~/deep/er/file ~/one; touch ~/.cli/new ~/mine && echo written; (touch ~/one) 2>/dev/null || echo ro`)
+		s.UserNamespace, s.job.TakeUser = userNamespace, !userNamespace
+		s.job.Process.Env = append(s.job.Process.Env, "HOME=/home/agent")
+		s.Mounts = []Mount{
+			{From: sourceOf(t, filepath.Join(dir, "home")), To: "/home/agent"}, {From: sourceOf(t, filepath.Join(dir, "shared")), To: "/home/agent/.cli"},
+			{From: sourceOf(t, filepath.Join(dir, "shared")), To: "/home/agent/has", ReadOnly: true}, {From: sourceOf(t, filepath.Join(dir, "shared")), To: "/home/agent/deep/er"},
+			{From: sourceOf(t, filepath.Join(dir, "shared/file")), To: "/home/agent/one", ReadOnly: true},
+		}
+		if err := os.Chmod(filepath.Join(dir, "shared"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"shared", "shared", "shared", "shared", "written", "ro"}, s.script(t)); diff != "" {
+			t.Errorf("user namespace %v: %s", userNamespace, diff)
+		}
+		for name, there := range map[string]bool{"shared/new": true, "home/mine": true, "home/deep/er": true, "home/.cli": true, "home/.cli/new": false, "elsewhere/new": false} {
+			var is unix.Stat_t
+			if err := unix.Stat(filepath.Join(dir, name), &is); (err == nil) != there || there && is.Uid != 4321 {
+				t.Errorf("user namespace %v: %s: %v, user %d", userNamespace, name, err, is.Uid)
+			}
+		}
+		for _, swap := range []string{"home/.cli", "home/deep"} {
+			if err := os.RemoveAll(filepath.Join(dir, swap)); err != nil {
+				t.Fatal(err)
+			}
+			link(t, "/usr/lib", filepath.Join(dir, swap))
+			s.before = nil
+			if got := s.run(t); got.status.Failed == nil || !strings.Contains(got.status.Failed.Message, "not a directory") {
+				t.Errorf("user namespace %v: %s is a link: %+v", userNamespace, swap, got)
+			}
+			if err := os.Remove(filepath.Join(dir, swap)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // A daemon that is no root needs a user namespace, and has the same.
 func TestRun_UserNamespace(t *testing.T) {
 	image := testImage(t)

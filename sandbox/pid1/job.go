@@ -45,6 +45,9 @@ type Place struct {
 type Move struct {
 	From string `json:"from"` // relative to the pool
 	To   string `json:"to"`   // made here
+	// Below is the directory that To lies in and that the way to it is made in: a place, or a
+	// mount. What is in a mount runs may have made: no link is followed there.
+	Below string `json:"below"`
 	File bool   `json:"file,omitempty"`
 }
 

@@ -3,9 +3,7 @@ package pid1
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -51,6 +49,7 @@ func (w *Writable) mount(o owner) error {
 			return err
 		}
 	}
+	defer unix.Umask(unix.Umask(0))
 	for _, m := range w.Moves {
 		if err := w.move(in(m.From), m, o); err != nil {
 			return err
@@ -79,36 +78,74 @@ func (o owner) makeDir(path string, mode os.FileMode) error {
 }
 
 // move binds the mount again, for one that a user namespace has inherited can't be moved. It
-// makes the mount point, with the directories that lead to it from its place: they are
-// the CLI's, as if it had made them.
+// makes the mount point, with the directories that lead to it: they are the CLI's, as if it
+// had made them.
 func (w *Writable) move(from string, m Move, o owner) error {
-	place := w.placeOf(m.To)
-	if place == "" {
-		return fmt.Errorf("move %s: not below a writable directory", m.To)
+	rest, ok := strings.CutPrefix(m.To, m.Below+"/")
+	if !ok {
+		return fmt.Errorf("mount %s: not below %q", m.To, m.Below)
 	}
-	at := place
-	names := strings.Split(strings.TrimPrefix(m.To, place+"/"), "/")
+	at, err := unix.Open(m.Below, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: m.Below, Err: err}
+	}
+	defer func() { _ = unix.Close(at) }()
+	names := strings.Split(rest, "/")
 	for i, name := range names {
-		at = filepath.Join(at, name)
-		var err error
-		if m.File && i == len(names)-1 {
-			err = os.WriteFile(at, nil, 0o600)
-		} else {
-			err = o.makeDir(at, 0o755)
+		next, err := o.enter(at, name, m.File && i == len(names)-1)
+		if err != nil {
+			return fmt.Errorf("mount %s: %w", m.To, &os.PathError{Op: "make", Path: name, Err: err})
 		}
-		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
+		_ = unix.Close(at)
+		at = next
 	}
-	return bind(from, m.To, unix.MS_REC)
+	if err := unix.Mount(from, "/proc/self/fd/"+strconv.Itoa(at), "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return &os.PathError{Op: "bind", Path: m.To, Err: err}
+	}
+	return nil
 }
 
-// placeOf is the innermost place that a path lies below.
-func (w *Writable) placeOf(path string) (place string) {
-	for _, p := range w.Places {
-		if strings.HasPrefix(path, p.Path+"/") && len(p.Path) > len(place) {
-			place = p.Path
+// enter opens one entry of a directory, which it makes if it isn't there. A link in its place
+// is an error.
+func (o owner) enter(dir int, name string, file bool) (fd int, err error) {
+	how := unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	if !file {
+		how |= unix.O_DIRECTORY
+	}
+	if fd, err = unix.Openat(dir, name, how, 0); errors.Is(err, unix.ENOENT) {
+		if err = o.make(dir, name, file); err == nil {
+			fd, err = unix.Openat(dir, name, how, 0)
 		}
 	}
-	return place
+	if err != nil || !file {
+		return fd, err
+	}
+	var is unix.Stat_t
+	if err = unix.Fstat(fd, &is); err == nil && is.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = unix.ELOOP
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+	}
+	return fd, err
+}
+
+// make makes an empty file or directory.
+func (o owner) make(dir int, name string, file bool) error {
+	var err error
+	if file {
+		var fd int
+		if fd, err = unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600); err == nil {
+			err = unix.Close(fd)
+		}
+	} else {
+		err = unix.Mkdirat(dir, name, 0o755)
+	}
+	if err == nil && o.uid >= 0 {
+		err = unix.Fchownat(dir, name, o.uid, o.gid, unix.AT_SYMLINK_NOFOLLOW)
+	}
+	if errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return err
 }
