@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,6 +38,7 @@ type column struct {
 type result struct {
 	way     string
 	escaped []string // what the run achieved
+	absent  bool     // it got nowhere for want of a path in its image
 	control []string // what the same attempt achieves outside
 	said    string   // by the attempt in the run
 	outside string   // by the control
@@ -46,7 +48,7 @@ func (r result) cell() string {
 	switch {
 	case len(r.escaped) > 0:
 		return "ESCAPED"
-	case len(r.control) == 0:
+	case len(r.control) == 0 || r.absent:
 		return "n/a"
 	}
 	return "held"
@@ -66,7 +68,8 @@ func (h *host) open(t *testing.T, name, suffix string, who *syscall.Credential) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	neighbour, err := strconv.Atoi(strings.Fields(string(pids))[0])
+	all := strings.Fields(string(pids)) // of a run in an image the CLI is the last
+	neighbour, err := strconv.Atoi(all[len(all)-1])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,10 +81,12 @@ func (h *host) open(t *testing.T, name, suffix string, who *syscall.Credential) 
 	}
 	abstract := "escape-" + newToken(t)
 	oblige(t, h.attempt(), "unix", "@"+abstract)
-	setuid := filepath.Join(h.stage, "setuid-"+c.name)
-	install(t, h.attempt(), setuid)
-	if err := os.Chmod(setuid, os.ModeSetuid|0o755); err != nil {
-		t.Fatal(err)
+	setuid, bound := filepath.Join(h.stage, "setuid-"+c.name), filepath.Join(h.dir, "setuid-"+c.name)
+	for _, path := range []string{setuid, bound} {
+		install(t, h.attempt(), path)
+		if err := os.Chmod(path, os.ModeSetuid|0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	c.base = task.Task{
 		Dir: h.dir, Uid: uid, Mount: h.mount, Options: cgroupOptions(), Root: h.root, Leaf: h.groupOf(h.pid), Sibling: sibling, RunDir: filepath.Join(h.state, "runs", filepath.Base(sibling)),
@@ -89,6 +94,9 @@ func (h *host) open(t *testing.T, name, suffix string, who *syscall.Credential) 
 		Record:   recordOf(t, h.state, filepath.Base(sibling)),
 		Abstract: abstract, Path: path, TCP: oblige(t, h.attempt(), "tcp", "127.0.0.1:0").Addr().String(),
 		Setuid: setuid, ManagerOf: managerOf(),
+	}
+	if h.image {
+		c.base.Image, c.base.SetuidBound = h.imageRoot(), bound
 	}
 	c.world = newWorld(h, map[string]int{"the daemon": h.pid, "a sibling": neighbour, "a bystander": c.base.Bystander})
 	c.world.runDir, c.world.record = c.base.RunDir, c.base.Record
@@ -144,6 +152,13 @@ func (c *column) process(t *testing.T, who *syscall.Credential) int {
 	p.Dir = "/"
 	p.Env = []string{task.Mark + "=" + task.Untouched}
 	p.SysProcAttr = &syscall.SysProcAttr{Credential: who}
+	// What it writes down, as process 1 of a run in an image does.
+	written, err := os.CreateTemp(c.stage, "written-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer written.Close()
+	p.ExtraFiles = []*os.File{written}
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -219,9 +234,18 @@ func (c *column) try(t *testing.T, way string) result {
 	if r.escaped, r.said = c.run(t, one); len(r.escaped) > 0 {
 		return r // nothing is left to be proved
 	}
+	r.absent = c.image && onlyAbsent(r.said)
 	one.Token, one.Control = newToken(t), true
 	r.control, r.outside = c.control(t, one)
 	return r
+}
+
+// onlyAbsent tells whether all that has refused an attempt is that a path or program isn't there.
+func onlyAbsent(said string) bool {
+	_, why, refused := strings.Cut(said, "refused: ")
+	return refused && !slices.ContainsFunc(strings.Split(why, "; "), func(one string) bool {
+		return !strings.Contains(one, "no such file or directory") && !strings.Contains(one, "executable file not found")
+	})
 }
 
 // run has a run try, and looks when it is over and its group removed.
@@ -285,7 +309,7 @@ func (c *column) held(t *testing.T, one task.Task, over <-chan struct{}) []strin
 		groups, _ := filepath.Glob(filepath.Join(c.root, "runs", "run_*"))
 		for _, group := range groups {
 			if group != c.base.Sibling {
-				found = append(found, c.world.during(group)...)
+				found = append(found, c.world.during(group, one.Token)...)
 			}
 		}
 		_ = syscall.Kill(c.pid, syscall.SIGCONT)
@@ -341,7 +365,7 @@ func (c *column) control(t *testing.T, one task.Task) (found []string, said stri
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		if lines.Text() == task.Holding {
-			found = append(found, c.world.during(group)...)
+			found = append(found, c.world.during(group, one.Token)...)
 			release(t, one)
 			continue
 		}

@@ -27,6 +27,7 @@ type host struct {
 	dir   string // writable by everybody
 	port  int
 	lab   bool // nothing here can be broken
+	image bool // runs have a root file system of their own
 
 	pid    int
 	uid    int    // of the daemon
@@ -54,6 +55,7 @@ func kinds() map[string]func(*testing.T, *host) {
 // startHost stages the programs, starts the daemon and waits for it.
 func startHost(t *testing.T, where, kind string) *host {
 	t.Helper()
+	kind, image := strings.CutSuffix(kind, withImage)
 	start, ok := kinds()[kind]
 	if !ok {
 		t.Fatalf("PENSTOCK_ESCAPE: no kind %q", kind)
@@ -61,7 +63,7 @@ func startHost(t *testing.T, where, kind string) *host {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: for the controls, and to look at every process")
 	}
-	h := &host{kind: strings.TrimSpace(where + " " + kind), lab: os.Getenv("PENSTOCK_LAB") != "", port: freePort(t)}
+	h := &host{kind: strings.TrimSpace(where + " " + kind), lab: os.Getenv("PENSTOCK_LAB") != "", image: image, port: freePort(t)}
 	h.stage = stage(t)
 	h.dir = filepath.Join(h.stage, "dir")
 	h.log = filepath.Join(h.stage, "log")
@@ -72,6 +74,9 @@ func startHost(t *testing.T, where, kind string) *host {
 	}
 	install(t, daemon.Binary(t), filepath.Join(h.stage, "penstock"))
 	build(t, h.attempt())
+	if h.image {
+		h.makeImage(t)
+	}
 	h.sockets(t, 0) // a unit hides what is there when it starts
 	start(t, h)
 	h.ready(t)
@@ -138,13 +143,18 @@ func (h *host) settings(t *testing.T, state string) string {
 		text += fmt.Sprintf("state_dir = %q\n", state)
 	}
 	text += "[limits]\nmemory_max = \"64MiB\"\npids_max = 64\ntimeout = \"20m\"\ngrace = \"500ms\"\n[budget]\nmemory = \"256MiB\"\n[log]\nlevel = \"warn\"\n"
+	command, more := h.attempt(), ""
+	if h.image {
+		text += fmt.Sprintf("[images.escape]\nrootfs = %q\nwritable = \"8MiB\"\n", h.imageRoot())
+		command, more = "/bin/attempt", fmt.Sprintf("image = \"escape\"\nmounts = [{ from = %q, to = %[1]q, mode = \"rw\" }]\n", h.dir)
+	}
 	for _, b := range []struct{ suffix, user string }{{"", ""}, {"_user", "user = \"" + otherAccount(t).Username + "\"\n"}} {
 		if b.user != "" && h.uid != 0 {
 			continue // only root may
 		}
 		text += fmt.Sprintf("[backends.escape%[1]s]\nkind = \"exec\"\n%[2]scommand = [%[3]q]\n"+
 			"[backends.victim%[1]s]\nkind = \"exec\"\n%[2]scommand = [%[3]q, \"victim\"]\nset_env = { %[4]s = %[5]q }\n",
-			b.suffix, b.user, h.attempt(), task.Mark, task.Untouched)
+			b.suffix, b.user+more, command, task.Mark, task.Untouched)
 	}
 	h.state = state
 	path := filepath.Join(h.stage, "penstock.toml")
@@ -152,6 +162,26 @@ func (h *host) settings(t *testing.T, state string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// withImage ends a kind whose runs are in an image.
+const withImage = "+image"
+
+func (h *host) imageRoot() string { return filepath.Join(h.stage, "image") }
+
+// makeImage makes a root file system with the attempt in it, of which one directory is
+// writable by everybody.
+func (h *host) makeImage(t *testing.T) {
+	t.Helper()
+	for _, dir := range []string{"bin", "etc", "dev", "proc", "tmp", "var/tmp", task.OpenDir} {
+		if err := os.MkdirAll(filepath.Join(h.imageRoot(), dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(filepath.Join(h.imageRoot(), task.OpenDir), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	install(t, h.attempt(), filepath.Join(h.imageRoot(), "bin", "attempt"))
 }
 
 // otherAccount is whom `user =` names.

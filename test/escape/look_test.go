@@ -60,7 +60,7 @@ func newWorld(h *host, watch map[string]int) *world {
 }
 
 // during looks while the attempt holds: group is the attempt's own.
-func (w *world) during(group string) []string {
+func (w *world) during(group, token string) []string {
 	var found []string
 	for _, name := range []string{"memory.max", "memory.swap.max", "pids.max"} {
 		if text, err := os.ReadFile(filepath.Join(group, name)); err == nil && string(text) == "max\n" {
@@ -97,6 +97,9 @@ func (w *world) during(group string) []string {
 	found = append(found, w.forged()...)
 	text, _ := os.ReadFile(filepath.Join(group, "cgroup.procs"))
 	for _, pid := range strings.Fields(string(text)) {
+		if environ, _ := os.ReadFile("/proc/" + pid + "/environ"); bytes.Contains(environ, []byte(token)) {
+			found = append(found, "the memory of a process that holds the run is overwritten")
+		}
 		if n, err := strconv.Atoi(pid); err == nil {
 			if attr, err := unix.SchedGetAttr(n, 0); err == nil && attr.Policy == unix.SCHED_FIFO {
 				found = append(found, "a process has a real-time priority")
@@ -216,6 +219,15 @@ func (w *world) after(token, inside string, parent int) []string {
 		}
 		_ = syscall.Kill(pid, syscall.SIGCONT)
 	}
+	if text, _ := os.ReadFile("/proc/keys"); bytes.Contains(text, []byte("escape-"+token)) {
+		found = append(found, "a key is left")
+	}
+	for _, dir := range []string{w.h.dir, filepath.Join(w.h.imageRoot(), task.OpenDir)} {
+		if path := filepath.Join(dir, "escape-"+token); os.Remove(path) == nil {
+			found = append(found, path+" existed")
+		}
+	}
+	found = append(found, w.toFirst(token)...)
 	for _, dir := range append(spools(), w.runDir) {
 		entries, _ := os.ReadDir(dir)
 		for _, e := range entries {
@@ -240,6 +252,23 @@ func (w *world) after(token, inside string, parent int) []string {
 	}
 	slices.Sort(found)
 	return append(found, w.changed()...)
+}
+
+// toFirst looks into what process 1 of a run in an image, or the bystander in its place, writes down.
+func (w *world) toFirst(token string) (found []string) {
+	files, _ := filepath.Glob(filepath.Join(w.h.stage, "written-*"))
+	_ = filepath.WalkDir(filepath.Dir(filepath.Dir(filepath.Dir(w.record))), func(path string, e os.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			files = append(files, path)
+		}
+		return nil
+	})
+	for _, path := range files {
+		if text, _ := os.ReadFile(path); bytes.Contains(text, []byte(`"escape":"`+token)) {
+			found = append(found, path+" is written to")
+		}
+	}
+	return found
 }
 
 // sharedMemory looks in the IPC namespace of a process and removes what it finds.

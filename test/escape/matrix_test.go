@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"penstock/test/escape/task"
 )
 
 // TestMatrix fills the columns of the kinds of host that PENSTOCK_ESCAPE names
@@ -24,13 +26,21 @@ func TestMatrix(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			h := startHost(t, where, kind)
 			if h.uid != 0 {
-				h.open(t, h.kind, "", &syscall.Credential{Uid: uint32(h.uid), Gid: uint32(idOf(h.pid, "Gid:"))}).judge(t)
+				h.open(t, h.column(""), "", &syscall.Credential{Uid: uint32(h.uid), Gid: uint32(idOf(h.pid, "Gid:"))}).judge(t)
 				return
 			}
-			h.open(t, h.kind, "", nil).judge(t)
-			h.open(t, h.kind+", user=", "_user", number(t, otherAccount(t))).judge(t)
+			h.open(t, h.column(""), "", nil).judge(t)
+			h.open(t, h.column(", user="), "_user", number(t, otherAccount(t))).judge(t)
 		})
 	}
+}
+
+// column is the name of one.
+func (h *host) column(more string) string {
+	if h.image {
+		more += ", image"
+	}
+	return h.kind + more
 }
 
 // judge fills a column and holds it to what is known to be open.
@@ -58,6 +68,9 @@ func (c *column) judge(t *testing.T) {
 			}
 		case "n/a":
 			note = "control fails: " + r.outside
+			if r.absent {
+				note = "not in the image: " + r.said
+			}
 		}
 		if want := told[way]; c.lab && want != "" && want != r.cell() {
 			t.Errorf("%s: %s: %s (%s), but docs/escape-matrix.md says %s", c.name, way, r.cell(), note, want)
@@ -83,6 +96,9 @@ func ways(t *testing.T, program string) []string {
 
 // forbidden tells why a way is not tried here; "" is that it may be.
 func (c *column) forbidden(way string) string {
+	if strings.HasPrefix(way, task.InImage) && !c.image {
+		return "of a run in an image"
+	}
 	if c.lab {
 		return ""
 	}

@@ -59,6 +59,9 @@ func (h *host) unit(t *testing.T, root bool) {
 	if root {
 		files[filepath.Join(dropIn, "root.conf")] = shipped(t, "root.conf")
 	}
+	if h.image {
+		files[filepath.Join(dropIn, "image.conf")] = shipped(t, "image.conf")
+	}
 	for path, text := range files {
 		if err := os.WriteFile(path, text, 0o644); err != nil {
 			t.Fatal(err)

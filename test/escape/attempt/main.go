@@ -92,7 +92,7 @@ type attempt struct {
 func ways() map[string]func(*attempt) error {
 	all := map[string]func(*attempt) error{}
 	for _, group := range []map[string]func(*attempt) error{
-		stayWays(), groupWays(), throughWays(), mountWays(), namespaceWays(), processWays(), limitWays(), askWays(), kernelWays(),
+		stayWays(), groupWays(), throughWays(), mountWays(), namespaceWays(), processWays(), limitWays(), askWays(), kernelWays(), imageWays(),
 	} {
 		for name, way := range group {
 			all[name] = way

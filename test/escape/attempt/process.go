@@ -97,8 +97,12 @@ func mark(pid int) (uintptr, error) {
 		if err != nil {
 			return 0, fmt.Errorf("process_vm_readv: %w", err)
 		}
-		if at := bytes.LastIndex(text[:n], []byte(task.Mark+"=")); at >= 0 {
-			return uintptr(low) + uintptr(at+len(task.Mark)+1), nil
+		name := task.Mark
+		if pid == 1 {
+			name = task.FirstsVariable // it has no mark
+		}
+		if at := bytes.LastIndex(text[:n], []byte(name+"=")); at >= 0 {
+			return uintptr(low) + uintptr(at+len(name)+1), nil
 		}
 	}
 	return 0, errors.New("no mark on its stack")

@@ -18,6 +18,12 @@ const (
 	Mark = "ESCAPE_MARK"
 	// Untouched is the mark's value: as long as a token.
 	Untouched = "untouched0000000"
+	// InImage begins the ways that are a run's in an image alone.
+	InImage = "image: "
+	// OpenDir is in the image, writable by everybody but for the image's being read-only.
+	OpenDir = "open"
+	// FirstsVariable is one that process 1 of a run in an image has.
+	FirstsVariable = "GOMAXPROCS"
 	// Parameter is one of the whole host's, and ParameterChanged what it is made.
 	Parameter        = "/proc/sys/kernel/printk_ratelimit_burst"
 	ParameterChanged = "11"
@@ -47,11 +53,14 @@ type Task struct {
 	Bystander int // same user, outside
 	Other     int // another user's, outside
 
-	Abstract  string // name of a listening socket that starts a marked process for whoever asks
-	Path      string // the same at a path
-	TCP       string // the same on the loopback
-	Setuid    string // a program of root's with the set-user-ID bit that joins a group
-	ManagerOf int    // a user with a service manager; 0 is none
+	Abstract string // name of a listening socket that starts a marked process for whoever asks
+	Path     string // the same at a path
+	TCP      string // the same on the loopback
+	Setuid   string // a program of root's with the set-user-ID bit that joins a group
+	Image    string // root file system of runs, as the host has it; "" is that this run has the host's
+	// SetuidBound is Setuid in Dir, which a run in an image sees.
+	SetuidBound string
+	ManagerOf   int // a user with a service manager; 0 is none
 }
 
 // Key is a token's key of System V.
