@@ -145,7 +145,7 @@ func (d *service) run(ctx context.Context, next *successor) (*signals, error) {
 	}
 	err := d.serveUntil(sig.force, func() error {
 		return server.Run(serving, d.config, server.Options{
-			Process1: func() (*os.File, []string, error) { return process1.Open(log) },
+			Process1:     func() (*os.File, []string, error) { return process1.Open(log) },
 			SleepCommand: nap(), UnpackImage: unpackImage(), Images: d.reloads.images,
 			Logger: log, Version: d.build.Version, Commit: d.build.Commit, Force: sig.force, Tokens: d.reloads.tokens,
 			Listeners: d.inherited.Listeners, Unlink: d.inherited.Own(), Lock: d.inherited.Lock, Origin: d.origin, Log: d.logged.state, ReapOrphans: true,
