@@ -18,7 +18,6 @@ import (
 	"penstock/backend"
 	"penstock/backend/kinds"
 	"penstock/config"
-	"penstock/image"
 	"penstock/server"
 	"penstock/spawn"
 )
@@ -171,30 +170,4 @@ func (f *Finding) version(ctx context.Context, b config.Backend) {
 	default:
 		f.Detail += ": " + version
 	}
-}
-
-// imageFindings tells of the configuration's images: what a start would refuse, and what
-// it would have to unpack.
-func imageFindings(c config.Config) []Finding {
-	var all []Finding
-	if err := (server.DryRun{Config: c}).Images(); err != nil {
-		f := Finding{Area: "image", Name: "images"}
-		f.refuse(err, "mend images.*")
-		return append(all, f)
-	}
-	s, noStore := image.OpenExisting(image.Dir(c.StateDir))
-	for _, source := range c.ImageSources() {
-		f := Finding{Area: "image", Name: source.Name, OK: true, Detail: source.Rootfs}
-		if source.Layout != "" {
-			f.Detail = source.Layout + ": "
-			found, err := source.Resolve()
-			if err != nil {
-				f.refuse(err, "mend images."+source.Name+".oci")
-			} else if f.Detail += image.Short(found.Digest); noStore != nil || !s.Has(found.Digest) {
-				f.Detail += ", unpacked at the start"
-			}
-		}
-		all = append(all, f)
-	}
-	return all
 }

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"penstock/config"
 )
 
 func TestBlockedAt(t *testing.T) {
@@ -51,5 +53,18 @@ func TestBlockedAt(t *testing.T) {
 		if stopped != (tt.at != "") || (stopped && at != tt.at) {
 			t.Errorf("%s: %v %q, want %q", tt.name, stopped, at, tt.at)
 		}
+	}
+}
+
+func TestRuntimeFindings(t *testing.T) {
+	c := config.Config{Backends: map[string]config.Backend{"plain": {}}}
+	if all := runtimeFindings(t.Context(), c); all != nil {
+		t.Errorf("no backend has an image: %+v", all)
+	}
+	c.Backends["boxed"] = config.Backend{Image: "box"}
+	t.Setenv("PATH", "/nowhere")
+	all := runtimeFindings(t.Context(), c)
+	if len(all) != 1 || all[0].OK || all[0].Advice || all[0].Detail == "" || all[0].Remedy == "" {
+		t.Errorf("without bubblewrap: %+v", all)
 	}
 }

@@ -3,7 +3,8 @@
 //	Run -> Report of Findings, Print                 check.go
 //	    addConfig: listen, state, tokens, limits     config.go
 //	    host, root of groups, isolation, self-test   host.go
-//	    addBackends: programs, users, versions       backend.go, images there, too
+//	    addBackends: programs, users, versions       backend.go
+//	    images, and whether runs can be in them      image.go
 //
 // What serve would refuse is asked of server.DryRun, by the code that refuses it.
 package check
@@ -82,6 +83,7 @@ func Run(ctx context.Context, in Input) (Report, error) {
 		r.add(aboveFindings(c, known(root.MemoryAbove()), known(root.TasksAbove()))...)
 		r.addBackends(ctx, c)
 		r.add(imageFindings(c)...)
+		r.add(runtimeFindings(ctx, c)...)
 	}
 	r.OK = !slices.ContainsFunc(r.Findings, func(f Finding) bool { return !f.OK && !f.Advice })
 	return r, nil

@@ -1,0 +1,76 @@
+package check
+
+import (
+	"context"
+	"log/slog"
+
+	"penstock/cmd/penstock/process1"
+	"penstock/config"
+	"penstock/image"
+	"penstock/server"
+	"penstock/spawn"
+)
+
+// imageFindings tells of the configuration's images: what a start would refuse, and what
+// it would have to unpack.
+func imageFindings(c config.Config) []Finding {
+	var all []Finding
+	if err := (server.DryRun{Config: c}).Images(); err != nil {
+		f := Finding{Area: "image", Name: "images"}
+		f.refuse(err, "mend images.*")
+		return append(all, f)
+	}
+	s, noStore := image.OpenExisting(image.Dir(c.StateDir))
+	for _, source := range c.ImageSources() {
+		f := Finding{Area: "image", Name: source.Name, OK: true, Detail: source.Rootfs}
+		if source.Layout != "" {
+			f.Detail = source.Layout + ": "
+			found, err := source.Resolve()
+			if err != nil {
+				f.refuse(err, "mend images."+source.Name+".oci")
+			} else if f.Detail += image.Short(found.Digest); noStore != nil || !s.Has(found.Digest) {
+				f.Detail += ", unpacked at the start"
+			}
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// runtimeFindings tells whether runs can be in images here, where backends have one.
+func runtimeFindings(ctx context.Context, c config.Config) []Finding {
+	wanted, isolated := false, false
+	for _, b := range c.Backends {
+		wanted, isolated = wanted || b.Image != "", isolated || b.Image != "" && b.NoNetwork()
+	}
+	if !wanted {
+		return nil
+	}
+	f := Finding{Area: "image", Name: "bubblewrap", OK: true}
+	var err error
+	if f.Detail, err = findRuntime(ctx, isolated); err != nil {
+		f.refuse(err, "")
+	}
+	return []Finding{f}
+}
+
+// findRuntime tells where bubblewrap is, which can do all that runs need of it: isolated ones
+// a network of their own.
+func findRuntime(ctx context.Context, isolated bool) (string, error) {
+	program, args, err := process1.Open(slog.New(slog.DiscardHandler))
+	if err != nil {
+		return "", err
+	}
+	defer program.Close()
+	r, err := spawn.OpenRuntime(ctx, "", program, args...)
+	if err != nil {
+		return "", err
+	}
+	if err := r.Probe(ctx, false); err != nil {
+		return "", err
+	}
+	if isolated {
+		err = r.Probe(ctx, true)
+	}
+	return r.Bubblewrap, err
+}
