@@ -163,7 +163,10 @@ func killAll(a *attempt) error {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have died with its parent
 		}
 	}
-	return syscall.Kill(leader, syscall.SIGKILL)
+	if err = syscall.Kill(leader, syscall.SIGKILL); a.isBoxed() && errors.Is(err, syscall.ESRCH) {
+		return nil // it has died with process 1
+	}
+	return err
 }
 
 // killGroup is another administrator's tool.

@@ -67,10 +67,10 @@ func open(t testing.TB, budget string, clients []string) *world {
 	if w.boxed > 0 {
 		images = boxes(t, shared, w.mark)
 	}
-	w.Daemon = daemon.Start(t, daemon.Options{Bare: true, Config: images + fmt.Sprintf(configText, filepath.Join(state, "state"), tokens, budget, caps.String(),
+	w.Daemon = daemon.Start(t, daemon.Options{Bare: true, Config: fmt.Sprintf(configText, filepath.Join(state, "state"), tokens, budget, caps.String(),
 		shell("sh", "exec", w.mark, ""), shell("lines", "jsonl", w.mark, ""),
 		shell("tight", "exec", w.mark, `output_max = "256KiB"`), shell("still", "exec", w.mark, `stall_timeout = "2s"`),
-		bin, w.mark, bare)})
+		bin, w.mark, bare) + images})
 	w.root, w.kernel = w.Root(), w.Enforces()
 	if !w.kernel && os.Getenv("PENSTOCK_LAB") != "" {
 		t.Fatal("the lab's kernel does not enforce memory and pids")
