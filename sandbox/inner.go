@@ -50,7 +50,7 @@ func OpenInner(o InnerOptions) (*Inner, error) {
 	if !seccompWorks() {
 		return nil, errors.Join(errors.New("seccomp: not in this kernel"), i.restrictions.close())
 	}
-	i.restrictions.filter = putOn(innerPIDs(abi))
+	i.restrictions.filter = putOnInner(innerPIDs(abi))
 	return i, nil
 }
 

@@ -23,15 +23,16 @@ const (
 type syscallNumbers struct {
 	arch, clone, prlimit uint32
 	signals              []uint32 // kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_open: a pid comes first
+	keys                 []uint32 // add_key, request_key, keyctl
 }
 
 // abis are the ABIs a process can use on this machine, its own first.
 func abis() []syscallNumbers {
 	switch runtime.GOARCH {
 	case "amd64":
-		return []syscallNumbers{{unix.AUDIT_ARCH_X86_64, 56, 302, []uint32{62, 200, 234, 129, 297, 434}}, {unix.AUDIT_ARCH_I386, 120, 340, []uint32{37, 238, 270, 178, 335, 434}}}
+		return []syscallNumbers{{unix.AUDIT_ARCH_X86_64, 56, 302, []uint32{62, 200, 234, 129, 297, 434}, []uint32{248, 249, 250}}, {unix.AUDIT_ARCH_I386, 120, 340, []uint32{37, 238, 270, 178, 335, 434}, []uint32{286, 287, 288}}}
 	case "arm64":
-		return []syscallNumbers{{unix.AUDIT_ARCH_AARCH64, 220, 261, []uint32{129, 130, 131, 138, 240, 434}}, {unix.AUDIT_ARCH_ARM, 120, 369, []uint32{37, 238, 268, 178, 363, 434}}}
+		return []syscallNumbers{{unix.AUDIT_ARCH_AARCH64, 220, 261, []uint32{129, 130, 131, 138, 240, 434}, []uint32{217, 218, 219}}, {unix.AUDIT_ARCH_ARM, 120, 369, []uint32{37, 238, 268, 178, 363, 434}, []uint32{309, 310, 311}}}
 	}
 	return nil
 }
@@ -85,11 +86,23 @@ func bornWith() *unix.SockFprog {
 //     name a group. Its number is the same in every ABI.
 //   - signals to the protected, as kill(2) takes them: a guard against accidents
 //     (kill -1, pkill -u), for the daemon's threads have numbers, too.
-func putOn(protected []uint32) *unix.SockFprog {
+func putOn(protected []uint32) *unix.SockFprog { return putOnWith(nil, protected) }
+
+// putOnInner is putOn for a run with a root file system of its own. Keys have no namespace:
+// those of its user are refused to it, as container engines do.
+func putOnInner(protected []uint32) *unix.SockFprog { return putOnWith(refuseKeys, protected) }
+
+// putOnWith begins with what is refused in each ABI.
+func putOnWith(refused func(syscallNumbers) filter, protected []uint32) *unix.SockFprog {
 	var f filter
 	f.load(offsetCall)
 	f.jump(unix.BPF_JEQ, unix.SYS_CLONE3, 0, 1)
 	f.refuse(unix.ENOSYS)
+	if refused != nil {
+		for _, abi := range abis() {
+			f.inABI(abi, refused(abi))
+		}
+	}
 	if len(protected) > 0 {
 		for _, abi := range abis() {
 			f.inABI(abi, refuseSignals(abi, protected))
@@ -134,6 +147,21 @@ func limitArguments(abi syscallNumbers) (body filter) {
 	body.jump(unix.BPF_JEQ, 0, 1, 0)
 	body.refuse(unix.EPERM)
 	body.allow()
+	return body
+}
+
+// refuseKeys refuses all there is of keyrings(7) in one ABI.
+func refuseKeys(abi syscallNumbers) (body filter) {
+	body.load(offsetCall)
+	for i, call := range abi.keys {
+		left := uint8(len(abi.keys) - 1 - i)
+		missed := uint8(0)
+		if left == 0 {
+			missed = 1
+		}
+		body.jump(unix.BPF_JEQ, call, left, missed)
+	}
+	body.refuse(unix.EPERM)
 	return body
 }
 

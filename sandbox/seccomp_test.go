@@ -88,6 +88,33 @@ func TestSeccompFilter(t *testing.T) {
 	}
 }
 
+// A run in an image reaches no keys, in no ABI; one on the host has a keyring of its own.
+func TestSeccompFilter_KeysInAnImage(t *testing.T) {
+	for what, f := range map[string]struct {
+		program *unix.SockFprog
+		want    uint32
+	}{
+		"in an image": {putOnInner([]uint32{1}), unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		"on the host": {putOn([]uint32{1}), unix.SECCOMP_RET_ALLOW},
+	} {
+		for _, abi := range abis() {
+			for _, call := range abi.keys {
+				if got := verdict(t, unsafe.Slice(f.program.Filter, f.program.Len), call, abi.arch); got != f.want {
+					t.Errorf("%s: arch %#x: call %d: %#x, want %#x", what, abi.arch, call, got, f.want)
+				}
+			}
+			for _, call := range []uint32{abi.keys[0] - 1, abi.keys[2] + 1, abi.clone} {
+				if got := verdict(t, unsafe.Slice(f.program.Filter, f.program.Len), call, abi.arch); got != unix.SECCOMP_RET_ALLOW {
+					t.Errorf("%s: arch %#x: call %d: %#x", what, abi.arch, call, got)
+				}
+			}
+			if got := verdict(t, unsafe.Slice(f.program.Filter, f.program.Len), abi.signals[0], abi.arch, 1); got == unix.SECCOMP_RET_ALLOW {
+				t.Errorf("%s: arch %#x: a signal to the protected is let through", what, abi.arch)
+			}
+		}
+	}
+}
+
 // What each child puts on costs every start, by its length.
 func TestSeccompFilter_ChildsIsShort(t *testing.T) {
 	if n := putOn(nil).Len; n > 4 {

@@ -158,6 +158,9 @@ func (c *column) process(t *testing.T, who *syscall.Credential) int {
 		t.Fatal(err)
 	}
 	defer written.Close()
+	if err := written.Chmod(0o666); err != nil {
+		t.Fatal(err)
+	}
 	p.ExtraFiles = []*os.File{written}
 	if err := p.Start(); err != nil {
 		t.Fatal(err)

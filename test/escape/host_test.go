@@ -182,6 +182,12 @@ func (h *host) makeImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	install(t, h.attempt(), filepath.Join(h.imageRoot(), "bin", "attempt"))
+	// One without libraries: the guests get theirs from the runner.
+	shell := os.Getenv("PENSTOCK_BUSYBOX")
+	if shell == "" {
+		shell = "/bin/busybox"
+	}
+	install(t, shell, filepath.Join(h.imageRoot(), "bin", "sh"))
 }
 
 // otherAccount is whom `user =` names.

@@ -99,6 +99,9 @@ func (c *column) forbidden(way string) string {
 	if strings.HasPrefix(way, task.InImage) && !c.image {
 		return "of a run in an image"
 	}
+	if way == task.InImage+"set-ID in a bound directory" && c.base.Uid == 0 {
+		return "it is root's already"
+	}
 	if c.lab {
 		return ""
 	}

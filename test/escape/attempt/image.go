@@ -134,9 +134,10 @@ func makeDevice(a *attempt) error {
 	return unix.Mknod(filepath.Join(a.Dir, "escape-"+a.Token), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 1)))
 }
 
-// setuidBound starts a program of root's with the set-user-ID bit that lies in a bound directory.
+// setuidBound starts a program of root's with the set-user-ID bit that lies in a bound
+// directory: it leaves a file there if it is root.
 func setuidBound(a *attempt) error {
-	return run(a.SetuidBound, append([]string{"join", a.Token}, a.targets()...)...)
+	return run(a.SetuidBound, "rooted", a.Token, a.Dir)
 }
 
 // leaveKey leaves a key where every process of the user finds it.

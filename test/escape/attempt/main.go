@@ -77,6 +77,15 @@ func role(args []string) int {
 			fmt.Println(err)
 			return 1
 		}
+	case "rooted": // TOKEN DIRECTORY: tells that it is root
+		if os.Geteuid() != 0 {
+			fmt.Println("not root")
+			return 1
+		}
+		if err := os.WriteFile(filepath.Join(args[2], "escape-"+args[1]), nil, 0o600); err != nil {
+			fmt.Println(err)
+			return 1
+		}
 	case "leave":
 		return 0
 	}
