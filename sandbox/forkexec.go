@@ -62,7 +62,13 @@ var ErrMoved = errors.New("its working directory has been moved or replaced sinc
 
 // ForkExec starts a child as os.StartProcess does, in its group and in the sandbox,
 // in a session of its own. To be called on the launcher thread (Do).
-func (l *Launcher) ForkExec(c Child) (*os.Process, error) { return l.restrictions.forkExec(c) }
+func (l *Launcher) ForkExec(c Child) (*os.Process, error) {
+	pid, err := l.restrictions.forkExec(c)
+	if err != nil {
+		return nil, err
+	}
+	return os.FindProcess(pid)
+}
 
 // Ready makes what the next child needs, so that its start need not wait for it. To be
 // called on the launcher thread, when what has asked for the last one has its answer.
@@ -74,22 +80,22 @@ func (s *restrictions) makeReady() {
 	}
 }
 
-func (s *restrictions) forkExec(c Child) (*os.Process, error) {
+func (s *restrictions) forkExec(c Child) (pid int, err error) {
 	path := c.Argv[0]
 	b, err := s.newChildSpec(c)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	s.ready = 0
 	pid, f, err := b.forkAndWait(c)
 	runtime.KeepAlive(c)
 	if err != nil {
-		return nil, &os.PathError{Op: "fork/exec", Path: path, Err: err}
+		return 0, &os.PathError{Op: "fork/exec", Path: path, Err: err}
 	}
 	if f.stage != stageNone {
-		return nil, &os.PathError{Op: "fork/exec", Path: path, Err: &stepError{f.stage, f.err(b.startDir != nil)}}
+		return 0, &os.PathError{Op: "fork/exec", Path: path, Err: &stepError{f.stage, f.err(b.startDir != nil)}}
 	}
-	return os.FindProcess(pid)
+	return pid, nil
 }
 
 // err is why the child does not execute; held tells that it had to start in a

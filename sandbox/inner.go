@@ -3,7 +3,6 @@ package sandbox
 import (
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"syscall"
 	"unsafe"
@@ -54,8 +53,9 @@ func OpenInner(o InnerOptions) (*Inner, error) {
 	return i, nil
 }
 
-// ForkExec is Launcher.ForkExec for the thread that has opened i.
-func (i *Inner) ForkExec(c Child) (*os.Process, error) {
+// ForkExec is Launcher.ForkExec for the thread that has opened i. The child is by its number: an
+// os.Process starts another to see what the kernel can do.
+func (i *Inner) ForkExec(c Child) (pid int, err error) {
 	defer runtime.KeepAlive(i)
 	return i.restrictions.forkExec(c)
 }

@@ -80,22 +80,22 @@ func Main() int {
 		return failStart(status, err)
 	}
 	if err := inner.DropCaps(); err != nil {
-		_ = cli.Kill()
+		_ = unix.Kill(cli, unix.SIGKILL)
 		return fail(status, "drop its capabilities", err)
 	}
 	// The only one: a channel for each costs more than all the rest of this start. None comes
 	// before it is told that the CLI has started, and that runs meanwhile.
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM)
-	if err := write(status, record{Started: cli.Pid, Pool: job.pool()}); err != nil {
+	if err := write(status, record{Started: cli, Pool: job.pool()}); err != nil {
 		// A run is none of which nothing will be known.
-		_ = cli.Kill()
+		_ = unix.Kill(cli, unix.SIGKILL)
 		return exitFailed
 	}
 	_, _ = os.Stderr.Write([]byte{Started}) // what waited for this may have gone: the CLI runs
 	_ = unix.Dup3(StderrFD, 2, unix.O_CLOEXEC)
 	go forward(signals, cli)
-	return await(status, cli.Pid)
+	return await(status, cli)
 }
 
 // prepare is what needs this process's rights.
@@ -127,9 +127,9 @@ func prepare(job *Job) (step string, err error) {
 }
 
 // forward passes SIGTERM on.
-func forward(signals <-chan os.Signal, cli *os.Process) {
-	for s := range signals {
-		_ = cli.Signal(s)
+func forward(signals <-chan os.Signal, cli int) {
+	for range signals {
+		_ = unix.Kill(cli, unix.SIGTERM) // once that is reaped this process ends, too
 	}
 }
 
