@@ -8,14 +8,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/cgroup"
 	"penstock/internal/imagetest"
 	"penstock/outcome"
+	"penstock/sandbox"
 )
 
 // filesMax is less than the run of filesJob may write.
@@ -122,6 +126,34 @@ func TestImage_FilesCountAdopted(t *testing.T) {
 	awaitProcess(t, p)
 	if v := outcome.Decide(outcome.Facts{Outcome: p.Outcome(), Limits: limits}); v.Cause != outcome.MemoryLimit {
 		t.Errorf("%+v", v)
+	}
+}
+
+// Where they can't be counted nothing is started.
+func TestImage_FilesUncountable(t *testing.T) {
+	s, root := openWithImages(t), imagetest.Root(t)
+	if s.Enforced().Memory != cgroup.Watch || !sandbox.CanTrace() {
+		t.Skip("here the kernel counts them, or this test has no CAP_SYS_PTRACE to do without")
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var has [2]unix.CapUserData
+	if err := unix.Capget(&header, &has[0]); err != nil {
+		t.Fatal(err)
+	}
+	less := has
+	less[0].Effective &^= 1 << unix.CAP_SYS_PTRACE
+	if err := unix.Capset(&header, &less[0]); err != nil {
+		t.Fatal(err)
+	}
+	_, err := filesJob(t, root, "files-uncountable", "exit 0").start(s)
+	if err := unix.Capset(&header, &has[0]); err != nil {
+		t.Fatal(err)
+	}
+	var failed *StartError
+	if !errors.As(err, &failed) || failed.Cause != outcome.StartFailed || !errors.Is(err, errUncounted) || !strings.Contains(err.Error(), "CAP_SYS_PTRACE") {
+		t.Errorf("%v", err)
 	}
 }
 
