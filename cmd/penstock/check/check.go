@@ -5,6 +5,7 @@
 //	    host, root of groups, isolation, self-test   host.go
 //	    addBackends: programs, users, versions       backend.go
 //	    images, and whether runs can be in them      image.go
+//	    what the installed unit lacks for that       unit.go
 //
 // What serve would refuse is asked of server.DryRun, by the code that refuses it.
 package check
@@ -84,6 +85,7 @@ func Run(ctx context.Context, in Input) (Report, error) {
 		r.addBackends(ctx, c)
 		r.add(imageFindings(c)...)
 		r.add(runtimeFindings(ctx, c)...)
+		r.add(unitFindings(c, unitDirs)...)
 	}
 	r.OK = !slices.ContainsFunc(r.Findings, func(f Finding) bool { return !f.OK && !f.Advice })
 	return r, nil
