@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
 	"penstock/internal/hint"
 	"penstock/sandbox"
+	"penstock/sandbox/bubblewrap"
+	"penstock/sandbox/pid1"
 )
 
 // runtimeMax bounds each try of bubblewrap.
@@ -62,7 +65,7 @@ func checkStatic(f *os.File) error {
 }
 
 // Probe makes the namespaces and mounts of a run, with noNetwork the network of one that has
-// none, and runs bubblewrap itself in them.
+// none, and executes process 1 in them, without a job.
 func (r *Runtime) Probe(ctx context.Context, noNetwork bool) error {
 	args := []string{"--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup", "--hostname", "penstock", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"}
 	if !sandbox.CanMount() {
@@ -73,9 +76,10 @@ func (r *Runtime) Probe(ctx context.Context, noNetwork bool) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, runtimeMax)
 	defer cancel()
-	c := exec.CommandContext(ctx, r.Bubblewrap, append(args, "--", r.Bubblewrap, "--version")...)
-	c.Env = []string{}
-	if out, err := c.CombinedOutput(); err != nil {
+	c := exec.CommandContext(ctx, r.Bubblewrap, slices.Concat(args, []string{"--", bubblewrap.Source(3)}, r.Args)...)
+	c.Env, c.ExtraFiles = []string{}, []*os.File{r.Process1} // from 3 on
+	out, err := c.CombinedOutput()
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != pid1.ExitFailed {
 		return fmt.Errorf("runs in images: %w", runtimeFailed(strings.TrimSpace(string(out))))
 	}
 	return nil
@@ -94,6 +98,7 @@ func runtimeFailed(told string) error {
 		{"No permissions to create", "turn user namespaces on by kernel.unprivileged_userns_clone and user.max_user_namespaces, or run penstock as root with user = ..."},
 		{"Creating new namespace failed", "turn user namespaces on by kernel.unprivileged_userns_clone and user.max_user_namespaces; a unit may have no RestrictNamespaces= that leaves out user, mnt, pid, ipc, uts, cgroup or net"},
 		{"loopback:", "network = \"none\" needs CAP_NET_ADMIN: CapabilityBoundingSet=CAP_NET_ADMIN of the unit, which systemd/root.conf has"},
+		{"execvp", "the host (SELinux, AppArmor, IPE) must let bubblewrap execute a program in memory (memfd), which process 1 is"},
 		{"Race condition", "what is mounted was replaced while the run started: try again"},
 	} {
 		if strings.Contains(told, known.says) {

@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,5 +57,23 @@ func TestRuntime_Probe(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Skip(err)
+	}
+	// A host may have it executed nowhere, for whatever reason.
+	text, err := io.ReadAll(r.Process1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "closed")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	closed, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed.Close()
+	r.Process1 = closed
+	if err := r.Probe(t.Context(), false); err == nil || !strings.Contains(err.Error(), "execvp") {
+		t.Errorf("a process 1 that can't be executed: %v", err)
 	}
 }

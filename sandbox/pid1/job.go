@@ -48,7 +48,7 @@ type Move struct {
 	// Below is the directory that To lies in and that the way to it is made in: a place, or a
 	// mount. What is in a mount runs may have made: no link is followed there.
 	Below string `json:"below"`
-	File bool   `json:"file,omitempty"`
+	File  bool   `json:"file,omitempty"`
 }
 
 // jobMost is how long a Job may be: arguments and environment, which execve limits.

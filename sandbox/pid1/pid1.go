@@ -45,7 +45,7 @@ const Started = 0
 
 // Exit statuses of Main where it has none of the CLI's. What they mean is in Status alone.
 const (
-	exitFailed = 125
+	ExitFailed = 125 // the CLI was not started, or nothing is known of its end
 	exitSignal = 128 // and the signal's number
 )
 
@@ -55,7 +55,7 @@ func Main() int {
 	runtime.LockOSThread()
 	// What the CLI has, it has from this process: nothing but its stdio.
 	if err := unix.CloseRange(JobFD, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return exitFailed
+		return ExitFailed
 	}
 	status := os.NewFile(StatusFD, "status")
 	job, err := readJob(os.NewFile(JobFD, "job"))
@@ -90,7 +90,7 @@ func Main() int {
 	if err := write(status, record{Started: cli, Pool: job.pool()}); err != nil {
 		// A run is none of which nothing will be known.
 		_ = unix.Kill(cli, unix.SIGKILL)
-		return exitFailed
+		return ExitFailed
 	}
 	_, _ = os.Stderr.Write([]byte{Started}) // what waited for this may have gone: the CLI runs
 	_ = unix.Dup3(StderrFD, 2, unix.O_CLOEXEC)
@@ -154,7 +154,7 @@ func await(status *os.File, cli int) int {
 			code = exitSignal + end.Signal
 		}
 		if write(status, record{Ended: &end}) != nil {
-			return exitFailed
+			return ExitFailed
 		}
 		return code
 	}

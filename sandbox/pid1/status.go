@@ -128,5 +128,5 @@ func failed(status *os.File, f Failed, err error) int {
 	f.Message = err.Error()
 	_ = errors.As(err, &f.Errno)
 	_ = write(status, record{Failed: &f}) // what is not told is a failure, too
-	return exitFailed
+	return ExitFailed
 }
