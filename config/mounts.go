@@ -144,6 +144,11 @@ func (m Mount) holds(path string) bool {
 	return err == nil
 }
 
+// MayMount tells whether a program, by its path or looked for on the PATH, may come with a mount.
+func (b Backend) MayMount(program string) bool {
+	return slices.ContainsFunc(b.Mounts, func(m Mount) bool { return !filepath.IsAbs(program) || isWithin(program, m.To) })
+}
+
 // checkSource keeps what is the daemon's own out of images.
 func (l *loader) checkSource(from string) error {
 	real := resolved(from)

@@ -161,6 +161,7 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 	defer func() {
 		if err != nil {
 			sup.releaseImage()
+			sup.dropStatus()
 		}
 	}()
 	if s.User != nil {

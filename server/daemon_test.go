@@ -41,12 +41,14 @@ const patience = time.Minute
 
 // served is a real daemon in this process.
 type served struct {
-	log   logLines // all from info on
-	t     *testing.T
-	url   string
-	stop  context.CancelFunc
-	force context.CancelFunc
-	err   chan error // Run's result
+	log logLines // all from info on
+	t   *testing.T
+	url string
+	// stateDir is the configuration's.
+	stateDir string
+	stop     context.CancelFunc
+	force    context.CancelFunc
+	err      chan error // Run's result
 }
 
 // limitsOf are caps for shell scripts. The memory cap is far from what they
@@ -91,7 +93,7 @@ func serve(t *testing.T, change func(*config.Config), with ...func(*Options)) *s
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	force, cut := context.WithCancel(context.Background())
-	s := &served{t: t, stop: stop, force: cut, err: make(chan error, 1)}
+	s := &served{t: t, stateDir: c.StateDir, stop: stop, force: cut, err: make(chan error, 1)}
 	ready := make(chan net.Addr, 1)
 	o := Options{
 		Logger: slog.New(slog.NewMultiHandler(

@@ -1,11 +1,17 @@
 package server
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"penstock/config"
 	"penstock/internal/imagetest"
@@ -62,4 +68,286 @@ func TestInImage(t *testing.T) {
 	if err := json.Unmarshal([]byte(s.ask("GET", "/v1/models/box", "").body), &model); err != nil || !model.Ready || model.Image.Name != "tiny" {
 		t.Errorf("%v %+v", err, model)
 	}
+}
+
+// ended is what a run's record says of its end.
+type ended struct {
+	Cause    outcome.Cause
+	Exit     *int   `json:"exit_code"`
+	Signal   string `json:"signal"`
+	Survived int    `json:"processes_after_leader"`
+	Finish   string `json:"finish_reason"`
+	Message  string
+	Receipt  *struct{}
+}
+
+// lastEnd is of the newest run.
+func (s *served) lastEnd() (e ended) {
+	s.t.Helper()
+	var runs struct{ Data []ended }
+	if err := json.Unmarshal([]byte(s.ask("GET", "/v1/runs?limit=1", "").body), &runs); err != nil || len(runs.Data) != 1 {
+		s.t.Fatalf("%v %+v", err, runs)
+	}
+	e = runs.Data[0]
+	e.Message = regexp.MustCompile(`after [0-9]+ms`).ReplaceAllString(e.Message, "after a while")
+	return e
+}
+
+// Whatever ends a run, its client and its record are told the same as without an image.
+func TestInImage_EndsAsOnTheHost(t *testing.T) {
+	s, _ := inImage(t, func(c *config.Config, b *config.Backend) {
+		lines := *b
+		lines.Name, lines.Kind = "boxlines", "jsonl"
+		c.Backends["boxlines"] = lines
+	})
+	for _, script := range []string{
+		"echo hello", "exit 3", "exit 137", "echo text; kill -9 $$", "kill -SEGV $$", "kill -TERM $$", "sleep 99 & sleep 99 & echo done",
+		"sleep 99 >/dev/null 2>&1 & exit 5", "exec cat /dev/zero",
+		`trap 'exit 6' TERM; while :; do sleep 0.02; done`, `trap '' TERM; while :; do sleep 0.02; done`, "exec /no/such 2>/dev/null",
+	} {
+		var ends [2]ended
+		var replies [2]result
+		for _, pair := range [][2]string{{"sh", "box"}, {"lines", "boxlines"}} {
+			for i, backend := range pair {
+				more := ""
+				if strings.HasPrefix(script, "trap") {
+					more = `,"timeout_ms":700`
+				}
+				replies[i] = s.chat(backend, script, false, more)
+				ends[i] = s.lastEnd()
+				replies[i].text = strings.ReplaceAll(replies[i].text, "\x00", "")
+			}
+			if ends[0].Exit != nil && ends[1].Exit != nil && *ends[0].Exit == *ends[1].Exit {
+				ends[1].Exit = ends[0].Exit
+			}
+			if diff := cmp.Diff(ends[0], ends[1]); diff != "" {
+				t.Errorf("%s %q: on the host, in the image: %s", pair[0], script, diff)
+			}
+			if replies[0].status != replies[1].status || replies[0].text != replies[1].text || (replies[0].err == nil) != (replies[1].err == nil) {
+				t.Errorf("%s %q: on the host %+v, in the image %+v", pair[0], script, replies[0], replies[1])
+			}
+		}
+	}
+}
+
+// What keeps a run from its image refuses it: nothing is made, nothing is started, and never
+// on the host.
+func TestInImage_NothingStarted(t *testing.T) {
+	mount := t.TempDir()
+	s, _ := inImage(t, func(c *config.Config, b *config.Backend) {
+		c.Images["later"] = config.Image{OCI: layoutOf(t) + ":v1", Home: "/home/agent"}
+		for name, change := range map[string]func(*config.Backend){
+			"later": func(b *config.Backend) { b.Image = "later" },
+			"bare":  func(b *config.Backend) { b.Mounts = []config.Mount{{From: mount + "/gone", To: "/x", Mode: "ro"}} },
+			"empty": func(b *config.Backend) { b.Command = []string{"nothing"} },
+			"odd":   func(b *config.Backend) { b.Command = []string{"/etc/image"} },
+			"over":  func(b *config.Backend) { b.Mounts = []config.Mount{{From: mount, To: "/bin/../bin", Mode: "ro"}} },
+		} {
+			one := *b
+			one.Name = name
+			change(&one)
+			c.Backends[name] = one
+		}
+	})
+	for backend, want := range map[string][2]string{
+		"later": {"start_failed", "image later"}, "bare": {"start_failed", "mount /x"}, "over": {"start_failed", "it would cover /bin"},
+		"empty": {"cli_missing", "not on PATH"}, "odd": {"cli_missing", "permission denied"},
+	} {
+		r := s.chat(backend, "touch "+mount+"/started", false, "")
+		if r.status != 503 || r.err == nil || string(r.err.Code) != want[0] || !strings.Contains(r.err.Message, want[1]) {
+			t.Errorf("%s: %d %+v", backend, r.status, r.err)
+		}
+		if strings.Contains(r.body, "/00") && strings.Contains(r.body, "rootfs") {
+			t.Errorf("%s: it tells a path: %s", backend, r.body)
+		}
+	}
+	if entries, err := os.ReadDir(mount); err != nil || len(entries) > 0 {
+		t.Errorf("%v %v", err, entries)
+	}
+	if body := s.ask("GET", "/v1/runs", "").body; strings.Contains(body, "run_") {
+		t.Errorf("a run is known: %s", body)
+	}
+	for _, dir := range []string{"runs", "store/status"} {
+		if entries, err := os.ReadDir(filepath.Join(s.stateDir, dir)); err != nil || len(entries) > 0 {
+			t.Errorf("%s: %v %v", dir, err, entries)
+		}
+	}
+	var model struct{ Ready bool }
+	if err := json.Unmarshal([]byte(s.ask("GET", "/v1/models/later", "").body), &model); err != nil || model.Ready {
+		t.Errorf("%v %+v", err, model)
+	}
+}
+
+// A host without bubblewrap serves all else.
+func TestInImage_HostCannot(t *testing.T) {
+	s, _ := inImage(t, func(*config.Config, *config.Backend) { t.Setenv("PATH", t.TempDir()) }, func(o *Options) {
+		o.Process1 = func() (*os.File, []string, error) { f, err := os.Open("/bin/sh"); return f, nil, err }
+	})
+	r := s.chat("box", "echo x", false, "")
+	if r.status != 503 || r.err == nil || r.err.Code != "start_failed" {
+		t.Errorf("%d %+v", r.status, r.err)
+	}
+	if r := s.chat("sh", "echo x", false, ""); r.status != 200 {
+		t.Errorf("%d %+v", r.status, r.err)
+	}
+}
+
+func TestInImage_RefusedAtTheStart(t *testing.T) {
+	root := imagetest.Root(t)
+	for want, change := range map[string]func(*config.Config, *config.Backend, *Options){
+		`backends.box.image: "none": no such image (hint: penstock image add none ..., or [images.none]`: func(_ *config.Config, b *config.Backend, _ *Options) { b.Image = "none" },
+		"backends.box.image: this program has no process 1":                                              func(_ *config.Config, _ *config.Backend, o *Options) { o.Process1 = nil },
+		"backends.box.image: writable of image tiny is 8 GiB": func(c *config.Config, _ *config.Backend, _ *Options) {
+			c.Images["tiny"] = config.Image{Rootfs: root, Home: "/home/agent", Writable: config.Size{Bytes: 8 << 30}}
+		},
+		"backends.box.mounts: /home: it would cover /home/agent": func(_ *config.Config, b *config.Backend, _ *Options) {
+			b.Mounts = []config.Mount{{From: root, To: "/home"}}
+		},
+	} {
+		c, o := testConfig(t), Options{Process1: imagetest.Process1}
+		b := config.Backend{Name: "box", Kind: "exec", Command: []string{"sh"}, Configured: true, Image: "tiny", Limits: limitsOf()}
+		c.Images = map[string]config.Image{"tiny": {Rootfs: root, Home: "/home/agent"}}
+		change(&c, &b, &o)
+		c.Backends["box"] = b
+		if err := Run(t.Context(), c, o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+		if err := (DryRun{c}).Images(); (err == nil) != (o.Process1 == nil) {
+			t.Errorf("the dry run says %v, want %s", err, want)
+		}
+	}
+}
+
+// What of the host a run sees.
+func TestInImage_OfTheHost(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"work", "shared", "kept"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"ca.pem", "secret", "one"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("of "+name+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("NODE_EXTRA_CA_CERTS", filepath.Join(dir, "ca.pem"))
+	t.Setenv("SSL_CERT_FILE", "/no/such")
+	t.Setenv("SSL_CERT_DIR", "")
+	t.Setenv("OF_THE_DAEMON", "secret")
+	s, root := inImage(t, func(c *config.Config, b *config.Backend) {
+		c.WorkspaceRoots = []string{filepath.Join(dir, "work")}
+		b.Home = filepath.Join(dir, "kept")
+		b.SetEnv = map[string]string{"MINE": "yes"}
+		b.Mounts = []config.Mount{{From: filepath.Join(dir, "shared"), To: "/home/agent/.cli", Mode: "rw"}, {From: filepath.Join(dir, "one"), To: "/etc/one", Mode: "ro"}}
+	})
+	r := s.chat("box", `cat $NODE_EXTRA_CA_CERTS /etc/one; for f in $NODE_EXTRA_CA_CERTS /etc/one /etc/image; do (echo x >$f) 2>/dev/null && echo WROTE $f; done
+		touch ~/.cli/new ~/new; echo $MINE $OF_THE_DAEMON $SHELL $HOME; ls `+dir+`; ls -d `+root+` /root /var/lib /sys 2>/dev/null; ls $TMPDIR/../../ | wc -l; grep :/home/agent: /etc/passwd | wc -l; pwd`,
+		false, `,"cwd":"`+filepath.Join(dir, "work")+`"`)
+	want := "of ca.pem\nof one\nyes /home/agent\nca.pem\nwork\n1\n1\n" + filepath.Join(dir, "work") + "\n"
+	if r.text != want {
+		t.Errorf("%q, want %q: %+v", r.text, want, r.err)
+	}
+	for _, name := range []string{"shared/new", "kept/new", "kept/.cli"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, cwd := range []string{"/usr", "/", "/home", "/tmp"} {
+		r := s.chat("box", "echo x", false, `,"cwd":"`+cwd+`"`)
+		if r.status != 400 && r.status != 403 {
+			t.Errorf("%s: %d %+v", cwd, r.status, r.err)
+		}
+	}
+}
+
+// A worktree has its repository, where clients may work there; a file that a run has written
+// leads to none.
+func TestInImage_Worktree(t *testing.T) {
+	dir := t.TempDir()
+	repository := func(name string) string {
+		common, own := filepath.Join(dir, name, ".git"), filepath.Join(dir, name, ".git/worktrees/tree")
+		if err := os.MkdirAll(own, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		tree := filepath.Join(dir, "in", name+"-tree")
+		if err := os.MkdirAll(tree, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for file, text := range map[string]string{
+			common + "/HEAD": "of " + name + "\n", own + "/commondir": "../..\n", own + "/gitdir": tree + "/.git\n", tree + "/.git": "gitdir: " + own + "\n",
+		} {
+			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return tree
+	}
+	inside, outside := repository("in/repo"), repository("out/repo")
+	forged := filepath.Join(dir, "in/forged")
+	if err := os.Mkdir(forged, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(forged+"/.git", []byte("gitdir: "+filepath.Join(dir, "in/repo/.git/worktrees/tree")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := inImage(t, func(c *config.Config, _ *config.Backend) { c.WorkspaceRoots = []string{filepath.Join(dir, "in")} })
+	for cwd, want := range map[string]string{inside: "of in/repo\nrw\n", outside: "none\n", forged: "none\n"} {
+		r := s.chat("box", `own=$(cat .git); common=${own#gitdir: }/../..; cat $common/HEAD 2>/dev/null || echo none; (touch $common/index) 2>/dev/null && echo rw; true`, false, `,"cwd":"`+cwd+`"`)
+		if r.text != want {
+			t.Errorf("%s: %q, want %q: %+v", cwd, r.text, want, r.err)
+		}
+	}
+}
+
+// A CLI whose home isn't kept would never find its session again.
+func TestInImage_Sessions(t *testing.T) {
+	s, _ := inImage(t, func(c *config.Config, b *config.Backend) {
+		b.Kind = "jsonl"
+		kept := *b
+		kept.Name, kept.Home = "kept", "private"
+		c.Backends["kept"] = kept
+	})
+	script := `echo "{\"session\":\"s1\",\"text\":\"$(cat ~/said 2>/dev/null)\"}"; printf before >~/said; echo '{"done":true}'`
+	if r := s.chat("box", script, false, `,"session_id":"a"`); r.status != 400 || r.err == nil || !strings.Contains(r.err.Message, "backend box has no sessions") {
+		t.Errorf("%d %+v", r.status, r.err)
+	}
+	for _, want := range []string{"", "before"} {
+		if r := s.chat("kept", script, false, `,"session_id":"b"`); r.status != 200 || r.text != want {
+			t.Errorf("%d %q, want %q: %+v", r.status, r.text, want, r.err)
+		}
+	}
+}
+
+// layoutOf is an image layout, tagged v1, of which nothing is unpacked.
+func layoutOf(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "blobs/sha256"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string, what any) []byte {
+		text, err := json.Marshal(what)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), text, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	blob := func(kind string, what any) map[string]any {
+		text := write("blob", what)
+		sum := fmt.Sprintf("%x", sha256.Sum256(text))
+		if err := os.Rename(filepath.Join(dir, "blob"), filepath.Join(dir, "blobs/sha256", sum)); err != nil {
+			t.Fatal(err)
+		}
+		return map[string]any{"mediaType": "application/vnd.oci.image." + kind + ".v1+json", "digest": "sha256:" + sum, "size": len(text)}
+	}
+	settings := blob("config", map[string]any{"os": "linux", "architecture": runtime.GOARCH, "rootfs": map[string]any{"type": "layers", "diff_ids": []any{}}})
+	manifest := blob("manifest", map[string]any{"config": settings, "layers": []any{}})
+	manifest["annotations"] = map[string]string{"org.opencontainers.image.ref.name": "v1"}
+	write("oci-layout", map[string]any{"imageLayoutVersion": "1.0.0"})
+	write("index.json", map[string]any{"manifests": []any{manifest}})
+	return dir
 }

@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -195,7 +196,7 @@ func readStatus(path string) (pid1.Status, error) {
 // failedInImage explains why process 1 has not started a CLI.
 func failedInImage(c Command, r cgroup.Receipt, err error) *StartError {
 	fail := func(cause outcome.Cause, why string) *StartError {
-		return &StartError{Cause: cause, Err: fmt.Errorf("start %s: image %s: %s: %s", c.ID, c.Image.Root.Image, c.Argv[0], why), Receipt: &r}
+		return &StartError{Cause: cause, Err: fmt.Errorf("start %s: image %s: %s: %s", c.ID, cmp.Or(c.Image.Root.Name, c.Image.Root.Image), c.Argv[0], why), Receipt: &r}
 	}
 	var failed *pid1.Failed
 	if !errors.As(err, &failed) {

@@ -14,6 +14,7 @@
 package bundle
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -29,6 +30,7 @@ import (
 // Options are of one run.
 type Options struct {
 	Image string // the directory of its root file system
+	Name  string // what that is called in errors; "" is its path
 	// Home is HOME inside. Where no mount goes there it is a writable directory of its own.
 	Home     string
 	Hostname string
@@ -80,7 +82,7 @@ func New(o Options) (*Bundle, error) {
 	}}
 	p := &planner{Options: o, bundle: b, root: &node{path: "/", inImage: isDir}}
 	if err := p.plan(); err != nil {
-		return nil, errors.Join(fmt.Errorf("image %s: %w", o.Image, err), b.Close())
+		return nil, errors.Join(fmt.Errorf("image %s: %w", cmp.Or(o.Name, o.Image), err), b.Close())
 	}
 	return b, nil
 }

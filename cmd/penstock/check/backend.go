@@ -27,7 +27,11 @@ import (
 func (r *Report) addBackends(ctx context.Context, c config.Config) {
 	trial := server.DryRun{Config: c}
 	for _, name := range slices.Sorted(maps.Keys(c.Backends)) {
-		r.add(backendFinding(trial, c.Backends[name]))
+		f := backendFinding(trial, c.Backends[name])
+		if f.OK && c.Backends[name].Image != "" {
+			f.inImage(ctx, c, c.Backends[name])
+		}
+		r.add(f)
 		r.add(userFindings(c.Backends[name], c.StateDir)...)
 	}
 	addVersions(ctx, r.Findings, c.Backends)
@@ -68,7 +72,7 @@ func userFindings(b config.Backend, stateDir string) []Finding {
 		note.Remedy = "set state_dir to a directory it can reach, such as /var/lib/penstock"
 		found = append(found, note)
 	}
-	if b.Missing != "" || len(b.Command) == 0 {
+	if b.Missing != "" || len(b.Command) == 0 || b.Image != "" {
 		return found
 	}
 	program, err := filepath.EvalSymlinks(b.Command[0])
@@ -120,7 +124,7 @@ func addVersions(ctx context.Context, findings []Finding, backends map[string]co
 	for i := range findings {
 		f := &findings[i]
 		b, ok := backends[f.Name]
-		if f.Area != "backend" || !ok || !f.OK || kinds.Oldest(b.Kind) == "" {
+		if f.Area != "backend" || !ok || !f.OK || kinds.Oldest(b.Kind) == "" || b.Image != "" {
 			continue
 		}
 		asked.Go(func() { f.version(ctx, b) })

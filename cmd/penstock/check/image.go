@@ -2,11 +2,14 @@ package check
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 
 	"penstock/cmd/penstock/process1"
 	"penstock/config"
 	"penstock/image"
+	"penstock/internal/hint"
 	"penstock/server"
 	"penstock/spawn"
 )
@@ -73,4 +76,35 @@ func findRuntime(ctx context.Context, isolated bool) (string, error) {
 		err = r.Probe(ctx, true)
 	}
 	return r.Bubblewrap, err
+}
+
+// note is of what serve starts with all the same.
+func (f *Finding) note(what string, err error) {
+	message, remedy := hint.Split(err.Error())
+	f.OK, f.Advice, f.Detail, f.Remedy = false, true, what+": "+message, remedy
+}
+
+// inImage looks for a backend's program where its runs would.
+func (f *Finding) inImage(ctx context.Context, c config.Config, b config.Backend) {
+	f.Detail += " in image " + b.Image
+	s, err := image.OpenExisting(image.Dir(c.StateDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		f.note("not looked at", err)
+		return
+	}
+	found, err := image.Find(ctx, s, c.ImageSources(), b.Image)
+	if err != nil {
+		f.note(f.Detail, err)
+		return
+	}
+	defer found.Close()
+	env := found.Env
+	if path, ok := b.SetEnv["PATH"]; ok {
+		env = append([]string{"PATH=" + path}, env...)
+	}
+	for _, one := range image.At(found.Rootfs).Check(env, found.Home, b.Command[:1]) {
+		if one.Err != nil && one.Name == b.Command[0] && !b.MayMount(one.Name) {
+			f.note(f.Detail, one.Err)
+		}
+	}
 }
