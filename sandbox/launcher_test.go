@@ -388,6 +388,9 @@ func TestMountingLauncher(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 	}
+	if got := script(t, mounting, "grep ' /sys' /proc/self/mountinfo; ls /sys"); got != "" {
+		t.Errorf("a child that can mount sees the host's /sys: %s", got)
+	}
 	// No capability beside those, and those of others.
 	got := script(t, mounting, "grep CapBnd /proc/self/status")
 	bits, err := strconv.ParseUint(strings.TrimSpace(strings.TrimPrefix(got, "CapBnd:")), 16, 64)

@@ -117,6 +117,8 @@ func (l *Launcher) asMounting() error {
 		return err
 	}
 	l.masker.mounts = true
+	// Nothing of it gets into an image, and bubblewrap reads all mounts once for each that it makes.
+	_ = unix.Unmount("/sys", unix.MNT_DETACH) // it may be no mount of its own
 	l.protection.conclude("mount namespace", l.protection.mask(), nil)
 	// The loopback interface of a network of its own is to be set up.
 	return limitBoundingSet(append(allowedCaps(), unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN))

@@ -127,7 +127,7 @@ func (s *Spawner) childInImage(c Command, stdio [3]*os.File) (_ sandbox.Child, i
 func (s *Spawner) jobOf(c Command, b *bundle.Bundle) *pid1.Job {
 	j := &pid1.Job{
 		Process:       &specs.Process{Args: c.Argv, Env: c.Env, Cwd: c.Dir, OOMScoreAdj: &s.score},
-		ReadonlyPaths: append(readonlyProc(), c.Image.ReadonlyPaths...), MaskedPaths: c.Image.MaskedPaths,
+		UserNamespace: !sandbox.CanMount(), ReadonlyPaths: append(readonlyProc(), c.Image.ReadonlyPaths...), MaskedPaths: c.Image.MaskedPaths,
 		Writable: b.Writable, AbstractSockets: s.mask.AbstractSockets,
 	}
 	if c.Dir == "" {

@@ -160,11 +160,16 @@ func TestNew_Refused(t *testing.T) {
 		{"", "relative", "not an absolute path"},
 		{"file rw", "/srv/x", "a single file can only be read"},
 		{"pipe", "/srv/x", "neither a directory nor a file"},
+		{"/proc/sys", "/srv/x", "it is the host's proc"},
+		{"/sys", "/srv/x", "it is the host's sysfs"},
 		{"", "/srv/a/b", "mount /srv/a/b: it lies in the mount /srv/a"},
 		{"", "/srv/w/a/b", "mount /srv/w/a/b: it lies in the mount /srv/w/a"},
 	} {
 		name, access, _ := strings.Cut(c.from, " ")
-		o := Options{Image: image, Program: "/opt/cli/bin/cli", Mounts: []Mount{{From: sourceOf(t, filepath.Join(dir, name)), To: c.to, ReadOnly: access != "rw"}}}
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+		o := Options{Image: image, Program: "/opt/cli/bin/cli", Mounts: []Mount{{From: sourceOf(t, name), To: c.to, ReadOnly: access != "rw"}}}
 		if c.to == "/srv/a/b" {
 			o.Mounts = append(o.Mounts, Mount{From: sourceOf(t, dir), To: "/srv/a", ReadOnly: true})
 		}

@@ -187,7 +187,7 @@ func (s *scene) run(t *testing.T) result {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	s.job.Writable = b.Writable
+	s.job.Writable, s.job.UserNamespace = b.Writable, s.UserNamespace
 	d := bubblewrap.Descriptors{Args: argsFD, Program: programFD, Status: bwrapStatusFD}
 	text, err := bubblewrap.Args(b.Spec, d)
 	if err != nil {

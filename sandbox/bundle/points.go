@@ -134,6 +134,13 @@ func (p *planner) bindPoint(m Mount) (*point, error) {
 	if dir, ok := p.closed[inode{uint64(stat.Dev), stat.Ino}]; ok {
 		return nil, fmt.Errorf("mount %s: %s, which is the daemon's, lies in it", m.From.Name(), dir)
 	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(m.From.Fd()), &fs); err != nil {
+		return nil, &os.PathError{Op: "statfs", Path: m.From.Name(), Err: err}
+	}
+	if kind, ok := ofKernel[int64(fs.Type)]; ok {
+		return nil, fmt.Errorf("mount %s: it is the host's %s, of which runs in images see nothing", m.From.Name(), kind)
+	}
 	at := &point{from: m.From, readonly: m.ReadOnly}
 	switch stat.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
@@ -150,6 +157,12 @@ func (p *planner) bindPoint(m Mount) (*point, error) {
 		return nil, err
 	}
 	return at, p.checkOpen(at.path)
+}
+
+// ofKernel are file systems that show or control the host's processes and devices.
+var ofKernel = map[int64]string{
+	unix.PROC_SUPER_MAGIC: "proc", unix.SYSFS_MAGIC: "sysfs", unix.CGROUP_SUPER_MAGIC: "cgroup", unix.CGROUP2_SUPER_MAGIC: "cgroup2",
+	unix.DEBUGFS_MAGIC: "debugfs", unix.TRACEFS_MAGIC: "tracefs", unix.SECURITYFS_MAGIC: "securityfs", unix.BPF_FS_MAGIC: "bpf",
 }
 
 // inode is a file by whatever name: a bind mount on the host shows it under another.

@@ -19,7 +19,9 @@ type Job struct {
 	Process *specs.Process `json:"process"`
 	// TakeUser gives the CLI Process.User, and what is made for it to that; else it is of
 	// this process's user.
-	TakeUser        bool      `json:"takeUser,omitempty"`
+	TakeUser bool `json:"takeUser,omitempty"`
+	// UserNamespace is that of bubblewrap, one below that which owns its mounts.
+	UserNamespace   bool      `json:"userNamespace,omitempty"`
 	ReadonlyPaths   []string  `json:"readonlyPaths,omitempty"`
 	MaskedPaths     []string  `json:"maskedPaths,omitempty"`
 	Writable        *Writable `json:"writable,omitempty"`

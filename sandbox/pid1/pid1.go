@@ -110,10 +110,11 @@ func prepare(job *Job) (step string, err error) {
 			return "set its OOM score", err
 		}
 	}
-	// In bubblewrap's user namespace, one below that which owns its mounts, none of them can
-	// be changed: copies can be covered.
-	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
-		return "take a mount namespace", err
+	// None of the mounts of another user namespace can be changed: copies can be covered.
+	if job.UserNamespace {
+		if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
+			return "take a mount namespace", err
+		}
 	}
 	if job.Writable != nil {
 		if err := job.Writable.mount(job.owner()); err != nil {
