@@ -237,6 +237,9 @@ func (s *supervisor) startProcess(ctx context.Context, std store.Stdio, p plan) 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if spec.Image != nil && p.entry == nil { // never the host's file system in its place
+		return fmt.Errorf("run %s: image %s: not entered", spec.ID, spec.Image.Name)
+	}
 	record := r.toRecord(time.Now(), p.session.CLISession)
 	s.checkpoint.Record = record
 	steps := []func() error{s.saveCheckpoint, func() error { return s.manager.saveStart(r.dir, record) }, r.dir.FlushNames}

@@ -85,6 +85,12 @@ func (l *logLines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+func (l *logLines) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Contains(l.text, []byte(text))
+}
+
 // of waits for the line of a request, which comes after its reply; it must be
 // the only one.
 func (l *logLines) of(t *testing.T, requestID string) (found []byte) {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"penstock/config"
+	"penstock/image"
 	"penstock/internal/imagetest"
 	"penstock/outcome"
 	"penstock/run/store"
@@ -316,6 +317,49 @@ func TestInImage_Sessions(t *testing.T) {
 		if r := s.chat("kept", script, false, `,"session_id":"b"`); r.status != 200 || r.text != want {
 			t.Errorf("%d %q, want %q: %+v", r.status, r.text, want, r.err)
 		}
+	}
+}
+
+// A CLI that has forgotten its session is started anew where it was: in its image.
+func TestInImage_StartedAnew(t *testing.T) {
+	s, _ := inImage(t, func(_ *config.Config, b *config.Backend) { b.Kind, b.Home = "jsonl", "private" })
+	script := `[ -z "$AGENT_SESSION" ] || { echo '{"error":{"message":"which?","session_unknown":true}}'; exit 1; }; echo "{\"session\":\"s1\",\"text\":\"$(cat /etc/image)\"}"; echo '{"done":true}'`
+	for range 2 {
+		if r := s.chat("box", script, false, `,"session_id":"a"`); r.status != 200 || r.text != "inside" {
+			t.Errorf("%d %q: %+v", r.status, r.text, r.err)
+		}
+	}
+	if body := s.ask("GET", "/v1/runs?limit=1", "").body; !strings.Contains(body, `"session_restarted":true`) || !strings.Contains(body, `"image":{"name":"tiny"`) {
+		t.Error(body)
+	}
+	if entries, err := os.ReadDir(filepath.Join(s.stateDir, "store/status")); err != nil || len(entries) > 0 {
+		t.Errorf("%v %v", entries, err)
+	}
+}
+
+// Backends are those of the start: images that they can't have are not taken.
+func TestInImage_Reload(t *testing.T) {
+	images := make(chan []image.Source)
+	s, root := inImage(t, func(_ *config.Config, b *config.Backend) {
+		b.Mounts = []config.Mount{{From: t.TempDir(), To: "/srv/data", Mode: "rw"}}
+	}, func(o *Options) { o.Images = images })
+	home := func() string { return s.chat("box", `printf %s "$HOME"`, false, "").text }
+	for _, row := range []struct {
+		sources []image.Source
+		home    string
+		says    string
+	}{
+		{nil, "/home/agent", "no such image"},
+		{[]image.Source{{Name: "other", Rootfs: root, Home: "/home/agent"}}, "/home/agent", "no such image"},
+		{[]image.Source{{Name: "tiny", Rootfs: root, Home: "/srv/data/home"}}, "/home/agent", "it would cover /srv/data/home"},
+		{[]image.Source{{Name: "tiny", Rootfs: root, Home: "/new"}}, "/new", ""},
+		{[]image.Source{{Name: "tiny", Rootfs: root, Home: "/newer", Writable: 8 << 30}}, "/new", "more than memory_max"},
+	} {
+		images <- row.sources
+		if row.says != "" {
+			eventually(t, row.says, func() bool { return s.log.has(row.says) })
+		}
+		eventually(t, "home "+row.home, func() bool { return home() == row.home })
 	}
 }
 

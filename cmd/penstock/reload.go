@@ -11,6 +11,7 @@ import (
 	"penstock/config"
 	"penstock/image"
 	"penstock/internal/hint"
+	"penstock/server"
 )
 
 // reloadMax is how long a reload waits for its files; see reloader.
@@ -99,14 +100,12 @@ func (r *reloader) apply(c config.Config, err error) {
 		return
 	}
 	keys := config.Changed(r.running, c)
-	// Also where nothing has changed: what the tags mean is asked anew.
-	select {
-	case <-r.images: // not yet taken, and stale now
-	default:
-	}
-	r.images <- c.ImageSources()
+	images := r.applyImages(c)
 	var taken, restart []string
 	for _, key := range keys {
+		if strings.HasPrefix(key, "images.") && !images {
+			continue
+		}
 		if r.applyKey(key, c) {
 			taken = append(taken, key)
 		} else {
@@ -122,6 +121,23 @@ func (r *reloader) apply(c config.Config, err error) {
 	if len(restart) > 0 {
 		r.log.Warn("configuration is valid and needs a restart to take effect", "changed", restart)
 	}
+}
+
+// applyImages hands images on, also where they have not changed: what their tags mean is asked
+// anew. False is that the backends in force can't have them.
+func (r *reloader) applyImages(c config.Config) bool {
+	next := r.running
+	next.Images = c.Images
+	if err := (server.DryRun{Config: next}).Images(); err != nil {
+		r.log.Error("images not taken: those before stay", "error", err)
+		return false
+	}
+	select {
+	case <-r.images: // not yet taken, and stale now
+	default:
+	}
+	r.images <- c.ImageSources()
+	return true
 }
 
 // applyKey puts one changed key into force, if that can be done without a restart.

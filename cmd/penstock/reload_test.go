@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -10,6 +11,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"penstock/config"
+	"penstock/image"
 )
 
 func TestReload_TokensAndLogLevel(t *testing.T) {
@@ -62,6 +66,34 @@ func TestReload_TokensAndLogLevel(t *testing.T) {
 	}
 	s.signal(t, syscall.SIGTERM)
 	s.wantEnd(t, 30*time.Second)
+}
+
+// Images that the backends of the start can't have are not in force, for the next daemon in
+// this process either.
+func TestReload_ImagesThatDontFit(t *testing.T) {
+	root := t.TempDir()
+	r := &reloader{
+		log: slog.New(slog.DiscardHandler), images: make(chan []image.Source, 1),
+		running: config.Config{
+			StateDir: t.TempDir(), Images: map[string]config.Image{"a": {Rootfs: root, Home: "/home/agent"}},
+			Backends: map[string]config.Backend{"box": {Image: "a", Limits: config.Limits{MemoryMax: config.Size{Bytes: 1 << 30}}}},
+		},
+	}
+	for home, fits := range map[string]bool{"": false, "/home/other": true} {
+		next := r.running
+		next.Images = map[string]config.Image{"a": {Rootfs: root, Home: home}}
+		if !fits {
+			next.Images = nil
+		}
+		r.apply(next, nil)
+		sent := len(r.images) == 1
+		if sent {
+			<-r.images
+		}
+		if sent != fits || (r.running.Images["a"].Home == home) != fits {
+			t.Errorf("home %q: sent %v, in force %+v", home, sent, r.running.Images)
+		}
+	}
 }
 
 // A file that never comes keeps the daemon from nothing but this reload.

@@ -14,9 +14,14 @@ import (
 	"penstock/internal/imagetest"
 )
 
-// The daemon is killed over runs in an image. The next one sees the durable ones to the end
-// that they have, also those that ended meanwhile, and leaves nothing of the others.
+// The daemon is killed over runs in an image, or hands over. The next one sees the durable ones
+// to the end that they have, also those that ended meanwhile, and leaves nothing of the others.
 func TestRunsInAnImageSurviveTheDaemon(t *testing.T) {
+	t.Run("killed", func(t *testing.T) { imageRunsSurvive(t, true) })
+	t.Run("handed over", func(t *testing.T) { imageRunsSurvive(t, false) })
+}
+
+func imageRunsSurvive(t *testing.T, killed bool) {
 	d := Start(t, Options{Config: fmt.Sprintf("[limits]\nmemory_max = \"64MiB\"\ngrace = \"5s\"\n[images.box]\nrootfs = %q\n[backends.box]\nkind = \"exec\"\ncommand = \"sh\"\nimage = \"box\"\n"+
 		"[backends.lines]\nkind = \"jsonl\"\ncommand = \"sh\"\nimage = \"box\"\n", imagetest.Root(t))})
 	work := filepath.Join(d.Dir, "work")
@@ -47,11 +52,15 @@ func TestRunsInAnImageSurviveTheDaemon(t *testing.T) {
 	for _, row := range rows {
 		clients.Go(func() { _, _ = d.Durable(t.Context(), row.id, "", body(row.backend, row.script), nil) })
 	}
-	clients.Go(func() { _, _ = d.Chat(t.Context(), body("box", "touch plain; sleep 99"), nil) })
+	waited := []string{"trap", "hard"}
+	if killed {
+		waited = append(waited, "plain")
+		clients.Go(func() { _, _ = d.Chat(t.Context(), body("box", "touch plain; sleep 99"), nil) })
+	}
 	there := func(name string) func() error {
 		return func() error { _, err := os.Stat(filepath.Join(work, name)); return err }
 	}
-	for _, name := range []string{"trap", "hard", "plain"} {
+	for _, name := range waited {
 		if err := Eventually(20*time.Second, there(name)); err != nil {
 			t.Fatal(err)
 		}
@@ -67,27 +76,32 @@ func TestRunsInAnImageSurviveTheDaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	root := d.Root()
-	if err := d.Cmd.Process.Signal(syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	<-d.Exited()
-	clients.Wait()
 	touch := func(name string) {
 		if err := os.WriteFile(filepath.Join(work, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	touch("leave")
-	if err := Eventually(20*time.Second, func() error {
-		if left := slices.Concat(pidsIn(root, "away"), pidsIn(root, "away-bad")); len(left) > 0 {
-			return fmt.Errorf("processes %v", left)
+	again := d
+	if killed {
+		if err := d.Cmd.Process.Signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
+		<-d.Exited()
+		touch("leave")
+		if err := Eventually(20*time.Second, func() error {
+			if left := slices.Concat(pidsIn(root, "away"), pidsIn(root, "away-bad")); len(left) > 0 {
+				return fmt.Errorf("processes %v", left)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		again = d.Restart(t)
+	} else {
+		d.HandOver()
+		touch("leave")
 	}
-
-	again := d.Restart(t)
+	clients.Wait()
 	touch("go")
 	for _, id := range []string{"soft", "hard"} {
 		resp, err := Post(again.URL+"/v1/runs/"+id+"/cancel", "")
