@@ -50,10 +50,21 @@ func Process1() (program *os.File, args []string, err error) {
 		return self, []string{play}, err
 	}
 	self.Close()
-	path, err := built()
+	path, err := Built()
 	if err != nil {
 		return nil, nil, err
 	}
 	program, err = os.Open(path)
 	return program, nil, err
+}
+
+// BuiltVariable names a program that Built has made for a test that is executed as another user.
+const BuiltVariable = "PENSTOCK_TEST_PROCESS1"
+
+// Built is the path of such a program where the test binary is none.
+func Built() (string, error) {
+	if path := os.Getenv(BuiltVariable); path != "" {
+		return path, nil
+	}
+	return built()
 }
