@@ -92,7 +92,9 @@ func Main() int {
 		_ = unix.Kill(cli, unix.SIGKILL)
 		return ExitFailed
 	}
-	_, _ = os.Stderr.Write([]byte{Started}) // what waited for this may have gone: the CLI runs
+	// What waited for this may have gone, and the CLI runs: os.Stderr would end this process
+	// by SIGPIPE then.
+	_, _ = unix.Write(2, []byte{Started})
 	_ = unix.Dup3(StderrFD, 2, unix.O_CLOEXEC)
 	go forward(signals, cli)
 	return await(status, cli)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -151,5 +152,51 @@ func imageRunsSurvive(t *testing.T, killed bool) {
 	}
 	if n := again.Mounts(); n != mounts {
 		t.Errorf("%d mounts, and %d at first", n, mounts)
+	}
+}
+
+// A daemon that is killed while a run's image is being mounted has started it all the same:
+// the next one sees it to its end.
+func TestKilledWhileAnImageIsMounted(t *testing.T) {
+	slow := t.TempDir()
+	bubblewrap, err := exec.LookPath("bwrap")
+	if err != nil {
+		if os.Getenv("PENSTOCK_LAB") == "1" {
+			t.Fatal(err)
+		}
+		t.Skipf("needs bubblewrap: %v", err)
+	}
+	wrapper := "#!/bin/sh\nfor a; do [ \"$a\" != --args ] || { touch " + slow + "/begun; while [ ! -e " + slow + "/go ]; do sleep 0.02; done; }; done\nexec " + bubblewrap + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(slow, "bwrap"), []byte(wrapper), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d := Start(t, Options{
+		Config: fmt.Sprintf("[limits]\nmemory_max = \"64MiB\"\n[images.box]\nrootfs = %q\n[backends.box]\nkind = \"exec\"\ncommand = \"sh\"\nimage = \"box\"\n", imagetest.Root(t)),
+		Env:    map[string]string{"PATH": slow + ":" + os.Getenv("PATH")},
+	})
+	body := Body("box", "echo alive; sleep 0.3; exit 7", map[string]any{"stream": true})
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_, _ = d.Durable(t.Context(), "born", "", body, nil)
+	}()
+	if err := Eventually(20*time.Second, func() error { _, err := os.Stat(slow + "/begun"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-d.Exited()
+	<-over
+	if err := os.WriteFile(slow+"/go", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again := d.Restart(t)
+	a, err := again.Durable(t.Context(), "born", "", body, nil)
+	if err != nil || strings.TrimSpace(a.Text) != "alive" || a.Code() != "cli_error" || !strings.Contains(a.Error.Message, "status 7") {
+		t.Errorf("%v %+v %+v", err, a, a.Error)
+	}
+	if err := again.WaitEmpty(5 * time.Second); err != nil {
+		t.Error(err)
 	}
 }
