@@ -172,6 +172,9 @@ func (p *planner) bindEntry(name string) error {
 	case isOther:
 		return f.Close() // a device of the image would be the host's
 	case isDir:
+		if stat.Nlink > 2 {
+			break // by directories in it
+		}
 		if none, err := list(fd, name, 1); err == nil && len(none) == 0 {
 			p.add(bubblewrap.Dir, "", name, "mode="+strconv.FormatUint(uint64(stat.Mode&0o1777), 8))
 			return f.Close() // which spares a mount
