@@ -55,6 +55,18 @@ func TestWorkDir_IsNoLink(t *testing.T) {
 	}
 }
 
+func TestWorkDir_HomeIsADirectory(t *testing.T) {
+	m, dir := open(t), t.TempDir()
+	home := func(s *Spec) { s.Home = dir }
+	for _, change := range [][]func(*Spec){{home}, {inSession("d", home)}} {
+		r := start(t, m, script(`echo "s cli-1"; echo "t $HOME"; echo "d stop"`, change...))
+		verdict(t, r, outcome.Completed)
+		if got := text(events(t, r.Follow(0))); got != dir {
+			t.Errorf("HOME is %q, want %q", got, dir)
+		}
+	}
+}
+
 func TestWorkDir_PrivateHomeIsSeededOnce(t *testing.T) {
 	m := open(t)
 	seed := t.TempDir()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,8 +45,23 @@ func begin(t *testing.T, extra string) *world {
 		t.Fatal(err)
 	}
 	backends, env := clis.Backends(filepath.Join(top, "test", "clis"), url, commands)
+	if rootfs := os.Getenv("PENSTOCK_CLIS_IMAGE"); rootfs != "" {
+		backends = inImage(t, rootfs, filepath.Join(top, "test", "clis", "node_modules"), home, backends)
+	}
 	d := daemon.Start(t, daemon.Options{Home: home, Env: env, Config: limits + backends + extra})
 	return &world{Daemon: d, model: m}
+}
+
+// inImage puts the backends into a root file system with the libraries of a C program, with their
+// programs and their home mounted.
+func inImage(t *testing.T, rootfs, programs, home, backends string) string {
+	t.Helper()
+	real, err := filepath.EvalSymlinks(programs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := fmt.Sprintf("image = \"clis\"\nhome = %q\nmounts = [ { from = %q, to = %q, mode = \"ro\" } ]\ndefault_model", home, real, programs)
+	return fmt.Sprintf("[images.clis]\nrootfs = %q\n", rootfs) + strings.ReplaceAll(backends, "default_model", more)
 }
 
 const limits = `drain_timeout = "5s"
