@@ -79,6 +79,9 @@ func (l *loader) mounts(prefix string, be Backend) []Mount {
 		if err == nil {
 			err = l.checkSource(be.Cwd)
 		}
+		if dir := be.ProgramDir(); err == nil && dir != "" && isWithin(dir, be.Cwd) {
+			err = fmt.Errorf("%s: it would cover the program's own directory %s", be.Cwd, dir)
+		}
 		if err != nil {
 			l.problem(l.origins[prefix+"cwd"], prefix+"cwd", fmt.Errorf("in an image: %w", err))
 		}
@@ -128,10 +131,18 @@ func (l *loader) mount(m *Mount, be Backend) error {
 	if isWithin(l.config.StateDir, m.To) {
 		return fmt.Errorf("%s: state_dir lies in it, with what each run has of its own", m.To)
 	}
-	if len(be.Command) > 0 && filepath.IsAbs(be.Command[0]) && isWithin(filepath.Dir(be.Command[0]), m.To) && !m.holds(be.Command[0]) {
-		return fmt.Errorf("%s: it would cover the program's own directory %s", m.To, filepath.Dir(be.Command[0]))
+	if dir := be.ProgramDir(); dir != "" && isWithin(dir, m.To) && !m.holds(be.Command[0]) {
+		return fmt.Errorf("%s: it would cover the program's own directory %s", m.To, dir)
 	}
 	return l.checkSource(from)
+}
+
+// ProgramDir is where a backend's program lies in an image, "" where that is looked for.
+func (b Backend) ProgramDir() string {
+	if len(b.Command) == 0 || !filepath.IsAbs(b.Command[0]) {
+		return ""
+	}
+	return filepath.Dir(b.Command[0])
 }
 
 // holds tells whether what is mounted has a file by that path inside.

@@ -94,6 +94,7 @@ func TestMounts_Bad(t *testing.T) {
 		`cwd = "/usr"`:                                                   "backends.claude.cwd: in an image: /usr: it would cover /usr",
 		`command = "~/bin/claude"`:                                       "inside the image",
 		"command = \"/opt/cli/claude\"\n" + mount("~/bin", "/opt", "ro"): "it would cover the program's own directory /opt/cli",
+		"command = \"/srv/cli/bin/x\"\ncwd = \"/srv\"":                   "/srv: it would cover the program's own directory /srv/cli/bin",
 		"home = \"~/bin\"\n" + mount("~/bin", "/home/agent", "rw"):       "it is the image's home, which home =",
 		`mounts = [ { from = "~/bin", to = "/x", mode = "ro" }, { from = "~/bin", to = "/x", mode = "ro" } ]`:                                                "two mounts go there",
 		`mounts = [ { from = "~/bin", to = "/x", mode = "ro" }, { from = "~/bin", to = "/x/y", mode = "rw" } ]`:                                              "it lies in the mount /x, which is read-only",

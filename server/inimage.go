@@ -145,6 +145,8 @@ func (a *configuredBackend) checkCwd(cwd string, known image.Known, stateDir str
 	case err != nil:
 	case cwd != known.Home && below(known.Home, cwd):
 		err = fmt.Errorf("%s: it would cover the image's home %s", cwd, known.Home)
+	case a.config.ProgramDir() != "" && below(a.config.ProgramDir(), cwd):
+		err = fmt.Errorf("%s: it would cover the program's own directory", cwd)
 	case below("/tmp", cwd), below("/var/tmp", cwd):
 		err = fmt.Errorf("%s: it would cover the image's own", cwd)
 	default:
