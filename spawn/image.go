@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -123,11 +124,18 @@ func (s *Spawner) childInImage(c Command, stdio [3]*os.File) (_ sandbox.Child, i
 	}, i, nil
 }
 
+// unique are the paths of both, each once: every one is a mount.
+func unique(some, more []string) []string {
+	all := slices.Concat(some, more)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // jobOf is what process 1 is to do.
 func (s *Spawner) jobOf(c Command, b *bundle.Bundle) *pid1.Job {
 	j := &pid1.Job{
 		Process:       &specs.Process{Args: c.Argv, Env: c.Env, Cwd: c.Dir, OOMScoreAdj: &s.score},
-		UserNamespace: !sandbox.CanMount(), ReadonlyPaths: append(readonlyProc(), c.Image.ReadonlyPaths...), MaskedPaths: c.Image.MaskedPaths,
+		UserNamespace: !sandbox.CanMount(), ReadonlyPaths: unique(readonlyProc(), c.Image.ReadonlyPaths), MaskedPaths: c.Image.MaskedPaths,
 		Writable: b.Writable, AbstractSockets: s.mask.AbstractSockets,
 	}
 	if c.Dir == "" {

@@ -23,7 +23,7 @@ type scene struct {
 	dir  string
 }
 
-func newScene(t *testing.T) *scene {
+func newScene(t testing.TB) *scene {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"root/bin", "root/etc", "state/runs/r/tmp", "work", "kept", "cache"} {
@@ -48,11 +48,7 @@ func newScene(t *testing.T) *scene {
 
 func (s *scene) enter(t *testing.T) (*Entry, error) {
 	t.Helper()
-	var err error
-	if s.run.Status, err = os.Create(filepath.Join(s.dir, "status")); err != nil {
-		t.Fatal(err)
-	}
-	e, err := s.Image.Enter(s.held, s.run)
+	e, err := s.enterOnce(t)
 	if err == nil {
 		t.Cleanup(func() {
 			if err := e.Close(); err != nil {
@@ -61,6 +57,15 @@ func (s *scene) enter(t *testing.T) (*Entry, error) {
 		})
 	}
 	return e, err
+}
+
+func (s *scene) enterOnce(t testing.TB) (*Entry, error) {
+	t.Helper()
+	var err error
+	if s.run.Status, err = os.Create(filepath.Join(s.dir, "status")); err != nil {
+		t.Fatal(err)
+	}
+	return s.Image.Enter(s.held, s.run)
 }
 
 // mounts are those of an entry as from, to and mode, without the test's own directory.
