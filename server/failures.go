@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"penstock/admit"
+	"penstock/image"
 	"penstock/outcome"
 	"penstock/run"
 	"penstock/sandbox"
@@ -18,6 +19,9 @@ import (
 
 // drainRetry is what a client is told to wait while the daemon is replaced.
 const drainRetry = 10 * time.Second
+
+// unpackRetry is what a client is told to wait while an image is unpacked.
+const unpackRetry = 5 * time.Second
 
 // errCancelled is the cause of a job's context when the cancel route ended it.
 var errCancelled = errors.New("cancelled by request")
@@ -96,6 +100,9 @@ func startFailed(s *spawn.StartError) *web.Error {
 	case outcome.StartFailed:
 		e = web.Errorf(web.Code(s.Cause), "%s", s.Error())
 		e.Receipt = s.Receipt
+		if errors.Is(s.Err, image.ErrUnpacking) {
+			e.RetryAfter = unpackRetry
+		}
 	default:
 		e = web.RunError(web.Code(s.Cause), s.Error(), "", s.Receipt)
 	}

@@ -179,6 +179,18 @@ func TestInImage_NothingStarted(t *testing.T) {
 	}
 }
 
+// While an image is unpacked its runs are refused, and told to come again.
+func TestInImage_Unpacking(t *testing.T) {
+	s, _ := inImage(t, func(c *config.Config, b *config.Backend) {
+		b.Image = "later"
+		c.Images["later"] = config.Image{OCI: layoutOf(t) + ":v1", Home: "/home/agent"}
+	}, func(o *Options) { o.UnpackImage = []string{"/bin/sh", "-c", "sleep 99"} })
+	r := s.chat("box", "echo x", false, "")
+	if r.status != 503 || r.err == nil || r.err.Code != "start_failed" || !strings.Contains(r.err.Message, "being unpacked") || r.header.Get("Retry-After") != "5" {
+		t.Errorf("%d %v %+v", r.status, r.header, r.err)
+	}
+}
+
 // A host without bubblewrap serves all else.
 func TestInImage_HostCannot(t *testing.T) {
 	s, _ := inImage(t, func(*config.Config, *config.Backend) { t.Setenv("PATH", t.TempDir()) }, func(o *Options) {
