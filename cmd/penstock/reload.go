@@ -61,14 +61,18 @@ func (r *reloader) reload() {
 func (r *reloader) read() {
 	for {
 		c, err := r.settings.load()
-		if r.finish(c, err) {
+		var unfit error
+		if err == nil {
+			unfit = r.checkImages(c)
+		}
+		if r.finish(c, err, unfit) {
 			return
 		}
 	}
 }
 
 // finish is false where what was read is old by now.
-func (r *reloader) finish(c config.Config, err error) bool {
+func (r *reloader) finish(c config.Config, err, unfit error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.again {
@@ -76,7 +80,7 @@ func (r *reloader) finish(c config.Config, err error) bool {
 		return false
 	}
 	r.reading = false
-	r.apply(c, err)
+	r.apply(c, err, unfit)
 	return true
 }
 
@@ -87,7 +91,7 @@ func (r *reloader) takeInForce(c *config.Config) {
 	c.Tokens, c.Log, c.Images = r.running.Tokens, r.running.Log, r.running.Images
 }
 
-func (r *reloader) apply(c config.Config, err error) {
+func (r *reloader) apply(c config.Config, err, unfit error) {
 	var problems config.Problems
 	if errors.As(err, &problems) {
 		for _, p := range problems {
@@ -100,7 +104,7 @@ func (r *reloader) apply(c config.Config, err error) {
 		return
 	}
 	keys := config.Changed(r.running, c)
-	images := r.applyImages(c)
+	images := r.applyImages(c, unfit)
 	var taken, restart []string
 	for _, key := range keys {
 		if strings.HasPrefix(key, "images.") && !images {
@@ -123,13 +127,21 @@ func (r *reloader) apply(c config.Config, err error) {
 	}
 }
 
-// applyImages hands images on, also where they have not changed: what their tags mean is asked
-// anew. False is that the backends in force can't have them.
-func (r *reloader) applyImages(c config.Config) bool {
+// checkImages says why the backends in force can't have the images of a configuration. It may
+// wait for the file system that these lie on.
+func (r *reloader) checkImages(c config.Config) error {
+	r.mu.Lock()
 	next := r.running
+	r.mu.Unlock()
 	next.Images = c.Images
-	if err := (server.DryRun{Config: next}).Images(); err != nil {
-		r.log.Error("images not taken: those before stay", "error", err)
+	return (server.DryRun{Config: next}).Images()
+}
+
+// applyImages hands images on, also where they have not changed: what their tags mean is asked
+// anew. False is that they can't be had.
+func (r *reloader) applyImages(c config.Config, unfit error) bool {
+	if unfit != nil {
+		r.log.Error("images not taken: those before stay", "error", unfit)
 		return false
 	}
 	select {

@@ -85,7 +85,7 @@ func TestReload_ImagesThatDontFit(t *testing.T) {
 		if !fits {
 			next.Images = nil
 		}
-		r.apply(next, nil)
+		r.apply(next, nil, r.checkImages(next))
 		sent := len(r.images) == 1
 		if sent {
 			<-r.images
