@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"penstock/backend"
 	"penstock/outcome"
+	"penstock/run/inimage"
 	"penstock/spawn"
 )
 
@@ -23,17 +25,31 @@ const (
 	probePids   = 256
 )
 
-// ProbeVersion runs argv with --version in a group of its own, as the user of
+// Probe is a program that is asked for its version.
+type Probe struct {
+	Argv, Env []string
+	User      *User          // of its runs
+	Image     *inimage.Image // that its runs are in; nil is the host's file system
+}
+
+// ProbeVersion runs a program with --version in a group of its own, as the user of
 // its runs (a program that this user may change is none for root), and gives the
 // first line it prints that has a version in it, else the first line: some CLIs
 // warn first. It takes up to ten seconds: for the background.
-func (m *Manager) ProbeVersion(ctx context.Context, argv, env []string, u *User) (string, error) {
+func (m *Manager) ProbeVersion(ctx context.Context, p Probe) (string, error) {
+	argv := p.Argv
 	if len(argv) == 0 {
 		return "", fmt.Errorf("probe version: no program given")
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	printed, err := m.capture(ctx, spawn.Command{Dir: "/", Argv: append(argv[:len(argv):len(argv)], "--version"), Env: backend.MergeEnv(env, u.Environment()), User: u.Credential()})
+	c := spawn.Command{Dir: "/", Argv: append(argv[:len(argv):len(argv)], "--version"), Env: backend.MergeEnv(p.Env, p.User.Environment()), User: p.User.Credential()}
+	leave, err := m.enterProbe(ctx, p, &c)
+	if err != nil {
+		return "", fmt.Errorf("probe version: %s: %w", argv[0], err)
+	}
+	defer leave()
+	printed, err := m.capture(ctx, c)
 	if err != nil {
 		return "", fmt.Errorf("probe version: %s: %w", argv[0], err)
 	}
@@ -41,6 +57,37 @@ func (m *Manager) ProbeVersion(ctx context.Context, argv, env []string, u *User)
 		return line, nil
 	}
 	return "", fmt.Errorf("probe version: %s: printed nothing", argv[0])
+}
+
+// enterProbe puts a program into its image, where it has one.
+func (m *Manager) enterProbe(ctx context.Context, p Probe, c *spawn.Command) (leave func(), err error) {
+	if p.Image == nil {
+		return func() {}, nil
+	}
+	if m.o.Images == nil {
+		return nil, errNoImages
+	}
+	held, err := m.o.Images.Use(ctx, p.Image.Name)
+	if err != nil {
+		return nil, err
+	}
+	id := "probe_" + ulid.Make().String()
+	var entry *inimage.Entry
+	leave = func() {
+		if err := errors.Join(entry.Close(), m.state.RemoveStatus(id), held.Close()); err != nil {
+			m.log.Warn("scratch not removed", "err", err)
+		}
+	}
+	status, err := m.state.NewStatus(id)
+	if err == nil {
+		entry, err = p.Image.Enter(held, inimage.Run{StateDir: m.state.Path, Tmp: "/tmp", User: p.User, Program: p.Argv[0], Env: p.Env, Memory: probeMemory, Status: status})
+	}
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	c.Image, c.Env = entry.Spawn(), entry.Env
+	return leave, nil
 }
 
 // Try runs a program in a group of its own, where the daemon works, and gives what it prints, 4 KiB at

@@ -167,7 +167,7 @@ func TestProbe_AsAnotherUser(t *testing.T) {
 	if err := os.WriteFile(program, []byte("#!/bin/sh\necho 1.2 $(id -u):$(id -g):$USER:$HOME\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	got, err := m.ProbeVersion(t.Context(), []string{program}, []string{"PATH=/usr/bin:/bin"}, &User{Name: "guest", UID: 54321, GID: 54322, Home: "/nonexistent"})
+	got, err := m.ProbeVersion(t.Context(), Probe{Argv: []string{program}, Env: []string{"PATH=/usr/bin:/bin"}, User: &User{Name: "guest", UID: 54321, GID: 54322, Home: "/nonexistent"}})
 	if want := "1.2 54321:54322:guest:/nonexistent"; err != nil || got != want {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}
@@ -190,7 +190,7 @@ func TestProbe_Version(t *testing.T) {
 		{"", "", "printed nothing"},
 	} {
 		write(test.script)
-		got, err := m.ProbeVersion(t.Context(), []string{program}, []string{"PATH=/usr/bin:/bin"}, nil)
+		got, err := m.ProbeVersion(t.Context(), Probe{Argv: []string{program}, Env: []string{"PATH=/usr/bin:/bin"}})
 		if got != test.want || (err == nil) != (test.fails == "") || (err != nil && !strings.Contains(err.Error(), test.fails)) {
 			t.Errorf("%q: got %q, %v", test.script, got, err)
 		}
@@ -198,7 +198,7 @@ func TestProbe_Version(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	write("sleep 300")
-	if _, err := m.ProbeVersion(ctx, []string{program}, []string{"PATH=/usr/bin:/bin"}, nil); err == nil {
+	if _, err := m.ProbeVersion(ctx, Probe{Argv: []string{program}, Env: []string{"PATH=/usr/bin:/bin"}}); err == nil {
 		t.Error("a program that never answers gave a version")
 	}
 }

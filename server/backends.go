@@ -119,9 +119,9 @@ func (a backends) probeTargets(own string) []health.Target {
 	var out []health.Target
 	for _, name := range a.names() {
 		c := a[name].config
-		t := health.Target{Name: name, Argv: c.Command, Env: a[name].env, User: a[name].user, Configured: c.Configured, Missing: c.Missing != ""}
+		t := health.Target{Name: name, Probe: run.Probe{Argv: c.Command, Env: a[name].env, User: a[name].user, Image: a[name].image}, Configured: c.Configured, Missing: c.Missing != ""}
 		if kind, ok := kinds.Find(c.Kind); ok {
-			t.HasVersion = kind.Program != "" && c.Image == "" // what is in an image says so by its digest
+			t.HasVersion = kind.Program != ""
 		}
 		if c.Kind == "demo" {
 			t.Version = own

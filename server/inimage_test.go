@@ -332,6 +332,25 @@ func TestInImage_Sessions(t *testing.T) {
 	}
 }
 
+// A CLI is asked for its version where its runs have it.
+func TestInImage_Version(t *testing.T) {
+	s, _ := inImage(t, func(c *config.Config, b *config.Backend) {
+		root := c.Images["tiny"].Rootfs
+		if err := os.WriteFile(filepath.Join(root, "bin/claude"), []byte("#!/bin/sh\ncat /etc/image >/dev/null && echo 2.1.100 of the image\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		b.Kind, b.Command = "claude", []string{"claude"}
+	})
+	eventually(t, "the version", func() bool {
+		body := s.ask("GET", "/v1/models/box", "").body
+		return strings.Contains(body, `"version":"2.1.100 of the image"`) && strings.Contains(body, `"too_old":true`)
+	})
+	eventually(t, "nothing left of it", func() bool {
+		entries, err := os.ReadDir(filepath.Join(s.stateDir, "store/status"))
+		return err == nil && len(entries) == 0
+	})
+}
+
 // A CLI that has forgotten its session is started anew where it was: in its image.
 func TestInImage_StartedAnew(t *testing.T) {
 	s, _ := inImage(t, func(_ *config.Config, b *config.Backend) { b.Kind, b.Home = "jsonl", "private" })

@@ -46,7 +46,7 @@ func TestModels_Versions(t *testing.T) {
 		t.Fatal(err)
 	}
 	said, fails := "2.1.0 (Claude Code)", error(nil)
-	d := &daemon{backends: all, probes: health.NewProbes(all.probeTargets("v9"), func(context.Context, []string, []string, *run.User) (string, error) { return said, fails })}
+	d := &daemon{backends: all, probes: health.NewProbes(all.probeTargets("v9"), func(context.Context, run.Probe) (string, error) { return said, fails })}
 	tell := func() []model {
 		d.probes.AskAll(t.Context())
 		return d.models()

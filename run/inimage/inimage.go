@@ -47,9 +47,9 @@ type Mount struct {
 // Run is one that is to be started.
 type Run struct {
 	StateDir string      // below which its own directories lie
-	Dir      string      // its own directory
+	Dir      string      // its own directory; "" is none
 	Tmp      string      // TMPDIR
-	Cwd      string      // where it works
+	Cwd      string      // where it works; "" is nowhere
 	Held     *os.File    // Cwd when it was checked; nil was not
 	Home     string      // a kept home; "" is none
 	User     *store.User // nil is the daemon's own

@@ -59,15 +59,19 @@ func (i *Image) mounts(e *Entry, held *image.Image, r Run) ([]bundle.Mount, erro
 			return nil, fmt.Errorf("home: %w", err)
 		}
 	}
-	if _, err := o.add(r.real(r.Dir), r.Dir, false, false); err != nil {
-		return nil, fmt.Errorf("the run's own directory: %w", err)
+	if r.Dir != "" {
+		if _, err := o.add(r.real(r.Dir), r.Dir, false, false); err != nil {
+			return nil, fmt.Errorf("the run's own directory: %w", err)
+		}
 	}
-	cwd, err := o.cwd(r)
-	if err != nil {
-		return nil, fmt.Errorf("cwd: %w", err)
-	}
-	if err := i.worktree(o, r.Cwd, cwd); err != nil {
-		return nil, fmt.Errorf("the repository of cwd: %w", err)
+	if r.Cwd != "" {
+		cwd, err := o.cwd(r)
+		if err != nil {
+			return nil, fmt.Errorf("cwd: %w", err)
+		}
+		if err := i.worktree(o, r.Cwd, cwd); err != nil {
+			return nil, fmt.Errorf("the repository of cwd: %w", err)
+		}
 	}
 	if err := o.certificates(e.Env); err != nil {
 		return nil, err

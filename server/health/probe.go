@@ -2,16 +2,19 @@ package health
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
 
+	"penstock/image"
 	"penstock/run"
 	"penstock/server/web"
 )
 
 const (
 	probeEvery = 10 * time.Minute
+	probeSoon  = 10 * time.Second // while an image is unpacked
 	probeBound = 30 * time.Second
 )
 
@@ -29,9 +32,8 @@ type BackendState struct {
 
 // Target is a backend to be asked for its version.
 type Target struct {
-	Name       string
-	Argv, Env  []string
-	User       *run.User
+	Name string
+	run.Probe
 	Configured bool   // by the operator
 	Missing    bool   // its program
 	HasVersion bool   // it can be asked: a program of unknown kind may do anything when it is started
@@ -39,7 +41,7 @@ type Target struct {
 }
 
 // AskVersion runs a program for its version.
-type AskVersion func(ctx context.Context, argv, env []string, u *run.User) (string, error)
+type AskVersion func(ctx context.Context, p run.Probe) (string, error)
 
 // Probes asks each CLI for its version in the background, one at a time and
 // outside of the slots. A CLI that can't tell its version is still tried.
@@ -71,24 +73,29 @@ func (t Target) unprobed() BackendState {
 }
 
 func (p *Probes) Loop(ctx context.Context) {
-	tick := time.NewTicker(probeEvery)
-	defer tick.Stop()
 	for {
-		p.AskAll(ctx)
+		wait := probeEvery
+		if p.AskAll(ctx) {
+			wait = probeSoon
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
 	}
 }
 
-func (p *Probes) probe(ctx context.Context, t Target) {
+// probe asks one; true is that it can be asked soon.
+func (p *Probes) probe(ctx context.Context, t Target) (soon bool) {
 	state := t.unprobed()
 	if !t.Missing && t.HasVersion {
 		ctx, cancel := context.WithTimeout(ctx, probeBound)
-		version, err := p.ask(ctx, t.Argv, t.Env, t.User)
+		version, err := p.ask(ctx, t.Probe)
 		cancel()
+		soon = errors.Is(err, image.ErrUnpacking)
 		state.Version = web.Clip(strings.TrimSpace(version), 100)
 		if err != nil {
 			state.State, state.Error = "error", err.Error()
@@ -100,16 +107,19 @@ func (p *Probes) probe(ctx context.Context, t Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.states[t.Name] = state
+	return soon
 }
 
-// AskAll asks each once.
-func (p *Probes) AskAll(ctx context.Context) {
+// AskAll asks each once, and tells whether one couldn't be asked yet.
+func (p *Probes) AskAll(ctx context.Context) (again bool) {
 	for _, t := range p.targets {
 		if ctx.Err() != nil {
-			return
+			return false
 		}
-		p.probe(ctx, t)
+		soon := p.probe(ctx, t)
+		again = again || soon
 	}
+	return again
 }
 
 // Version is what a backend's CLI said when it was last asked; "" is unknown.
