@@ -94,27 +94,43 @@ func (s *served) lastEnd() (e ended) {
 	return e
 }
 
+// cancelWhenUp cancels the run that has made a file.
+func (s *served) cancelWhenUp(up string) {
+	eventually(s.t, "the run's trap", func() bool { return os.Remove(up) == nil })
+	var runs struct{ Data []struct{ ID string } }
+	if err := json.Unmarshal([]byte(s.ask("GET", "/v1/runs?state=live", "").body), &runs); err != nil || len(runs.Data) != 1 {
+		s.t.Errorf("%v %+v", err, runs)
+		return
+	}
+	s.ask("POST", "/v1/runs/"+runs.Data[0].ID+"/cancel", "")
+}
+
 // Whatever ends a run, its client and its record are told the same as without an image.
 func TestInImage_EndsAsOnTheHost(t *testing.T) {
+	var work string
 	s, _ := inImage(t, func(c *config.Config, b *config.Backend) {
 		lines := *b
 		lines.Name, lines.Kind = "boxlines", "jsonl"
-		c.Backends["boxlines"] = lines
+		c.Backends["boxlines"], work = lines, c.WorkspaceRoots[0]
 	})
 	for _, script := range []string{
 		"echo hello", "exit 3", "exit 137", "echo text; kill -9 $$", "kill -SEGV $$", "kill -TERM $$", "sleep 99 & sleep 99 & echo done",
 		"sleep 99 >/dev/null 2>&1 & exit 5", "exec cat /dev/zero",
-		`trap 'exit 6' TERM; while :; do sleep 0.02; done`, `trap '' TERM; while :; do sleep 0.02; done`, "exec /no/such 2>/dev/null",
+		`trap 'exit 6' TERM; touch up; while :; do sleep 0.02; done`, `trap '' TERM; touch up; while :; do sleep 0.02; done`, "exec /no/such 2>/dev/null",
 	} {
 		var ends [2]ended
 		var replies [2]result
 		for _, pair := range [][2]string{{"sh", "box"}, {"lines", "boxlines"}} {
 			for i, backend := range pair {
-				more := ""
-				if strings.HasPrefix(script, "trap") {
-					more = `,"timeout_ms":700`
-				}
-				replies[i] = s.chat(backend, script, false, more)
+				cancelled := make(chan struct{})
+				go func() {
+					defer close(cancelled)
+					if strings.HasPrefix(script, "trap") {
+						s.cancelWhenUp(filepath.Join(work, "up"))
+					}
+				}()
+				replies[i] = s.chat(backend, script, false, `,"cwd":"`+work+`"`)
+				<-cancelled
 				ends[i] = s.lastEnd()
 				replies[i].text = strings.ReplaceAll(replies[i].text, "\x00", "")
 			}
