@@ -2,7 +2,7 @@
 // package knows them. Files come by descriptors, which the Spec names as /proc/self/fd/N.
 //
 // The Spec is one of package bundle: beside the kernel's file systems its mounts are of
-// the types Dir, Symlink, File and Copy, for what isn't mounted but made, in order.
+// the types Dir, Symlink and Copy, for what isn't mounted but made, in order.
 package bubblewrap
 
 import (
@@ -19,8 +19,7 @@ import (
 const (
 	Dir     = "directory" // made, with the option mode=
 	Symlink = "symlink"   // made, to Source
-	File    = "file"      // a copy of the descriptor Source, read-only, over what is there
-	Copy    = "copy"      // the same, made where nothing is
+	Copy    = "copy"      // a file made, of what is read from the descriptor Source
 )
 
 // Source names a descriptor of bubblewrap's.
@@ -154,7 +153,7 @@ func (a *arguments) mount(m specs.Mount) error {
 		a.add("--dir", m.Destination)
 	case Symlink:
 		a.add("--symlink", m.Source, m.Destination)
-	case File, Copy:
+	case Copy:
 		fd, err := descriptor(m.Source)
 		if err != nil {
 			return err
@@ -162,11 +161,7 @@ func (a *arguments) mount(m specs.Mount) error {
 		if o.mode != "" {
 			a.add("--perms", o.mode)
 		}
-		option := "--ro-bind-data"
-		if m.Type == Copy {
-			option = "--file"
-		}
-		a.add(option, fd, m.Destination)
+		a.add("--file", fd, m.Destination)
 	default:
 		return fmt.Errorf("type %q: unknown", m.Type)
 	}

@@ -23,7 +23,6 @@ func TestArgs(t *testing.T) {
 		specs.Mount{Destination: "/proc", Type: "proc"},
 		specs.Mount{Destination: "/dev", Type: "devtmpfs", Options: []string{"ro"}},
 		specs.Mount{Destination: "/dev/shm", Type: "tmpfs", Options: []string{"size=4096", "mode=1777"}},
-		specs.Mount{Destination: "/etc/hosts", Type: File, Source: Source(10), Options: []string{"mode=444"}},
 		specs.Mount{Destination: "/etc/group", Type: Copy, Source: Source(12), Options: []string{"mode=444"}},
 		specs.Mount{Destination: "/work", Type: "bind", Source: Source(11)},
 	), Descriptors{Args: 5, Status: 4, Program: 6})
@@ -32,7 +31,7 @@ func TestArgs(t *testing.T) {
 	}
 	want := "--as-pid-1 --json-status-fd 4 --chdir / --unshare-pid --unshare-ipc --unshare-net --hostname node22 " +
 		"--perms 755 --size 65536 --tmpfs / --ro-bind-fd 9 /usr --symlink usr/bin /bin --perms 700 --dir /srv --proc /proc --dev /dev " +
-		"--perms 1777 --size 4096 --tmpfs /dev/shm --perms 444 --ro-bind-data 10 /etc/hosts --perms 444 --file 12 /etc/group --bind-fd 11 /work --remount-ro /dev --remount-ro / "
+		"--perms 1777 --size 4096 --tmpfs /dev/shm --perms 444 --file 12 /etc/group --bind-fd 11 /work --remount-ro /dev --remount-ro / "
 	if diff := cmp.Diff(want, strings.ReplaceAll(string(got), "\x00", " ")); diff != "" {
 		t.Error(diff)
 	}

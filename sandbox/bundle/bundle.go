@@ -166,18 +166,15 @@ func (p *planner) emit(at *point) error {
 		if err != nil {
 			return err
 		}
-		kind := bubblewrap.File
-		if at.made { // which spares a mount
-			kind = bubblewrap.Copy
+		to := at.path
+		if !at.made {
+			to = p.move(at)
 		}
-		p.add(kind, p.own(f), at.path, "mode=444")
+		p.add(bubblewrap.Copy, p.own(f), to, "mode=444")
 	case at.from != nil:
 		to := at.path
-		if at.below != nil { // a place that process 1 makes
-			w := p.bundle.Writable
-			name := "move" + strconv.Itoa(len(w.Moves))
-			w.Moves = append(w.Moves, pid1.Move{From: name, To: at.path, Below: at.below.path, File: !at.dir})
-			to = w.Pool + "/" + name
+		if at.below != nil {
+			to = p.move(at)
 		}
 		access := "rw"
 		if at.readonly {
@@ -186,4 +183,16 @@ func (p *planner) emit(at *point) error {
 		p.add("bind", p.descriptor(at.from), to, "rbind", access)
 	}
 	return nil
+}
+
+// move has process 1 bind what bubblewrap puts into the pool to its point: below a place, which
+// process 1 makes, or over a file, for a mount of bubblewrap's costs twenty times as much.
+func (p *planner) move(at *point) (to string) {
+	w := p.bundle.Writable
+	m := pid1.Move{From: "move" + strconv.Itoa(len(w.Moves)), To: at.path, File: !at.dir, ReadOnly: at.text != nil}
+	if at.below != nil {
+		m.Below = at.below.path
+	}
+	w.Moves = append(w.Moves, m)
+	return w.Pool + "/" + m.From
 }

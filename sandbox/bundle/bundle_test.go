@@ -11,6 +11,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"penstock/sandbox/bubblewrap"
+	"penstock/sandbox/pid1"
 )
 
 // plainImage is the smallest root file system.
@@ -118,7 +119,7 @@ func TestNew_DeepMountPoint(t *testing.T) {
 // A supplied file is mounted over the image's, unless its directory is rebuilt anyway.
 func TestNew_Supplied(t *testing.T) {
 	image := plainImage(t)
-	for missing, want := range map[string]string{"": "file /etc/hosts supplied mode=444", "/etc/group": "copy /etc/group supplied mode=444\ncopy /etc/hosts supplied mode=444"} {
+	for missing, want := range map[string]string{"": "copy /tmp/move0 supplied mode=444", "/etc/group": "copy /etc/group supplied mode=444\ncopy /etc/hosts supplied mode=444"} {
 		files := map[string][]byte{"/etc/hosts": []byte("x")}
 		if missing != "" {
 			files[missing] = []byte("y")
@@ -130,6 +131,13 @@ func TestNew_Supplied(t *testing.T) {
 		all := strings.Join(mounted(b), "\n")
 		if !strings.HasSuffix(all, "\n"+want) {
 			t.Errorf("%q missing: %s", missing, all)
+		}
+		var moves []pid1.Move
+		if missing == "" {
+			moves = []pid1.Move{{From: "move0", To: "/etc/hosts", File: true, ReadOnly: true}}
+		}
+		if diff := cmp.Diff(moves, b.Writable.Moves); diff != "" {
+			t.Errorf("%q missing: %s", missing, diff)
 		}
 	}
 }

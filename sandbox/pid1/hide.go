@@ -30,11 +30,16 @@ func readonly(path string) error {
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
-	if err == nil {
-		attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-		err = unix.MountSetattr(unix.AT_FDCWD, path, unix.AT_RECURSIVE|unix.AT_SYMLINK_NOFOLLOW, attr)
-	}
 	if err != nil {
+		return &os.PathError{Op: "bind", Path: path, Err: err}
+	}
+	return setReadonly(path)
+}
+
+// setReadonly is for a mount and those below it.
+func setReadonly(path string) error {
+	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	if err := unix.MountSetattr(unix.AT_FDCWD, path, unix.AT_RECURSIVE|unix.AT_SYMLINK_NOFOLLOW, attr); err != nil {
 		return &os.PathError{Op: "mount read-only", Path: path, Err: err}
 	}
 	return nil

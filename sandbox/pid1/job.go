@@ -33,7 +33,7 @@ type Job struct {
 type Writable struct {
 	Pool   string  `json:"pool"`   // where that is mounted: one of the places
 	Places []Place `json:"places"` // empty directories of its
-	// Moves are mounts that bubblewrap has put into the pool, to be taken below a place.
+	// Moves are what bubblewrap has put into the pool, to be bound to where it belongs.
 	Moves []Move `json:"moves,omitempty"`
 }
 
@@ -48,9 +48,11 @@ type Move struct {
 	From string `json:"from"` // relative to the pool
 	To   string `json:"to"`   // made here
 	// Below is the directory that To lies in and that the way to it is made in: a place, or a
-	// mount. What is in a mount runs may have made: no link is followed there.
-	Below string `json:"below"`
-	File  bool   `json:"file,omitempty"`
+	// mount. What is in a mount runs may have made: no link is followed there. "" is that To is
+	// there, in the image.
+	Below    string `json:"below,omitempty"`
+	File     bool   `json:"file,omitempty"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
 }
 
 // jobMost is how long a Job may be: arguments and environment, which execve limits.

@@ -51,7 +51,16 @@ func (w *Writable) mount(o owner) error {
 	}
 	defer unix.Umask(unix.Umask(0))
 	for _, m := range w.Moves {
-		if err := w.move(in(m.From), m, o); err != nil {
+		var err error
+		if m.Below != "" {
+			err = w.move(in(m.From), m, o)
+		} else {
+			err = bind(in(m.From), m.To, unix.MS_REC)
+		}
+		if err == nil && m.ReadOnly {
+			err = setReadonly(m.To)
+		}
+		if err != nil {
 			return err
 		}
 	}
