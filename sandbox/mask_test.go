@@ -20,18 +20,24 @@ import (
 func TestMask_Aliases(t *testing.T) {
 	needRoot(t)
 	d := masktest.New(t)
-	if err := os.Mkdir(d.At("again"), 0o755); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{"again", "proc"} {
+		if err := os.Mkdir(d.At(dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	inOwnNamespace(t, func() error {
 		if err := unix.Mount(d.At("own"), d.At("again"), "", unix.MS_BIND, ""); err != nil {
+			return err
+		}
+		// Which is another file system, with the same settings in it.
+		if err := unix.Mount("proc", d.At("proc"), "proc", 0, ""); err != nil {
 			return err
 		}
 		h := pathMasker{MaskPaths: MaskPaths{Paths: []string{d.At("own/server")}, ReadOnly: []string{"/proc/sys"}}, log: slog.New(slog.DiscardHandler), mounts: true}
 		for range 2 {
 			h.scan()
 			hidden, reachable := h.reachability()
-			if diff := cmp.Diff([]string{"/proc/sys", d.At("again/server"), d.At("own/server")}, hidden); diff != "" || len(reachable) > 0 {
+			if diff := cmp.Diff([]string{"/proc/sys", d.At("again/server"), d.At("own/server"), d.At("proc/sys")}, hidden); diff != "" || len(reachable) > 0 {
 				return fmt.Errorf("reachable %v, hidden (-want +got):\n%s", reachable, diff)
 			}
 		}

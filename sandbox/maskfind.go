@@ -145,7 +145,7 @@ func aliases(root int, path string, mounts mountTable) []string {
 			continue
 		}
 		for _, m := range mounts.left {
-			if m.Device != at.Device {
+			if !sameFiles(m, at) {
 				continue
 			}
 			shown, ok := rebase(inner, m.Root, m.Point)
@@ -155,6 +155,13 @@ func aliases(root int, path string, mounts mountTable) []string {
 		}
 	}
 	return found
+}
+
+// sameFiles tells whether two mounts show the same. Each mount of proc is a file system of its
+// own (Linux 5.8), and what is not of a process is the same in all of them; so it is with
+// sysfs, one for each network namespace.
+func sameFiles(a, b procinfo.Mount) bool {
+	return a.Device == b.Device || a.FSType == b.FSType && (a.FSType == "proc" || a.FSType == "sysfs")
 }
 
 // mountsHolding are the mount that holds a path and the one that is mounted right
