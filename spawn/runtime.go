@@ -99,6 +99,7 @@ func runtimeFailed(told string) error {
 		{"Creating new namespace failed", "turn user namespaces on by kernel.unprivileged_userns_clone and user.max_user_namespaces; a unit may have no RestrictNamespaces= that leaves out user, mnt, pid, ipc, uts, cgroup or net"},
 		{"loopback:", "network = \"none\" needs CAP_NET_ADMIN: CapabilityBoundingSet=CAP_NET_ADMIN of the unit, which systemd/root.conf has"},
 		{"execvp", "the host (SELinux, AppArmor, IPE) must let bubblewrap execute a program in memory (memfd), which process 1 is"},
+		{"Function not implemented", "bubblewrap 0.12 needs openat2(2), which DynamicUser= and RestrictSUIDSGID= of a unit refuse: systemd/account.conf or root.conf, and image.conf"},
 		{"Race condition", "what is mounted was replaced while the run started: try again"},
 	} {
 		if strings.Contains(told, known.says) {

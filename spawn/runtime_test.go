@@ -17,6 +17,7 @@ func TestRuntimeFailed(t *testing.T) {
 		"bwrap: setting up uid map: Permission denied":                      "AppArmor",
 		"bwrap: No permissions to create new namespace, likely because":     "user.max_user_namespaces",
 		"bwrap: loopback: Failed RTM_NEWADDR: Operation not permitted":      "CapabilityBoundingSet=CAP_NET_ADMIN",
+		"bwrap: Can't open source /: Function not implemented":              "systemd/account.conf",
 		"bwrap: something else": "something else",
 	} {
 		if err := runtimeFailed(told); err == nil || !strings.Contains(err.Error(), want) {

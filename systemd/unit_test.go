@@ -118,7 +118,7 @@ func TestUnit_Exposure(t *testing.T) {
 	for _, c := range []struct {
 		dropIns   []string
 		threshold string
-	}{{nil, "28"}, {[]string{"image.conf"}, "29"}} {
+	}{{nil, "28"}, {[]string{"image.conf"}, "29"}, {[]string{"account.conf", "image.conf"}, "31"}} {
 		out, err := exec.Command(program, "security", "--offline=true", "--threshold="+c.threshold, units(t, c.dropIns...)[0]).CombinedOutput()
 		if err != nil {
 			lines := strings.Split(strings.TrimSpace(string(out)), "\n")
@@ -133,7 +133,7 @@ func TestUnit_Image(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"SystemCallFilter=@mount sethostname", "ProtectHostname=no", "BindPaths=/proc:/run/penstock.proc:norbind"} {
+	for _, line := range []string{"SystemCallFilter=@mount sethostname", "ProtectHostname=no", "RestrictSUIDSGID=no", "BindPaths=/proc:/run/penstock.proc:norbind"} {
 		if !strings.Contains(string(image), "\n"+line+"\n") {
 			t.Errorf("image.conf has no %s", line)
 		}

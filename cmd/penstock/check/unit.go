@@ -48,6 +48,9 @@ func missingForImages(service map[string][]string) (missing []string) {
 	if is("ProtectHostname") {
 		missing = append(missing, "ProtectHostname=no")
 	}
+	if is("RestrictSUIDSGID") && !is("DynamicUser") { // which can't do without
+		missing = append(missing, "RestrictSUIDSGID=no")
+	}
 	// root mounts a /proc whatever is covered.
 	ordinary := is("DynamicUser") || len(service["User"]) > 0 && !slices.Contains([]string{"root", "0"}, service["User"][len(service["User"])-1])
 	uncovered := func(bind string) bool {

@@ -30,7 +30,7 @@ func TestUnitFindings(t *testing.T) {
 		lacks   string
 	}{
 		{nil, "", strings.Join([]string{filter, hostname, proc}, ", ")},
-		{[]string{"account.conf"}, "", strings.Join([]string{filter, hostname, proc}, ", ")},
+		{[]string{"account.conf"}, "", strings.Join([]string{filter, hostname, "RestrictSUIDSGID=no", proc}, ", ")},
 		{[]string{"root.conf"}, "", "SystemCallFilter=sethostname, " + hostname},
 		{[]string{"image.conf"}, "", ""},
 		{[]string{"image.conf", "account.conf"}, "", ""},
