@@ -388,7 +388,7 @@ func TestMountingLauncher(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 	}
-	if got := script(t, mounting, "grep ' /sys' /proc/self/mountinfo; ls /sys"); got != "" {
+	if got := script(t, mounting, "grep ' /sys' /proc/self/mountinfo"); got != "" {
 		t.Errorf("a child that can mount sees the host's /sys: %s", got)
 	}
 	// No capability beside those, and those of others.

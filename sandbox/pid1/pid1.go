@@ -87,6 +87,8 @@ func Main() int {
 	// before it is told that the CLI has started, and that runs meanwhile.
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM)
+	go forward(signals, cli)
+	runtime.Gosched() // threads that these need are to be there when this process's are counted
 	if err := write(status, record{Started: cli, Pool: job.pool()}); err != nil {
 		// A run is none of which nothing will be known.
 		_ = unix.Kill(cli, unix.SIGKILL)
@@ -96,7 +98,6 @@ func Main() int {
 	// by SIGPIPE then.
 	_, _ = unix.Write(2, []byte{Started})
 	_ = unix.Dup3(StderrFD, 2, unix.O_CLOEXEC)
-	go forward(signals, cli)
 	return await(status, cli)
 }
 
