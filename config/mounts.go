@@ -163,6 +163,11 @@ func (b Backend) MayMount(program string) bool {
 // checkSource keeps what is the daemon's own out of images.
 func (l *loader) checkSource(from string) error {
 	real := resolved(from)
+	for _, kernel := range []string{"/proc", "/sys"} {
+		if isWithin(real, kernel) {
+			return fmt.Errorf("%s: nothing of the host's %s can be mounted", from, kernel)
+		}
+	}
 	for _, dir := range []string{l.config.StateDir, l.config.StateDir + ".store"} {
 		if isWithin(resolved(dir), real) {
 			return fmt.Errorf("%s: %s, which is the daemon's, lies in it", from, dir)

@@ -83,6 +83,8 @@ func TestMounts_Bad(t *testing.T) {
 		mount("~", "/x", "ro"):                                           "which is the daemon's, lies in it",
 		mount("~/state", "/x", "ro"):                                     "which is the daemon's, lies in it",
 		mount("~/state/runs", "/x", "ro"):                                "it is the daemon's own",
+		mount("/proc/sys", "/x", "ro"):                                   "nothing of the host's /proc can be mounted",
+		mount("/sys", "/x", "rw"):                                        "nothing of the host's /sys can be mounted",
 		mount("/", "/x", "ro"):                                           "which is the daemon's, lies in it",
 		`mounts = [ { from = "~/bin", at = "/x" } ]`:                     "unknown key at (hint: a mount is written {",
 		`mounts = "~/bin:/x"`:                                            "want a list of tables such as {",
