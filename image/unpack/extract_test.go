@@ -62,6 +62,7 @@ func emptyFiles(uid string) map[string]string {
 	for _, path := range image.Supplied() {
 		all[strings.TrimPrefix(path, "/")] = "100644 " + uid + ":" + uid + ` 1 ""`
 	}
+	all["etc/ssl"], all["etc/ssl/certs"] = "040755 "+uid+":"+uid, "040755 "+uid+":"+uid
 	return all
 }
 

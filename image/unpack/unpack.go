@@ -22,7 +22,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -134,14 +133,19 @@ func placeholders(rootfs string) error {
 		return err
 	}
 	defer root.Close()
-	for _, path := range image.Supplied() {
+	for _, path := range append(image.Supplied(), caDir) {
 		name := strings.TrimPrefix(path, "/")
-		dir, err := root.OpenFile(filepath.Dir(name), os.O_RDONLY|unix.O_DIRECTORY, 0)
+		top, _, _ := strings.Cut(name, "/")
+		dir, err := root.OpenFile(top, os.O_RDONLY|unix.O_DIRECTORY, 0)
 		if err != nil {
 			continue // not there, or a link out of the root: what a run makes of that works, too
 		}
 		_, empty := dir.Readdirnames(1)
 		if err := dir.Close(); err != nil || empty != nil {
+			continue
+		}
+		if path == caDir {
+			_ = root.MkdirAll(name, 0o755) // it is made for a run, too, and what is in the way stays
 			continue
 		}
 		f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
@@ -157,3 +161,7 @@ func placeholders(rootfs string) error {
 	}
 	return nil
 }
+
+// caDir is where files mostly lie that the host's variables for CA certificates name: a run
+// has them at the same path.
+const caDir = "/etc/ssl/certs"
