@@ -91,7 +91,7 @@ memory = %q
 [queue]
 max_waiting = 8
 [keep]
-runs = 300
+runs = 2000
 [limits]
 memory_max = "64MiB"
 pids_max = 64
