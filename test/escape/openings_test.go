@@ -50,6 +50,9 @@ func scopes() bool {
 // reason; docs/escape-matrix.md says the same.
 func (c *column) openings() map[string]string {
 	is := c.cage()
+	if c.image {
+		return c.imageOpenings(is)
+	}
 	known := map[string]string{
 		"TCP on the loopback":         "the network is not isolated",
 		"socket at a path of no fame": "isolation.hide names what is known, not every server",
@@ -94,6 +97,19 @@ func (c *column) openings() map[string]string {
 		"/proc/BYSTANDER/root", "/proc/DAEMON/cwd", "io_uring opens and writes", "make a group outside and join it", "raise its own limits", "raise the limits of all runs", "remount read-write", "set-user-ID program",
 		"user namespace: write cgroup.procs, clone3", "user+mount namespaces: remount, unmount, bind, fresh",
 		"write cgroup.procs of a sibling", "write cgroup.procs of the daemon")
+	return known
+}
+
+// imageOpenings are those of runs in an image: the host's network, what a bound directory
+// shows, and nothing else.
+func (c *column) imageOpenings(is cage) map[string]string {
+	known := map[string]string{
+		"TCP on the loopback":         "the network is the host's",
+		"socket at a path of no fame": "it is in a directory that is bound",
+	}
+	if !is.scopes {
+		known["abstract socket"] = "the network is the host's, and this kernel has no Landlock scope for abstract sockets"
+	}
 	return known
 }
 
