@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -151,12 +152,16 @@ func (w *enforcer) sum(fresh []*Group, g *Group, all uint64, now time.Time) []*G
 		if !cgroupfs.IsVanished(err) && !errors.Is(err, os.ErrClosed) {
 			w.tree.log.Warn("watch can't read a group", "group", g.id, "error", err)
 		}
-		return fresh
+		// One whose processor time isn't known is summed twice in a turn: it may be gone by then.
+		return slices.DeleteFunc(fresh, func(other *Group) bool { return other == g })
 	}
 	if untimed != nil {
 		now = time.Time{} // it is summed at each turn
 	}
 	w.seen[g] = &standing{sum: s, at: now, used: used, all: all}
+	if slices.Contains(fresh, g) {
+		return fresh
+	}
 	return append(fresh, g)
 }
 

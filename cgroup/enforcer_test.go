@@ -249,3 +249,18 @@ func TestReceipt_VanishedGroup(t *testing.T) {
 		t.Errorf("remove: %v", err)
 	}
 }
+
+// A group that goes between two sums of one turn took the whole daemon with it.
+func TestEnforcer_GoneWithinATurn(t *testing.T) {
+	r := watchedRoot(t)
+	w := newEnforcer(r)
+	g, other := newGroup(t, r, "going", nil), newGroup(t, r, "staying", nil)
+	now := time.Now()
+	fresh := w.sum(w.sum(nil, g, 0, now), other, 0, now)
+	end(t, g)
+	fresh = w.sum(w.sum(fresh, g, 0, now), other, 0, now)
+	if !slices.Equal(fresh, []*Group{other}) || w.seen[g] != nil {
+		t.Errorf("%d groups were summed, want the one that is there", len(fresh))
+	}
+	end(t, other)
+}

@@ -151,6 +151,9 @@ func (d *Daemon) Stop() {
 	d.tb.Helper()
 	select {
 	case <-d.exited:
+		if d.tb.Failed() {
+			d.tb.Logf("the daemon had ended by itself, or was killed: %v; what it logged beside completed runs:\n%s", d.err, d.notable(60))
+		}
 		return
 	default:
 	}
