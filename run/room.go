@@ -119,7 +119,7 @@ func brokenBy(err error) string {
 // reclaim removes finished runs, the oldest first, at least so many bytes and until
 // there is room again, or none is left; keep.* says how long they may be kept, not
 // must. Those that ended less than spare ago stay. Those that can't be saved go last: the
-// room that others leave may be enough to save them. It tells how many went.
+// room that others leave may be enough for their records. It tells how many went.
 func (m *Manager) reclaim(bytes int64, spare time.Duration) (removed int) {
 	m.reclaiming.Lock()
 	defer m.reclaiming.Unlock()
@@ -134,11 +134,8 @@ func (m *Manager) reclaim(bytes int64, spare time.Duration) (removed int) {
 		if bytes <= 0 {
 			break
 		}
+		m.retrySaves() // then they go as any other
 		n := m.pruneFor(time.Now(), bytes, spare)
-		if n == 0 {
-			m.retrySaves()
-			n = m.pruneFor(time.Now(), bytes, spare)
-		}
 		if n == 0 {
 			n = m.removeUnsaved(spare)
 		}

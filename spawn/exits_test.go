@@ -2,6 +2,7 @@ package spawn
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"syscall"
@@ -59,10 +60,10 @@ func TestExitPoller(t *testing.T) {
 	}
 }
 
-// One that is not watched any more is not told of; forget says which of both it was.
-func TestExitPoller_Forget(t *testing.T) {
-	x := newTestPoller(t)
-	cmd := exec.Command("/bin/cat")
+// cat is a child that lives until its stdin is closed.
+func cat(t *testing.T) (cmd *exec.Cmd, in io.Closer) {
+	t.Helper()
+	cmd = exec.Command("/bin/cat")
 	in, err := cmd.StdinPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -70,6 +71,13 @@ func TestExitPoller_Forget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return cmd, in
+}
+
+// One that is not watched any more is not told of; forget says which of both it was.
+func TestExitPoller_Forget(t *testing.T) {
+	x := newTestPoller(t)
+	cmd, in := cat(t)
 	first, second := make(chan struct{}), make(chan struct{})
 	forget, err := x.watch(cmd.Process.Pid, func() { close(first) })
 	if err != nil || !forget() || forget() {
@@ -126,14 +134,7 @@ func TestExitPoller_Finish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/bin/cat")
-	in, err := cmd.StdinPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	cmd, in := cat(t)
 	exited, over := make(chan struct{}), make(chan struct{})
 	if _, err := x.watch(cmd.Process.Pid, func() { close(exited) }); err != nil {
 		t.Fatal(err)
