@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"penstock/backend"
 )
@@ -20,6 +23,7 @@ type Reader struct {
 	live    bool // it was made before the run's end
 	file    *os.File
 	reading *Reading        // nil: not opened yet
+	tries   int             // to open it, for want of a descriptor
 	seen    <-chan struct{} // of Grown, when the end of the file was last seen: until it is closed nothing has come
 	pending []backend.Event
 	err     error // sticky
@@ -150,7 +154,7 @@ func (d *Reader) endTampered(err error) (more <-chan struct{}, _ error) {
 
 // Open takes the run's file as soon as it has one, which more tells; a run
 // that never got any has no events, which io.EOF tells. Try and Next do it by
-// themselves: it is for who reads later what may be pruned by then.
+// themselves: it is for what is read later and may be pruned by then.
 func (d *Reader) Open() (more <-chan struct{}, err error) {
 	if d.reading != nil {
 		return nil, nil
@@ -169,10 +173,28 @@ func (d *Reader) Open() (more <-chan struct{}, err error) {
 		if errors.Is(err, ErrTampered) {
 			return d.endTampered(err)
 		}
-		return nil, err
+		return d.later(err)
 	}
 	d.file, d.reading = f, d.spool.replay.Read(f)
 	return nil, nil
+}
+
+// A reader waits that long, and that often, for a descriptor of those that end.
+const (
+	openAgain = 100 * time.Millisecond
+	openTries = 100
+)
+
+// later is when to open the file again that the daemon or the host has no descriptor
+// for: the run goes on. err is returned when it was tried often enough, or is another.
+func (d *Reader) later(err error) (more <-chan struct{}, _ error) {
+	if d.tries == openTries || !errors.Is(err, unix.EMFILE) && !errors.Is(err, unix.ENFILE) {
+		return nil, err
+	}
+	d.tries++
+	again := make(chan struct{})
+	time.AfterFunc(openAgain, func() { close(again) })
+	return again, nil
 }
 
 // Rewind makes Next begin anew with the first event after the Seq it was made

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"penstock/backend"
 )
@@ -95,6 +96,30 @@ func TestReader_OpenedBeforePruning(t *testing.T) {
 	defer late.Close()
 	if _, err := late.Next(t.Context()); !errors.Is(err, ErrPruned) {
 		t.Errorf("opened afterwards: %v", err)
+	}
+}
+
+// A run goes on while the daemon has no descriptor to read it by, and so does its answer.
+func TestReader_WaitsForADescriptor(t *testing.T) {
+	d := finished(t, []byte("t one"), true).Follow(0)
+	defer d.Close()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	set := func(cur uint64) {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: cur, Max: limit.Max}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(0)
+	e, more, err := d.Try()
+	set(limit.Cur)
+	if e.Kind != 0 || more == nil || err != nil {
+		t.Fatalf("%+v %v %v", e, more, err)
+	}
+	if e, err := d.Next(t.Context()); err != nil || e.Text != "one" {
+		t.Errorf("%+v %v", e, err)
 	}
 }
 

@@ -39,7 +39,7 @@ const (
 
 // logRequest writes the one log line of a request.
 func (x *RequestInfo) logRequest(log *slog.Logger, w *Reply, r *http.Request, took time.Duration) {
-	level := levelOf(x.route, w.status)
+	level := levelOf(x.route, w.status, Code(x.Cause))
 	if !log.Enabled(r.Context(), level) {
 		return
 	}
@@ -59,8 +59,11 @@ func (x *RequestInfo) logRequest(log *slog.Logger, w *Reply, r *http.Request, to
 	log.LogAttrs(r.Context(), level, "request", append(attrs, x.outcomeAttrs()...)...)
 }
 
-func levelOf(route string, status int) slog.Level {
+// levelOf tells of a fault of ours at any status: what came after a start has 200 or 400.
+func levelOf(route string, status int, cause Code) slog.Level {
 	switch {
+	case cause == InternalError:
+		return slog.LevelWarn
 	case isPolled(route) && (status < 400 || status == http.StatusServiceUnavailable): // not ready is no news each second
 		return slog.LevelDebug
 	case status >= 500:
@@ -76,7 +79,7 @@ func isPolled(route string) bool {
 }
 
 // outcomeAttrs is why it ended: the cause, where there was something to end, or the
-// code of a refusal. What a run failed of is in its record.
+// code of a refusal. What a run failed of is in its record, but not what we failed of.
 func (x *RequestInfo) outcomeAttrs() []slog.Attr {
 	var attrs []slog.Attr
 	name := LogCode
@@ -90,7 +93,7 @@ func (x *RequestInfo) outcomeAttrs() []slog.Attr {
 	if ok && e.Param != "" {
 		attrs = append(attrs, slog.String(LogParam, e.Param))
 	}
-	if x.Err != nil && !(ok && e.Kind == KindRun) {
+	if x.Err != nil && !(ok && e.Kind == KindRun && e.Code != InternalError) {
 		attrs = append(attrs, slog.String(LogError, Clip(x.Err.Error(), errorMax)))
 	}
 	return attrs

@@ -1,13 +1,14 @@
 package web
 
 import (
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
-	"strings"
-
 	"log/slog"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -16,13 +17,26 @@ func TestLevelOf(t *testing.T) {
 	for _, row := range []struct {
 		route  string
 		status int
+		cause  Code
 		want   slog.Level
 	}{
-		{"/health", 200, slog.LevelDebug}, {"/readyz", 503, slog.LevelDebug}, {"/v1/runs", 401, slog.LevelInfo}, {"/metrics", 500, slog.LevelWarn},
-		{"/v1/models", 200, slog.LevelInfo}, {"/v1/models", 503, slog.LevelWarn},
+		{"/health", 200, "", slog.LevelDebug}, {"/readyz", 503, "", slog.LevelDebug}, {"/v1/runs", 401, "", slog.LevelInfo}, {"/metrics", 500, "", slog.LevelWarn},
+		{"/v1/models", 200, "", slog.LevelInfo}, {"/v1/models", 503, "", slog.LevelWarn},
+		{"/v1/chat/completions", 400, "killed", slog.LevelInfo}, {"/v1/chat/completions", 400, InternalError, slog.LevelWarn}, {"/v1/chat/completions", 200, InternalError, slog.LevelWarn},
 	} {
-		if got := levelOf(row.route, row.status); got != row.want {
-			t.Errorf("%s %d: %s, want %s", row.route, row.status, got, row.want)
+		if got := levelOf(row.route, row.status, row.cause); got != row.want {
+			t.Errorf("%s %d %s: %s, want %s", row.route, row.status, row.cause, got, row.want)
+		}
+	}
+}
+
+// A client that is told of an internal error is told that the log has its cause.
+func TestOutcomeAttrs_FaultOfOurs(t *testing.T) {
+	for _, fault := range []*Error{Internal(errors.New("disk")), AfterStart(errors.New("disk"), "run_1", nil)} {
+		x := &RequestInfo{RunID: fault.RunID}
+		x.Failed(fault)
+		if attrs := x.outcomeAttrs(); !slices.ContainsFunc(attrs, func(a slog.Attr) bool { return a.Key == LogError && a.Value.String() == "disk" }) {
+			t.Errorf("%d: %v", fault.Status, attrs)
 		}
 	}
 }

@@ -229,7 +229,5 @@ func TestAnsweredAndThenShortOfMemory(t *testing.T) {
 	if r := record(t, d, a.Run); r.Cause != "completed" || !strings.Contains(r.Warning, "memory limit") {
 		t.Errorf("%+v", r)
 	}
-	if !strings.Contains(d.Log(), `may be incomplete: memory limit`) {
-		t.Error("the log doesn't tell")
-	}
+	d.AwaitLog(`may be incomplete: memory limit`)
 }

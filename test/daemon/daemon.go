@@ -185,6 +185,20 @@ func (d *Daemon) ExitCode() int { return d.Cmd.ProcessState.ExitCode() }
 // Log is all the daemon wrote so far.
 func (d *Daemon) Log() string { return d.log.String() }
 
+// AwaitLog waits until the log has text. An answer and a run's record come before the
+// line that tells of them, and the line comes through a pipe.
+func (d *Daemon) AwaitLog(text string) {
+	d.tb.Helper()
+	if err := Eventually(30*time.Second, func() error {
+		if !strings.Contains(d.Log(), text) {
+			return fmt.Errorf("the log doesn't tell %q", text)
+		}
+		return nil
+	}); err != nil {
+		d.tb.Errorf("%v\n%s", err, d.notable(40))
+	}
+}
+
 // notable is the end of the log without the lines of runs that ended well: under
 // load those are thousands, and they push what failed out of a CI's output.
 func (d *Daemon) notable(most int) string {

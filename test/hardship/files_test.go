@@ -135,6 +135,7 @@ func TestNoDescriptorForAConnection(t *testing.T) {
 		}
 	}
 	lift(t, d)
+	d.AwaitLog("no file descriptor is left")
 	if n := strings.Count(d.Log(), "no file descriptor is left"); n != 1 {
 		t.Errorf("%d warnings:\n%s", n, d.Log())
 	}

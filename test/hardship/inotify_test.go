@@ -38,7 +38,7 @@ func TestNoInotify(t *testing.T) {
 	restore := sysctl(t, "max_user_watches", "0")
 	stream(d)
 	running.completed(t, "end")
-	says(t, d, "max_user_watches")
+	d.AwaitLog("max_user_watches")
 	queue(t, d, 0, 0)
 	if err := daemon.Eventually(patience, func() error { // an answer comes before its run is gone
 		if n := watches(t, d); n != 0 {
@@ -53,23 +53,10 @@ func TestNoInotify(t *testing.T) {
 
 	restore = sysctl(t, "max_user_instances", "0")
 	none := start(t, "", "")
-	says(t, none, "max_user_instances")
+	none.AwaitLog("max_user_instances")
 	stream(none)
 	recovered(t, none)
 	restore()
-}
-
-// says waits for a hint in the log, which comes through a pipe.
-func says(t *testing.T, d *daemon.Daemon, hint string) {
-	t.Helper()
-	if err := daemon.Eventually(patience, func() error {
-		if !strings.Contains(d.Log(), hint) {
-			return fmt.Errorf("the log doesn't say what to raise: %s", hint)
-		}
-		return nil
-	}); err != nil {
-		t.Error(err)
-	}
 }
 
 // sysctl sets a limit of inotify(7) until the test's end, or until it is restored.
