@@ -99,7 +99,7 @@ proxies: go ## of slow: nginx and Caddy with the settings of docs/reverse-proxy.
 chaos: go ## a thousand runs whose ends are known
 	test/run chaos
 
-escape: go ## every way out of a run, in every guest: half an hour
+escape: go ## every way out of a run, in every guest: an hour
 	test/run escape
 
 mutants: go ## takes mechanisms out one by one and wants their tests to fail

@@ -22,12 +22,13 @@ import (
 
 // host is one kind of host: how the daemon came up and as which user.
 type host struct {
-	kind  string
-	stage string // programs, readable by everybody
-	dir   string // writable by everybody
-	port  int
-	lab   bool // nothing here can be broken
-	image bool // runs have a root file system of their own
+	kind   string
+	stage  string // programs, readable by everybody
+	dir    string // writable by everybody
+	port   int
+	lab    bool // nothing here can be broken
+	image  bool // runs have a root file system of their own
+	mounts bool // the unit has image.conf, whatever its runs have
 
 	pid    int
 	uid    int    // of the daemon
@@ -44,17 +45,19 @@ func (h *host) attempt() string { return filepath.Join(h.stage, "attempt") }
 // kinds of a daemon's start; the runner names one or several in PENSTOCK_ESCAPE.
 func kinds() map[string]func(*testing.T, *host) {
 	return map[string]func(*testing.T, *host){
-		"root":      func(t *testing.T, h *host) { h.byHand(t, nil, loginScope(t, 0)) },
-		"user":      startDelegated,
-		"unit":      func(t *testing.T, h *host) { h.unit(t, false) },
-		"unit-root": func(t *testing.T, h *host) { h.unit(t, true) },
-		"session":   startInSession,
+		"root":         func(t *testing.T, h *host) { h.byHand(t, nil, loginScope(t, 0)) },
+		"user":         startDelegated,
+		"unit":         func(t *testing.T, h *host) { h.unit(t, -1) },
+		"unit-account": func(t *testing.T, h *host) { h.unit(t, account(t), "account.conf") },
+		"unit-root":    func(t *testing.T, h *host) { h.unit(t, 0, "root.conf") },
+		"session":      startInSession,
 	}
 }
 
 // startHost stages the programs, starts the daemon and waits for it.
 func startHost(t *testing.T, where, kind string) *host {
 	t.Helper()
+	kind, mounts := strings.CutSuffix(kind, withMounts)
 	kind, image := strings.CutSuffix(kind, withImage)
 	start, ok := kinds()[kind]
 	if !ok {
@@ -63,7 +66,7 @@ func startHost(t *testing.T, where, kind string) *host {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: for the controls, and to look at every process")
 	}
-	h := &host{kind: strings.TrimSpace(where + " " + kind), lab: os.Getenv("PENSTOCK_LAB") != "", image: image, port: freePort(t)}
+	h := &host{kind: strings.TrimSpace(where + " " + kind), lab: os.Getenv("PENSTOCK_LAB") != "", image: image, mounts: image || mounts, port: freePort(t)}
 	h.stage = stage(t)
 	h.dir = filepath.Join(h.stage, "dir")
 	h.log = filepath.Join(h.stage, "log")
@@ -164,8 +167,12 @@ func (h *host) settings(t *testing.T, state string) string {
 	return path
 }
 
-// withImage ends a kind whose runs are in an image.
-const withImage = "+image"
+// What a kind ends with: its runs are in an image, or it only has what the unit needs for
+// such runs.
+const (
+	withImage  = "+image"
+	withMounts = "+image.conf"
+)
 
 func (h *host) imageRoot() string { return filepath.Join(h.stage, "image") }
 

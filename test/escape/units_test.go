@@ -35,13 +35,10 @@ func shipped(t *testing.T, name string) []byte {
 }
 
 // unit starts the unit file we ship, with the drop-ins we ship and as few lines
-// laid over it as can be.
-func (h *host) unit(t *testing.T, root bool) {
+// laid over it as can be. uid -1 is a dynamic user's.
+func (h *host) unit(t *testing.T, uid int, dropIns ...string) {
 	t.Helper()
-	h.uid = -1
-	if root {
-		h.uid = 0
-	}
+	h.uid = uid
 	over := fmt.Sprintf("[Service]\nExecStart=\nExecStart=%s serve --config %s\nEnvironment=%s=%s\nReadWritePaths=%s\n",
 		filepath.Join(h.stage, "penstock"), h.settings(t, ""), task.Mark, task.Untouched, h.dir)
 	h.state = "/var/lib/penstock"
@@ -56,11 +53,11 @@ func (h *host) unit(t *testing.T, root bool) {
 	files := map[string][]byte{
 		filepath.Join(units, "penstock.service"): shipped(t, "penstock.service"), filepath.Join(dropIn, "escape.conf"): []byte(over),
 	}
-	if root {
-		files[filepath.Join(dropIn, "root.conf")] = shipped(t, "root.conf")
+	if h.mounts {
+		dropIns = append(dropIns, "image.conf")
 	}
-	if h.image {
-		files[filepath.Join(dropIn, "image.conf")] = shipped(t, "image.conf")
+	for _, name := range dropIns {
+		files[filepath.Join(dropIn, name)] = shipped(t, name)
 	}
 	for path, text := range files {
 		if err := os.WriteFile(path, text, 0o644); err != nil {
@@ -89,6 +86,26 @@ func (h *host) unit(t *testing.T, root bool) {
 	}
 	h.pid = pid
 	h.uid = idOf(h.pid, "Uid:")
+}
+
+// account is the one of account.conf, made as that says.
+func account(t *testing.T) int {
+	t.Helper()
+	for name, to := range map[string]string{"sysusers.conf": "/etc/sysusers.d/penstock.conf", "tmpfiles.conf": "/etc/tmpfiles.d/penstock.conf"} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, shipped(t, name), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range [][]string{{"systemd-sysusers"}, {"systemd-tmpfiles", "--create", "penstock.conf"}} {
+		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: %s", c, err, out)
+		}
+	}
+	u, err := user.Lookup("penstock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(number(t, u).Uid)
 }
 
 // ownFile tells whether a way is to a file of the daemon's own. A dynamic user
