@@ -78,6 +78,7 @@ func rows() []row {
 		{"runs", "HTTP runs of a trivial CLI, on the disk at hand and on tmpfs", (*bench).trivialRuns},
 		{"lines", "claude's event lines from a stand-in", (*bench).eventLines},
 		{"cold", "a process born, limited, ended and accounted in its group", (*bench).coldRuns},
+		{"image", "the same program of the host and of an image, over HTTP", (*bench).images},
 		{"trees", "a cancel until the group is removed", (*bench).trees},
 		{"resting", "what runs cost that do nothing", (*bench).restingRuns},
 		{"history", "what finished runs cost that are kept", (*bench).history},
