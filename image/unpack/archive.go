@@ -200,19 +200,38 @@ func ofArchive(img v1.Image) (Source, error) {
 	return s, nil
 }
 
-// openSaved unpacks a layer. What is packed by zstd is unpacked by ours, of which the
-// memory is bounded.
+// openSaved unpacks a layer. The library takes all of an image for packed or not as its first
+// layer is, but an image that was loaded and built on has both: what it takes for a tar is looked
+// at once more. What is packed by zstd is unpacked by ours, of which the memory is bounded.
 func openSaved(l v1.Layer) (io.ReadCloser, error) {
 	packed, err := l.Compressed()
 	if err != nil {
 		return nil, err
 	}
 	head := bufio.NewReader(packed)
-	if magic, err := head.Peek(4); err == nil && bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
+	if packing(head) == "zstd" {
 		return unpacked(closing{head, packed.Close}, "zstd")
 	}
 	if err := packed.Close(); err != nil {
 		return nil, err
 	}
-	return l.Uncompressed()
+	plain, err := l.Uncompressed()
+	if err != nil {
+		return nil, err
+	}
+	head = bufio.NewReader(plain)
+	return unpacked(closing{head, plain.Close}, packing(head))
+}
+
+// packing is how a stream is packed, by its first bytes, which are none of a tar's: "" for not
+// at all.
+func packing(head *bufio.Reader) string {
+	magic, _ := head.Peek(4) // what is shorter is neither
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		return "gzip"
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return "zstd"
+	}
+	return ""
 }

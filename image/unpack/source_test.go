@@ -372,6 +372,18 @@ func TestAdd_DockerSave(t *testing.T) {
 			file("two", string(two)), file("base", string(gzipped(base).blob)), file("top", string(zstandard(t, top).blob)),
 			file(manifest, `[{"Config":"two","RepoTags":["two:latest"],"Layers":["base","top"]}]`),
 		},
+		"the second packed": {
+			file("two", string(two)), file("base", string(base)), file("top", string(gzipped(top).blob)),
+			file(manifest, `[{"Config":"two","RepoTags":["two:latest"],"Layers":["base","top"]}]`),
+		},
+		"the second packed by zstd": {
+			file("two", string(two)), file("base", string(base)), file("top", string(zstandard(t, top).blob)),
+			file(manifest, `[{"Config":"two","RepoTags":["two:latest"],"Layers":["base","top"]}]`),
+		},
+		"the first packed": {
+			file("two", string(two)), file("base", string(gzipped(base).blob)), file("top", string(top)),
+			file(manifest, `[{"Config":"two","RepoTags":["two:latest"],"Layers":["base","top"]}]`),
+		},
 		"unnamed": {
 			file("two", string(two)), file("base", string(base)), file("top", string(top)), file(manifest, `[{"Config":"two","RepoTags":null,"Layers":["base","top"]}]`),
 		},
