@@ -116,7 +116,11 @@ func (p *planner) rebuild(n, above *node) error {
 		if err := unix.Fstat(int(dir.Fd()), &stat); err != nil {
 			return &os.PathError{Op: "stat", Path: n.path, Err: err}
 		}
-		mode = "mode=" + strconv.FormatUint(uint64(stat.Mode&0o1777), 8)
+		bits := stat.Mode & 0o1777
+		if n == p.root {
+			bits |= 0o755 // an operator may have closed the directory that the image lies in
+		}
+		mode = "mode=" + strconv.FormatUint(uint64(bits), 8)
 		if entries, err = list(int(dir.Fd()), n.path, entriesMost+1); err != nil {
 			return err
 		}

@@ -244,6 +244,10 @@ func (p *planner) places(mounts []*point) ([]*point, error) {
 		if slices.ContainsFunc(mounts, func(m *point) bool { return m.path == real }) {
 			continue
 		}
+		// Where the image has one as a link to another, as /var/tmp to /tmp, both are the same.
+		if slices.ContainsFunc(all, func(at *point) bool { return at.path == real && at.place.Mode == place.Mode }) {
+			continue
+		}
 		if place.Path == p.Home {
 			if err := p.checkOpen(real); err != nil {
 				return nil, fmt.Errorf("home: %w", err)

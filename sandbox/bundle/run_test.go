@@ -327,6 +327,32 @@ func TestRun_Writable(t *testing.T) {
 	}
 }
 
+// /var/tmp is a link to /tmp in many images, in some it is the other way round.
+func TestRun_WritableByALink(t *testing.T) {
+	for at, to := range map[string]string{"var/tmp": "../tmp", "tmp": "/var/tmp"} {
+		image := testImage(t)
+		if err := os.RemoveAll(filepath.Join(image, at)); err != nil {
+			t.Fatal(err)
+		}
+		link(t, to, filepath.Join(image, at))
+		got := newScene(t, image, "echo one > /tmp/x; cat /var/tmp/x; readlink /"+at+"; stat -c %a:%u /tmp/ /var/tmp/; touch /dev/shm/x /home/agent/x").script(t)
+		if diff := cmp.Diff([]string{"one", to, "1777:4321", "1777:4321"}, got); diff != "" {
+			t.Errorf("%s: %s", at, diff)
+		}
+	}
+}
+
+// A rootfs that is closed to all but its owner, as for its set-ID files, is none to the run.
+func TestRun_ClosedImage(t *testing.T) {
+	image := testImage(t)
+	if err := os.Chmod(image, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got := newScene(t, image, "stat -c %a /; cat /etc/ssl/cert").script(t); !slices.Equal(got, []string{"755", "of the image"}) {
+		t.Error(got)
+	}
+}
+
 func TestRun_Mounts(t *testing.T) {
 	dir := t.TempDir()
 	open(t, dir)
