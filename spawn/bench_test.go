@@ -57,7 +57,7 @@ func BenchmarkRunInImage(b *testing.B) {
 		root = imagetest.Root(b)
 	}
 	s := openWithImages(b)
-	files, err := bundle.Supplied(root, bundle.Person{Home: "/home/agent"}, true)
+	files, err := bundle.Supplied(root, "", bundle.Person{Home: "/home/agent"}, true)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -99,7 +99,7 @@ const (
 func (i *Image) Enter(held *image.Image, r Run) (*Entry, error) {
 	e := &Entry{files: []*os.File{r.Status}}
 	person := i.person(held, r)
-	files, err := bundle.Supplied(held.Rootfs, person, !i.NoNetwork)
+	files, err := bundle.Supplied(held.Rootfs, held.Name, person, !i.NoNetwork)
 	if err == nil {
 		person.Name = firstField(files["/etc/passwd"])
 		e.Env = environment(held, r, person)

@@ -142,7 +142,7 @@ type scene struct {
 
 // newScene has a run of a shell script.
 func newScene(t *testing.T, image, script string) *scene {
-	files, err := Supplied(image, Person{UID: 4321, GID: 4321, Home: "/home/agent"}, true)
+	files, err := Supplied(image, "node22", Person{UID: 4321, GID: 4321, Home: "/home/agent"}, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -113,7 +113,7 @@ func TestOpenSource(t *testing.T) {
 func TestSupplied(t *testing.T) {
 	rootfs := plainImage(t)
 	write(t, filepath.Join(rootfs, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nagent:x:9:9::/:/bin/false\nnode:x:4321:7::/home/node:/bin/sh", 0o644)
-	files, err := Supplied(rootfs, Person{UID: 4321, GID: 4321, Home: "/home/agent"}, false)
+	files, err := Supplied(rootfs, "node22", Person{UID: 4321, GID: 4321, Home: "/home/agent"}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,17 +124,36 @@ func TestSupplied(t *testing.T) {
 		"/etc/passwd":      "node:x:4321:4321::/home/agent:/bin/sh\nroot:x:0:0:root:/root:/bin/sh\nagent:x:9:9::/:/bin/false\n",
 		"/etc/group":       "agent:x:4321:\n",
 		"/etc/resolv.conf": "",
-		"/etc/hosts":       "127.0.0.1 localhost\n::1 localhost\n",
+		"/etc/hosts":       "127.0.0.1 localhost\n::1 localhost\n127.0.0.1 node22\n",
 	} {
 		if string(files[name]) != want {
 			t.Errorf("%s: %q, want %q", name, files[name], want)
 		}
 	}
-	if _, err := Supplied(rootfs, Person{Home: "/a:b"}, false); err == nil {
+	if _, err := Supplied(rootfs, "", Person{Home: "/a:b"}, false); err == nil {
 		t.Error("a home with a colon was written to passwd")
 	}
 	link(t, "/etc/shadow", filepath.Join(rootfs, "etc/group")) // of the host's, from outside
-	if files, err = Supplied(rootfs, Person{UID: 1, GID: 1, Home: "/"}, true); err != nil || strings.Contains(string(files["/etc/group"]), "root:") {
+	if files, err = Supplied(rootfs, "", Person{UID: 1, GID: 1, Home: "/"}, true); err != nil || strings.Contains(string(files["/etc/group"]), "root:") {
 		t.Errorf("a link of the image's led to the host: %v %q", err, files["/etc/group"])
+	}
+}
+
+// A run's own host name is found, and what the host says of it stays.
+func TestWithHost(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                             "127.0.0.1 node22\n",
+		"127.0.0.1 localhost":          "127.0.0.1 localhost\n127.0.0.1 node22\n",
+		"192.0.2.1 other node22 # one": "192.0.2.1 other node22 # one",
+		"# 192.0.2.1 node22\n":         "# 192.0.2.1 node22\n127.0.0.1 node22\n",
+		"node22 localhost\n":           "node22 localhost\n127.0.0.1 node22\n",
+		"192.0.2.1\tnode22.example\n":  "192.0.2.1\tnode22.example\n127.0.0.1 node22\n",
+	} {
+		if got := string(withHost([]byte(text), "node22")); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	if got := string(withHost([]byte("x"), "")); got != "x" {
+		t.Errorf("without a name: %q", got)
 	}
 }

@@ -1,11 +1,13 @@
 package bundle
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,8 +25,8 @@ type Person struct {
 const suppliedMost = 1 << 20
 
 // Supplied are the files that a run has in place of the image's, by their paths: the host's
-// resolver and hosts, and the run's user beside those of the image.
-func Supplied(rootfs string, who Person, network bool) (map[string][]byte, error) {
+// resolver, its hosts with the run's own name, and the run's user beside those of the image.
+func Supplied(rootfs, hostname string, who Person, network bool) (map[string][]byte, error) {
 	if who.Name == "" {
 		who.Name = "agent"
 	}
@@ -45,6 +47,7 @@ func Supplied(rootfs string, who Person, network bool) (map[string][]byte, error
 		}
 		files[name] = text
 	}
+	files["/etc/hosts"] = withHost(files["/etc/hosts"], hostname)
 	at := image.At(rootfs)
 	uid, gid := strconv.FormatUint(uint64(who.UID), 10), strconv.FormatUint(uint64(who.GID), 10)
 	for name, line := range map[string][]string{
@@ -75,6 +78,24 @@ func read(f *os.File, err error) ([]byte, error) {
 		err = fmt.Errorf("%s: longer than %d bytes", f.Name(), suppliedMost)
 	}
 	return text, err
+}
+
+// withHost adds a line for the run's own host name, which is neither the host's nor known to a
+// name server: programs look it up (Java's getLocalHost, sudo).
+func withHost(text []byte, name string) []byte {
+	if name == "" {
+		return text
+	}
+	for l := range strings.Lines(string(text)) {
+		l, _, _ = strings.Cut(l, "#")
+		if fields := strings.Fields(l); len(fields) > 0 && slices.Contains(fields[1:], name) {
+			return text
+		}
+	}
+	if len(text) > 0 && !bytes.HasSuffix(text, []byte("\n")) {
+		text = append(text, '\n')
+	}
+	return append(text, "127.0.0.1 "+name+"\n"...)
 }
 
 // withLine puts a line first, for the first of an id is what is found, and takes away
