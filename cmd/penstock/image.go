@@ -115,6 +115,10 @@ func (a *app) imageAddCommand() *cobra.Command {
 		return err
 	}
 	cmd.RunE = a.onImages(s, before, func(ctx context.Context, call *imageCall, _ []string) error {
+		// What an add that was killed has left takes the room that this one needs.
+		if err := call.sweep(ctx, image.Refs{Unknown: true}); err != nil {
+			return err
+		}
 		src, err := opened.Read()
 		if err != nil {
 			return err
@@ -129,7 +133,7 @@ func (a *app) imageAddCommand() *cobra.Command {
 		if len(r.Without) > 0 {
 			fmt.Fprintf(a.stdout, "%s: without %s, which this process may not make and no run has a use for\n", n.Name, strings.Join(r.Without, ", "))
 		}
-		return call.sweep(ctx)
+		return call.sweep(ctx, call.refs)
 	})
 	return cmd
 }
@@ -158,9 +162,10 @@ func reserve(c config.Config, dir string) int64 {
 	return min(c.Keep.MinFree.Bytes, int64(is.Blocks)*is.Bsize/10)
 }
 
-// sweep removes what nothing refers to any more, and tells of it.
-func (c *imageCall) sweep(ctx context.Context) error {
-	swept, err := c.store.Sweep(ctx, c.refs)
+// sweep removes what was interrupted, and what nothing refers to any more where it is known
+// what does, and tells of it.
+func (c *imageCall) sweep(ctx context.Context, refs image.Refs) error {
+	swept, err := c.store.Sweep(ctx, refs)
 	for _, d := range swept.Digests {
 		fmt.Fprintf(c.stdout, "removed %s: nothing refers to it\n", image.Short(d))
 	}
@@ -200,7 +205,7 @@ func (a *app) imageRemoveCommand() *cobra.Command {
 		if call.store == nil {
 			return nil
 		}
-		return call.sweep(ctx)
+		return call.sweep(ctx, call.refs)
 	})
 	return cmd
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -336,6 +337,28 @@ func TestImages_UnderTheUnit(t *testing.T) {
 	traced("add", "x", filepath.Join(dir, "layout"))
 	if out := traced("check", "x"); !strings.Contains(out, "ok    image  home") {
 		t.Error(out)
+	}
+}
+
+// What a killed add has left is gone before another needs its room, also where that one
+// then fails.
+func TestImages_RoomOfTheKilled(t *testing.T) {
+	dir := t.TempDir()
+	layout, state := filepath.Join(dir, "layout"), filepath.Join(dir, "state")
+	imageLayout(t, layout, "text", 10)
+	left := filepath.Join(state, "images", "new", "01M8MYRGQFQN6WWZXKZJ149AZ1")
+	if out, err := penstock(t, "image", "add", "--state-dir", state, "x", layout); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	if err := os.MkdirAll(filepath.Join(left, "image", "rootfs", "etc"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	imageLayout(t, layout, "other", 10)
+	if out, err := penstock(t, "image", "add", "--state-dir", state, "--max-size", "1", "y", layout); err == nil || !strings.Contains(out, "--max-size") {
+		t.Errorf("%v %s", err, out)
+	}
+	if _, err := os.Lstat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("still there: %v", err)
 	}
 }
 
