@@ -33,7 +33,8 @@ func (r Root) Check(env []string, home string, programs []string) []Finding {
 	return append(found, r.checkHome(home))
 }
 
-// checkHome: a home that the image lacks is made for each run.
+// checkHome: a home that the image lacks is made for each run, and what an image has in its
+// home no run sees.
 func (r Root) checkHome(home string) Finding {
 	f := Finding{Name: "home", Detail: home}
 	info, err := r.Stat(home)
@@ -44,8 +45,21 @@ func (r Root) checkHome(home string) Finding {
 		f.Err = err
 	case !info.IsDir():
 		f.Err = hint.Errorf("choose another home", "%s: not a directory", home)
+	case r.hasFiles(home):
+		f.Detail += ": runs have another one there, and don't see what the image has in it"
 	}
 	return f
+}
+
+// hasFiles tells of a directory whether anything is in it.
+func (r Root) hasFiles(dir string) bool {
+	f, err := r.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	names, _ := f.Readdirnames(1)
+	return len(names) > 0
 }
 
 // checkProgram tells where a program is.

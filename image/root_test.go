@@ -142,6 +142,11 @@ func TestRoot_Check(t *testing.T) {
 			t.Errorf("%q", f.Detail)
 		}
 	}
+	for home, want := range map[string]string{"/home/agent": "/home/agent", "/none": "made for each run", "/srv": "don't see what the image has in it"} {
+		if f := r.Check(env, home, nil)[0]; !strings.HasSuffix(f.Detail, want) {
+			t.Errorf("%s: %q, want %q", home, f.Detail, want)
+		}
+	}
 	for home, want := range map[string]string{"/srv/file": "not a directory", "/none": "", "/srv/file/x": "not a directory"} {
 		f := r.Check(env, home, nil)[0]
 		if (f.Err == nil) != (want == "") || f.Err != nil && !strings.Contains(f.Err.Error(), want) {

@@ -43,6 +43,8 @@ func (a *app) imageCommand() *cobra.Command {
 			"the owner of state_dir before anything is read: an image is the daemon's user's. [images.NAME] of the\n" +
 			"configuration names others, which are listed, too.",
 		Args: knownCommand,
+		// Of image list --state-dir DIR it is the subcommand that is unknown.
+		FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true},
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("a subcommand is missing: add, ls, rm or check")
 		},
@@ -79,8 +81,9 @@ func (a *app) onImages(s *settings, before func(config.Config, []string) error, 
 
 func (a *app) imageAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "add NAME DIR|LAYOUT[:TAG]|ARCHIVE[:TAG]",
-		Short: "Unpack an image into the store, and give it a name",
+		Use:        "add NAME DIR|LAYOUT[:TAG]|ARCHIVE[:TAG]",
+		SuggestFor: []string{"pull", "load", "import"},
+		Short:      "Unpack an image into the store, and give it a name",
 		Long: "Unpacks an image into the store, and gives it a name, in place of what had it. It comes from a root file system\n" +
 			"(such as debootstrap's), from an OCI image layout (skopeo copy docker://... oci:DIR:TAG), or from an archive of\n" +
 			"docker save. Where several are in it, :TAG says which. It is there whole or not at all, and the source is not\n" +
@@ -144,7 +147,10 @@ func sizeFlag(name, value string) (int64, error) {
 		return 0, nil
 	}
 	n, err := bytesize.Parse(value)
-	if err == nil && n <= 0 {
+	switch {
+	case strings.HasSuffix(value, "%"):
+		err = hint.Errorf(`write "512MiB" or "2G"`, "%q: there is nothing here to be a part of", value)
+	case err == nil && n <= 0:
 		err = errors.New("must be more than 0")
 	}
 	if err != nil {
@@ -177,8 +183,9 @@ func (c *imageCall) sweep(ctx context.Context, refs image.Refs) error {
 
 func (a *app) imageRemoveCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "rm NAME...",
-		Short: "Remove images from the store",
+		Use:        "rm NAME...",
+		SuggestFor: []string{"rmi", "remove", "delete"},
+		Short:      "Remove images from the store",
 		Long: "Takes names out of the store, and with each its image where nothing else refers to that. It is refused while runs\n" +
 			"use what would go.",
 		Args: cobra.MinimumNArgs(1),

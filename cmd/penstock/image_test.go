@@ -340,6 +340,26 @@ func TestImages_UnderTheUnit(t *testing.T) {
 	}
 }
 
+func TestSizeFlag(t *testing.T) {
+	for text, want := range map[string]string{"512MiB": "", "": "", "75%": `(hint: write "512MiB" or "2G")`, "0": "more than 0", "lots": "not a size"} {
+		if _, err := sizeFlag("writable", text); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// What docker's users type is answered with what it is called here, whatever flags stand there.
+func TestImages_OtherNames(t *testing.T) {
+	for args, want := range map[string]string{
+		"list --state-dir /nowhere": "did you mean ls?", "list": "did you mean ls?", "rmi x": "did you mean rm?",
+		"pull --config /nowhere x": "did you mean add?", "nothing": `unknown command "nothing"`, "ls --nothing": "unknown flag: --nothing",
+	} {
+		if out, err := penstock(t, append([]string{"image"}, strings.Fields(args)...)...); err == nil || !strings.Contains(out, want) {
+			t.Errorf("%s: %v %s, want %q", args, err, out, want)
+		}
+	}
+}
+
 // What a killed add has left is gone before another needs its room, also where that one
 // then fails.
 func TestImages_RoomOfTheKilled(t *testing.T) {

@@ -37,9 +37,10 @@ type imageRow struct {
 
 func (a *app) imageListCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "ls",
-		Short: "List the images of the store and of the configuration",
-		Args:  cobra.NoArgs,
+		Use:        "ls",
+		SuggestFor: []string{"list"},
+		Short:      "List the images of the store and of the configuration",
+		Args:       cobra.NoArgs,
 	}
 	s := addFewSettings(cmd, "state_dir")
 	asJSON := cmd.Flags().Bool("json", false, "print them as JSON")

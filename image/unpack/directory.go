@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/opencontainers/umoci/oci/layer"
@@ -14,7 +15,7 @@ import (
 
 // directory is a root file system, such as debootstrap's: copied, as one layer.
 func (o *Opened) directory() (Source, error) {
-	path := strings.TrimSuffix(o.ref, "/")
+	path := filepath.Clean(o.ref)
 	if err := image.CheckRootfs(o.path); err != nil {
 		return Source{}, hint.Errorf("a root file system, an OCI image layout or an archive of docker save can be added", "%s: %s", path, withoutPath(err.Error(), o.path))
 	}

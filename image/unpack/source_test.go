@@ -277,7 +277,7 @@ func TestAdd_Damaged(t *testing.T) {
 		}, "damaged, or another's"},
 		"nothing":        {func() string { return filepath.Join(t.TempDir(), "none") }, "nothing is pulled"},
 		"no root":        {func() string { return t.TempDir() }, "no root file system"},
-		"the host's":     {func() string { return "/" }, "the host's own root file system"},
+		"the host's":     {func() string { return "/" }, "/: it is the host's own root file system"},
 		"a device":       {func() string { return "/dev/null" }, "neither a file nor a directory"},
 		"no archive":     {func() string { return written(t, tarOf(t, file("etc/passwd", "x"))) }, "no archive of docker save"},
 		"compressed":     {func() string { return written(t, layer.blob) }, "a compressed file"},
