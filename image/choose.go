@@ -1,7 +1,6 @@
 package image
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -47,6 +46,7 @@ func (l Layout) resolve(tag, arch string) (Found, error) {
 	if len(named) == 0 {
 		return Found{}, hint.Errorf(tagsHint(known), "%s: it has no tag %q", l.dir, tag)
 	}
+	l.room = new(int64(roomMost))
 	c := chooser{layout: l, arch: arch, left: choicesMost}
 	for _, d := range named {
 		if err := c.expand(d, 0); err != nil {
@@ -98,7 +98,7 @@ func (c *chooser) expand(d v1.Descriptor, depth int) error {
 			return err
 		}
 		var index v1.Index
-		if err := json.Unmarshal(text, &index); err != nil {
+		if err := parse(text, &index); err != nil {
 			return fmt.Errorf("parse index %s: %w", Short(d.Digest.String()), err)
 		}
 		for _, below := range index.Manifests {

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -20,14 +21,31 @@ import (
 )
 
 // Layout is an OCI image layout on disk. What is read from it is held to its digest.
-type Layout struct{ dir string }
+type Layout struct {
+	dir  string
+	room *int64 // bytes of blobs that may still be read; nil is no bound
+}
 
-// textMost is how long an index, a manifest or a configuration may be.
-const textMost = 4 << 20
+const (
+	// textMost is how long an index, a manifest or a configuration may be, and roomMost all
+	// of them together that are read to find an image.
+	textMost, roomMost = 4 << 20, 64 << 20
+	// partsMost is how many parts one may have. Each can be written with two bytes, and is a
+	// hundred in memory: that of the daemon.
+	partsMost = 1 << 16
+)
+
+// parse reads an index, a manifest or a configuration.
+func parse(text []byte, into any) error {
+	if bytes.Count(text, []byte{','}) >= partsMost {
+		return fmt.Errorf("more than %d parts", partsMost)
+	}
+	return json.Unmarshal(text, into)
+}
 
 // OpenLayout looks whether a directory is one.
 func OpenLayout(dir string) (Layout, error) {
-	l := Layout{dir}
+	l := Layout{dir: dir}
 	var marker v1.ImageLayout
 	text, err := l.read(v1.ImageLayoutFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -86,7 +104,7 @@ func (l Layout) image(d v1.Descriptor) (Found, error) {
 		return found, err
 	}
 	var m v1.Manifest
-	if err := json.Unmarshal(text, &m); err != nil {
+	if err := parse(text, &m); err != nil {
 		return found, fmt.Errorf("parse manifest %s: %w", Short(found.Digest), err)
 	}
 	if err := checkManifest(m); err != nil {
@@ -96,7 +114,7 @@ func (l Layout) image(d v1.Descriptor) (Found, error) {
 	if text, err = l.blob(m.Config); err != nil {
 		return found, err
 	}
-	if err := json.Unmarshal(text, &found.Config); err != nil {
+	if err := parse(text, &found.Config); err != nil {
 		return found, fmt.Errorf("parse configuration %s: %w", Short(found.ConfigDigest), err)
 	}
 	if n := len(found.Config.RootFS.DiffIDs); n != len(m.Layers) {
@@ -110,7 +128,7 @@ func (l Layout) index() (v1.Index, error) {
 	var index v1.Index
 	text, err := l.read(v1.ImageIndexFile)
 	if err == nil {
-		err = json.Unmarshal(text, &index)
+		err = parse(text, &index)
 	}
 	if err != nil {
 		return index, fmt.Errorf("%s: %w", filepath.Join(l.dir, v1.ImageIndexFile), cause(err))
@@ -127,6 +145,11 @@ func (l Layout) blob(d v1.Descriptor) ([]byte, error) {
 	text, err := l.read(path)
 	if err != nil {
 		return nil, err
+	}
+	if l.room != nil {
+		if *l.room -= int64(len(text)); *l.room < 0 {
+			return nil, fmt.Errorf("more than %s of indexes, manifests and configurations", bytesize.Human(roomMost))
+		}
 	}
 	sum := sha256.Sum256(text)
 	if got := hex.EncodeToString(sum[:]); got != d.Digest.Encoded() || d.Size >= 0 && d.Size != int64(len(text)) {

@@ -205,6 +205,24 @@ func TestLayout_Damaged(t *testing.T) {
 	want("none", "no OCI image layout")
 }
 
+// What is found out about an image is found out in the daemon: who writes the layout has a bound
+// of its memory and of its time.
+func TestLayout_Bounds(t *testing.T) {
+	l := newLay(t)
+	l.put("index.json", `{"manifests":[{}`+strings.Repeat(",{}", partsMost)+`]}`)
+	if _, err := l.resolve("", runtime.GOARCH); err == nil || !strings.Contains(err.Error(), "more than 65536 parts") {
+		t.Errorf("many parts: %v", err)
+	}
+	below := l.blob(ociIndex, map[string]any{"manifests": []any{}, "annotations": map[string]string{"x": strings.Repeat("x", textMost-100)}})
+	l.index = nil
+	for range roomMost/textMost + 1 {
+		l.tag("v1", below)
+	}
+	if _, err := l.resolve("v1", runtime.GOARCH); err == nil || !strings.Contains(err.Error(), "more than 64 MiB of indexes") {
+		t.Errorf("many indexes: %v", err)
+	}
+}
+
 func TestSplitRef(t *testing.T) {
 	dir := t.TempDir()
 	odd := filepath.Join(dir, "a:b")
