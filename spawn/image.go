@@ -161,6 +161,7 @@ func (i *inImage) await(ctx context.Context, most time.Duration) (pid1.Status, e
 		_ = f.Close() // or the pipe would have no end
 	}
 	i.files = nil
+	_ = i.bundle.Close() // bubblewrap has them, which may be a thousand
 	defer context.AfterFunc(ctx, func() { _ = i.output.SetReadDeadline(time.Unix(1, 0)) })()
 	if err := i.output.SetReadDeadline(time.Now().Add(most)); err != nil {
 		return pid1.Status{}, err

@@ -104,11 +104,12 @@ func namespaces(o Options) []specs.LinuxNamespace {
 // planner makes one Bundle.
 type planner struct {
 	Options
-	bundle *Bundle
-	dirs   map[string]*os.File // of the image: see open
-	root   *node
-	points []*point
-	closed map[inode]string // Closed and what lies above, by the path of the closed one
+	bundle  *Bundle
+	dirs    map[string]*os.File // of the image: see open
+	root    *node
+	points  []*point
+	entries int              // of directories that are rebuilt
+	closed  map[inode]string // Closed and what lies above, by the path of the closed one
 }
 
 func (p *planner) plan() error {

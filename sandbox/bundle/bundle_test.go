@@ -223,6 +223,28 @@ func TestNew_ManyEntries(t *testing.T) {
 	}
 }
 
+// All that are rebuilt count together: of three hundred entries in each of four directories a
+// run would have twelve hundred descriptors.
+func TestNew_ManyEntriesTogether(t *testing.T) {
+	image := plainImage(t)
+	var mounts []Mount
+	for _, dir := range []string{"one", "two", "three", "four"} {
+		if err := os.MkdirAll(filepath.Join(image, "srv", dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for i := range entriesMost * 3 / 10 {
+			link(t, "x", filepath.Join(image, "srv", dir, strings.Repeat("a", i/100+1)+string(rune('a'+i%26))+string(rune('a'+i/26%26))))
+		}
+		mounts = append(mounts, Mount{From: sourceOf(t, t.TempDir()), To: "/srv/" + dir + "/new"})
+	}
+	if _, err := plan(t, Options{Image: image, Mounts: mounts[:3]}); err != nil {
+		t.Error(err)
+	}
+	if _, err := plan(t, Options{Image: image, Mounts: mounts}); err == nil || !strings.Contains(err.Error(), "it has, with others that are, more than 1000 entries") {
+		t.Error(err)
+	}
+}
+
 func TestNew_ClosesWhatItOpened(t *testing.T) {
 	count := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")

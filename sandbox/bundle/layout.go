@@ -66,7 +66,8 @@ func (n *node) lacks() bool {
 	return false
 }
 
-// entriesMost is how many entries a directory may have that is rebuilt: each is a mount.
+// entriesMost is how many entries the directories may have together that are rebuilt: each is a
+// descriptor of the daemon's and a mount, and a mount costs the more the more there are.
 const entriesMost = 1000
 
 // layOut makes a directory that leads to mount points, unless the image's own can be
@@ -125,8 +126,8 @@ func (p *planner) rebuild(n, above *node) error {
 			return err
 		}
 	}
-	if len(entries) > entriesMost {
-		return hint.Errorf("make the mount point in the image", "%s has more than %d entries, and lacks the mount point %s", n.path, entriesMost, n.missing())
+	if p.entries += len(entries); p.entries > entriesMost {
+		return hint.Errorf("make the mount point in the image", "%s %s: it has, with others that are, more than %d entries", n.path, n.why(), entriesMost)
 	}
 	if above != nil {
 		p.add(bubblewrap.Dir, "", n.path, mode)
@@ -143,14 +144,14 @@ func (p *planner) rebuild(n, above *node) error {
 	return nil
 }
 
-// missing names one of the mount points that are not there.
-func (n *node) missing() string {
-	for _, c := range n.children {
-		if c.inImage != isDir && c.inImage != isFile {
-			return c.path
+// why tells for what it is made anew: for one of the mount points that are not there.
+func (n *node) why() string {
+	for _, name := range slices.Sorted(maps.Keys(n.children)) {
+		if c := n.children[name]; c.inImage != isDir && c.inImage != isFile {
+			return "lacks the mount point " + c.path + ", and is made anew for each run"
 		}
 	}
-	return ""
+	return "is made anew for each run"
 }
 
 // bindEntry puts one entry of the image in its place.
