@@ -144,6 +144,19 @@ func TestRun_Proc(t *testing.T) {
 	}
 }
 
+// The devices are the host's own files: with another mode /dev/null is nobody else's there.
+func TestRun_Devices(t *testing.T) {
+	for _, userNamespace := range []bool{false, true} {
+		s := newScene(t, testImage(t), `for d in null zero full random urandom tty; do grep -c " /dev/$d ro," /proc/self/mountinfo; chmod 666 /dev/$d 2>&1 | grep -o Read-only; done | sort | uniq -c | tr -s ' '
+			echo x > /dev/null && head -c 3 /dev/zero | wc -c`)
+		s.job.TakeUser, s.UserNamespace = false, userNamespace
+		want := []string{" 6 1", " 6 Read-only", "3"}
+		if diff := cmp.Diff(want, s.script(t)); diff != "" {
+			t.Errorf("user namespace %t: %s", userNamespace, diff)
+		}
+	}
+}
+
 func TestRun_NoOtherDescriptor(t *testing.T) {
 	s := newScene(t, testImage(t), "ls /proc/self/fd | grep -v '^[0123]$' | wc -l")
 	secret, err := os.Open(t.TempDir())

@@ -8,9 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// devices are those of /dev, which bubblewrap binds.
+var devices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"}
+
 // hide covers paths of the run's own /proc, before the sandbox: bubblewrap leaves
-// /proc/sys writable for user 0, also for one without capabilities.
+// /proc/sys writable for user 0, also for one without capabilities. It leaves the host's
+// devices so, too: their modes and owners, that is, for read-only ones can be written.
 func hide(j *Job) error {
+	for _, path := range devices {
+		if err := setReadonly(path); err != nil {
+			return err
+		}
+	}
 	for _, path := range j.ReadonlyPaths {
 		if err := readonly(path); err != nil {
 			return err
