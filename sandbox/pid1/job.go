@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -58,11 +60,29 @@ type Move struct {
 // jobMost is how long a Job may be: arguments and environment, which execve limits.
 const jobMost = 8 << 20
 
+// written is how a Job is passed on: a line of JSON, and behind it the arguments and the
+// environment, each with a NUL at its end. They may be any bytes, which JSON would change.
+type written struct {
+	*Job
+
+	Args int `json:"args"` // how many of them are arguments
+}
+
 // File is the job in memory, to be inherited as JobFD.
 func (j *Job) File() (*os.File, error) {
-	text, err := json.Marshal(j)
+	head, process := *j, *j.Process
+	head.Process = &process
+	process.Args, process.Env = nil, nil
+	text, err := json.Marshal(written{&head, len(j.Process.Args)})
 	if err != nil {
 		return nil, fmt.Errorf("job of process 1: %w", err)
+	}
+	text = append(text, '\n')
+	for _, one := range slices.Concat(j.Process.Args, j.Process.Env) {
+		if strings.ContainsRune(one, 0) {
+			return nil, errors.New("job of process 1: a NUL in an argument or a variable")
+		}
+		text = append(append(text, one...), 0)
 	}
 	return memfd.Sealed("job", text)
 }
@@ -72,14 +92,18 @@ func readJob(f *os.File) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Job{}
-	if err := errors.Join(json.Unmarshal(text, j), f.Close()); err != nil {
+	head, rest, _ := strings.Cut(string(text), "\n")
+	w := written{Job: &Job{}}
+	if err := errors.Join(json.Unmarshal([]byte(head), &w), f.Close()); err != nil {
 		return nil, err
 	}
-	if j.Process == nil || len(j.Process.Args) == 0 {
+	all := strings.Split(rest, "\x00")
+	all = all[:len(all)-1]
+	if w.Process == nil || w.Args < 1 || w.Args > len(all) {
 		return nil, errors.New("no program")
 	}
-	return j, nil
+	w.Process.Args, w.Process.Env = all[:w.Args], all[w.Args:]
+	return w.Job, nil
 }
 
 // child is the CLI, but for its program's path.

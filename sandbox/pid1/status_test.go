@@ -42,7 +42,7 @@ func TestRead(t *testing.T) {
 func TestJob(t *testing.T) {
 	want := &Job{
 		TakeUser: true, ReadonlyPaths: []string{"/proc/sys"},
-		Process:  &specs.Process{Args: []string{"cli", "a\nb"}, Env: []string{"SECRET=x"}, Cwd: "/work", User: specs.User{UID: 7, GID: 8, AdditionalGids: []uint32{9}}},
+		Process:  &specs.Process{Args: []string{"cli", "a\nb", "\xff", ""}, Env: []string{"SECRET=x", "ANY=\xe4\"<", "NONE="}, Cwd: "/work", User: specs.User{UID: 7, GID: 8, AdditionalGids: []uint32{9}}},
 		Writable: &Writable{Pool: "/tmp", Places: []Place{{Path: "/tmp", Mode: 0o777}}, Moves: []Move{{From: "move0", To: "/tmp/x", File: true}}},
 	}
 	f, err := want.File()
@@ -62,11 +62,19 @@ func TestJob(t *testing.T) {
 	if c := got.child().User; c == nil || c.Uid != 7 || c.Gid != 8 || len(c.Groups) != 1 {
 		t.Errorf("its user: %+v", c)
 	}
+	if len(want.Process.Args) != 4 || len(want.Process.Env) != 3 {
+		t.Errorf("writing has changed it: %+v", want.Process)
+	}
 	got.TakeUser = false
 	if c := got.child().User; c != nil {
 		t.Errorf("it takes a user: %+v", c)
 	}
-	empty, err := (&Job{}).File()
+	for _, p := range []*specs.Process{{Args: []string{"a\x00b"}}, {Args: []string{"a"}, Env: []string{"A=\x00"}}} {
+		if _, err := (&Job{Process: p}).File(); err == nil {
+			t.Errorf("%q: a NUL was taken", append(p.Args, p.Env...))
+		}
+	}
+	empty, err := (&Job{Process: &specs.Process{Env: []string{"A=b"}}}).File()
 	if err != nil {
 		t.Fatal(err)
 	}
