@@ -97,6 +97,24 @@ func TestNew_Root(t *testing.T) {
 	}
 }
 
+// Some images have but one directory for temporary files.
+func TestNew_OneTmp(t *testing.T) {
+	for _, at := range []struct{ name, leads, want string }{{"var/tmp", "../tmp", "/tmp"}, {"tmp", "/var/tmp", "/var/tmp"}} {
+		image := plainImage(t)
+		if err := os.Remove(filepath.Join(image, "var/tmp")); err != nil {
+			t.Fatal(err)
+		}
+		link(t, at.leads, filepath.Join(image, at.name))
+		b, err := plan(t, Options{Image: image})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w := b.Writable; len(w.Places) != 3 || w.Pool != at.want || w.Places[0].Path != at.want {
+			t.Errorf("%s: %+v", at.name, w)
+		}
+	}
+}
+
 // A directory that lacks a mount point is rebuilt over itself, and no other.
 func TestNew_DeepMountPoint(t *testing.T) {
 	dir := t.TempDir()

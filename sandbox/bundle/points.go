@@ -241,7 +241,8 @@ func (p *planner) places(mounts []*point) ([]*point, error) {
 				return nil, err
 			}
 		}
-		if slices.ContainsFunc(mounts, func(m *point) bool { return m.path == real }) {
+		is := func(p *point) bool { return p.path == real }
+		if slices.ContainsFunc(mounts, is) || slices.ContainsFunc(all, is) { // /var/tmp may be a link to /tmp
 			continue
 		}
 		// Where the image has one as a link to another, as /var/tmp to /tmp, both are the same.
