@@ -107,7 +107,7 @@ func (i *Image) Enter(held *image.Image, r Run) (*Entry, error) {
 		mounts, err = i.mounts(e, held, r)
 		e.Image = &spawn.Image{
 			Root: bundle.Options{
-				Image: held.Rootfs, Name: held.Name, Home: held.Home, Hostname: held.Name, Program: programIn(held, r, e.Env),
+				Image: held.Rootfs, Name: held.Name, UID: person.UID, Home: held.Home, Hostname: held.Name, Program: programIn(held, r, e.Env),
 				Mounts: mounts, Files: files, Writable: writable(held, r), NoNetwork: i.NoNetwork,
 			},
 			Status: r.Status, Lock: held.Lock, ReadonlyPaths: i.ReadonlyPaths, MaskedPaths: i.MaskedPaths,

@@ -31,6 +31,8 @@ import (
 type Options struct {
 	Image string // the directory of its root file system
 	Name  string // what that is called in errors; "" is its path
+	// UID is the run's user: of a directory that has to be made anew they have the owner's rights.
+	UID uint32
 	// Home is HOME inside. Where no mount goes there it is a writable directory of its own.
 	Home     string
 	Hostname string

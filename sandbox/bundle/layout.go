@@ -118,6 +118,9 @@ func (p *planner) rebuild(n, above *node) error {
 			return &os.PathError{Op: "stat", Path: n.path, Err: err}
 		}
 		bits := stat.Mode & 0o1777
+		if stat.Uid == p.UID {
+			bits |= bits >> 6 & 0o5 // what is made anew may not be theirs, and no other user is in the run
+		}
 		if n == p.root {
 			bits |= 0o755 // an operator may have closed the directory that the image lies in
 		}

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -366,6 +367,22 @@ func TestRun_ClosedImage(t *testing.T) {
 	}
 	if got := newScene(t, image, "stat -c %a /; cat /etc/ssl/cert").script(t); !slices.Equal(got, []string{"755", "of the image"}) {
 		t.Error(got)
+	}
+}
+
+// A directory of the run's user that is made anew, for a mount in it, is still theirs to enter.
+func TestRun_OwnDirectory(t *testing.T) {
+	image := testImage(t)
+	for name, uid := range map[string]int{"own": 4321, "others": 4322} {
+		if err := errors.Join(os.MkdirAll(filepath.Join(image, name, "there"), 0o755), os.Chown(filepath.Join(image, name), uid, uid), os.Chmod(filepath.Join(image, name), 0o700)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newScene(t, image, "ls /own; ls /others/new 2>/dev/null || echo closed; stat -c %a /own /others; (touch /own/x) 2>/dev/null && echo WROTE; exit 0")
+	s.UID = 4321
+	s.Mounts = []Mount{{From: sourceOf(t, t.TempDir()), To: "/own/new", ReadOnly: true}, {From: sourceOf(t, t.TempDir()), To: "/others/new", ReadOnly: true}}
+	if diff := cmp.Diff([]string{"new", "there", "closed", "705", "700"}, s.script(t)); diff != "" {
+		t.Error(diff)
 	}
 }
 
