@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"penstock/internal/hint"
 )
@@ -69,6 +72,9 @@ func (r Root) checkProgram(program, path string) (string, error) {
 		return "", err
 	}
 	detail := at
+	if err := r.checkMount(at); err != nil {
+		return detail, err
+	}
 	for range 5 { // an interpreter can be a script, too
 		words, err := r.interpreter(at)
 		if err != nil {
@@ -99,6 +105,23 @@ func (r Root) checkProgram(program, path string) (string, error) {
 	return detail, fmt.Errorf("%s: interpreters of interpreters, more than 5", program)
 }
 
+// checkMount looks whether the file system that a program lies on lets it be executed.
+func (r Root) checkMount(program string) error {
+	f, err := r.Open(program)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var on unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &on); err != nil {
+		return os.NewSyscallError("fstatfs", err)
+	}
+	if on.Flags&unix.ST_NOEXEC != 0 {
+		return hint.Errorf("mount it without noexec, or have the image elsewhere", "%s: the file system that the image lies on is mounted noexec", program)
+	}
+	return nil
+}
+
 // interpreter are the words behind "#!"; nil of what is no script.
 func (r Root) interpreter(path string) ([]string, error) {
 	f, err := r.Open(path)
@@ -116,7 +139,10 @@ func (r Root) interpreter(path string) ([]string, error) {
 	}
 	line, _, _ = bytes.Cut(line, []byte("\n"))
 	words := strings.Fields(string(line))
-	if len(words) == 0 {
+	switch {
+	case bytes.HasSuffix(line, []byte("\r")): // to the kernel it is part of a name
+		return nil, hint.Errorf("make its ends of lines Unix's", "%s: its first line ends with a carriage return", path)
+	case len(words) == 0:
 		return nil, fmt.Errorf("%s: a script that doesn't say for what", path)
 	}
 	return words, nil

@@ -28,6 +28,7 @@ type linker struct {
 	root Root
 	dirs []string // of /etc/ld.so.conf and the default ones
 	seen map[string]bool
+	musl bool // the loader is musl's
 }
 
 // need looks at one file, and at the libraries of which it was not seen yet.
@@ -48,6 +49,7 @@ func (l *linker) need(file string, above []string) error {
 		if err := l.root.executable(loader); err != nil {
 			return fmt.Errorf("%s: its loader: %w", file, err)
 		}
+		l.musl = strings.HasPrefix(path.Base(loader), "ld-musl-")
 	}
 	wanted, err := e.ImportedLibraries()
 	if err != nil {
@@ -55,7 +57,7 @@ func (l *linker) need(file string, above []string) error {
 	}
 	own := append(runPaths(e, file), above...)
 	for _, name := range wanted {
-		if l.seen[name] {
+		if l.seen[name] || l.musl && isMusl(name) {
 			continue
 		}
 		l.seen[name] = true
@@ -71,6 +73,16 @@ func (l *linker) need(file string, above []string) error {
 		}
 	}
 	return nil
+}
+
+// isMusl tells whether a library is musl's loader itself, by whatever version of its name.
+func isMusl(library string) bool {
+	name, _, _ := strings.Cut(library, ".")
+	switch name {
+	case "libc", "libpthread", "librt", "libm", "libdl", "libutil", "libxnet":
+		return true
+	}
+	return false
 }
 
 func (l *linker) find(name string, dirs []string) (string, error) {

@@ -1,7 +1,9 @@
 package image
 
 import (
+	"bytes"
 	"debug/elf"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -113,7 +115,7 @@ func copied(t *testing.T, r Root, program string) (libraries []string) {
 func TestRoot_Check(t *testing.T) {
 	r := rootOf(t, map[string]string{
 		"home/agent/": "", "srv/file": "x", "opt/script": "#!/usr/bin/env -S node --x\n", "opt/lost": "#!/opt/none\n", "opt/lostenv": "#!/usr/bin/env nothing\n",
-		"opt/text": "hello", "opt/mute": "#!\n", "opt/circle": "#!/opt/circle\n", "opt/plain": "x",
+		"opt/text": "hello", "opt/dos": "#!/usr/bin/env\r\n", "opt/mute": "#!\n", "opt/circle": "#!/opt/circle\n", "opt/plain": "x",
 	})
 	libraries := copied(t, r, "/usr/bin/env")
 	if err := os.Symlink("/usr/bin/env", filepath.Join(r.dir, "usr/bin/node")); err != nil {
@@ -125,7 +127,7 @@ func TestRoot_Check(t *testing.T) {
 	env := []string{"A=b", "PATH=/opt:/usr/bin"}
 	want := map[string]string{
 		"script": "", "env": "", "/opt/script": "", "lost": "/opt/lost is a script for /opt/none: ", "lostenv": "is a script for nothing: nothing: not on the image's PATH",
-		"text": "neither a script nor an ELF program", "mute": "doesn't say for what", "circle": "more than 5", "none": "not on the image's PATH /opt:/usr/bin",
+		"text": "neither a script nor an ELF program", "dos": "a carriage return", "mute": "doesn't say for what", "circle": "more than 5", "none": "not on the image's PATH /opt:/usr/bin",
 		"plain": "not executable", "opt/script": "not absolute", "home": "",
 	}
 	var programs []string
@@ -166,6 +168,54 @@ func TestRoot_Check(t *testing.T) {
 	}
 	if f := r.Check(env, "/", []string{"env"})[0]; f.Err == nil || !strings.Contains(f.Err.Error(), filepath.Base(libc)+": not in the image") {
 		t.Errorf("without %s: %v", libc, f.Err)
+	}
+}
+
+// musl's loader is its C library, too, whatever name a program needs that by.
+func TestRoot_CheckMusl(t *testing.T) {
+	r := rootOf(t, nil)
+	libraries := copied(t, r, "/usr/bin/env")
+	libc := slices.IndexFunc(libraries, func(l string) bool { return strings.HasPrefix(filepath.Base(l), "libc.") })
+	program := filepath.Join(r.dir, "usr/bin/env")
+	e, err := elf.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	const musl = "/lib/ld-musl-any.so.1"
+	loader := interpreterOf(e)
+	if libc < 0 || len(loader) < len(musl) {
+		t.Skipf("this machine's env isn't linked as usual: %q", loader)
+	}
+	text, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte(loader), append([]byte(musl), make([]byte, len(loader)-len(musl))...), 1)
+	for name, text := range map[string][]byte{program: text, filepath.Join(r.dir, musl): nil} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, text, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(filepath.Join(r.dir, libraries[libc])); err != nil {
+		t.Fatal(err)
+	}
+	if f := r.Check(nil, "/", []string{"env"})[0]; f.Err != nil {
+		t.Error(f.Err)
+	}
+}
+
+func TestRoot_CheckNoexec(t *testing.T) {
+	r := rootOf(t, nil)
+	if err := unix.Mount("tmpfs", r.dir, "tmpfs", unix.MS_NOEXEC, "size=64k"); err != nil {
+		t.Skipf("we can mount nothing here: %v", err)
+	}
+	defer unix.Unmount(r.dir, unix.MNT_DETACH)
+	if err := os.WriteFile(filepath.Join(r.dir, "x"), []byte("#!/x\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if f := r.Check(nil, "/", []string{"/x"})[0]; f.Err == nil || !strings.Contains(f.Err.Error(), "mounted noexec") {
+		t.Error(f.Err)
 	}
 }
 
