@@ -245,10 +245,6 @@ func (p *planner) places(mounts []*point) ([]*point, error) {
 		if slices.ContainsFunc(mounts, is) || slices.ContainsFunc(all, is) { // /var/tmp may be a link to /tmp
 			continue
 		}
-		// Where the image has one as a link to another, as /var/tmp to /tmp, both are the same.
-		if slices.ContainsFunc(all, func(at *point) bool { return at.path == real && at.place.Mode == place.Mode }) {
-			continue
-		}
 		if place.Path == p.Home {
 			if err := p.checkOpen(real); err != nil {
 				return nil, fmt.Errorf("home: %w", err)
