@@ -206,10 +206,15 @@ func plan(s *Store, sources []Source) (map[string]*configured, error) {
 		both, err := s.Both(slices.Collect(maps.Keys(next)))
 		errs = append(errs, err)
 		for _, name := range both {
-			errs = append(errs, hint.Errorf("penstock image rm "+name+", or leave it out of the configuration", "images.%s: the store has an image of that name, too", name))
+			errs = append(errs, InBoth(name))
 		}
 	}
 	return next, errors.Join(errs...)
+}
+
+// InBoth is the error of a name that is both the configuration's and the store's.
+func InBoth(name string) error {
+	return hint.Errorf("penstock image rm "+name+", or leave it out of the configuration", "images.%s: the store has an image of that name, too", name)
 }
 
 // RefsOf are the digests that a configuration names, as its tags are now.

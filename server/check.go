@@ -72,10 +72,8 @@ func Check(c config.Config, g HandoverState) error {
 	if g.Exposed && len(c.Tokens) == 0 {
 		return errors.New("reachable from other hosts and no tokens are configured")
 	}
-	if inImages, _ := imagesWanted(c); len(inImages) > 0 {
-		if err := (DryRun{c}).Images(); err != nil {
-			return err
-		}
+	if err := fitStored(c, g.Images); err != nil {
+		return err
 	}
 	if _, err := newBackends(c); err != nil {
 		return err

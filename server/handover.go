@@ -80,6 +80,10 @@ func (d *daemon) handoverState(listeners []net.Listener) HandoverState {
 			g.Live = append(g.Live, LiveBackend{Name: r.Backend, Kind: a.config.Kind, Run: r.ID})
 		}
 	}
+	var err error
+	if g.Images, err = storedImages(d.images.Store()); err != nil {
+		d.log.Warn("a successor is not told of the images", "error", err)
+	}
 	for _, l := range listeners {
 		g.Exposed = g.Exposed || listener.Exposed(l.Addr())
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,5 +125,41 @@ func fitImages(c config.Config, lookup func(name string) (image.Known, error)) e
 			errs = append(errs, fmt.Errorf("backends.%s.%s: %w", name, m.Key, m.Err))
 		}
 	}
+	return errors.Join(errs...)
+}
+
+// storedImages are those of the store, for a successor; a nil store has none.
+func storedImages(s *image.Store) (all []StoredImage, err error) {
+	if s == nil {
+		return nil, nil
+	}
+	names, err := s.Names()
+	for _, n := range names {
+		all = append(all, StoredImage{n.Name, cmp.Or(n.Home, image.DefaultHome), n.Writable})
+	}
+	return all, err
+}
+
+// fitStored is fitImages where the store can't be seen, but for what is told of it.
+func fitStored(c config.Config, stored []StoredImage) error {
+	if wanted, _ := imagesWanted(c); len(wanted) == 0 {
+		return nil
+	}
+	sources := c.ImageSources()
+	errs := []error{image.Plan(nil, sources)}
+	byName := map[string]image.Known{}
+	for _, s := range stored {
+		byName[s.Name] = image.Known{Name: s.Name, Home: s.Home, Writable: s.Writable}
+		if _, both := c.Images[s.Name]; both {
+			errs = append(errs, image.InBoth(s.Name))
+		}
+	}
+	errs = append(errs, fitImages(c, func(name string) (image.Known, error) {
+		known, err := image.Lookup(nil, sources, name)
+		if is, ok := byName[name]; ok && err != nil {
+			return is, nil
+		}
+		return known, err
+	}))
 	return errors.Join(errs...)
 }

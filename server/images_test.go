@@ -75,3 +75,31 @@ func TestOpenImages_NoStore(t *testing.T) {
 		t.Error("images without a store")
 	}
 }
+
+// A successor is asked in a group as runs have, where the store can't be seen: it goes by what is
+// told of it.
+func TestHandover_StoredImages(t *testing.T) {
+	c := testConfig(t)
+	c.Backends["box"] = config.Backend{Name: "box", Kind: "exec", Command: []string{"sh"}, Configured: true, Image: "stored", Limits: limitsOf()}
+	in := func(all ...StoredImage) HandoverState { return HandoverState{Images: all} }
+	for _, row := range []struct {
+		name, why string
+		g         HandoverState
+	}{
+		{"it is stored", "", in(StoredImage{Name: "stored", Home: "/home/agent"})},
+		{"it isn't", `backends.box.image: "stored": no such image`, in(StoredImage{Name: "other", Home: "/home/agent"})},
+		{"it doesn't fit", "writable of image stored is 8 GiB", in(StoredImage{Name: "stored", Home: "/home/agent", Writable: 8 << 30})},
+		{"another is in both", "images.both: the store has an image of that name, too", in(StoredImage{Name: "stored", Home: "/home/agent"}, StoredImage{Name: "both", Home: "/home/agent"})},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c := c
+			c.Images = map[string]config.Image{}
+			if strings.Contains(row.why, "both") {
+				c.Images["both"] = config.Image{Rootfs: t.TempDir(), Home: "/home/agent"}
+			}
+			if err := Check(c, row.g); (err == nil) != (row.why == "") || err != nil && !strings.Contains(err.Error(), row.why) {
+				t.Errorf("error %v, want %q", err, row.why)
+			}
+		})
+	}
+}

@@ -73,6 +73,8 @@ type HandoverState struct {
 	Exposed  bool           `json:"exposed"` // other hosts reach it
 	// Live are the backends of live durable runs, each with one of them.
 	Live []LiveBackend `json:"live,omitempty"`
+	// Images are those of the store, which Try's programs can't see.
+	Images []StoredImage `json:"images,omitempty"`
 	// Try runs a program in a group of its own, as runs are, and gives what it
 	// printed; exit status 0 is no error.
 	Try func(ctx context.Context, argv, env []string) (string, error) `json:"-"`
@@ -83,6 +85,13 @@ type LiveBackend struct {
 	Name string `json:"name"`
 	Kind string `json:"kind"`
 	Run  string `json:"run"` // one of its runs
+}
+
+// StoredImage is one that penstock image add has made.
+type StoredImage struct {
+	Name     string `json:"name"`
+	Home     string `json:"home"`
+	Writable int64  `json:"writable,omitempty"` // bytes; 0 is the default
 }
 
 // HandedOver is what Run returns, as an error, when it has handed over: listeners in
