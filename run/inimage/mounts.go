@@ -168,7 +168,7 @@ func (o *opener) certificates(env []string) error {
 		if info, err := f.Stat(); err != nil || !info.IsDir() && !info.Mode().IsRegular() {
 			continue // a device: it has its own
 		}
-		o.all = append(o.all, opened{bundle.Mount{From: f, To: file, ReadOnly: true}, file, false})
+		o.all = append(o.all, opened{bundle.Mount{From: f, To: file, ReadOnly: true, Spare: true}, file, false})
 	}
 	return nil
 }

@@ -56,6 +56,9 @@ type Mount struct {
 	From     *os.File
 	To       string
 	ReadOnly bool // a single file always
+	// Spare is left out where a mount before it shows the same file at its place, to which the
+	// image's links may lead.
+	Spare bool
 }
 
 // Bundle is what New has made. Its files are to be open until bubblewrap has them.

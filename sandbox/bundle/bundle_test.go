@@ -160,6 +160,44 @@ func TestNew_Supplied(t *testing.T) {
 	}
 }
 
+// What an image's links lead to a place where it is anyway is left out, and nothing else is.
+func TestNew_Spare(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"certs/bundle", "certs/deep/one", "other"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name), name, 0o644)
+	}
+	image := plainImage(t)
+	for at, to := range map[string]string{"etc/cert": "ssl/bundle", "etc/tls": "ssl", "etc/one": "ssl/deep/one"} {
+		link(t, to, filepath.Join(image, at))
+	}
+	for _, c := range []struct{ first, second, want string }{
+		{"certs /etc/ssl", "certs/bundle /etc/cert", ""},
+		{"certs /etc/tls", "certs/bundle /etc/ssl/bundle", ""},
+		{"certs /etc/ssl", "certs/deep/one /etc/one", ""},
+		{"certs /etc/ssl", "certs /etc/tls", ""},
+		{"certs/bundle /etc/cert", "certs/bundle /etc/ssl/bundle", ""},
+		{"certs/bundle /etc/cert", "other /etc/ssl/bundle", "two mounts go there"},
+		{"certs /etc/ssl", "other /etc/cert", "it lies in the mount /etc/ssl"},
+		{"certs /etc/ssl", "other /etc/ssl/none", "it lies in the mount /etc/ssl"},
+	} {
+		var mounts []Mount
+		for _, m := range []string{c.first, c.second} {
+			from, to, _ := strings.Cut(m, " ")
+			mounts = append(mounts, Mount{From: sourceOf(t, filepath.Join(dir, from)), To: to, ReadOnly: true, Spare: true})
+		}
+		b, err := plan(t, Options{Image: image, Mounts: mounts})
+		if c.want == "" && (err != nil || strings.Count(strings.Join(mounted(b), "\n"), "\nbind /etc/ssl") != 1) {
+			t.Errorf("%s, %s: %v", c.first, c.second, err)
+		}
+		if c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s, %s: %v, want %q", c.first, c.second, err, c.want)
+		}
+	}
+}
+
 func TestNew_Refused(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "file"), "", 0o644)

@@ -69,6 +69,9 @@ func (p *planner) mountPoints() error {
 		if err != nil {
 			return err
 		}
+		if m.Spare && slices.ContainsFunc(rest, func(before *point) bool { return before.shows(at) }) {
+			continue
+		}
 		rest = append(rest, at)
 	}
 	places, err := p.places(rest)
@@ -120,6 +123,33 @@ func (at *point) nest(outer *point) error {
 		return nil
 	}
 	return hint.Errorf("mount it beside, or what lies above both", "mount %s: it lies in the mount %s", at.path, outer.path)
+}
+
+// shows tells whether a mount has another's file at that one's place.
+func (at *point) shows(other *point) bool {
+	below, ok := strings.CutPrefix(other.path+"/", at.path+"/")
+	if !ok {
+		return false
+	}
+	var is, want unix.Stat_t
+	if unix.Fstat(int(at.from.Fd()), &is) != nil || unix.Fstat(int(other.from.Fd()), &want) != nil {
+		return false
+	}
+	dir := int(at.from.Fd())
+	for name := range strings.SplitSeq(strings.TrimSuffix(below, "/"), "/") {
+		if name == "" {
+			continue
+		}
+		next, err := unix.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return false
+		}
+		defer unix.Close(next)
+		if dir = next; unix.Fstat(next, &is) != nil {
+			return false
+		}
+	}
+	return is.Dev == want.Dev && is.Ino == want.Ino
 }
 
 // isAnchored tells whether no run can have changed what leads to a mount inside.
