@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -207,6 +208,11 @@ func (a *app) imageRemoveCommand() *cobra.Command {
 				fmt.Fprintf(a.stdout, "%s: removed, with %s\n", name, image.Short(digest))
 			} else {
 				fmt.Fprintf(a.stdout, "%s: removed; %s stays, for something else refers to it\n", name, image.Short(digest))
+			}
+			for _, backend := range slices.Sorted(maps.Keys(call.config.Backends)) {
+				if call.config.Backends[backend].Image == name {
+					fmt.Fprintf(a.stdout, "%s: backends.%s has it: until there is one of that name its runs are refused, and the daemon doesn't start again\n", name, backend)
+				}
 			}
 		}
 		if call.store == nil {
