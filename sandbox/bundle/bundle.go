@@ -56,7 +56,7 @@ type Mount struct {
 	From     *os.File
 	To       string
 	ReadOnly bool // a single file always
-	// Spare is left out where a mount before it shows the same file at its place, to which the
+	// Spare is left out where another mount shows the same file at its place, to which the
 	// image's links may lead.
 	Spare bool
 }

@@ -179,6 +179,7 @@ func TestNew_Spare(t *testing.T) {
 		{"certs /etc/ssl", "certs/deep/one /etc/one", ""},
 		{"certs /etc/ssl", "certs /etc/tls", ""},
 		{"certs/bundle /etc/cert", "certs/bundle /etc/ssl/bundle", ""},
+		{"certs/bundle /etc/cert", "certs /etc/ssl", ""},
 		{"certs/bundle /etc/cert", "other /etc/ssl/bundle", "two mounts go there"},
 		{"certs /etc/ssl", "other /etc/cert", "it lies in the mount /etc/ssl"},
 		{"certs /etc/ssl", "other /etc/ssl/none", "it lies in the mount /etc/ssl"},

@@ -69,11 +69,9 @@ func (p *planner) mountPoints() error {
 		if err != nil {
 			return err
 		}
-		if m.Spare && slices.ContainsFunc(rest, func(before *point) bool { return before.shows(at) }) {
-			continue
-		}
 		rest = append(rest, at)
 	}
+	rest = p.withoutSpare(rest)
 	places, err := p.places(rest)
 	if err != nil {
 		return err
@@ -123,6 +121,20 @@ func (at *point) nest(outer *point) error {
 		return nil
 	}
 	return hint.Errorf("mount it beside, or what lies above both", "mount %s: it lies in the mount %s", at.path, outer.path)
+}
+
+// withoutSpare leaves out of the points of all mounts what is shown by another.
+func (p *planner) withoutSpare(all []*point) []*point {
+	var kept []*point
+	for i, at := range all {
+		shown := func(by *point) bool {
+			return by != at && (by.path != at.path || slices.Contains(all[:i], by)) && by.shows(at)
+		}
+		if !p.Mounts[i].Spare || !slices.ContainsFunc(all, shown) {
+			kept = append(kept, at)
+		}
+	}
+	return kept
 }
 
 // shows tells whether a mount has another's file at that one's place.
