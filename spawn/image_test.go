@@ -314,6 +314,23 @@ func TestImage_OwnTasksDontCount(t *testing.T) {
 	}
 }
 
+// What was counted before there was a CLI tells nothing of it: unknown is not none.
+func TestImageGroup_PidsPeak(t *testing.T) {
+	for counted, want := range map[uint64]*uint64{5: nil, 7: nil, 9: num(2)} {
+		r, err := (&imageGroup{group: counting{peak: counted}, own: 7}).Receipt()
+		if err != nil || (r.PidsPeak == nil) != (want == nil) || want != nil && *r.PidsPeak != *want {
+			t.Errorf("%d counted: %v, %v", counted, r.PidsPeak, err)
+		}
+	}
+}
+
+type counting struct {
+	group
+	peak uint64
+}
+
+func (c counting) Receipt() (cgroup.Receipt, error) { return cgroup.Receipt{PidsPeak: &c.peak}, nil }
+
 func TestWithOwnTasks(t *testing.T) {
 	l := cgroup.Resources(cgroup.Limits{PidsMax: 7, MemoryMax: 1 << 30})
 	more := withOwnTasks(l)

@@ -56,6 +56,9 @@ func (i *imageGroup) Usage() (cgroup.Usage, error) {
 func (i *imageGroup) Receipt() (cgroup.Receipt, error) {
 	r, err := i.group.Receipt()
 	r.PidsPeak, r.PidsMax = less(r.PidsPeak, i.own), less(r.PidsMax, ownTasks)
+	if r.PidsPeak != nil && *r.PidsPeak == 0 {
+		r.PidsPeak = nil // it was last counted before there was a CLI
+	}
 	return r, err
 }
 
