@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -277,6 +278,18 @@ func TestAdd_Damaged(t *testing.T) {
 		}, "damaged, or another's"},
 		"nothing":        {func() string { return filepath.Join(t.TempDir(), "none") }, "nothing is pulled"},
 		"no root":        {func() string { return t.TempDir() }, "no root file system"},
+		"a socket": {func() string {
+			dir := t.TempDir()
+			l, err := net.Listen("unix", filepath.Join(dir, "agent"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+			if err := os.Mkdir(filepath.Join(dir, "usr"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			return dir
+		}, " -type s shows them"},
 		"the host's":     {func() string { return "/" }, "/: it is the host's own root file system"},
 		"a device":       {func() string { return "/dev/null" }, "neither a file nor a directory"},
 		"no archive":     {func() string { return written(t, tarOf(t, file("etc/passwd", "x"))) }, "no archive of docker save"},

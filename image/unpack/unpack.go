@@ -104,6 +104,10 @@ func unpack(ctx context.Context, rootfs string, src Source, limits Limits) (imag
 		if src.digest == "" && errors.Is(err, fs.ErrPermission) {
 			err = hint.Errorf(fmt.Sprintf("user %d, whose the store is, must be able to read all of it", os.Geteuid()), "%w", err)
 		}
+		// archive/tar has no error of its own for it.
+		if src.digest == "" && err != nil && strings.Contains(err.Error(), "sockets not supported") {
+			err = hint.Errorf("find "+src.name+" -type s shows them, and -delete removes them", "%w", err)
+		}
 		if err != nil {
 			return image.Record{}, fmt.Errorf("unpack %s: layer %d of %d: %w", src.name, i+1, len(src.layers), err)
 		}
