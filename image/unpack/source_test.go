@@ -276,8 +276,8 @@ func TestAdd_Damaged(t *testing.T) {
 			}
 			return ref
 		}, "damaged, or another's"},
-		"nothing":        {func() string { return filepath.Join(t.TempDir(), "none") }, "nothing is pulled"},
-		"no root":        {func() string { return t.TempDir() }, "no root file system"},
+		"nothing": {func() string { return filepath.Join(t.TempDir(), "none") }, "nothing is pulled"},
+		"no root": {func() string { return t.TempDir() }, "no root file system"},
 		"a socket": {func() string {
 			dir := t.TempDir()
 			l, err := net.Listen("unix", filepath.Join(dir, "agent"))
