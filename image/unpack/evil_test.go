@@ -159,17 +159,39 @@ func sparseLayer(size int64) func(io.Writer) error {
 		head := make([]byte, 512)
 		copy(head, text[:512])
 		copy(head[124:], fmt.Sprintf("%011o\x00", len(records)))
-		for i := range 8 {
-			head[148+i] = ' '
-		}
-		sum := 0
-		for _, c := range head {
-			sum += int(c)
-		}
-		copy(head[148:], fmt.Sprintf("%06o\x00 ", sum))
+		sumHeader(head)
 		body := make([]byte, (len(records)+511)/512*512)
 		copy(body, records)
 		_, err := w.Write(append(append(head, body...), text[1024:]...))
+		return err
+	}
+}
+
+// sumHeader sets a header's checksum.
+func sumHeader(head []byte) {
+	copy(head[148:156], "        ")
+	sum := 0
+	for _, c := range head {
+		sum += int(c)
+	}
+	copy(head[148:], fmt.Sprintf("%06o\x00 ", sum))
+}
+
+// oldSparse is what tar --sparse --format=gnu writes: one piece of data at the end of a hole.
+func oldSparse(size int64, data string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		octal := func(n int64) string { return fmt.Sprintf("%011o\x00", n) }
+		head := make([]byte, 512)
+		for at, field := range map[int]string{
+			0: "old", 100: "0000644\x00", 108: "0000000\x00", 116: "0000000\x00", 124: octal(int64(len(data))), 136: octal(0),
+			156: string(tar.TypeGNUSparse), 257: "ustar  \x00", 386: octal(size - int64(len(data))), 398: octal(int64(len(data))), 483: octal(size),
+		} {
+			copy(head[at:], field)
+		}
+		sumHeader(head)
+		body := make([]byte, (len(data)+511)/512*512)
+		copy(body, data)
+		_, err := w.Write(append(head, body...))
 		return err
 	}
 }
@@ -212,6 +234,15 @@ func TestAdd_Bombs(t *testing.T) {
 		}, "more than the 1 MiB"},
 		"a sparse file":        {sparseLayer(1 << 62), "more than the 1 MiB"},
 		"a smaller sparse one": {sparseLayer(2 << 20), "more than the 1 MiB"},
+		"an old sparse file":   {oldSparse(7<<30, "x"), "more than the 1 MiB"},
+		"many old sparse files": {func(w io.Writer) error {
+			for range 20 {
+				if err := oldSparse(200<<10, "x")(w); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, "more than the 1 MiB"},
 		"many sparse files": {func(w io.Writer) error {
 			for range 20 {
 				if err := sparseLayer(200 << 10)(w); err != nil {
@@ -248,6 +279,33 @@ func TestAdd_Sparse(t *testing.T) {
 	info, err := os.Stat(filepath.Join(rootfsOf(t, s, "x"), "big"))
 	if err != nil || info.Size() != 3<<20 || r.Size < 3<<20 || r.Size > 4<<20 {
 		t.Errorf("%v %v, counted %d", info, err, r.Size)
+	}
+}
+
+// So are those of older kinds, of which umoci knows nothing.
+func TestAdd_OldKinds(t *testing.T) {
+	s := newStore(t)
+	var b bytes.Buffer
+	tw := tar.NewWriter(&b)
+	err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeCont, Name: "contiguous", Size: 2, Mode: 0o600})
+	if err == nil {
+		_, err = tw.Write([]byte("hi"))
+	}
+	if err = errors.Join(err, tw.Flush(), oldSparse(3<<20, "end")(&b)); err != nil {
+		t.Fatal(err)
+	}
+	b.Write(make([]byte, 1024))
+	r, err := addTo(t.Context(), s, "x", layersIn(t, plain(b.Bytes())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Size < 3<<20 || r.Size > 4<<20 {
+		t.Errorf("counted %d", r.Size)
+	}
+	for name, want := range map[string]string{"contiguous": "hi", "old": strings.Repeat("\x00", 3<<20-3) + "end"} {
+		if got, err := os.ReadFile(filepath.Join(rootfsOf(t, s, "x"), name)); err != nil || string(got) != want {
+			t.Errorf("%s: %v, %d bytes", name, err, len(got))
+		}
 	}
 }
 

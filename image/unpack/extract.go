@@ -60,8 +60,11 @@ func (x *extractor) entries(stream *counted) error {
 		if err != nil {
 			return fmt.Errorf("read tar: %w", err)
 		}
-		if h.Typeflag == tar.TypeXGlobalHeader {
+		switch h.Typeflag {
+		case tar.TypeXGlobalHeader:
 			continue // a comment, such as git archive's
+		case tar.TypeGNUSparse, tar.TypeCont:
+			h.Typeflag = tar.TypeReg // archive/tar reads the whole of one, and umoci knows neither
 		}
 		name := h.Name
 		if err := x.check(h); err != nil {
