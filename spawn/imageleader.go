@@ -79,8 +79,8 @@ func (i *imageLeader) reap() (outcome.Exit, error) {
 	case e.Signal == 0 && e.Code > exitSignal && e.Known:
 		// Process 1 was ended itself, and the CLI with it.
 		return outcome.Exit{Code: -1, Signal: syscall.Signal(e.Code - exitSignal), Known: true}, err
-	case e.Known && e.Code == 0:
-		// bubblewrap alone says so.
+	case e.Known && e.Signal == 0:
+		// Process 1 left no word: its own status is not the CLI's.
 		return outcome.Exit{Code: -1}, err
 	}
 	return e, err
