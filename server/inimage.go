@@ -32,6 +32,7 @@ func innerOf(b config.Backend, c config.Config) *inimage.Image {
 	i := &inimage.Image{
 		Name: b.Image, NoNetwork: b.NoNetwork(), InRoots: func(path string) bool { return inside(path, c.WorkspaceRoots) },
 		ReadonlyPaths: inProc(c.Isolation.ReadOnly), MaskedPaths: inProc(c.Isolation.Hide), Login: os.Getenv("USER"),
+		Certificates: inimage.Certificates(),
 	}
 	if u, err := user.Current(); err == nil {
 		i.Login = u.Username

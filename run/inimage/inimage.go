@@ -34,6 +34,8 @@ type Image struct {
 	InRoots func(path string) bool
 	// Login is what the daemon's own user is called.
 	Login string
+	// Certificates are where files of CA variables lay at the daemon's start: see there.
+	Certificates map[string]string
 	// ReadonlyPaths and MaskedPaths are of /proc.
 	ReadonlyPaths, MaskedPaths []string
 }

@@ -150,6 +150,54 @@ func TestEnter_Mounts(t *testing.T) {
 	}
 }
 
+// What links that runs could write led to at the daemon's start is the operator's; what they lead
+// to later is not.
+func TestEnter_LinkedCertificates(t *testing.T) {
+	s := newScene(t)
+	if err := os.Chmod(s.dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for name, target := range map[string]string{"ca.pem": "extracted/ca.pem", "certs": "extracted"} {
+		if err := os.Symlink(target, filepath.Join(s.dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Mkdir(s.dir+"/extracted", 0o755), os.WriteFile(s.dir+"/extracted/ca.pem", nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SSL_CERT_FILE", s.dir+"/./ca.pem")
+	t.Setenv("SSL_CERT_DIR", "/no/such:"+s.dir+"/certs")
+	s.run.Env = []string{"SSL_CERT_FILE=" + os.Getenv("SSL_CERT_FILE"), "SSL_CERT_DIR=" + os.Getenv("SSL_CERT_DIR")}
+	const refusal = "is a link, in a directory that runs could write"
+	if _, err := s.enter(t); err == nil || !strings.Contains(err.Error(), refusal) {
+		t.Errorf("links that were not there at the start: %v", err)
+	}
+	s.Certificates = Certificates()
+	enter := func() []string {
+		e, err := s.enter(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.mounts(e)[2:]
+	}
+	want := []string{"/extracted/ca.pem /ca.pem ro", "/extracted /certs ro"}
+	if diff := cmp.Diff(want, enter()); diff != "" {
+		t.Error(diff)
+	}
+	if err := errors.Join(os.Remove(s.dir+"/ca.pem"), os.Symlink("/etc/shadow", s.dir+"/ca.pem")); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, enter()); diff != "" {
+		t.Errorf("a link that was swapped: %s", diff)
+	}
+	if err := os.Remove(s.dir + "/extracted/ca.pem"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.enter(t); err == nil || !strings.Contains(err.Error(), refusal) {
+		t.Errorf("what it led to is gone: %v", err)
+	}
+}
+
 // The run works in the directory that was checked, or not at all.
 func TestEnter_CwdMoved(t *testing.T) {
 	s := newScene(t)

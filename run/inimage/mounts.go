@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"maps"
 	"os"
 	"path"
@@ -73,7 +74,7 @@ func (i *Image) mounts(e *Entry, held *image.Image, r Run) ([]bundle.Mount, erro
 			return nil, fmt.Errorf("the repository of cwd: %w", err)
 		}
 	}
-	if err := o.certificates(e.Env); err != nil {
+	if err := o.certificates(e.Env, i.Certificates); err != nil {
 		return nil, err
 	}
 	var all []bundle.Mount
@@ -142,22 +143,45 @@ func (o *opener) over(name string) (found *opened) {
 // isSame tells whether paths below mean the same on both sides.
 func (m *opened) isSame() bool { return m.from == m.To }
 
+// Certificates are where files that CA variables of this process name lie, without links, by
+// their paths: for Image.Certificates.
+func Certificates() map[string]string {
+	real := map[string]string{}
+	for _, name := range backend.CAVariables() {
+		for file := range paths(os.Getenv(name)) {
+			if at, err := filepath.EvalSymlinks(file); err == nil && at != file {
+				real[file] = at
+			}
+		}
+	}
+	return real
+}
+
+// paths are the absolute ones of a list.
+func paths(list string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, file := range filepath.SplitList(list) {
+			if path.IsAbs(file) && !yield(path.Clean(file)) {
+				return
+			}
+		}
+	}
+}
+
 // certificates mounts what variables name that the daemon passes on. What isn't there, or is
 // closed to the run's user, isn't for a run without an image either.
-func (o *opener) certificates(env []string) error {
+func (o *opener) certificates(env []string, real map[string]string) error {
 	named := map[string]string{}
 	for _, name := range backend.CAVariables() {
-		for _, file := range filepath.SplitList(passed(env, name)) {
-			if path.IsAbs(file) {
-				named[path.Clean(file)] = name
-			}
+		for file := range paths(passed(env, name)) {
+			named[file] = name
 		}
 	}
 	for _, file := range slices.Sorted(maps.Keys(named)) { // directories before what is in them
 		if m := o.over(file); m != nil && (m.isSame() || m.named || m.To == file) {
 			continue
 		}
-		f, err := bundle.OpenSource(file, o.as)
+		f, err := openCertificate(file, real[file], o.as)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 			continue
 		}
@@ -171,6 +195,20 @@ func (o *opener) certificates(env []string) error {
 		o.all = append(o.all, opened{bundle.Mount{From: f, To: file, ReadOnly: true, Spare: true}, file, false})
 	}
 	return nil
+}
+
+// openCertificate opens what a path leads to, or, where runs could have put a link on the way, what it
+// led to at the daemon's start. If that is gone by now, what is wrong is the link.
+func openCertificate(file, real string, as *syscall.Credential) (*os.File, error) {
+	f, err := bundle.OpenSource(file, as)
+	if real == "" || !errors.Is(err, bundle.ErrLink) {
+		return f, err
+	}
+	f, realErr := bundle.OpenSource(real, as)
+	if errors.Is(realErr, fs.ErrNotExist) {
+		return nil, err
+	}
+	return f, realErr
 }
 
 // passed is the value of a variable that is the daemon's own; what the configuration or the

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -14,6 +15,9 @@ import (
 
 	"penstock/internal/hint"
 )
+
+// ErrLink is told of a link that runs could have put there.
+var ErrLink = errors.New("is a link, in a directory that runs could write")
 
 // OpenSource opens what a run is to have mounted, with the rights of the run's user: nil is
 // the daemon's own. Links are followed down to the first directory that the run could write:
@@ -136,7 +140,7 @@ func (w walker) open(name string) (*os.File, error) {
 			continue
 		}
 		if at.ours {
-			return nil, hint.Errorf("write the path that it leads to", "mount %s: %s is a link, in a directory that runs could write", name, next.path)
+			return nil, hint.Errorf("write the path that it leads to", "mount %s: %s %w", name, next.path, ErrLink)
 		}
 		if links++; links > linksMost {
 			return nil, &os.PathError{Op: "open", Path: name, Err: unix.ELOOP}
