@@ -1,7 +1,6 @@
 package image
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,25 +14,6 @@ import (
 	"penstock/internal/hint"
 )
 
-// Source is an image of a configuration: a directory of the host's, or a tag of a layout.
-type Source struct {
-	Name     string
-	Rootfs   string
-	Layout   string
-	Tag      string
-	Home     string
-	Writable int64 // bytes; 0 is the default
-}
-
-// Resolve finds what the tag of a layout means now.
-func (s Source) Resolve() (Found, error) {
-	l, err := OpenLayout(s.Layout)
-	if err != nil {
-		return Found{}, err
-	}
-	return l.Resolve(s.Tag)
-}
-
 // Image is what a run gets by a name.
 type Image struct {
 	*Use
@@ -46,7 +26,7 @@ type Image struct {
 type Unpack func(ctx context.Context, layout, digest string) error
 
 // Manager is a daemon's images. What a tag means is decided by Reload, and stays until the
-// next: the digest is held as long. Safe for concurrent use.
+// next: the digest is held as long, and the one before until runs get this one. Safe for concurrent use.
 type Manager struct {
 	store  *Store
 	log    *slog.Logger
@@ -58,7 +38,8 @@ type Manager struct {
 	mu     sync.Mutex
 	images map[string]*configured
 	// turn is held while an image is unpacked: one at a time.
-	turn sync.Mutex
+	turn     sync.Mutex
+	settling sync.Mutex
 	// started is closed by Start.
 	started chan struct{}
 	start   sync.Once
@@ -67,18 +48,43 @@ type Manager struct {
 // configured is an image of the configuration that is in force.
 type configured struct {
 	Source
-	digest string // "" of a directory
-	begun  time.Time
-	err    error // why it isn't there; ErrUnpacking while it will be
-	pin    *os.File
+	want  *content
+	begun time.Time
+	err   error // why what it wants isn't there; ErrUnpacking while it will be
+	// have is what runs get: what it wants or, where that isn't there yet, what the name
+	// meant before. Nil is nothing.
+	have *content
+}
+
+// content is what a name means.
+type content struct {
+	digest string   // "" of a directory
+	rootfs string   // the directory
+	pin    *os.File // holds the digest
+}
+
+func (c *content) release() error {
+	if c == nil || c.pin == nil {
+		return nil
+	}
+	return c.pin.Close()
 }
 
 // release lets go of what the configuration holds.
 func (c *configured) release() error {
-	if c.pin == nil {
-		return nil
+	err := c.want.release()
+	if c.have != c.want {
+		err = errors.Join(err, c.have.release())
 	}
-	return c.pin.Close()
+	return err
+}
+
+// digest is what runs get, or would if it were there.
+func (c *configured) digest() string {
+	if c.have != nil {
+		return c.have.digest
+	}
+	return c.want.digest
 }
 
 // ErrUnpacking is wrapped when an image is not there yet.
@@ -130,8 +136,9 @@ func (m *Manager) Close() error {
 }
 
 // Reload takes the images of a configuration and asks anew what their tags mean, all of
-// them or, with an error, none. What isn't in the store yet is unpacked later on; until
-// then, and where that fails, there is an error for each run.
+// them or, with an error, none. What isn't in the store yet is unpacked later on: until
+// then, and where that fails, runs go on with what the name meant before. Where that is
+// nothing there is an error for each.
 func (m *Manager) Reload(ctx context.Context, sources []Source) error {
 	next, err := plan(m.store, sources)
 	if err != nil {
@@ -143,6 +150,10 @@ func (m *Manager) Reload(ctx context.Context, sources []Source) error {
 	m.mu.Lock()
 	old := m.images
 	if err = m.ctx.Err(); err == nil { // after Close there is nothing to close again
+		for name, c := range next {
+			c.follow(old[name])
+			m.tell(name, old[name], c)
+		}
 		m.images = next
 		for name, c := range next {
 			if errors.Is(c.err, ErrUnpacking) {
@@ -150,7 +161,7 @@ func (m *Manager) Reload(ctx context.Context, sources []Source) error {
 			}
 		}
 		if m.store != nil {
-			m.work.Go(m.sweep)
+			m.work.Go(m.settle)
 		}
 	} else {
 		old = next
@@ -165,19 +176,52 @@ func (m *Manager) Reload(ctx context.Context, sources []Source) error {
 // look holds an image of the configuration, and finds out whether it is there.
 func (m *Manager) look(ctx context.Context, c *configured) {
 	switch {
-	case c.digest == "":
+	case c.want.digest == "":
+		c.have = c.want
 		return
 	case m.store == nil:
 		c.err = errNoStore
 		return
 	}
 	// Before it is looked for: what is there then, or comes, stays.
-	if c.pin, c.err = m.store.Pin(ctx, c.digest); c.err != nil || m.store.Has(c.digest) {
+	if c.want.pin, c.err = m.store.Pin(ctx, c.want.digest); c.err == nil && m.store.Has(c.want.digest) {
+		c.have = c.want
+		return
+	}
+	c.have = m.before(ctx, c.Name)
+	if c.err != nil {
 		return
 	}
 	c.begun, c.err = time.Now(), ErrUnpacking
 	if m.unpack == nil {
-		c.err = hint.Errorf("penstock image add unpacks it", "%s is not in the store", Short(c.digest))
+		c.err = hint.Errorf("penstock image add unpacks it", "%s is not in the store", Short(c.want.digest))
+	}
+}
+
+// follow takes over what runs have had of a name, where what it means now isn't there.
+func (c *configured) follow(was *configured) {
+	if was == nil || was.have == nil || c.have == c.want && c.have != nil {
+		return
+	}
+	c.have, was.have = was.have, c.have // was is released: with it what c has found
+	if was.want == c.have {
+		was.want = nil
+	}
+}
+
+// tell logs that a name means something else from now on, or will.
+func (m *Manager) tell(name string, was, c *configured) {
+	log := m.log.With("image", name, "digest", c.want.digest)
+	switch {
+	case c.have == nil:
+	case c.have == c.want:
+		if was != nil && was.have != nil && was.have.digest != c.want.digest {
+			log.Info("image changes", "before", was.have.digest)
+		}
+	case errors.Is(c.err, ErrUnpacking):
+		log.Info("image changes when it is unpacked: its runs go on with what is before", "before", c.have.digest)
+	default:
+		log.Error("image not there: its runs go on with what is before", "before", c.have.digest, "error", c.err)
 	}
 }
 
@@ -192,13 +236,13 @@ func plan(s *Store, sources []Source) (map[string]*configured, error) {
 	next := map[string]*configured{}
 	var errs []error
 	for _, source := range sources {
-		c := &configured{Source: source}
+		c := &configured{Source: source, want: &content{rootfs: source.Rootfs}}
 		if source.Layout != "" {
 			found, err := source.Resolve()
 			if err != nil {
 				errs = append(errs, fmt.Errorf("images.%s: %w", source.Name, err))
 			}
-			c.digest = found.Digest
+			c.want.digest = found.Digest
 		}
 		next[source.Name] = c
 	}
@@ -217,21 +261,7 @@ func InBoth(name string) error {
 	return hint.Errorf("penstock image rm "+name+", or leave it out of the configuration", "images.%s: the store has an image of that name, too", name)
 }
 
-// RefsOf are the digests that a configuration names, as its tags are now.
-func RefsOf(sources []Source) Refs {
-	var refs Refs
-	for _, source := range sources {
-		if source.Layout == "" {
-			continue
-		}
-		found, err := source.Resolve()
-		refs.Unknown = refs.Unknown || err != nil
-		refs.Digests = append(refs.Digests, found.Digest)
-	}
-	return refs
-}
-
-// fetch unpacks an image that the store lacks.
+// fetch unpacks an image that the store lacks, and gives it to runs.
 func (m *Manager) fetch(name string, c *configured) {
 	select {
 	case <-m.started:
@@ -240,30 +270,48 @@ func (m *Manager) fetch(name string, c *configured) {
 	}
 	m.turn.Lock()
 	defer m.turn.Unlock()
-	log := m.log.With("image", name, "digest", c.digest)
+	log := m.log.With("image", name, "digest", c.want.digest)
 	if m.ctx.Err() != nil || !m.isCurrent(name, c) {
 		return
 	}
 	var err error
-	if !m.store.Has(c.digest) { // a reload meanwhile asks for the same
+	if !m.store.Has(c.want.digest) { // a reload meanwhile asks for the same
 		log.Info("unpacking an image", "from", c.Layout)
-		err = m.unpack(m.ctx, c.Layout, c.digest)
+		err = m.unpack(m.ctx, c.Layout, c.want.digest)
 	}
 	// That it is there counts, not the exit status: a daemon that reaps orphans may have
 	// taken that.
-	if _, there := m.store.Get(c.digest); there == nil || err == nil {
+	if _, there := m.store.Get(c.want.digest); there == nil || err == nil {
 		err = there
 	}
-	m.mu.Lock()
-	c.err = err
-	m.mu.Unlock()
+	before := m.change(c, err)
 	switch {
 	case m.ctx.Err() != nil:
+	case !m.isCurrent(name, c): // a reload tries again, and tells of that
+		m.settle()
+	case err != nil && before != nil:
+		log.Error("image not unpacked: its runs go on with what is before", "before", before.digest, "error", err)
 	case err != nil:
 		log.Error("image not unpacked: its runs are refused", "error", err)
 	default:
 		log.Info("image unpacked", "after", time.Since(c.begun).Round(time.Millisecond).String())
+		m.settle()
 	}
+}
+
+// change gives runs what has been unpacked or, with an error, leaves them what they have
+// had, which it returns.
+func (m *Manager) change(c *configured, err error) (before *content) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before = c.have
+	if c.err = err; err == nil {
+		c.have = c.want
+		if err := before.release(); err != nil {
+			m.log.Warn("image not let go", "digest", before.digest, "error", err)
+		}
+	}
+	return before
 }
 
 func (m *Manager) isCurrent(name string, c *configured) bool {
@@ -272,118 +320,59 @@ func (m *Manager) isCurrent(name string, c *configured) bool {
 	return m.images[name] == c
 }
 
-// sweep takes away what nothing refers to any more.
-func (m *Manager) sweep() {
-	m.mu.Lock()
-	var refs Refs
-	for _, c := range m.images {
-		if c.digest != "" {
-			refs.Digests = append(refs.Digests, c.digest)
-		}
-	}
-	m.mu.Unlock()
-	swept, err := m.store.Sweep(m.ctx, refs)
-	if len(swept.Digests) > 0 || swept.Interrupted > 0 {
-		m.log.Info("images removed", "digests", swept.Digests, "interrupted", swept.Interrupted)
-	}
-	if err != nil && m.ctx.Err() == nil {
-		m.log.Warn("images not swept", "error", err)
-	}
-}
-
 // Use holds the image of a name for a run, which is to close it at its end. An error says
 // why no run can have it: ErrUnknown, ErrUnpacking, or what failed.
 func (m *Manager) Use(ctx context.Context, name string) (*Image, error) {
-	m.mu.Lock()
-	c, ok := m.images[name]
-	var source Source
-	var digest string
-	var failed error
-	if ok {
-		source, digest, failed = c.Source, c.digest, c.err
-		if errors.Is(failed, ErrUnpacking) {
-			failed = hint.Errorf("try again", "%w, for %s so far", ErrUnpacking, time.Since(c.begun).Round(time.Second))
-		}
-	}
-	m.mu.Unlock()
-	if !ok && m.store == nil {
-		return nil, fmt.Errorf("image %s: %w: %w", name, ErrUnknown, errNoStore)
-	}
-	if !ok {
-		return m.store.useNamed(ctx, name)
-	}
-	if failed != nil {
-		return nil, fmt.Errorf("image %s: %w", name, failed)
-	}
-	image := &Image{Name: name, Home: source.Home, Writable: source.Writable}
-	if digest == "" {
-		image.Use = &Use{Record: Record{Source: source.Rootfs}, Rootfs: source.Rootfs}
-		return image, nil
-	}
-	use, err := m.store.Use(ctx, digest)
-	if err != nil {
-		return nil, err
-	}
-	image.Use = use
-	return image, nil
-}
-
-// Find holds an image of a configuration or of a store without a daemon; a nil store has
-// nothing in it.
-func Find(ctx context.Context, s *Store, sources []Source, name string) (*Image, error) {
-	for _, source := range sources {
-		if source.Name != name {
-			continue
-		}
-		found := &Image{Name: name, Home: source.Home, Writable: source.Writable}
-		if source.Layout == "" {
-			found.Use = &Use{Record: Record{Source: source.Rootfs}, Rootfs: source.Rootfs}
-			return found, nil
-		}
-		is, err := source.Resolve()
-		if err == nil && s == nil {
-			err = fmt.Errorf("image %s: %w", Short(is.Digest), ErrGone)
-		}
-		if err == nil {
-			found.Use, err = s.Use(ctx, is.Digest)
-		}
-		if errors.Is(err, ErrGone) {
-			err = hint.Errorf("the daemon unpacks it at its start and at a reload", "%w", err)
-		}
-		return found, err
-	}
-	if s == nil {
-		return nil, fmt.Errorf("image %s: %w", name, ErrUnknown)
-	}
-	return s.useNamed(ctx, name)
-}
-
-// useNamed holds what a name is in this moment.
-func (s *Store) useNamed(ctx context.Context, name string) (*Image, error) {
 	for try := 0; ; try++ {
-		n, err := s.Name(name)
-		if err != nil {
-			return nil, err
-		}
-		use, err := s.Use(ctx, n.Digest)
+		use, err := m.use(ctx, name)
 		if errors.Is(err, ErrGone) && try == 0 {
 			continue // it got another digest in between
 		}
-		if err != nil {
-			return nil, err
-		}
-		return &Image{Use: use, Name: name, Home: cmp.Or(n.Home, DefaultHome), Writable: n.Writable}, nil
+		return use, err
 	}
 }
 
-// Known is what is known of a name without holding what it is.
-type Known struct {
-	Name     string
-	Digest   string // "" of a directory of the host's
-	Home     string
-	Writable int64 // bytes; 0 is the default
-	// Err says why no run can have it now: Manager.Use says the same.
-	Err error
+func (m *Manager) use(ctx context.Context, name string) (*Image, error) {
+	m.mu.Lock()
+	c, ok := m.images[name]
+	image := &Image{Name: name}
+	var has content
+	var failed error
+	if ok {
+		image.Home, image.Writable, failed = c.Home, c.Writable, c.failed()
+		if c.have != nil {
+			has = *c.have
+		}
+	}
+	m.mu.Unlock()
+	switch {
+	case !ok && m.store == nil:
+		return nil, fmt.Errorf("image %s: %w: %w", name, ErrUnknown, errNoStore)
+	case !ok:
+		return m.store.useNamed(ctx, name)
+	case failed != nil:
+		return nil, fmt.Errorf("image %s: %w", name, failed)
+	case has.digest == "":
+		image.Use = &Use{Record: Record{Source: has.rootfs}, Rootfs: has.rootfs}
+		return image, nil
+	}
+	var err error
+	image.Use, err = m.store.Use(ctx, has.digest)
+	if err != nil {
+		return nil, err
+	}
+	return image, nil
+}
+
+// failed says why runs have nothing.
+func (c *configured) failed() error {
+	switch {
+	case c.have != nil:
+		return nil
+	case errors.Is(c.err, ErrUnpacking):
+		return hint.Errorf("try again", "%w, for %s so far", ErrUnpacking, time.Since(c.begun).Round(time.Second))
+	}
+	return c.err
 }
 
 // Known finds a name; the error is ErrUnknown, or that the store can't be read.
@@ -392,30 +381,13 @@ func (m *Manager) Known(name string) (Known, error) {
 	c, ok := m.images[name]
 	var known Known
 	if ok {
-		known = Known{Name: name, Digest: c.digest, Home: c.Home, Writable: c.Writable, Err: c.err}
+		known = Known{Name: name, Digest: c.digest(), Home: c.Home, Writable: c.Writable, Err: c.failed()}
 	}
 	m.mu.Unlock()
 	if ok {
 		return known, nil
 	}
 	return Lookup(m.store, nil, name)
-}
-
-// Lookup finds a name without a daemon; a nil store has nothing in it.
-func Lookup(s *Store, sources []Source, name string) (Known, error) {
-	for _, source := range sources {
-		if source.Name == name {
-			return Known{Name: name, Home: source.Home, Writable: source.Writable}, nil
-		}
-	}
-	if s == nil {
-		return Known{}, fmt.Errorf("image %s: %w", name, ErrUnknown)
-	}
-	n, err := s.Name(name)
-	if err != nil {
-		return Known{}, err
-	}
-	return Known{Name: name, Digest: n.Digest, Home: cmp.Or(n.Home, DefaultHome), Writable: n.Writable}, nil
 }
 
 // Store is nil where there is none.

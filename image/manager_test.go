@@ -117,14 +117,14 @@ func TestManager_Reload(t *testing.T) {
 	if err != nil || again.Digest != second.digest() || again.Close() != nil {
 		t.Errorf("after: %v %v", again, err)
 	}
-	eventually(t, "a sweep", func() bool { m.sweep(); return true })
+	eventually(t, "a sweep", func() bool { m.settle(); return true })
 	if _, err := s.Get(first.digest()); err != nil {
 		t.Errorf("it is used: %v", err)
 	}
 	if err := use.Close(); err != nil {
 		t.Fatal(err)
 	}
-	m.sweep()
+	m.settle()
 	if _, err := s.Get(first.digest()); !errors.Is(err, ErrGone) {
 		t.Errorf("nothing refers to it: %v", err)
 	}
@@ -288,7 +288,7 @@ func TestRefsOf(t *testing.T) {
 	l := newLay(t)
 	d := l.image(runtime.GOARCH, "1")
 	l.tag("a", d)
-	if refs := RefsOf([]Source{{Layout: l.dir, Tag: "a"}, {Rootfs: "/"}}); refs.Unknown || len(refs.Digests) != 1 || refs.Digests[0] != d.digest() {
+	if refs := RefsOf([]Source{{Name: "x", Layout: l.dir, Tag: "a"}, {Rootfs: "/"}}); refs.Unknown || len(refs.Digests) != 1 || refs.Digests[d.digest()] != "images.x" {
 		t.Errorf("%+v", refs)
 	}
 	if err := os.Remove(filepath.Join(l.dir, "index.json")); err != nil {

@@ -8,11 +8,13 @@
 //	 │    runs.lock          held shared by each run that uses it: Use         use.go
 //	 ├─ pins/HEX             held shared by each daemon whose configuration names that
 //	 │                       digest, also before it is unpacked: Pin
+//	 ├─ in-force.json        what the names of the last daemon's configuration mean    inforce.go
 //	 ├─ new/ID/              Staging: being unpacked, held by who unpacks it   staging.go
 //	 └─ trash/               being deleted
 //	Store.Sweep, Store.Remove    what nothing refers to, what was interrupted  sweep.go
 //	Layout ─ an OCI image layout on disk, read only: tag -> Found              layout.go, choose.go
 //	Manager  a daemon's images: configured and named, resolved, held           manager.go
+//	Find, Lookup             the same without a daemon                         find.go
 //	Root ─── files of an image, looked up as a run in it would; what a         root.go
 //	         program needs of it: Root.Check                                   check.go, elf.go
 //

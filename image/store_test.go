@@ -168,8 +168,8 @@ func TestStore_RemoveInUse(t *testing.T) {
 	if used, err := s.InUse(digestN(1)); used || err != nil {
 		t.Errorf("in use %v %v", used, err)
 	}
-	if _, gone, err := s.Remove(t.Context(), "x", Refs{}); err != nil || !gone {
-		t.Errorf("%v %v", gone, err)
+	if _, kept, err := s.Remove(t.Context(), "x", Refs{}); err != nil || kept != "" {
+		t.Errorf("%q %v", kept, err)
 	}
 	wantDigests(t, s)
 	if _, err := s.Use(t.Context(), digestN(1)); !errors.Is(err, ErrGone) {
@@ -190,10 +190,12 @@ func TestStore_RemoveReferred(t *testing.T) {
 		t.Fatal(err)
 	}
 	daemon := holder(t, nil, s.Path(), digestN(2), "refs")
-	refs := Refs{Digests: []string{digestN(1)}}
-	for _, name := range []string{"other", "configured", "pinned"} {
-		if _, gone, err := s.Remove(t.Context(), name+"-x", refs); err != nil || gone {
-			t.Errorf("%s: %v %v", name, gone, err)
+	refs := Refs{Digests: map[string]string{digestN(1): "images.y"}}
+	for name, by := range map[string]string{
+		"other": "image other-y is the same", "configured": "images.y of the configuration is the same", "pinned": "a daemon's configuration names it, or",
+	} {
+		if _, kept, err := s.Remove(t.Context(), name+"-x", refs); err != nil || !strings.HasPrefix(kept, by) {
+			t.Errorf("%s: %q %v", name, kept, err)
 		}
 	}
 	if swept, err := s.Sweep(t.Context(), refs); err != nil || len(swept.Digests) > 0 {

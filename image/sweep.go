@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -18,7 +17,7 @@ import (
 
 // Refs are the digests that configurations name, in this moment.
 type Refs struct {
-	Digests []string
+	Digests map[string]string // the key that names each: images.NAME
 	// Unknown is that one of them could not be read: then nothing is removed that it
 	// may have meant.
 	Unknown bool
@@ -57,7 +56,11 @@ func (s *Store) sweepLocked(ctx context.Context, refs Refs) (swept Swept, err er
 	}
 	errs := []error{s.sweepPins()}
 	for _, d := range digests {
-		if slices.Contains(refs.Digests, d) || slices.ContainsFunc(names, func(n Name) bool { return n.Digest == d }) {
+		by, err := s.refersTo(d, refs, names, "")
+		if err != nil {
+			return swept, errors.Join(append(errs, err)...) // it may be any
+		}
+		if by != "" {
 			continue
 		}
 		gone, err := s.discard(d)
@@ -164,52 +167,57 @@ func (s *Store) sweepPins() error {
 	return errors.Join(errs...)
 }
 
-// Remove takes a name away, and its digest with it where nothing else refers to that. It
-// is refused while runs use what would go.
-func (s *Store) Remove(ctx context.Context, name string, refs Refs) (digest string, gone bool, err error) {
-	digest, gone, err = s.removeLocked(ctx, name, refs)
-	return digest, gone, errors.Join(err, s.emptyTrash())
+// Remove takes a name away, and its digest with it where nothing else refers to that: kept
+// says what does. It is refused while runs use what would go.
+func (s *Store) Remove(ctx context.Context, name string, refs Refs) (digest, kept string, err error) {
+	digest, kept, err = s.removeLocked(ctx, name, refs)
+	return digest, kept, errors.Join(err, s.emptyTrash())
 }
 
-func (s *Store) removeLocked(ctx context.Context, name string, refs Refs) (digest string, gone bool, err error) {
+func (s *Store) removeLocked(ctx context.Context, name string, refs Refs) (digest, kept string, err error) {
 	unlock, err := s.lock(ctx)
 	if err != nil {
-		return "", false, err
+		return "", "", err
 	}
 	defer unlock()
 	n, err := s.Name(name)
 	if err != nil {
-		return "", false, err
+		return "", "", err
 	}
 	names, err := s.Names()
-	if err != nil {
-		return n.Digest, false, err
+	if err == nil {
+		kept, err = s.refersTo(n.Digest, refs, names, name)
 	}
-	other := func(o Name) bool { return o.Name != name && o.Digest == n.Digest }
-	if refs.Unknown || slices.Contains(refs.Digests, n.Digest) || slices.ContainsFunc(names, other) {
-		return n.Digest, false, s.dropName(name)
+	if err != nil {
+		return n.Digest, "", err
+	}
+	if kept != "" {
+		return n.Digest, kept, s.dropName(name)
 	}
 	path, err := s.pathOf(n.Digest)
 	if err != nil {
-		return n.Digest, false, err
+		return n.Digest, "", err
 	}
 	release, free, err := seize(filepath.Join(path, runsLock))
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // a digest that has gone all the same
-		return n.Digest, false, s.dropName(name)
+		return n.Digest, "", s.dropName(name)
 	case err != nil:
-		return n.Digest, false, err
+		return n.Digest, "", err
 	case !free:
-		return n.Digest, false, hint.Errorf("penstock ps shows them; try again when they have ended", "image %s: %w", name, ErrInUse)
+		return n.Digest, "", hint.Errorf("penstock ps shows them; try again when they have ended", "image %s: %w", name, ErrInUse)
 	}
 	// The name first: a digest without one is swept, a name without a digest is an error.
 	err = s.dropName(name)
 	release()
 	if err != nil {
-		return n.Digest, false, err
+		return n.Digest, "", err
 	}
-	gone, err = s.discard(n.Digest)
-	return n.Digest, gone, err
+	gone, err := s.discard(n.Digest)
+	if err == nil && !gone {
+		kept = "a daemon's configuration names it, or a run has just begun in it"
+	}
+	return n.Digest, kept, err
 }
 
 func (s *Store) dropName(name string) error {

@@ -73,12 +73,18 @@ func (a *app) onImages(s *settings, before func(config.Config, []string) error, 
 		if call.store, err = openImages(c.StateDir, before != nil); err == nil {
 			err = do(ctx, call, args)
 		}
+		if err != nil && ctx.Err() != nil {
+			err = errInterrupted
+		}
 		if err != nil && !errors.As(err, new(exitCode)) {
 			return fmt.Errorf("image %s: %w", cmd.Name(), err)
 		}
 		return err
 	}
 }
+
+// errInterrupted is told after a signal, in place of what that has cut short.
+var errInterrupted = errors.New("interrupted")
 
 func (a *app) imageAddCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -90,7 +96,7 @@ func (a *app) imageAddCommand() *cobra.Command {
 			"docker save. Where several are in it, :TAG says which. It is there whole or not at all, and the source is not\n" +
 			"needed any more. Runs go on with what they have; what nothing refers to is removed.",
 		Example: "penstock image add node22 /srv/images/node22:latest\ndocker save node:22 -o node22.tar && penstock image add node22 node22.tar",
-		Args:    cobra.ExactArgs(2),
+		Args:    addedArgs,
 	}
 	s := addFewSettings(cmd, "state_dir")
 	n := image.Name{}
@@ -142,6 +148,18 @@ func (a *app) imageAddCommand() *cobra.Command {
 	return cmd
 }
 
+// addedArgs wants a name and what is to have it.
+func addedArgs(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return cobra.ExactArgs(2)(cmd, args)
+	}
+	what, rest := "what is to be added", args[0]+" DIR|LAYOUT[:TAG]|ARCHIVE[:TAG]"
+	if image.CheckName(args[0]) != nil {
+		what, rest = "its name", "NAME "+args[0]
+	}
+	return hint.Errorf("penstock image add "+rest, "%s is missing", what)
+}
+
 // sizeFlag reads the value of an option; "" is 0.
 func sizeFlag(name, value string) (int64, error) {
 	if value == "" {
@@ -188,31 +206,31 @@ func (a *app) imageRemoveCommand() *cobra.Command {
 		SuggestFor: []string{"rmi", "remove", "delete"},
 		Short:      "Remove images from the store",
 		Long: "Takes names out of the store, and with each its image where nothing else refers to that. It is refused while runs\n" +
-			"use what would go.",
+			"use what would go, and where a backend of the configuration names it.",
 		Args: cobra.MinimumNArgs(1),
 	}
 	s := addFewSettings(cmd, "state_dir")
 	cmd.RunE = a.onImages(s, nil, func(ctx context.Context, call *imageCall, args []string) error {
 		for _, name := range args {
+			if err := call.checkUnnamed(name); err != nil {
+				return err
+			}
+		}
+		for _, name := range args {
 			if call.store == nil {
 				return fmt.Errorf("%s: %w", name, image.ErrUnknown)
 			}
-			digest, gone, err := call.store.Remove(ctx, name, call.refs)
+			digest, kept, err := call.store.Remove(ctx, name, call.refs)
 			if _, configured := call.config.Images[name]; configured && errors.Is(err, image.ErrUnknown) {
 				err = hint.Errorf("remove it there", "image %s is the configuration's", name)
 			}
 			if err != nil {
 				return err
 			}
-			if gone {
+			if kept == "" {
 				fmt.Fprintf(a.stdout, "%s: removed, with %s\n", name, image.Short(digest))
 			} else {
-				fmt.Fprintf(a.stdout, "%s: removed; %s stays, for something else refers to it\n", name, image.Short(digest))
-			}
-			for _, backend := range slices.Sorted(maps.Keys(call.config.Backends)) {
-				if call.config.Backends[backend].Image == name {
-					fmt.Fprintf(a.stdout, "%s: backends.%s has it: until there is one of that name its runs are refused, and the daemon doesn't start again\n", name, backend)
-				}
+				fmt.Fprintf(a.stdout, "%s: removed; %s stays: %s\n", name, image.Short(digest), kept)
 			}
 		}
 		if call.store == nil {
@@ -221,6 +239,27 @@ func (a *app) imageRemoveCommand() *cobra.Command {
 		return call.sweep(ctx, call.refs)
 	})
 	return cmd
+}
+
+// checkUnnamed refuses what backends of the configuration name in the store: their requests
+// would be refused, and so would the daemon's next start.
+func (c *imageCall) checkUnnamed(name string) error {
+	if _, configured := c.config.Images[name]; configured || c.store == nil {
+		return nil // they mean that one
+	}
+	if _, err := c.store.Name(name); errors.Is(err, image.ErrUnknown) {
+		return nil
+	}
+	var keys []string
+	for _, backend := range slices.Sorted(maps.Keys(c.config.Backends)) {
+		if c.config.Backends[backend].Image == name {
+			keys = append(keys, "backends."+backend+".image")
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	return hint.Errorf("take that out of the configuration first; penstock image add "+name+" ... puts another image in its place", "%s: the configuration names it: %s", name, strings.Join(keys, ", "))
 }
 
 func (a *app) imageCheckCommand() *cobra.Command {

@@ -148,6 +148,8 @@ func TestImages_Daemon(t *testing.T) {
 	imageLayout(t, layout, "second", 10)
 	write("a")
 	s.signal(t, syscall.SIGHUP)
+	s.log.waitFor(t, `no key changed; what the tags of images mean is looked up`)
+	s.log.waitFor(t, `"image changes when it is unpacked: its runs go on with what is before"`)
 	// The first goes when the second is there: nothing refers to it.
 	s.log.waitFor(t, `"digests":["`+first[0].Digest+`"]`)
 	eventually(t, func() bool { rows := listed(); return rows[0].Unpacked && rows[0].Digest != first[0].Digest })
@@ -337,6 +339,33 @@ func TestImages_UnderTheUnit(t *testing.T) {
 	traced("add", "x", filepath.Join(dir, "layout"))
 	if out := traced("check", "x"); !strings.Contains(out, "ok    image  home") {
 		t.Error(out)
+	}
+}
+
+// A signal ends an add, which says so, and leaves nothing.
+func TestImages_Interrupted(t *testing.T) {
+	dir := t.TempDir()
+	imageLayout(t, filepath.Join(dir, "layout"), "text", 50_000)
+	c := program(t, "image", "add", "--state-dir", filepath.Join(dir, "state"), "x", filepath.Join(dir, "layout"))
+	c.Env = append(c.Env, noExitSleep)
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	staged := func() []string {
+		found, err := filepath.Glob(filepath.Join(dir, "state", "images", "new", "*", "image", "rootfs", "etc"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	eventually(t, func() bool { return len(staged()) > 0 })
+	if err := c.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err == nil || out.String() != "penstock: image add: interrupted\n" || len(staged()) > 0 {
+		t.Errorf("%v %q, left %v", err, out.String(), staged())
 	}
 }
 

@@ -116,7 +116,11 @@ func (r *reloader) apply(c config.Config, err, unfit error) {
 			restart = append(restart, key)
 		}
 	}
-	if len(keys) == 0 {
+	switch {
+	case len(keys) > 0:
+	case images && slices.ContainsFunc(c.ImageSources(), func(s image.Source) bool { return s.Layout != "" }):
+		r.log.Info("configuration read again: no key changed; what the tags of images mean is looked up")
+	default:
 		r.log.Info("configuration read again: nothing changed")
 	}
 	if len(taken) > 0 {

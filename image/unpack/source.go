@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -68,7 +69,7 @@ func Open(ref string) (*Opened, error) {
 	}
 	info, err := os.Stat(absolute)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, hint.Errorf("a directory, an OCI image layout or an archive of docker save; nothing is pulled: skopeo copy docker://... oci:DIR:TAG does that", "open %s: %w", ref, fs.ErrNotExist)
+		return nil, hint.Errorf(whatIsTaken(ref), "open %s: %w", ref, fs.ErrNotExist)
 	}
 	if err != nil {
 		return nil, err
@@ -86,6 +87,20 @@ func Open(ref string) (*Opened, error) {
 	}
 	o.path = fmt.Sprintf("/proc/self/fd/%d", o.file.Fd())
 	return o, nil
+}
+
+// whatIsTaken says what would be, beside something that isn't there. Some write it as for skopeo.
+func whatIsTaken(ref string) string {
+	transport, rest, _ := strings.Cut(ref, ":")
+	switch transport {
+	case "oci", "docker-archive", "dir":
+		return "without the prefix " + transport + ": it is a path, " + rest
+	case "oci-archive":
+		return "unpack it by tar -xf first, and add the directory that it is in"
+	case "docker", "docker-daemon", "containers-storage":
+		return "nothing is pulled: skopeo copy " + ref + " oci:DIR:TAG first, then add DIR:TAG"
+	}
+	return "a directory, an OCI image layout or an archive of docker save; nothing is pulled: skopeo copy docker://... oci:DIR:TAG does that"
 }
 
 // Read finds out what it is, and which image is meant.
