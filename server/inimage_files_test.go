@@ -50,9 +50,9 @@ func TestInImage_OfTheHost(t *testing.T) {
 		b.Mounts = []config.Mount{{From: filepath.Join(dir, "shared"), To: "/home/agent/.cli", Mode: "rw"}, {From: filepath.Join(dir, "one"), To: "/etc/one", Mode: "ro"}}
 	})
 	r := s.chat("box", `cat $NODE_EXTRA_CA_CERTS $CURL_CA_BUNDLE /etc/one; for f in $NODE_EXTRA_CA_CERTS /etc/one /etc/image; do (echo x >$f) 2>/dev/null && echo WROTE $f; done
-		touch ~/.cli/new ~/new; echo $MINE $OF_THE_DAEMON $SHELL $HOME; ls `+dir+`; ls -d `+root+` /root /var/lib /sys 2>/dev/null; ls $TMPDIR/../../ | wc -l; grep :/home/agent: /etc/passwd | wc -l; pwd`,
+		touch ~/.cli/new ~/new; echo $MINE $OF_THE_DAEMON $SHELL $HOME; ls `+dir+`; ls -d `+root+` /root /var/lib 2>/dev/null; cat /sys/fs/cgroup/memory.high; ls $TMPDIR/../../ | wc -l; grep :/home/agent: /etc/passwd | wc -l; pwd`,
 		false, `,"cwd":"`+filepath.Join(dir, "work")+`"`)
-	want := "of ca.pem\nof ca.pem\nof one\nyes /home/agent\nca.pem\nlinked.pem\nwork\n1\n1\n" + filepath.Join(dir, "work") + "\n"
+	want := "of ca.pem\nof ca.pem\nof one\nyes /home/agent\nca.pem\nlinked.pem\nwork\n4294967296\n1\n1\n" + filepath.Join(dir, "work") + "\n"
 	if r.text != want {
 		t.Errorf("%q, want %q: %+v", r.text, want, r.err)
 	}

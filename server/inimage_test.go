@@ -46,7 +46,7 @@ func TestInImage(t *testing.T) {
 	var work string
 	s, _ := inImage(t, func(c *config.Config, _ *config.Backend) { work = c.WorkspaceRoots[0] })
 	r := s.chat("box", `cat /etc/image; echo; pwd; echo $HOME; hostname; touch $TMPDIR/x $HOME/y /tmp/z here && echo written; (touch /etc/w) 2>/dev/null || echo read-only; ls /`, false, `,"cwd":"`+work+`"`)
-	want := "inside\n" + work + "\n/home/agent\ntiny\nwritten\nread-only\nbin dev etc home proc tmp var\n"
+	want := "inside\n" + work + "\n/home/agent\ntiny\nwritten\nread-only\nbin dev etc home proc sys tmp var\n"
 	text := strings.ReplaceAll(r.text, "\n", " ")
 	if text != strings.ReplaceAll(want, "\n", " ") {
 		t.Errorf("%d %q, want %q: %+v", r.status, r.text, want, r.err)

@@ -68,7 +68,7 @@ func BenchmarkRunInImage(b *testing.B) {
 		}
 		b.Cleanup(func() { status.Close() })
 		return Command{Argv: []string{"true"}, Env: []string{"PATH=/bin"}, Dir: "/", Image: &Image{
-			Root: bundle.Options{Image: root, Home: "/home/agent", Hostname: "bench", Files: files, Writable: 64 << 20}, Status: status,
+			Root: bundle.Options{Image: root, Home: "/home/agent", Hostname: "bench", Files: files, Memory: 256 << 20, Writable: 64 << 20}, Status: status,
 		}}
 	})
 }

@@ -10,6 +10,7 @@
 //	  memory.max, pids.max, ...     Limit, Set (reads back)  limit.go
 //	  *.stat, *.events, *.pressure  StatReader, Parse...     statreader.go, parse.go
 //	  cpu.stat, by a kept descriptor  CPUTime                cputime.go
+//	what programs of a run look for MemoryFile, MemoryLinks  location.go
 //	rmdir, deepest first            RemoveTree               remove.go
 //	the group the daemon lives in   MakeLeaf, MoveSelf       leaf.go
 //	refusals with their remedies    Refusal                  errors.go

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"penstock/internal/hostinfo"
 	"penstock/internal/procinfo"
@@ -87,3 +88,34 @@ func relativeTo(root, path string) (string, bool) {
 	rel, err := filepath.Rel(root, path)
 	return rel, err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }
+
+// MemoryFile is where a program looks for what memory it may have, if it has a cgroup
+// namespace of its own.
+const MemoryFile = "/sys/fs/cgroup/memory.max"
+
+// MemoryLink is another name of a program's for that.
+type MemoryLink struct {
+	Path string
+	To   string // MemoryFile, from there
+}
+
+// MemoryLinks are the others that are looked for on this host. libuv, and so node, heeds one
+// file only beside the other.
+func MemoryLinks() []MemoryLink { return memoryLinks(hasV1()) }
+
+func memoryLinks(v1 bool) []MemoryLink {
+	all := []MemoryLink{{"/sys/fs/cgroup/memory.high", "memory.max"}}
+	if v1 {
+		for _, name := range []string{"memory.limit_in_bytes", "memory.soft_limit_in_bytes"} {
+			all = append(all, MemoryLink{"/sys/fs/cgroup/memory/" + name, "../memory.max"})
+		}
+	}
+	return all
+}
+
+// hasV1 tells whether /proc/self/cgroup has hierarchies of cgroup v1: they come first, and
+// programs that read it then look for that one's files.
+var hasV1 = sync.OnceValue(func() bool {
+	text, err := os.ReadFile("/proc/self/cgroup")
+	return err == nil && !strings.HasPrefix(string(text), "0::")
+})

@@ -1,6 +1,7 @@
 package cgroupfs
 
 import (
+	"path"
 	"strings"
 	"testing"
 
@@ -40,6 +41,21 @@ func TestLocate(t *testing.T) {
 		_, got, err := Locate(tt.mounts, tt.self)
 		if got != tt.want || (err == nil) != (tt.bad == "") || (err != nil && !strings.Contains(err.Error(), tt.bad)) {
 			t.Errorf("%s: %q, %v, want %q, %q", tt.name, got, err, tt.want, tt.bad)
+		}
+	}
+}
+
+// Each is a name of the one file, and those of v1 are there where programs look for them.
+func TestMemoryLinks(t *testing.T) {
+	for v1, want := range map[bool]int{false: 1, true: 3} {
+		all := memoryLinks(v1)
+		if len(all) != want {
+			t.Errorf("v1 %t: %v", v1, all)
+		}
+		for _, l := range all {
+			if path.Join(path.Dir(l.Path), l.To) != MemoryFile {
+				t.Errorf("%s -> %s", l.Path, l.To)
+			}
 		}
 	}
 }

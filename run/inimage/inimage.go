@@ -110,7 +110,7 @@ func (i *Image) Enter(held *image.Image, r Run) (*Entry, error) {
 		e.Image = &spawn.Image{
 			Root: bundle.Options{
 				Image: held.Rootfs, Name: held.Name, UID: person.UID, Home: held.Home, Hostname: held.Name, Program: programIn(held, r, e.Env),
-				Mounts: mounts, Files: files, Writable: writable(held, r), NoNetwork: i.NoNetwork,
+				Mounts: mounts, Files: files, Memory: r.Memory, Writable: writable(held, r), NoNetwork: i.NoNetwork,
 			},
 			Status: r.Status, Lock: held.Lock, ReadonlyPaths: i.ReadonlyPaths, MaskedPaths: i.MaskedPaths,
 		}

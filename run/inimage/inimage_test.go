@@ -93,7 +93,7 @@ func TestEnter_Environment(t *testing.T) {
 	if diff := cmp.Diff(want, e.Env); diff != "" {
 		t.Error(diff)
 	}
-	if e.Image.Root.Writable != 16<<20 || e.Image.Root.Program != "/bin/cli" || own != "me" {
+	if e.Image.Root.Memory != 64<<20 || e.Image.Root.Writable != 16<<20 || e.Image.Root.Program != "/bin/cli" || own != "me" {
 		t.Errorf("%+v", e.Image.Root)
 	}
 	s.held.Writable = 1 << 30

@@ -4,6 +4,7 @@
 //	New ── Options of a run -> Bundle                                        bundle.go
 //	  mountPoints   where mounts go, through the image's links               points.go resolve.go
 //	  layOut        the root: a small tmpfs with the image's entries in it   layout.go
+//	  limitPoints   what memory it may have                                  supplied.go
 //	OpenSource      what is mounted, opened as the run's user                source.go
 //	Supplied        resolv.conf, hosts, passwd, group                        supplied.go
 //
@@ -44,6 +45,7 @@ type Options struct {
 	Closed []string
 	// Files are supplied: their content by their path, in place of the image's.
 	Files    map[string][]byte
+	Memory   int64 // bytes that programs are told they may have; 0 is no word of it
 	Writable int64 // bytes of Home, /tmp, /var/tmp and /dev/shm together
 	// UserNamespace is for a daemon that may not mount by itself.
 	UserNamespace bool
@@ -167,6 +169,8 @@ func (p *planner) emit(at *point) error {
 	switch {
 	case at.kind != "":
 		p.add(at.kind, at.kind, at.path, at.options...)
+	case at.link != "":
+		p.add(bubblewrap.Symlink, at.link, at.path)
 	case at.text != nil:
 		f, err := memfd.Sealed("supplied", at.text)
 		if err != nil {

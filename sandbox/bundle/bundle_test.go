@@ -160,6 +160,44 @@ func TestNew_Supplied(t *testing.T) {
 	}
 }
 
+// What memory a run may have is told where the image has nothing of its own in /sys.
+func TestNew_Memory(t *testing.T) {
+	image := plainImage(t)
+	layout := func(memory int64) string {
+		b, err := plan(t, Options{Image: image, Memory: memory})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(mounted(b), "\n")
+	}
+	const max = "\ncopy /sys/fs/cgroup/memory.max supplied mode=444"
+	if all := layout(0); strings.Contains(all, "/sys") {
+		t.Errorf("a run without a limit: %s", all)
+	}
+	if all := layout(1); !strings.Contains(all, max) || !strings.Contains(all, "\nsymlink /sys/fs/cgroup/memory.high memory.max") {
+		t.Errorf("without /sys: %s", all)
+	}
+	if err := os.MkdirAll(filepath.Join(image, "sys/fs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if all := layout(1); strings.Contains(all, max) || !strings.Contains(all, "\nbind /sys sys rbind ro") {
+		t.Errorf("with its own in /sys: %s", all)
+	}
+	if err := os.Remove(filepath.Join(image, "sys/fs")); err != nil {
+		t.Fatal(err)
+	}
+	if all := layout(1); !strings.Contains(all, max) {
+		t.Errorf("with an empty /sys: %s", all)
+	}
+	if err := os.Remove(filepath.Join(image, "sys")); err != nil {
+		t.Fatal(err)
+	}
+	link(t, "usr", filepath.Join(image, "sys"))
+	if all := layout(1); strings.Contains(all, max) {
+		t.Errorf("with a link for /sys: %s", all)
+	}
+}
+
 // What an image's links lead to a place where it is anyway is left out, and nothing else is.
 func TestNew_Spare(t *testing.T) {
 	dir := t.TempDir()

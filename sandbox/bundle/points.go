@@ -23,6 +23,7 @@ type point struct {
 	from     *os.File // a bind mount
 	readonly bool
 	text     []byte   // a file that is supplied
+	link     string   // one that is made, in a directory that is rebuilt
 	kind     string   // a file system of the kernel's
 	options  []string // of that
 	place    *pid1.Place
@@ -83,6 +84,11 @@ func (p *planner) mountPoints() error {
 		}
 		rest = append(rest, &point{path: real, text: p.Files[file], readonly: true})
 	}
+	limits, err := p.limitPoints()
+	if err != nil {
+		return err
+	}
+	rest = append(rest, limits...)
 	slices.SortStableFunc(rest, func(a, b *point) int { return strings.Compare(a.path, b.path) })
 	p.points = append(append(kernel, places...), rest...)
 	for i, at := range p.points {

@@ -145,6 +145,25 @@ func TestRun_Proc(t *testing.T) {
 	}
 }
 
+// A run reads what memory it may have, can't change it, and finds nothing else in /sys.
+func TestRun_Memory(t *testing.T) {
+	for _, c := range []struct {
+		user          uint32
+		userNamespace bool
+	}{{4321, false}, {0, false}, {4321, true}} {
+		s := newScene(t, testImage(t), `cd /sys/fs/cgroup; cat memory.max memory.high; for f in memory.max memory.high; do
+			(echo max >$f) 2>/dev/null && echo WROTE; rm -f $f 2>/dev/null && echo REMOVED; ln -sf x $f 2>/dev/null && echo REPLACED; done
+			mkdir x 2>/dev/null && echo MADE; mount -o remount,rw / 2>/dev/null && echo REMOUNTED
+			cat memory.max; find /sys -type f; find /sys -type d | grep -v memory; exit 0`)
+		s.Memory = 256 << 20
+		s.job.TakeUser, s.job.Process.User.UID, s.UserNamespace = c.user != 0 && !c.userNamespace, c.user, c.userNamespace
+		want := []string{"268435456", "268435456", "268435456", "/sys/fs/cgroup/memory.max", "/sys", "/sys/fs", "/sys/fs/cgroup"}
+		if diff := cmp.Diff(want, s.script(t)); diff != "" {
+			t.Errorf("%+v: %s", c, diff)
+		}
+	}
+}
+
 // The devices are the host's own files: with another mode /dev/null is nobody else's there.
 func TestRun_Devices(t *testing.T) {
 	for _, userNamespace := range []bool{false, true} {

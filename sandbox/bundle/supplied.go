@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"penstock/cgroup/cgroupfs"
 	"penstock/image"
 )
 
@@ -115,4 +116,31 @@ func withLine(text []byte, line []string) []byte {
 		}
 	}
 	return []byte(strings.Join(line, ":") + "\n" + rest.String())
+}
+
+// limitPoints are where a run is told what memory it may have: one text, by several names, for a link
+// costs less than a file. What an image has in its /sys is left as it is.
+func (p *planner) limitPoints() ([]*point, error) {
+	if p.Memory <= 0 {
+		return nil, nil
+	}
+	switch what, _, err := p.lookAt("/", "sys"); {
+	case err != nil:
+		return nil, err
+	case what == isDir:
+		dir, err := p.open("/sys")
+		if err != nil {
+			return nil, err
+		}
+		if entries, err := list(int(dir.Fd()), "/sys", 1); err != nil || len(entries) > 0 {
+			return nil, err
+		}
+	case what != isAbsent:
+		return nil, nil
+	}
+	all := []*point{{path: cgroupfs.MemoryFile, text: []byte(strconv.FormatInt(p.Memory, 10) + "\n")}}
+	for _, l := range cgroupfs.MemoryLinks() {
+		all = append(all, &point{path: l.Path, link: l.To})
+	}
+	return all, nil
 }
