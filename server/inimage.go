@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -82,11 +83,23 @@ func (d *daemon) openRuntime(ctx context.Context, o Options) (*spawn.Runtime, er
 	}
 	for _, name := range wanted {
 		b := d.backends[name]
+		if err := d.checkImage(ctx, b.config.Image); err != nil {
+			o.Logger.Error("runs in this image are refused", "backend", name, "error", err)
+		}
 		if known, err := d.images.Known(b.config.Image); err == nil && b.checkSession("?", known) != nil {
 			o.Logger.Warn("no sessions in an image where the home isn't kept (hint: home = \"private\" or a directory, or mount what its CLI keeps)", "backend", name, "image", known.Name)
 		}
 	}
 	return runtime, nil
+}
+
+// checkImage says why no run could have an image that is in the store.
+func (d *daemon) checkImage(ctx context.Context, name string) error {
+	held, err := d.images.Use(ctx, name)
+	if err != nil {
+		return nil // its runs are told
+	}
+	return errors.Join(bundle.Check(held.Rootfs, name, held.Home), held.Close())
 }
 
 // imagesWanted are the backends whose runs are in images, sorted; isolated tells whether one of

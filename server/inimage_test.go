@@ -222,6 +222,22 @@ func TestInImage_HostCannot(t *testing.T) {
 	}
 }
 
+// An image that no run can have is told of at the start, by what is wrong with it.
+func TestInImage_NoPlaceForAFile(t *testing.T) {
+	s, _ := inImage(t, func(c *config.Config, _ *config.Backend) {
+		if err := os.Symlink("/dev/null", filepath.Join(c.Images["tiny"].Rootfs, "etc/resolv.conf")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	const says = "image tiny: /etc/resolv.conf of the image leads to /dev/null"
+	if !s.log.has(says) {
+		t.Error("the log doesn't say " + says)
+	}
+	if r := s.chat("box", "echo x", false, ""); r.status != 503 || r.err == nil || !strings.Contains(r.err.Message, says) {
+		t.Errorf("%d %+v", r.status, r.err)
+	}
+}
+
 func TestInImage_RefusedAtTheStart(t *testing.T) {
 	root := imagetest.Root(t)
 	for want, change := range map[string]func(*config.Config, *config.Backend, *Options){

@@ -23,6 +23,7 @@ import (
 	"penstock/image/unpack"
 	"penstock/internal/bytesize"
 	"penstock/internal/hint"
+	"penstock/sandbox/bundle"
 )
 
 // imageCall is one call of a subcommand of image.
@@ -307,6 +308,10 @@ func (c *imageCall) check(ctx context.Context, name string, programs []string) (
 	}
 	if len(programs) == 0 {
 		found = append(found, check.Finding{Area: "image", Name: name, Advice: true, Detail: "none of the CLIs that are known is on its PATH " + path, Remedy: "name the programs that its runs start"})
+	}
+	if err := bundle.Check(at.Rootfs, name, at.Home); err != nil {
+		message, remedy := hint.Split(err.Error())
+		found = append(found, check.Finding{Area: "image", Name: name, Detail: strings.TrimPrefix(message, "image "+name+": "), Remedy: remedy})
 	}
 	for _, f := range root.Check(at.Env, at.Home, programs) {
 		one := check.Finding{Area: "image", Name: f.Name, OK: f.Err == nil, Detail: f.Detail}

@@ -160,6 +160,27 @@ func TestNew_Supplied(t *testing.T) {
 	}
 }
 
+// A link where nothing can be supplied is told by its name, and before there is a run.
+func TestCheck(t *testing.T) {
+	for _, c := range []struct{ name, target, want string }{
+		{"etc/resolv.conf", "../run/resolv.conf", ""},
+		{"etc/resolv.conf", "/tmp/resolv.conf", ""},
+		{"etc/resolv.conf", "/dev/null", "/etc/resolv.conf of the image leads to /dev/null, where no run can have one of its own: mount /dev/null: it lies in the mount /dev (hint: make it a file"},
+		{"etc/resolv.conf", "/proc/net/pnp", "/etc/resolv.conf of the image leads to /proc/net/pnp,"},
+		{"etc/resolv.conf", "/run", "/etc/resolv.conf of the image leads to /run, where no run can have one of its own: mount /run: the image has a directory in its place (hint: make it a file"},
+		{"etc/resolv.conf", "hosts", "/etc/hosts and /etc/resolv.conf of the image are one, /etc/hosts: each run has one of its own for either (hint: make it a file"},
+		{"etc/group", "/etc/group", "/etc/group: too many levels of symbolic links"},
+		{"home", "/dev", "home: mount /dev/agent: nothing can be mounted in /dev"},
+	} {
+		image := plainImage(t)
+		link(t, c.target, filepath.Join(image, c.name))
+		err := Check(image, "tiny", "/home/agent")
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s -> %s: %v, want %q", c.name, c.target, err, c.want)
+		}
+	}
+}
+
 // What memory a run may have is told where the image has nothing of its own in /sys.
 func TestNew_Memory(t *testing.T) {
 	image := plainImage(t)

@@ -23,6 +23,7 @@ type point struct {
 	from     *os.File // a bind mount
 	readonly bool
 	text     []byte   // a file that is supplied
+	file     string   // that one's name, from which links of the image lead here
 	link     string   // one that is made, in a directory that is rebuilt
 	kind     string   // a file system of the kernel's
 	options  []string // of that
@@ -77,12 +78,17 @@ func (p *planner) mountPoints() error {
 	if err != nil {
 		return err
 	}
+	led := map[string]string{} // of the files that are supplied: from where
 	for _, file := range slices.Sorted(maps.Keys(p.Files)) {
 		real, err := p.resolve(file)
 		if err != nil {
 			return err
 		}
-		rest = append(rest, &point{path: real, text: p.Files[file], readonly: true})
+		if other := led[real]; other != "" {
+			return hint.Errorf(notALink, "%s and %s of the image are one, %s: each run has one of its own for either", other, file, real)
+		}
+		led[real] = file
+		rest = append(rest, &point{path: real, text: p.Files[file], file: file, readonly: true})
 	}
 	limits, err := p.limitPoints()
 	if err != nil {
@@ -94,17 +100,32 @@ func (p *planner) mountPoints() error {
 	for i, at := range p.points {
 		for _, outer := range p.points[:i] {
 			if err := at.nest(outer); err != nil {
-				return err
+				return at.ofFile(err)
 			}
 		}
 		if at.below == nil && !strings.HasPrefix(at.path, "/dev/") {
 			if err := p.grow(at); err != nil {
-				return err
+				return at.ofFile(err)
 			}
 		}
 	}
 	return nil
 }
+
+// ofFile names the file that is supplied where what its links lead to has an error.
+func (at *point) ofFile(err error) error {
+	if at.file == "" || at.file == at.path {
+		return err
+	}
+	var h *hint.Error
+	if errors.As(err, &h) {
+		err = h.Err
+	}
+	return hint.Errorf(notALink, "%s of the image leads to %s, where no run can have one of its own: %w", at.file, at.path, err)
+}
+
+// notALink is what to do about a link in the place of a file that is supplied.
+const notALink = "make it a file in the image, or remove it there"
 
 // nest says how a point lies to one before it.
 func (at *point) nest(outer *point) error {

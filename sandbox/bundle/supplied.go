@@ -69,6 +69,19 @@ func Supplied(rootfs, hostname string, who Person, network bool) (map[string][]b
 	return files, nil
 }
 
+// Check says why no run could have an image, whatever else it has: before there is one.
+func Check(rootfs, name, home string) error {
+	files := map[string][]byte{}
+	for _, file := range image.Supplied() {
+		files[file] = nil
+	}
+	b, err := New(Options{Image: rootfs, Name: name, Home: home, Files: files, Writable: 1})
+	if err != nil {
+		return err
+	}
+	return b.Close()
+}
+
 func read(f *os.File, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"penstock/config"
 	"penstock/image"
 	"penstock/internal/hint"
+	"penstock/sandbox/bundle"
 	"penstock/server"
 	"penstock/spawn"
 )
@@ -101,6 +102,10 @@ func (f *Finding) inImage(ctx context.Context, c config.Config, b config.Backend
 	env := found.Env
 	if path, ok := b.SetEnv["PATH"]; ok {
 		env = append([]string{"PATH=" + path}, env...)
+	}
+	if err := bundle.Check(found.Rootfs, b.Image, found.Home); err != nil {
+		f.note(f.Detail, err)
+		return
 	}
 	for _, one := range image.At(found.Rootfs).Check(env, found.Home, b.Command[:1]) {
 		if one.Err != nil && one.Name == b.Command[0] && !b.MayMount(one.Name) {

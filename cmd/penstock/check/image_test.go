@@ -33,7 +33,18 @@ func TestBackends_InImage(t *testing.T) {
 			t.Errorf("%s, which a mount may have: %+v", program, f)
 		}
 	}
-	f := Finding{OK: true}
+	if err := os.Mkdir(filepath.Join(root, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/dev/null", filepath.Join(root, "etc/resolv.conf")); err != nil {
+		t.Fatal(err)
+	}
+	f := Finding{OK: true, Detail: "script"}
+	f.inImage(t.Context(), c, config.Backend{Image: "tiny", Command: []string{"script"}, Mounts: []config.Mount{{To: "/bin"}}})
+	if f.OK || !strings.Contains(f.Detail, "/etc/resolv.conf of the image leads to /dev/null") || !strings.Contains(f.Remedy, "make it a file") {
+		t.Errorf("no run can have it: %+v", f)
+	}
+	f = Finding{OK: true}
 	if f.inImage(t.Context(), c, config.Backend{Image: "other", Command: []string{"sh"}}); f.OK || !strings.Contains(f.Detail, "no such image") {
 		t.Errorf("%+v", f)
 	}
