@@ -155,9 +155,14 @@ func (m Mount) holds(path string) bool {
 	return err == nil
 }
 
-// MayMount tells whether a program, by its path or looked for on the PATH, may come with a mount.
-func (b Backend) MayMount(program string) bool {
-	return slices.ContainsFunc(b.Mounts, func(m Mount) bool { return !filepath.IsAbs(program) || isWithin(program, m.To) })
+// MayMount tells whether a program, by its path or looked for on a PATH, may come with a mount.
+func (b Backend) MayMount(program, path string) bool {
+	return slices.ContainsFunc(b.Mounts, func(m Mount) bool {
+		if filepath.IsAbs(program) {
+			return isWithin(program, m.To)
+		}
+		return slices.ContainsFunc(filepath.SplitList(path), func(dir string) bool { return isWithin(dir, m.To) || isWithin(m.To, dir) })
+	})
 }
 
 // checkSource keeps what is the daemon's own out of images.

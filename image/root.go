@@ -6,21 +6,42 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
 	pathrs "github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"golang.org/x/sys/unix"
 
+	"penstock/internal/hint"
 	"penstock/internal/procinfo"
 )
 
 // Root is a root file system, looked at from outside: a link in it leads to where it
 // leads a run, never out to the host's.
-type Root struct{ dir string }
+type Root struct {
+	dir string
+	as  *person
+}
+
+// person is a user for whom programs are looked up.
+type person struct {
+	uid  uint32
+	gids []uint32
+}
 
 // At is the root file system in a directory.
-func At(dir string) Root { return Root{dir} }
+func At(dir string) Root { return Root{dir: dir} }
+
+// As is the same, in which programs are those that a user may execute, by permission bits: an
+// access list may allow more. Root may execute all.
+func (r Root) As(uid uint32, gids []uint32) Root {
+	r.as = &person{uid, gids}
+	if uid == 0 {
+		r.as = nil
+	}
+	return r
+}
 
 // Open opens a regular file or a directory for reading, through the image's links: the
 // device that an image may have in its place would be the host's.
@@ -53,6 +74,27 @@ func (r Root) Stat(path string) (fs.FileInfo, error) {
 	defer f.Close()
 	info, err := f.Stat()
 	return info, within(path, err)
+}
+
+// Real is a path without the image's links; of what isn't there it is the path itself.
+func (r Root) Real(path string) string {
+	top, err := pathrs.OpenInRoot(r.dir, "/")
+	if err != nil {
+		return path
+	}
+	defer top.Close()
+	f, err := pathrs.OpenInRoot(r.dir, path)
+	if err != nil {
+		return path
+	}
+	defer f.Close()
+	above, errAbove := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", top.Fd()))
+	real, errReal := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	rest, ok := strings.CutPrefix(real, strings.TrimSuffix(above, "/")+"/")
+	if errAbove != nil || errReal != nil || !ok {
+		return path
+	}
+	return "/" + rest
 }
 
 // within tells the path as a run sees it.
@@ -105,7 +147,47 @@ func (r Root) executable(path string) error {
 	case info.Mode().Perm()&0o111 == 0:
 		return fmt.Errorf("%s: not executable", path)
 	}
+	return r.checkClosed(path)
+}
+
+// checkClosed says what of a path is closed to the user: itself, or a directory that leads to it, by
+// its name or by where that leads in the end.
+func (r Root) checkClosed(path string) error {
+	if r.as == nil {
+		return nil
+	}
+	for _, way := range []string{path, r.Real(path)} {
+		for i := 0; i >= 0 && i < len(way); {
+			at, next := way, strings.IndexByte(way[i+1:], '/')
+			if next >= 0 {
+				next += i + 1
+				at = way[:next]
+			}
+			info, err := r.Stat(at)
+			if err != nil {
+				return err
+			}
+			if !r.as.mayExecute(info) {
+				return hint.Errorf("install it where that user can reach it", "%s: %s is closed to user %d", path, at, r.as.uid)
+			}
+			i = next
+		}
+	}
 	return nil
+}
+
+func (p *person) mayExecute(info fs.FileInfo) bool {
+	is, ok := info.Sys().(*syscall.Stat_t)
+	need := fs.FileMode(0o001)
+	switch {
+	case !ok:
+		return true
+	case is.Uid == p.uid:
+		need = 0o100
+	case slices.Contains(p.gids, is.Gid):
+		need = 0o010
+	}
+	return info.Mode()&need != 0
 }
 
 // Supplied are the files that each run has one of its own for, in place of the image's.

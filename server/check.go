@@ -38,7 +38,8 @@ func (t DryRun) Images() error {
 		err = nil
 	}
 	sources := t.Config.ImageSources()
-	return errors.Join(err, image.Plan(s, sources), fitImages(t.Config, func(name string) (image.Known, error) { return image.Lookup(s, sources, name) }))
+	return errors.Join(err, image.Plan(s, sources), fitImages(t.Config, func(name string) (image.Known, error) { return image.Lookup(s, sources, name) }),
+		fitPrograms(context.Background(), t.Config, s, sources))
 }
 
 // Isolation makes groups where Run would, under a name of their own, takes the

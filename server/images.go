@@ -39,7 +39,7 @@ func openImages(ctx context.Context, c config.Config, unpack []string, log *slog
 	if err := m.Reload(ctx, sources); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
-	if err := fitImages(c, m.Known); err != nil {
+	if err := errors.Join(fitImages(c, m.Known), fitPrograms(ctx, c, s, sources)); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
@@ -72,6 +72,7 @@ func (d *daemon) followImages(ctx context.Context, in <-chan []image.Source) {
 		case sources := <-in:
 			// Backends are those of the start: they must fit what they get from now on.
 			err := fitImages(d.config, func(name string) (image.Known, error) { return image.Lookup(d.images.Store(), sources, name) })
+			err = errors.Join(err, fitPrograms(ctx, d.config, d.images.Store(), sources))
 			if err == nil {
 				err = d.images.Reload(ctx, sources)
 			}
@@ -126,6 +127,49 @@ func fitImages(c config.Config, lookup func(name string) (image.Known, error)) e
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// fitPrograms looks for programs that are named without a path in the images that are there: no
+// mount may cover one. The configuration itself has judged a command that is a path.
+func fitPrograms(ctx context.Context, c config.Config, s *image.Store, sources []image.Source) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(c.Backends)) {
+		b := c.Backends[name]
+		if b.Image == "" || len(b.Command) == 0 || filepath.IsAbs(b.Command[0]) || len(b.Mounts) == 0 && b.Cwd == "" {
+			continue
+		}
+		found, err := image.Find(ctx, s, sources, b.Image)
+		if err != nil {
+			continue // what isn't there yet a run finds out
+		}
+		key, err := coversProgram(b, found)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("backends.%s.%s: %w", name, key, err))
+		}
+		errs = append(errs, found.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// coversProgram says which key has something mounted over a backend's program.
+func coversProgram(b config.Backend, in *image.Image) (key string, err error) {
+	root, env := image.At(in.Rootfs), in.Env
+	if path, ok := b.SetEnv["PATH"]; ok {
+		env = append([]string{"PATH=" + path}, env...)
+	}
+	program, err := root.LookPath(b.Command[0], image.PathOf(env))
+	if err != nil {
+		return "", nil // a mount may have it
+	}
+	dir := filepath.Dir(root.Real(program))
+	covers := func(to string) bool { return to != "" && below(dir, root.Real(to)) }
+	switch at := slices.IndexFunc(b.Mounts, func(m config.Mount) bool { return covers(m.To) }); {
+	case at >= 0:
+		return "mounts", hint.Errorf("mount it elsewhere, or write command as the path of a program in the mount", "%s: it would cover %s, where image %s has the program", b.Mounts[at].To, dir, in.Name)
+	case covers(b.Cwd):
+		return "cwd", fmt.Errorf("%s: it would cover %s, where image %s has the program", b.Cwd, dir, in.Name)
+	}
+	return "", nil
 }
 
 // storedImages are those of the store, for a successor; a nil store has none.

@@ -76,6 +76,55 @@ func TestOpenImages_NoStore(t *testing.T) {
 	}
 }
 
+// What would cover a program that is looked for in an image is an error at the start, where the
+// image is there.
+func TestOpenImages_ProgramCovered(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"usr/bin", "usr/local/bin", "srv"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, err := range []error{
+		os.WriteFile(filepath.Join(root, "usr/local/bin/agent"), []byte("#!/bin/sh\n"), 0o755),
+		os.Symlink("usr/local/bin", filepath.Join(root, "bin")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := testConfig(t)
+	c.Images = map[string]config.Image{"tiny": {Rootfs: root, Home: "/home/agent"}}
+	const local = "it would cover /usr/local/bin, where image tiny has the program"
+	for _, row := range []struct{ command, to, cwd, path, why string }{
+		{"agent", "/usr/local/bin", "", "", "backends.box.mounts: /usr/local/bin: " + local},
+		{"agent", "/usr/local", "", "", "backends.box.mounts: /usr/local: " + local},
+		{"agent", "/bin", "", "", "backends.box.mounts: /bin: " + local},
+		{"agent", "/srv/data", "/usr/local/bin", "", "backends.box.cwd: /usr/local/bin: " + local},
+		{"agent", "/srv/data", "", "", ""},
+		{"agent", "/usr/local/bin/more", "", "", ""},
+		{"agent", "/usr/local/bin", "", "/srv", ""}, // it is found nowhere: a mount may have it
+		{"other", "/usr/local/bin", "", "", ""},
+	} {
+		b := config.Backend{Name: "box", Kind: "exec", Command: []string{row.command}, Configured: true, Image: "tiny", Cwd: row.cwd, Limits: limitsOf(), Mounts: []config.Mount{{From: t.TempDir(), To: row.to, Mode: "ro"}}}
+		if row.path != "" {
+			b.SetEnv = map[string]string{"PATH": row.path}
+		}
+		c.Backends = map[string]config.Backend{"box": b}
+		m, err := openImages(t.Context(), c, nil, slog.New(slog.DiscardHandler))
+		for _, err := range []error{err, DryRun{c}.Images()} {
+			if (err == nil) != (row.why == "") || err != nil && !strings.Contains(err.Error(), row.why) {
+				t.Errorf("%+v: %v", row, err)
+			}
+		}
+		if err == nil {
+			if err := m.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 // A successor is asked in a group as runs have, where the store can't be seen: it goes by what is
 // told of it.
 func TestHandover_StoredImages(t *testing.T) {

@@ -159,7 +159,7 @@ func TestInImage_NothingStarted(t *testing.T) {
 			"bare":  func(b *config.Backend) { b.Mounts = []config.Mount{{From: mount + "/gone", To: "/x", Mode: "ro"}} },
 			"empty": func(b *config.Backend) { b.Command = []string{"nothing"} },
 			"odd":   func(b *config.Backend) { b.Command = []string{"/etc/image"} },
-			"over":  func(b *config.Backend) { b.Mounts = []config.Mount{{From: mount, To: "/bin/../bin", Mode: "ro"}} },
+			"over":  func(b *config.Backend) { b.Mounts = []config.Mount{{From: mount, To: "/etc/../etc", Mode: "ro"}} },
 		} {
 			one := *b
 			one.Name = name
@@ -168,7 +168,7 @@ func TestInImage_NothingStarted(t *testing.T) {
 		}
 	})
 	for backend, want := range map[string][2]string{
-		"later": {"start_failed", "image later"}, "bare": {"start_failed", "mount /x"}, "over": {"start_failed", "it would cover /bin"},
+		"later": {"start_failed", "image later"}, "bare": {"start_failed", "mount /x"}, "over": {"start_failed", "it would cover /etc"},
 		"empty": {"cli_missing", "not on PATH"}, "odd": {"cli_missing", "permission denied"},
 	} {
 		r := s.chat(backend, "touch "+mount+"/started", false, "")

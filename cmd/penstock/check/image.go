@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"os/user"
+	"strconv"
 
 	"penstock/cmd/penstock/process1"
 	"penstock/config"
@@ -85,6 +87,25 @@ func (f *Finding) note(what string, err error) {
 	f.OK, f.Advice, f.Detail, f.Remedy = false, true, what+": "+message, remedy
 }
 
+// idsOf are a user's numbers.
+func idsOf(name string) (uid uint32, gids []uint32, ok bool) {
+	u, err := user.Lookup(name)
+	if name == "" || err != nil {
+		return 0, nil, false // the configuration's own findings tell of a user that isn't there
+	}
+	groups, err := u.GroupIds()
+	if err != nil {
+		groups = []string{u.Gid}
+	}
+	for _, text := range groups {
+		if gid, err := strconv.ParseUint(text, 10, 32); err == nil {
+			gids = append(gids, uint32(gid))
+		}
+	}
+	n, err := strconv.ParseUint(u.Uid, 10, 32)
+	return uint32(n), gids, err == nil
+}
+
 // inImage looks for a backend's program where its runs would.
 func (f *Finding) inImage(ctx context.Context, c config.Config, b config.Backend) {
 	f.Detail += " in image " + b.Image
@@ -107,8 +128,12 @@ func (f *Finding) inImage(ctx context.Context, c config.Config, b config.Backend
 		f.note(f.Detail, err)
 		return
 	}
-	for _, one := range image.At(found.Rootfs).Check(env, found.Home, b.Command[:1]) {
-		if one.Err != nil && one.Name == b.Command[0] && !b.MayMount(one.Name) {
+	root := image.At(found.Rootfs)
+	if uid, gids, ok := idsOf(b.User); ok {
+		root = root.As(uid, gids)
+	}
+	for _, one := range root.Check(env, found.Home, b.Command[:1]) {
+		if one.Err != nil && one.Name == b.Command[0] && !b.MayMount(one.Name, image.PathOf(env)) {
 			f.note(f.Detail, one.Err)
 		}
 	}
