@@ -91,7 +91,7 @@ func (s *served) lastEnd() (e ended) {
 		s.t.Fatalf("%v %+v", err, runs)
 	}
 	e = runs.Data[0]
-	e.Message = regexp.MustCompile(`after [0-9]+ms`).ReplaceAllString(e.Message, "after a while")
+	e.Message = regexp.MustCompile(`after [0-9.]+m?s`).ReplaceAllString(e.Message, "after a while")
 	return e
 }
 
