@@ -17,8 +17,8 @@ import (
 // on with this one until it is, and no other process removes it meanwhile.
 const inForceName = "in-force.json"
 
-// inForce is the digest of each name; empty before a daemon has written it.
-func (s *Store) inForce() (digests map[string]string, err error) {
+// InForce is the digest that runs of each name get; empty before a daemon has written it.
+func (s *Store) InForce() (digests map[string]string, err error) {
 	err = readJSON(filepath.Join(s.dir, inForceName), &digests)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -33,7 +33,7 @@ func (s *Store) putInForce(ctx context.Context, digests map[string]string) error
 		return err
 	}
 	defer unlock()
-	if was, err := s.inForce(); err == nil && maps.Equal(was, digests) {
+	if was, err := s.InForce(); err == nil && maps.Equal(was, digests) {
 		return nil
 	}
 	text, err := json.MarshalIndent(digests, "", "  ")
@@ -57,7 +57,7 @@ func (s *Store) refersTo(digest string, refs Refs, names []Name, except string) 
 	if refs.Unknown {
 		return "a tag of the configuration can't be read, and may mean it", nil
 	}
-	was, err := s.inForce()
+	was, err := s.InForce()
 	for name, d := range was {
 		if d == digest {
 			return "images." + name + " was it when a daemon last looked", err
@@ -68,7 +68,7 @@ func (s *Store) refersTo(digest string, refs Refs, names []Name, except string) 
 
 // before holds what a name meant to an earlier daemon, if that is still there.
 func (m *Manager) before(ctx context.Context, name string) *content {
-	was, err := m.store.inForce()
+	was, err := m.store.InForce()
 	digest := was[name]
 	if err == nil && digest == "" {
 		return nil

@@ -284,7 +284,7 @@ func (m *Manager) fetch(name string, c *configured) {
 	if _, there := m.store.Get(c.want.digest); there == nil || err == nil {
 		err = there
 	}
-	before := m.change(c, err)
+	before := m.change(name, c, err)
 	switch {
 	case m.ctx.Err() != nil:
 	case !m.isCurrent(name, c): // a reload tries again, and tells of that
@@ -301,10 +301,12 @@ func (m *Manager) fetch(name string, c *configured) {
 
 // change gives runs what has been unpacked or, with an error, leaves them what they have
 // had, which it returns.
-func (m *Manager) change(c *configured, err error) (before *content) {
+func (m *Manager) change(name string, c *configured, err error) (before *content) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before = c.have
+	if before = c.have; m.images[name] != c {
+		return before // a reload has let it go
+	}
 	if c.err = err; err == nil {
 		c.have = c.want
 		if err := before.release(); err != nil {

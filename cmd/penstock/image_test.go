@@ -156,6 +156,12 @@ func TestImages_Daemon(t *testing.T) {
 	// A tag that has moved means what it meant until a reload, whatever others sweep.
 	second := listed()[0].Digest
 	imageLayout(t, layout, "third", 10)
+	if rows := listed(); rows[0].Unpacked || rows[0].Before != second {
+		t.Errorf("%+v", rows[0])
+	}
+	if out, err := penstock(t, "image", "ls", "--config", config); err != nil || !strings.Contains(out, "until then runs have "+second[7:19]) {
+		t.Errorf("%v %s", err, out)
+	}
 	if out, err := penstock(t, "image", "add", "--config", config, "y", layout); err != nil || strings.Contains(out, "removed") {
 		t.Errorf("%v %s", err, out)
 	}

@@ -25,6 +25,7 @@ type imageRow struct {
 	Digest     string     `json:"digest,omitempty"` // none of a directory
 	Configured bool       `json:"configured"`       // rather than in the store
 	Unpacked   bool       `json:"unpacked"`
+	Before     string     `json:"before,omitempty"` // what its runs have until it is unpacked
 	InUse      bool       `json:"in_use"`
 	Size       int64      `json:"size,omitempty"`
 	Files      int64      `json:"files,omitempty"`
@@ -61,6 +62,13 @@ func (a *app) imageListCommand() *cobra.Command {
 
 func (c *imageCall) list() ([]imageRow, error) {
 	rows := []imageRow{}
+	var was map[string]string
+	if c.store != nil {
+		var err error
+		if was, err = c.store.InForce(); err != nil {
+			return nil, err
+		}
+	}
 	for _, source := range c.config.ImageSources() {
 		row := imageRow{Name: source.Name, Configured: true, Home: source.Home, Source: source.Rootfs, Unpacked: true}
 		if source.Layout != "" {
@@ -73,6 +81,9 @@ func (c *imageCall) list() ([]imageRow, error) {
 				row.Error = err.Error()
 			} else {
 				c.tell(&row, found.Digest)
+			}
+			if before := was[source.Name]; before != row.Digest && !row.Unpacked {
+				row.Before = before
 			}
 		}
 		rows = append(rows, row)
@@ -126,6 +137,8 @@ func (c *imageCall) print(rows []imageRow) error {
 		switch {
 		case r.Error != "":
 			from += ": " + r.Error
+		case !r.Unpacked && r.Before != "":
+			from += ": not unpacked yet, the daemon does that; until then runs have " + image.Short(r.Before)
 		case !r.Unpacked:
 			from += ": not unpacked yet, the daemon does that"
 		case r.InUse:
