@@ -59,7 +59,7 @@ func TestSink_DropsAndCounts(t *testing.T) {
 		}
 	}
 	lost := s.state()
-	if !lost.Losing || lost.Dropped == 0 || lost.Dropped >= lines-sinkMax/1000 {
+	if !lost.Losing || lost.Dropped == 0 || lost.Dropped > lines-sinkMax/1000 { // the writer may not have taken any yet
 		t.Fatalf("%+v", lost)
 	}
 	close(to.let)
