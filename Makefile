@@ -75,7 +75,7 @@ deb-check: go ## of test: the Debian package, built twice, and lintian
 test-vm: go ## of test: the unit we ship in whole Debian guests, where they can be built
 	test/run vm
 
-slow: go ## what takes longer than test may: the next seven
+slow: go ## what takes longer than test may: the next seven, and the whole lab
 	test/run slow
 
 powercuts: go ## of slow: 200 power cuts under durable runs
