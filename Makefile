@@ -15,7 +15,7 @@ PROCESS1 := cmd/penstock/process1/program
 export GO
 export GOWORK := off
 
-.PHONY: help build run fast test lint unit e2e load ui lab prometheus deb-check escape test-vm slow powercuts chaos-long \
+.PHONY: help build run fast test lint unit e2e load ui lab prometheus deb-check escape test-vm slow lab-whole powercuts chaos-long \
 	containers needrestart clis-newest proxies clis-image chaos mutants fuzz bench record man deb clean go
 
 help: ## this list
@@ -45,7 +45,7 @@ run: build ## build, then serve in the foreground on 127.0.0.1:3344
 fast: go ## vet, lint, house rules and unit tests without -race: before each commit; under 45 s once it has run
 	test/run fast
 
-test: go ## all that decides whether main may land: about a quarter of an hour, as root on Debian 12
+test: go ## all that decides whether main may land: some 25 minutes, as root on Debian 12
 	test/run all
 
 lint: go ## vet, gofmt, tidy modules and golangci-lint (.golangci.yml), in every module
@@ -75,8 +75,11 @@ deb-check: go ## of test: the Debian package, built twice, and lintian
 test-vm: go ## of test: the unit we ship in whole Debian guests, where they can be built
 	test/run vm
 
-slow: go ## what takes longer than test may: the next seven, and the whole lab
+slow: go ## what takes longer than test may: the next eight
 	test/run slow
+
+lab-whole: go ## of slow: the lab with the tests that unit has had, too
+	test/run lab-whole
 
 powercuts: go ## of slow: 200 power cuts under durable runs
 	test/run powercuts
