@@ -81,7 +81,7 @@ var plainScripts = []script{
 // awaitChildren waits, by the kernel's own list, until n others are in the group. In an
 // image all that there is is in it, process 1 among them.
 func awaitChildren(n int) string {
-	return fmt.Sprintf(`if [ ! -e /sys/fs/cgroup ]; then set -- /proc/[0-9]*; while [ $# -lt %[2]d ]; do set -- /proc/[0-9]*; done; else
+	return fmt.Sprintf(`if [ ! -e /usr ]; then set -- /proc/[0-9]*; while [ $# -lt %[2]d ]; do set -- /proc/[0-9]*; done; else
 g=$(while IFS= read -r l; do case $l in 0::*) echo "${l#0::}";; esac; done </proc/self/cgroup)
 for base in /sys/fs/cgroup /sys/fs/cgroup/unified; do [ -e "$base$g/cgroup.procs" ] && break; done
 count() { c=0; while read -r pid; do c=$((c+1)); done <"$base$g/cgroup.procs"; }
