@@ -19,6 +19,11 @@
 // child's environment; version.go.
 package backend
 
+import (
+	"encoding/json"
+	"strings"
+)
+
 // Request is what one run asks of a CLI.
 type Request struct {
 	Model       string // the CLI's own model name; "" is the CLI's default
@@ -33,7 +38,29 @@ type Request struct {
 	Root        bool   // the child runs as uid 0
 	MemoryMax   int64  // bytes; lets a runtime size its heap (NODE_OPTIONS)
 	Version     string // the CLI's own word for it; "" is unknown
+	// Attachments go with the prompt, in order. The next daemon needs them only as long as
+	// the prompt.
+	Attachments []Attachment `json:",omitempty"`
+	// Schema is the JSON Schema that the answer has to keep to, and AnyObject that it has
+	// to be some JSON object; neither is free text.
+	Schema    json.RawMessage `json:",omitempty"`
+	AnyObject bool            `json:",omitempty"`
+	// Converse has a CLI that can be started in two ways be started as one that is spoken to
+	// (Conversation). Package run sets it where Attachments, Schema or AnyObject ask for
+	// it; it stays in the checkpoint, so that a replay makes the same machine. Runs of
+	// daemons before it existed don't have it.
+	Converse bool `json:",omitempty"`
 }
+
+// Attachment is an image, or a file, that goes with the prompt.
+type Attachment struct {
+	Name string `json:"name"` // a plain file name without a slash
+	Type string `json:"type"` // media type: image/png, image/jpeg, image/gif, image/webp, of an image; else a file's
+	Data []byte `json:"-"`
+}
+
+// IsImage tells an attachment that is to be seen from one that is to be read.
+func (a Attachment) IsImage() bool { return strings.HasPrefix(a.Type, "image/") }
 
 // Input is how the prompt reaches the CLI. Never on a command line.
 type Input int
@@ -114,7 +141,7 @@ const ToolTextMax = 16 << 10
 
 // Failure is the CLI's own word that it failed.
 type Failure struct {
-	Code    string // "cli_error", "provider_auth", "provider_rate_limit", "provider_error"
+	Code    string // "cli_error", "provider_auth", "provider_rate_limit", "provider_error", "invalid_output", "unsupported_input"
 	Message string
 	Status  int // the provider's HTTP status; 0 when unknown
 	// SessionUnknown: the CLI doesn't know the session that it was to resume, and
@@ -147,9 +174,15 @@ type Backend interface {
 
 // Features of a backend.
 type Features struct {
-	Resume     bool // sessions can be resumed
-	System     bool // has a system option of its own
-	Effort     bool
+	Resume bool // sessions can be resumed
+	System bool // has a system option of its own
+	Effort bool
+	// Efforts are the words that Effort may be, lowest first; nil where the CLI is to say.
+	Efforts []string
+	// Images: pictures can reach the model. Files: documents can reach the CLI.
+	Images, Files bool
+	// JSONSchema: the CLI itself holds the answer to Request.Schema. Any other CLI is told the
+	// schema, and the answer is validated here (package structured).
 	JSONSchema bool
 	// PlainExit: the CLI has no terminal event, its exit status is its last
 	// word (spawn.Facts.PlainExit). Else exit 0 without a terminal event is a failure.

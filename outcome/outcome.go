@@ -47,6 +47,8 @@ const (
 	ProviderAuth      Cause = "provider_auth"
 	ProviderRateLimit Cause = "provider_rate_limit"
 	ProviderError     Cause = "provider_error"
+	InvalidOutput     Cause = "invalid_output"    // the answer breaks the schema that was asked for
+	UnsupportedInput  Cause = "unsupported_input" // the model, or its CLI, takes no such image or file
 )
 
 // Receipt is what a run used; a nil field is unknown.

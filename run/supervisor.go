@@ -283,7 +283,7 @@ func terminalOf(e backend.Event) *outcome.Terminal {
 // failureCause keeps a backend's code only where the HTTP surface knows it.
 func failureCause(code string) outcome.Cause {
 	switch c := outcome.Cause(code); c {
-	case outcome.ProviderAuth, outcome.ProviderRateLimit, outcome.ProviderError:
+	case outcome.ProviderAuth, outcome.ProviderRateLimit, outcome.ProviderError, outcome.InvalidOutput, outcome.UnsupportedInput:
 		return c
 	}
 	return outcome.CLIError
