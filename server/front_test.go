@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"penstock/config"
 	"penstock/server/web"
 )
@@ -126,6 +128,16 @@ func TestCORS(t *testing.T) {
 	}
 }
 
+// oneSegment is text as a zstd frame (RFC 8878) whose window is all of it.
+func oneSegment(t *testing.T, text string) string {
+	t.Helper()
+	z, err := zstd.NewWriter(nil, zstd.WithSingleSegment(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(z.EncodeAll([]byte(text), nil))
+}
+
 // A body comes as it is or compressed, under one limit.
 func TestBody_Codings(t *testing.T) {
 	s := serve(t, nil)
@@ -143,7 +155,17 @@ func TestBody_Codings(t *testing.T) {
 	zipped := func(text string) string {
 		return packed(text, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
 	}
+	zstandard := func(text string, o ...zstd.EOption) string {
+		return packed(text, func(w io.Writer) io.WriteCloser {
+			z, err := zstd.NewWriter(w, o...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return z
+		})
+	}
 	body := chatBody("upper", "word", false, "")
+	spaces := strings.Repeat(" ", web.BodyMax-len(body))
 	bomb := zipped(body + strings.Repeat(" ", web.BodyMax))
 	if len(bomb) > 64<<10 {
 		t.Fatalf("a bomb of %d bytes", len(bomb))
@@ -158,7 +180,7 @@ func TestBody_Codings(t *testing.T) {
 		{"zlib", "deflate", "", packed(body, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }), 200},
 		{"bare deflate", "deflate", "", packed(body, func(w io.Writer) io.WriteCloser { f, _ := flate.NewWriter(w, 6); return f }), 200},
 		{"identity", "identity", "", body, 200},
-		{"as large as can be", "gzip", "", zipped(body + strings.Repeat(" ", web.BodyMax-len(body))), 200},
+		{"as large as can be", "gzip", "", zipped(body + spaces), 200},
 		{"bomb", "gzip", "", bomb, 413},
 		{"bomb that is no JSON", "deflate", "", packed(strings.Repeat("\x00", 4*web.BodyMax), func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }), 413},
 		{"cut off", "gzip", "", zipped(body)[:20], 400},
@@ -166,7 +188,23 @@ func TestBody_Codings(t *testing.T) {
 		{"not gzip", "gzip", "", body, 400},
 		{"not deflate", "deflate", "", "\xff\xff\xff\xff", 400},
 		{"wrong sum", "gzip", "", zipped(body)[:len(zipped(body))-8] + "12345678", 400},
-		{"zstd", "zstd", "", "(\xb5/\xfd", 415},
+		{"zstd", "zstd", "", zstandard(body), 200},
+		{"zstd without a sum", "Zstd", "", zstandard(body, zstd.WithEncoderCRC(false)), 200},
+		{"zstd in two frames", "zstd", "", zstandard(body[:9]) + zstandard(body[9:]), 200},
+		{"zstd in one segment", "zstd", "", oneSegment(t, body), 200},
+		{"zstd as large as can be", "zstd", "", zstandard(body + spaces), 200},
+		{"zstd with the largest window", "zstd", "", zstandard(body+spaces, zstd.WithWindowSize(8<<20)), 200},
+		{"zstd with a larger one", "zstd", "", zstandard(body+spaces, zstd.WithWindowSize(16<<20)), 400},
+		{"zstd bomb", "zstd", "", zstandard(body + spaces + " "), 413},
+		{"zstd bomb in one segment", "zstd", "", oneSegment(t, body+spaces+" "), 413},
+		{"zstd bomb that is no JSON", "zstd", "", zstandard(strings.Repeat("\x00", 4*web.BodyMax)), 413},
+		{"zstd cut off", "zstd", "", zstandard(body)[:20], 400},
+		{"zstd of nothing", "zstd", "", "", 400},
+		{"only a zstd head", "zstd", "", "(\xb5/\xfd", 400},
+		{"not zstd", "zstd", "", body, 400},
+		{"zstd and more", "zstd", "", zstandard(body) + "xxxxxxxx", 400},
+		{"wrong zstd sum", "zstd", "", zstandard(body)[:len(zstandard(body))-4] + "1234", 400},
+		{"zstd with a dictionary", "zstd", "", "(\xb5/\xfd\x21\x07\x02\x11\x00\x00{}", 400},
 		{"brotli", "br", "", "x", 415},
 		{"two codings", "gzip, gzip", "", zipped(zipped(body)), 415},
 		{"byte order mark", "", "", "\ufeff" + body, 200},
@@ -187,7 +225,7 @@ func TestBody_Codings(t *testing.T) {
 			if r.status != row.status || (row.status == 200) != (r.text == "WORD") {
 				t.Errorf("%d %q %s, want %d", r.status, r.text, web.Clip(r.body, 300), row.status)
 			}
-			if row.status == 415 && row.coding != "" && (r.header.Get("Accept-Encoding") != "gzip, deflate" || r.err == nil || !strings.Contains(r.err.Message, "gzip")) {
+			if row.status == 415 && row.coding != "" && (r.header.Get("Accept-Encoding") != "gzip, deflate, zstd" || r.err == nil || !strings.Contains(r.err.Message, "gzip")) {
 				t.Errorf("%v %s", r.header, r.body)
 			}
 		})

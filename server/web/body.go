@@ -1,24 +1,17 @@
 package web
 
 import (
-	"bufio"
 	"bytes"
-	"compress/flate"
-	"compress/gzip"
-	"compress/zlib"
 	"errors"
 	"io"
 	"net/http"
 	"os"
-	"strings"
 	"time"
 
-	"penstock/internal/bytesize"
 	"penstock/server/listener"
 )
 
 const (
-	BodyMax = 8 << 20 // bytes
 	// bodyStall is how long a body may stand still, and bodyPace the bytes in a
 	// second that it has to come with at least, after that.
 	bodyStall  = 30 * time.Second
@@ -48,7 +41,7 @@ func (i *Intake) ReadBody(w *Reply, r *http.Request) (_ []byte, _ *BodyLease, er
 			held.Release()
 		}
 	}()
-	decode, err := decoding(r.Header)
+	decode, err := i.decoding(r)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -84,10 +77,6 @@ func (i *Intake) ReadBody(w *Reply, r *http.Request) (_ []byte, _ *BodyLease, er
 	return bytes.TrimPrefix(body, []byte("\ufeff")), held, nil // the mark that some tools put before UTF-8
 }
 
-func tooLarge() *Error {
-	return Errorf(BodyTooLarge, "the body is over %s", bytesize.Human(BodyMax))
-}
-
 // paced reads a body that has to make progress: a bound for the whole would cut
 // off a client with a slow line.
 type paced struct {
@@ -116,67 +105,4 @@ func (p *paced) deadline(now time.Time) time.Time {
 		return all
 	}
 	return next
-}
-
-// decoder undoes a Content-Encoding.
-type decoder func(io.Reader) (io.Reader, error)
-
-// decoding picks the decoder of a body; nil where it comes as it is.
-func decoding(h http.Header) (decoder, error) {
-	switch coding := strings.ToLower(strings.TrimSpace(strings.Join(h.Values("Content-Encoding"), ", "))); coding {
-	case "", "identity":
-		return nil, nil
-	case "gzip", "x-gzip":
-		return func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }, nil
-	case "deflate":
-		return inflate, nil
-	default:
-		e := Errorf(UnsupportedMediaType, "Content-Encoding %q is not supported: send gzip, deflate, or the body as it is", Clip(coding, 40))
-		e.Param, e.Header = "Content-Encoding", http.Header{"Accept-Encoding": {"gzip, deflate"}}
-		return nil, e
-	}
-}
-
-// inflate takes the zlib format that RFC 9110 calls deflate, and the bare one that
-// some clients take the name for.
-func inflate(r io.Reader) (io.Reader, error) {
-	in := bufio.NewReader(r)
-	head, err := in.Peek(2)
-	if err == nil && head[0]&0x0f == 8 && (int(head[0])<<8|int(head[1]))%31 == 0 {
-		return zlib.NewReader(in)
-	}
-	return flate.NewReader(in), nil
-}
-
-// readDecoded holds what comes out of the decoder to the limit that in has, and
-// reads in to its end.
-func readDecoded(in io.ReadCloser, decode decoder, meter func(io.Reader) io.Reader) ([]byte, error) {
-	if decode == nil {
-		return io.ReadAll(meter(in))
-	}
-	plain, err := decode(in)
-	if err != nil {
-		return nil, err
-	}
-	body, err := io.ReadAll(meter(io.LimitReader(plain, BodyMax+1)))
-	if err == nil && len(body) > BodyMax {
-		err = &http.MaxBytesError{Limit: BodyMax}
-	}
-	if err != nil {
-		return nil, err
-	}
-	_, err = io.Copy(io.Discard, in)
-	return body, err
-}
-
-// errBody is what a client is told of a body that can't be read.
-func errBody(err error) string {
-	var corrupt flate.CorruptInputError
-	switch {
-	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.Is(err, zlib.ErrHeader), errors.Is(err, zlib.ErrChecksum), errors.Is(err, zlib.ErrDictionary), errors.As(err, &corrupt):
-		return "it is not in its Content-Encoding"
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return "it ends too early"
-	}
-	return "the connection broke"
 }

@@ -65,7 +65,7 @@ const (
 // always a 400 (see RunError).
 func (c Code) rule() replyRule {
 	switch c {
-	case InvalidRequest, NotDurable:
+	case InvalidRequest, NotDurable, Code(outcome.UnsupportedInput):
 		return replyRule{http.StatusBadRequest, kindInvalid, retryByStatus}
 	case Code(outcome.OverBudget): // the same request can never fit
 		return replyRule{http.StatusBadRequest, kindInvalid, retryNo}

@@ -6,7 +6,7 @@
 //	      ├ OriginCheck    origin.go       Host, Origin, CORS, Content-Type
 //	      ├ Peer, Tokens   peer.go auth.go which client asks
 //	      └ Route(handler) middleware.go   a handler returns its failure:
-//	          ├ Intake     intake.go body.go   read a body, bounded in memory and time
+//	          ├ Intake     intake.go body.go decode.go   read a body, bounded in memory and time
 //	          ├ Reply, SSE reply.go sse.go     write an answer, each piece with a deadline; an event's
 //	          │                            number is its id
 //	          ├ JSON       json.go fields.go   big bodies, and fields that are no copies

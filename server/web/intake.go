@@ -8,10 +8,12 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"penstock/internal/bytesize"
 	"penstock/outcome"
 )
 
 const (
+	BodyMax = 8 << 20 // bytes, decoded
 	// bodiesMax is what the bodies of all requests may hold of memory that have not
 	// begun to run: on their way here, being decoded, or as a prompt that waits.
 	bodiesMax = 64 << 20
@@ -79,6 +81,10 @@ func (m *metered) Read(p []byte) (int, error) {
 		m.lease.counted += bodyStep
 	}
 	return n, err
+}
+
+func tooLarge() *Error {
+	return Errorf(BodyTooLarge, "the body is over %s", bytesize.Human(BodyMax))
 }
 
 // acquire waits for its share, not for long.
