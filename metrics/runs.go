@@ -68,6 +68,7 @@ func (m runMetrics) canEnd(backend, client string) {
 	for _, cause := range []outcome.Cause{
 		outcome.Completed, outcome.CLIError, outcome.MemoryLimit, outcome.PidsLimit, outcome.Timeout, outcome.Stalled, outcome.OutputLimit, outcome.Killed,
 		outcome.Cancelled, outcome.Lost, outcome.ClientGone, outcome.ShuttingDown, outcome.ProviderAuth, outcome.ProviderRateLimit, outcome.ProviderError,
+		outcome.InvalidOutput, outcome.UnsupportedInput,
 	} {
 		m.finished.WithLabelValues(backend, client, string(cause))
 	}

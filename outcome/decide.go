@@ -24,7 +24,7 @@ func Decide(f Facts) Verdict {
 	switch {
 	case f.ManagerStops && (v.Cause == Completed || v.Cause == Killed):
 		return Verdict{ShuttingDown, "the service manager was ending the daemon and everything in its scope, the run's processes too (a logout, a reboot, a stop): what the CLI said may be half of its answer; try again later"}
-	case f.Incomplete != "" && v.Cause == Completed:
+	case f.Incomplete != "" && (v.Cause == Completed || v.Cause == InvalidOutput):
 		return Verdict{CLIError, "the CLI ended well, and a part of its output may be missing: " + f.Incomplete + "; mend that and ask again"}
 	}
 	return v
@@ -78,10 +78,11 @@ func pidsEvidence(f Facts) (Verdict, bool) {
 
 // lastWord: a CLI that said it was done has answered, also when it was killed
 // or exited badly afterwards. A backend whose exit status is its last word has
-// only said something when that status agrees.
+// only said something when that status agrees; after a bad one an answer that
+// breaks its schema is merely cut.
 func lastWord(f Facts) (Verdict, bool) {
 	switch t := f.Terminal; {
-	case t == nil:
+	case t == nil, t.Failure == InvalidOutput && f.PlainExit && failed(f.Outcome.Exit):
 		return Verdict{}, false
 	case t.Failure != "":
 		return Verdict{t.Failure, failureMessage(f)}, true

@@ -28,6 +28,7 @@ var (
 	rate      = &Terminal{Failure: ProviderRateLimit, Message: "429 slow down"}
 	ownError  = &Terminal{Failure: CLIError, Message: "tool broke"}
 	mute      = &Terminal{Failure: CLIError}
+	invalid   = &Terminal{Failure: InvalidOutput, Message: "age: has to be an integer"}
 	nothing   = &Terminal{}
 	oom       = cgroup.Receipt{OOMEvents: num(1), OOMKills: num(3), OOMGroupKills: num(1), MemoryMaxBytes: num(512 << 20), MemoryPeakBytes: num(512 << 20)}
 	hostOOM   = cgroup.Receipt{OOMEvents: num(0), OOMKills: num(2), MemoryMaxBytes: num(512 << 20), MemoryPeakBytes: num(300<<20 + 512<<10)}
@@ -111,6 +112,7 @@ func TestDecide(t *testing.T) {
 		// A success that may be half of one is none.
 		{name: "a plain program's output may be cut", exit: exit0, plain: true, cut: "the disk was full", want: CLIError, says: []string{"may be missing", "the disk was full"}},
 		{name: "an answer's output may be cut", exit: exit0, terminal: done, cut: "the disk was full", want: CLIError, says: []string{"may be missing"}},
+		{name: "an answer that breaks its schema for want of the disk", exit: exit0, terminal: invalid, cut: "the disk was full", want: CLIError, says: []string{"the disk was full"}},
 		{name: "a failure stays what it is", exit: exit1, terminal: auth, cut: "the disk was full", want: ProviderAuth, not: "disk"},
 		{name: "our own reason stays what it is", reason: Timeout, exit: exit0, plain: true, cut: "the disk was full", stops: true, want: Timeout, not: "disk"},
 		{name: "goodbye of a plain program whose scope is stopped", exit: exit0, plain: true, stops: true, want: ShuttingDown, says: []string{"service manager", "half"}},
@@ -169,6 +171,14 @@ func TestDecide(t *testing.T) {
 		{name: "provider rate limit, killed after", exit: sigkill, terminal: rate, want: ProviderRateLimit, says: []string{"429"}},
 		{name: "own error", exit: exit1, terminal: ownError, stderr: "noise", want: CLIError, says: []string{"tool broke"}},
 		{name: "own error without a message tells stderr", exit: exit1, terminal: mute, stderr: "why\n", want: CLIError, says: []string{"cli_error", "why"}},
+		{name: "an answer that breaks its schema", exit: exit0, terminal: invalid, want: InvalidOutput, says: []string{"has to be an integer"}},
+		{name: "an answer that breaks its schema, without a word", exit: exit0, terminal: &Terminal{Failure: InvalidOutput}, want: InvalidOutput, says: []string{"breaks the schema"}},
+		{name: "an answer that breaks its schema, ended after", exit: sigkill, terminal: invalid, want: InvalidOutput},
+		{name: "an image that the model doesn't take", exit: exit1, terminal: &Terminal{Failure: UnsupportedInput}, want: UnsupportedInput, says: []string{"image or a file"}},
+		{name: "plain program, an answer that breaks its schema", exit: exit0, terminal: invalid, plain: true, want: InvalidOutput},
+		{name: "plain program, an answer that breaks its schema, end unseen", exit: unknown, terminal: invalid, plain: true, want: InvalidOutput},
+		{name: "plain program, an answer that is cut", exit: exit1, terminal: invalid, plain: true, stderr: "boom\n", want: CLIError, says: []string{"status 1", "boom"}},
+		{name: "plain program, an answer that is cut by a kill", exit: sigkill, terminal: invalid, plain: true, want: Killed},
 		{name: "failure of a plain backend's parser", exit: exit0, terminal: ownError, plain: true, want: CLIError},
 
 		// Exit status.

@@ -152,7 +152,14 @@ func failureMessage(f Facts) string {
 	if m := oneLine(f.Terminal.Message); m != "" {
 		return withMemoryWait(m, f)
 	}
-	return withMemoryWait(withStderr(fmt.Sprintf("the CLI said it failed (%s) and gave no message", f.Terminal.Failure), f.Stderr), f)
+	text := fmt.Sprintf("the CLI said it failed (%s) and gave no message", f.Terminal.Failure)
+	switch f.Terminal.Failure {
+	case InvalidOutput:
+		text = "the answer breaks the schema that was asked for"
+	case UnsupportedInput:
+		text = "the model, or its CLI, doesn't take an image or a file of the request"
+	}
+	return withMemoryWait(withStderr(text, f.Stderr), f)
 }
 
 func completedMessage(finish string) string {

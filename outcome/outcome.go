@@ -47,8 +47,10 @@ const (
 	ProviderAuth      Cause = "provider_auth"
 	ProviderRateLimit Cause = "provider_rate_limit"
 	ProviderError     Cause = "provider_error"
-	InvalidOutput     Cause = "invalid_output"    // the answer breaks the schema that was asked for
-	UnsupportedInput  Cause = "unsupported_input" // the model, or its CLI, takes no such image or file
+	// InvalidOutput is an answer that breaks the schema that was asked for.
+	InvalidOutput Cause = "invalid_output"
+	// UnsupportedInput is an image or a file that the model, or its CLI, doesn't take.
+	UnsupportedInput Cause = "unsupported_input"
 )
 
 // Receipt is what a run used; a nil field is unknown.
@@ -79,7 +81,7 @@ type Outcome struct {
 type Terminal struct {
 	Done    bool   // it said it was done
 	Finish  string // "stop", "length" or "content_filter"
-	Failure Cause  // cli_error, provider_*; "" when none
+	Failure Cause  // cli_error, provider_*, invalid_output, unsupported_input; "" when none
 	Message string
 }
 

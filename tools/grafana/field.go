@@ -32,6 +32,7 @@ var causeColours = []struct{ cause, colour string }{
 	{"timeout", "orange"}, {"stalled", "dark-orange"},
 	{"provider_auth", "purple"}, {"provider_rate_limit", "light-purple"}, {"provider_error", "dark-purple"},
 	{"cli_error", "yellow"}, {"killed", "dark-yellow"}, {"lost", "light-yellow"},
+	{"invalid_output", "semi-dark-yellow"}, {"unsupported_input", "super-light-yellow"},
 }
 
 // unit is a field in Grafana's unit.

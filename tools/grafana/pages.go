@@ -37,7 +37,7 @@ func endGraphs() []Panel {
 			unit("percentunit").upTo(1), query{`sum(rate(penstock_runs_finished_total{` + ofBoth + `,` + failure + `}[$__rate_interval])) / sum(rate(penstock_runs_finished_total{` + ofBoth + `}[$__rate_interval]))`, "failed"}),
 		of("A limit was reached", "memory_limit, pids_limit, output_limit: the run needed more than its cap. Runbook PenstockRunsOutOfMemory.", "memory_limit|pids_limit|output_limit"),
 		of("It took too long", "timeout is the deadline; stalled is no output, processor time and I/O for stall_timeout.", "timeout|stalled"),
-		of("The agent failed", "cli_error, the provider's errors, killed, lost: the message is in the run's record. Runbook PenstockRunsFailing.", "cli_error|provider_.*|killed|lost"),
+		of("The agent failed", "cli_error, the provider's errors, an answer that breaks its schema, killed, lost: the message is in the run's record. Runbook PenstockRunsFailing.", "cli_error|provider_.*|invalid_output|unsupported_input|killed|lost"),
 		of("Somebody ended it", "cancelled by the route, client_gone by hanging up, shutting_down by the daemon's stop.", "cancelled|client_gone|shutting_down"),
 		graph(16, "Duration, p95, by cause", "How long runs had taken when they ended: timeouts stand at the deadline, a CLI that fails at once near 0.",
 			unit("s").logarithmic(), quantiles("cause", "{{cause}}", "penstock_run_duration_seconds", ofBackend)[1:]...),
