@@ -60,8 +60,27 @@ func (d *daemon) handler() http.Handler {
 	return d.front.Middleware(m)
 }
 
+// responsesPath is a route that codex tries as a WebSocket first.
+const responsesPath = "/v1/responses"
+
+// noWebSocket refuses a WebSocket where it is tried. codex takes only a 426 for an answer: any
+// other it asks for again, seven times in 6 s, before it posts. A proxy may have
+// dropped Upgrade, which is for one hop, but not the key.
+func noWebSocket(r *http.Request) error {
+	asked := r.Header.Get("Sec-WebSocket-Key") != "" || strings.Contains(strings.ToLower(r.Header.Get("Upgrade")), "websocket")
+	if !asked || r.Method != http.MethodGet || r.URL.Path != responsesPath {
+		return nil
+	}
+	e := web.Errorf(web.UpgradeRequired, "no WebSocket is served here: POST %s over HTTP, with stream: true for events", responsesPath)
+	e.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"HTTP/1.1"}}
+	return e
+}
+
 // notFound says what was probably meant.
 func notFound(m *mux.Router, r *http.Request) error {
+	if err := noWebSocket(r); err != nil {
+		return err
+	}
 	asked := path.Clean("/" + r.URL.Path)
 	below := "/v1" + asked
 	if i := strings.LastIndex(asked, "/v1/"); i >= 0 {
@@ -104,6 +123,9 @@ func otherAPI(route string) string {
 // methodNotAllowed asks the router itself which methods it would take: mux
 // answers 405 without Allow (RFC 9110, 15.5.6 requires it).
 func methodNotAllowed(m *mux.Router, r *http.Request) error {
+	if err := noWebSocket(r); err != nil {
+		return err
+	}
 	allow := methodsFor(m, r, r.URL.Path)
 	e := web.Errorf(web.MethodNotAllowed, "%s does not take %s", web.Clip(r.URL.Path, 200), web.Clip(r.Method, 20))
 	e.Header = http.Header{"Allow": {strings.Join(allow, ", ")}}

@@ -23,7 +23,7 @@ type bodyCheck interface {
 // unmatched are the replies to what no route takes.
 var unmatched = map[int]string{
 	http.StatusUnauthorized: "Unauthorized", http.StatusForbidden: "Forbidden", http.StatusNotFound: "NotFound",
-	http.StatusMethodNotAllowed: "MethodNotAllowed", http.StatusUnsupportedMediaType: "UnsupportedMediaType",
+	http.StatusMethodNotAllowed: "MethodNotAllowed", http.StatusUnsupportedMediaType: "UnsupportedMediaType", http.StatusUpgradeRequired: "UpgradeRequired",
 }
 
 // checkHead checks status and headers, and gives the check of the body; nil

@@ -29,6 +29,7 @@ const (
 	ReplayGone           Code = "replay_gone"
 	BodyTooLarge         Code = "body_too_large"
 	UnsupportedMediaType Code = "unsupported_media_type"
+	UpgradeRequired      Code = "upgrade_required"
 	InternalError        Code = "internal_error"
 	TextVoided           Code = "text_voided" // only of a run
 )
@@ -87,6 +88,8 @@ func (c Code) rule() replyRule {
 		return replyRule{http.StatusRequestEntityTooLarge, kindInvalid, retryByStatus}
 	case UnsupportedMediaType:
 		return replyRule{http.StatusUnsupportedMediaType, kindInvalid, retryByStatus}
+	case UpgradeRequired:
+		return replyRule{http.StatusUpgradeRequired, kindInvalid, retryByStatus}
 	case Code(outcome.QueueFull), Code(outcome.QueueTimeout):
 		return replyRule{http.StatusTooManyRequests, kindCapacity, retryYes}
 	case Code(outcome.ClientGone): // for the log line: no client reads it
