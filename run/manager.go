@@ -186,7 +186,7 @@ func (m *Manager) dirOf(id string) string { return filepath.Join(m.state.Runs(),
 func (m *Manager) register(s Spec) (*Run, error) {
 	r := newRun(waiting, Record{
 		ID: s.ID, Object: store.Object, State: Waiting, Client: s.Client, Backend: s.Backend.Name(), Model: s.Model,
-		Session: s.Session, Created: time.Now(), Limits: s.Limits, EnforcedBy: m.enforced, Metadata: s.Metadata,
+		Session: s.Session, Received: s.Received, Created: time.Now(), Limits: s.Limits, EnforcedBy: m.enforced, Metadata: s.Metadata,
 		Durable: s.Durable,
 	}, m.log)
 	r.stall = s.Stall

@@ -96,6 +96,7 @@ type Spec struct {
 	OutputMax int64         // bytes of stdout + stderr on disk
 	LineMax   int64         // bytes of one line
 	Metadata  json.RawMessage
+	Received  *time.Time // when the request came; nil is not known
 	// Durable makes the run outlive this daemon, and its output readable by the next.
 	Durable bool
 	// Fingerprint is kept with a durable run: what tells its request from others.

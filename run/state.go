@@ -171,7 +171,7 @@ func (r *Run) beginAnew() {
 func (r *Run) toRecord(at time.Time, cliSession string) Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.record.Started, r.record.CLISession = &at, cliSession
+	r.record.Started, r.record.CLISession, r.record.Resumed = &at, cliSession, cliSession != ""
 	record := r.record
 	record.State = Running
 	return record

@@ -1,11 +1,12 @@
 // Package server is the daemon: it opens what lies below it, routes HTTP requests to
 // it, and takes it down again. It knows no cgroup and no process. One request:
 //
-//	web.Front ── routes.go ──┬ chat.go ──> jobs.go, job.go: one job for each run id
-//	 (id, origin, token, log)│               └ launch.go: queue, slot, run, its end
+//	web.Front ── routes.go ──┬ ask.go, surface.go ──> jobs.go: one job for each run id
+//	 (id, origin, token, log)│   │           └ launch.go: queue, slot, run, its end
+//	                         │   └ prepare.go: the request, as its backend can have it
 //	                         │  respond.go ──> answer.Stream, answer.Whole
 //	                         │    (a reader that leaves: is its run cancelled?)
-//	                         ├ runs.go, runview.go, models.go, translate.go
+//	                         ├ runs.go, runview.go, models.go
 //	                         └ health.go: health.Facts; monitor, once a second
 //
 // One daemon (daemon.go): Run (run.go) ─ open.go ─ ... ─ shutdown.go, or handover.go. options.go is
@@ -13,6 +14,6 @@
 // images.go has the root file systems that runs may have, inimage.go what a backend's have in one. backends.go, limits.go and cwd.go apply the configuration to a request, failures.go
 // has what a client is told where nothing was started.
 //
-// Below it: web (HTTP), openai (wire forms), answer (events to an answer), listener
-// (sockets), health (how the daemon is). Neither knows this package.
+// Below it: web (HTTP), dialect and openai (what clients say and are told), answer (events to an answer), listener
+// (sockets), health (how the daemon is), translate. Neither knows this package.
 package server

@@ -139,3 +139,9 @@ func reattachError(id string) *web.Error {
 		Message: "the daemon is being replaced and the run goes on: attach again with the same X-Run-Id and Last-Event-ID",
 	}
 }
+
+// unreadable is of a run that can't be read now, for want of what the host should give: that
+// it is not there would be a guess.
+func unreadable(err error) *web.Error {
+	return web.Internal(fmt.Errorf("what is kept of a run can't be read: %w", err))
+}

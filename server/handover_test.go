@@ -13,6 +13,7 @@ import (
 
 	"penstock/config"
 	"penstock/run"
+	"penstock/server/dialect"
 	"penstock/server/openai"
 	"penstock/server/web"
 )
@@ -68,7 +69,7 @@ func TestHandover_LetsAnswersEnd(t *testing.T) {
 	r.Header.Set("X-Run-Id", "whole")
 	w := handingOver{httptest.NewRecorder(), func() { d.endReading(errHandedOver) }}
 	x := &web.RequestInfo{Client: web.Anonymous}
-	if err := d.chat(web.NewReply(w), web.WithInfo(r, x)); err != nil {
+	if err := d.ask("chat")(web.NewReply(w), web.WithInfo(r, x)); err != nil {
 		t.Fatal(err)
 	}
 	var got struct {
@@ -111,7 +112,7 @@ func TestRestoreJobs_JustEnding(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	q, err := openai.Decode([]byte(chatBody("sh", "echo word", false, "")), http.Header{})
+	q, err := openai.DecodeChat([]byte(chatBody("sh", "echo word", false, "")), http.Header{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +120,7 @@ func TestRestoreJobs_JustEnding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec.ID, spec.Durable, spec.Fingerprint = "ending", true, make([]byte, len(openai.Fingerprint{}))
+	spec.ID, spec.Durable, spec.Fingerprint = "ending", true, make([]byte, len(dialect.Fingerprint{}))
 	r, err := d.runs.Start(t.Context(), spec) // as an earlier daemon's: no request of this one has started it
 	if err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ func TestChat_NotDurable(t *testing.T) {
 	if got := f.Degraded(); len(got) != 1 || !strings.Contains(got[0], "durable runs are refused") || strings.Contains(got[0], "/") {
 		t.Errorf("degraded: %q", got)
 	}
-	q, err := openai.Decode([]byte(`{"model":"x","messages":[{"role":"user","content":"hi"}]}`), nil)
+	q, err := openai.DecodeChat([]byte(`{"model":"x","messages":[{"role":"user","content":"hi"}]}`), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -167,7 +167,7 @@ func leftBy(t *testing.T, c config.Config, script string, ids ...string) (*Hande
 			r := httptest.NewRequest("POST", "/v1/chat/completions", strings.NewReader(chatBody("sh", "echo $$ >"+pidFile+"; "+script, false, ""))).WithContext(asked)
 			r.Header.Set("Content-Type", "application/json")
 			r.Header.Set("X-Run-Id", id)
-			_ = d.chat(web.NewReply(httptest.NewRecorder()), web.WithInfo(r, &web.RequestInfo{Client: web.Anonymous}))
+			_ = d.ask("chat")(web.NewReply(httptest.NewRecorder()), web.WithInfo(r, &web.RequestInfo{Client: web.Anonymous}))
 		}()
 		eventually(t, id+" is born", func() bool {
 			text, err := os.ReadFile(pidFile)

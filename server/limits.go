@@ -15,8 +15,8 @@ import (
 	"penstock/admit"
 	"penstock/config"
 	"penstock/internal/bytesize"
+	"penstock/server/dialect"
 	"penstock/server/health"
-	"penstock/server/openai"
 	"penstock/server/web"
 	"penstock/spawn"
 )
@@ -91,7 +91,7 @@ func checkEnforced(c config.Config, held spawn.Enforced) error {
 // lowerLimits applies a client's wishes to the operator's caps. A wish over the cap is
 // refused, not clipped: the client would otherwise be told of a memory limit that it
 // never set.
-func lowerLimits(l config.Limits, q openai.RequestLimits) (config.Limits, error) {
+func lowerLimits(l config.Limits, q dialect.Limits) (config.Limits, error) {
 	if q.MemoryMax > 0 {
 		if q.MemoryMax < config.MemoryFloor {
 			return l, web.BadRequest("limits.memory_max", "limits.memory_max of %s is below %s, with which no program can start", bytesize.Human(q.MemoryMax), bytesize.Human(config.MemoryFloor))

@@ -73,7 +73,7 @@ func TestLowerLimits(t *testing.T) {
 		{`{"cpu_max":0.00000001}`, "limits.cpu_max", []string{"1%"}},
 		{`{"memory_max":"50%"}`, "limits.memory_max", []string{"512MiB"}},
 	} {
-		q, err := openai.Decode([]byte(`{"model":"sh","messages":[{"role":"user","content":"x"}],"limits":`+row.limits+`}`), nil)
+		q, err := openai.DecodeChat([]byte(`{"model":"sh","messages":[{"role":"user","content":"x"}],"limits":`+row.limits+`}`), nil)
 		if err == nil {
 			l := limitsOf()
 			l.CPUMax.Cores = 2

@@ -15,8 +15,8 @@ import (
 	"penstock/run"
 	"penstock/run/store"
 	"penstock/sandbox"
+	"penstock/server/dialect"
 	"penstock/server/health"
-	"penstock/server/openai"
 	"penstock/server/web"
 	"penstock/spawn"
 )
@@ -168,15 +168,23 @@ func (d *daemon) restoreJobs() {
 // jobOf is the job of a run that an earlier request has started; nil where that can't
 // be attached to again.
 func jobOf(r *run.Run) *job {
-	if len(r.Fingerprint()) != len(openai.Fingerprint{}) {
+	if len(r.Fingerprint()) != len(dialect.Fingerprint{}) {
 		return nil
 	}
 	c := r.Record()
 	j := newJob(c.ID, c.Client, true)
-	j.fingerprint = openai.Fingerprint(r.Fingerprint())
-	j.model, j.backend, j.created = c.Model, c.Backend, c.Created
+	j.fingerprint = dialect.Fingerprint(r.Fingerprint())
+	j.model, j.backend, j.created = c.Model, c.Backend, received(c)
 	j.begin(r, nil)
 	return j
+}
+
+// received is when the request of a run came; of an older daemon's run it is not known.
+func received(r run.Record) time.Time {
+	if r.Received != nil {
+		return *r.Received
+	}
+	return r.Created
 }
 
 // gateClients are the clients' parts in admission, by the client that asks.

@@ -5,14 +5,14 @@ import (
 
 	"penstock/run"
 	"penstock/server/answer"
+	"penstock/server/dialect"
 	"penstock/server/web"
 )
 
-// respondStream serves a chat request as server-sent events; its errors are those of
+// respondStream serves a request as server-sent events; its errors are those of
 // a reply that has not begun.
-func (d *daemon) respondStream(ctx context.Context, w *web.Reply, x *web.RequestInfo, j *job, includeUsage bool, after int64) error {
-	s := answer.NewStream(w, j.durable, after)
-	s.IncludeUsage = includeUsage
+func (d *daemon) respondStream(ctx context.Context, w *web.Reply, x *web.RequestInfo, j *job, in surface, a *dialect.Answer) error {
+	s := answer.NewStream(w, in, a, j.durable)
 	defer d.streaming(w)()
 	w.WaitForReader()
 	if err := s.Await(ctx, j.started, j.queuePosition); err != nil {
@@ -57,9 +57,9 @@ func readerGone(ctx context.Context, s *answer.Stream, w *web.Reply, x *web.Requ
 	return nil
 }
 
-// respondWhole serves a chat request as one object.
-func (d *daemon) respondWhole(ctx context.Context, w *web.Reply, x *web.RequestInfo, j *job) error {
-	p := answer.NewWhole(w, d.config.FirstByteAfter.Duration)
+// respondWhole serves a request as one object.
+func (d *daemon) respondWhole(ctx context.Context, w *web.Reply, x *web.RequestInfo, j *job, in surface, a *dialect.Answer) error {
+	p := answer.NewWhole(w, in, a, d.config.FirstByteAfter.Duration)
 	defer p.Stop()
 	w.WaitForReader()
 	err := p.Wait(ctx, j.started)
@@ -77,7 +77,7 @@ func (d *daemon) respondWhole(ctx context.Context, w *web.Reply, x *web.RequestI
 
 // noAnswer ends a request without an answer; one that its client left ends the run.
 func noAnswer(ctx context.Context, p *answer.Whole, x *web.RequestInfo, j *job, err error) error {
-	record := run.Record{ID: j.id, Model: j.model, Created: j.created}
+	record := run.Record{Created: j.created}
 	if j.begun() && j.run != nil {
 		record = j.run.Record()
 	}
@@ -89,7 +89,7 @@ func noAnswer(ctx context.Context, p *answer.Whole, x *web.RequestInfo, j *job, 
 		}
 		err = web.ClientGone(nil)
 	} else if j.begun() && j.run != nil {
-		err = web.AfterStart(err, record.ID, record.Receipt)
+		err = web.AfterStart(err, j.id, record.Receipt)
 	}
-	return p.Fail(x, record, err)
+	return p.Fail(x, record.Created, err)
 }

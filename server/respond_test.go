@@ -185,7 +185,7 @@ func TestRespondWhole_PaddedFailure(t *testing.T) {
 	j := newJob("first", "c", true)
 	j.model = "demo"
 	synctest.Test(t, func(t *testing.T) {
-		p := answer.NewWhole(web.NewReply(rec), time.Second)
+		p := answer.NewWhole(web.NewReply(rec), openai.Chat{}, j.answer(-1), time.Second)
 		defer p.Stop()
 		padded := make(chan struct{})
 		time.AfterFunc(2*time.Second, func() { close(padded) })

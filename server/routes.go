@@ -10,6 +10,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"penstock/server/openapi"
+	"penstock/server/translate"
 	"penstock/server/ui"
 	"penstock/server/web"
 )
@@ -24,7 +25,7 @@ type route struct {
 
 func (d *daemon) routes() []route {
 	return []route{
-		{"POST", "/v1/chat/completions", "run an agent on a conversation; streams", d.chat},
+		{"POST", "/v1/chat/completions", "run an agent on a conversation; streams", d.ask("chat")},
 		{"GET", "/v1/models", "backends and their models", d.listModels},
 		{"GET", "/v1/models/{id:.+}", "one model", d.getModel},
 		{"GET", "/v1/runs", "live and finished runs, newest first; ?state=&client=&limit=", d.listRuns},
@@ -33,7 +34,7 @@ func (d *daemon) routes() []route {
 		{"POST", "/v1/runs/{id}/cancel", "end a run", d.cancelRun},
 		{"GET", "/v1/sessions", "the caller's sessions", d.listSessions},
 		{"DELETE", "/v1/sessions/{id:.+}", "forget a session", d.forgetSession},
-		{"POST", "/translate", "rewrite a loopback URL for a sidecar, or back", d.translate},
+		{"POST", "/translate", "rewrite a loopback URL for a sidecar, or back", translate.Handler(d.intake, d.config.Translate)},
 		{"GET", "/health", "state of the daemon, its children, queue, memory and cage", d.health},
 		{"GET", "/livez", "200 while the process answers", d.livez},
 		{"GET", "/readyz", "200 if a new request would be taken", d.readyz},

@@ -3,17 +3,18 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/gorilla/mux"
 
 	"penstock/outcome"
 	"penstock/run"
 	"penstock/server/answer"
+	"penstock/server/dialect"
 	"penstock/server/web"
 )
 
@@ -113,17 +114,22 @@ func (d *daemon) runEvents(w *web.Reply, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	as, ok := surfaceOf(r.URL.Query().Get("as"))
+	if !ok {
+		return web.BadRequest("as", "as must be one of %s", strings.Join(surfaceNames(), ", "))
+	}
 	x.RunID = id
 	w.Header().Set("X-Run-Id", id)
-	s := answer.NewStream(w, true, after)
-	s.IncludeUsage, s.AnnounceCaughtUp = true, true
+	record := found.Record()
+	s := answer.NewStream(w, as, &dialect.Answer{Run: id, Model: record.Model, Received: received(record), After: after, IncludeUsage: true}, true)
+	s.AnnounceCaughtUp = true
 	if r.Method == http.MethodHead {
 		return s.Open("run " + id)
 	}
 	defer d.streaming(w)()
 	w.WaitForReader()
 	ctx := r.Context()
-	if found.Record().Durable {
+	if record.Durable {
 		var release func()
 		ctx, release = d.readerContext(ctx)
 		defer release()
@@ -177,12 +183,6 @@ func (d *daemon) ownRun(x *web.RequestInfo, id string) (*run.Run, error) {
 		return nil, runNotFound(id)
 	}
 	return found, nil
-}
-
-// unreadable is of a run that can't be read now, for want of what the host should give: that
-// it is not there would be a guess.
-func unreadable(err error) *web.Error {
-	return web.Internal(fmt.Errorf("what is kept of a run can't be read: %w", err))
 }
 
 func runNotFound(id string) *web.Error {

@@ -40,6 +40,7 @@ type Record struct {
 	Model       string                `json:"model"`
 	Session     string                `json:"session_id,omitempty"`
 	CLISession  string                `json:"cli_session_id,omitempty"`
+	Received    *time.Time            `json:"received_at,omitempty"` // its request, before it waited for a slot
 	Created     time.Time             `json:"created_at"`
 	Started     *time.Time            `json:"started_at,omitempty"`
 	Answered    *time.Time            `json:"answered_at,omitempty"` // its clients were told, before it ended
@@ -55,6 +56,8 @@ type Record struct {
 	Survived    int                   `json:"processes_after_leader,omitempty"`
 	Metadata    json.RawMessage       `json:"metadata,omitempty"`
 	Image       *Image                `json:"image,omitempty"` // nil is the host's file system
+	// Resumed: its CLI was started with the session of an earlier turn.
+	Resumed bool `json:"session_resumed,omitempty"`
 	// Durable says that it outlives its daemon, and Adopted how many took it over.
 	// SessionRestarted: its CLI did not know the session any more, and was started anew.
 	// Warning is what became of its CLI after the answer, where that was no good end.

@@ -10,7 +10,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run"
-	"penstock/server/openai"
+	"penstock/server/dialect"
 	"penstock/server/web"
 	"penstock/spool"
 )
@@ -22,25 +22,43 @@ const (
 	pingEvery = 8 * time.Second // the contract says 10 s of silence at most
 )
 
-// Stream writes one reader's view of a run as server-sent events.
+// Stream writes one reader's view of a run as server-sent events, in a dialect.
 type Stream struct {
-	chunkWriter
-	IncludeUsage     bool
+	web.SSE
+	deltas
 	AnnounceCaughtUp bool // say when all events so far are out
-	text             sentText
-	last             uint64 // number of the last event
-	usage            *backend.Usage
-	ping             *time.Ticker // of follow
-	pingedAt         int64        // bytes written when ping was last put off
+
+	w        *web.Reply
+	answer   *dialect.Answer
+	text     sentText
+	last     uint64 // number of the last event
+	usage    *backend.Usage
+	ping     *time.Ticker // of follow
+	pingedAt int64        // bytes written when ping was last put off
 }
 
-// NewStream is for a reader that has seen the events up to number after; -1 is none. It
+// NewStream is for a reader of an answer; a resumable one has numbered events. It
 // is not inlined, nor is begin: what their callers' frames have beside is held for as
 // long as the stream rests, and with some less of it the whole stack is half as big.
 //
 //go:noinline
-func NewStream(w *web.Reply, resumable bool, after int64) *Stream {
-	return &Stream{chunkWriter: chunkWriter{SSE: web.NewSSE(w, resumable), w: w, after: after}}
+func NewStream(w *web.Reply, d dialect.Dialect, a *dialect.Answer, resumable bool) *Stream {
+	s := &Stream{SSE: web.NewSSE(w, resumable), w: w, answer: a}
+	s.to = d.Stream(&s.SSE, a)
+	return s
+}
+
+// Open sends the headers and what comes before the run has begun, with a first comment.
+func (s *Stream) Open(comment string) error { return s.open(comment, false) }
+
+func (s *Stream) open(comment string, queued bool) error {
+	if err := s.SSE.Open(comment); err != nil {
+		return err
+	}
+	if err := s.to.Open(queued); err != nil {
+		return err
+	}
+	return s.Flush()
 }
 
 // Await tells the client its place until the run begins or is refused, with started;
@@ -55,7 +73,7 @@ func (s *Stream) Await(ctx context.Context, started <-chan struct{}, position fu
 		place, moved := position()
 		if place > 0 && place != announced {
 			announced = place
-			if err := s.commentOrOpen(queued(place)); err != nil {
+			if err := s.queued(place); err != nil {
 				return err
 			}
 		}
@@ -65,18 +83,37 @@ func (s *Stream) Await(ctx context.Context, started <-chan struct{}, position fu
 		case <-moved:
 		case <-soon.C:
 			if !s.w.Begun() {
-				if err := s.commentOrOpen("accepted"); err != nil {
+				if err := s.Open("accepted"); err != nil {
 					return err
 				}
 			}
 		case <-ping.C:
-			if err := s.commentOrOpen("ping"); err != nil {
+			if err := s.sendPing(); err != nil {
 				return err
 			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// queued tells a place in the queue; the first word opens the reply.
+func (s *Stream) queued(place int) error {
+	comment := "queued position=" + strconv.Itoa(place)
+	if s.w.Begun() {
+		return s.Comment(comment)
+	}
+	return s.open(comment, true)
+}
+
+func (s *Stream) sendPing() error {
+	if !s.w.Begun() {
+		return s.Open("ping")
+	}
+	if err := s.to.Ping(); err != nil {
+		return err
+	}
+	return s.Flush()
 }
 
 // Follow writes the run's events to its end. owner tells that this reader's
@@ -96,7 +133,7 @@ func (s *Stream) Follow(ctx context.Context, x *web.RequestInfo, r *run.Run, own
 		select {
 		case <-more:
 		case <-s.ping.C:
-			if err := s.Comment("ping"); err != nil {
+			if err := s.sendPing(); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -109,17 +146,23 @@ func (s *Stream) Follow(ctx context.Context, x *web.RequestInfo, r *run.Run, own
 //
 //go:noinline
 func (s *Stream) begin(x *web.RequestInfo, r *run.Run) error {
-	s.base = newChunk(r)
+	s.answer.Created = r.Record().Created
 	x.Conn.FollowsRun(func() bool { return isClosed(r.Ended()) })
-	if err := s.commentOrOpen("run " + r.ID()); err != nil {
+	var err error
+	if comment := "run " + r.ID(); s.w.Begun() {
+		err = s.Comment(comment)
+	} else {
+		err = s.Open(comment)
+	}
+	if err != nil {
 		return err
 	}
-	if err := s.first(); err != nil {
+	if err := s.to.Begin(); err != nil {
 		return err
 	}
 	s.text.discards = true
 	s.ping = time.NewTicker(pingEvery)
-	return nil
+	return s.Flush()
 }
 
 // next writes one event, where there is one; more tells when there may be
@@ -185,92 +228,48 @@ func (s *Stream) rereadSent(ctx context.Context, r *run.Run, first uint64) error
 	}
 }
 
-// event writes one event, if it is new to the client. ok is false where the
+// event gives one event to the dialect. ok is false where the
 // CLI took back text that is out already and now says something else.
 func (s *Stream) event(e backend.Event) (ok bool, err error) {
 	s.last = e.Seq
-	old := int64(e.Seq) <= s.after
 	switch e.Kind {
-	case backend.Text:
-		more, ok := s.text.text(e.Text)
-		if !ok || old || more == "" {
-			return ok, nil
-		}
-		err = s.delta(e.Kind, more, e.Seq)
 	case backend.Void:
 		s.text.void(e.Keep)
-		return true, nil
 	case backend.UsageReport:
 		s.usage = e.Usage
-		return true, nil
-	case backend.Reasoning:
-		if old || e.Text == "" {
-			return true, nil
-		}
-		err = s.delta(e.Kind, e.Text, e.Seq)
-	case backend.ToolUse:
-		if old || e.Tool == nil {
-			return true, nil
-		}
-		if err = s.send(); err == nil {
-			err = s.chunk(int64(e.Seq), openai.Delta{Tool: lineTool(e.Tool)})
-		}
 	case backend.Notice:
-		if old {
-			return true, nil
-		}
-		if err = s.send(); err == nil {
-			err = s.Comment("notice: " + web.Clip(e.Text, 500))
-		}
+		err = s.notice(e)
 	default:
-		return true, nil // session, done, failed: the run's verdict tells
+		step, ok := stepOf(e, &s.text)
+		if !ok {
+			return false, nil
+		}
+		err = s.step(step)
 	}
 	return true, err
 }
 
-// queued is the comment that tells a place.
-func queued(place int) string { return "queued position=" + strconv.Itoa(place) }
-
-// finish waits for the verdict and writes the end: exactly one finish chunk or
-// one error frame, then [DONE].
-func (s *Stream) finish(ctx context.Context, x *web.RequestInfo, r *run.Run) error {
-	if err := s.verdict(ctx, r); err != nil {
-		return err
+func (s *Stream) step(step dialect.Step) error {
+	switch step.Kind {
+	case 0:
+		return nil
+	case backend.ToolUse:
+		if err := s.send(); err != nil {
+			return err
+		}
+		return s.to.Step(step)
 	}
-	return s.end(x, r.Verdict(), r.Record())
+	return s.add(step.Kind, step.Text, step.Seq)
 }
 
-// end writes what follows the last event of a run that went so.
-func (s *Stream) end(x *web.RequestInfo, v outcome.Verdict, record run.Record) error {
-	if v.Cause != outcome.Completed {
-		return s.Fail(x, runFailed(v, record))
-	}
-	if !s.text.consistent() {
-		return s.Fail(x, textVoided(record))
+func (s *Stream) notice(e backend.Event) error {
+	if s.to.Seen(dialect.Place{Seq: e.Seq, Last: true}) {
+		return nil
 	}
 	if err := s.send(); err != nil {
 		return err
 	}
-	x.Cause = string(v.Cause)
-	reason := openai.FinishReason(record.Finish)
-	end := *s.base
-	end.Choices = []openai.Choice{{Delta: &openai.Delta{}, Finish: &reason}}
-	end.Metadata = record.Metadata
-	ended, accounted := int64(s.last+1), int64(s.last+2)
-	if s.after != ended && s.after != accounted { // a number past the end is no reason to keep the end back
-		if err := s.Data(ended, end); err != nil {
-			return err
-		}
-	}
-	if s.IncludeUsage && s.after != accounted {
-		usageFrame := *s.base
-		usageFrame.Usage, usageFrame.Cost = openai.UsageOf(s.usage)
-		usageFrame.Receipt = record.Receipt
-		if err := s.Data(accounted, usageFrame); err != nil {
-			return err
-		}
-	}
-	return s.Done()
+	return s.Comment("notice: " + web.Clip(e.Text, 500))
 }
 
 // verdict pings until it is certain, which is at the CLI's last word at the earliest.
@@ -291,13 +290,56 @@ func (s *Stream) verdict(ctx context.Context, r *run.Run) error {
 		case <-r.Answered():
 			return nil
 		case <-ping.C:
-			if err := s.Comment("ping"); err != nil {
+			if err := s.sendPing(); err != nil {
 				return err
 			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// finish waits for the verdict and writes the end.
+func (s *Stream) finish(ctx context.Context, x *web.RequestInfo, r *run.Run) error {
+	if err := s.verdict(ctx, r); err != nil {
+		return err
+	}
+	return s.end(x, r.Verdict(), r.Record(), again(ctx, r, s.last))
+}
+
+// end writes what follows the last event of a run that went so.
+func (s *Stream) end(x *web.RequestInfo, v outcome.Verdict, record run.Record, again dialect.Steps) error {
+	switch {
+	case v.Cause != outcome.Completed:
+		return s.fail(x, runFailed(v, record), record, again)
+	case !s.text.consistent():
+		return s.fail(x, textVoided(record), record, again)
+	}
+	if err := s.send(); err != nil {
+		return err
+	}
+	x.Cause = string(v.Cause)
+	if err := s.to.End(endOf(record, s.last, s.usage), again); err != nil {
+		return err
+	}
+	return s.Flush()
+}
+
+// Fail ends a stream that has begun and whose run has not. A client that is not there any
+// more to read it makes no difference.
+func (s *Stream) Fail(x *web.RequestInfo, e *web.Error) error {
+	return s.fail(x, e, run.Record{}, nothing)
+}
+
+func (s *Stream) fail(x *web.RequestInfo, e *web.Error, record run.Record, again dialect.Steps) error {
+	x.Failed(e)
+	if err := s.send(); err != nil {
+		return err
+	}
+	if err := s.to.Fail(e, endOf(record, s.last, s.usage), again); err != nil {
+		return err
+	}
+	return s.Flush()
 }
 
 // textContradicted is the CLI saying something else than what is out already.
@@ -312,7 +354,8 @@ func (s *Stream) textContradicted(x *web.RequestInfo, r *run.Run, owner bool) er
 		r.End(outcome.CLIError)
 		<-r.Ended()
 	}
-	return s.Fail(x, textVoided(r.Record()))
+	record := r.Record()
+	return s.fail(x, textVoided(record), record, nothing)
 }
 
 // runUnreadable is our own failure to read the run: never a quiet end.
@@ -320,7 +363,8 @@ func (s *Stream) runUnreadable(ctx context.Context, x *web.RequestInfo, r *run.R
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	e := web.AfterStart(unreadable(cause), r.ID(), r.Record().Receipt)
+	record := r.Record()
+	e := web.AfterStart(unreadable(cause), r.ID(), record.Receipt)
 	e.RunID = r.ID()
-	return s.Fail(x, e)
+	return s.fail(x, e, record, nothing)
 }

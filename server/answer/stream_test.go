@@ -14,6 +14,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/dialect"
 	"penstock/server/openai"
 	"penstock/server/web"
 )
@@ -27,13 +28,11 @@ func TestStream_Golden(t *testing.T) {
 func testGolden(t *testing.T, resumable bool) {
 	rec := httptest.NewRecorder()
 	record := run.Record{ID: "run_1", Model: "claude/opus", Created: time.Unix(1700000000, 0)}
-	base := completionOf("chat.completion.chunk", record)
-	s := NewStream(web.NewReply(rec), resumable, -1)
-	s.base = &base
-	if err := s.commentOrOpen(queued(3)); err != nil {
+	s := NewStream(web.NewReply(rec), openai.Chat{}, &dialect.Answer{Run: record.ID, Model: record.Model, Created: record.Created, After: -1}, resumable)
+	if err := s.queued(3); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.first(); err != nil {
+	if err := s.to.Begin(); err != nil {
 		t.Fatal(err)
 	}
 	reasoned := int64(2)
@@ -82,9 +81,8 @@ func testGolden(t *testing.T, resumable bool) {
 // A client that comes back gets what follows, and the same words again if not.
 func TestStream_Resumes(t *testing.T) {
 	rec := httptest.NewRecorder()
-	s := NewStream(web.NewReply(rec), true, 2)
-	s.base = &openai.Completion{Choices: []openai.Choice{}}
-	if err := s.first(); err != nil {
+	s := NewStream(web.NewReply(rec), openai.Chat{}, &dialect.Answer{After: 2, Created: time.Unix(0, 0)}, true)
+	if err := s.to.Begin(); err != nil {
 		t.Fatal(err)
 	}
 	for i, text := range []string{"one", "two", "three"} {
@@ -95,7 +93,7 @@ func TestStream_Resumes(t *testing.T) {
 	if err := s.send(); err != nil {
 		t.Fatal(err)
 	}
-	want := `data: {"id":"","object":"","created":0,"model":"","choices":[{"index":0,"delta":{"content":"three"},"finish_reason":null}]}` + "\nid: 3\n\n"
+	want := `data: {"id":"chatcmpl-","object":"chat.completion.chunk","created":0,"model":"","choices":[{"index":0,"delta":{"content":"three"},"finish_reason":null}]}` + "\nid: 3\n\n"
 	if diff := cmp.Diff(want, rec.Body.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -107,7 +105,7 @@ func number(n int64) *int64 { return &n }
 func TestStream_Await(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := httptest.NewRecorder()
-		s := NewStream(web.NewReply(rec), false, -1)
+		s := NewStream(web.NewReply(rec), openai.Chat{}, &dialect.Answer{After: -1}, false)
 		started := make(chan struct{})
 		var mu sync.Mutex
 		place, changed := 0, make(chan struct{})

@@ -2,6 +2,7 @@ package answer
 
 import (
 	"penstock/backend"
+	"penstock/server/dialect"
 )
 
 // answerSummary is what a whole answer has to know before its first byte. The words
@@ -9,9 +10,9 @@ import (
 // few: an answer as large as the output cap must not be held in memory.
 type answerSummary struct {
 	kept     keptSpans
-	reasoned bool
-	tools    bool
+	contents dialect.Contents
 	usage    *backend.Usage
+	last     uint64 // number of the last event
 
 	events []backend.Event // all, while few
 	bytes  int             // of their words
@@ -42,17 +43,42 @@ func (o *answerSummary) each(f func(backend.Event) error) error {
 	return nil
 }
 
+// steps gives what of the events is the answer; again gives all events, from the first.
+func (o *answerSummary) steps(again func(each func(backend.Event) error) error) dialect.Steps {
+	return func(each func(dialect.Step) error) error {
+		pass := spanFilter{spans: o.kept.spans}
+		return again(func(e backend.Event) error {
+			step := dialect.Step{Place: dialect.Place{Seq: e.Seq, Last: true}, Kind: e.Kind}
+			switch {
+			case e.Kind == backend.Text:
+				return pass.text(e.Text, func(piece string) error {
+					step.Text = piece
+					return each(step)
+				})
+			case e.Kind == backend.Reasoning && e.Text != "":
+				step.Text = e.Text
+			case e.Kind == backend.ToolUse && e.Tool != nil:
+				step.Tool = e.Tool
+			default:
+				return nil
+			}
+			return each(step)
+		})
+	}
+}
+
 func (o *answerSummary) add(e backend.Event) {
 	o.hold(e)
+	o.last = e.Seq
 	switch e.Kind {
 	case backend.Text:
 		o.kept.text(len(e.Text))
 	case backend.Void:
 		o.kept.void(e.Keep)
 	case backend.Reasoning:
-		o.reasoned = o.reasoned || e.Text != ""
+		o.contents.Reasoned = o.contents.Reasoned || e.Text != ""
 	case backend.ToolUse:
-		o.tools = o.tools || e.Tool != nil
+		o.contents.Tools = o.contents.Tools || e.Tool != nil
 	case backend.UsageReport:
 		o.usage = e.Usage
 	}

@@ -10,7 +10,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run"
-	"penstock/server/openai"
+	"penstock/server/dialect"
 	"penstock/server/web"
 	"penstock/spool"
 )
@@ -22,13 +22,15 @@ const padEvery = 15 * time.Second
 // Whole writes a run's answer as one object. A reply that takes long is kept alive: it
 // starts with its headers and then spaces, which JSON allows in front.
 type Whole struct {
-	w     *web.Reply
-	timer *time.Timer
+	w       *web.Reply
+	dialect dialect.Dialect
+	answer  *dialect.Answer
+	timer   *time.Timer
 }
 
 // NewWhole pads from after on; 0 is never.
-func NewWhole(w *web.Reply, after time.Duration) *Whole {
-	p := &Whole{w: w, timer: time.NewTimer(after)}
+func NewWhole(w *web.Reply, d dialect.Dialect, a *dialect.Answer, after time.Duration) *Whole {
+	p := &Whole{w: w, dialect: d, answer: a, timer: time.NewTimer(after)}
 	if after == 0 {
 		p.timer.Stop()
 	}
@@ -76,7 +78,8 @@ func (p *Whole) Answer(ctx context.Context, x *web.RequestInfo, r *run.Run) erro
 		unread, err = eachEvent(ctx, events, each)
 		return err
 	}
-	err = (&answerWriter{w: p.w, summary: known, record: record, again: again}).write()
+	p.answer.Created = record.Created
+	err = p.dialect.Whole(p.answer).Write(p.w, endOf(record, known.last, known.usage), known.contents, known.steps(again))
 	if err == nil || !p.w.Begun() {
 		return err
 	}
@@ -176,18 +179,14 @@ func abortAnswer(w *web.Reply, x *web.RequestInfo, unread, err error) {
 
 // Fail gives the error its status, or, where padding is out already, a 200
 // whose body can't be mistaken for an answer.
-func (p *Whole) Fail(x *web.RequestInfo, record run.Record, err error) error {
+func (p *Whole) Fail(x *web.RequestInfo, created time.Time, err error) error {
 	if !p.w.Begun() {
 		return err
 	}
 	e := web.AsError(err)
 	x.Failed(e)
-	c := completionOf("chat.completion", record)
-	reason := "error"
-	body := e.Body()
-	c.Error = &body
-	c.Choices = []openai.Choice{{Message: &openai.AnswerMessage{Role: openai.RoleAssistant}, Finish: &reason}}
-	text, err := web.Marshal(c)
+	p.answer.Created = created
+	text, err := web.Marshal(p.dialect.Whole(p.answer).Fail(e))
 	if err != nil {
 		return err
 	}

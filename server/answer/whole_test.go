@@ -15,6 +15,7 @@ import (
 
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/dialect"
 	"penstock/server/openai"
 	"penstock/server/web"
 )
@@ -25,7 +26,7 @@ func TestWhole_Padding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := httptest.NewRecorder()
 		const padAfter = 20 * time.Second
-		p := NewWhole(web.NewReply(rec), padAfter)
+		p := NewWhole(web.NewReply(rec), openai.Chat{}, &dialect.Answer{Run: "run_1", Model: "m"}, padAfter)
 		ended := make(chan struct{})
 		time.AfterFunc(padAfter+2*padEvery+time.Second, func() { close(ended) })
 		if err := p.Wait(context.Background(), ended); err != nil {
@@ -36,7 +37,7 @@ func TestWhole_Padding(t *testing.T) {
 		}
 		x := &web.RequestInfo{}
 		record := recordOf("run_1")
-		if err := p.Fail(x, record, runFailed(outcome.Verdict{Cause: outcome.Timeout, Message: "too long"}, record)); err != nil {
+		if err := p.Fail(x, record.Created, runFailed(outcome.Verdict{Cause: outcome.Timeout, Message: "too long"}, record)); err != nil {
 			t.Fatal(err)
 		}
 		var c openai.Completion
@@ -54,14 +55,14 @@ func TestWhole_NoPadding(t *testing.T) {
 func testNoPadding(t *testing.T, padAfter, took time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := httptest.NewRecorder()
-		p := NewWhole(web.NewReply(rec), padAfter)
+		p := NewWhole(web.NewReply(rec), openai.Chat{}, &dialect.Answer{Run: "run_1", Model: "m"}, padAfter)
 		ended := make(chan struct{})
 		time.AfterFunc(took, func() { close(ended) })
 		if err := p.Wait(context.Background(), ended); err != nil || p.w.Begun() {
 			t.Errorf("%v, begun %v", err, p.w.Begun())
 		}
 		failure := errors.New("x")
-		if err := p.Fail(&web.RequestInfo{}, recordOf(""), failure); !errors.Is(err, failure) {
+		if err := p.Fail(&web.RequestInfo{}, time.Time{}, failure); !errors.Is(err, failure) {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"penstock/server/dialect"
 	"penstock/server/web"
 )
 
@@ -39,10 +40,12 @@ func TestDecode_Cost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			q, err := Decode(body, http.Header{})
+			q, err := DecodeChat(body, http.Header{})
 			prompt := ""
 			if err == nil {
-				if _, prompt, err = Prompt(q.Messages, false); err == nil {
+				var turn dialect.Turn
+				if turn, err = dialect.Prompt(q.Messages, false); err == nil {
+					prompt = turn.Prompt
 					_, err = q.Fingerprint()
 				}
 			}
@@ -55,7 +58,7 @@ func TestDecode_Cost(t *testing.T) {
 			if pieces := after.Mallocs - before.Mallocs; pieces > 12*web.ValuesMax {
 				t.Errorf("%d pieces", pieces)
 			}
-			if len(prompt) > promptMax {
+			if len(prompt) > dialect.PromptMax {
 				t.Errorf("a prompt of %d bytes", len(prompt))
 			}
 			var refused *web.Error

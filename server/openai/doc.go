@@ -1,13 +1,12 @@
-// Package openai is the wire forms of OpenAI's chat completions: what a request says,
-// and what an answer looks like. It is pure: bytes in, values out, and the decoders
-// are fuzzed. Every refusal is a web.Error that names the field.
+// Package openai is OpenAI's dialects. It is pure: a request's bytes in, a
+// dialect.Request out; steps of an answer in, frames out. The decoders are fuzzed, and
+// every refusal is a web.Error that names the field.
 //
-//	body ── Decode ──> Request      decode.go: model, stream, session, metadata
-//	                     │            message.go: roles, parts, tool calls
-//	                     │            params.go: what is refused, what is ignored
-//	                     │            limits.go: "512MiB", "150%"
-//	                     ├─ Prompt        prompt.go: a conversation as one text
-//	                     └─ Fingerprint   fingerprint.go: are two requests the same
+// Chat completions:
 //
-//	Completion, Delta, Usage ──> JSON   wire.go; jsontext.go writes a long string piecewise
+//	body ── DecodeChat ──> dialect.Request   decode.go: messages, stream, effort
+//	                                         message.go: roles, parts, tool calls
+//	                                         params.go: what is refused, what is ignored
+//	dialect.Step ── Chat ──> chunks          chatstream.go; wire.go has their shapes
+//	             └─────────> one object      chatwhole.go
 package openai

@@ -7,82 +7,59 @@ import (
 	"slices"
 	"strings"
 
+	"penstock/server/dialect"
 	"penstock/server/web"
 )
 
-// Roles as we keep them; developer is system under a newer name, function tool
-// under an older one.
-const (
-	roleSystem    = "system"
-	roleUser      = "user"
-	RoleAssistant = "assistant"
-	roleTool      = "tool"
-)
+// chatMessage decodes one message of a chat.
+type chatMessage struct{ dialect.Message }
 
-// Message is one turn with its text.
-type Message struct {
-	Role      string
-	Name      string // of its author, where the client tells several apart
-	Text      string
-	ToolID    string // role tool: the call it answers
-	ToolCalls []toolCall
-	// Unsupported is why the message can't be sent, nil when it can: clients send the
-	// images of earlier turns again, also to a session that has had them. Text then
-	// has a note in the place of what is lacking (see FreshPrompt).
-	Unsupported error
-}
-
-// toolCall is a call of any kind in the history.
-type toolCall struct {
-	ID, Name, Arguments string
-}
-
-func decodeMessage(raw json.RawMessage, i int) (Message, error) {
+func decodeMessage(raw json.RawMessage, i int) (dialect.Message, error) {
 	where := fmt.Sprintf("messages[%d]", i)
 	f, err := web.ParseObject(raw, where)
 	if err != nil {
-		return Message{}, err
+		return dialect.Message{}, err
 	}
-	var m Message
+	var m chatMessage
 	if err := f.Into("role", where, &m.Role, "a string"); err != nil {
-		return m, err
+		return m.Message, err
 	}
 	switch m.Role {
-	case roleSystem, roleUser, RoleAssistant, roleTool:
+	case dialect.System, dialect.User, dialect.Assistant, dialect.Tool:
 	case "developer":
-		m.Role = roleSystem
+		m.Role = dialect.System
 	case "function":
-		m.Role = roleTool
+		m.Role = dialect.Tool
 	case "":
-		return m, web.BadRequest(where+".role", "role is needed")
+		return m.Message, web.BadRequest(where+".role", "role is needed")
 	default:
-		return m, web.BadRequest(where+".role", "role %q is not one of system, developer, user, assistant, tool, function", web.Clip(m.Role, 40))
+		return m.Message, web.BadRequest(where+".role", "role %q is not one of system, developer, user, assistant, tool, function", web.Clip(m.Role, 40))
 	}
 	if err := f.Into("name", where, &m.Name, "a string"); err != nil {
-		return m, err
+		return m.Message, err
 	}
 	if err := f.Into("tool_call_id", where, &m.ToolID, "a string"); err != nil {
-		return m, err
+		return m.Message, err
 	}
 	if err := m.calls(f, where); err != nil {
-		return m, err
+		return m.Message, err
 	}
 	if err := m.content(f["content"], where+".content"); err != nil {
-		return m, err
+		return m.Message, err
 	}
-	if m.Role == RoleAssistant && m.Text == "" {
+	if m.Role == dialect.Assistant && m.Text == "" {
 		if err := f.Into("refusal", where, &m.Text, "a string"); err != nil {
-			return m, err
+			return m.Message, err
 		}
 	}
-	if !f.Given("content") && (m.Role == roleSystem || m.Role == roleUser) {
-		return m, web.BadRequest(where+".content", "content is needed")
+	if !f.Given("content") && (m.Role == dialect.System || m.Role == dialect.User) {
+		return m.Message, web.BadRequest(where+".content", "content is needed")
 	}
-	return m, nil
+	return m.Message, nil
 }
 
 // calls takes function calls, custom ones, and the single one of the older form.
-func (m *Message) calls(f web.Fields, where string) error {
+func (m *chatMessage) calls(f web.Fields, where string) error {
 	raw, err := f.Array("tool_calls", where, "an array of calls")
 	if err != nil {
 		return err
@@ -93,7 +70,7 @@ func (m *Message) calls(f web.Fields, where string) error {
 		if err != nil {
 			return err
 		}
-		var c toolCall
+		var c chatCall
 		if err := call.Into("id", at, &c.ID, "a string"); err != nil {
 			return err
 		}
@@ -110,22 +87,25 @@ func (m *Message) calls(f web.Fields, where string) error {
 		if err := c.called(call, kind, arguments, at); err != nil {
 			return err
 		}
-		m.ToolCalls = append(m.ToolCalls, c)
+		m.ToolCalls = append(m.ToolCalls, c.ToolCall)
 	}
 	if !f.Given("function_call") {
 		return nil
 	}
-	var c toolCall
+	var c chatCall
 	if err := c.called(f, "function_call", "arguments", where); err != nil {
 		return err
 	}
-	m.ToolCalls = append(m.ToolCalls, c)
+	m.ToolCalls = append(m.ToolCalls, c.ToolCall)
 	return nil
 }
 
+// chatCall is one call in a message.
+type chatCall struct{ dialect.ToolCall }
+
 // called takes what is called, and with what. Arguments are text, or JSON from
 // clients that have parsed them.
-func (c *toolCall) called(f web.Fields, kind, arguments, where string) error {
+func (c *chatCall) called(f web.Fields, kind, arguments, where string) error {
 	if !f.Given(kind) {
 		return nil
 	}
@@ -149,7 +129,7 @@ func (c *toolCall) called(f web.Fields, kind, arguments, where string) error {
 }
 
 // content takes a string, null, or an array of parts.
-func (m *Message) content(raw json.RawMessage, where string) error {
+func (m *chatMessage) content(raw json.RawMessage, where string) error {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 || web.IsNull(raw) {
 		return nil
@@ -168,7 +148,7 @@ func (m *Message) content(raw json.RawMessage, where string) error {
 
 // parts puts each text on a line of its own. What an agent thought is not sent
 // again; a part that can't be sent is only named.
-func (m *Message) parts(raw json.RawMessage, where string) error {
+func (m *chatMessage) parts(raw json.RawMessage, where string) error {
 	var text strings.Builder
 	i := -1
 	err := web.Members(raw, func(_, part json.RawMessage) error {
@@ -183,24 +163,21 @@ func (m *Message) parts(raw json.RawMessage, where string) error {
 			return err
 		}
 		switch {
-		case kind == "text", kind == "refusal" && m.Role == RoleAssistant:
+		case kind == "text", kind == "refusal" && m.Role == dialect.Assistant:
 			if !f.Given(kind) {
 				return web.BadRequest(at+"."+kind, "%s is needed", kind)
 			}
 			if err := f.Into(kind, at, &one, "a string"); err != nil {
 				return err
 			}
-		case m.Role == RoleAssistant && slices.Contains([]string{"thinking", "redacted_thinking", "reasoning"}, kind):
+		case m.Role == dialect.Assistant && slices.Contains([]string{"thinking", "redacted_thinking", "reasoning"}, kind):
 		default:
 			one = fmt.Sprintf("[%s: left out here]", web.Clip(kind, 40))
 			if m.Unsupported == nil {
 				m.Unsupported = web.BadRequest(at, "part type %q is not supported: only text is", web.Clip(kind, 40))
 			}
 		}
-		if one != "" && text.Len() > 0 && !strings.HasSuffix(text.String(), "\n") {
-			text.WriteByte('\n')
-		}
-		text.WriteString(one)
+		dialect.AddLine(&text, one)
 		return nil
 	})
 	m.Text = text.String()

@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
-	"strings"
 
 	"penstock/server/web"
 )
 
-// handled are the fields that have an effect, or whose only accepted values
+// chatHandled are the fields that have an effect, or whose only accepted values
 // ask for what happens anyway.
-var handled = []string{
-	"model", "messages", "stream", "stream_options", "session_id", "cwd", "timeout_ms", "limits", "effort", "reasoning_effort", "metadata",
+var chatHandled = []string{
+	"messages", "stream_options", "reasoning_effort",
 	"n", "logprobs", "top_logprobs", "stop", "tool_choice", "function_call", "response_format", "modalities", "audio",
 }
 
@@ -88,41 +87,4 @@ func oneOf(raw json.RawMessage, words ...string) bool {
 func emptyStop(raw json.RawMessage) bool {
 	raw = bytes.TrimSpace(raw)
 	return bytes.Equal(raw, []byte(`""`)) || bytes.Equal(raw, []byte(`[]`))
-}
-
-// ignored lists what was asked for without effect. Null asks for nothing.
-func ignored(f web.Fields) []string {
-	var out []string
-	for key := range f {
-		if f.Given(key) && !slices.Contains(handled, key) {
-			out = append(out, key)
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-const ignoredMax = 1024 // bytes of the header
-
-// IgnoredHeader is the value of X-Penstock-Ignored; names that a header can't
-// carry are shown with question marks.
-func IgnoredHeader(names []string) string {
-	var b strings.Builder
-	for _, name := range names {
-		safe := strings.Map(func(r rune) rune {
-			if r <= 0x20 || r >= 0x7f || r == ',' {
-				return '?'
-			}
-			return r
-		}, web.Clip(name, 64))
-		if b.Len()+len(safe) > ignoredMax {
-			b.WriteString(", ...")
-			break
-		}
-		if b.Len() > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(safe)
-	}
-	return b.String()
 }

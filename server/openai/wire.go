@@ -2,10 +2,10 @@ package openai
 
 import (
 	"encoding/json"
-	"time"
 
 	"penstock/backend"
 	"penstock/outcome"
+	"penstock/server/dialect"
 	"penstock/server/web"
 )
 
@@ -68,7 +68,7 @@ type Cost struct {
 	Provenance string  `json:"provenance"`
 }
 
-func UsageOf(u *backend.Usage) (*Usage, *Cost) {
+func usageOf(u *backend.Usage) (*Usage, *Cost) {
 	if u == nil {
 		return nil, nil
 	}
@@ -90,14 +90,14 @@ func UsageOf(u *backend.Usage) (*Usage, *Cost) {
 	return out, price
 }
 
-// NewCompletion is the frame of every answer of one run: the same in each
-// chunk and each replay.
-func NewCompletion(object, runID, model string, created time.Time) Completion {
-	return Completion{ID: "chatcmpl-" + runID, Object: object, Created: created.Unix(), Model: model, Choices: []Choice{}}
+// newCompletion is the frame of all that is said of one answer: the same in each chunk and
+// each replay.
+func newCompletion(object string, a *dialect.Answer) Completion {
+	return Completion{ID: "chatcmpl-" + a.Run, Object: object, Created: a.Created.Unix(), Model: a.Model, Choices: []Choice{}}
 }
 
-// FinishReason is OpenAI's word for a completed run.
-func FinishReason(finish string) string {
+// finishReason is OpenAI's word for a completed run.
+func finishReason(finish string) string {
 	switch finish {
 	case "length", "content_filter":
 		return finish

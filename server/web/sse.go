@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -92,34 +93,85 @@ func inLine(r rune) rune {
 }
 
 // Data writes one frame, its number last: some readers want an event to begin with
-// its data. flush sends it.
-func (s *SSE) Data(id int64, v any) error {
-	if _, err := io.WriteString(s.w, "data: "); err != nil {
+// its data. Flush sends it.
+func (s *SSE) Data(id int64, v any) error { return s.Event("", id, v) }
+
+// Event is Data with the event's name, for the dialects that have some; "" is none.
+func (s *SSE) Event(name string, id int64, v any) error {
+	return s.Piecewise(name, id, func(w io.Writer) error { return s.json.Encode(v) })
+}
+
+// Piecewise is Event for JSON that is too long to be held: write writes it, without a line
+// feed that isn't its last byte.
+func (s *SSE) Piecewise(name string, id int64, write func(io.Writer) error) error {
+	head := "data: "
+	if name != "" {
+		head = "event: " + name + "\ndata: "
+	}
+	if _, err := io.WriteString(s.w, head); err != nil {
 		return err
 	}
-	if err := s.json.Encode(v); err != nil {
+	if err := write(oneLine{s.w}); err != nil {
 		return err
 	}
 	_, err := s.w.Write(s.appendEnd(nil, id))
 	return err
 }
 
-// Text writes a frame as Data does, of JSON of which only a text is new: it stands between
-// head and tail. That is most of what a stream says, and cheaper.
-func (s *SSE) Text(id int64, head, text, tail string) error {
-	b := slices.Grow(s.frame[:0], len(head)+len(text)+len(tail)+textRoom)
-	b = append(b, "data: "...)
-	b = append(b, head...)
+// Raw writes frames as they are.
+func (s *SSE) Raw(frames string) error {
+	_, err := io.WriteString(s.w, frames)
+	return err
+}
+
+// TextFrame is all that a frame has around a text: most of what a stream says, and cheaper
+// than to encode it each time. The zero value is none yet.
+type TextFrame struct{ Head, Tail string }
+
+// Around takes a value apart whose JSON has the text somewhere as a whole string, so that
+// others can be put in its place. What is in that place can't stand elsewhere in it: inside of
+// a JSON string its quotes would be escaped.
+func (f *TextFrame) Around(v any, text string) error { return f.Named("", v, text) }
+
+// Named is Around for an event with a name.
+func (f *TextFrame) Named(name string, v any, text string) error {
+	var whole strings.Builder
+	if err := NewLineEncoder(&whole).Encode(v); err != nil {
+		return err
+	}
+	head, tail, ok := strings.Cut(whole.String(), `:"`+text+`"`)
+	if !ok {
+		return fmt.Errorf("frame %s: no text to be cut out", whole.String())
+	}
+	f.Head, f.Tail = "data: "+head+":", tail
+	if name != "" {
+		f.Head = "event: " + name + "\n" + f.Head
+	}
+	return nil
+}
+
+// Text writes a frame as Data does, of which only the text is new, and a number at the end
+// of its object, the responses dialect's sequence_number; NoID is none.
+func (s *SSE) Text(id int64, f *TextFrame, text string, number int64) error {
+	b := slices.Grow(s.frame[:0], len(f.Head)+len(text)+len(f.Tail)+textRoom)
+	b = append(b, f.Head...)
 	b, err := appendText(b, text)
 	if err != nil {
 		return err
 	}
-	b = append(b, tail...)
-	b = append(b, '\n')
+	if number == NoID {
+		b = append(b, f.Tail...)
+	} else {
+		b = append(b, strings.TrimSuffix(f.Tail, "}\n")...)
+		b = strconv.AppendInt(append(b, numberMember...), number, 10)
+		b = append(b, "}\n"...)
+	}
 	s.frame = s.appendEnd(b, id)
 	_, err = s.w.Write(s.frame)
 	return err
 }
+
+const numberMember = `,"sequence_number":`
 
 // textRoom is for what a frame has beside, and some escapes.
 const textRoom = 64
@@ -155,19 +207,6 @@ func (s *SSE) appendEnd(b []byte, id int64) []byte {
 		b = append(b, '\n')
 	}
 	return append(b, '\n')
-}
-
-// Failure is the error frame; it has no id, for nothing follows it.
-func (s *SSE) Failure(e *Error) error {
-	return s.Data(NoID, map[string]ErrorBody{"error": e.Body()})
-}
-
-// Done ends the stream; nothing may follow: some clients append it to the text.
-func (s *SSE) Done() error {
-	if _, err := io.WriteString(s.w, "data: [DONE]\n\n"); err != nil {
-		return err
-	}
-	return s.Flush()
 }
 
 // Flush sends what was written.

@@ -22,7 +22,10 @@ func TestSSE_TextIsData(t *testing.T) {
 			if i == 0 {
 				err = s.Data(id, map[string]string{"text": text})
 			} else {
-				err = s.Text(id, `{"text":`, text, `}`)
+				var f TextFrame
+				if err = f.Around(map[string]string{"text": "x"}, "x"); err == nil {
+					err = s.Text(id, &f, text, NoID)
+				}
 			}
 			if err != nil {
 				rt.Fatal(err)
@@ -38,8 +41,9 @@ func TestSSE_TextIsData(t *testing.T) {
 // What comes together shares the room of a frame, and a stream that rests holds little.
 func TestSSE_TextSharesRoom(t *testing.T) {
 	s := NewSSE(NewReply(httptest.NewRecorder()), true)
+	f := TextFrame{`data: {"text":`, "}\n"}
 	text := func(size int) {
-		if err := s.Text(1, `{"text":`, strings.Repeat("a", size), `}`); err != nil {
+		if err := s.Text(1, &f, strings.Repeat("a", size), NoID); err != nil {
 			t.Fatal(err)
 		}
 	}

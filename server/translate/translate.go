@@ -1,4 +1,6 @@
-package server
+// Package translate rewrites URLs of loopback services between the names that the host and
+// a sidecar have for them.
+package translate
 
 import (
 	"net"
@@ -77,8 +79,13 @@ func bracketed(host string) string {
 	return host
 }
 
-func (d *daemon) translate(w *web.Reply, r *http.Request) error {
-	body, held, err := d.intake.ReadBody(w, r)
+// Handler is POST /translate.
+func Handler(intake *web.Intake, c config.Translate) web.Handler {
+	return func(w *web.Reply, r *http.Request) error { return serve(w, r, intake, c) }
+}
+
+func serve(w *web.Reply, r *http.Request, intake *web.Intake, c config.Translate) error {
+	body, held, err := intake.ReadBody(w, r)
 	if err != nil {
 		return err
 	}
@@ -97,7 +104,7 @@ func (d *daemon) translate(w *web.Reply, r *http.Request) error {
 	if to != "sidecar" && to != "host" {
 		return web.BadRequest("to", `to must be "sidecar" or "host"`)
 	}
-	out, changed, err := translateURL(raw, to, d.config.Translate)
+	out, changed, err := translateURL(raw, to, c)
 	if err != nil {
 		return err
 	}

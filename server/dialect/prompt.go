@@ -1,16 +1,15 @@
-package openai
+package dialect
 
 import (
-	"slices"
 	"strings"
 
 	"penstock/internal/bytesize"
 	"penstock/server/web"
 )
 
-// promptMax is what a conversation may be as one text. What is written around
+// PromptMax is what a conversation may be as one text. What is written around
 // turns and calls, and into them, adds to a body's bytes.
-const promptMax = 16 << 20
+const PromptMax = 16 << 20
 
 // Prompt turns a conversation into the one prompt a CLI takes.
 //
@@ -34,32 +33,45 @@ const promptMax = 16 << 20
 //
 // resumed says that the CLI still knows the conversation: then only what
 // follows the last assistant message counts.
-func Prompt(messages []Message, resumed bool) (system, prompt string, err error) {
+//
+// Of images and files, too, only those count that follow the last assistant message; in
+// the place of an earlier one its text has a note.
+func Prompt(messages []Message, resumed bool) (Turn, error) {
+	var turn Turn
 	var systems []string
 	var spoken []Message
+	past := 0 // messages up to the last assistant's
 	for _, m := range messages {
 		switch {
-		case m.Role == roleSystem && m.Unsupported != nil:
-			return "", "", m.Unsupported
-		case m.Role == roleSystem:
+		case m.Role == System && m.Unsupported != nil:
+			return Turn{}, m.Unsupported
+		case m.Role == System:
 			systems = append(systems, m.Text)
-		case m.Role == RoleAssistant && resumed:
-			spoken = nil
+		case m.Role == Assistant && resumed:
+			spoken, past = nil, 0
 		default:
 			spoken = append(spoken, m)
+			if m.Role == Assistant {
+				past = len(spoken)
+			}
 		}
 	}
-	system = strings.Join(systems, "\n\n")
+	turn.System = strings.Join(systems, "\n\n")
 	if len(spoken) == 0 {
-		return "", "", web.BadRequest("messages", "nothing follows the last assistant message: there is nothing to say to the resumed session")
+		return Turn{}, web.BadRequest("messages", "nothing follows the last assistant message: there is nothing to say to the resumed session")
 	}
-	for _, m := range spoken {
+	for _, m := range spoken[past:] {
 		if m.Unsupported != nil {
-			return "", "", m.Unsupported
+			return Turn{}, m.Unsupported
 		}
+		turn.Parts = append(turn.Parts, m.Parts...)
 	}
-	if len(spoken) == 1 && spoken[0].Role == roleUser {
-		return system, spoken[0].Text, nil
+	if len(spoken) == 1 && spoken[0].Role == User {
+		turn.Prompt = spoken[0].Text
+		return turn, nil
+	}
+	for i := range spoken[:past] {
+		spoken[i].Text = spoken[i].noted()
 	}
 	size := 0
 	for _, m := range spoken {
@@ -74,21 +86,17 @@ func Prompt(messages []Message, resumed bool) (system, prompt string, err error)
 	for _, m := range spoken {
 		writeMessage(&b, m)
 	}
-	if b.Len() > promptMax {
-		return "", "", web.Errorf(web.BodyTooLarge, "the conversation is over %s as one prompt", bytesize.Human(promptMax))
+	if b.Len() > PromptMax {
+		return Turn{}, web.Errorf(web.BodyTooLarge, "the conversation is over %s as one prompt", bytesize.Human(PromptMax))
 	}
-	return system, b.String(), nil
+	turn.Prompt = b.String()
+	return turn, nil
 }
 
-// FreshPrompt is a whole conversation for a CLI that has forgotten its session; ok is
-// false where it can't be told. Parts of earlier turns that can't be sent are named in it.
-func FreshPrompt(messages []Message) (system, prompt string, ok bool) {
-	sendable := slices.Clone(messages)
-	for i := range sendable {
-		sendable[i].Unsupported = nil
-	}
-	system, prompt, err := Prompt(sendable, false)
-	return system, prompt, err == nil
+// Turn is what a CLI is told.
+type Turn struct {
+	System, Prompt string
+	Parts          []Part
 }
 
 func writeMessage(b *strings.Builder, m Message) {

@@ -1,4 +1,4 @@
-package openai
+package dialect
 
 import (
 	"bufio"
@@ -15,7 +15,7 @@ import (
 // answer is to be delivered. Key order and spacing don't count.
 func (q *Request) Fingerprint() (Fingerprint, error) {
 	var keys []string
-	for key := range q.fields {
+	for key := range q.Fields {
 		if key != "stream" && key != "stream_options" {
 			keys = append(keys, key)
 		}
@@ -29,7 +29,7 @@ func (q *Request) Fingerprint() (Fingerprint, error) {
 		c.raw("[")
 		c.text(key)
 		c.raw(",")
-		if err := c.value(q.fields[key]); err != nil {
+		if err := c.value(q.Fields[key]); err != nil {
 			return Fingerprint{}, web.BadRequest(key, "not valid JSON: %v", err)
 		}
 		c.raw("]\n")

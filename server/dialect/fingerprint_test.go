@@ -1,4 +1,4 @@
-package openai
+package dialect
 
 import (
 	"bytes"
@@ -26,14 +26,14 @@ func TestFingerprint_IsEncodingJSONs(t *testing.T) {
 		}
 		write(q.Session)
 		var keys []string
-		for key := range q.fields {
+		for key := range q.Fields {
 			if key != "stream" && key != "stream_options" {
 				keys = append(keys, key)
 			}
 		}
 		slices.Sort(keys)
 		for _, key := range keys {
-			dec := json.NewDecoder(bytes.NewReader(q.fields[key]))
+			dec := json.NewDecoder(bytes.NewReader(q.Fields[key]))
 			dec.UseNumber()
 			var v any
 			if err := dec.Decode(&v); err != nil {
@@ -63,7 +63,7 @@ func TestFingerprint_IsEncodingJSONs(t *testing.T) {
 		return strings.Repeat(rapid.SampledFrom([]string{"<", "é", "\u2028", "x\n", "\U0001F600"}).Draw(rt, "piece"), rapid.IntRange(0, 2*textPiece).Draw(rt, "times"))
 	})
 	rapid.Check(t, func(rt *rapid.T) {
-		q := &Request{Session: rapid.String().Draw(rt, "session"), fields: web.Fields{}}
+		q := &Request{Session: rapid.String().Draw(rt, "session"), Fields: web.Fields{}}
 		for key, v := range rapid.MapOfN(rapid.String(), values, 0, 4).Draw(rt, "fields") {
 			var text []byte
 			var err error
@@ -75,7 +75,7 @@ func TestFingerprint_IsEncodingJSONs(t *testing.T) {
 			if err != nil {
 				rt.Fatal(err)
 			}
-			q.fields[key] = text
+			q.Fields[key] = text
 		}
 		got, err := q.Fingerprint()
 		if want := reference(q); err != nil || got != want {
@@ -83,7 +83,7 @@ func TestFingerprint_IsEncodingJSONs(t *testing.T) {
 		}
 	})
 	for _, text := range []string{`{"a":1,"a":2,"b":{"c":[ ],"c": { } }}`, `"\ud800x\udc00"`, ` [ 1 , {"x":[[],{}]} ] `, `{"\u0061":1,"a":2}`} {
-		q := &Request{fields: web.Fields{"x": json.RawMessage(text)}}
+		q := &Request{Fields: web.Fields{"x": json.RawMessage(text)}}
 		if got, err := q.Fingerprint(); err != nil || got != reference(q) {
 			t.Errorf("%s: another one, %v", text, err)
 		}

@@ -3,6 +3,7 @@ package answer
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"math/rand/v2"
 	"runtime"
 	"strings"
@@ -14,33 +15,39 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/dialect"
 	"penstock/server/openai"
 	"penstock/server/web"
 )
 
-// wholeOf writes what events make, as collect does.
+// wholeOf writes what events make, as Whole does.
 func wholeOf(t *testing.T, record run.Record, events []backend.Event) string {
 	t.Helper()
 	var out bytes.Buffer
-	o := &answerWriter{w: &out, summary: &answerSummary{}, record: record, again: func(each func(backend.Event) error) error {
+	if err := writeWhole(&out, record, func(each func(backend.Event) error) error {
 		for _, e := range events {
 			if err := each(e); err != nil {
 				return err
 			}
 		}
 		return nil
-	}}
-	for _, e := range events {
-		o.summary.add(e)
-	}
-	if err := o.write(); err != nil {
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()
 }
 
+func writeWhole(w io.Writer, record run.Record, again func(each func(backend.Event) error) error) error {
+	known := &answerSummary{}
+	if err := again(func(e backend.Event) error { known.add(e); return nil }); err != nil {
+		return err
+	}
+	a := &dialect.Answer{Run: record.ID, Model: record.Model, Created: record.Created}
+	return openai.Chat{}.Whole(a).Write(w, endOf(record, known.last, known.usage), known.contents, known.steps(again))
+}
+
 // The object, byte for byte.
-func TestAnswerWriter_Golden(t *testing.T) {
+func TestWhole_Golden(t *testing.T) {
 	peak, cost, cached := uint64(7), 0.25, int64(2)
 	record := run.Record{
 		ID: "run_1", Model: `odd/"content":""`, Created: time.Unix(1700000000, 0), Finish: "length",
@@ -86,7 +93,7 @@ func TestAnswerWriter_Golden(t *testing.T) {
 
 // Whatever is said, cut and taken back, inside code points too: the same bytes
 // as from an answer put together in memory.
-func TestAnswerWriter_AsOnePiece(t *testing.T) {
+func TestWhole_AsOnePiece(t *testing.T) {
 	alphabet := []string{"a", "é", "€", "😀", "\"", "\\", "\n", "\x01", "\u2029", "<", "\xff", "\xf0\x9f", strings.Repeat("long ", 3000)}
 	record := run.Record{ID: "run_1", Model: "m", Created: time.Unix(1, 0)}
 	for seed := range uint64(300) {
@@ -118,8 +125,8 @@ func TestAnswerWriter_AsOnePiece(t *testing.T) {
 			}
 		}
 		reason := "stop"
-		c := completionOf("chat.completion", record)
-		c.Choices = []openai.Choice{{Message: &openai.AnswerMessage{Role: openai.RoleAssistant, Content: string(text), Reasoning: string(thought)}, Finish: &reason}}
+		c := openai.Completion{ID: "chatcmpl-run_1", Object: "chat.completion", Created: 1, Model: "m"}
+		c.Choices = []openai.Choice{{Message: &openai.AnswerMessage{Role: dialect.Assistant, Content: string(text), Reasoning: string(thought)}, Finish: &reason}}
 		want, err := web.Marshal(c)
 		if err != nil {
 			t.Fatal(err)
@@ -153,7 +160,7 @@ func alive() uint64 {
 
 // An answer, its thinking and its tools may be as large as the output cap:
 // they pass through and stay nowhere.
-func TestAnswerWriter_Memory(t *testing.T) {
+func TestWhole_Memory(t *testing.T) {
 	const pieces, size = 1000, 8 << 10
 	again := func(each func(backend.Event) error) error {
 		for i := range pieces {
@@ -171,11 +178,7 @@ func TestAnswerWriter_Memory(t *testing.T) {
 	}
 	before := alive()
 	var w scale
-	o := &answerWriter{w: &w, summary: &answerSummary{}, again: again}
-	if err := again(func(e backend.Event) error { o.summary.add(e); return nil }); err != nil {
-		t.Fatal(err)
-	}
-	if err := o.write(); err != nil {
+	if err := writeWhole(&w, run.Record{}, again); err != nil {
 		t.Fatal(err)
 	}
 	if w.written < 3*pieces*size {

@@ -17,6 +17,7 @@ import (
 	"penstock/backend"
 	"penstock/outcome"
 	"penstock/run"
+	"penstock/server/dialect"
 	"penstock/server/openai"
 	"penstock/server/web"
 )
@@ -155,9 +156,7 @@ func (s *streamSum) add(e event) error {
 // tells before which of them the reader waits, and a keep-alive comes.
 func wire(t interface{ Fatal(...any) }, events []backend.Event, resumable bool, after int64, rest func(int) bool) string {
 	rec := httptest.NewRecorder()
-	base := completionOf("chat.completion.chunk", recordOf("run_1"))
-	s := NewStream(web.NewReply(rec), resumable, after)
-	s.base, s.IncludeUsage = &base, true
+	s := NewStream(web.NewReply(rec), openai.Chat{}, &dialect.Answer{Run: "run_1", Model: "m", Created: time.Unix(1, 0), After: after, IncludeUsage: true}, resumable)
 	s.text.discards = true
 	s.ping = time.NewTicker(time.Hour)
 	defer s.ping.Stop()
@@ -166,9 +165,9 @@ func wire(t interface{ Fatal(...any) }, events []backend.Event, resumable bool, 
 			t.Fatal(err)
 		}
 	}
-	check(s.commentOrOpen(queued(1)))
-	check(s.commentOrOpen("run run_1"))
-	check(s.first())
+	check(s.queued(1))
+	check(s.Comment("run run_1"))
+	check(s.to.Begin())
 	for i, e := range events {
 		if rest(i) {
 			check(s.pause(nil))
@@ -178,12 +177,12 @@ func wire(t interface{ Fatal(...any) }, events []backend.Event, resumable bool, 
 			t.Fatal(i, ok, err)
 		}
 	}
-	check(s.end(&web.RequestInfo{}, outcome.Verdict{Cause: outcome.Completed}, run.Record{}))
+	check(s.end(&web.RequestInfo{}, outcome.Verdict{Cause: outcome.Completed}, run.Record{}, nothing))
 	return rec.Body.String()
 }
 
 // Every decoder that stock clients have sees all of the answer and no error.
-func TestChunks_StockDecoders(t *testing.T) {
+func TestDeltas_StockDecoders(t *testing.T) {
 	long := strings.Repeat("wörd \"\\ \x01\u0085\u2028😀", 20000)
 	events := []backend.Event{
 		{Kind: backend.Text, Text: "one "}, {Kind: backend.Text, Text: "two "}, {Kind: backend.Notice, Text: "retry\u0085data: {\u2028\f\x1c"},
@@ -229,7 +228,7 @@ func TestChunks_StockDecoders(t *testing.T) {
 }
 
 // Deltas that come together share a chunk: 400 kB of short words are not 82 MB.
-func TestChunks_NeighboursShareOne(t *testing.T) {
+func TestDeltas_NeighboursShareOne(t *testing.T) {
 	var events []backend.Event
 	for i := range 100_000 {
 		events = append(events, backend.Event{Seq: uint64(i + 1), Kind: backend.Text, Text: "abc "})
@@ -241,7 +240,7 @@ func TestChunks_NeighboursShareOne(t *testing.T) {
 
 // A reader that comes back after the last number it has seen, wherever it was cut
 // and however the events came, has every word once.
-func TestChunks_ResumeAtAnyCut(t *testing.T) {
+func TestDeltas_ResumeAtAnyCut(t *testing.T) {
 	alphabet := []string{"a", "é", "😀", "\"", "\n", "\x00", "\u0085", "\u2028", strings.Repeat("x", 1000), strings.Repeat("€\x01", 12000)}
 	rapid.Check(t, func(t *rapid.T) {
 		kinds := rapid.SampledFrom([]backend.Kind{backend.Text, backend.Text, backend.Text, backend.Reasoning, backend.ToolUse, backend.Notice, backend.Session})

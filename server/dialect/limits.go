@@ -1,4 +1,4 @@
-package openai
+package dialect
 
 import (
 	"encoding/json"
@@ -9,14 +9,14 @@ import (
 	"penstock/server/web"
 )
 
-// RequestLimits are a client's wishes; zero is none.
-type RequestLimits struct {
+// Limits are a client's wishes; zero is none.
+type Limits struct {
 	MemoryMax int64 // bytes
 	PidsMax   int64
 	CPUMax    float64 // cores
 }
 
-func decodeLimits(f web.Fields) (out RequestLimits, err error) {
+func decodeLimits(f web.Fields) (out Limits, err error) {
 	if !f.Given("limits") {
 		return out, nil
 	}

@@ -1,0 +1,150 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"penstock/run"
+	"penstock/server/dialect"
+	"penstock/server/web"
+)
+
+// delivery is how a request wants its answer.
+type delivery struct {
+	stream, usage bool
+	background    bool // answered at once with what there is of it
+}
+
+// ask gives the handler that runs an agent for a request in a dialect.
+func (d *daemon) ask(name string) web.Handler {
+	s, _ := surfaceOf(name)
+	return func(w *web.Reply, r *http.Request) error { return d.serveAsked(w, r, s) }
+}
+
+func (d *daemon) serveAsked(w *web.Reply, r *http.Request, s surface) error {
+	arrived := time.Now()
+	x := web.InfoOf(r)
+	id, durable, err := web.RunID(r)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("X-Run-Id", id)
+	after, err := web.LastEventID(r)
+	if err != nil {
+		return err
+	}
+	own := newJob(id, x.Client, durable)
+	j, how, err := d.launchOrAttach(w, r, s, own, arrived)
+	if err != nil {
+		return err
+	}
+	x.RunID, x.Admitted = id, true
+	x.Attrs = func() []slog.Attr { return j.logAttrs(j == own) }
+	if j == own {
+		after = -1 // a run that begins now has no events seen before: the header is of another stream
+	}
+	ctx := r.Context()
+	if j.durable {
+		var release func()
+		ctx, release = d.readerContext(ctx)
+		defer release()
+	}
+	a := j.answer(after)
+	a.IncludeUsage = how.usage
+	if how.stream {
+		return d.respondStream(ctx, w, x, j, s, a)
+	}
+	return d.respondWhole(ctx, w, x, j, s, a)
+}
+
+// launchOrAttach reads and decodes the request, launches own for it or finds the job that
+// has its run id, and keeps nothing else of it.
+func (d *daemon) launchOrAttach(w *web.Reply, r *http.Request, s surface, own *job, arrived time.Time) (j *job, how delivery, err error) {
+	body, held, err := d.intake.ReadBody(w, r)
+	if err != nil {
+		return nil, how, err
+	}
+	own.lease = held
+	defer func() {
+		if j != own {
+			held.Release()
+		}
+	}()
+	done, err := d.intake.AcquireDecoder(r.Context(), len(body))
+	if err != nil {
+		return nil, how, err
+	}
+	defer done()
+	q, err := s.decode(body, r.Header)
+	if err != nil {
+		return nil, how, err
+	}
+	own.durable = own.durable || q.Background
+	j, err = d.findOrLaunch(r.Context(), w, q, own, arrived)
+	return j, delivery{q.Stream, q.IncludeUsage, q.Background}, err
+}
+
+// findOrLaunch launches j for the request, or finds the one that has its run id already.
+func (d *daemon) findOrLaunch(ctx context.Context, w *web.Reply, q *dialect.Request, j *job, arrived time.Time) (*job, error) {
+	if j.durable {
+		var err error
+		if j.fingerprint, err = q.Fingerprint(); err != nil {
+			return nil, err
+		}
+		if old, err := d.jobs.find(j, runLookup{d.runs}); old != nil || err != nil {
+			return old, err
+		}
+		if d.notDurable != nil {
+			return nil, noDurable()
+		}
+		ctx = d.base
+	}
+	spec, err := d.prepare(q, j.client, arrived)
+	if err != nil {
+		return nil, err
+	}
+	if names := dialect.IgnoredHeader(q.Ignored); names != "" {
+		w.Header().Set("X-Penstock-Ignored", names)
+	}
+	spec.ID, j.model, j.backend = j.id, spec.Model, spec.Backend.Name()
+	spec.Durable, spec.Fingerprint = j.durable, j.fingerprint[:]
+	j.limits, j.enforced, j.session = spec.Limits, d.spawner.Enforced(), spec.Session
+	ctx, j.cancel = context.WithCancelCause(ctx)
+	claimed, err := d.jobs.claim(j, runLookup{d.runs})
+	if err != nil || claimed != j {
+		j.cancel(nil)
+		return claimed, err
+	}
+	go d.launch(ctx, j, spec)
+	return j, nil
+}
+
+// runLookup is what the jobs ask of the runs.
+type runLookup struct{ runs *run.Manager }
+
+func (k runLookup) known(id string) bool {
+	return k.runs.Has(id)
+}
+
+func (k runLookup) ended(id string) (*job, error) {
+	r, err := k.runs.Get(id)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, unreadable(err)
+	}
+	if err != nil || !isClosed(r.Ended()) {
+		return nil, nil
+	}
+	j := jobOf(r)
+	if j != nil {
+		close(j.gone)
+	}
+	return j, nil
+}
+
+func (k runLookup) pruned(j *job) bool {
+	return j.durable && k.runs.Pruned(j.id, j.client, j.fingerprint[:])
+}

@@ -1,0 +1,72 @@
+package dialect
+
+import (
+	"strings"
+
+	"penstock/backend"
+)
+
+// Roles as they are kept; developer is system under a newer name, function tool
+// under an older one.
+const (
+	System    = "system"
+	User      = "user"
+	Assistant = "assistant"
+	Tool      = "tool"
+)
+
+// Message is one turn of a conversation.
+type Message struct {
+	Role      string
+	Name      string // of its author, where the client tells several apart
+	Text      string
+	ToolID    string // role tool: the call it answers
+	ToolCalls []ToolCall
+	// Parts are its images and files, in order.
+	Parts []Part
+	// Unsupported is why the message can't be sent, nil when it can: clients send the
+	// parts of earlier turns again, also to a session that has had them. Text then
+	// has a note in the place of what is lacking (see FreshPrompt).
+	Unsupported error
+}
+
+// ToolCall is a call of any kind in the history.
+type ToolCall struct {
+	ID, Name, Arguments string
+}
+
+// Part is an image or a file of a message.
+type Part struct {
+	backend.Attachment
+	Where string // the field of the request that it came in
+	Note  string // what stands for it in the text of a turn that isn't sent
+	At    int    // where in the message's text, in bytes
+}
+
+// AddLine adds a part of a message's text, on a line of its own.
+func AddLine(b *strings.Builder, text string) {
+	if text != "" && b.Len() > 0 && !strings.HasSuffix(b.String(), "\n") {
+		b.WriteByte('\n')
+	}
+	b.WriteString(text)
+}
+
+// noted is the message's text with the notes of its parts in their places.
+func (m *Message) noted() string {
+	if len(m.Parts) == 0 {
+		return m.Text
+	}
+	var b strings.Builder
+	at := 0
+	for _, p := range m.Parts {
+		b.WriteString(m.Text[at:p.At]) // begins with the line feed that parts it, where there is text before
+		at = p.At
+		AddLine(&b, p.Note)
+	}
+	if rest := m.Text[at:]; strings.HasPrefix(rest, "\n") {
+		b.WriteString(rest)
+	} else {
+		AddLine(&b, rest)
+	}
+	return b.String()
+}

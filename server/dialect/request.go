@@ -1,0 +1,213 @@
+package dialect
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"penstock/internal/bytesize"
+	"penstock/server/web"
+)
+
+// Request is what a client asks for, whatever it asks in: the one form that the server
+// knows. A decoder of a dialect fills it, and every refusal of one is a 400 that names
+// the field.
+type Request struct {
+	Model    string
+	Messages []Message
+	Stream   bool
+	Session  string
+	Cwd      string
+	Timeout  time.Duration // 0 is none given
+	Limits   Limits
+	Effort   string
+	// EffortField is the dialect's own field for the effort.
+	EffortField string
+	Metadata    json.RawMessage
+	Ignored     []string // fields that were asked for and legally have no effect, sorted
+	// Schema is the JSON Schema that the answer has to keep to; AnyObject: it has to be some
+	// JSON object. Neither is free text.
+	Schema    json.RawMessage
+	AnyObject bool
+	// Person tells people apart that share the client's token (user, safety_identifier,
+	// metadata.user_id); "" is not told.
+	Person string
+	// IncludeUsage asks for a usage chunk at the end of a chat stream.
+	IncludeUsage bool
+	// Store keeps the answer with what was asked (Asked), to be continued and read again;
+	// Discard keeps nothing but the record.
+	Store, Discard bool
+	// Background has the run go on without its client, and be answered at once.
+	Background bool
+	// Previous is the id of the answer that is continued; "" is none.
+	Previous string
+	// Asked is what a stored answer says again of its request.
+	Asked []byte
+
+	Fields web.Fields // of the body, as they came
+}
+
+const (
+	nameMax     = 256 // bytes of a model, session or effort
+	metadataMax = 16 << 10
+)
+
+// Common are the fields that all dialects have in common, of which some are penstock's own.
+var Common = []string{"model", "stream", "session_id", "cwd", "timeout_ms", "limits", "effort", "metadata"}
+
+// DecodeCommon takes the Common fields, and the session from the headers.
+func (q *Request) DecodeCommon(f web.Fields, h http.Header) error {
+	q.Fields = f
+	for _, step := range []func(web.Fields) error{q.decodeModel, q.decodeRun, q.decodeMetadata} {
+		if err := step(f); err != nil {
+			return err
+		}
+	}
+	return q.decodeSession(h)
+}
+
+func (q *Request) decodeModel(f web.Fields) error {
+	if err := f.Into("model", "", &q.Model, "a string"); err != nil {
+		return err
+	}
+	if q.Model == "" {
+		return web.BadRequest("model", "model is needed: <backend>[/<model>]; GET /v1/models lists them")
+	}
+	if !isPrintable(q.Model) {
+		return web.BadRequest("model", "model must be at most %d printable characters", nameMax)
+	}
+	return f.Into("stream", "", &q.Stream, "true or false")
+}
+
+// decodeRun takes what is asked of the run itself.
+func (q *Request) decodeRun(f web.Fields) (err error) {
+	if err := f.Into("session_id", "", &q.Session, "a string"); err != nil {
+		return err
+	}
+	if err := f.Into("cwd", "", &q.Cwd, "a string"); err != nil {
+		return err
+	}
+	if f.Given("timeout_ms") {
+		var ms int64
+		if err := f.Into("timeout_ms", "", &ms, "a whole number of milliseconds"); err != nil {
+			return err
+		}
+		if ms < 1 || ms > int64(365*24*time.Hour/time.Millisecond) {
+			return web.BadRequest("timeout_ms", "timeout_ms must be between 1 and one year")
+		}
+		q.Timeout = time.Duration(ms) * time.Millisecond
+	}
+	if err := f.Into("effort", "", &q.Effort, "a string"); err != nil {
+		return err
+	}
+	if err := q.SetEffort("effort", ""); err != nil {
+		return err
+	}
+	q.Limits, err = decodeLimits(f)
+	return err
+}
+
+func (q *Request) decodeMetadata(f web.Fields) error {
+	if !f.Given("metadata") {
+		return nil
+	}
+	metadata, err := f.Object("metadata")
+	if err != nil {
+		return err
+	}
+	if len(f["metadata"]) > metadataMax {
+		return web.BadRequest("metadata", "metadata is over %s", bytesize.Human(metadataMax))
+	}
+	if len(metadata) > 0 {
+		q.Metadata = bytes.Clone(f["metadata"]) // it outlives the body
+	}
+	return nil
+}
+
+// SetEffort takes a dialect's own word for the effort, of the named field; "" is none. It
+// must not disagree with penstock's own.
+func (q *Request) SetEffort(field, theirs string) error {
+	q.EffortField = field
+	if q.Effort != "" && theirs != "" && q.Effort != theirs {
+		return web.BadRequest("effort", "effort and %s disagree", field)
+	}
+	if q.Effort == "" {
+		q.Effort = theirs
+	}
+	if !isPrintable(q.Effort) || strings.HasPrefix(q.Effort, "-") {
+		return web.BadRequest("effort", "effort must be a word such as low, medium or high")
+	}
+	return nil
+}
+
+// decodeSession takes the id from the body or any of the headers; they must agree.
+func (q *Request) decodeSession(h http.Header) error {
+	for _, name := range []string{"X-Session-Id", "X-Resume", "X-Conversation-Id"} {
+		v := h.Get(name)
+		if v == "" {
+			continue
+		}
+		if q.Session != "" && q.Session != v {
+			return web.BadRequest("session_id", "%s says another session than session_id or an earlier header", name)
+		}
+		q.Session = v
+	}
+	if !isPrintable(q.Session) {
+		return web.BadRequest("session_id", "session_id must be at most %d printable characters", nameMax)
+	}
+	return nil
+}
+
+// isPrintable is short and printable ASCII or letters: safe to log and to echo.
+func isPrintable(s string) bool {
+	return len(s) <= nameMax && !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f || (r >= 0x80 && r < 0xa0) })
+}
+
+// SetIgnored notes the fields that were asked for and are not among handled, nor Common.
+// Null asks for nothing.
+func (q *Request) SetIgnored(handled []string) {
+	for key := range q.Fields {
+		if q.Fields.Given(key) && !slices.Contains(handled, key) && !slices.Contains(Common, key) {
+			q.Ignored = append(q.Ignored, key)
+		}
+	}
+	slices.Sort(q.Ignored)
+}
+
+// NoteIgnored notes fields that this backend gives no effect.
+func (q *Request) NoteIgnored(keys ...string) {
+	for _, key := range keys {
+		if q.Fields.Given(key) {
+			q.Ignored = append(q.Ignored, key)
+		}
+	}
+	slices.Sort(q.Ignored)
+}
+
+const ignoredMax = 1024 // bytes of the header
+
+// IgnoredHeader is the value of X-Penstock-Ignored; names that a header can't
+// carry are shown with question marks.
+func IgnoredHeader(names []string) string {
+	var b strings.Builder
+	for _, name := range names {
+		safe := strings.Map(func(r rune) rune {
+			if r <= 0x20 || r >= 0x7f || r == ',' {
+				return '?'
+			}
+			return r
+		}, web.Clip(name, 64))
+		if b.Len()+len(safe) > ignoredMax {
+			b.WriteString(", ...")
+			break
+		}
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(safe)
+	}
+	return b.String()
+}

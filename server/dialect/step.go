@@ -1,0 +1,98 @@
+package dialect
+
+import (
+	"encoding/json"
+	"io"
+	"time"
+
+	"penstock/backend"
+	"penstock/outcome"
+	"penstock/server/web"
+)
+
+// Dialect is one way to say an answer.
+type Dialect interface {
+	// Stream begins the encoding of one stream. Streams are not safe for concurrent use.
+	Stream(out *web.SSE, a *Answer) Stream
+	// Whole is the answer as one object.
+	Whole(a *Answer) Whole
+}
+
+// Answer is what all that is said of one answer has in common: the same in each reading.
+type Answer struct {
+	Run      string // its id, of which those of the answer are made (ids.go)
+	Model    string // as the client wrote it
+	Created  time.Time
+	Received time.Time // of the request; what a stream says before its run is created has no other time
+	Asked    []byte    // Request.Asked; nil is none
+	// After is the number of the last frame that the reader has seen before, in the dialect's
+	// own numbers; -1 is none.
+	After        int64
+	IncludeUsage bool // see Request
+}
+
+// Place is where in a run's events something was said. A text may be cut into pieces, of
+// which Last is the one that its event ends with.
+type Place struct {
+	Seq   uint64 // of the event, from 1; of several that were put together the last one's
+	Piece int    // from 0
+	Last  bool
+}
+
+// Step is one thing that a run's events say to a client.
+type Step struct {
+	Place
+	Kind backend.Kind // Text, Reasoning or ToolUse
+	Text string
+	Tool *backend.Tool
+}
+
+// End is how a run went, for its client.
+type End struct {
+	Seq      uint64 // of the last event
+	Finish   string // "stop", "length" or "content_filter"; "" is not known
+	Usage    *backend.Usage
+	Receipt  *outcome.Receipt
+	Metadata json.RawMessage
+	Session  *Session
+}
+
+// Session is what became of the answer's conversation.
+type Session struct {
+	ID      string `json:"id"`
+	Resumed bool   `json:"resumed"` // by the CLI's own session; else it was told the conversation
+}
+
+// Stream says an answer step by step. Open may be called once and is followed by Begin, that
+// by any number of Steps, and those by End; Fail may come in the place of each but the first,
+// and ends it. The driver flushes, and writes comments between them.
+type Stream interface {
+	// Open is before the run has begun; queued tells that it waits in a line.
+	Open(queued bool) error
+	// Begin is when the run has begun.
+	Begin() error
+	// Seen tells whether the reader has seen what is said of a Place before. That is to be
+	// given to Step all the same, piece by piece: it is not written, and known from then on.
+	Seen(p Place) bool
+	Step(s Step) error
+	// Ping keeps a connection alive on which nothing is said.
+	Ping() error
+	// End says that the answer is whole, and ends the stream. Steps gives all steps again.
+	End(e End, again Steps) error
+	// Fail says that there is no answer, or not all of it, and ends the stream.
+	Fail(why *web.Error, e End, again Steps) error
+}
+
+// Steps gives the steps of an answer in their order, to each until that fails.
+type Steps func(each func(Step) error) error
+
+// Contents is what there is in an answer.
+type Contents struct{ Reasoned, Tools bool }
+
+// Whole says an answer as one object.
+type Whole interface {
+	Write(w io.Writer, e End, known Contents, again Steps) error
+	// Fail gives the object that tells a client why there is no answer, where the status
+	// that would tell it is out already.
+	Fail(why *web.Error) any
+}
