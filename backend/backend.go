@@ -15,8 +15,8 @@
 //	jsonrpc/    our side of a JSON-RPC conversation (codex, acp)
 //	provider/   the script that tells of model calls inside a CLI, and its lines
 //
-// Here: backend.go, the contract; command.go, what goes into a Command; env.go, a
-// child's environment; version.go.
+// Here: backend.go, the contract; command.go, what goes into a Command; attachments.go,
+// what goes with a prompt; env.go, a child's environment; version.go.
 package backend
 
 import (
@@ -161,6 +161,14 @@ type Machine interface {
 	Close() []Event
 }
 
+// Reprompter is a Machine whose CLI can be told another prompt once its turn is over.
+type Reprompter interface {
+	Machine
+	// Reprompt begins another turn after Done: the machine takes lines again, its answer
+	// text and usage go on from where they were, and Done or Failed ends the turn.
+	Reprompt(text string) (write [][]byte)
+}
+
 // Backend is one CLI with its configuration. Safe for concurrent use.
 type Backend interface {
 	Name() string
@@ -184,6 +192,9 @@ type Features struct {
 	// JSONSchema: the CLI itself holds the answer to Request.Schema. Any other CLI is told the
 	// schema, and the answer is validated here (package structured).
 	JSONSchema bool
+	// TakesSchema is false for a schema that the CLI, or its model's provider, doesn't take;
+	// that one is told and validated as for a CLI without JSONSchema. nil takes all.
+	TakesSchema func(json.RawMessage) bool
 	// PlainExit: the CLI has no terminal event, its exit status is its last
 	// word (spawn.Facts.PlainExit). Else exit 0 without a terminal event is a failure.
 	PlainExit bool
