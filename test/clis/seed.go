@@ -99,18 +99,23 @@ func geminiConfig(retry bool) string {
 `, attempts)
 }
 
+// The second model can't see: pi has no other way of saying so.
 func piModels(baseURL string) string {
 	return fmt.Sprintf(`{"providers": {"fake": {
   "baseUrl": %q,
   "apiKey": "$FAKE_API_KEY",
   "api": "openai-completions",
-  "models": [{
-    "id": "fake-model", "name": "Fake", "reasoning": false, "input": ["text"],
+  "models": [%s, %s]
+}}}
+`, baseURL, piModel("fake-model", `"text", "image"`), piModel("blind", `"text"`))
+}
+
+func piModel(id, input string) string {
+	return fmt.Sprintf(`{
+    "id": %q, "name": "Fake", "reasoning": false, "input": [%s],
     "contextWindow": 100000, "maxTokens": 4096,
     "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}
-  }]
-}}}
-`, baseURL)
+  }`, id, input)
 }
 
 func kimiConfig(baseURL string) string {

@@ -42,22 +42,21 @@ func (anthropic) decode(_ *http.Request, body []byte) (conversation, error) {
 
 // anthropicUser adds a user message, whose blocks may be tool results.
 func anthropicUser(c *conversation, content json.RawMessage) {
-	var blocks []struct {
+	var list []struct {
+		block
 		Type    string
-		Text    string
 		Content json.RawMessage
 	}
-	if json.Unmarshal(content, &blocks) != nil {
-		c.add(userTurn, texts(content)...)
+	if json.Unmarshal(content, &list) != nil {
+		c.addBlocks(userTurn, blocks(content)...)
 		return
 	}
-	for _, b := range blocks {
-		switch b.Type {
-		case "text":
-			c.add(userTurn, b.Text)
-		case "tool_result":
-			c.add(toolTurn, joined(b.Content))
+	for _, b := range list {
+		if b.Type == "tool_result" {
+			c.addResult(b.Content)
+			continue
 		}
+		c.addBlocks(userTurn, b.block)
 	}
 }
 

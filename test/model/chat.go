@@ -34,11 +34,11 @@ func (chat) decode(_ *http.Request, body []byte) (conversation, error) {
 	for _, m := range in.Messages {
 		switch m.Role {
 		case "user":
-			c.add(userTurn, texts(m.Content)...)
+			c.addBlocks(userTurn, blocks(m.Content)...)
 		case "assistant":
 			c.add(assistantTurn, texts(m.Content)...)
 		case "tool":
-			c.add(toolTurn, joined(m.Content))
+			c.addResult(m.Content)
 		case "system", "developer":
 			c.system += joined(m.Content) + "\n"
 		}

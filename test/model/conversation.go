@@ -1,7 +1,10 @@
 package model
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -11,14 +14,38 @@ type turnKind int
 const (
 	userTurn turnKind = iota
 	assistantTurn
-	toolTurn // a tool's result
+	toolTurn  // a tool's result
+	imageTurn // its text is nothing
 )
 
 // turn is one block of text of the conversation. CLIs put context and reminders
 // in blocks of their own beside the prompt, so a block, not a message, is the unit.
 type turn struct {
-	kind turnKind
-	text string
+	kind  turnKind
+	text  string
+	image Image // of an imageTurn
+}
+
+// Image is a picture, or a document, that a request holds as data.
+type Image struct {
+	Type   string // media type
+	SHA256 string // of the decoded data, in hex; "" where it is none
+	Bytes  int
+}
+
+// imageOf takes an image's base64 data.
+func imageOf(mediaType, data string) turn {
+	image := Image{Type: mediaType}
+	if raw, err := base64.StdEncoding.DecodeString(data); err == nil {
+		image.SHA256, image.Bytes = fmt.Sprintf("%x", sha256.Sum256(raw)), len(raw)
+	}
+	return turn{kind: imageTurn, image: image}
+}
+
+// imageOfURL takes an image's data URI.
+func imageOfURL(uri string) turn {
+	head, data, _ := strings.Cut(strings.TrimPrefix(uri, "data:"), ",")
+	return imageOf(strings.TrimSuffix(head, ";base64"), data)
 }
 
 // conversation is a request of any of the protocols, as far as scripts need it.
@@ -39,7 +66,7 @@ type tool struct {
 
 func (c *conversation) add(kind turnKind, texts ...string) {
 	for _, text := range texts {
-		c.turns = append(c.turns, turn{kind, text})
+		c.turns = append(c.turns, turn{kind: kind, text: text})
 	}
 }
 
@@ -92,12 +119,48 @@ func (c conversation) marked() int {
 
 // toolResult is the last tool result given after the last marked user text.
 func (c conversation) toolResult() (string, bool) {
-	for _, t := range slices.Backward(c.turns[c.lastUserIndex()+1:]) {
+	results := c.toolResults()
+	if len(results) == 0 {
+		return "", false
+	}
+	return results[len(results)-1], true
+}
+
+// toolResults are those given after the last marked user text.
+func (c conversation) toolResults() []string {
+	var results []string
+	for _, t := range c.turns[c.lastUserIndex()+1:] {
 		if t.kind == toolTurn {
-			return t.text, true
+			results = append(results, t.text)
 		}
 	}
-	return "", false
+	return results
+}
+
+// answers counts the model's texts after the last marked user text.
+func (c conversation) answers() int {
+	n := 0
+	for _, t := range c.turns[c.lastUserIndex()+1:] {
+		if t.kind == assistantTurn {
+			n++
+		}
+	}
+	return n
+}
+
+// images are those of the last marked user text's turn: since the answer before it.
+func (c conversation) images() []Image {
+	start := c.lastUserIndex()
+	for start >= 0 && c.turns[start].kind != assistantTurn {
+		start--
+	}
+	var images []Image
+	for _, t := range c.turns[start+1:] {
+		if t.kind == imageTurn {
+			images = append(images, t.image)
+		}
+	}
+	return images
 }
 
 // shell picks the CLI's shell tool and makes its arguments for a command.
@@ -137,21 +200,65 @@ func (s schema) names() []string {
 	return names
 }
 
-// texts are the text blocks of a content field: a string or a list of blocks.
-func texts(raw json.RawMessage) []string {
+// block is one of a content field's, of any of the protocols but Gemini's.
+type block struct {
+	Text   *string
+	Source struct {
+		Type string `json:"media_type"`
+		Data string
+	}
+	URL json.RawMessage `json:"image_url"` // chat: {"url":...}; responses: the URL itself
+}
+
+// image is false for a block that is none.
+func (b block) image() (turn, bool) {
+	if b.Source.Data != "" {
+		return imageOf(b.Source.Type, b.Source.Data), true
+	}
+	var inner struct{ URL string }
+	if json.Unmarshal(b.URL, &inner.URL) != nil {
+		_ = json.Unmarshal(b.URL, &inner) // "" then
+	}
+	return imageOfURL(inner.URL), inner.URL != ""
+}
+
+// blocks of a content field: a string, or a list.
+func blocks(raw json.RawMessage) []block {
 	var one string
 	if json.Unmarshal(raw, &one) == nil {
-		return []string{one}
+		return []block{{Text: &one}}
 	}
-	var blocks []struct {
-		Text *string `json:"text"`
+	var list []block
+	_ = json.Unmarshal(raw, &list) // none then
+	return list
+}
+
+// addBlocks adds texts and images in their order.
+func (c *conversation) addBlocks(kind turnKind, blocks ...block) {
+	for _, b := range blocks {
+		if b.Text != nil {
+			c.add(kind, *b.Text)
+		} else if image, ok := b.image(); ok {
+			c.turns = append(c.turns, image)
+		}
 	}
+}
+
+// addResult adds a tool's result as one text, and its images.
+func (c *conversation) addResult(raw json.RawMessage) {
+	c.add(toolTurn, joined(raw))
+	for _, b := range blocks(raw) {
+		if image, ok := b.image(); ok {
+			c.turns = append(c.turns, image)
+		}
+	}
+}
+
+func texts(raw json.RawMessage) []string {
 	var list []string
-	if json.Unmarshal(raw, &blocks) == nil {
-		for _, b := range blocks {
-			if b.Text != nil {
-				list = append(list, *b.Text)
-			}
+	for _, b := range blocks(raw) {
+		if b.Text != nil {
+			list = append(list, *b.Text)
 		}
 	}
 	return list

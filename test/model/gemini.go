@@ -16,7 +16,13 @@ func (gemini) decode(r *http.Request, body []byte) (conversation, error) {
 			Role  string
 			Parts []struct {
 				Text     *string
-				Response *struct{ Response json.RawMessage } `json:"functionResponse"`
+				Inline   *geminiData `json:"inlineData"`
+				Response *struct {
+					Response json.RawMessage
+					Parts    []struct {
+						Inline *geminiData `json:"inlineData"`
+					}
+				} `json:"functionResponse"`
 			}
 		}
 		Tools []struct {
@@ -37,6 +43,11 @@ func (gemini) decode(r *http.Request, body []byte) (conversation, error) {
 			switch {
 			case part.Response != nil:
 				c.add(toolTurn, geminiOutput(part.Response.Response))
+				for _, p := range part.Response.Parts {
+					c.turns = append(c.turns, p.Inline.turns()...)
+				}
+			case part.Inline != nil:
+				c.turns = append(c.turns, part.Inline.turns()...)
 			case part.Text != nil && m.Role == "model":
 				c.add(assistantTurn, *part.Text)
 			case part.Text != nil:
@@ -50,6 +61,19 @@ func (gemini) decode(r *http.Request, body []byte) (conversation, error) {
 		}
 	}
 	return c, nil
+}
+
+// geminiData is a picture, or a document, in a request.
+type geminiData struct {
+	Type string `json:"mimeType"`
+	Data string
+}
+
+func (d *geminiData) turns() []turn {
+	if d == nil {
+		return nil
+	}
+	return []turn{imageOf(d.Type, d.Data)}
 }
 
 // geminiOutput is the text of a functionResponse: its output or error field.

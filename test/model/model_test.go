@@ -110,9 +110,9 @@ func askContext(t *testing.T, ctx context.Context, s *Server, c client, stream, 
 	return a
 }
 
-func user(text string) turn      { return turn{userTurn, text} }
-func assistant(text string) turn { return turn{assistantTurn, text} }
-func result(text string) turn    { return turn{toolTurn, text} }
+func user(text string) turn      { return turn{kind: userTurn, text: text} }
+func assistant(text string) turn { return turn{kind: assistantTurn, text: text} }
+func result(text string) turn    { return turn{kind: toolTurn, text: text} }
 
 func eachClient(t *testing.T, f func(t *testing.T, s *Server, c client)) {
 	for _, c := range clients() {

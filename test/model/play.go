@@ -27,7 +27,7 @@ const settleBeforeReset = 50 * time.Millisecond
 type reply struct {
 	thought  string
 	text     string
-	callName string // with callArgs: a call of the shell tool, no text
+	callName string // with callArgs: a call of a tool, text is what was said before it
 	callArgs string
 	ending   ending
 }
@@ -134,7 +134,8 @@ func (p *player) reply() reply {
 		a.text = p.counted("tok") + "\U0001F600" + p.sc.text
 		return a
 	case "tool":
-		if a.callName, a.callArgs = p.shellCall(); a.callName != "" {
+		if a.callName, a.callArgs = p.toolCall(); a.callName != "" {
+			a.text = p.sc.lead
 			return a
 		}
 	case "think":
@@ -171,7 +172,10 @@ func (p *player) script(wire wire) Outcome {
 	case "empty":
 		return Complete
 	case "tool":
-		if name, args := p.shellCall(); name != "" {
+		if name, args := p.toolCall(); name != "" {
+			if p.sc.lead != "" {
+				wire.text(p.sc.lead)
+			}
 			wire.call(name, args)
 			return Complete
 		}
@@ -240,9 +244,14 @@ func (p *player) wait(d time.Duration) bool {
 	}
 }
 
-// shellCall is the tool call the script asks for, unless its result is there.
-func (p *player) shellCall() (name, args string) {
-	if _, done := p.c.toolResult(); done {
+// toolCall is the tool call the script asks for, unless its result is there.
+func (p *player) toolCall() (name, args string) {
+	done := len(p.c.toolResults())
+	if done < len(p.sc.calls) {
+		name, args, _ = strings.Cut(p.sc.calls[done], " ")
+		return name, args
+	}
+	if done > 0 {
 		return "", ""
 	}
 	name, fields, ok := p.c.shell(p.sc.command)

@@ -31,6 +31,7 @@ type Request struct {
 	Users      []string // all user text blocks
 	UserTurns  int      // user texts with a marker
 	UserTexts  int      // all user text blocks, context and reminders with them
+	Images     []Image  // of LastUser's turn, with those that tools gave since
 	ToolResult string   // result of a tool after LastUser
 	Tools      []string // names offered
 	Bytes      int      // size of the request body
@@ -48,6 +49,7 @@ func newRequest(r *http.Request, size int, c conversation, s script) Request {
 		LastUser:  c.lastUser(),
 		UserTurns: c.marked(),
 		Bytes:     size,
+		Images:    c.images(),
 	}
 	for _, t := range c.turns {
 		if t.kind == userTurn {

@@ -31,14 +31,14 @@ func (responses) decode(_ *http.Request, body []byte) (conversation, error) {
 		Output  json.RawMessage
 	}
 	if json.Unmarshal(in.Input, &items) != nil {
-		c.add(userTurn, texts(in.Input)...)
+		c.addBlocks(userTurn, blocks(in.Input)...)
 	}
 	for _, it := range items {
 		switch {
 		case it.Type == "function_call_output":
-			c.add(toolTurn, joined(it.Output))
+			c.addResult(it.Output)
 		case it.Role == "user":
-			c.add(userTurn, texts(it.Content)...)
+			c.addBlocks(userTurn, blocks(it.Content)...)
 		case it.Role == "assistant":
 			c.add(assistantTurn, texts(it.Content)...)
 		case it.Role == "system", it.Role == "developer":

@@ -19,7 +19,7 @@ func TestScriptMarkers(t *testing.T) {
 		{"user: SCN=e500\nuser: SCN=tool N=2 N=3 CMD{{a\nb}}", "tool", 3, 0, "a\nb"},
 		{"SCN=nonsense", "text", 5, 0, ""},
 	} {
-		s := scriptFor(conversation{turns: []turn{{userTurn, tt.prompt}}})
+		s := scriptFor(conversation{turns: []turn{user(tt.prompt)}})
 		if s.scenario != tt.scenario || s.deltas != tt.deltas || s.delay != tt.delay || s.command != tt.command {
 			t.Errorf("scriptFor(%q) = %+v, want %+v", tt.prompt, s, tt)
 		}
