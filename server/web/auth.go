@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -14,11 +15,13 @@ import (
 
 const Anonymous = "anonymous"
 
-// identify returns which client asks. Tokens are compared by their hashes, all of them, so
-// that the time tells nothing about which was near.
+// identify returns which client asks.
 func identify(r *http.Request, tokens []config.Token) (client string, operator bool, err error) {
-	if name, ok := bearer(r, tokens); ok {
-		return name, false, nil
+	switch names := named(r, tokens); {
+	case len(names) == 1:
+		return names[0], false, nil
+	case len(names) > 1:
+		return "", false, unauthorized("Authorization and x-api-key have tokens of two clients, %q and %q: send one of them", names[0], names[1])
 	}
 	p := peerOf(r.Context())
 	switch {
@@ -28,24 +31,44 @@ func identify(r *http.Request, tokens []config.Token) (client string, operator b
 		// No client has a name here, so none has secrets from another.
 		return Anonymous, true, nil
 	}
-	e := Errorf(InvalidAPIKey, "a valid token is needed: Authorization: Bearer <token>")
-	e.Header = http.Header{"Www-Authenticate": {`Bearer realm="penstock"`}}
-	return "", false, e
+	return "", false, unauthorized("a valid token is needed: Authorization: Bearer <token>, or x-api-key: <token>")
 }
 
-func bearer(r *http.Request, tokens []config.Token) (string, bool) {
-	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return "", false
+func unauthorized(format string, args ...any) *Error {
+	e := Errorf(InvalidAPIKey, format, args...)
+	e.Header = http.Header{"Www-Authenticate": {`Bearer realm="penstock"`}}
+	return e
+}
+
+// named are the clients whose tokens a request has, one where both headers have the same
+// client's. A token that is none of ours counts for nothing: an Anthropic client that was
+// given one may send beside it the key to Anthropic that its environment has.
+func named(r *http.Request, tokens []config.Token) (names []string) {
+	var sent []string
+	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		sent = append(sent, token)
 	}
-	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	found, name := 0, ""
-	for _, t := range tokens {
-		if subtle.ConstantTimeCompare(sum[:], t.SHA256[:]) == 1 {
-			found, name = 1, t.Name
+	if key := r.Header.Get("X-Api-Key"); key != "" {
+		sent = append(sent, key)
+	}
+	for _, token := range sent {
+		if name, ok := find(token, tokens); ok && !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
-	return name, found == 1
+	return names
+}
+
+// find compares a token with all by their hashes, so that the time tells nothing about which
+// was near.
+func find(token string, tokens []config.Token) (name string, ok bool) {
+	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
+	for _, t := range tokens {
+		if subtle.ConstantTimeCompare(sum[:], t.SHA256[:]) == 1 {
+			name, ok = t.Name, true
+		}
+	}
+	return name, ok
 }
 
 // needsNoToken: monitors have none, and a page has to be there before a token can be
