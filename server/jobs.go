@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
@@ -24,6 +25,7 @@ type job struct {
 	durable                    bool // named by the caller: leaving only detaches
 	fingerprint                dialect.Fingerprint
 	created                    time.Time
+	echo                       json.RawMessage       // see dialect.Request
 	limits                     *specs.LinuxResources // what its run will have
 	enforced                   spawn.Enforced        // and what holds them
 	session                    string
@@ -50,7 +52,7 @@ func newJob(id, client string, durable bool) *job {
 
 // answer is what is said of the job's run to a reader that has seen its frames up to after.
 func (j *job) answer(after int64) *dialect.Answer {
-	return &dialect.Answer{Run: j.id, Model: j.model, Received: j.created, After: after}
+	return &dialect.Answer{Run: j.id, Model: j.model, Backend: j.backend, Received: j.created, After: after, Echo: j.echo}
 }
 
 // queuePosition is the place in the queue and what to wait on for a change.

@@ -121,7 +121,7 @@ func (d *daemon) runEvents(w *web.Reply, r *http.Request) error {
 	x.RunID = id
 	w.Header().Set("X-Run-Id", id)
 	record := found.Record()
-	s := answer.NewStream(w, as, &dialect.Answer{Run: id, Model: record.Model, Received: received(record), After: after, IncludeUsage: true}, true)
+	s := answer.NewStream(w, as, &dialect.Answer{Run: id, Model: record.Model, Backend: record.Backend, Received: received(record), After: after, IncludeUsage: true}, true)
 	s.AnnounceCaughtUp = true
 	if r.Method == http.MethodHead {
 		return s.Open("run " + id)

@@ -71,11 +71,7 @@ func (p *Whole) Answer(ctx context.Context, x *web.RequestInfo, r *run.Run) erro
 	ctx = context.WithoutCancel(ctx)
 	var unread error
 	again := func(each func(backend.Event) error) (err error) {
-		if !known.many {
-			return known.each(each)
-		}
-		events.Rewind()
-		unread, err = eachEvent(ctx, events, each)
+		unread, err = known.reread(ctx, events, each)
 		return err
 	}
 	p.answer.Created = record.Created
@@ -85,6 +81,15 @@ func (p *Whole) Answer(ctx context.Context, x *web.RequestInfo, r *run.Run) erro
 	}
 	abortAnswer(p.w, x, unread, err)
 	return nil
+}
+
+// reread gives the events once more; unread is as of eachEvent.
+func (o *answerSummary) reread(ctx context.Context, events *spool.Reader, each func(backend.Event) error) (unread, err error) {
+	if !o.many {
+		return nil, o.each(each)
+	}
+	events.Rewind()
+	return eachEvent(ctx, events, each)
 }
 
 // eachEvent gives every event of an answered run. each's error ends it; unread is the
@@ -122,13 +127,7 @@ func (p *Whole) gather(ctx context.Context, events *spool.Reader, r *run.Run) (*
 	if err := p.Wait(ctx, r.Answered()); err != nil {
 		return nil, run.Record{}, err
 	}
-	record := r.Record()
-	if v := r.Verdict(); v.Cause != outcome.Completed {
-		return nil, record, runFailed(v, record) // its text is shown to no client
-	}
-	known := &answerSummary{}
-	unread, err := eachEvent(ctx, events, func(e backend.Event) error {
-		known.add(e)
+	known, err := summarize(ctx, events, r, func() error {
 		select {
 		case <-p.timer.C:
 			return p.pad()
@@ -136,17 +135,48 @@ func (p *Whole) gather(ctx context.Context, events *spool.Reader, r *run.Run) (*
 			return nil
 		}
 	})
+	return known, r.Record(), err
+}
+
+// summarize reads the events of an answered run; step is called with each. An error is of a
+// run that has no whole answer, or whose events can't be read.
+func summarize(ctx context.Context, events *spool.Reader, r *run.Run, step func() error) (*answerSummary, error) {
+	record := r.Record()
+	if v := r.Verdict(); v.Cause != outcome.Completed {
+		return nil, runFailed(v, record) // its text is shown to no client
+	}
+	known := &answerSummary{}
+	unread, err := eachEvent(ctx, events, func(e backend.Event) error {
+		known.add(e)
+		return step()
+	})
 	switch {
 	case ctx.Err() != nil:
-		return nil, run.Record{}, ctx.Err()
+		return nil, ctx.Err()
 	case unread != nil:
-		return nil, run.Record{}, unreadable(unread)
+		return nil, unreadable(unread)
 	case err != nil:
-		return nil, run.Record{}, err
+		return nil, err
 	case known.kept.over:
-		return nil, record, tooManyVoids(record)
+		return nil, tooManyVoids(record)
 	}
-	return known, record, nil
+	return known, nil
+}
+
+// Kept gives the steps of the answer of a run that has been answered, and how that went. They
+// may be gone through again until close is called. An error is as of a whole answer.
+func Kept(ctx context.Context, r *run.Run) (steps dialect.Steps, end dialect.End, close func(), err error) {
+	events := r.Follow(0)
+	known, err := summarize(ctx, events, r, func() error { return nil })
+	if err != nil {
+		events.Close()
+		return nil, dialect.End{}, nil, err
+	}
+	again := func(each func(backend.Event) error) error {
+		_, err := known.reread(ctx, events, each)
+		return err
+	}
+	return known.steps(again), endOf(r.Record(), known.last, known.usage), events.Close, nil
 }
 
 func (p *Whole) Wait(ctx context.Context, what <-chan struct{}) error {

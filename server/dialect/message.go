@@ -22,6 +22,10 @@ type Message struct {
 	Text      string
 	ToolID    string // role tool: the call it answers
 	ToolCalls []ToolCall
+	// Ref is the id of an item of an earlier answer that stands for the message, which has
+	// nothing else until that is found; "" is none.
+	Ref   string
+	Where string // the field of the request that it came in; "" where it is not referred to
 	// Parts are its images and files, in order.
 	Parts []Part
 	// Unsupported is why the message can't be sent, nil when it can: clients send the

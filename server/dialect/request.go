@@ -37,15 +37,16 @@ type Request struct {
 	Person string
 	// IncludeUsage asks for a usage chunk at the end of a chat stream.
 	IncludeUsage bool
-	// Store keeps the answer with what was asked (Asked), to be continued and read again;
-	// Discard keeps nothing but the record.
-	Store, Discard bool
+	// Discard keeps nothing of the answer but its run's record.
+	Discard bool
 	// Background has the run go on without its client, and be answered at once.
 	Background bool
 	// Previous is the id of the answer that is continued; "" is none.
 	Previous string
-	// Asked is what a stored answer says again of its request.
-	Asked []byte
+	// Echo is what an answer says again of its request, as the dialect has it.
+	Echo json.RawMessage
+	// Asked is kept with a stored answer; nil of any other.
+	Asked *Asked
 
 	Fields web.Fields // of the body, as they came
 }

@@ -23,8 +23,9 @@ type Answer struct {
 	Run      string // its id, of which those of the answer are made (ids.go)
 	Model    string // as the client wrote it
 	Created  time.Time
-	Received time.Time // of the request; what a stream says before its run is created has no other time
-	Asked    []byte    // Request.Asked; nil is none
+	Received time.Time       // of the request; what a stream says before its run is created has no other time
+	Backend  string          // its name
+	Echo     json.RawMessage // see Request
 	// After is the number of the last frame that the reader has seen before, in the dialect's
 	// own numbers; -1 is none.
 	After        int64
