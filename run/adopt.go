@@ -50,6 +50,7 @@ func (m *Manager) adopt(d *store.Dir, record Record, cp *store.Checkpoint, b bac
 	if err := sup.open(d); err != nil {
 		return nil, err
 	}
+	sup.forgetTexts()
 	if session := cp.Session; session.Session != "" {
 		release, ok := m.sessionLocks.tryAcquire(sessionKey(session.Client, session.Session))
 		if !ok {

@@ -251,7 +251,7 @@ func fileSizeLimit() (n uint64, ok bool) {
 // newReplay is what reads the output of a run again.
 func newReplay(b backend.Backend, cp *store.Checkpoint) *spool.Replay {
 	request := cp.Request
-	request.Prompt, request.System = "", ""
+	request.Prompt, request.System, request.Attachments = "", "", nil
 	p := &spool.Replay{Backend: b, Request: request, LineMax: cp.LineMax, OutputMax: cp.OutputMax}
 	if cp.Restart == store.RestartDone {
 		p.Notice = restartedNotice

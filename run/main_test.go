@@ -3,6 +3,7 @@ package run
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -34,6 +35,9 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	if worker := flag.Lookup("test.fuzzworker"); worker != nil && worker.Value.String() == "true" {
 		os.Exit(m.Run()) // it is killed at its end, and would leave its cgroup behind
+	}
+	if state := os.Getenv(daemonState); state != "" {
+		os.Exit(runDaemon(state))
 	}
 	os.Exit(runTests(m))
 }
@@ -125,7 +129,7 @@ func (a agent) Command(r backend.Request) (backend.Command, error) {
 	set := map[string]string{"CLI_SESSION": r.Session}
 	maps.Copy(set, a.set)
 	c := backend.Command{Prompt: []byte(r.Prompt), Files: a.files, Settle: a.settle, Set: set}
-	if a.talks {
+	if a.talks || r.Converse {
 		c.Input = backend.Conversation
 	}
 	return c, nil
@@ -135,7 +139,7 @@ func (a agent) Machine(r backend.Request) backend.Machine {
 	if a.framing == backend.Words {
 		return &words{}
 	}
-	return &letters{prompt: r.Prompt, talks: a.talks}
+	return &letters{prompt: r.Prompt, attachments: r.Attachments, talks: a.talks || r.Converse}
 }
 
 // other is an agent of another name.
@@ -145,16 +149,22 @@ func (other) Name() string { return "other" }
 
 // letters holds each text back until the next line, so that its state shows.
 type letters struct {
-	prompt string
-	talks  bool
-	held   string
+	prompt      string
+	attachments []backend.Attachment
+	talks       bool
+	held        string
 }
 
 func (l *letters) Open() [][]byte {
 	if !l.talks {
 		return nil
 	}
-	return [][]byte{[]byte("hello"), []byte(l.prompt)}
+	lines := [][]byte{[]byte("hello"), []byte(l.prompt)}
+	for _, a := range l.attachments {
+		lines = append(lines, []byte(a.Name+" "+a.Type+" "+base64.StdEncoding.EncodeToString(a.Data)))
+	}
+	l.prompt, l.attachments = "", nil
+	return lines
 }
 
 func (l *letters) Line(line []byte) (events []backend.Event, write [][]byte) {

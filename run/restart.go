@@ -110,6 +110,7 @@ func (s *supervisor) startAnew() error {
 	}
 	spec := s.spec
 	spec.Request.System, spec.Request.Prompt, spec.Request.Session = fresh.System, fresh.Prompt, ""
+	spec.Request.Attachments = fresh.Attachments
 	if err := d.RemoveScratch(); err != nil {
 		return err
 	}

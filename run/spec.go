@@ -74,14 +74,14 @@ type Spec struct {
 	Argv     []string        // resolved command: Argv[0] absolute; the backend's arguments are appended
 	Env      []string        // complete base environment, see backend.Env
 	User     *User           // nil is the daemon's own
-	Request  backend.Request // Cwd, Tmp, Dir, Session, Root are filled here
+	Request  backend.Request // Cwd, Tmp, Dir, Session, Root, Converse are filled here
 	Cwd      string          // "" is a fresh directory of the session's or of the run's own
 	Home     string          // "" leaves HOME as in Env; "private" is a fresh one per session
 	HomeSeed string          // directory copied into a private HOME
 	Image    *inimage.Image  // what it is to run in; nil is the host's file system
 	Session  string          // the caller's name for the conversation; "" is none
 	// Fresh is what to tell a CLI that does not know the session any more: all of the
-	// conversation. nil where that can't be told.
+	// conversation, with the attachments of its last turn. nil where that can't be told.
 	Fresh       *PromptText
 	SessionLock *SessionLock // of Session, see Manager.LockSession; nil makes Start wait for it
 	// OpenCwd opens a directory that the client named or the session remembers,

@@ -264,10 +264,18 @@ func (s *supervisor) startProcess(ctx context.Context, std store.Stdio, p plan) 
 		return err
 	}
 	s.child.process = process
-	s.spec.Request.Prompt, s.spec.Request.System = "", "" // they have been written; a restart needs the rest
+	s.forgetTexts()
 	s.saveSession("")
 	r.started(process)
 	return nil
+}
+
+// forgetTexts lets go of what the CLI is told, which it has been, or its machine and its
+// stdin have: a restart needs the rest of the request.
+func (s *supervisor) forgetTexts() {
+	for _, q := range []*backend.Request{&s.spec.Request, &s.checkpoint.Request} {
+		q.Prompt, q.System, q.Attachments = "", "", nil
+	}
 }
 
 // plan is one run's place, words and environment, settled.
@@ -305,6 +313,7 @@ func (m *Manager) prepare(dir *store.Dir, s Spec) (p plan, err error) {
 	q := s.Request
 	q.Cwd, q.Tmp, q.Dir, q.Session = p.dir.cwd, dir.File(store.TmpName), dir.Path, p.session.CLISession
 	q.Root = s.isRoot()
+	q.Converse = len(q.Attachments) > 0 || q.Schema != nil || q.AnyObject
 	p.request = q
 	if p.command, err = s.Backend.Command(q); err != nil {
 		return p, fmt.Errorf("backend %s: %w", s.Backend.Name(), err)

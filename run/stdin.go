@@ -90,11 +90,12 @@ func (w *stdinWriter) loop() {
 	defer w.log.Close()
 	for range w.more {
 		lines, over := w.take()
-		for _, line := range lines {
+		for i, line := range lines {
 			if err := w.write(line); err != nil {
 				w.drop()
 				return
 			}
+			lines[i] = nil // the others may take as long, and this one is large
 		}
 		if over {
 			return

@@ -10,7 +10,7 @@ import (
 // one run share. Its fields are set before the first reading.
 type Replay struct {
 	Backend backend.Backend
-	Request backend.Request // without prompt and system text: many finished runs are kept
+	Request backend.Request // without prompt, system text and attachments: many finished runs are kept
 	// Notice is an event that comes before those of the spool; "" is none.
 	Notice             string
 	LineMax, OutputMax int64

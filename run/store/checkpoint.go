@@ -25,8 +25,8 @@ const checkpointMax = 8 << 20
 // to see it to its end, to go on talking to its CLI, and to read its output again.
 // It is kept beside the record as long as that is.
 type Checkpoint struct {
-	// Request makes the machine. The prompt and the system text lie beside the
-	// checkpoint while the CLI may still have to be told them.
+	// Request makes the machine. The prompt with its attachments, and the system text, lie
+	// beside the checkpoint while the CLI may still have to be told them.
 	Request backend.Request `json:"request"`
 	// Kind is the backend's, "" unknown: its machine is made of it where the
 	// backend isn't configured any more, or is another one by now.
@@ -62,36 +62,24 @@ type Checkpoint struct {
 	BeforeReboot bool `json:"past,omitempty"`
 }
 
-// TextLength is how long each text of a conversation is, in bytes.
-type TextLength struct {
-	Prompt int64 `json:"prompt"`
-	System int64 `json:"system"`
-}
-
-// LengthOf is that of both.
-func LengthOf(t *PromptText) *TextLength {
-	return &TextLength{Prompt: int64(len(t.Prompt)), System: int64(len(t.System))}
-}
-
 // ForgetPrompt is for a CLI that has been told.
-func (cp *Checkpoint) ForgetPrompt() { cp.Request.Prompt, cp.Request.System, cp.Texts = "", "", nil }
+func (cp *Checkpoint) ForgetPrompt() {
+	cp.setTexts(&PromptText{})
+	cp.Texts = nil
+}
 
 // SaveCheckpoint writes the words once, before the checkpoint that tells their length.
 // Their names are on the disk when the record's is (Save), or those of the directory are
 // (FlushStored): only of what is said after either of them a loss of power leaves the old.
 func (d *Dir) SaveCheckpoint(cp *Checkpoint) error {
-	if cp.Texts == nil && cp.Request.Prompt+cp.Request.System != "" {
-		for name, text := range map[string]string{promptStoreName: cp.Request.Prompt, systemStoreName: cp.Request.System} {
-			for _, p := range d.storePaths(name) {
-				if err := atomicfile.Put(p, []byte(text), d.Flush); err != nil {
-					return err
-				}
-			}
+	if texts := cp.texts(); cp.Texts == nil && !texts.isEmpty() {
+		if err := d.saveTexts(promptStoreName, systemStoreName, texts); err != nil {
+			return err
 		}
-		cp.Texts = LengthOf(&PromptText{Prompt: cp.Request.Prompt, System: cp.Request.System})
+		cp.Texts = LengthOf(texts)
 	}
 	bare := *cp
-	bare.Request.Prompt, bare.Request.System = "", ""
+	bare.setTexts(&PromptText{})
 	return writeJSON(d.storePaths(checkpointName), bare, checkpointMax, func(path string, data []byte) error { return atomicfile.Put(path, data, d.Flush) })
 }
 
@@ -149,28 +137,6 @@ func (d *Dir) loadCheckpoint() (*Checkpoint, error) {
 	return cp, nil
 }
 
-// LoadTexts gives a checkpoint what its CLI may still have to be told.
-func (d *Dir) LoadTexts(cp *Checkpoint) error {
-	if cp.Texts == nil {
-		return nil
-	}
-	for _, one := range []struct {
-		name string
-		long int64
-		to   *string
-	}{{promptStoreName, cp.Texts.Prompt, &cp.Request.Prompt}, {systemStoreName, cp.Texts.System, &cp.Request.System}} {
-		data, err := readUpTo(d.StorePath(one.name), one.long)
-		if err == nil && int64(len(data)) != one.long {
-			err = fmt.Errorf("%s: %d bytes instead of %d", d.StorePath(one.name), len(data), one.long)
-		}
-		if err != nil {
-			return err
-		}
-		*one.to = string(data)
-	}
-	return nil
-}
-
 // Leftovers lists the durable runs that an earlier daemon has not seen to their end,
 // for spawn.Options.Keep. It fails where that can't be told of one: its processes
 // would be ended.
@@ -201,68 +167,11 @@ func IsTransient(err error) bool {
 	return false
 }
 
-// PromptText is what a CLI is told.
-type PromptText struct{ System, Prompt string }
-
 // Stages of a restart, as a checkpoint has them.
 const (
 	RestartDue  = "due"  // the first process is gone, the second was not tried
 	RestartDone = "done" // the second one is, or was, about to be started
 )
-
-// Names in the store of what a CLI that has forgotten its session is told.
-const (
-	freshPromptName = "fresh-prompt"
-	freshSystemName = "fresh-system"
-)
-
-// SaveFresh keeps it for the next daemon. Its names are flushed as those of SaveCheckpoint.
-func (d *Dir) SaveFresh(f *PromptText) error {
-	for name, text := range map[string]string{freshPromptName: f.Prompt, freshSystemName: f.System} {
-		for _, p := range d.storePaths(name) {
-			if err := atomicfile.Put(p, []byte(text), d.Flush); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// LoadFresh is nil where a run can't be started anew.
-func (d *Dir) LoadFresh(cp *Checkpoint) (*PromptText, error) {
-	if cp.Fresh == nil || cp.Restart == RestartDone {
-		return nil, nil
-	}
-	f := new(PromptText)
-	for _, one := range []struct {
-		name string
-		long int64
-		to   *string
-	}{{freshPromptName, cp.Fresh.Prompt, &f.Prompt}, {freshSystemName, cp.Fresh.System, &f.System}} {
-		data, err := readUpTo(d.StorePath(one.name), one.long)
-		if err == nil && int64(len(data)) != one.long {
-			err = fmt.Errorf("%s: %d bytes instead of %d", d.StorePath(one.name), len(data), one.long)
-		}
-		if err != nil {
-			return nil, err
-		}
-		*one.to = string(data)
-	}
-	return f, nil
-}
-
-// DropFresh is for a run that has ended.
-func (d *Dir) DropFresh() error {
-	var errs []error
-	for _, name := range []string{freshPromptName, freshSystemName} {
-		for _, p := range d.storePaths(name) {
-			if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				errs = append(errs, err)
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
 
 // RemoveOutputs makes room for those of another process.
 func (d *Dir) RemoveOutputs() error {

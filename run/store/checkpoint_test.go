@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"penstock/backend"
 	"penstock/internal/atomicfile"
 	"penstock/spawn"
 	"strings"
@@ -49,26 +48,8 @@ func TestLock_Leftovers(t *testing.T) {
 	}
 }
 
-// Of a prompt each byte may take six in JSON.
-func TestCheckpoint_OfALongPrompt(t *testing.T) {
+func TestWriteJSON_OfWhatIsNotRead(t *testing.T) {
 	d := newDirectory(t, nil)
-	w := &Checkpoint{Talks: true, Request: backend.Request{Prompt: strings.Repeat("\x01\xff", 6<<20), System: "s\x00"}}
-	if err := d.SaveCheckpoint(w); err != nil {
-		t.Fatal(err)
-	}
-	got, err := d.loadCheckpoint()
-	if err == nil {
-		err = d.LoadTexts(got)
-	}
-	if err != nil || got.Request.Prompt != w.Request.Prompt || got.Request.System != w.Request.System {
-		t.Errorf("%v: not what was told", err)
-	}
-	if err := os.Truncate(d.StorePath(promptStoreName), 3); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.LoadTexts(got); err == nil || !strings.Contains(err.Error(), "3 bytes instead of") {
-		t.Errorf("torn words: %v", err)
-	}
 	if err := WriteJSON([]string{d.StorePath("x")}, strings.Repeat("x", 100), 100, atomicfile.Flusher(nil)); err == nil {
 		t.Error("something was written that can't be read")
 	}

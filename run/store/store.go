@@ -9,6 +9,7 @@
 //	 └─ store/        Store: out of the runs' reach (store.go)
 //	     ├─ runs/ID/run.json         Record, what the API shows (record.go, bounds.go)
 //	     ├─ runs/ID/checkpoint.json  Checkpoint, what the next daemon needs of a durable run (checkpoint.go)
+//	     ├─ runs/ID/prompt, system   what its CLI may still have to be told (texts.go)
 //	     ├─ runs/ID/said             StdinLog, how much its CLI was told (stdinlog.go)
 //	     ├─ runs/ID/end.json         why it ended, until its record says so
 //	     ├─ status/ID                what process 1 of a run in an image says of it (status.go)
