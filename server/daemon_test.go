@@ -283,7 +283,7 @@ func (r result) code() string {
 	if r.err == nil {
 		return ""
 	}
-	return string(r.err.Code)
+	return string(r.err.XCause)
 }
 
 // late is a refusal of a stream that took longer than openAfter: its headers

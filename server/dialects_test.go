@@ -1,8 +1,13 @@
 package server
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"strings"
 	"testing"
+
+	"penstock/config"
+	"penstock/server/web"
 )
 
 // codex tries a WebSocket first, and posts at once if that is a 426, however its wish comes through.
@@ -25,6 +30,51 @@ func TestWebSocket(t *testing.T) {
 	} {
 		if r := s.ask(row[0], row[1], "", row[2:]...); r.status == 426 {
 			t.Errorf("%v: 426", row)
+		}
+	}
+}
+
+// An Anthropic client is told of each failure in its own shape, whatever layer finds it, and no other client is.
+func TestErrors_Shape(t *testing.T) {
+	s := serve(t, func(c *config.Config) {
+		c.Tokens = []config.Token{{Name: "app", SHA256: sha256.Sum256([]byte("a"))}}
+	})
+	const messages, version = "/v1/messages", "2023-06-01"
+	for _, row := range []struct {
+		name, method, path, body string
+		header                   []string
+		status                   int
+		kind                     string // "" is OpenAI's shape
+	}{
+		{"no token", "POST", messages, "{}", nil, 401, "authentication_error"},
+		{"no token, deeper", "POST", messages + "/count_tokens", "{}", nil, 401, "authentication_error"},
+		{"no such route", "POST", messages + "/batches", "", []string{"X-Api-Key", "a"}, 404, "not_found_error"},
+		{"a foreign origin", "POST", messages, "", []string{"X-Api-Key", "a", "Origin", "http://evil.example"}, 403, "permission_error"},
+		{"another type of body", "POST", messages, "a=b", []string{"X-Api-Key", "a", "Content-Type", "text/plain"}, 415, "invalid_request_error"},
+		{"no such model", "GET", "/v1/models/nope", "", []string{"X-Api-Key", "a", "Anthropic-Version", version}, 404, "not_found_error"},
+		{"models without a token", "GET", "/v1/models", "", []string{"Anthropic-Version", version}, 401, "authentication_error"},
+		{"another method", "POST", "/v1/models", "", []string{"X-Api-Key", "a", "Anthropic-Version", version}, 405, "invalid_request_error"},
+		{"no such model, in OpenAI's API", "GET", "/v1/models/nope", "", []string{"X-Api-Key", "a"}, 404, ""},
+		{"a run", "GET", "/v1/runs/nope", "", []string{"X-Api-Key", "a", "Anthropic-Version", version}, 404, ""},
+		{"a longer path", "POST", "/v1/messagesx", "", []string{"X-Api-Key", "a"}, 404, ""},
+	} {
+		r := s.ask(row.method, row.path, row.body, row.header...)
+		var got web.AnthropicBody
+		if err := json.Unmarshal([]byte(r.body), &got); err != nil || r.status != row.status || r.err == nil || r.err.XCause == "" {
+			t.Fatalf("%s: %d %s %v", row.name, r.status, r.body, err)
+		}
+		if row.kind == "" {
+			if got.Type != "" || r.err.Code == "" || r.header.Get("Request-Id") != "" {
+				t.Errorf("%s: %s %v", row.name, r.body, r.header)
+			}
+			continue
+		}
+		id := r.header.Get("X-Request-Id")
+		if got.Type != "error" || got.Error.Type != row.kind || got.Error.Message == "" || id == "" || got.RequestID != id || r.header.Get("Request-Id") != id {
+			t.Errorf("%s: %s %v", row.name, r.body, r.header)
+		}
+		if bearer := r.header.Get("Www-Authenticate"); (bearer == `Bearer realm="penstock"`) != (row.status == 401) {
+			t.Errorf("%s: WWW-Authenticate %q", row.name, bearer)
 		}
 	}
 }

@@ -238,7 +238,9 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 		MaxWaiting: c.Queue.MaxWaiting, MaxWait: c.Queue.MaxWait.Duration, Clients: gateClients(c), Overcommit: c.Budget.Overcommit,
 	})
 	d.metrics = metrics.New(metrics.Options{Version: o.Version, Commit: o.Commit, Clients: clientNames(c), Backends: d.backends.names(), Logger: o.Logger})
-	d.front = &web.Front{Origins: web.NewOriginCheck(c), Tokens: web.NewTokens(c.Tokens), Operators: operators(c), Log: o.Logger, Observe: d.metrics.HTTPRequest}
+	d.front = &web.Front{
+		Origins: web.NewOriginCheck(c), Tokens: web.NewTokens(c.Tokens), Operators: operators(c), Shape: shapeOf, Log: o.Logger, Observe: d.metrics.HTTPRequest,
+	}
 	if err := d.openRuns(ctx, o); err != nil {
 		return nil, err
 	}

@@ -61,9 +61,6 @@ func (d *daemon) handler() http.Handler {
 	return d.front.Middleware(m)
 }
 
-// responsesPath is a route that codex tries as a WebSocket first.
-const responsesPath = "/v1/responses"
-
 // noWebSocket refuses a WebSocket where it is tried. codex takes only a 426 for an answer: any
 // other it asks for again, seven times in 6 s, before it posts. A proxy may have
 // dropped Upgrade, which is for one hop, but not the key.
@@ -109,13 +106,12 @@ func noRoute(asked, hint string) *web.Error {
 
 // otherAPI tells a client that speaks another API than we do how to reach us.
 func otherAPI(route string) string {
-	within := func(of string) bool { return route == of || strings.HasPrefix(route, of+"/") }
 	switch {
-	case within("/v1/responses"):
+	case within(route, responsesPath):
 		return "the Responses API is not served: have the client use chat completions (POST /v1/chat/completions). LangChain takes this route by itself for a model with codex in its name: give the backend another with aliases"
-	case within("/v1/completions"):
+	case within(route, "/v1/completions"):
 		return "only chat completions are served (POST /v1/chat/completions): set the client to a chat model"
-	case within("/v1/messages"):
+	case within(route, messagesPath):
 		return "Anthropic's Messages API is not served: use an OpenAI client, with POST /v1/chat/completions"
 	}
 	return ""

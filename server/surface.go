@@ -3,9 +3,11 @@ package server
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"penstock/server/dialect"
 	"penstock/server/openai"
+	"penstock/server/web"
 )
 
 // surface is a dialect in which a run can be asked for.
@@ -41,3 +43,22 @@ func surfaceNames() (names []string) {
 	}
 	return names
 }
+
+// Routes that are more than a line of the table to others.
+const (
+	responsesPath = "/v1/responses"
+	messagesPath  = "/v1/messages"
+	modelsPath    = "/v1/models"
+)
+
+// shapeOf is how a request is told of its failure, from whatever layer: Anthropic's clients name
+// the version of their API.
+func shapeOf(r *http.Request) web.Shape {
+	if within(r.URL.Path, messagesPath) || within(r.URL.Path, modelsPath) && r.Header.Get("Anthropic-Version") != "" {
+		return web.Anthropic
+	}
+	return web.OpenAI
+}
+
+// within tells whether a path is a route, or below it.
+func within(path, route string) bool { return path == route || strings.HasPrefix(path, route+"/") }

@@ -70,16 +70,22 @@ func each(at string, v any, visit func(at string, v map[string]any)) {
 func (d *Document) ReplyCodes() (out []string) {
 	responses, _ := d.look("/components/responses")
 	for name := range responses {
-		schema := "/components/responses/" + name + "/content/application~1json/schema"
-		for _, branch := range []string{"", "/then", "/else"} {
-			code, _ := d.look(schema + "/properties/error" + branch + "/properties/code")
-			words, _ := code["enum"].([]any)
+		at := "/components/responses/" + name
+		v, _ := d.look(at)
+		each(at, v, func(at string, v map[string]any) {
+			if !strings.HasSuffix(at, "/properties/code") {
+				return
+			}
+			if ref, ok := v["$ref"].(string); ok {
+				v, _ = d.look(strings.TrimPrefix(ref, "#"))
+			}
+			words, _ := v["enum"].([]any)
 			for _, one := range words {
 				if word, ok := one.(string); ok {
 					out = append(out, word)
 				}
 			}
-		}
+		})
 	}
 	return out
 }

@@ -77,7 +77,7 @@ func (d *Document) checkHeaders(documented map[string]any, at string, got http.H
 		}
 	}
 	for name := range got {
-		ours := strings.HasPrefix(name, "X-") || slices.Contains([]string{"Retry-After", "Allow", "Www-Authenticate"}, name)
+		ours := strings.HasPrefix(name, "X-") || slices.Contains([]string{"Request-Id", "Retry-After", "Allow", "Www-Authenticate"}, name)
 		if ours && !slices.Contains(known, name) {
 			return fmt.Errorf("header %s is not documented", name)
 		}

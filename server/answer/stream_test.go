@@ -63,7 +63,7 @@ func testGolden(t *testing.T, resumable bool) {
 		"data: " + frame + `{"content":"a <b> & \"c\"\n\u2028"},"finish_reason":null}]}` + "\n" + id(3) +
 		"data: " + frame + `{"x_tool":{"id":"t","name":"Bash","status":"started","input":"{}"}},"finish_reason":null}]}` + "\n" + id(4) +
 		comment("notice: retry now") +
-		`data: {"error":{"message":"killed by signal 9","type":"run_error","code":"killed","param":null,"run_id":"run_1"}}` + "\n\n" +
+		`data: {"error":{"message":"killed by signal 9","type":"run_error","code":"killed","param":null,"run_id":"run_1","x_cause":"killed"}}` + "\n\n" +
 		"data: [DONE]\n\n"
 	if diff := cmp.Diff(want, rec.Body.String()); diff != "" {
 		t.Errorf("stream (-want +got)\n%s", diff)

@@ -10,7 +10,8 @@
 //	          ├ Reply, SSE reply.go sse.go     write an answer, each piece with a deadline; an event's
 //	          │                            number is its id
 //	          ├ JSON       json.go fields.go   big bodies, and fields that are no copies
-//	          └ Error      errors.go codes.go  the one shape and the one table of failures
+//	          └ Error      errors.go codes.go  what failed, and the one table of failures
+//	                       shape.go            as a client of OpenAI's, or of Anthropic's API is told it
 //
 // RequestInfo (requestinfo.go) is what all of them note for the line in accesslog.go.
 package web

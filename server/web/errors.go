@@ -3,9 +3,7 @@ package web
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -111,47 +109,4 @@ func AsError(err error) *Error {
 		return e
 	}
 	return Internal(err)
-}
-
-// ErrorBody is OpenAI's error object with our additions.
-type ErrorBody struct {
-	Message  string           `json:"message"`
-	Type     string           `json:"type"`
-	Code     Code             `json:"code"`
-	Param    *string          `json:"param"`
-	RunID    string           `json:"run_id,omitempty"`
-	Receipt  *outcome.Receipt `json:"receipt,omitempty"`
-	Capacity bool             `json:"capacity,omitempty"`
-	Dispatch string           `json:"provider_dispatch,omitempty"`
-}
-
-func (e *Error) Body() ErrorBody {
-	b := ErrorBody{Message: e.Message, Type: e.Kind, Code: e.Code, RunID: e.RunID, Receipt: e.Receipt}
-	if e.Param != "" {
-		b.Param = &e.Param
-	}
-	if e.Refused {
-		b.Capacity, b.Dispatch = true, "not_started"
-	}
-	return b
-}
-
-// WriteError is the one place that writes a failed reply.
-func WriteError(w http.ResponseWriter, e *Error) {
-	h := w.Header()
-	for k, v := range e.Header {
-		h[k] = v
-	}
-	if e.Retry != nil {
-		h.Set("X-Should-Retry", strconv.FormatBool(*e.Retry))
-	}
-	if e.RetryAfter > 0 {
-		h.Set("Retry-After", retryAfter(e.RetryAfter))
-	}
-	WriteJSON(w, e.Status, map[string]ErrorBody{"error": e.Body()})
-}
-
-// retryAfter is in whole seconds (RFC 9110, 10.2.3), at least one.
-func retryAfter(d time.Duration) string {
-	return strconv.Itoa(int(math.Max(1, math.Ceil(d.Seconds()))))
 }

@@ -15,7 +15,7 @@ import (
 func WriteJSON(w http.ResponseWriter, status int, v any) {
 	text, err := Marshal(v)
 	if err != nil {
-		status, text = http.StatusInternalServerError, []byte(`{"error":{"message":"reply could not be encoded","type":"server_error","code":"internal_error","param":null}}`)
+		status, text = http.StatusInternalServerError, []byte(`{"error":{"message":"reply could not be encoded","type":"server_error","code":"internal_error","param":null,"x_cause":"internal_error"}}`)
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")

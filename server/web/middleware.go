@@ -15,7 +15,8 @@ import (
 type Front struct {
 	Origins   OriginCheck
 	Tokens    *Tokens
-	Operators map[string]bool // clients that are, beside those that identify tells
+	Operators map[string]bool           // clients that are, beside those that identify tells
+	Shape     func(*http.Request) Shape // in what shape a request is told of its failure; nil is OpenAI's
 	Log       *slog.Logger
 	Observe   func(route, method string, status int, took time.Duration, requestID string)
 }
@@ -27,7 +28,7 @@ func (f *Front) Middleware(next http.Handler) http.Handler {
 		begun := time.Now()
 		x := &RequestInfo{requestID: requestID(r), route: Unmatched, Conn: peerOf(r.Context()).conn}
 		w := NewReply(rw)
-		w.Header().Set("X-Request-Id", x.requestID)
+		f.identifyReply(w, x, r)
 		if peerOf(r.Context()).reserved {
 			w.Header().Set("Connection", "close")
 		}
@@ -52,6 +53,18 @@ func (f *Front) Middleware(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, WithInfo(r, x))
 	})
+}
+
+// identifyReply gives a reply its id, by the names of the API that its client speaks.
+func (f *Front) identifyReply(w *Reply, x *RequestInfo, r *http.Request) {
+	w.requestID = x.requestID
+	w.Header().Set("X-Request-Id", x.requestID)
+	if f.Shape != nil {
+		w.shape = f.Shape(r)
+	}
+	if w.shape == Anthropic {
+		w.Header().Set("Request-Id", x.requestID)
+	}
 }
 
 // admit lets a request in by where it comes from, then by which client asks.

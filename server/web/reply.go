@@ -1,7 +1,9 @@
 package web
 
 import (
+	"math"
 	"net/http"
+	"strconv"
 	"time"
 
 	"penstock/server/listener"
@@ -28,6 +30,8 @@ type Reply struct {
 	sinceArmed int       // bytes since the last look at the clock
 	OnWrite    func(int) // called with the bytes of each piece; may be nil
 	noDeadline bool      // see WaitForReader
+	shape      Shape     // of an error
+	requestID  string
 }
 
 func NewReply(w http.ResponseWriter) *Reply {
@@ -109,3 +113,28 @@ func (w *Reply) Abort(status int) {
 
 // Begun tells whether the status line is out, or as good as.
 func (w *Reply) Begun() bool { return w.status != 0 }
+
+// WriteError is the one place that writes a failed reply, in w's shape where that is a
+// *Reply.
+func WriteError(w http.ResponseWriter, e *Error) {
+	h := w.Header()
+	for k, v := range e.Header {
+		h[k] = v
+	}
+	if e.Retry != nil {
+		h.Set("X-Should-Retry", strconv.FormatBool(*e.Retry))
+	}
+	if e.RetryAfter > 0 {
+		h.Set("Retry-After", retryAfter(e.RetryAfter))
+	}
+	if r, ok := w.(*Reply); ok && r.shape == Anthropic {
+		WriteJSON(w, Anthropic.status(e), e.AnthropicBody(r.requestID))
+		return
+	}
+	WriteJSON(w, OpenAI.status(e), map[string]ErrorBody{"error": e.Body()})
+}
+
+// retryAfter is in whole seconds (RFC 9110, 10.2.3), at least one.
+func retryAfter(d time.Duration) string {
+	return strconv.Itoa(int(math.Max(1, math.Ceil(d.Seconds()))))
+}
