@@ -35,7 +35,7 @@ func boundUnreadBody(w *Reply, r *http.Request) {
 // net/http watch the connection and end the request's context when the client
 // goes away.
 func (i *Intake) ReadBody(w *Reply, r *http.Request) (_ []byte, _ *BodyLease, err error) {
-	held := &BodyLease{intake: i}
+	held := i.NewLease()
 	defer func() {
 		if err != nil {
 			held.Release()
@@ -52,7 +52,7 @@ func (i *Intake) ReadBody(w *Reply, r *http.Request) (_ []byte, _ *BodyLease, er
 	x.Conn.SetPhase(listener.Receiving)
 	defer x.Conn.SetPhase(listener.Replying)
 	in := &paced{ReadCloser: http.MaxBytesReader(w, r.Body, BodyMax), ctrl: w.ctrl, begun: time.Now()}
-	body, err := readDecoded(in, decode, func(r io.Reader) io.Reader { return &metered{Reader: r, ctx: ctx, lease: held} })
+	body, err := readDecoded(in, decode, func(r io.Reader) io.Reader { return held.Meter(ctx, r) })
 	var over *http.MaxBytesError
 	var refused *Error
 	switch {

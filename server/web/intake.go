@@ -48,11 +48,24 @@ func (i *Intake) Idle() bool {
 	return true
 }
 
+// NewLease holds nothing yet.
+func (i *Intake) NewLease() *BodyLease { return &BodyLease{intake: i} }
+
 // BodyLease is what one request holds.
 type BodyLease struct {
 	intake  *Intake
+	read    int64
 	counted int64
 	once    sync.Once
+}
+
+// Meter counts what is read from r among what the request holds, as its body is; on nil it
+// counts nothing. Only one reader of a lease may be read from at a time.
+func (l *BodyLease) Meter(ctx context.Context, r io.Reader) io.Reader {
+	if l == nil {
+		return r
+	}
+	return &metered{Reader: r, ctx: ctx, lease: l}
 }
 
 // Release gives back all it holds; it may be called more than once, and on nil.
@@ -68,13 +81,12 @@ type metered struct {
 	io.Reader
 	ctx   context.Context
 	lease *BodyLease
-	read  int64
 }
 
 func (m *metered) Read(p []byte) (int, error) {
 	n, err := m.Reader.Read(p)
-	m.read += int64(n)
-	for m.read > bodyFree+m.lease.counted {
+	m.lease.read += int64(n)
+	for m.lease.read > bodyFree+m.lease.counted {
 		if err := m.lease.intake.acquire(m.ctx, m.lease.intake.bytes, bodyStep); err != nil {
 			return 0, err
 		}

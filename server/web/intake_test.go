@@ -15,8 +15,8 @@ func TestIntake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := NewIntake()
 		take := func(n int64) (*BodyLease, error) {
-			l := &BodyLease{intake: in}
-			_, err := io.Copy(io.Discard, &metered{Reader: io.LimitReader(endless{}, n), ctx: t.Context(), lease: l})
+			l := in.NewLease()
+			_, err := io.Copy(io.Discard, l.Meter(t.Context(), io.LimitReader(endless{}, n)))
 			return l, err
 		}
 		var all []*BodyLease
