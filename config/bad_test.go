@@ -127,6 +127,13 @@ func TestLoad_BadFile(t *testing.T) {
 		{"line longer than output", "[limits]\noutput_max = \"1MiB\"\nline_max = \"2MiB\"", []string{`3:12: limits.line_max: line_max of 2 MiB is more than output_max of 1 MiB`}},
 		{"no waiting time", "[queue]\nmax_wait = \"0\"", []string{`2:12: queue.max_wait: must be more than 0 (hint: queue.max_waiting = 0 turns waiting off)`}},
 
+		{"fetched from a URL", "[attachments]\nfetch_hosts = [\"https://x\"]", []string{`2:1: attachments.fetch_hosts: "https://x" is not a host, an address or a prefix, nor a host with a port (hint: write "*", "images.example.net", "files.example.net:8443", "10.1.2.3" or "10.0.0.0/8")`}},
+		{"fetched from nowhere", "[attachments]\nfetch = true\nfetch_hosts = []", []string{`3:1: attachments.fetch_hosts: is empty: nothing could be fetched (hint: write ["*"], or fetch = false)`}},
+		{"fetched with a wildcard", "[attachments]\nfetch_hosts = [\"*.x\", \"*\"]", []string{`2:1: attachments.fetch_hosts: "*.x" is not a host, an address or a prefix, nor a host with a port (hint: write "*", "images.example.net", "files.example.net:8443", "10.1.2.3" or "10.0.0.0/8")`}},
+		{"fetch nothing", "[attachments]\nfetch_max = 0", []string{`2:13: attachments.fetch_max: must be more than 0, and at most 16 MiB (hint: a size such as "6MiB")`}},
+		{"fetch too much", "[attachments]\nfetch_max = \"17MiB\"", []string{`2:13: attachments.fetch_max: must be more than 0, and at most 16 MiB (hint: a size such as "6MiB")`}},
+		{"fetch in no time", "[attachments]\nfetch_timeout = \"0\"", []string{`2:17: attachments.fetch_timeout: must be more than 0`}},
+
 		{"no listener", "listen = []", []string{`1:1: listen: is empty (hint: write ["127.0.0.1:3344"])`}},
 		{"no port", "listen = [\"localhost\"]", []string{`1:1: listen: "localhost" is not an address (hint: write "127.0.0.1:3344" or "unix:/path")`}},
 		{"port too high", "listen = \"127.0.0.1:70000\"", []string{`1:10: listen: "127.0.0.1:70000": port "70000" (hint: from 0 to 65535; 0 takes any free one)`}},

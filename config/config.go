@@ -18,21 +18,22 @@ package config
 // Config is the whole configuration after Load: every size in bytes, every path
 // absolute, every default filled in.
 type Config struct {
-	Listen         []string  `toml:"listen" default:"127.0.0.1:3344" help:"addresses: host:port or unix:/path"`
-	StateDir       string    `toml:"state_dir" help:"where runs and sessions are kept"`
-	TokensFile     string    `toml:"tokens_file" help:"file of name:token lines, mode 0600"`
-	AllowedHosts   []string  `toml:"allowed_hosts" help:"Host names accepted beside loopback and the listen addresses"`
-	AllowedOrigins []string  `toml:"allowed_origins" help:"Origin headers accepted beside the daemon's own: desktop apps and web pages that may use it"`
-	WorkspaceRoots []string  `toml:"workspace_roots" default:"~" help:"directories a request's cwd may lie in"`
-	DrainTimeout   Duration  `toml:"drain_timeout" default:"20s" help:"how long live runs may go on after SIGTERM"`
-	FirstByteAfter Duration  `toml:"first_byte_after" default:"20s" help:"when a reply that isn't streamed starts with its headers and spaces; 0 is never"`
-	Isolation      Isolation `toml:"isolation"`
-	Budget         Budget    `toml:"budget"`
-	Keep           Keep      `toml:"keep"`
-	Queue          Queue     `toml:"queue"`
-	Limits         Limits    `toml:"limits"`
-	Translate      Translate `toml:"translate"`
-	Log            Log       `toml:"log"`
+	Listen         []string    `toml:"listen" default:"127.0.0.1:3344" help:"addresses: host:port or unix:/path"`
+	StateDir       string      `toml:"state_dir" help:"where runs and sessions are kept"`
+	TokensFile     string      `toml:"tokens_file" help:"file of name:token lines, mode 0600"`
+	AllowedHosts   []string    `toml:"allowed_hosts" help:"Host names accepted beside loopback and the listen addresses"`
+	AllowedOrigins []string    `toml:"allowed_origins" help:"Origin headers accepted beside the daemon's own: desktop apps and web pages that may use it"`
+	WorkspaceRoots []string    `toml:"workspace_roots" default:"~" help:"directories a request's cwd may lie in"`
+	DrainTimeout   Duration    `toml:"drain_timeout" default:"20s" help:"how long live runs may go on after SIGTERM"`
+	FirstByteAfter Duration    `toml:"first_byte_after" default:"20s" help:"when a reply that isn't streamed starts with its headers and spaces; 0 is never"`
+	Isolation      Isolation   `toml:"isolation"`
+	Budget         Budget      `toml:"budget"`
+	Keep           Keep        `toml:"keep"`
+	Queue          Queue       `toml:"queue"`
+	Limits         Limits      `toml:"limits"`
+	Attachments    Attachments `toml:"attachments"`
+	Translate      Translate   `toml:"translate"`
+	Log            Log         `toml:"log"`
 
 	Clients  map[string]Client  `toml:"clients,omitempty"`
 	Backends map[string]Backend `toml:"backends,omitempty"` // by name; demo, and the known six where found, are always there
@@ -88,6 +89,14 @@ type Limits struct {
 	LineMax    Size     `toml:"line_max" default:"16MiB" help:"one line of output"`
 
 	Clipped bool `toml:"-"` // a default cap was larger than the budget and was clipped to it
+}
+
+// Attachments are the images and files of requests, where those only name them.
+type Attachments struct {
+	Fetch        bool     `toml:"fetch" default:"false" help:"fetch images and files that a request names by URL"`
+	FetchHosts   []string `toml:"fetch_hosts" default:"*" help:"where from: hosts, addresses and prefixes; * is every public host"`
+	FetchMax     Size     `toml:"fetch_max" default:"6MiB" help:"bytes of one that is fetched, at most 16MiB"`
+	FetchTimeout Duration `toml:"fetch_timeout" default:"10s" help:"how long all fetches of a request may take"`
 }
 
 // Translate is how a client in a container may name this host.

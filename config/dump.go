@@ -67,7 +67,7 @@ func (c Config) remarks() []string {
 // shown is the configuration as a file would have it. Backends that are only
 // known by name are left out: writing them down would configure them.
 func (c Config) shown() Config {
-	for _, list := range []*[]string{&c.AllowedHosts, &c.AllowedOrigins, &c.WorkspaceRoots, &c.Isolation.Hide, &c.Isolation.ReadOnly, &c.Translate.Aliases} {
+	for _, list := range []*[]string{&c.AllowedHosts, &c.AllowedOrigins, &c.WorkspaceRoots, &c.Isolation.Hide, &c.Isolation.ReadOnly, &c.Attachments.FetchHosts, &c.Translate.Aliases} {
 		if *list == nil {
 			*list = []string{} // nil has no form in TOML
 		}

@@ -1,6 +1,9 @@
 package config
 
-import "penstock/internal/bytesize"
+import (
+	"penstock/internal/bytesize"
+	"penstock/internal/egress"
+)
 
 // validate makes the configuration whole: paths become absolute, what is missing
 // is filled in, and what only the whole can tell is checked.
@@ -18,6 +21,7 @@ func (l *loader) validate() {
 	c.Isolation.ReadOnly = l.patterns("isolation.read_only", c.Isolation.ReadOnly, readOnlyDefault(), c.StateDir)
 	l.checkBudget()
 	l.checkKeep()
+	l.checkAttachments()
 	def := c.Limits
 	c.Limits = l.limits("limits", def)
 	c.Tokens = l.tokens(c.TokensFile)
@@ -38,6 +42,26 @@ func (l *loader) checkKeep() {
 		if none && !l.bad[key] {
 			l.fail(key, "", "must be more than 0")
 		}
+	}
+}
+
+// checkAttachments: what is fetched is held in memory until its run has begun.
+func (l *loader) checkAttachments() {
+	const most = 16 * bytesize.MiB
+	a := l.config.Attachments
+	for _, host := range a.FetchHosts {
+		if _, err := egress.Parse([]string{host}); err != nil {
+			l.problem(l.origins["attachments.fetch_hosts"], "attachments.fetch_hosts", err)
+		}
+	}
+	if a.Fetch && len(a.FetchHosts) == 0 && !l.bad["attachments.fetch_hosts"] {
+		l.fail("attachments.fetch_hosts", `write ["*"], or fetch = false`, "is empty: nothing could be fetched")
+	}
+	if n := a.FetchMax.Bytes; (n <= 0 || n > most) && !l.bad["attachments.fetch_max"] {
+		l.fail("attachments.fetch_max", `a size such as "6MiB"`, "must be more than 0, and at most %s", bytesize.Human(most))
+	}
+	if a.FetchTimeout.Duration <= 0 && !l.bad["attachments.fetch_timeout"] {
+		l.fail("attachments.fetch_timeout", "", "must be more than 0")
 	}
 }
 

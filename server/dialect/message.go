@@ -3,7 +3,7 @@ package dialect
 import (
 	"strings"
 
-	"penstock/backend"
+	"penstock/server/media"
 )
 
 // Roles as they are kept; developer is system under a newer name, function tool
@@ -39,12 +39,11 @@ type ToolCall struct {
 	ID, Name, Arguments string
 }
 
-// Part is an image or a file of a message.
+// Part is an image or a file of a message, not decoded before its turn is sent.
 type Part struct {
-	backend.Attachment
-	Where string // the field of the request that it came in
-	Note  string // what stands for it in the text of a turn that isn't sent
-	At    int    // where in the message's text, in bytes
+	media.Source
+	Note string // what stands for it in the text of a turn that isn't sent
+	At   int    // where in the message's text, in bytes
 }
 
 // AddLine adds a part of a message's text, on a line of its own.

@@ -34,6 +34,7 @@ var floor = map[string]int{
 	"internal/procinfo":     5,
 	"cgroup/cgroupfs":       6,
 	"internal/bytesize":     6,
+	"internal/egress":       6,
 	"systemd/scope":         7,
 	"cgroup/root":           8,
 	"cgroup":                10,
@@ -73,8 +74,9 @@ var floor = map[string]int{
 	"systemd":               40,
 	"server/listener":       42,
 	"server/web":            44,
-	"server/dialect":        45,
-	"server/openai":         46,
+	"server/media":          45,
+	"server/dialect":        46,
+	"server/openai":         47,
 	"server/answer":         48,
 	"server/health":         48,
 	"server/translate":      48,
@@ -346,7 +348,7 @@ func TestOneDocCommentPerPackage(t *testing.T) {
 
 // The arrows that run back up between the files of these directories are no more than these.
 func TestArrows(t *testing.T) {
-	for dir, most := range map[string]int{"server": 0, "server/answer": 0, "server/health": 0, "server/listener": 0, "server/web": 0, "server/dialect": 0, "server/openai": 0} {
+	for dir, most := range map[string]int{"server": 0, "server/answer": 0, "server/health": 0, "server/listener": 0, "server/web": 0, "server/media": 0, "server/dialect": 0, "server/openai": 0} {
 		c := exec.Command("go", "run", "./arrows", "-max", strconv.Itoa(most), "../"+dir)
 		c.Dir, c.Env = filepath.Join("..", "..", "tools"), append(os.Environ(), "GOWORK=off")
 		if out, err := c.CombinedOutput(); err != nil {

@@ -80,6 +80,7 @@ var tableText = map[string]string{
 	"keep":              "What stays of runs that are over. The oldest go first.",
 	"queue":             "Requests that find no slot wait, each client in a line of its own.",
 	"limits":            "Of one run. A backend may have its own; a default that is larger than the budget is cut to it.",
+	"attachments":       "Images and files of requests, where those only name them.",
 	"translate":         "How a client in a container may name this host in a request.",
 	"log":               "The log goes to standard error. Prompts and answers are never in it.",
 	"clients.*":         "For the client `NAME`: a token's name, or the number of a user who comes through a unix socket.",
