@@ -12,6 +12,7 @@ import (
 
 	"penstock/backend"
 	"penstock/outcome"
+	"penstock/run/sessions"
 	"penstock/run/store"
 	"penstock/spawn"
 )
@@ -52,7 +53,7 @@ func (m *Manager) adopt(d *store.Dir, record Record, cp *store.Checkpoint, b bac
 	}
 	sup.forgetTexts()
 	if session := cp.Session; session.Session != "" {
-		release, ok := m.sessionLocks.tryAcquire(sessionKey(session.Client, session.Session))
+		release, ok := m.sessionLocks.TryAcquire(sessions.Key(session.Client, session.Session))
 		if !ok {
 			return nil, errors.New("its session has another run")
 		}
@@ -77,7 +78,7 @@ func (m *Manager) adopt(d *store.Dir, record Record, cp *store.Checkpoint, b bac
 	if err := d.Save(record); err != nil && !isClosed(sup.child.process.Exited()) {
 		m.log.Warn("adoption not recorded", "run", r.id, "err", err)
 	}
-	if _, known := m.sessions.get(sessionKey(record.Client, record.Session)); !known {
+	if _, known := m.sessions.Get(sessions.Key(record.Client, record.Session)); !known {
 		sup.saveSession("") // the other daemon didn't come to it
 	}
 	gone := m.o.Adopted(record)

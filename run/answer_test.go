@@ -12,6 +12,7 @@ import (
 	"penstock/backend"
 	"penstock/cgroup"
 	"penstock/outcome"
+	"penstock/run/sessions"
 )
 
 // lingering says its last word and then does what it has to until the file go is there.
@@ -53,7 +54,7 @@ func TestAnswer_BeforeTheEnd(t *testing.T) {
 		}
 		r.End(outcome.ClientGone) // it has its answer
 		stays(t, "lives on", r.Ended())
-		if _, free := m.sessionLocks.tryAcquire(sessionKey("tester", "talk")); free || gone.Load() != 0 {
+		if _, free := m.sessionLocks.TryAcquire(sessions.Key("tester", "talk")); free || gone.Load() != 0 {
 			t.Errorf("its session is free: %v, its slot: %d", free, gone.Load())
 		}
 		letGo(t, dir)

@@ -5,7 +5,7 @@
 //
 //	Manager (manager.go, spec.go) holds every Run (run.go)
 //	Manager.Start ─ one after the other:                                  start.go
-//	    the session and its lock, the work directory    session.go sessionlock.go workdir.go
+//	    the session and its lock, the work directory    session.go, sessions, workdir.go
 //	    the files: stdin with the prompt, the spool     files.go, store/stdio.go
 //	    its image, held; what it sees in it             image.go, inimage
 //	    a durable run's checkpoint and record, flushed: the next daemon's  store/checkpoint.go

@@ -16,6 +16,7 @@ import (
 
 	"penstock/backend"
 	"penstock/outcome"
+	"penstock/run/sessions"
 	"penstock/run/store"
 	"penstock/spool"
 )
@@ -34,9 +35,9 @@ func TestStore_TakesOverOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sessions := filepath.Join(state, "sessions")
-	if err := errors.Join(os.WriteFile(filepath.Join(state, "runs", "before", "will.json"), text, 0o600), os.MkdirAll(sessions, 0o700),
-		os.WriteFile(filepath.Join(sessions, sessionKey("c", "s")+".json"), known, 0o600)); err != nil {
+	records := filepath.Join(state, "sessions")
+	if err := errors.Join(os.WriteFile(filepath.Join(state, "runs", "before", "will.json"), text, 0o600), os.MkdirAll(records, 0o700),
+		os.WriteFile(filepath.Join(records, sessions.Key("c", "s")+".json"), known, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -48,8 +49,8 @@ func TestStore_TakesOverOnce(t *testing.T) {
 		if err != nil || found.Record.Client != "c" || found.Checkpoint == nil || found.Checkpoint.OutputMax != 7 || string(found.Checkpoint.Fingerprint) != "f" {
 			t.Errorf("%+v %+v %v", found.Record, found.Checkpoint, err)
 		}
-		all, err := openSessions(lock.State, func(path string, err error) { t.Error(path, err) })
-		if err != nil || len(all.list("c")) != 1 {
+		all, err := sessions.Open(lock.State, func(path string, err error) { t.Error(path, err) })
+		if err != nil || len(all.List("c")) != 1 {
 			t.Errorf("sessions: %+v, %v", all, err)
 		}
 		if err := lock.Close(); err != nil {
@@ -61,7 +62,7 @@ func TestStore_TakesOverOnce(t *testing.T) {
 		// From now on a run writes there in vain.
 		past(t, state, "forged", Record{ID: "forged", State: Running, Client: "victim", Created: ended})
 		past(t, state, "before", Record{ID: "before", State: Finished, Client: "victim", Created: ended, Ended: &ended})
-		if err := errors.Join(os.Remove(filepath.Join(state, "runs", "before", "run.json")), os.WriteFile(filepath.Join(sessions, sessionKey("c", "t")+".json"), known, 0o600)); err != nil {
+		if err := errors.Join(os.Remove(filepath.Join(state, "runs", "before", "run.json")), os.WriteFile(filepath.Join(records, sessions.Key("c", "t")+".json"), known, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -87,7 +87,7 @@ func open(t testing.TB, change ...func(*Options)) *Manager {
 		if m.notifier != nil && m.notifier.Watches() != 0 {
 			t.Errorf("%d inotify watches left", m.notifier.Watches())
 		}
-		if n := len(m.sessionLocks.lines); n != 0 {
+		if n := m.sessionLocks.Len(); n != 0 {
 			t.Errorf("%d sessions still held", n)
 		}
 		if err := m.Close(ctx); err != nil {

@@ -17,6 +17,7 @@ import (
 	"penstock/backend"
 	"penstock/cgroup"
 	"penstock/outcome"
+	"penstock/run/sessions"
 	"penstock/run/store"
 	"penstock/spawn"
 	"penstock/spool"
@@ -37,10 +38,10 @@ type Manager struct {
 	observer     Observer
 	spawner      *spawn.Spawner
 	state        *store.StateDir
-	sessions     *sessions
+	sessions     *sessions.Registry
 	pruned       *store.Pruned
 	interrupted  []*supervisor // of runs that Open has still to start anew
-	sessionLocks sessionLocks
+	sessionLocks sessions.Locks
 	notifier     *spool.Notifier // nil: no inotify instance to be had
 	buffers      spool.Buffers
 	enforced     cgroup.Enforced
@@ -88,7 +89,7 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 		enforced: o.Spawner.Enforced(), full: make(chan struct{}, 1), quit: make(chan struct{}), ending: make(chan struct{}),
 		live: map[string]*Run{}, stuck: map[string]time.Time{},
 	}
-	m.sessions, err = openSessions(st, func(path string, err error) {
+	m.sessions, err = sessions.Open(st, func(path string, err error) {
 		m.log.Warn("session ignored", "file", path, "err", err)
 	})
 	if err != nil {
@@ -107,7 +108,7 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 	if err := m.recover(ctx); err != nil {
 		return nil, errors.Join(err, m.abandon(context.WithoutCancel(ctx)))
 	}
-	if err := m.sessions.sweep(); err != nil {
+	if err := m.sessions.Sweep(); err != nil {
 		m.log.Warn("leftovers of sessions not removed", "err", err)
 	}
 	if err := st.SweepStatus(m.isLive); err != nil {

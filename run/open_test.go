@@ -13,6 +13,7 @@ import (
 
 	"penstock/internal/trash"
 	"penstock/outcome"
+	"penstock/run/sessions"
 	"penstock/run/store"
 )
 
@@ -30,9 +31,9 @@ func TestOpen_WhateverLiesAround(t *testing.T) {
 	}
 	for name, make := range bad {
 		dir := filepath.Join(state, "runs", name)
-		sessions := filepath.Join(state, "sessions")
-		err := errors.Join(os.MkdirAll(dir, 0o700), os.MkdirAll(sessions, 0o700),
-			make(filepath.Join(dir, "run.json")), make(filepath.Join(sessions, sessionKey("c", name)+".json")))
+		records := filepath.Join(state, "sessions")
+		err := errors.Join(os.MkdirAll(dir, 0o700), os.MkdirAll(records, 0o700),
+			make(filepath.Join(dir, "run.json")), make(filepath.Join(records, sessions.Key("c", name)+".json")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +56,7 @@ func TestOpen_WhateverLiesAround(t *testing.T) {
 // the next start; what can't be understood stays.
 func TestOpen_SweepsWhatACrashLeft(t *testing.T) {
 	dir := t.TempDir()
-	whole, half, torn := sessionKey("c", "whole"), sessionKey("c", "half"), sessionKey("c", "torn")
+	whole, half, torn := sessions.Key("c", "whole"), sessions.Key("c", "half"), sessions.Key("c", "torn")
 	for _, d := range []string{"sessions/" + whole, "sessions/" + half + "/work", "sessions/" + torn, "sessions/other", "trash/x/y"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
 			t.Fatal(err)

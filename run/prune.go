@@ -121,35 +121,6 @@ func (m *Manager) keepOn(id string, until time.Time, err error) {
 	m.state.History.Show(id)
 }
 
-// expire forgets sessions that were not used for KeepSessions.
-func (m *Manager) expire(now time.Time) {
-	for _, s := range m.sessions.list("") {
-		if now.Sub(s.Updated) <= m.o.KeepSessions || isClosed(m.quit) {
-			continue
-		}
-		m.expireOne(s, now)
-	}
-}
-
-func (m *Manager) expireOne(s Session, now time.Time) {
-	key := sessionKey(s.Client, s.Session)
-	release, ok := m.sessionLocks.tryAcquire(key)
-	if !ok {
-		return
-	}
-	defer release()
-	if known, _ := m.sessions.get(key); now.Sub(known.Updated) <= m.o.KeepSessions {
-		return // it was used in between
-	}
-	if err := m.sessions.forget(key); err != nil && !errors.Is(err, ErrNoSession) {
-		m.log.Warn("unused session not removed", "session", s.Session, "client", s.Client, "err", err)
-	}
-}
-
-// notAhead is when a session of an earlier daemon is taken to have been used. One dated
-// ahead is as old as this daemon: the clock was wrong then, or is now.
-func notAhead(now, at time.Time) time.Time { return now.Add(-max(0, now.Sub(at))) }
-
 // takeExpired takes runs out of sight, no more than are beyond what is kept where so
 // many bytes are needed.
 func (m *Manager) takeExpired(now time.Time, need int64, spare time.Duration) (old []history.Entry) {

@@ -8,6 +8,7 @@ import (
 	"penstock/backend"
 	"penstock/internal/openat"
 	"penstock/outcome"
+	"penstock/run/sessions"
 	"penstock/run/store"
 	"penstock/spool"
 )
@@ -105,7 +106,7 @@ func (s *supervisor) startAnew() error {
 	}
 	known := s.turn.session
 	known.CLISession, known.Updated = "", time.Now()
-	if err := s.manager.sessions.put(known, d.Flush); err != nil {
+	if err := s.manager.sessions.Put(known, d.Flush); err != nil {
 		return err
 	}
 	spec := s.spec
@@ -224,7 +225,7 @@ func (m *Manager) resumeRestart(d *store.Dir, record Record, cp *store.Checkpoin
 			return nil
 		}
 	}
-	release, ok := m.sessionLocks.tryAcquire(sessionKey(cp.Session.Client, cp.Session.Session))
+	release, ok := m.sessionLocks.TryAcquire(sessions.Key(cp.Session.Client, cp.Session.Session))
 	if !ok {
 		return nil
 	}

@@ -18,6 +18,7 @@ import (
 	"penstock/backend"
 	"penstock/internal/trash"
 	"penstock/outcome"
+	"penstock/run/sessions"
 	"penstock/run/store"
 	"penstock/spawn"
 )
@@ -48,8 +49,8 @@ func TestSession_OutlivesAKilledFirstTurn(t *testing.T) {
 			t.Fatal("session not known while its first turn lives")
 		}
 	}
-	onDisk, err := openSessions(m.state, func(path string, err error) { t.Error(path, err) })
-	if err != nil || len(onDisk.known) != 1 {
+	onDisk, err := sessions.Open(m.state, func(path string, err error) { t.Error(path, err) })
+	if err != nil || len(onDisk.List("")) != 1 {
 		t.Fatalf("on disk while the turn lives: %v, %v", onDisk, err)
 	}
 	if err := m.Forget("tester", "talk"); !errors.Is(err, ErrSessionBusy) {
@@ -61,7 +62,7 @@ func TestSession_OutlivesAKilledFirstTurn(t *testing.T) {
 	var q atomic.Pointer[backend.Request]
 	again := start(t, m, script(`ls; echo "t $HOME"; echo "d stop"`, inSession("talk", func(s *Spec) { s.Backend = agent{seen: &q} })))
 	verdict(t, again, outcome.Completed)
-	key := sessionKey("tester", "talk")
+	key := sessions.Key("tester", "talk")
 	if p := q.Load(); p.Session != "cli-1" || p.Cwd != filepath.Join(m.state.Sessions(), key, "work") {
 		t.Errorf("second turn's request: %+v", p)
 	}
@@ -179,47 +180,6 @@ func TestSessionLock_CancelledWhileWaiting(t *testing.T) {
 	}
 }
 
-func TestSessionLocks(t *testing.T) {
-	var line sessionLocks
-	first, err := line.acquire(t.Context(), nil, "k")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, ok := line.tryAcquire("k"); ok {
-		t.Error("a held turn was given away")
-	}
-	other, err := line.acquire(t.Context(), nil, "other")
-	if err != nil {
-		t.Fatal(err)
-	}
-	other()
-	stop := make(chan struct{})
-	close(stop)
-	if _, err := line.acquire(t.Context(), stop, "k"); !errors.Is(err, context.Canceled) {
-		t.Errorf("stopped: %v", err)
-	}
-	second := make(chan func())
-	go func() {
-		release, err := line.acquire(context.Background(), nil, "k")
-		if err != nil {
-			t.Error(err)
-		}
-		second <- release
-	}()
-	first()
-	first()
-	release := <-second
-	release()
-	if release, ok := line.tryAcquire("k"); !ok {
-		t.Error("a free turn was refused")
-	} else {
-		release()
-	}
-	if len(line.lines) != 0 {
-		t.Errorf("left: %v", line.lines)
-	}
-}
-
 func TestSessionLock_TakenBeforeTheStart(t *testing.T) {
 	m := open(t)
 	turn, err := m.LockSession(t.Context(), "tester", "s")
@@ -273,7 +233,7 @@ func TestForget_IsWholeOrNot(t *testing.T) {
 		verdict(t, start(t, m, script("echo 's x'; touch mine; echo 'd stop'", inSession("s"))), outcome.Completed)
 	}
 	turn()
-	key := sessionKey("tester", "s")
+	key := sessions.Key("tester", "s")
 	places := func() []string {
 		return append(names(t, m.state.Sessions()), names(t, filepath.Join(m.state.Path, "store", "sessions"))...)
 	}
@@ -294,7 +254,7 @@ func TestForget_IsWholeOrNot(t *testing.T) {
 	if err := os.Remove(inTheWay); err != nil {
 		t.Fatal(err)
 	}
-	mine := filepath.Join(m.sessions.path(key), store.WorkName, "mine")
+	mine := filepath.Join(m.sessions.Path(key), store.WorkName, "mine")
 	if !immutable(t, mine, true) {
 		return
 	}

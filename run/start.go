@@ -15,6 +15,7 @@ import (
 
 	"penstock/backend"
 	"penstock/run/inimage"
+	"penstock/run/sessions"
 	"penstock/run/store"
 	"penstock/spawn"
 )
@@ -99,7 +100,7 @@ func (m *Manager) start(ctx context.Context, s Spec, gone func()) (*Run, error) 
 	case s.SessionLock != nil:
 		release = s.SessionLock.Release
 	case s.Session != "":
-		release, err = m.sessionLocks.acquire(ctx, r.stop, sessionKey(s.Client, s.Session))
+		release, err = m.sessionLocks.Acquire(ctx, r.stop, sessions.Key(s.Client, s.Session))
 	}
 	if err == nil {
 		r.begin()
@@ -140,7 +141,7 @@ func (s *Spec) complete() error {
 	if s.Cwd != "" && !filepath.IsAbs(s.Cwd) {
 		return fmt.Errorf("run %s: cwd %q: not an absolute path", s.ID, s.Cwd)
 	}
-	if s.SessionLock != nil && s.SessionLock.key != sessionKey(s.Client, s.Session) {
+	if s.SessionLock != nil && s.SessionLock.key != sessions.Key(s.Client, s.Session) {
 		return fmt.Errorf("run %s: the turn given is of another session", s.ID)
 	}
 	if s.OutputMax <= 0 {
@@ -337,11 +338,11 @@ func (m *Manager) workDirOf(dir *store.Dir, s Spec) (at workDir, known Session, 
 		at, err = ownWorkDir(dir, s)
 		return at, known, err
 	}
-	known, _ = m.sessions.get(sessionKey(s.Client, s.Session))
+	known, _ = m.sessions.Get(sessions.Key(s.Client, s.Session))
 	if known.CLISession != "" && known.Backend != s.Backend.Name() {
 		return at, known, &SessionError{Session: s.Session, Field: "backend", Have: known.Backend, Want: s.Backend.Name()}
 	}
-	at, err = m.sessions.workDir(s, known)
+	at, err = m.sessionWorkDir(s, known)
 	return at, known, err
 }
 

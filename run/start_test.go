@@ -16,6 +16,7 @@ import (
 
 	"penstock/backend"
 	"penstock/outcome"
+	"penstock/run/sessions"
 	"penstock/run/store"
 	"penstock/spawn"
 )
@@ -77,7 +78,7 @@ func TestStart_FailedLeavesNoSession(t *testing.T) {
 	if _, err := m.Start(t.Context(), s); err == nil {
 		t.Fatal("started")
 	}
-	if _, err := os.Stat(filepath.Join(m.sessions.path(sessionKey("tester", "s")), store.WorkName, "mine")); err != nil {
+	if _, err := os.Stat(filepath.Join(m.sessions.Path(sessions.Key("tester", "s")), store.WorkName, "mine")); err != nil {
 		t.Errorf("a session in use lost its files: %v", err)
 	}
 }

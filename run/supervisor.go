@@ -302,7 +302,7 @@ func (s *supervisor) saveSession(cliSession string) {
 		s.turn.session.CLISession = cliSession
 	}
 	s.turn.session.Updated = time.Now()
-	if err := s.manager.sessions.put(s.turn.session, s.run.dir.Flush); err != nil {
+	if err := s.manager.sessions.Put(s.turn.session, s.run.dir.Flush); err != nil {
 		s.run.log.Error("session not remembered: its next turn starts anew", "err", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/internal/trash"
+	"penstock/run/sessions"
 	"penstock/run/store"
 	"penstock/sandbox"
 )
@@ -128,10 +129,10 @@ func ownWorkDir(d *store.Dir, s Spec) (p workDir, err error) {
 	return p, nil
 }
 
-// workDir is for a run of a session: what the session has used before wins,
+// sessionWorkDir is for a run of a session: what the session has used before wins,
 // since its CLI finds the conversation only there.
-func (s *sessions) workDir(spec Spec, known Session) (p workDir, err error) {
-	base := s.path(sessionKey(spec.Client, spec.Session))
+func (m *Manager) sessionWorkDir(spec Spec, known Session) (p workDir, err error) {
+	base := m.sessions.Path(sessions.Key(spec.Client, spec.Session))
 	resumes := known.CLISession != ""
 	p.cwd = spec.Cwd
 	switch {
@@ -156,15 +157,15 @@ func (s *sessions) workDir(spec Spec, known Session) (p workDir, err error) {
 			return p, err
 		}
 	}
-	if p.made, err = s.makeDirs(base, p, spec); err == nil && own {
-		p.held, err = openBelow(s.dir, p.cwd)
+	if p.made, err = makeDirs(base, p, spec); err == nil && own {
+		p.held, err = openBelow(m.sessions.Dir(), p.cwd)
 	}
 	return p, err
 }
 
 // makeDirs makes the directories that are the session's own, and tells the whole's
 // when it was not there before.
-func (s *sessions) makeDirs(base string, p workDir, spec Spec) (made string, err error) {
+func makeDirs(base string, p workDir, spec Spec) (made string, err error) {
 	ownCwd, ownHome := filepath.Dir(p.cwd) == base, filepath.Dir(p.home) == base
 	if !ownCwd && !ownHome {
 		return "", nil

@@ -10,6 +10,7 @@ import (
 
 	"penstock/backend"
 	"penstock/outcome"
+	"penstock/run/sessions"
 	"penstock/sandbox"
 )
 
@@ -78,7 +79,7 @@ func TestWorkDir_PrivateHomeIsSeededOnce(t *testing.T) {
 	}
 	home := func(s *Spec) { s.Home, s.HomeSeed = private, seed }
 	const show = `echo "s cli-1"; stat -c "t %a" $HOME/.agent/key; echo "t $HOME"; echo x >> $HOME/count; wc -l < $HOME/count | sed "s/^/t /"; echo "d stop"`
-	own := filepath.Join(m.state.Sessions(), sessionKey("tester", "h"), "home")
+	own := filepath.Join(m.state.Sessions(), sessions.Key("tester", "h"), "home")
 	for turn := range 2 {
 		r := start(t, m, script(show, inSession("h", home)))
 		verdict(t, r, outcome.Completed)

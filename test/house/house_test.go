@@ -66,6 +66,7 @@ var floor = map[string]int{
 	"spool":                 25,
 	"run/store":             28,
 	"run/inimage":           29,
+	"run/sessions":          29,
 	"admit":                 30,
 	"config":                30,
 	"run":                   30,
