@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"penstock/config"
 	"penstock/server/web"
@@ -76,5 +77,53 @@ func TestErrors_Shape(t *testing.T) {
 		if bearer := r.header.Get("Www-Authenticate"); (bearer == `Bearer realm="penstock"`) != (row.status == 401) {
 			t.Errorf("%s: WWW-Authenticate %q", row.name, bearer)
 		}
+	}
+}
+
+// A client of Anthropic's API lists models as that has them, and finds one.
+func TestModels_Anthropic(t *testing.T) {
+	s := serve(t, nil)
+	version := []string{"Anthropic-Version", "2023-06-01"}
+	var list struct {
+		Data []struct {
+			Type, ID     string
+			DisplayName  string    `json:"display_name"`
+			CreatedAt    time.Time `json:"created_at"`
+			Ready        bool
+			Capabilities struct {
+				Efforts []string
+				Effort  struct{ Supported bool }
+			}
+		}
+		HasMore bool   `json:"has_more"`
+		First   string `json:"first_id"`
+		Last    string `json:"last_id"`
+	}
+	r := s.ask("GET", "/v1/models?limit=1000", "", version...)
+	if err := json.Unmarshal([]byte(r.body), &list); err != nil || r.status != 200 || r.header.Get("Request-Id") == "" {
+		t.Fatalf("%d %s %v", r.status, r.body, err)
+	}
+	n := len(list.Data)
+	if n < 3 || list.HasMore || list.First != list.Data[0].ID || list.Last != list.Data[n-1].ID {
+		t.Fatalf("%+v", list)
+	}
+	for _, m := range list.Data {
+		if m.Type != "model" || m.DisplayName != m.ID || m.CreatedAt.IsZero() || m.Capabilities.Effort.Supported != (len(m.Capabilities.Efforts) > 0) {
+			t.Errorf("%+v", m)
+		}
+	}
+	first := list.First
+	r = s.ask("GET", "/v1/models?limit=1&after_id="+first, "", version...)
+	if err := json.Unmarshal([]byte(r.body), &list); err != nil || len(list.Data) != 1 || list.Data[0].ID == first || !list.HasMore {
+		t.Errorf("the second page: %s %v", r.body, err)
+	}
+	if r := s.ask("GET", "/v1/models?after_id="+list.Last+"&limit=1000", "", version...); r.status != 200 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if r := s.ask("GET", "/v1/models?after_id=nope", "", version...); r.status != 400 || r.code() != "invalid_request" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if r := s.ask("GET", "/v1/models/upper/big", "", version...); r.status != 200 || !strings.Contains(r.body, `"type":"model","id":"upper/big"`) {
+		t.Errorf("%d %s", r.status, r.body)
 	}
 }
