@@ -197,14 +197,18 @@ func (d *Reader) later(err error) (more <-chan struct{}, _ error) {
 	return again, nil
 }
 
-// Rewind makes Next begin anew with the first event after the Seq it was made
-// for. The spool stays open: also a run that was pruned meanwhile is read again.
-func (d *Reader) Rewind() {
-	if d.file == nil {
-		return // nothing was read, or it is closed
+// Again is one more reader of the file that d has open, from the same first event on. It is of
+// use until d is closed, also when the run was pruned meanwhile, and needs no Close; of a d that
+// has nothing open it has no events.
+func (d *Reader) Again() *Reader {
+	again := &Reader{spool: d.spool, after: d.after, live: d.live, err: d.err}
+	switch {
+	case d.file != nil:
+		again.reading, again.err = d.spool.replay.Read(d.file), nil
+	case again.err == nil:
+		again.err = io.EOF
 	}
-	d.pending, d.err, d.seen = nil, nil, nil
-	d.reading = d.spool.replay.Read(d.file)
+	return again
 }
 
 // Close lets the spool go. It may be called more than once.

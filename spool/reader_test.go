@@ -123,13 +123,16 @@ func TestReader_WaitsForADescriptor(t *testing.T) {
 	}
 }
 
-// A second reading is the first one again, whatever became of the directory.
-func TestReader_Rewind(t *testing.T) {
+// Another reading is the first one again, whatever became of the directory, and none is in the
+// way of another.
+func TestReader_Again(t *testing.T) {
 	s := finished(t, []byte("t one\n2 x\nt two"), true) // it said nothing of its end
 	d := s.Follow(1)
 	defer d.Close()
-	d.Rewind() // of nothing yet
-	read := func() (out []backend.Event) {
+	if _, err := d.Again().Next(t.Context()); !errors.Is(err, io.EOF) {
+		t.Errorf("of nothing yet: %v", err)
+	}
+	read := func(d *Reader) (out []backend.Event) {
 		for {
 			e, err := d.Next(t.Context())
 			if errors.Is(err, io.EOF) {
@@ -141,27 +144,26 @@ func TestReader_Rewind(t *testing.T) {
 			out = append(out, e)
 		}
 	}
-	first := read()
+	first := read(d)
 	if len(first) != 3 || first[0].Seq != 2 {
 		t.Fatalf("events %+v", first)
 	}
 	if err := os.Remove(s.path); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 2 {
-		d.Rewind()
-		if _, err := d.Next(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		d.Rewind() // from the middle
-		if diff := cmp.Diff(first, read()); diff != "" {
-			t.Errorf("reading %d differs\n%s", i+2, diff)
-		}
+	begun := d.Again()
+	if _, err := begun.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(first, read(d.Again())); diff != "" {
+		t.Errorf("another one differs\n%s", diff)
+	}
+	if diff := cmp.Diff(first[1:], read(begun)); diff != "" {
+		t.Errorf("the one that was begun before differs\n%s", diff)
 	}
 	d.Close()
-	d.Rewind()
-	if _, err := d.Next(t.Context()); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("closed and rewound: %v", err)
+	if _, err := d.Again().Next(t.Context()); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("of a closed one: %v", err)
 	}
 }
 

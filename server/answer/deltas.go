@@ -23,8 +23,9 @@ type deltas struct {
 	to   dialect.Stream
 	kind backend.Kind // of what is held; 0 is nothing
 	text strings.Builder
-	size int    // of text as JSON
-	last uint64 // number of the last event in it
+	size int // of text as JSON
+	// numbers of the first and the last event in it
+	first, last uint64
 }
 
 // add takes the text of one event. Small ones wait for their neighbours, until send; a
@@ -38,7 +39,7 @@ func (d *deltas) add(kind backend.Kind, text string, seq uint64) error {
 	}
 	place := dialect.Place{Seq: seq}
 	for fits < len(text) {
-		if err := d.to.Step(dialect.Step{Place: place, Kind: kind, Text: text[:fits]}); err != nil {
+		if err := d.to.Step(dialect.Step{Place: place, First: seq, Kind: kind, Text: text[:fits]}); err != nil {
 			return err
 		}
 		text = text[fits:]
@@ -48,7 +49,10 @@ func (d *deltas) add(kind backend.Kind, text string, seq uint64) error {
 	place.Last = true
 	// The rest of a long one has a number of its own.
 	if size > shareMax || place.Piece > 0 || d.to.Seen(place) {
-		return d.to.Step(dialect.Step{Place: place, Kind: kind, Text: text})
+		return d.to.Step(dialect.Step{Place: place, First: seq, Kind: kind, Text: text})
+	}
+	if d.kind == 0 {
+		d.first = seq
 	}
 	d.kind, d.last = kind, seq
 	d.size += size
@@ -61,7 +65,7 @@ func (d *deltas) send() error {
 	if d.kind == 0 {
 		return nil
 	}
-	step := dialect.Step{Place: dialect.Place{Seq: d.last, Last: true}, Kind: d.kind, Text: d.text.String()}
+	step := dialect.Step{Place: dialect.Place{Seq: d.last, Last: true}, First: d.first, Kind: d.kind, Text: d.text.String()}
 	d.kind, d.size, d.text = 0, 0, strings.Builder{}
 	return d.to.Step(step)
 }

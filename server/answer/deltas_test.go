@@ -177,7 +177,7 @@ func wire(t interface{ Fatal(...any) }, events []backend.Event, resumable bool, 
 			t.Fatal(i, ok, err)
 		}
 	}
-	check(s.end(&web.RequestInfo{}, outcome.Verdict{Cause: outcome.Completed}, run.Record{}, nothing))
+	check(s.end(&web.RequestInfo{}, outcome.Verdict{Cause: outcome.Completed}, run.Record{}))
 	return rec.Body.String()
 }
 

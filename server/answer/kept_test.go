@@ -2,7 +2,9 @@ package answer
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"runtime"
@@ -23,27 +25,39 @@ import (
 // wholeOf writes what events make, as Whole does.
 func wholeOf(t *testing.T, record run.Record, events []backend.Event) string {
 	t.Helper()
+	for i := range events {
+		events[i].Seq = uint64(i + 1)
+	}
 	var out bytes.Buffer
-	if err := writeWhole(&out, record, func(each func(backend.Event) error) error {
-		for _, e := range events {
-			if err := each(e); err != nil {
-				return err
-			}
-		}
-		return nil
+	if err := writeWhole(&out, record, func() eventSource {
+		held := heldEvents(events)
+		return &held
 	}); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()
 }
 
-func writeWhole(w io.Writer, record run.Record, again func(each func(backend.Event) error) error) error {
+func writeWhole(w io.Writer, record run.Record, again func() eventSource) error {
 	known := &answerSummary{}
-	if err := again(func(e backend.Event) error { known.add(e); return nil }); err != nil {
-		return err
+	for events := again(); ; {
+		e, err := events.Next(context.Background())
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		known.add(e)
+	}
+	if known.takenBack {
+		if err := known.judge(context.Background(), again()); err != nil {
+			return err
+		}
 	}
 	a := &dialect.Answer{Run: record.ID, Model: record.Model, Created: record.Created}
-	return openai.Chat{}.Whole(a).Write(w, endOf(record, known.last, known.usage), known.contents, known.steps(again))
+	var unread error
+	return openai.Chat{}.Whole(a).Write(w, endOf(record, known.last, known.usage), known.contents, known.steps(context.Background(), again, &unread))
 }
 
 // The object, byte for byte.
@@ -151,6 +165,10 @@ func (s *scale) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+type eventFunc func() (backend.Event, error)
+
+func (f eventFunc) Next(context.Context) (backend.Event, error) { return f() }
+
 func alive() uint64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -162,19 +180,19 @@ func alive() uint64 {
 // they pass through and stay nowhere.
 func TestWhole_Memory(t *testing.T) {
 	const pieces, size = 1000, 8 << 10
-	again := func(each func(backend.Event) error) error {
-		for i := range pieces {
+	again := func() eventSource {
+		i := 0
+		return eventFunc(func() (backend.Event, error) {
+			if i == 3*pieces {
+				return backend.Event{}, io.EOF
+			}
 			text := strings.Repeat(string(rune('a'+i%26)), size) // a fresh copy, as from the spool
-			for _, e := range []backend.Event{
+			i++
+			return []backend.Event{
 				{Kind: backend.Text, Text: text}, {Kind: backend.Reasoning, Text: text},
 				{Kind: backend.ToolUse, Tool: &backend.Tool{Name: "Bash", Status: "completed", Output: text}},
-			} {
-				if err := each(e); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+			}[i%3], nil
+		})
 	}
 	before := alive()
 	var w scale

@@ -9,7 +9,7 @@ const sentMax = 1 << 20
 // replacement says the same again it is held back, and at the first difference
 // the stream has to end.
 type sentText struct {
-	// discards is true until something is taken back, see stream.rereadSent: of a hundred
+	// discards is true until something is taken back, see sentBefore: of a hundred
 	// readers of one run none should keep what the spool has.
 	discards bool
 	tail     []byte // the last bytes sent

@@ -31,7 +31,8 @@ type Stream struct {
 	w        *web.Reply
 	answer   *dialect.Answer
 	text     sentText
-	last     uint64 // number of the last event
+	last     uint64                 // number of the last event
+	again    func() dialect.Reading // of what was said so far; nil before there is a run
 	usage    *backend.Usage
 	ping     *time.Ticker // of follow
 	pingedAt int64        // bytes written when ping was last put off
@@ -44,8 +45,16 @@ type Stream struct {
 //go:noinline
 func NewStream(w *web.Reply, d dialect.Dialect, a *dialect.Answer, resumable bool) *Stream {
 	s := &Stream{SSE: web.NewSSE(w, resumable), w: w, answer: a}
-	s.to = d.Stream(&s.SSE, a)
+	s.to = d.Stream(&s.SSE, a, s.reread)
 	return s
+}
+
+// reread begins to give the steps so far again.
+func (s *Stream) reread() dialect.Reading {
+	if s.again == nil {
+		return &sentReading{last: &s.last}
+	}
+	return s.again()
 }
 
 // Open sends the headers and what comes before the run has begun, with a first comment.
@@ -125,6 +134,10 @@ func (s *Stream) Follow(ctx context.Context, x *web.RequestInfo, r *run.Run, own
 	events := r.Follow(0)
 	defer events.Close()
 	defer s.ping.Stop()
+	s.again = func() dialect.Reading {
+		again := func() eventSource { return events.Again() }
+		return &sentReading{ctx: ctx, events: again(), again: again, last: &s.last, sent: sentText{discards: s.text.discards}}
+	}
 	for {
 		more, err := s.next(ctx, x, events, r, owner)
 		if more == nil || err != nil {
@@ -180,7 +193,7 @@ func (s *Stream) next(ctx context.Context, x *web.RequestInfo, events *spool.Rea
 		s.last = e.Seq
 		return nil, s.finish(ctx, x, r)
 	case e.Kind == backend.Void && s.text.discards:
-		if err := s.rereadSent(ctx, r, e.Seq); err != nil {
+		if s.text, err = sentBefore(ctx, events.Again(), e.Seq); err != nil {
 			return nil, s.runUnreadable(ctx, x, r, err)
 		}
 	}
@@ -206,26 +219,6 @@ func (s *Stream) pause(more <-chan struct{}) error {
 		return s.Comment("caught up")
 	}
 	return s.Flush()
-}
-
-// rereadSent reads the text before the event that is the first to take some back; from
-// now on it is kept.
-func (s *Stream) rereadSent(ctx context.Context, r *run.Run, first uint64) error {
-	reader := r.Follow(0)
-	defer reader.Close()
-	s.text = sentText{}
-	for {
-		e, err := reader.Next(ctx)
-		if err != nil {
-			return err
-		}
-		if e.Seq >= first {
-			return nil
-		}
-		if e.Kind == backend.Text {
-			s.text.text(e.Text)
-		}
-	}
 }
 
 // event gives one event to the dialect. ok is false where the
@@ -304,22 +297,22 @@ func (s *Stream) finish(ctx context.Context, x *web.RequestInfo, r *run.Run) err
 	if err := s.verdict(ctx, r); err != nil {
 		return err
 	}
-	return s.end(x, r.Verdict(), r.Record(), again(ctx, r, s.last))
+	return s.end(x, r.Verdict(), r.Record())
 }
 
 // end writes what follows the last event of a run that went so.
-func (s *Stream) end(x *web.RequestInfo, v outcome.Verdict, record run.Record, again dialect.Steps) error {
+func (s *Stream) end(x *web.RequestInfo, v outcome.Verdict, record run.Record) error {
 	switch {
 	case v.Cause != outcome.Completed:
-		return s.fail(x, runFailed(v, record), record, again)
+		return s.fail(x, runFailed(v, record), record)
 	case !s.text.consistent():
-		return s.fail(x, textVoided(record), record, again)
+		return s.fail(x, textVoided(record), record)
 	}
 	if err := s.send(); err != nil {
 		return err
 	}
 	x.Cause = string(v.Cause)
-	if err := s.to.End(endOf(record, s.last, s.usage), again); err != nil {
+	if err := s.to.End(endOf(record, s.last, s.usage)); err != nil {
 		return err
 	}
 	return s.Flush()
@@ -328,15 +321,15 @@ func (s *Stream) end(x *web.RequestInfo, v outcome.Verdict, record run.Record, a
 // Fail ends a stream that has begun and whose run has not. A client that is not there any
 // more to read it makes no difference.
 func (s *Stream) Fail(x *web.RequestInfo, e *web.Error) error {
-	return s.fail(x, e, run.Record{}, nothing)
+	return s.fail(x, e, run.Record{})
 }
 
-func (s *Stream) fail(x *web.RequestInfo, e *web.Error, record run.Record, again dialect.Steps) error {
+func (s *Stream) fail(x *web.RequestInfo, e *web.Error, record run.Record) error {
 	x.Failed(e)
 	if err := s.send(); err != nil {
 		return err
 	}
-	if err := s.to.Fail(e, endOf(record, s.last, s.usage), again); err != nil {
+	if err := s.to.Fail(e, endOf(record, s.last, s.usage)); err != nil {
 		return err
 	}
 	return s.Flush()
@@ -355,7 +348,7 @@ func (s *Stream) textContradicted(x *web.RequestInfo, r *run.Run, owner bool) er
 		<-r.Ended()
 	}
 	record := r.Record()
-	return s.fail(x, textVoided(record), record, nothing)
+	return s.fail(x, textVoided(record), record)
 }
 
 // runUnreadable is our own failure to read the run: never a quiet end.
@@ -366,5 +359,5 @@ func (s *Stream) runUnreadable(ctx context.Context, x *web.RequestInfo, r *run.R
 	record := r.Record()
 	e := web.AfterStart(unreadable(cause), r.ID(), record.Receipt)
 	e.RunID = r.ID()
-	return s.fail(x, e, record, nothing)
+	return s.fail(x, e, record)
 }

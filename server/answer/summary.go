@@ -1,8 +1,13 @@
 package answer
 
 import (
+	"context"
+	"errors"
+	"io"
+
 	"penstock/backend"
 	"penstock/server/dialect"
+	"penstock/spool"
 )
 
 // answerSummary is what a whole answer has to know before its first byte. The words
@@ -13,6 +18,9 @@ type answerSummary struct {
 	contents dialect.Contents
 	usage    *backend.Usage
 	last     uint64 // number of the last event
+
+	takenBack bool // some text was, at some time
+	restated  bool // and said again as it was
 
 	events []backend.Event // all, while few
 	bytes  int             // of their words
@@ -33,37 +41,77 @@ func (o *answerSummary) hold(e backend.Event) {
 	}
 }
 
-// each gives all events once more, where they are held.
-func (o *answerSummary) each(f func(backend.Event) error) error {
-	for _, e := range o.events {
-		if err := f(e); err != nil {
-			return err
-		}
+// heldEvents are events that are read from memory.
+type heldEvents []backend.Event
+
+func (h *heldEvents) Next(context.Context) (backend.Event, error) {
+	if len(*h) == 0 {
+		return backend.Event{}, io.EOF
 	}
-	return nil
+	e := (*h)[0]
+	*h = (*h)[1:]
+	return e, nil
 }
 
-// steps gives what of the events is the answer; again gives all events, from the first.
-func (o *answerSummary) steps(again func(each func(backend.Event) error) error) dialect.Steps {
-	return func(each func(dialect.Step) error) error {
-		pass := spanFilter{spans: o.kept.spans}
-		return again(func(e backend.Event) error {
-			step := dialect.Step{Place: dialect.Place{Seq: e.Seq, Last: true}, Kind: e.Kind}
-			switch {
-			case e.Kind == backend.Text:
-				return pass.text(e.Text, func(piece string) error {
-					step.Text = piece
-					return each(step)
-				})
-			case e.Kind == backend.Reasoning && e.Text != "":
-				step.Text = e.Text
-			case e.Kind == backend.ToolUse && e.Tool != nil:
-				step.Tool = e.Tool
-			default:
+// again gives the events once more.
+func (o *answerSummary) again(read *spool.Reader) eventSource {
+	if !o.many {
+		held := heldEvents(o.events)
+		return &held
+	}
+	return read.Again()
+}
+
+// steps gives what of the events is the answer, from the places where a stream says it, if
+// that can be. What the events can't be read for is put into unread.
+func (o *answerSummary) steps(ctx context.Context, again func() eventSource, unread *error) dialect.Steps {
+	return func() dialect.Reading {
+		from := answerEvents{again(), unread}
+		if o.restated {
+			return &sentReading{ctx: ctx, events: from, last: &o.last}
+		}
+		return &keptReading{ctx: ctx, events: from, pass: spanFilter{spans: o.kept.spans}}
+	}
+}
+
+// answerEvents are those up to the CLI's last word.
+type answerEvents struct {
+	eventSource
+	unread *error
+}
+
+func (a answerEvents) Next(ctx context.Context) (backend.Event, error) {
+	e, err := a.eventSource.Next(ctx)
+	if err != nil && !errors.Is(err, io.EOF) {
+		*a.unread = err
+	}
+	if err == nil && e.Kind == backend.Done {
+		return e, io.EOF
+	}
+	return e, err
+}
+
+// judge finds out, of an answer of which some was taken back, whether all that was said again is
+// the same: then a stream has told it, too, and both have the same items.
+func (o *answerSummary) judge(ctx context.Context, events eventSource) error {
+	var sent sentText
+	for {
+		e, err := events.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			o.restated = sent.consistent()
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch e.Kind {
+		case backend.Void:
+			sent.void(e.Keep)
+		case backend.Text:
+			if _, ok := sent.text(e.Text); !ok {
 				return nil
 			}
-			return each(step)
-		})
+		}
 	}
 }
 
@@ -74,6 +122,7 @@ func (o *answerSummary) add(e backend.Event) {
 	case backend.Text:
 		o.kept.text(len(e.Text))
 	case backend.Void:
+		o.takenBack = true
 		o.kept.void(e.Keep)
 	case backend.Reasoning:
 		o.contents.Reasoned = o.contents.Reasoned || e.Text != ""
@@ -82,80 +131,4 @@ func (o *answerSummary) add(e backend.Event) {
 	case backend.UsageReport:
 		o.usage = e.Usage
 	}
-}
-
-// spansMax bounds what is remembered of one run's takings back, 1 MiB. A CLI
-// takes back a message now and then, not each of a hundred thousand.
-const spansMax = 1 << 16
-
-// span is a range of all the text a CLI said, in bytes.
-type span struct{ from, to int64 }
-
-// keptSpans tells which of all the text that a CLI said is its answer, after what
-// it took back.
-type keptSpans struct {
-	total int64
-	valid int64  // bytes of the answer, the sum of spans
-	spans []span // in order, none empty, no two that touch
-	over  bool   // more than spansMax were needed: the answer is not known
-}
-
-func (k *keptSpans) text(n int) {
-	from := k.total
-	k.total += int64(n)
-	k.valid += int64(n)
-	last := len(k.spans) - 1
-	switch {
-	case n == 0 || k.over:
-	case last >= 0 && k.spans[last].to == from:
-		k.spans[last].to = k.total
-	case last+1 == spansMax:
-		k.over, k.spans = true, nil
-	default:
-		k.spans = append(k.spans, span{from, k.total})
-	}
-}
-
-// void keeps the first keep bytes of the answer.
-func (k *keptSpans) void(keep int) {
-	for last := len(k.spans) - 1; last >= 0; last-- {
-		s := &k.spans[last]
-		excess := k.valid - int64(max(keep, 0))
-		if excess <= 0 {
-			return
-		}
-		length := s.to - s.from
-		if excess < length {
-			s.to -= excess
-			k.valid -= excess
-			return
-		}
-		k.spans = k.spans[:last]
-		k.valid -= length
-	}
-}
-
-// spanFilter lets the kept spans of a text pass that comes again from its start.
-type spanFilter struct {
-	spans []span
-	at    int64
-}
-
-func (s *spanFilter) text(piece string, pass func(string) error) error {
-	begin, end := s.at, s.at+int64(len(piece))
-	s.at = end
-	for len(s.spans) > 0 && s.spans[0].from < end {
-		next := s.spans[0]
-		from, to := max(next.from, begin), min(next.to, end)
-		if from < to {
-			if err := pass(piece[from-begin : to-begin]); err != nil {
-				return err
-			}
-		}
-		if next.to > end {
-			break
-		}
-		s.spans = s.spans[1:]
-	}
-	return nil
 }

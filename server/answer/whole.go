@@ -59,9 +59,9 @@ func (p *Whole) pad() error {
 // reply is padding at most.
 func (p *Whole) Answer(ctx context.Context, x *web.RequestInfo, r *run.Run) error {
 	x.Conn.FollowsRun(func() bool { return isClosed(r.Ended()) })
-	events := r.Follow(0)
-	defer events.Close()
-	known, record, err := p.gather(ctx, events, r)
+	reader := r.Follow(0)
+	defer reader.Close()
+	known, record, err := p.gather(ctx, reader, r)
 	if err != nil {
 		return err
 	}
@@ -70,26 +70,14 @@ func (p *Whole) Answer(ctx context.Context, x *web.RequestInfo, r *run.Run) erro
 	// All is there: a handover need not cut it short.
 	ctx = context.WithoutCancel(ctx)
 	var unread error
-	again := func(each func(backend.Event) error) (err error) {
-		unread, err = known.reread(ctx, events, each)
-		return err
-	}
+	steps := known.steps(ctx, func() eventSource { return known.again(reader) }, &unread)
 	p.answer.Created = record.Created
-	err = p.dialect.Whole(p.answer).Write(p.w, endOf(record, known.last, known.usage), known.contents, known.steps(again))
+	err = p.dialect.Whole(p.answer).Write(p.w, endOf(record, known.last, known.usage), known.contents, steps)
 	if err == nil || !p.w.Begun() {
 		return err
 	}
 	abortAnswer(p.w, x, unread, err)
 	return nil
-}
-
-// reread gives the events once more; unread is as of eachEvent.
-func (o *answerSummary) reread(ctx context.Context, events *spool.Reader, each func(backend.Event) error) (unread, err error) {
-	if !o.many {
-		return nil, o.each(each)
-	}
-	events.Rewind()
-	return eachEvent(ctx, events, each)
 }
 
 // eachEvent gives every event of an answered run. each's error ends it; unread is the
@@ -159,6 +147,10 @@ func summarize(ctx context.Context, events *spool.Reader, r *run.Run, step func(
 		return nil, err
 	case known.kept.over:
 		return nil, tooManyVoids(record)
+	case known.takenBack:
+		if err := known.judge(ctx, answerEvents{known.again(events), &unread}); err != nil {
+			return nil, unreadable(err)
+		}
 	}
 	return known, nil
 }
@@ -166,17 +158,15 @@ func summarize(ctx context.Context, events *spool.Reader, r *run.Run, step func(
 // Kept gives the steps of the answer of a run that has been answered, and how that went. They
 // may be gone through again until close is called. An error is as of a whole answer.
 func Kept(ctx context.Context, r *run.Run) (steps dialect.Steps, end dialect.End, close func(), err error) {
-	events := r.Follow(0)
-	known, err := summarize(ctx, events, r, func() error { return nil })
+	reader := r.Follow(0)
+	known, err := summarize(ctx, reader, r, func() error { return nil })
 	if err != nil {
-		events.Close()
+		reader.Close()
 		return nil, dialect.End{}, nil, err
 	}
-	again := func(each func(backend.Event) error) error {
-		_, err := known.reread(ctx, events, each)
-		return err
-	}
-	return known.steps(again), endOf(r.Record(), known.last, known.usage), events.Close, nil
+	var unread error
+	steps = known.steps(ctx, func() eventSource { return known.again(reader) }, &unread)
+	return steps, endOf(r.Record(), known.last, known.usage), reader.Close, nil
 }
 
 func (p *Whole) Wait(ctx context.Context, what <-chan struct{}) error {

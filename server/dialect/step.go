@@ -12,8 +12,9 @@ import (
 
 // Dialect is one way to say an answer.
 type Dialect interface {
-	// Stream begins the encoding of one stream. Streams are not safe for concurrent use.
-	Stream(out *web.SSE, a *Answer) Stream
+	// Stream begins the encoding of one stream; again gives the steps once more that it has
+	// been given so far. Streams are not safe for concurrent use.
+	Stream(out *web.SSE, a *Answer, again Steps) Stream
 	// Whole is the answer as one object.
 	Whole(a *Answer) Whole
 }
@@ -43,9 +44,11 @@ type Place struct {
 // Step is one thing that a run's events say to a client.
 type Step struct {
 	Place
-	Kind backend.Kind // Text, Reasoning or ToolUse
-	Text string
-	Tool *backend.Tool
+	// First is the number of the first event in it; where not several were put together, Seq.
+	First uint64
+	Kind  backend.Kind // Text, Reasoning or ToolUse
+	Text  string
+	Tool  *backend.Tool
 }
 
 // End is how a run went, for its client.
@@ -78,14 +81,34 @@ type Stream interface {
 	Step(s Step) error
 	// Ping keeps a connection alive on which nothing is said.
 	Ping() error
-	// End says that the answer is whole, and ends the stream. Steps gives all steps again.
-	End(e End, again Steps) error
+	// End says that the answer is whole, and ends the stream.
+	End(e End) error
 	// Fail says that there is no answer, or not all of it, and ends the stream.
-	Fail(why *web.Error, e End, again Steps) error
+	Fail(why *web.Error, e End) error
 }
 
-// Steps gives the steps of an answer in their order, to each until that fails.
-type Steps func(each func(Step) error) error
+// Steps begins one more reading of an answer, from its first step. Any number may be under way.
+type Steps func() Reading
+
+// Reading gives steps one by one, each as its event has it: neither put together with others
+// nor cut. It needs no end.
+type Reading interface {
+	// Next gives the next step; not ok is that there is no other, or none so far.
+	Next() (s Step, ok bool, err error)
+}
+
+// Each gives all steps in their order, until that fails.
+func (again Steps) Each(each func(Step) error) error {
+	for r := again(); ; {
+		s, ok, err := r.Next()
+		if err != nil || !ok {
+			return err
+		}
+		if err := each(s); err != nil {
+			return err
+		}
+	}
+}
 
 // Contents is what there is in an answer.
 type Contents struct{ Reasoned, Tools bool }

@@ -11,7 +11,7 @@ type Chat struct{}
 
 // Stream numbers its frames: 0 is the role, then each event's number, then the finish
 // chunk's and the usage's.
-func (Chat) Stream(out *web.SSE, a *dialect.Answer) dialect.Stream {
+func (Chat) Stream(out *web.SSE, a *dialect.Answer, _ dialect.Steps) dialect.Stream {
 	return &chatStream{out: out, answer: a}
 }
 
@@ -82,7 +82,7 @@ func (s *chatStream) chunk(id int64, d Delta) error {
 func (s *chatStream) Ping() error { return s.out.Comment("ping") }
 
 // End writes exactly one finish chunk, the usage where it is asked for, and [DONE].
-func (s *chatStream) End(e dialect.End, _ dialect.Steps) error {
+func (s *chatStream) End(e dialect.End) error {
 	reason := finishReason(e.Finish)
 	last := *s.base
 	last.Choices = []Choice{{Delta: &Delta{}, Finish: &reason}}
@@ -105,7 +105,7 @@ func (s *chatStream) End(e dialect.End, _ dialect.Steps) error {
 }
 
 // Fail writes one error frame, which has no number, for nothing follows it, and [DONE].
-func (s *chatStream) Fail(why *web.Error, _ dialect.End, _ dialect.Steps) error {
+func (s *chatStream) Fail(why *web.Error, _ dialect.End) error {
 	if err := s.out.Data(web.NoID, map[string]web.ErrorBody{"error": why.Body()}); err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func textMember(w io.Writer, member string, kind backend.Kind, again dialect.Ste
 		return err
 	}
 	t := dialect.NewJSONText(w)
-	err := again(func(s dialect.Step) error {
+	err := again.Each(func(s dialect.Step) error {
 		if s.Kind != kind {
 			return nil
 		}
@@ -79,7 +79,7 @@ func textMember(w io.Writer, member string, kind backend.Kind, again dialect.Ste
 
 func toolsMember(w io.Writer, again dialect.Steps) error {
 	before := `,"x_tool":[`
-	err := again(func(s dialect.Step) error {
+	err := again.Each(func(s dialect.Step) error {
 		if s.Kind != backend.ToolUse {
 			return nil
 		}
