@@ -42,10 +42,12 @@ type Operation struct {
 
 // New parses the document. What is no valid schema fails when it is first used,
 // or in Check.
-func New() (*Document, error) {
+func New() (*Document, error) { return parse(openapi.Document()) }
+
+func parse(text []byte) (*Document, error) {
 	d := &Document{compiler: map[side]*jsonschema.Compiler{}, schemas: map[string]*jsonschema.Schema{}}
 	for _, s := range []side{request, reply} {
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(openapi.Document()))
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 		if err != nil {
 			return nil, fmt.Errorf("openapi.json: %w", err)
 		}

@@ -53,8 +53,7 @@ func (d *Document) checkHead(r *http.Request, resp *http.Response) (bodyCheck, e
 	case "application/json":
 		return &jsonCheck{document: d, schema: schema}, nil
 	case "text/event-stream":
-		_, stream := d.look(schema)
-		return &streamCheck{document: d, schema: stream + "/x-event-data"}, nil
+		return &streamCheck{may: d.streams(schema)}, nil
 	}
 	return nil, nil
 }
