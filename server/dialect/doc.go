@@ -4,7 +4,7 @@
 //	body ── a dialect's decoder ──> Request     request.go: the fields of all dialects; limits.go
 //	                                  │           message.go: turns, images, files
 //	                                  ├─ Prompt        prompt.go: a conversation as one text
-//	                                  ├─ Asked         asked.go: what a stored answer keeps of it
+//	                                  ├─ Asked         what a stored answer keeps of it
 //	                                  └─ Fingerprint   fingerprint.go: are two requests the same
 //
 //	a run's events ── package answer ──> Step, End ──> Stream or Whole, a dialect's encoder

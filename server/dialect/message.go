@@ -22,6 +22,8 @@ type Message struct {
 	Text      string
 	ToolID    string // role tool: the call it answers
 	ToolCalls []ToolCall
+	// Own is an agent's own use of a tool, or what that gave: its client only shows it.
+	Own bool
 	// Ref is the id of an item of an earlier answer that stands for the message, which has
 	// nothing else until that is found; "" is none.
 	Ref   string

@@ -51,6 +51,20 @@ type Request struct {
 	Fields web.Fields // of the body, as they came
 }
 
+// Asked is what is kept of a request whose answer is stored: so much that the answer can be
+// shown again, and continued.
+type Asked struct {
+	// Echo is what the answer says again of its request; small.
+	Echo json.RawMessage `json:"echo,omitempty"`
+	// Input are the items as they came, each with an id, without the system text that is
+	// not carried over to the next turn.
+	Input []json.RawMessage `json:"input,omitempty"`
+	// Previous is the id of the answer that was continued; "" is none.
+	Previous string `json:"previous,omitempty"`
+	// System is the system text's hash: a CLI that keeps another one can't be told to forget it.
+	System string `json:"system,omitempty"`
+}
+
 const (
 	nameMax     = 256 // bytes of a model, session or effort
 	metadataMax = 16 << 10
@@ -141,6 +155,15 @@ func (q *Request) SetEffort(field, theirs string) error {
 	if !isPrintable(q.Effort) || strings.HasPrefix(q.Effort, "-") {
 		return web.BadRequest("effort", "effort must be a word such as low, medium or high")
 	}
+	return nil
+}
+
+// SetSchema takes the JSON Schema that the answer has to keep to.
+func (q *Request) SetSchema(raw json.RawMessage, where string) error {
+	if web.KindOf(raw) != '{' {
+		return web.BadRequest(where, "%s must be a JSON Schema, which is an object", where)
+	}
+	q.Schema = bytes.Clone(bytes.TrimSpace(raw)) // it outlives the body
 	return nil
 }
 
