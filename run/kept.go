@@ -23,6 +23,7 @@ type indexed struct {
 	Record      *Record           `json:"record,omitempty"`
 	Checkpoint  *store.Checkpoint `json:"checkpoint,omitempty"` // to read its output again; nil before it has ended
 	Fingerprint []byte            `json:"fingerprint,omitempty"`
+	Asked       int64             `json:"asked,omitempty"` // store.Dir.Asked, until it has ended
 }
 
 // dirFor is the place of a run to come: only a durable one has files in the store.
@@ -35,24 +36,36 @@ func (m *Manager) dirFor(s Spec) *store.Dir {
 	return dir
 }
 
+// dirOfRecord is the place of a run that has one.
+func (m *Manager) dirOfRecord(r Record) *store.Dir {
+	if r.Durable {
+		return m.state.Run(r.ID)
+	}
+	return m.state.Indexed(r.ID)
+}
+
 // saveStart records a run before its process is started, where a later daemon finds it.
 func (m *Manager) saveStart(d *store.Dir, r Record) error {
 	if r.Durable {
 		return d.Save(r)
 	}
-	data, err := json.Marshal(indexed{Record: &r})
+	data, err := json.Marshal(indexed{Record: &r, Asked: d.Asked})
 	if err != nil {
 		return err
 	}
 	return m.state.History.Begin(r.ID, data)
 }
 
-// forgetStart takes back what saveStart has recorded.
-func (m *Manager) forgetStart(s Spec) error {
+// forgetStart takes back what was recorded of a start that came to nothing.
+func (m *Manager) forgetStart(s Spec, d *store.Dir) error {
 	if s.Durable {
 		return nil
 	}
-	return m.state.History.Remove(s.ID)
+	err := m.state.History.Remove(s.ID)
+	if len(s.Asked) > 0 {
+		err = errors.Join(err, d.RemoveAsked())
+	}
+	return err
 }
 
 // saveEnd records the end of a run, of one with files in the store in these first.
@@ -64,30 +77,31 @@ func (m *Manager) saveEnd(d *store.Dir, r Record, cp *store.Checkpoint) error {
 			bare.Record = Record{}
 			kept.Checkpoint = &bare
 		}
-		return m.index(r, false, kept)
+		return m.index(d, r, kept)
 	}
 	if err := d.Save(r); err != nil {
 		return err
 	}
-	return m.indexFile(r, cp)
+	return m.indexFile(d, r, cp)
 }
 
 // indexFile puts a run into the index whose record is a file.
-func (m *Manager) indexFile(r Record, cp *store.Checkpoint) error {
+func (m *Manager) indexFile(d *store.Dir, r Record, cp *store.Checkpoint) error {
 	var kept indexed
 	if cp != nil {
 		kept.Fingerprint = cp.Fingerprint
 	}
-	return m.index(r, true, kept)
+	return m.index(d, r, kept)
 }
 
-func (m *Manager) index(r Record, filed bool, kept indexed) error {
+func (m *Manager) index(d *store.Dir, r Record, kept indexed) error {
 	data, err := json.Marshal(kept)
 	if err != nil {
 		return err
 	}
 	return m.state.History.Finish(history.Entry{
-		ID: r.ID, Client: r.Client, Created: r.Created, Ended: r.FinishedAt(), Bytes: r.OutputBytes, Filed: filed,
+		ID: r.ID, Client: r.Client, Created: r.Created, Ended: r.FinishedAt(), Bytes: r.OutputBytes + d.Asked,
+		Filed: !d.IsIndexed(), Asked: d.IsIndexed() && d.Asked > 0,
 	}, data)
 }
 
@@ -115,6 +129,42 @@ func (m *Manager) recall(id string) (*store.Dir, Record, *store.Checkpoint, erro
 		return nil, Record{}, nil, err
 	}
 	return d, found.Record, found.Checkpoint, nil
+}
+
+// Asked gives what the client asked of a run, as Spec.Asked was; fs.ErrNotExist is that
+// nothing is kept, also of a run that has not been started yet.
+func (m *Manager) Asked(id string) ([]byte, error) {
+	d, err := m.placeOf(id)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", id, err)
+	}
+	data, err := d.LoadAsked()
+	if err != nil {
+		return nil, fmt.Errorf("run %s: what was asked: %w", id, err)
+	}
+	return data, nil
+}
+
+// placeOf is where the files of a run lie that lives or is kept.
+func (m *Manager) placeOf(id string) (*store.Dir, error) {
+	if err := store.CheckID(id); err != nil {
+		return nil, fs.ErrNotExist
+	}
+	m.mu.Lock()
+	r := m.live[id]
+	m.mu.Unlock()
+	if r != nil {
+		return m.dirOfRecord(r.Record()), nil
+	}
+	e, known := m.state.History.Find(id)
+	d := m.state.Run(id)
+	switch {
+	case known && !e.Filed:
+		d = m.state.Indexed(id)
+	case !known && (m.complete.Load() || !d.Exists()):
+		return nil, fs.ErrNotExist
+	}
+	return d, nil
 }
 
 // lostRecord is of a run whose record the index can't give.

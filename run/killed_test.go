@@ -71,7 +71,7 @@ func serveRun(ctx context.Context, state string) (failed error) {
 			attachments = nil
 		}
 		r, err = m.Start(ctx, script(text, durable, func(s *Spec) {
-			s.Backend, s.Request.Prompt, s.Request.Attachments = agent{talks: true}, prompt, attachments
+			s.Asked, s.Backend, s.Request.Prompt, s.Request.Attachments = []byte("asked"), agent{talks: true}, prompt, attachments
 			s.Deadline = time.Now().Add(40 * time.Second) // of what is told too little
 			if os.Getenv(daemonUser) != "" {
 				s.User = &User{Name: "guest", UID: 54321, GID: 54321, Home: "/nonexistent"}
@@ -85,6 +85,9 @@ func serveRun(ctx context.Context, state string) (failed error) {
 	}
 	fmt.Println("runs")
 	<-r.Ended()
+	if asked, err := m.Asked("r"); err != nil || string(asked) != "asked" {
+		return fmt.Errorf("asked: %q, %w", asked, err)
+	}
 	fmt.Println(r.Verdict().Cause)
 	return m.Close(ctx)
 }

@@ -89,7 +89,11 @@ func (m *Manager) removeFiles(old []history.Entry, failed func(id string, err er
 			if e.Filed {
 				dir = m.state.Run(e.ID)
 			}
-			if err := dir.Remove(); err != nil {
+			err := dir.Remove()
+			if e.Asked {
+				err = errors.Join(err, dir.RemoveAsked())
+			}
+			if err != nil {
 				failed(e.ID, err)
 			} else {
 				gone[i] = e.ID

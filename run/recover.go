@@ -48,6 +48,9 @@ func (m *Manager) recover(ctx context.Context) error {
 	for _, id := range m.state.History.Begun() {
 		m.concludeBegun(id)
 	}
+	if n, err := m.state.SweepAsked(m.state.History.MarkAsked); n > 0 || err != nil {
+		m.log.Warn("what was asked of runs is removed of which nothing is known", "runs", n, "err", err)
+	}
 	m.beginRebuild()
 	return nil
 }
@@ -85,7 +88,9 @@ func (m *Manager) concludeBegun(id string) {
 		}
 		kept.Record = &Record{ID: id, Object: store.Object, Created: time.Now()}
 	}
-	if r := m.concludeLeftover(m.state.Indexed(id), kept.Record, nil, nil); r != nil {
+	d := m.state.Indexed(id)
+	d.Asked = kept.Asked
+	if r := m.concludeLeftover(d, kept.Record, nil, nil); r != nil {
 		m.addLive(r)
 	}
 }
@@ -126,6 +131,9 @@ func (m *Manager) recoverRun(d *store.Dir) (*Run, error) {
 		return nil, err
 	}
 	record := found.Record
+	if found.Checkpoint != nil {
+		d.Asked = found.Checkpoint.Asked
+	}
 	if found.Rebuilt && found.Checkpoint.Leader == 0 && !m.spawner.Keeps(record.ID) {
 		m.discardUnstarted(d) // the record comes after the checkpoint, and before the start
 		return nil, nil
@@ -134,7 +142,7 @@ func (m *Manager) recoverRun(d *store.Dir) (*Run, error) {
 		m.log.Warn("checkpoint not readable: the run's events are lost", "run", record.ID, "err", err)
 	}
 	if record.State == Finished && record.Ended != nil {
-		if err := m.indexFile(record, found.Checkpoint); err != nil {
+		if err := m.indexFile(d, record, found.Checkpoint); err != nil {
 			return nil, fmt.Errorf("%w: %w", errNotIndexed, err)
 		}
 		return nil, nil

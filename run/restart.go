@@ -144,7 +144,7 @@ func (s *supervisor) startAnew() error {
 	next := newCheckpoint(spec, p)
 	old := s.files
 	s.files = files{}
-	next.Restart, next.Fresh = store.RestartDone, s.checkpoint.Fresh
+	next.Restart, next.Fresh, next.Asked = store.RestartDone, s.checkpoint.Fresh, d.Asked
 	s.checkpoint, s.spec, s.child.adopted = next, spec, false
 	if err := s.open(d); err != nil {
 		s.files.release()

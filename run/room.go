@@ -282,7 +282,7 @@ func (m *Manager) removeUnsaved(spare time.Duration) int {
 			m.pruned.Add(r.id, record.Client, r.fingerprint)
 		}
 		m.forget(r)
-		e := history.Entry{ID: r.id, Client: record.Client, Filed: record.Durable}
+		e := history.Entry{ID: r.id, Client: record.Client, Filed: record.Durable, Asked: !record.Durable && r.dir != nil && r.dir.Asked > 0}
 		gone := m.removeFiles([]history.Entry{e}, func(_ string, err error) {
 			r.log.Warn("run not removed", "err", err)
 			m.mu.Lock()

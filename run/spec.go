@@ -101,6 +101,9 @@ type Spec struct {
 	Durable bool
 	// Fingerprint is kept with a durable run: what tells its request from others.
 	Fingerprint []byte
+	// Asked is what the client asked, opaque here, at most store.AskedMax bytes: it is kept as
+	// long as the run's record, see Manager.Asked. Empty is nothing to keep.
+	Asked []byte
 	// OnGone is called exactly once when the group is removed, or the start
 	// failed and nothing is left of it: only then is the slot free.
 	OnGone func()

@@ -144,6 +144,9 @@ func (s *Spec) complete() error {
 	if s.SessionLock != nil && s.SessionLock.key != sessions.Key(s.Client, s.Session) {
 		return fmt.Errorf("run %s: the turn given is of another session", s.ID)
 	}
+	if len(s.Asked) > store.AskedMax {
+		return fmt.Errorf("run %s: %d bytes asked: more than the %d that are kept", s.ID, len(s.Asked), store.AskedMax)
+	}
 	if s.OutputMax <= 0 {
 		s.OutputMax = defaultOutputMax
 	}
@@ -187,9 +190,15 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 			sup.files.release()
 			r.dir = nil
 			r.spool.Silence()
-			err = errors.Join(err, dir.Remove(), m.forgetStart(s), p.dir.remove())
+			err = errors.Join(err, dir.Remove(), m.forgetStart(s, dir), p.dir.remove())
 		}
 	}()
+	if len(s.Asked) > 0 {
+		if err := dir.SaveAsked(s.Asked); err != nil {
+			return err
+		}
+	}
+	sup.spec.Asked = nil
 	if p, err = sup.prepare(dir, s); err != nil {
 		return err
 	}
@@ -199,6 +208,7 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 	}
 	defer std.Close()
 	sup.checkpoint = newCheckpoint(s, p)
+	sup.checkpoint.Asked = dir.Asked
 	if p.session.CLISession != "" && s.Fresh != nil {
 		sup.turn.fresh = s.Fresh
 		sup.checkpoint.Fresh = store.LengthOf(s.Fresh)

@@ -26,6 +26,7 @@ type entry struct {
 	id      uint32 // where the id begins in its chunk
 	idLen   uint8
 	filed   bool
+	asked   bool
 	state   state
 }
 
@@ -208,6 +209,6 @@ func (e *entries) sort() {
 func (e *entries) export(c *chunk, x *entry, opened time.Time) Entry {
 	return Entry{
 		ID: c.name(x), Client: e.clients[x.client], Created: time.UnixMicro(x.created),
-		Ended: opened.Add(time.Duration(x.ended)), Bytes: x.bytes, Filed: x.filed,
+		Ended: opened.Add(time.Duration(x.ended)), Bytes: x.bytes, Filed: x.filed, Asked: x.asked,
 	}
 }

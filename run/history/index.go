@@ -15,6 +15,9 @@ type Entry struct {
 	Created, Ended time.Time
 	Bytes          int64 // of its output
 	Filed          bool  // its record is a file of its own, not the index's
+	// Asked is that what its client asked is a file beside the index. The log doesn't tell:
+	// see MarkAsked.
+	Asked bool
 }
 
 // Index is the index of one directory, which is this process's alone. Safe for
@@ -128,7 +131,7 @@ func (x *Index) setEnded(e Entry, at position) {
 		}
 	}
 	x.entries.add(e.ID, e.Client, entry{
-		created: e.Created.UnixMicro(), ended: int64(e.Ended.Sub(x.opened)), bytes: e.Bytes, at: at, filed: e.Filed,
+		created: e.Created.UnixMicro(), ended: int64(e.Ended.Sub(x.opened)), bytes: e.Bytes, at: at, filed: e.Filed, asked: e.Asked,
 	})
 	x.hold(at, +1)
 }

@@ -21,6 +21,18 @@ func (x *Index) Holds(id string) bool {
 	return ended || has(x.begun, id)
 }
 
+// MarkAsked is Holds, and notes of a run that has ended that it has such a file.
+func (x *Index) MarkAsked(id string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	n, ended := x.entries.find(id)
+	if ended {
+		_, one := x.entries.at(n)
+		one.asked = true
+	}
+	return ended || has(x.begun, id)
+}
+
 // HasFile tells of a run that has ended and whose record is a file.
 func (x *Index) HasFile(id string) bool {
 	x.mu.Lock()

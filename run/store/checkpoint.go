@@ -48,6 +48,7 @@ type Checkpoint struct {
 	// under their names may be others.
 	Spool  uint64 `json:"spool,omitempty"`
 	Stderr uint64 `json:"stderr,omitempty"`
+	Asked  int64  `json:"asked,omitempty"` // Dir.Asked
 	// Final is how long the spool was at the run's end, in bytes; nil is unknown.
 	Final *int64 `json:"final,omitempty"`
 	// Silent says that the run has no events: its CLI did nothing.

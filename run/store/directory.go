@@ -58,8 +58,10 @@ func CheckID(id string) error {
 type Dir struct {
 	Path   string
 	User   *User
-	stored []string           // in the store; the first is read
 	Flush  atomicfile.Flusher // nil of a run that isn't durable
+	Asked  int64              // bytes of what its client asked that are kept with it; 0 is that nothing is
+	state  *StateDir
+	stored []string // in the store; the first is read
 }
 
 // Run is the place of one run, which need not be there yet.
@@ -70,7 +72,7 @@ func (s *StateDir) Run(id string) *Dir {
 }
 
 // Indexed is the place of a run whose record is in the index, which has none in the store.
-func (s *StateDir) Indexed(id string) *Dir { return &Dir{Path: s.Runs() + "/" + id} }
+func (s *StateDir) Indexed(id string) *Dir { return &Dir{Path: s.Runs() + "/" + id, state: s} }
 
 // IsIndexed tells of such a place.
 func (d *Dir) IsIndexed() bool { return d.stored == nil }

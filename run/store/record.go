@@ -246,6 +246,15 @@ func regainAccess(path string) error {
 	return nil
 }
 
+// withAccess does something with a file, once more where the daemon had to regain access.
+func withAccess(path string, do func() error) error {
+	err := do()
+	if errors.Is(err, fs.ErrPermission) && regainAccess(path) == nil {
+		err = do()
+	}
+	return err
+}
+
 // WriteJSON replaces files that are read by readUpTo with the same bound.
 func WriteJSON(paths []string, v any, most int, flush atomicfile.Flusher) error {
 	return writeJSON(paths, v, most, func(path string, data []byte) error { return atomicfile.Replace(path, data, flush) })
@@ -260,11 +269,7 @@ func writeJSON(paths []string, v any, most int, write func(path string, data []b
 		return fmt.Errorf("write %s: %d bytes: more than the %d that would be read", paths[0], len(data), most)
 	}
 	for _, p := range paths {
-		err := write(p, append(data, '\n'))
-		if errors.Is(err, fs.ErrPermission) && regainAccess(p) == nil {
-			err = write(p, append(data, '\n'))
-		}
-		if err != nil {
+		if err := withAccess(p, func() error { return write(p, append(data, '\n')) }); err != nil {
 			return err
 		}
 	}

@@ -300,7 +300,7 @@ var unfinished = []string{".new-*", ".probe-*", ".penstock-check-*"}
 // anything is written there.
 func (s *StateDir) SweepUnfinished() error {
 	var errs []error
-	for _, dir := range append(append(s.Store.Of(), s.Store.Of("sessions")...), s.Path, s.Sessions(), s.Store.Of(historyName)[0]) {
+	for _, dir := range append(append(s.Store.Of(), s.Store.Of("sessions")...), s.Path, s.Sessions(), s.Store.Of(historyName)[0], s.askedDir()) {
 		entries, err := os.ReadDir(dir)
 		if !errors.Is(err, fs.ErrNotExist) { // the index is made with its first line
 			errs = append(errs, err)

@@ -51,6 +51,9 @@ func (s *StateDir) takeCopy(from string) error {
 		if err := s.takeRun(e.Name(), found.Record, found.Checkpoint); err != nil {
 			return err
 		}
+		if err := s.takeAsked(old, found.Checkpoint); err != nil {
+			return err
+		}
 	}
 	if data, err := readUpTo(filepath.Join(from, PrunedName), prunedFileMax); err == nil {
 		if err := atomicfile.Replace(s.Store.Of(PrunedName)[0], data, (*os.File).Sync); err != nil {
@@ -133,6 +136,20 @@ func (s *StateDir) takeRun(id string, r Record, cp *Checkpoint) error {
 		}
 	}
 	return d.Save(r)
+}
+
+// takeAsked copies what a run's client asked; what can't be read is lost.
+func (s *StateDir) takeAsked(old *Dir, cp *Checkpoint) error {
+	if cp == nil || cp.Asked == 0 {
+		return nil
+	}
+	data, err := old.LoadAsked()
+	if err != nil {
+		return nil
+	}
+	d := s.Run(filepath.Base(old.Path))
+	d.Flush = (*os.File).Sync
+	return d.SaveAsked(data)
 }
 
 func (s *StateDir) takeSessions(from string) error {
