@@ -70,8 +70,8 @@ func (c Code) rule() replyRule {
 		return replyRule{http.StatusBadRequest, kindInvalid, retryByStatus}
 	case Code(outcome.OverBudget): // the same request can never fit
 		return replyRule{http.StatusBadRequest, kindInvalid, retryNo}
-	case InvalidAPIKey:
-		return replyRule{http.StatusUnauthorized, kindAuth, retryByStatus}
+	case InvalidAPIKey: // Claude Code repeats a bare 401 for minutes
+		return replyRule{http.StatusUnauthorized, kindAuth, retryNo}
 	case HostNotAllowed, OriginNotAllowed, ClientNotAllowed, CwdNotAllowed:
 		return replyRule{http.StatusForbidden, kindPermission, retryByStatus}
 	case NotFound, ModelNotFound, RunNotFound, SessionNotFound:

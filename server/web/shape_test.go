@@ -32,7 +32,7 @@ func TestWriteError_Anthropic(t *testing.T) {
 		should, after string
 	}{
 		"wrong in itself":   {BadRequest("max_tokens", "m"), 400, "invalid_request_error", "invalid_request_error", "", ""},
-		"no token":          {unauthorized("m"), 401, "authentication_error", "authentication_error", "", ""},
+		"no token":          {unauthorized("m"), 401, "authentication_error", "invalid_request_error", no, ""},
 		"a foreign origin":  {Errorf(OriginNotAllowed, "m"), 403, "permission_error", "permission_error", "", ""},
 		"no such model":     {Errorf(ModelNotFound, "m"), 404, "not_found_error", "not_found_error", "", ""},
 		"another method":    {Errorf(MethodNotAllowed, "m"), 405, "invalid_request_error", "invalid_request_error", "", ""},
