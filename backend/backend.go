@@ -11,6 +11,7 @@
 //	claude/ codex/ gemini/ pi/      a CLI each
 //	acp/        any agent of the Agent Client Protocol, with kimi and opencode
 //	program/    any program: its text (exec), or our own event lines (jsonl)
+//	structured/ around any of them: an answer held to a schema, which schema/ checks
 //	parse/      what they share: answer, failure, usage, bounded text, halves of a code point
 //	jsonrpc/    our side of a JSON-RPC conversation (codex, acp)
 //	provider/   the script that tells of model calls inside a CLI, and its lines

@@ -19,6 +19,7 @@ import (
 	"penstock/backend/gemini"
 	"penstock/backend/pi"
 	"penstock/backend/program"
+	"penstock/backend/structured"
 )
 
 // Kind is one row.
@@ -56,7 +57,8 @@ func Find(name string) (Kind, bool) {
 	return Kind{}, false
 }
 
-// New makes the backend of c.Kind. The error of an unknown kind names the known ones.
+// New makes the backend of c.Kind, whose answers keep to what is asked of their shape (package
+// structured). The error of an unknown kind names the known ones.
 func New(c backend.Config) (backend.Backend, error) {
 	kind, ok := Find(c.Kind)
 	if !ok {
@@ -67,7 +69,7 @@ func New(c backend.Config) (backend.Backend, error) {
 		slices.Sort(names)
 		return nil, fmt.Errorf("backend %s: kind %q: unknown, use one of %s", c.Name, c.Kind, strings.Join(names, ", "))
 	}
-	return kind.New(c), nil
+	return structured.New(kind.New(c)), nil
 }
 
 // Oldest is the oldest version of a kind's CLI that is known to work; "" where
