@@ -32,7 +32,7 @@ func wants(r backend.Request) bool { return len(r.Schema) > 0 || r.AnyObject }
 func (b holder) Command(r backend.Request) (backend.Command, error) {
 	if len(r.Schema) > 0 {
 		if _, err := schema.Compile(r.Schema); err != nil {
-			return backend.Command{}, fmt.Errorf("backend %s: schema: %w", b.Name(), err)
+			return backend.Command{}, fmt.Errorf("schema: %w", err)
 		}
 	}
 	return b.Backend.Command(b.told(r))

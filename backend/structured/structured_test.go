@@ -246,7 +246,7 @@ func TestCommand_TellsTheSchema(t *testing.T) {
 		}
 	}
 	_, err := New(scripted{}).Command(backend.Request{Schema: json.RawMessage(`{"properties":{"x":{"type":"strng"}}}`)})
-	if err == nil || !strings.Contains(err.Error(), "backend script: schema: properties.x.type: ") {
+	if err == nil || !strings.Contains(err.Error(), "schema: properties.x.type: ") {
 		t.Errorf("a schema that is none: %v", err)
 	}
 }
