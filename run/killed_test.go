@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"penstock/backend"
+	"penstock/backend/structured"
 	"penstock/outcome"
 	"penstock/run/store"
 	"penstock/spawn"
@@ -31,6 +32,7 @@ const (
 	daemonGroup  = "RUN_TEST_GROUP"  // the name of its cgroup
 	daemonScript = "RUN_TEST_SCRIPT" // of the run that it starts; none adopts what is there
 	daemonUser   = "RUN_TEST_USER"   // whose processes its runs are; none is its own
+	daemonSchema = "RUN_TEST_SCHEMA" // that its run's answer has to keep to; none is free text
 )
 
 // runDaemon starts a run, or adopts one, and tells when it has and how it ended.
@@ -58,8 +60,12 @@ func serveRun(ctx context.Context, state string) (failed error) {
 		return err
 	}
 	defer func() { failed = errors.Join(failed, s.Close(ctx)) }()
+	var b backend.Backend = agent{talks: true}
+	if os.Getenv(daemonSchema) != "" {
+		b = structured.New(twice{})
+	}
 	m, err := Open(ctx, Options{
-		StateDir: state, Lock: lock, Spawner: s, Backends: func(string) (backend.Backend, bool) { return agent{talks: true}, true },
+		StateDir: state, Lock: lock, Spawner: s, Backends: func(string) (backend.Backend, bool) { return b, true },
 	})
 	if err != nil {
 		return err
@@ -71,7 +77,10 @@ func serveRun(ctx context.Context, state string) (failed error) {
 			attachments = nil
 		}
 		r, err = m.Start(ctx, script(text, durable, func(s *Spec) {
-			s.Asked, s.Backend, s.Request.Prompt, s.Request.Attachments = []byte("asked"), agent{talks: true}, prompt, attachments
+			s.Asked, s.Backend, s.Request.Prompt, s.Request.Attachments = []byte("asked"), b, prompt, attachments
+			if schema := os.Getenv(daemonSchema); schema != "" {
+				s.Request.Schema = []byte(schema)
+			}
 			s.Deadline = time.Now().Add(40 * time.Second) // of what is told too little
 			if os.Getenv(daemonUser) != "" {
 				s.User = &User{Name: "guest", UID: 54321, GID: 54321, Home: "/nonexistent"}

@@ -294,15 +294,19 @@ func FuzzMachine(f *testing.F) {
 		lines := strings.Split(data, "\n")
 		m := New(script).Machine(r)
 		var events []backend.Event
+		var writes []string
 		for _, line := range lines {
-			got, _ := m.Line([]byte(line))
+			got, write := m.Line([]byte(line))
 			events = append(events, got...)
+			for _, w := range write {
+				writes = append(writes, string(w))
+			}
 		}
 		events = append(events, m.Close()...)
 		checkLaw(t, r, plain, events)
 		first := describe(events)
-		if second, _ := run(t, New(script), r, lines...); !slices.Equal(first, second) {
-			t.Fatalf("two replays differ:\n%q\n%q", first, second)
+		if second, again := run(t, New(script), r, lines...); !slices.Equal(first, second) || !slices.Equal(writes, again) {
+			t.Fatalf("two replays differ:\n%q %q\n%q %q", first, writes, second, again)
 		}
 	})
 }
