@@ -57,6 +57,7 @@ type program struct {
 //	/ignoreterm           a child that ignores SIGTERM
 //	/escape               try to move to every other cgroup, and say how it went
 //	/stderr WORD          write to stderr
+//	/last WORD            write it, and leave the rest of the prompt: JSON for a schema
 //	/exit N  /kill        exit with N, or by SIGKILL
 func Run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := &program{ctx: ctx, stdout: stdout, stderr: stderr, self: []string{"/proc/self/exe", "demo"}}
@@ -97,6 +98,9 @@ func (p *program) answer(stdin io.Reader) error {
 		if takesArgument(word) && len(words) > 0 {
 			argument, words = words[0], words[1:]
 		}
+		if word == "/last" {
+			words = nil
+		}
 		if err := p.do(word, argument); err != nil {
 			return err
 		}
@@ -120,7 +124,7 @@ func sessionID() string {
 // takesArgument is true for orders with an argument.
 func takesArgument(word string) bool {
 	switch word {
-	case "/sleep", "/cpu", "/delay", "/alloc", "/spew", "/fork", "/stderr", "/exit":
+	case "/sleep", "/cpu", "/delay", "/alloc", "/spew", "/fork", "/stderr", "/exit", "/last":
 		return true
 	}
 	return false
@@ -144,6 +148,8 @@ func (p *program) do(word, argument string) error {
 		_, err = fmt.Fprintln(p.stderr, argument)
 	case "/exit":
 		return p.exit(argument)
+	case "/last":
+		return p.echo(argument)
 	case "/kill":
 		err = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	default:

@@ -70,6 +70,16 @@ func runPrompt(t *testing.T, prompt string) *processTree {
 	return d
 }
 
+func TestRun_Last(t *testing.T) {
+	var out bytes.Buffer
+	if status := Run(t.Context(), strings.NewReader(`/last {"a":1} Answer with /kill`), &out, &out); status != 0 {
+		t.Fatalf("status %d: %s", status, &out)
+	}
+	if said := out.String(); !strings.Contains(said, `{"text":"{\"a\":1} "}`) || strings.Contains(said, "Answer") {
+		t.Errorf("it says %s", said)
+	}
+}
+
 // left are the pids of the tree that still run.
 func (d *processTree) left() []int {
 	var pids []int
