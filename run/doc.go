@@ -21,7 +21,7 @@
 //	dispatcher ──── once a second: usage, stalls; Snapshot                dispatcher.go, stall.go
 //	ProbeVersion ── which version a CLI is, asked in a group of its own   probe.go
 //	kept ────────── finished runs: entries of package history's index, and no objects  kept.go
-//	pruneLoop, roomLoop: what is kept of finished runs, and how long      prune.go, room.go
+//	pruneLoop, roomLoop: what is kept of finished runs, and how long      prune.go, room.go; at once: remove.go
 //	Manager.Detach: durable runs live on for the next daemon              adopt.go
 //
 // A run's life is one machine (state.go). It is known from when it waits for its

@@ -150,10 +150,7 @@ func (m *Manager) placeOf(id string) (*store.Dir, error) {
 	if err := store.CheckID(id); err != nil {
 		return nil, fs.ErrNotExist
 	}
-	m.mu.Lock()
-	r := m.live[id]
-	m.mu.Unlock()
-	if r != nil {
+	if r := m.liveRun(id); r != nil {
 		return m.dirOfRecord(r.Record()), nil
 	}
 	e, known := m.state.History.Find(id)

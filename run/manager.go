@@ -225,20 +225,20 @@ func (m *Manager) forget(r *Run) {
 // while the index is made anew. The error wraps fs.ErrNotExist where there is none; any other
 // is the host's, and says nothing of the run.
 func (m *Manager) Get(id string) (*Run, error) {
-	m.mu.Lock()
-	r, ok := m.live[id]
-	m.mu.Unlock()
-	if ok {
+	if r := m.liveRun(id); r != nil {
 		return r, nil
 	}
 	return m.load(id)
 }
 
-func (m *Manager) isLive(id string) bool {
+// liveRun is nil for a run that is kept, or unknown.
+func (m *Manager) liveRun(id string) *Run {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.live[id] != nil
+	return m.live[id]
 }
+
+func (m *Manager) isLive(id string) bool { return m.liveRun(id) != nil }
 
 // Complete tells whether the index of the runs that have ended is: while it is made anew,
 // List has not all of them.

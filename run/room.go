@@ -278,21 +278,28 @@ func (m *Manager) removeUnsaved(spare time.Duration) int {
 		if !isClosed(r.done) || time.Since(record.FinishedAt()) < spare {
 			continue
 		}
-		if record.Durable {
-			m.pruned.Add(r.id, record.Client, r.fingerprint)
-		}
-		m.forget(r)
-		e := history.Entry{ID: r.id, Client: record.Client, Filed: record.Durable, Asked: !record.Durable && r.dir != nil && r.dir.Asked > 0}
-		gone := m.removeFiles([]history.Entry{e}, func(_ string, err error) {
-			r.log.Warn("run not removed", "err", err)
-			m.mu.Lock()
-			m.live[r.id] = r
-			m.mu.Unlock()
-		})
-		if len(gone) > 0 {
+		if m.removeUnsavedRun(r) == nil {
 			r.log.Warn("run removed: its record could not be saved for want of room, nor a run be started")
 			return 1
 		}
 	}
 	return 0
+}
+
+// removeUnsavedRun removes such a run. m.saving is held.
+func (m *Manager) removeUnsavedRun(r *Run) (err error) {
+	record := r.Record()
+	if record.Durable {
+		m.pruned.Add(r.id, record.Client, r.fingerprint)
+	}
+	m.forget(r)
+	e := history.Entry{ID: r.id, Client: record.Client, Filed: record.Durable, Asked: !record.Durable && r.dir != nil && r.dir.Asked > 0}
+	m.removeFiles([]history.Entry{e}, func(_ string, failed error) {
+		err = failed
+		r.log.Warn("run not removed", "err", err)
+		m.mu.Lock()
+		m.live[r.id] = r
+		m.mu.Unlock()
+	})
+	return err
 }
