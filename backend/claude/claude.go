@@ -1,10 +1,14 @@
-// Package claude is Claude Code in print mode.
+// Package claude is Claude Code in print mode: with the prompt in a file, or spoken to.
 //
 //	claude.go   options, environment     lines.go   the shapes of its output lines
 //	machine.go  lines -> events: deltas count, whole messages fill in, broken streams are void
+//	conversation.go  what is written to it: prompt, images, another prompt
+//	structured.go    an answer that keeps to a schema; which schemas it takes
 package claude
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 
@@ -24,8 +28,14 @@ func (b cli) Kind() string { return b.Config.Kind }
 func (b cli) Framing() backend.Framing { return backend.Lines }
 
 func (b cli) Features() backend.Features {
-	return backend.Features{Resume: true, System: true, Effort: true}
+	return backend.Features{
+		Resume: true, System: true, Effort: true, Efforts: append([]string{"minimal"}, efforts()...),
+		Images: true, Files: true, JSONSchema: true, TakesSchema: takesSchema,
+	}
 }
+
+// efforts are the CLI's own levels; "minimal" is its lowest.
+func efforts() []string { return []string{"low", "medium", "high", "xhigh", "max"} }
 
 // systemFile holds the system text, which must not show in an argv.
 const systemFile = "system.txt"
@@ -48,11 +58,20 @@ func (b cli) Command(r backend.Request) (backend.Command, error) {
 	if r.System != "" {
 		c.Files = []backend.File{{Name: systemFile, Data: []byte(r.System)}}
 	}
+	if r.Converse {
+		converse(&c, r)
+	}
 	return c, nil
 }
 
 func (b cli) argv(r backend.Request) ([]string, error) {
+	if len(r.Schema) > 0 && !json.Valid(r.Schema) {
+		return nil, errors.New("the schema is no JSON")
+	}
 	argv := []string{"-p", "--output-format=stream-json", "--verbose", "--include-partial-messages"}
+	if r.Converse {
+		argv = append(argv, conversational(r)...)
+	}
 	switch mode := b.PermissionMode(r); mode {
 	case "bypass":
 		argv = append(argv, "--permission-mode=bypassPermissions")
@@ -78,7 +97,7 @@ func (b cli) argv(r backend.Request) ([]string, error) {
 		argv = append(argv, option.name+option.value)
 	}
 	if r.Effort != "" {
-		effort, err := backend.EffortLevel(r.Effort, "low", "medium", "high", "xhigh", "max")
+		effort, err := backend.EffortLevel(r.Effort, efforts()...)
 		if err != nil {
 			return nil, err
 		}
@@ -96,9 +115,10 @@ func (b cli) argv(r backend.Request) ([]string, error) {
 
 // environment keeps the CLI to itself: a TMPDIR of its own also for the socket
 // through which all of a user's runs would else talk to each other, no look-ups
-// but the model's (13 s where DNS packets are dropped), and no retries: ten of
-// them take three minutes and can't be seen from outside. The operator's
-// set_env overrides each.
+// but the model's (13 s where DNS packets are dropped), no retries: ten of
+// them take three minutes and can't be seen from outside, and no @path in a prompt
+// read before the model sees it: that asks for no permission, in no mode. The
+// operator's set_env overrides each.
 func environment(r backend.Request) map[string]string {
 	set := map[string]string{
 		"TMPDIR":             r.Tmp,
@@ -107,6 +127,7 @@ func environment(r backend.Request) map[string]string {
 		"DISABLE_AUTOUPDATER":                       "1",
 		"CLAUDE_CODE_MAX_RETRIES":                   "0",
 		"CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
+		"CLAUDE_CODE_DISABLE_FILE_MENTIONS":         "1",
 	}
 	if r.Root {
 		// Root may bypass permissions only where the CLI is told that it is caged.
@@ -115,6 +136,9 @@ func environment(r backend.Request) map[string]string {
 	return set
 }
 
-func (b cli) Machine(backend.Request) backend.Machine {
+func (b cli) Machine(r backend.Request) backend.Machine {
+	if r.Converse {
+		return newConversation(r)
+	}
 	return &Machine{}
 }

@@ -2,6 +2,7 @@ package claude
 
 import (
 	"encoding/json"
+	"slices"
 
 	"penstock/backend"
 	"penstock/backend/parse"
@@ -22,9 +23,22 @@ type outputLine struct {
 	Abandoned *struct {
 		From int `json:"from_block_index"`
 	} `json:"abandoned_blocks"`
+	Tools     []string        `json:"tools"`      // system/init
+	RequestID string          `json:"request_id"` // control_request
+	Response  controlResponse `json:"response"`
 	retry
 	result
 }
+
+// controlResponse answers a control_request of ours.
+type controlResponse struct {
+	Subtype string `json:"subtype"` // success, error
+	ID      string `json:"request_id"`
+	Error   string `json:"error"`
+}
+
+// offers tells whether the model has a tool.
+func (l outputLine) offers(tool string) bool { return slices.Contains(l.Tools, tool) }
 
 // streamEvent is an event of the Anthropic Messages stream.
 type streamEvent struct {
@@ -77,6 +91,8 @@ type result struct {
 	APIErrorStatus *int           `json:"api_error_status"`
 	TotalCostUSD   *float64       `json:"total_cost_usd"`
 	Usage          usage          `json:"usage"`
+	// Structured is the answer that keeps to a schema; null where none does.
+	Structured json.RawMessage `json:"structured_output"`
 }
 
 type usage struct {
@@ -98,11 +114,17 @@ func (m message) blocks() []contentBlock {
 	return blocks
 }
 
-// report is the usage in OpenAI's words.
-func (r result) report() []backend.Event {
-	u := r.Usage
-	return parse.Tokens{
-		Prompt: u.Input.With(u.CacheRead, u.CacheCreation), Completion: u.Output,
-		Cached: u.CacheRead, Reasoning: u.Details.Thinking,
-	}.Report(r.TotalCostUSD)
+// totals are the figures of all turns so far.
+type totals struct{ prompt, completion, cached, reasoning parse.Total }
+
+func (t *totals) add(u usage) {
+	t.prompt.Add(u.Input.With(u.CacheRead, u.CacheCreation))
+	t.completion.Add(u.Output)
+	t.cached.Add(u.CacheRead)
+	t.reasoning.Add(u.Details.Thinking)
+}
+
+// report is the usage in OpenAI's words. The cost is the CLI's own total.
+func (t totals) report(cost *float64) []backend.Event {
+	return parse.Tokens{Prompt: t.prompt.Sum, Completion: t.completion.Sum, Cached: t.cached.Sum, Reasoning: t.reasoning.Sum}.Report(cost)
 }

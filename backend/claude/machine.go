@@ -22,6 +22,9 @@ type Machine struct {
 	Tools    parse.ToolNames // of tool uses without a result yet
 	stop     string          // stop_reason of the last message
 	wrong    string          // the CLI's word for what went wrong
+	usage    totals
+	output   []byte // the answer that keeps to a schema
+	words    string // the result line's text
 	ended    bool
 }
 
@@ -30,13 +33,25 @@ func (m *Machine) Open() [][]byte { return nil }
 func (m *Machine) Close() []backend.Event { return m.answer.Flush() }
 
 func (m *Machine) Line(line []byte) ([]backend.Event, [][]byte) {
+	l, stray, ok := m.read(line)
+	if !ok {
+		return stray, nil
+	}
+	return m.take(l), nil
+}
+
+// read is false for a line that is none of the protocol's, or comes after the end.
+func (m *Machine) read(line []byte) (l outputLine, stray []backend.Event, ok bool) {
 	if m.ended || len(bytes.TrimSpace(line)) == 0 {
-		return nil, nil
+		return l, nil, false
 	}
-	var l outputLine
 	if !parse.Decode(line, &l) {
-		return []backend.Event{parse.StrayLine(line)}, nil
+		return l, []backend.Event{parse.StrayLine(line)}, false
 	}
+	return l, nil, true
+}
+
+func (m *Machine) take(l outputLine) []backend.Event {
 	events := m.sessionOf(l)
 	switch l.Type {
 	case "system":
@@ -53,7 +68,7 @@ func (m *Machine) Line(line []byte) ([]backend.Event, [][]byte) {
 		m.ended = true
 		events = append(events, m.result(l)...)
 	}
-	return events, nil
+	return events
 }
 
 func (m *Machine) sessionOf(l outputLine) []backend.Event {
@@ -189,8 +204,15 @@ func (m *Machine) toolResults(l outputLine) []backend.Event {
 }
 
 func (m *Machine) result(l outputLine) []backend.Event {
-	events := l.result.report()
-	m.answer.Stirred = m.answer.Stirred || len(events) > 0
+	var turn totals
+	turn.add(l.Usage)
+	m.answer.Stirred = m.answer.Stirred || len(turn.report(nil)) > 0
+	m.usage.add(l.Usage)
+	events := m.usage.report(l.TotalCostUSD)
+	m.output, m.words = nil, parse.Bound(string(l.Result), parse.NoticeMax)
+	if string(l.Structured) != "null" {
+		m.output = bytes.Clone(l.Structured)
+	}
 	finish := parse.FinishReason(m.stopped(l))
 	switch {
 	case !l.IsError:
@@ -229,6 +251,8 @@ func (l outputLine) failure(word string) *backend.Failure {
 	case status != 0:
 	case strings.HasPrefix(message, "No conversation found with session ID"): // 2.1.330
 		f.SessionUnknown = true
+	case l.Subtype == "error_max_structured_output_retries":
+		f.Code = "invalid_output"
 	case word == "authentication_failed", word == "oauth_org_not_allowed":
 		f.Code = "provider_auth" // no login, also before any call
 	case word == "rate_limit":

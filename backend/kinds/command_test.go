@@ -1,6 +1,7 @@
 package kinds
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -55,8 +56,10 @@ func TestKinds_Argv(t *testing.T) {
 
 // Law 8: what a client says is in no argv and no environment, whatever the CLI.
 func TestKinds_PromptNotInArgv(t *testing.T) {
-	for _, kind := range []string{"claude", "pi", "exec", "jsonl", "demo"} {
-		c := commandOf(t, backend.Config{Kind: kind}, backend.Request{Prompt: "sesame-prompt", System: "sesame-system", Dir: "/d", Tmp: "/t"})
+	for _, kind := range []string{"claude", "pi", "exec", "jsonl", "demo", "claude converses", "pi converses"} {
+		kind, converse := strings.CutSuffix(kind, " converses")
+		r := backend.Request{Prompt: "sesame-prompt", System: "sesame-system", Dir: "/d", Tmp: "/t", Converse: converse}
+		c := commandOf(t, backend.Config{Kind: kind}, r)
 		shown := strings.Join(c.Argv, " ")
 		for name, value := range c.Set {
 			shown += " " + name + "=" + value
@@ -67,6 +70,10 @@ func TestKinds_PromptNotInArgv(t *testing.T) {
 		given := string(c.Prompt)
 		for _, f := range c.Files {
 			given += string(f.Data)
+		}
+		if converse {
+			wrote, _ := json.Marshal(written(t, kind, r, strings.Replace(seeing, "images: 1", "images: 0", 1)))
+			given += string(wrote)
 		}
 		if !strings.Contains(given, "sesame-prompt") || !strings.Contains(given, "sesame-system") {
 			t.Errorf("%s is given only %q", kind, given)
@@ -82,7 +89,7 @@ func TestKinds_Environment(t *testing.T) {
 		want   map[string]string
 		absent []string
 	}{
-		{"claude", r, map[string]string{"TMPDIR": "/run/tmp", "CLAUDE_CODE_TMPDIR": "/run/tmp", "IS_SANDBOX": "1", "CLAUDE_CODE_MAX_RETRIES": "0"}, nil},
+		{"claude", r, map[string]string{"TMPDIR": "/run/tmp", "CLAUDE_CODE_TMPDIR": "/run/tmp", "IS_SANDBOX": "1", "CLAUDE_CODE_MAX_RETRIES": "0", "CLAUDE_CODE_DISABLE_FILE_MENTIONS": "1"}, nil},
 		{"claude", backend.Request{}, map[string]string{"DISABLE_AUTOUPDATER": "1"}, []string{"IS_SANDBOX"}},
 		{"pi", r, map[string]string{"TMPDIR": "/run/tmp", "NODE_OPTIONS": "--max-old-space-size=1536", "PI_OFFLINE": "1"}, nil},
 		{"pi", backend.Request{}, nil, []string{"NODE_OPTIONS"}},

@@ -10,10 +10,11 @@ import (
 	"penstock/backend/parse"
 )
 
-// outputLine is one line of `--mode json` (pi 0.87.1), as far as it matters here.
+// outputLine is one line of `--mode json` or `--mode rpc` (pi 0.87.1), as far as it
+// matters here.
 type outputLine struct {
 	Type    string  `json:"type"`
-	ID      string  `json:"id"` // session
+	ID      string  `json:"id"` // session; response and extension_ui_request, of the request
 	Message message `json:"message"`
 	Update  struct {
 		Type    string         `json:"type"`
@@ -32,6 +33,19 @@ type outputLine struct {
 	Attempt      int    `json:"attempt"` // auto_retry_start
 	MaxAttempts  int    `json:"maxAttempts"`
 	ErrorMessage string `json:"errorMessage"`
+
+	Method  string `json:"method"`  // extension_ui_request
+	Command string `json:"command"` // response
+	Success bool   `json:"success"`
+	Error   string `json:"error"`
+	Data    struct {
+		Session string `json:"sessionId"`
+		Model   *struct {
+			ID       string   `json:"id"`
+			Provider string   `json:"provider"`
+			Input    []string `json:"input"` // "text", "image"
+		} `json:"model"`
+	} `json:"data"`
 }
 
 type message struct {
@@ -99,32 +113,44 @@ func (m *machine) Open() [][]byte { return nil }
 func (m *machine) Close() []backend.Event { return m.answer.Flush() }
 
 func (m *machine) Line(line []byte) ([]backend.Event, [][]byte) {
+	l, stray, ok := m.read(line)
+	if !ok {
+		return stray, nil
+	}
+	return m.take(l), nil
+}
+
+// read is false for a line that is none of the protocol's, or comes after the end.
+func (m *machine) read(line []byte) (l outputLine, stray []backend.Event, ok bool) {
 	if m.ended || len(bytes.TrimSpace(line)) == 0 {
-		return nil, nil
+		return l, nil, false
 	}
-	var l outputLine
 	if !parse.Decode(line, &l) {
-		return []backend.Event{parse.StrayLine(line)}, nil
+		return l, []backend.Event{parse.StrayLine(line)}, false
 	}
+	return l, nil, true
+}
+
+func (m *machine) take(l outputLine) []backend.Event {
 	switch l.Type {
 	case "session":
 		m.session = l.ID
 	case "message_start":
-		return m.messageStart(l.Message), nil
+		return m.messageStart(l.Message)
 	case "message_update":
-		return m.update(l), nil
+		return m.update(l)
 	case "message_end":
-		return m.messageEnd(l.Message), nil
+		return m.messageEnd(l.Message)
 	case "tool_execution_start", "tool_execution_end":
 		m.answer.Stirred = true
-		return []backend.Event{{Kind: backend.ToolUse, Tool: l.tool()}}, nil
+		return []backend.Event{{Kind: backend.ToolUse, Tool: l.tool()}}
 	case "auto_retry_start":
-		return m.retry(l), nil
+		return m.retry(l)
 	case "agent_settled":
 		m.ended = true
-		return append(m.answer.Flush(), m.settled()), nil
+		return append(m.answer.Flush(), m.settled())
 	}
-	return nil, nil
+	return nil
 }
 
 func (m *machine) messageStart(message message) []backend.Event {

@@ -1,7 +1,8 @@
-// Package pi is pi in print mode with JSON lines.
+// Package pi is pi with JSON lines: in print mode, or spoken to.
 //
 //	pi.go       options, environment, what its exit status says
 //	machine.go  lines -> events; a failed message that is tried again is void
+//	conversation.go  what is written to it: what its model can see, prompt, images, another prompt
 package pi
 
 import (
@@ -14,7 +15,7 @@ import (
 	"penstock/backend/provider"
 )
 
-// cli is pi in JSON mode (0.87.1).
+// cli is pi in its JSON and RPC modes (0.87.1).
 type cli struct{ backend.Config }
 
 func New(c backend.Config) backend.Backend { return cli{c} }
@@ -26,8 +27,10 @@ func (b cli) Kind() string { return b.Config.Kind }
 func (b cli) Framing() backend.Framing { return backend.Lines }
 
 func (b cli) Features() backend.Features {
-	return backend.Features{Resume: true, System: true, Effort: true, Exit: exit}
+	return backend.Features{Resume: true, System: true, Effort: true, Efforts: efforts(), Images: true, Files: true, Exit: exit}
 }
+
+func efforts() []string { return []string{"off", "minimal", "low", "medium", "high", "xhigh", "max"} }
 
 // exit: without a key, or the session's file, it says so on stderr only (0.87.1, 1.6.0).
 func exit(status int, stderr string) *backend.Failure {
@@ -67,11 +70,17 @@ func (b cli) Command(r backend.Request) (backend.Command, error) {
 	if r.System != "" {
 		c.Files = []backend.File{{Name: systemFile, Data: []byte(r.System)}}
 	}
+	if r.Converse {
+		converse(&c, r)
+	}
 	return c, nil
 }
 
 func (b cli) argv(r backend.Request) ([]string, error) {
 	argv := []string{"--mode", "json"}
+	if r.Converse {
+		argv[1] = "rpc"
+	}
 	switch mode := b.PermissionMode(r); mode {
 	case "bypass", "default": // pi never asks
 	case "plan":
@@ -91,7 +100,7 @@ func (b cli) argv(r backend.Request) ([]string, error) {
 		argv = append(argv, option.name, option.value)
 	}
 	if r.Effort != "" {
-		effort, err := backend.EffortLevel(r.Effort, "off", "minimal", "low", "medium", "high", "xhigh", "max")
+		effort, err := backend.EffortLevel(r.Effort, efforts()...)
 		if err != nil {
 			return nil, err
 		}
@@ -111,4 +120,9 @@ func environment(r backend.Request) map[string]string {
 	return set
 }
 
-func (b cli) Machine(backend.Request) backend.Machine { return &machine{} }
+func (b cli) Machine(r backend.Request) backend.Machine {
+	if r.Converse {
+		return newConversation(r)
+	}
+	return &machine{}
+}

@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string) error {
 	failed := 0
 	for _, cli := range chosen(*only, names(commands)) {
 		for _, s := range table() {
-			if !slices.Contains(chosen(*scenarios, []string{s.name}), s.name) {
+			if !s.of(cli) || !slices.Contains(chosen(*scenarios, []string{s.name}), s.name) {
 				continue
 			}
 			if err := r.record(ctx, cli, s, filepath.Join(*out, cli, s.name+".jsonl")); err != nil {

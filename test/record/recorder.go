@@ -74,6 +74,7 @@ func (r recorder) record(ctx context.Context, cli string, s scenario, file strin
 	}
 	if s.before != "" {
 		request.Prompt = s.before
+		request.Converse = s.converse
 		first, err := r.turn(ctx, cli, scenario{name: "before", prompt: s.before}, p, request)
 		if err != nil {
 			return err
@@ -84,6 +85,7 @@ func (r recorder) record(ctx context.Context, cli string, s scenario, file strin
 		request.Session = first.session
 	}
 	request.Prompt = s.prompt
+	s.apply(&request)
 	got, err := r.turn(ctx, cli, s, p, request)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ var (
 	epoch    = regexp.MustCompile(`\b17\d{11}\b|\b18\d{11}\b`)
 	long     = regexp.MustCompile(`"(?:[^"\\]|\\.){400,}"`)
 	manual   = regexp.MustCompile(`("(?:description|preamble|tools)":)"(?:[^"\\]|\\.){60,}"`)
+	greeting = regexp.MustCompile(`("type":"control_response","response":\{"subtype":"success","request_id":"[^"]*","response":)\{.*\}(\}\}|,"pending.*)`)
 	duration = regexp.MustCompile(`("[A-Za-z_]*(?:_ms|Ms|_us)":)\d+(?:\.\d+)?`)
 )
 
@@ -39,7 +40,8 @@ func dashed(path string) string { return strings.ReplaceAll(path, "/", "-") }
 
 // scrub is output with fixed paths, ports, times and UUIDs (numbered in the
 // order they appear, so that equal ones stay equal), without long texts: those
-// are the CLI's own instructions to its model, which say nothing to an adapter.
+// are the CLI's own instructions to its model, which say nothing to an adapter, nor does
+// all that claude says of itself when it is spoken to.
 func (s *scrubber) scrub(output []byte) []byte {
 	text := s.paths.Replace(string(output))
 	text = uuid.ReplaceAllStringFunc(text, func(id string) string {
@@ -51,6 +53,7 @@ func (s *scrubber) scrub(output []byte) []byte {
 	text = iso.ReplaceAllString(text, "2026-01-01T00:00:00.000Z")
 	text = epoch.ReplaceAllString(text, "1767225600000")
 	text = duration.ReplaceAllString(text, "${1}1")
+	text = greeting.ReplaceAllString(text, `${1}{}}}`)
 	text = manual.ReplaceAllString(text, `${1}"(long text cut)"`)
 	text = long.ReplaceAllString(text, `"(long text cut)"`)
 	return []byte(text)

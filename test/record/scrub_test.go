@@ -21,6 +21,8 @@ func TestScrub(t *testing.T) {
 		{`"duration_ms":123.5,"input_tokens":7`, `"duration_ms":1,"input_tokens":7`},
 		{`"a":"` + strings.Repeat(`x\"`, 300) + `","b":"short"`, `"a":"(long text cut)","b":"short"`},
 		{`"description":"` + strings.Repeat("x", 60) + `","description":"short"`, `"description":"(long text cut)","description":"short"`},
+		{`{"type":"control_response","response":{"subtype":"success","request_id":"initialize","response":{"pid":7,"models":[{}]},"pending_permission_requests":[]}}`,
+			`{"type":"control_response","response":{"subtype":"success","request_id":"initialize","response":{}}}`},
 		{`"a":"` + strings.Repeat("x", 399) + `"`, `"a":"` + strings.Repeat("x", 399) + `"`},
 	} {
 		if got := string(newScrubber(p, "/src/penstock").scrub([]byte(row.in))); got != row.want {

@@ -62,7 +62,7 @@ func (r recorder) turn(ctx context.Context, cli string, s scenario, p *place, re
 	if err := cmd.Start(); err != nil {
 		return took{}, err
 	}
-	f := follower{machine: adapter.Machine(request), command: command, process: cmd.Process, stdin: stdin, scenario: s, verbose: r.verbose}
+	f := follower{machine: adapter.Machine(request), command: command, process: cmd.Process, stdin: stdin, scenario: s, verbose: r.verbose, again: s.again}
 	f.begin()
 	f.follow(stdout)
 	err = cmd.Wait()
@@ -110,6 +110,7 @@ type follower struct {
 	scenario scenario
 	verbose  bool
 	took     took
+	again    string // the second prompt, until it is told
 	ended    bool
 }
 
@@ -127,7 +128,7 @@ func (f *follower) begin() {
 func (f *follower) say(lines [][]byte) {
 	for _, line := range lines {
 		if f.verbose {
-			fmt.Printf("-> %s\n", line)
+			fmt.Printf("-> %.400s\n", line)
 		}
 		_, _ = f.stdin.Write(append(line, '\n'))
 	}
@@ -175,6 +176,11 @@ func (f *follower) note(events []backend.Event) {
 		case backend.Session:
 			f.took.session = e.Session
 		case backend.Done, backend.Failed:
+			if m, ok := f.machine.(backend.Reprompter); ok && f.again != "" && e.Kind == backend.Done {
+				f.say(m.Reprompt(f.again))
+				f.again = ""
+				continue
+			}
 			f.end()
 		}
 	}
