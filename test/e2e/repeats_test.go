@@ -8,79 +8,116 @@ import (
 	"strings"
 	"testing"
 
-	"penstock/test/clis"
 	"penstock/test/daemon"
 )
 
-// A run that failed after its start is never started again by a client of its own
-// accord: each stock client, whole and streamed, before and after it said something.
-func TestNoClientStartsARunAgain(t *testing.T) {
-	top := daemon.Top(t)
-	clients := filepath.Join(top, "test", "sdk", "clients.mjs")
-	if _, err := os.Stat(filepath.Join(top, "test", "sdk", "node_modules", ".stamp")); err != nil {
-		t.Fatalf("the stock clients: %v: run test/sdk/install", err)
+// scripted makes a backend "scripted" that does what stands between DO{{ and }} in its prompt, the
+// last of several: sh, with text WORD and ended [WHY], which say so in event lines.
+func scripted(t *testing.T) string {
+	t.Helper()
+	const script = `text() { printf '{"text":"%s"}\n' "$1"; }
+ended() { printf '{"done":%s}\n' "${1:-true}"; }
+eval "$(sed -n 's/.*DO{{\(.*\)}}.*/\1/p' | tail -n 1)"
+`
+	path := filepath.Join(t.TempDir(), "scripted")
+	if err := os.WriteFile(path, []byte(script), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	node := clis.Node(filepath.Join(top, "test", "clis"))
-	d := daemon.Start(t, daemon.Options{Config: "[backends.sh]\nkind = \"exec\"\ncommand = \"/bin/sh\"\n[limits]\nmemory_max = \"256MiB\"\nline_max = \"1MiB\"\noutput_max = \"1MiB\"\nstall_timeout = \"5s\"\n"})
-	script := []string{node, filepath.Join(top, "test", "sdk", "chat.mjs")}
-	gosdk := []string{goSDK(t)}
-	for _, client := range []struct {
-		name    string
-		argv    []string
-		request map[string]any
-		whole   bool
-	}{
-		{"openai", script, nil, true},
-		{"openai helper", script, map[string]any{"helper": true}, false},
-		{"openai-go", gosdk, nil, false},
-		{"ai", []string{node, clients}, map[string]any{"client": "ai"}, true},
-		{"langchain", []string{node, clients}, map[string]any{"client": "langchain"}, true},
-	} {
-		for _, stream := range []bool{false, true} {
-			if !stream && !client.whole {
-				continue
-			}
-			for cause, end := range map[string]string{
-				"cli_error": "exit 3", "cli_error, late": "echo so far; exit 3", "killed": "kill -9 $$", "output_limit": "yes",
-				"stalled": "exec sleep 600",
-			} {
-				t.Run(fmt.Sprintf("%s/stream=%v/%s", client.name, stream, cause), func(t *testing.T) {
-					t.Parallel()
-					starts := filepath.Join(t.TempDir(), "starts")
-					prompt := fmt.Sprintf("echo >>%s; %s", starts, end)
-					request := map[string]any{"baseURL": d.URL + "/v1", "model": "sh", "stream": stream, "messages": user(prompt), "prompt": prompt}
-					for k, v := range client.request {
-						request[k] = v
+	return fmt.Sprintf("[backends.scripted]\nkind = \"jsonl\"\ncommand = [\"/bin/sh\", %q]\n", path)
+}
+
+// failures are ways in which a run comes to no good end after its start.
+var failures = []struct {
+	name, do string
+	cause    string // "" is none: the provider has refused
+	said     string // before
+}{
+	{"exit", "exit 3", "cli_error", ""},
+	{"late exit", "text so-far; exit 3", "cli_error", "so-far"},
+	{"kill", "text so-far; kill -9 $$", "killed", "so-far"},
+	{"endless output", `yes '{"text":"y"}'`, "output_limit", ""},
+	{"stall", "exec sleep 600", "stalled", ""},
+	{"limit of the provider", `echo '{"error":{"message":"slow down","status":429}}'`, "provider_rate_limit", ""},
+	{"refusal", `text no; ended '"content_filter"'`, "", "no"},
+}
+
+const tight = `[limits]
+memory_max = "64MiB"
+line_max = "1MiB"
+output_max = "1MiB"
+stall_timeout = "5s"
+[budget]
+memory = "100%"
+[queue]
+max_waiting = 1000
+`
+
+// A run that failed after its start is never started again by a client of its own
+// accord: each stock client in each of its dialects, whole and streamed, before and
+// after it said something; and a refusal.
+func TestNoClientStartsARunAgain(t *testing.T) {
+	d := daemon.Start(t, daemon.Options{Config: scripted(t) + tight})
+	clients := openSDKs(t)
+	var all []way
+	for range failures {
+		all = append(all, bothWays(stocks()...)...)
+	}
+	dir, n := t.TempDir(), 0
+	attempts := clients.all(all, func(way) conversation {
+		f := failures[n/(len(all)/len(failures))]
+		prompt := fmt.Sprintf("DO{{echo >>%s; %s}}", filepath.Join(dir, fmt.Sprint(n)), f.do)
+		n++
+		return conversation{BaseURL: d.URL, Model: "scripted", Turns: says(prompt)}
+	})
+	for i, f := range failures {
+		size := len(all) / len(failures)
+		t.Run(f.name, func(t *testing.T) {
+			for j, h := range attempts[i*size : (i+1)*size] {
+				t.Run(h.String(), func(t *testing.T) {
+					if h.err != nil {
+						t.Fatal(h.err)
 					}
-					s := sdk(t, client.argv, request)
-					lines, err := os.ReadFile(starts)
-					if n := bytes.Count(lines, []byte("\n")); n != 1 || err != nil {
-						t.Errorf("started %d times: %v", n, err)
+					startedOnce(t, filepath.Join(dir, fmt.Sprint(i*size+j)))
+					s := h.turns[0]
+					if f.cause == "" && s.Finish == h.good() {
+						t.Errorf("the client took it for an answer: %v", s)
 					}
-					if s.Error == nil {
-						t.Error("the client took it for an answer")
+					if f.cause != "" && !strings.Contains(s.failed(), f.cause) {
+						t.Errorf("the client doesn't tell %s: %v", f.cause, s)
+					}
+					if h.stream && s.Text != f.said && f.said != "" {
+						t.Errorf("the client lost what was said before: %v", s)
 					}
 				})
 			}
-		}
+		})
+	}
+	if err := d.WaitEmpty(grace); err != nil {
+		t.Error(err)
+	}
+}
+
+// startedOnce wants one line in the file in which each start leaves one.
+func startedOnce(t *testing.T, file string) {
+	t.Helper()
+	lines, err := os.ReadFile(file)
+	if n := bytes.Count(lines, []byte("\n")); n != 1 || err != nil {
+		t.Errorf("started %d times: %v", n, err)
 	}
 }
 
 // LangChain sends every model with codex in its name to the Responses API: what it
 // is told there helps, and by an alias the same backend is asked as any other.
 func TestLangChainByAnAlias(t *testing.T) {
-	top := daemon.Top(t)
-	node := clis.Node(filepath.Join(top, "test", "clis"))
 	d := daemon.Start(t, daemon.Options{Config: "[backends.my-codex]\nkind = \"exec\"\ncommand = [\"/usr/bin/tr\", \"a-z\", \"A-Z\"]\naliases = [\"my-agent\"]\n"})
+	clients := openSDKs(t)
 	ask := func(model string) seen {
-		return sdk(t, []string{node, filepath.Join(top, "test", "sdk", "clients.mjs")}, map[string]any{
-			"client": "langchain", "baseURL": d.URL + "/v1", "model": model, "prompt": "word", "stream": true,
-		})
+		return clients.last(t, way{stock{"langchain", "chat", false}, true}, conversation{BaseURL: d.URL, Model: model, Turns: says("word")})
 	}
 	if s := ask("my-codex"); s.Error == nil || !strings.Contains(s.Error.Message, "aliases") {
-		t.Errorf("by its own name: %+v %+v", s, s.Error)
+		t.Errorf("by its own name: %v", s)
 	}
 	if s := ask("my-agent"); s.Error != nil || s.Text != "WORD" {
-		t.Errorf("by an alias: %+v %+v", s, s.Error)
+		t.Errorf("by an alias: %v", s)
 	}
 }

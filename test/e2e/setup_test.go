@@ -1,12 +1,9 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -75,66 +72,9 @@ max_runs = 40
 max_waiting = 100
 `
 
-// seen is what an SDK client program reports at its end.
-type seen struct {
-	Text   string         `json:"text"`
-	Finish string         `json:"finish_reason"`
-	Chunks int            `json:"chunks"`
-	Usage  map[string]any `json:"usage"`
-	Error  *struct {
-		Code    string `json:"code"`
-		Message string `json:"message"`
-	} `json:"error"`
-}
-
-// goSDK builds the openai-go client.
-func goSDK(t *testing.T) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "gosdk")
-	build := exec.Command("go", "build", "-o", program, "penstock/test/sdk/gosdk")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the openai-go client: %v: %s", err, out)
-	}
-	return program
-}
-
-// sdk runs a client program: a request as JSON on stdin, JSON lines out, the last one the whole.
-func sdk(t *testing.T, argv []string, request map[string]any) seen {
-	t.Helper()
-	raw, err := json.Marshal(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Stdin = bytes.NewReader(raw)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s: %v: %s%s", argv, err, out, stderr.String())
-	}
-	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
-	var s seen
-	if err := json.Unmarshal(lines[len(lines)-1], &s); err != nil {
-		t.Fatalf("%s: %v: %q", argv, err, lines[len(lines)-1])
-	}
-	return s
-}
-
-func user(text string) []map[string]any {
-	return []map[string]any{{"role": "user", "content": text}}
-}
-
 func bounded(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
-	t.Helper()
-	return context.WithCancel(bounded(t, long))
 }

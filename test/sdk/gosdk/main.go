@@ -1,13 +1,11 @@
-// Command gosdk is a stock openai-go client for the end-to-end tests. It streams
-// one chat completion.
+// Command gosdk is the stock Go clients, openai-go and anthropic-sdk-go, for the
+// end-to-end tests. What it reads and writes is what test/sdk/client.mjs says.
 //
-// stdin, one JSON object: baseURL, apiKey (default "none"), model, messages,
-// extra (more body fields), headers, max_retries, abort_after_ms.
-// stdout: {"t":<ms since start>,"chunk":{...}} for each chunk, and at last
-// {"text","finish_reason","usage","chunks","error":null|{code,type,message,status}}.
-// The exit code is 0 whenever that last line was written.
+//	main.go       conversations, their turns, their reports
+//	openai.go     chat completions and responses
+//	anthropic.go  messages
 //
-// It is a module of its own so that the SDK is no dependency of the daemon.
+// It has no part in the daemon: the SDKs are dependencies of the module test only.
 package main
 
 import (
@@ -16,42 +14,137 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/openai/openai-go/v3"
-	"github.com/openai/openai-go/v3/option"
 )
 
-type arguments struct {
-	BaseURL    string                                   `json:"baseURL"`
-	APIKey     string                                   `json:"apiKey"`
-	Model      string                                   `json:"model"`
-	Messages   []openai.ChatCompletionMessageParamUnion `json:"messages"`
-	Extra      map[string]any                           `json:"extra"`
-	Headers    map[string]string                        `json:"headers"`
-	MaxRetries *int                                     `json:"max_retries"`
-	AbortAfter *int                                     `json:"abort_after_ms"`
+type request struct {
+	ID          int               `json:"id"`
+	BaseURL     string            `json:"baseURL"`
+	APIKey      string            `json:"apiKey"`
+	Dialect     string            `json:"dialect"`
+	Model       string            `json:"model"`
+	System      string            `json:"system"`
+	Turns       []turn            `json:"turns"`
+	Stream      bool              `json:"stream"`
+	Memory      string            `json:"memory"`
+	Schema      map[string]any    `json:"schema"`
+	Extra       map[string]any    `json:"extra"`
+	Headers     map[string]string `json:"headers"`
+	MaxRetries  *int              `json:"max_retries"`
+	AbortMillis int               `json:"abort_after_ms"`
+	AbortDeltas int               `json:"abort_after_deltas"`
 }
 
-type chunkLine struct {
-	T     int64           `json:"t"`
-	Chunk json.RawMessage `json:"chunk"`
+type turn struct {
+	Text   string `json:"text"`
+	Image  string `json:"image"` // a data URI
+	Stream *bool  `json:"stream"`
 }
 
-type result struct {
-	Text         string          `json:"text"`
-	FinishReason *string         `json:"finish_reason"`
-	Usage        json.RawMessage `json:"usage"`
-	Chunks       int             `json:"chunks"`
-	Error        *failure        `json:"error"`
+// seen is what an application sees of one turn.
+type seen struct {
+	Text      string          `json:"text"`
+	Reasoning string          `json:"reasoning"`
+	Deltas    int             `json:"deltas"`
+	SpreadMS  int64           `json:"spread_ms"`
+	Tools     []tool          `json:"tools"`
+	Finish    string          `json:"finish"`
+	Usage     json.RawMessage `json:"usage"`
+	ID        string          `json:"id"`
+	Status    string          `json:"status"`
+	Events    []string        `json:"events"`
+	Numbers   []int64         `json:"numbers"`
+	Requests  int64           `json:"requests"`
+	Failure   json.RawMessage `json:"failure,omitempty"`
+	Error     *failure        `json:"error"`
+
+	first time.Time
+	limit int
+	leave context.CancelFunc
+}
+
+type tool struct {
+	Name   string          `json:"name"`
+	Input  json.RawMessage `json:"input"`
+	Output json.RawMessage `json:"output"`
+	Error  json.RawMessage `json:"error"`
 }
 
 type failure struct {
-	Code    string `json:"code"`
+	Class   string `json:"class"`
+	Status  int    `json:"status"`
+	Code    any    `json:"code"`
 	Type    string `json:"type"`
 	Message string `json:"message"`
-	Status  *int   `json:"status"`
+	Cause   string `json:"x_cause"`
+}
+
+func (s *seen) event(kind string) {
+	if len(s.Events) == 0 || s.Events[len(s.Events)-1] != kind {
+		s.Events = append(s.Events, kind)
+	}
+}
+
+func (s *seen) delta(text string) {
+	if text == "" {
+		return
+	}
+	if s.Deltas == 0 {
+		s.first = time.Now()
+	}
+	s.Text += text
+	s.Deltas++
+	s.SpreadMS = time.Since(s.first).Milliseconds()
+	if s.Deltas == s.limit {
+		s.leave()
+	}
+}
+
+// fail keeps what an application can learn of err; body is that of an error reply, or
+// the data of an error event, where the SDK has it.
+func (s *seen) fail(class string, status int, body string, err error) {
+	s.Error = &failure{Class: class, Status: status, Message: err.Error()}
+	var reply struct {
+		failure
+		Error *failure `json:"error"`
+	}
+	if json.Unmarshal([]byte(body), &reply) != nil {
+		return
+	}
+	told := reply.failure
+	if reply.Error != nil {
+		told = *reply.Error
+	}
+	s.Error.Code, s.Error.Type, s.Error.Cause = told.Code, told.Type, told.Cause
+	if told.Message != "" {
+		s.Error.Message = told.Message
+	}
+	if s.Error.Cause == "" {
+		s.Error.Cause = reply.Cause
+	}
+}
+
+// raw is JSON as the SDK has it; it has "" for what was not there.
+func raw(text string) json.RawMessage {
+	if text == "" {
+		return nil
+	}
+	return json.RawMessage(text)
+}
+
+// client asks one turn of its conversation.
+type client func(ctx context.Context, t turn, s *seen) error
+
+// counting counts the requests that the SDK makes, those that it repeats too.
+type counting struct{ n atomic.Int64 }
+
+func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.n.Add(1)
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 func main() {
@@ -59,84 +152,62 @@ func main() {
 }
 
 func run(stdin io.Reader, stdout, stderr io.Writer) int {
-	args := arguments{APIKey: "none"}
-	if err := json.NewDecoder(stdin).Decode(&args); err != nil {
-		fmt.Fprintln(stderr, "gosdk: read arguments:", err)
-		return 2
-	}
-	ctx := context.Background()
-	if args.AbortAfter != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(*args.AbortAfter)*time.Millisecond)
-		defer cancel()
-	}
+	var held sync.WaitGroup
+	var mu sync.Mutex
 	out := json.NewEncoder(stdout)
-	if err := out.Encode(stream(ctx, args, out)); err != nil {
-		fmt.Fprintln(stderr, "gosdk: write the result:", err)
-		return 1
+	in := json.NewDecoder(stdin)
+	for {
+		r := request{APIKey: "none", Stream: true}
+		switch err := in.Decode(&r); {
+		case errors.Is(err, io.EOF):
+			held.Wait()
+			return 0
+		case err != nil:
+			fmt.Fprintln(stderr, "gosdk: read a conversation:", err)
+			return 2
+		}
+		open := map[string]func(*request, *http.Client) client{"chat": chat, "responses": byResponses, "messages": messages}[r.Dialect]
+		if open == nil {
+			fmt.Fprintf(stderr, "gosdk: dialect %q: unknown: chat, responses or messages\n", r.Dialect)
+			return 2
+		}
+		held.Go(func() {
+			requests := new(counting)
+			turns := converse(&r, open(&r, &http.Client{Transport: requests}), requests)
+			mu.Lock()
+			defer mu.Unlock()
+			if err := out.Encode(map[string]any{"id": r.ID, "turns": turns}); err != nil {
+				fmt.Fprintln(stderr, "gosdk: write a report:", err)
+			}
+		})
 	}
-	return 0
 }
 
-func options(args arguments) []option.RequestOption {
-	opts := []option.RequestOption{option.WithBaseURL(args.BaseURL), option.WithAPIKey(args.APIKey)}
-	for name, value := range args.Headers {
-		opts = append(opts, option.WithHeader(name, value))
-	}
-	for name, value := range args.Extra {
-		opts = append(opts, option.WithJSONSet(name, value))
-	}
-	if args.MaxRetries != nil {
-		opts = append(opts, option.WithMaxRetries(*args.MaxRetries))
-	}
-	return opts
-}
-
-func stream(ctx context.Context, args arguments, out *json.Encoder) result {
-	start := time.Now()
-	client := openai.NewClient(options(args)...)
-	s := client.Chat.Completions.NewStreaming(ctx, openai.ChatCompletionNewParams{
-		Model:    args.Model,
-		Messages: args.Messages,
-	})
-	defer s.Close()
-	var r result
-	for s.Next() {
-		chunk := s.Current()
-		r.add(chunk)
-		line := chunkLine{time.Since(start).Milliseconds(), json.RawMessage(chunk.RawJSON())}
-		if err := out.Encode(line); err != nil {
-			r.Error = &failure{Message: err.Error()}
-			return r
+func converse(r *request, ask client, requests *counting) []*seen {
+	var turns []*seen
+	for _, t := range r.Turns {
+		ctx, leave := context.WithCancel(context.Background())
+		if r.AbortMillis > 0 {
+			time.AfterFunc(time.Duration(r.AbortMillis)*time.Millisecond, leave)
+		}
+		s := &seen{limit: r.AbortDeltas, leave: leave, Tools: []tool{}, Events: []string{}, Numbers: []int64{}}
+		if t.Stream == nil {
+			t.Stream = &r.Stream
+		}
+		before := requests.n.Load()
+		err := ask(ctx, t, s)
+		switch {
+		case ctx.Err() != nil:
+			s.Error = &failure{Class: "left", Message: fmt.Sprint(err)}
+		case err != nil && s.Error == nil:
+			s.fail(fmt.Sprintf("%T", err), 0, "", err)
+		}
+		leave()
+		s.Requests = requests.n.Load() - before
+		turns = append(turns, s)
+		if s.Error != nil {
+			break
 		}
 	}
-	r.Error = shape(s.Err())
-	return r
-}
-
-func (r *result) add(chunk openai.ChatCompletionChunk) {
-	r.Chunks++
-	if len(chunk.Choices) > 0 {
-		r.Text += chunk.Choices[0].Delta.Content
-		if reason := chunk.Choices[0].FinishReason; reason != "" {
-			r.FinishReason = &reason
-		}
-	}
-	if chunk.JSON.Usage.Valid() {
-		r.Usage = json.RawMessage(chunk.Usage.RawJSON())
-	}
-}
-
-// shape gives what a program can know about err. An error inside the stream is
-// no *openai.Error: its code is only in the message.
-func shape(err error) *failure {
-	if err == nil {
-		return nil
-	}
-	f := &failure{Message: err.Error()}
-	var api *openai.Error
-	if errors.As(err, &api) {
-		f.Code, f.Type, f.Message, f.Status = api.Code, api.Type, api.Message, &api.StatusCode
-	}
-	return f
+	return turns
 }
