@@ -3,7 +3,7 @@
 //	claude.go   options, environment     lines.go   the shapes of its output lines
 //	machine.go  lines -> events: deltas count, whole messages fill in, broken streams are void
 //	conversation.go  what is written to it: prompt, images, another prompt
-//	structured.go    an answer that keeps to a schema; which schemas it takes
+//	structured.go    an answer that keeps to a schema        schema.go  which schemas it takes
 package claude
 
 import (

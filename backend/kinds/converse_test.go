@@ -379,9 +379,22 @@ func TestClaude_TakesSchema(t *testing.T) {
 		`{"type":"array"}`: false, `{"type":"string"}`: false, `{}`: false, `true`: false, `"x"`: false, `null`: false, ``: false,
 		`{"type":"object","anyOf":[{}]}`: false, `{"type":"object","oneOf":[{}]}`: false, `{"type":"object","allOf":[{}]}`: false,
 		`{"type":["object","null"]}`: false, `{"$ref":"#/$defs/a","$defs":{"a":{"type":"object"}}}`: false,
+		`{"$schema":"http://json-schema.org/draft-07/schema#","type":"object"}`: true, `{"$schema":"http://json-schema.org/draft-04/schema#","type":"object"}`: false,
+		`{"type":"object","patternProperties":{"^x-":{}}}`: true, `{"type":"object","patternProperties":{"(?i)^x-":{}}}`: false,
 	} {
 		if got := b.Features().TakesSchema(json.RawMessage(schema)); got != want {
 			t.Errorf("%s: %t, want %t", schema, got, want)
+		}
+	}
+	// Of the patterns that RE2 takes, those that JavaScript in its "u" mode doesn't, or reads otherwise.
+	for pattern, want := range map[string]bool{
+		`^[a-z0-9-]+$`: true, `^\d{4}-\d{2}-\d{2}$`: true, `^(?:a|b)*?$`: true, `[\w.\-]+@[^@\]]+`: true, `\x41\p{L}`: true, `a{2,}`: true, `^\/x\.$`: true, `é+`: true,
+		`(?i)x`: false, `(?P<n>x)`: false, `(?s:x)`: false, `\Ax\z`: false, `\Qa\E`: false, `\pL`: false, `\x{41}`: false, `\_`: false, `\-`: false, `\a`: false,
+		`[[:alpha:]]`: false, `[\w-.]`: false, `[a-z\d_-]`: true, `\p{Greek}`: false, `^*`: false, `\b{2}`: false, `x{`: false, `x}`: false, `x]`: false, `a{,2}`: false, `[\_]`: false, `\s`: true, `[\s\S]`: true,
+	} {
+		raw, _ := json.Marshal(pattern)
+		if got := b.Features().TakesSchema(json.RawMessage(`{"type":"object","properties":{"a":{"pattern":` + string(raw) + `}}}`)); got != want {
+			t.Errorf("pattern %s: %t, want %t", pattern, got, want)
 		}
 	}
 }
