@@ -22,7 +22,7 @@ const person = `{"type":"object","properties":{"name":{"type":"string"},"age":{"
 // started it has it; as a replay has it, the prompt and what goes with it are gone.
 func spokenTo(scenario string) (live, replayed backend.Request) {
 	replayed = backend.Request{Converse: true}
-	if strings.HasPrefix(scenario, "schema") {
+	if strings.HasPrefix(scenario, "schema") || strings.HasPrefix(scenario, "told") {
 		replayed.Schema = json.RawMessage(person)
 	}
 	live = replayed

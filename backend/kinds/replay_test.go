@@ -188,30 +188,3 @@ func seeds(f *testing.F, kind string) [][]byte {
 	}
 	return all
 }
-
-// Held to a shape, every recording of an answer in words is told as invalid, and all else of it
-// as it is.
-func TestKinds_Structured(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join("..", "testdata", "*", "*.jsonl"))
-	if err != nil || len(files) < 50 {
-		t.Fatal(len(files), err)
-	}
-	for _, file := range files {
-		kind, scenario := filepath.Base(filepath.Dir(file)), strings.TrimSuffix(filepath.Base(file), ".jsonl")
-		if strings.HasPrefix(scenario, "schema") {
-			continue // its answer is JSON
-		}
-		free, held := listen(t, replay(t, kind, scenario, backend.Request{})), listen(t, replay(t, kind, scenario, backend.Request{AnyObject: true}))
-		want := free.ended()
-		if want == "stop" {
-			want = "invalid_output"
-		}
-		text := free.Text
-		if want == "invalid_output" || free.End == nil || free.End.Kind == backend.Failed {
-			text = ""
-		}
-		if held.ended() != want || held.Text != text || held.Reasoning != free.Reasoning || len(held.Tools) != len(free.Tools) || held.Session != free.Session {
-			t.Errorf("%s: ended with %s, text %q; want %s, %q", file, held.ended(), held.Text, want, text)
-		}
-	}
-}

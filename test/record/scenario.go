@@ -62,7 +62,7 @@ func squares() [][]byte {
 const person = `{"type":"object","properties":{"name":{"type":"string"},"age":{"type":"integer"}},"required":["name","age"],"additionalProperties":false}`
 
 func table() []scenario {
-	spoken, claudeOnly := []string{"claude", "pi"}, []string{"claude"}
+	spoken, claudeOnly, told := []string{"claude", "pi"}, []string{"claude"}, []string{"gemini", "kimi", "opencode", "pi"}
 	return []scenario{
 		{name: "text", prompt: "SCN=text N=4"},
 		{name: "system", prompt: "SCN=text N=2", system: "Answer in the voice of a lighthouse keeper."},
@@ -99,6 +99,11 @@ func table() []scenario {
 		{name: "images", prompt: "SCN=text N=1 SEES", images: 2, converse: true, clis: spoken},
 		{name: "images-blind", prompt: "SCN=text N=1 SEES", images: 1, model: "fake/blind", converse: true, clis: []string{"pi"}},
 		{name: "converse-unknown", prompt: "SCN=text", session: "00000000-0000-4000-8000-000000000404", converse: true, clis: claudeOnly},
+		// A schema that the CLI is told, and the answer held to here.
+		{name: "told", prompt: `SCN=only SAY{{{"name":"Ada","age":36}}}`, schema: person, converse: true, clis: told},
+		{name: "told-mended", prompt: `SCN=only SAY{{She is "Ada", and 36.}} THEN{{{"name":"Ada","age":36}}}`, schema: person, converse: true, clis: told},
+		{name: "told-wrong", prompt: `SCN=only SAY{{{"name":"Ada"}}}`, schema: person, converse: true, clis: told},
+		{name: "told-cut", prompt: `SCN=cut N=2 SAY{{{"name":"Ad}}`, schema: person, converse: true, clis: told},
 		// claude's own structured output.
 		{name: "schema", prompt: `SCN=tool LEAD{{I think so.}} CALL{{StructuredOutput {"name":"Ada","age":36}}}`, schema: person, converse: true, clis: claudeOnly},
 		{name: "schema-mended", prompt: `SCN=tool CALL{{StructuredOutput {"name":"Ada","age":"x"}}} CALL{{StructuredOutput {"name":"Ada","age":36}}}`, schema: person, converse: true, clis: claudeOnly},

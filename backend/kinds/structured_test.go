@@ -1,0 +1,85 @@
+package kinds
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"penstock/backend"
+)
+
+// Held to a shape, every recording of an answer in words is told as invalid, and all else of it
+// as it is.
+func TestKinds_Structured(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "testdata", "*", "*.jsonl"))
+	if err != nil || len(files) < 50 {
+		t.Fatal(len(files), err)
+	}
+	for _, file := range files {
+		kind, scenario := filepath.Base(filepath.Dir(file)), strings.TrimSuffix(filepath.Base(file), ".jsonl")
+		if strings.HasPrefix(scenario, "schema") {
+			continue // its answer is JSON
+		}
+		if strings.HasPrefix(scenario, "schema") || strings.HasPrefix(scenario, "told") {
+			continue // its answer may be JSON
+		}
+		free, held := listen(t, replay(t, kind, scenario, backend.Request{})), listen(t, replay(t, kind, scenario, backend.Request{AnyObject: true}))
+		want := free.ended()
+		if want == "stop" {
+			want = "invalid_output"
+		}
+		text := free.Text
+		if want == "invalid_output" || free.End == nil || free.End.Kind == backend.Failed {
+			text = ""
+		}
+		if held.ended() != want || held.Text != text || held.Reasoning != free.Reasoning || len(held.Tools) != len(free.Tools) || held.Session != free.Session {
+			t.Errorf("%s: ended with %s, text %q; want %s, %q", file, held.ended(), held.Text, want, text)
+		}
+	}
+}
+
+// What CLIs without schemas of their own make of one that they are told: whether they are asked
+// once more, and with what usage: the scripted model tells 12 tokens of each turn.
+func TestKinds_ToldASchema(t *testing.T) {
+	const ada = `{"name":"Ada","age":36}`
+	for _, row := range []struct {
+		kind, scenario, text, ended string
+		message                     string // part of a failure's message
+		notices                     []string
+		asked                       int // turns
+	}{
+		{kind: "pi", scenario: "told", text: ada, ended: "stop", asked: 1},
+		{kind: "pi", scenario: "told-mended", text: ada, ended: "stop", notices: []string{`has no JSON: it begins "She is`}, asked: 2},
+		{kind: "pi", scenario: "told-wrong", ended: "invalid_output", message: `lacks "age" (it was asked twice`, notices: []string{`lacks "age"; the CLI is asked once more`}, asked: 2},
+		{kind: "pi", scenario: "told-cut", text: `tok0 tok1 {"name":"Ad marked-user-turns=1`, ended: "length", asked: 1},
+	} {
+		t.Run(row.kind+"/"+row.scenario, func(t *testing.T) {
+			live, replayed := spokenTo(row.scenario)
+			data := recording(t, row.kind, row.scenario)
+			events := feed(machineOf(t, row.kind, live), data)
+			s := listen(t, events)
+			if s.Text != row.text || s.ended() != row.ended {
+				t.Errorf("text %q, ended with %s; want %q, %s", s.Text, s.ended(), row.text, row.ended)
+			}
+			if row.message != "" && !strings.Contains(s.End.Failure.Message, row.message) {
+				t.Errorf("message %q, want %q in it", s.End.Failure.Message, row.message)
+			}
+			if len(s.Notices) != len(row.notices) {
+				t.Fatalf("notices %q", s.Notices)
+			}
+			for i, want := range row.notices {
+				if !strings.Contains(s.Notices[i], want) {
+					t.Errorf("notice %q, want %q in it", s.Notices[i], want)
+				}
+			}
+			if s.Usage == nil || s.Usage.CompletionTokens == nil || *s.Usage.CompletionTokens != int64(12*row.asked) {
+				t.Errorf("usage %+v, want that of %d turns", s.Usage, row.asked)
+			}
+			if diff := cmp.Diff(events, feed(machineOf(t, row.kind, replayed), data)); diff != "" {
+				t.Errorf("a replay differs (-live +replay)\n%s", diff)
+			}
+		})
+	}
+}
