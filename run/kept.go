@@ -77,7 +77,7 @@ func (m *Manager) saveEnd(d *store.Dir, r Record, cp *store.Checkpoint) error {
 			bare.Record = Record{}
 			kept.Checkpoint = &bare
 		}
-		return m.index(d, r, kept)
+		return m.index(d, r, kept, cp != nil && cp.Discarded)
 	}
 	if err := d.Save(r); err != nil {
 		return err
@@ -91,16 +91,20 @@ func (m *Manager) indexFile(d *store.Dir, r Record, cp *store.Checkpoint) error 
 	if cp != nil {
 		kept.Fingerprint = cp.Fingerprint
 	}
-	return m.index(d, r, kept)
+	return m.index(d, r, kept, cp != nil && cp.Discarded)
 }
 
-func (m *Manager) index(d *store.Dir, r Record, kept indexed) error {
+func (m *Manager) index(d *store.Dir, r Record, kept indexed, discarded bool) error {
 	data, err := json.Marshal(kept)
 	if err != nil {
 		return err
 	}
+	bytes := r.OutputBytes + d.Asked
+	if discarded {
+		bytes = 0
+	}
 	return m.state.History.Finish(history.Entry{
-		ID: r.ID, Client: r.Client, Created: r.Created, Ended: r.FinishedAt(), Bytes: r.OutputBytes + d.Asked,
+		ID: r.ID, Client: r.Client, Created: r.Created, Ended: r.FinishedAt(), Bytes: bytes,
 		Filed: !d.IsIndexed(), Asked: d.IsIndexed() && d.Asked > 0,
 	}, data)
 }
@@ -201,6 +205,12 @@ func (m *Manager) load(id string) (*Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", id, err)
 	}
+	if cp != nil && cp.Discarded {
+		p := newFinishedRun(d, record, m.log)
+		p.fingerprint = cp.Fingerprint
+		p.spool.Discard()
+		return p, nil
+	}
 	cp, b := m.resolveBackend(&record, cp)
 	return m.finishedRun(d, record, cp, b)
 }
@@ -275,7 +285,14 @@ func (m *Manager) keep(r *Run) {
 		delete(m.live, r.id)
 	}
 	m.lastGone = time.Now()
+	due := m.setDiscard(r.id)
 	m.mu.Unlock()
+	if due {
+		select {
+		case m.due <- struct{}{}:
+		default:
+		}
+	}
 	m.changes.Add(1)
 	runs, bytes := m.state.History.Runs()
 	if runs > m.o.KeepRuns+min(m.o.KeepRuns/pruneSlack, pruneMax) || bytes > m.o.KeepBytes+m.o.KeepBytes/pruneSlack {

@@ -24,6 +24,7 @@ import (
 	"penstock/outcome"
 	"penstock/run/store"
 	"penstock/spawn"
+	"penstock/spool"
 )
 
 // The environment of a process of this test program that is a daemon which may be killed.
@@ -81,6 +82,7 @@ func serveRun(ctx context.Context, state string) (failed error) {
 			if schema := os.Getenv(daemonSchema); schema != "" {
 				s.Request.Schema = []byte(schema)
 			}
+			s.Discard = true
 			s.Deadline = time.Now().Add(40 * time.Second) // of what is told too little
 			if os.Getenv(daemonUser) != "" {
 				s.User = &User{Name: "guest", UID: 54321, GID: 54321, Home: "/nonexistent"}
@@ -94,8 +96,15 @@ func serveRun(ctx context.Context, state string) (failed error) {
 	}
 	fmt.Println("runs")
 	<-r.Ended()
+	<-r.done
 	if asked, err := m.Asked("r"); err != nil || string(asked) != "asked" {
 		return fmt.Errorf("asked: %q, %w", asked, err)
+	}
+	m.discardDue(time.Now().Add(2 * discardAfter))
+	if r, err := m.Get("r"); err != nil {
+		return err
+	} else if _, err := r.Follow(0).Next(ctx); !errors.Is(err, spool.ErrPruned) {
+		return fmt.Errorf("what was to be discarded is read: %w", err)
 	}
 	fmt.Println(r.Verdict().Cause)
 	return m.Close(ctx)

@@ -51,6 +51,7 @@ type Manager struct {
 	sampled  atomic.Pointer[treeSample]
 	complete atomic.Bool   // the index has all runs that are kept
 	full     chan struct{} // more finished runs than are kept; has room for one
+	due      chan struct{} // the output of a run is to be discarded; has room for one
 	room     atomic.Pointer[Room]
 	asking   atomic.Bool // how much room there is
 	broken   atomic.Bool // a start could make no file, and none could be made since
@@ -70,6 +71,7 @@ type Manager struct {
 	closing  bool
 	live     map[string]*Run      // from when it waits until nothing is left of it but its files, or for good where it is detached
 	stuck    map[string]time.Time // runs that can't be removed, and when that is tried again
+	discards map[string]time.Time // runs whose output is to go, and when; zero is that they live
 	last     uint64               // Run.seq
 	lastGone time.Time            // when a group was last removed
 }
@@ -86,8 +88,8 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 	}
 	m := &Manager{
 		o: o, log: o.Logger, observer: o.Observer, spawner: o.Spawner, state: st,
-		enforced: o.Spawner.Enforced(), full: make(chan struct{}, 1), quit: make(chan struct{}), ending: make(chan struct{}),
-		live: map[string]*Run{}, stuck: map[string]time.Time{},
+		enforced: o.Spawner.Enforced(), full: make(chan struct{}, 1), due: make(chan struct{}, 1), quit: make(chan struct{}), ending: make(chan struct{}),
+		live: map[string]*Run{}, stuck: map[string]time.Time{}, discards: map[string]time.Time{},
 	}
 	m.sessions, err = sessions.Open(st, func(path string, err error) {
 		m.log.Warn("session ignored", "file", path, "err", err)
@@ -327,6 +329,7 @@ func (m *Manager) stop() error {
 	close(m.quit)
 	m.chores.Wait()
 	m.retrySaves()
+	m.discardDue(time.Now())
 	if m.notifier == nil {
 		return nil
 	}

@@ -38,9 +38,11 @@ func (m *Manager) pruneLoop() {
 		}
 		m.expire(time.Now())
 		m.retrySaves()
+		m.discardDue(time.Now())
 		select {
 		case <-tick.C:
 		case <-m.full:
+		case <-m.due:
 		case <-m.quit:
 			return
 		}
@@ -93,6 +95,7 @@ func (m *Manager) removeFiles(old []history.Entry, failed func(id string, err er
 			if e.Asked {
 				err = errors.Join(err, dir.RemoveAsked())
 			}
+			err = errors.Join(err, m.forgetDiscard(e.ID))
 			if err != nil {
 				failed(e.ID, err)
 			} else {

@@ -51,6 +51,7 @@ func (m *Manager) recover(ctx context.Context) error {
 	if n, err := m.state.SweepAsked(m.state.History.MarkAsked); n > 0 || err != nil {
 		m.log.Warn("what was asked of runs is removed of which nothing is known", "runs", n, "err", err)
 	}
+	m.recoverDiscards()
 	m.beginRebuild()
 	return nil
 }

@@ -104,6 +104,10 @@ type Spec struct {
 	// Asked is what the client asked, opaque here, at most store.AskedMax bytes: it is kept as
 	// long as the run's record, see Manager.Asked. Empty is nothing to keep.
 	Asked []byte
+	// Discard is that of the run, once it has ended, no more than the record is to stay. That
+	// is done by DiscardOutput, and by the manager itself a minute after the end where
+	// nothing has called that, also for a run that an earlier daemon has left.
+	Discard bool
 	// OnGone is called exactly once when the group is removed, or the start
 	// failed and nothing is left of it: only then is the slot free.
 	OnGone func()

@@ -190,7 +190,7 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 			sup.files.release()
 			r.dir = nil
 			r.spool.Silence()
-			err = errors.Join(err, dir.Remove(), m.forgetStart(s, dir), p.dir.remove())
+			err = errors.Join(err, dir.Remove(), m.forgetStart(s, dir), m.forgetDiscard(s.ID), p.dir.remove())
 		}
 	}()
 	if len(s.Asked) > 0 {
@@ -199,6 +199,11 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 		}
 	}
 	sup.spec.Asked = nil
+	if s.Discard {
+		if err := m.beginDiscard(dir, s.ID); err != nil {
+			return err
+		}
+	}
 	if p, err = sup.prepare(dir, s); err != nil {
 		return err
 	}

@@ -162,6 +162,9 @@ func (d *Reader) Open() (more <-chan struct{}, err error) {
 	if !isClosed(d.spool.ready) {
 		return d.spool.ready, nil
 	}
+	if d.spool.discarded {
+		return nil, d.spool.failed(ErrPruned)
+	}
 	if d.spool.silent {
 		return nil, io.EOF
 	}

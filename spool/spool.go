@@ -57,6 +57,8 @@ type Spool struct {
 	replay *Replay     // nil: its events can't be read
 	silent bool        // it has no events
 
+	discarded bool
+
 	// Read once ended is closed.
 	size      int64
 	explained bool
@@ -78,6 +80,9 @@ func (s *Spool) Set(path string, file os.FileInfo, p *Replay) {
 
 // Silence says that the run has no events: its CLI did nothing.
 func (s *Spool) Silence() { s.silent = true }
+
+// Discard says that the output of the run, which has ended, is not kept.
+func (s *Spool) Discard() { s.discarded = true }
 
 // Publish lets readers in: the file is the one that stays. It may be called again.
 func (s *Spool) Publish() { s.publish() }

@@ -76,28 +76,36 @@ func (d *Dir) RemoveAsked() error {
 // SweepAsked removes what is there for runs without a place in the store that known doesn't
 // know.
 func (s *StateDir) SweepAsked(known func(id string) bool) (removed int, err error) {
-	at, err := os.Open(s.askedDir())
+	var errs []error
+	err = eachName(s.askedDir(), func(id string) {
+		if known(id) {
+			return
+		}
+		if err := os.Remove(filepath.Join(s.askedDir(), id)); err != nil {
+			errs = append(errs, err)
+			return
+		}
+		removed++
+	})
+	return removed, errors.Join(append(errs, err)...)
+}
+
+// eachName gives the names in a directory, however many there are.
+func eachName(dir string, each func(name string)) error {
+	at, err := os.Open(dir)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer at.Close()
-	var errs []error
 	for err == nil {
 		var some []string
 		some, err = at.Readdirnames(namesAtOnce)
-		for _, id := range some {
-			if known(id) {
-				continue
-			}
-			if err := os.Remove(filepath.Join(s.askedDir(), id)); err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			removed++
+		for _, name := range some {
+			each(name)
 		}
 	}
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
-	return removed, errors.Join(append(errs, err)...)
+	return err
 }

@@ -49,6 +49,8 @@ type Checkpoint struct {
 	Spool  uint64 `json:"spool,omitempty"`
 	Stderr uint64 `json:"stderr,omitempty"`
 	Asked  int64  `json:"asked,omitempty"` // Dir.Asked
+	// Discarded says that the output of the run, which has ended, is not kept.
+	Discarded bool `json:"discarded,omitempty"`
 	// Final is how long the spool was at the run's end, in bytes; nil is unknown.
 	Final *int64 `json:"final,omitempty"`
 	// Silent says that the run has no events: its CLI did nothing.

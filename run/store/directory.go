@@ -252,6 +252,11 @@ func (d *Dir) Remove() error {
 	if err := d.removeStored(); err != nil {
 		return err
 	}
+	return d.RemoveOwn()
+}
+
+// RemoveOwn removes the run's own directory, and nothing of what the store has.
+func (d *Dir) RemoveOwn() error {
 	if d.IsIndexed() && d.removeOutputs() {
 		return nil
 	}

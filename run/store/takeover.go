@@ -60,6 +60,14 @@ func (s *StateDir) takeCopy(from string) error {
 			return err
 		}
 	}
+	err = eachName(filepath.Join(from, discardName), func(id string) {
+		if d := s.Run(id); d.Exists() { // what can't be noted stays as long as any output
+			_ = d.MarkDiscard()
+		}
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	return s.takeSessions(filepath.Join(from, "sessions"))
 }
 
