@@ -100,7 +100,7 @@ func (f *finder) words(text string) {
 }
 
 // scalarsMax is how many plain values in brackets may turn out to be words.
-const scalarsMax = 100
+const scalarsMax = 20
 
 // counts tells a value that stands in words for its own sake.
 func counts(v any) bool {

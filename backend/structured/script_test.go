@@ -1,6 +1,7 @@
 package structured
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -95,7 +96,7 @@ func (m *once) Line(line []byte) ([]backend.Event, [][]byte) {
 		m.ended = true
 		e = backend.Event{Kind: backend.Failed, Failure: &backend.Failure{Code: rest, Message: "the CLI's"}}
 	default:
-		return nil, [][]byte{line}
+		return nil, [][]byte{bytes.Clone(line)}
 	}
 	return []backend.Event{e}, nil
 }
