@@ -4,13 +4,13 @@ import "strings"
 
 const hello = `"model":"claude","messages":[{"role":"user","content":"hi"}]`
 
-// BadBody is the body of a chat request that is refused whole.
+// BadBody is the body of a request that is refused whole.
 type BadBody struct {
 	Name, Body, Param string
 	Status            int
 }
 
-// BadBodies are held against the decoder and, over the wire, against the daemon.
+// BadBodies are those of chats. They are held against the decoder and, over the wire, against the daemon.
 func BadBodies() []BadBody {
 	return []BadBody{
 		{"empty", ``, "", 400},
@@ -61,8 +61,12 @@ func BadBodies() []BadBody {
 		{"stop list", `{` + hello + `,"stop":["a"]}`, "stop", 400},
 		{"tool choice", `{` + hello + `,"tool_choice":"required"}`, "tool_choice", 400},
 		{"tool choice function", `{` + hello + `,"tool_choice":{"type":"function","function":{"name":"f"}}}`, "tool_choice", 400},
-		{"json schema", `{` + hello + `,"response_format":{"type":"json_schema","json_schema":{}}}`, "response_format", 400},
+		{"json schema without a schema", `{` + hello + `,"response_format":{"type":"json_schema","json_schema":{}}}`, "response_format.json_schema.schema", 400},
+		{"json schema without anything", `{` + hello + `,"response_format":{"type":"json_schema"}}`, "response_format.json_schema", 400},
+		{"json schema that is none", `{` + hello + `,"response_format":{"type":"json_schema","json_schema":{"schema":{"properties":{"a":{"type":"int"}}}}}}`, "response_format.json_schema.schema.properties.a.type", 400},
+		{"json schema with an odd name", `{` + hello + `,"response_format":{"type":"json_schema","json_schema":{"name":1,"schema":{}}}}`, "response_format.json_schema.name", 400},
 		{"response format string", `{` + hello + `,"response_format":"json"}`, "response_format", 400},
+		{"response format grammar", `{` + hello + `,"response_format":{"type":"grammar"}}`, "response_format.type", 400},
 		{"audio", `{` + hello + `,"modalities":["text","audio"]}`, "modalities", 400},
 		{"timeout 0", `{` + hello + `,"timeout_ms":0}`, "timeout_ms", 400},
 		{"timeout negative", `{` + hello + `,"timeout_ms":-5}`, "timeout_ms", 400},
@@ -84,5 +88,92 @@ func BadBodies() []BadBody {
 		{"metadata string", `{` + hello + `,"metadata":"x"}`, "metadata", 400},
 		{"metadata long", `{` + hello + `,"metadata":{"a":"` + strings.Repeat("x", 20000) + `"}}`, "metadata", 400},
 		{"cwd number", `{` + hello + `,"cwd":3}`, "cwd", 400},
+	}
+}
+
+const asked = `"model":"claude","input":"hi"`
+
+// BadResponses are those of responses.
+func BadResponses() []BadBody {
+	item := func(item string) string { return `{"model":"claude","input":[` + item + `]}` }
+	with := func(field string) string { return `{` + asked + `,` + field + `}` }
+	return []BadBody{
+		{"empty", ``, "", 400},
+		{"not json", `hello`, "", 400},
+		{"array", `[]`, "", 400},
+		{"key twice", with(`"model":"a"`), "model", 400},
+		{"no model", `{"input":"hi"}`, "model", 400},
+		{"model null", `{"model":null,"input":"hi"}`, "model", 400},
+		{"stream string", with(`"stream":"yes"`), "stream", 400},
+		{"no input", `{"model":"claude"}`, "input", 400},
+		{"input null", `{"model":"claude","input":null}`, "input", 400},
+		{"input number", `{"model":"claude","input":3}`, "input", 400},
+		{"messages", `{"model":"claude","messages":[{"role":"user","content":"hi"}]}`, "input", 400},
+		{"no items", item(``), "input", 400},
+		{"only system", item(`{"role":"developer","content":"be nice"}`), "input", 400},
+		{"only instructions", `{"model":"claude","instructions":"be nice","input":[{"type":"reasoning","summary":[]}]}`, "input", 400},
+		{"instructions number", with(`"instructions":3`), "instructions", 400},
+		{"instructions items", with(`"instructions":[{"role":"user","content":"hi"}]`), "instructions", 400},
+		{"item string", item(`"hi"`), "input[0]", 400},
+		{"item without all", item(`{}`), "input[0]", 400},
+		{"item type number", item(`{"type":3}`), "input[0].type", 400},
+		{"item unknown", item(`{"type":"telepathy","content":"hi"}`), "input[0]", 400},
+		{"second item unknown", item(`{"role":"user","content":"hi"},{"type":"telepathy"}`), "input[1]", 400},
+		{"compaction", item(`{"type":"compaction","encrypted_content":"x"},{"role":"user","content":"hi"}`), "input[0]", 400},
+		{"compaction trigger", item(`{"role":"user","content":"hi"},{"type":"compaction_trigger"}`), "input[1]", 400},
+		{"no role", item(`{"type":"message","content":"hi"}`), "input[0].role", 400},
+		{"odd role", item(`{"role":"wizard","content":"hi"}`), "input[0].role", 400},
+		{"role tool", item(`{"role":"tool","content":"hi"}`), "input[0].role", 400},
+		{"role number", item(`{"role":1,"content":"hi"}`), "input[0].role", 400},
+		{"no content", item(`{"role":"user"}`), "input[0].content", 400},
+		{"content null", item(`{"role":"user","content":null}`), "input[0].content", 400},
+		{"content number", item(`{"role":"user","content":3}`), "input[0].content", 400},
+		{"part string", item(`{"role":"user","content":["hi"]}`), "input[0].content[0]", 400},
+		{"part without text", item(`{"role":"user","content":[{"type":"input_text"}]}`), "input[0].content[0].text", 400},
+		{"part text number", item(`{"role":"user","content":[{"type":"input_text","text":4}]}`), "input[0].content[0].text", 400},
+		{"reference without id", item(`{"type":"item_reference"}`), "input[0].id", 400},
+		{"reference to a number", item(`{"type":"item_reference","id":7}`), "input[0].id", 400},
+		{"reference to a long id", item(`{"type":"item_reference","id":"` + strings.Repeat("x", 300) + `"}`), "input[0].id", 400},
+		{"call without name", item(`{"type":"function_call","call_id":"c","arguments":"{}"}`), "input[0].name", 400},
+		{"call name number", item(`{"type":"function_call","call_id":"c","name":1}`), "input[0].name", 400},
+		{"call id number", item(`{"type":"function_call","call_id":1,"name":"f"}`), "input[0].call_id", 400},
+		{"output missing", item(`{"type":"function_call_output","call_id":"c"}`), "input[0].output", 400},
+		{"output part without text", item(`{"type":"function_call_output","call_id":"c","output":[{"type":"input_text"}]}`), "input[0].output[0].text", 400},
+		{"previous number", with(`"previous_response_id":3`), "previous_response_id", 400},
+		{"previous empty", with(`"previous_response_id":""`), "previous_response_id", 400},
+		{"previous long", with(`"previous_response_id":"` + strings.Repeat("x", 300) + `"`), "previous_response_id", 400},
+		{"store string", with(`"store":"no"`), "store", 400},
+		{"background string", with(`"background":"yes"`), "background", 400},
+		{"background that is not stored", with(`"background":true,"store":false`), "background", 400},
+		{"conversation", with(`"conversation":"conv_1"`), "conversation", 400},
+		{"prompt template", with(`"prompt":{"id":"pmpt_1"}`), "prompt", 400},
+		{"moderation", with(`"moderation":{"model":"m"}`), "moderation", 400},
+		{"response_format", with(`"response_format":{"type":"text"}`), "response_format", 400},
+		{"reasoning string", with(`"reasoning":"high"`), "reasoning", 400},
+		{"effort number", with(`"reasoning":{"effort":3}`), "reasoning.effort", 400},
+		{"effort option", with(`"reasoning":{"effort":"--danger"}`), "effort", 400},
+		{"efforts disagree", with(`"effort":"low","reasoning":{"effort":"high"}`), "effort", 400},
+		{"summary number", with(`"reasoning":{"summary":3}`), "reasoning.summary", 400},
+		{"text string", with(`"text":"json"`), "text", 400},
+		{"format string", with(`"text":{"format":"json"}`), "text.format", 400},
+		{"format grammar", with(`"text":{"format":{"type":"grammar"}}`), "text.format.type", 400},
+		{"format without schema", with(`"text":{"format":{"type":"json_schema","name":"n"}}`), "text.format.schema", 400},
+		{"format with an odd schema", with(`"text":{"format":{"type":"json_schema","name":"n","schema":{"type":"strng"}}}`), "text.format.schema.type", 400},
+		{"format strict string", with(`"text":{"format":{"type":"json_schema","strict":"yes","schema":{}}}`), "text.format.strict", 400},
+		{"tool choice", with(`"tool_choice":"required"`), "tool_choice", 400},
+		{"tool choice function", with(`"tool_choice":{"type":"function","name":"f"}`), "tool_choice", 400},
+		{"tool choice of some, required", with(`"tool_choice":{"type":"allowed_tools","mode":"required","tools":[]}`), "tool_choice", 400},
+		{"include string", with(`"include":"all"`), "include", 400},
+		{"include logprobs", with(`"include":["message.output_text.logprobs"]`), "include", 400},
+		{"top logprobs", with(`"top_logprobs":3`), "top_logprobs", 400},
+		{"n 2", with(`"n":2`), "n", 400},
+		{"stop", with(`"stop":"\n"`), "stop", 400},
+		{"parallel tool calls", with(`"parallel_tool_calls":"no"`), "parallel_tool_calls", 400},
+		{"user number", with(`"user":3`), "user", 400},
+		{"metadata string", with(`"metadata":"x"`), "metadata", 400},
+		{"timeout 0", with(`"timeout_ms":0`), "timeout_ms", 400},
+		{"limits unknown", with(`"limits":{"memory":"1G"}`), "limits.memory", 400},
+		{"session number", with(`"session_id":3`), "session_id", 400},
+		{"cwd number", with(`"cwd":3`), "cwd", 400},
 	}
 }

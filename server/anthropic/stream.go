@@ -78,7 +78,8 @@ func (s *stream) Step(step dialect.Step) error {
 	if !step.Last {
 		id = web.NoID
 	}
-	return s.out.Text(id, &s.frame, step.Text, web.NoID)
+	_, err := s.out.Text(id, &s.frame, step.Text, web.NoID)
+	return err
 }
 
 // begin opens a block of text or thinking.

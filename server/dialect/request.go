@@ -3,11 +3,13 @@ package dialect
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"penstock/backend/schema"
 	"penstock/internal/bytesize"
 	"penstock/server/web"
 )
@@ -24,7 +26,7 @@ type Request struct {
 	Timeout  time.Duration // 0 is none given
 	Limits   Limits
 	Effort   string
-	// EffortField is the dialect's own field for the effort.
+	// EffortField is the dialect's own field that the effort came in; "" is none of them.
 	EffortField string
 	Metadata    json.RawMessage
 	Ignored     []string // fields that were asked for and legally have no effect, sorted
@@ -145,7 +147,9 @@ func (q *Request) decodeMetadata(f web.Fields) error {
 // SetEffort takes a dialect's own word for the effort, of the named field; "" is none. It
 // must not disagree with penstock's own.
 func (q *Request) SetEffort(field, theirs string) error {
-	q.EffortField = field
+	if theirs != "" {
+		q.EffortField = field
+	}
 	if q.Effort != "" && theirs != "" && q.Effort != theirs {
 		return web.BadRequest("effort", "effort and %s disagree", field)
 	}
@@ -162,6 +166,12 @@ func (q *Request) SetEffort(field, theirs string) error {
 func (q *Request) SetSchema(raw json.RawMessage, where string) error {
 	if web.KindOf(raw) != '{' {
 		return web.BadRequest(where, "%s must be a JSON Schema, which is an object", where)
+	}
+	if _, err := schema.Compile(raw); err != nil {
+		wrong := &schema.Error{Problem: err.Error()}
+		_ = errors.As(err, &wrong)
+		where = wrong.Below(where)
+		return web.BadRequest(where, "%s %s", where, wrong.Problem)
 	}
 	q.Schema = bytes.Clone(bytes.TrimSpace(raw)) // it outlives the body
 	return nil
@@ -201,10 +211,10 @@ func (q *Request) SetIgnored(handled []string) {
 	slices.Sort(q.Ignored)
 }
 
-// NoteIgnored notes fields that this backend gives no effect.
+// NoteIgnored notes fields, or members of some, that this backend gives no effect.
 func (q *Request) NoteIgnored(keys ...string) {
 	for _, key := range keys {
-		if q.Fields.Given(key) {
+		if field, _, _ := strings.Cut(key, "."); q.Fields.Given(field) {
 			q.Ignored = append(q.Ignored, key)
 		}
 	}

@@ -58,8 +58,8 @@ func (s *chatStream) Step(step dialect.Step) error {
 	return s.chunk(id, Delta{Tool: step.Tool})
 }
 
-// frameText is what a text frame is made around.
-var frameText = "x"
+// frameText is what a text frame is made around; no model has such a name.
+var frameText = "\x00"
 
 func (s *chatStream) text(id int64, frame *web.TextFrame, d Delta, text string) error {
 	if frame.Head == "" {
@@ -69,7 +69,8 @@ func (s *chatStream) text(id int64, frame *web.TextFrame, d Delta, text string) 
 			return err
 		}
 	}
-	return s.out.Text(id, frame, text, web.NoID)
+	_, err := s.out.Text(id, frame, text, web.NoID)
+	return err
 }
 
 func (s *chatStream) chunk(id int64, d Delta) error {

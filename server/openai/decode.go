@@ -20,7 +20,7 @@ func DecodeChat(body []byte, h http.Header) (*dialect.Request, error) {
 		return nil, err
 	}
 	c := chatRequest{q}
-	for _, step := range []func(web.Fields) error{c.messages, c.streamOptions, c.effort, c.person, unsupported} {
+	for _, step := range []func(web.Fields) error{c.messages, c.streamOptions, c.effort, c.person, c.format, chatTools, unsupported} {
 		if err := step(f); err != nil {
 			return nil, err
 		}
@@ -70,6 +70,14 @@ func (q chatRequest) effort(f web.Fields) error {
 		return err
 	}
 	return q.SetEffort("reasoning_effort", theirs)
+}
+
+func (q chatRequest) format(f web.Fields) error {
+	o, err := decodeFormat(f, "response_format", "")
+	if err != nil {
+		return err
+	}
+	return o.into(q.Request, "json_schema")
 }
 
 // person: they have no effect beyond telling people apart, and are told as ignored where

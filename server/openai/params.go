@@ -29,22 +29,17 @@ func unsupported(f web.Fields) error {
 		return err
 	}
 	if logprobs {
-		return web.BadRequest("logprobs", "logprobs can't be had from a command line agent")
+		return noLogprobs("logprobs")
 	}
 	top := 0
 	if err := f.Into("top_logprobs", "", &top, "a whole number"); err != nil {
 		return err
 	}
 	if top != 0 {
-		return web.BadRequest("top_logprobs", "logprobs can't be had from a command line agent")
+		return noLogprobs("top_logprobs")
 	}
 	if f.Given("stop") && !emptyStop(f["stop"]) {
 		return web.BadRequest("stop", "stop sequences can't be honoured")
-	}
-	for _, key := range []string{"tool_choice", "function_call"} {
-		if f.Given(key) && !oneOf(f[key], "auto", "none") {
-			return web.BadRequest(key, "%s must be auto or none: the agent uses its own tools", key)
-		}
 	}
 	if f.Given("audio") {
 		return web.BadRequest("audio", "audio can't be had from a command line agent")
@@ -58,23 +53,37 @@ func unsupported(f web.Fields) error {
 			return web.BadRequest("modalities", "only text can be had")
 		}
 	}
-	return responseFormat(f)
+	return nil
 }
 
-func responseFormat(f web.Fields) error {
-	if !f.Given("response_format") {
-		return nil
+func noLogprobs(field string) error {
+	return web.BadRequest(field, "logprobs can't be had from a command line agent")
+}
+
+// chatTools refuses what an agent that uses its own tools would not do.
+func chatTools(f web.Fields) error {
+	for _, key := range []string{"tool_choice", "function_call"} {
+		if err := toolChoice(f, key); err != nil {
+			return err
+		}
 	}
-	format, err := f.Object("response_format")
-	if err != nil {
-		return err
+	return nil
+}
+
+// toolChoice takes what leaves the choice to the agent.
+func toolChoice(f web.Fields, key string) error {
+	free := f[key]
+	if web.KindOf(free) == '{' {
+		choice, err := f.Object(key)
+		if err != nil {
+			return err
+		}
+		if oneOf(choice["type"], "allowed_tools") {
+			free = choice["mode"]
+		}
 	}
-	var kind string
-	if err := format.Into("type", "response_format", &kind, "a string"); err != nil {
-		return err
-	}
-	if kind != "text" {
-		return web.BadRequest("response_format", "response_format %q can't be honoured: only text", web.Clip(kind, 40))
+	if f.Given(key) && !oneOf(free, "auto", "none") {
+		return web.BadRequest(key, "%s must be auto or none: the agent uses its own tools", key)
 	}
 	return nil
 }

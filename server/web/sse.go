@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -129,17 +130,16 @@ func (s *SSE) Raw(frames string) error {
 type TextFrame struct{ Head, Tail string }
 
 // Around takes a value apart whose JSON has the text somewhere as a whole string, so that
-// others can be put in its place. What is in that place can't stand elsewhere in it: inside of
-// a JSON string its quotes would be escaped.
+// others can be put in its place. No other value may be that text.
 func (f *TextFrame) Around(v any, text string) error { return f.Named("", v, text) }
 
 // Named is Around for an event with a name.
 func (f *TextFrame) Named(name string, v any, text string) error {
-	var whole strings.Builder
-	if err := NewLineEncoder(&whole).Encode(v); err != nil {
+	var whole, quoted strings.Builder
+	if err := errors.Join(NewLineEncoder(&whole).Encode(v), NewLineEncoder(&quoted).Encode(text)); err != nil {
 		return err
 	}
-	head, tail, ok := strings.Cut(whole.String(), `:"`+text+`"`)
+	head, tail, ok := strings.Cut(whole.String(), ":"+strings.TrimSuffix(quoted.String(), "\n"))
 	if !ok {
 		return fmt.Errorf("frame %s: no text to be cut out", whole.String())
 	}
@@ -151,14 +151,15 @@ func (f *TextFrame) Named(name string, v any, text string) error {
 }
 
 // Text writes a frame as Data does, of which only the text is new, and a number at the end
-// of its object, the responses dialect's sequence_number; NoID is none.
-func (s *SSE) Text(id int64, f *TextFrame, text string, number int64) error {
+// of its object, the responses dialect's sequence_number; NoID is none. It gives the text as
+// JSON, which is there until the next frame.
+func (s *SSE) Text(id int64, f *TextFrame, text string, number int64) (quoted []byte, err error) {
 	b := slices.Grow(s.frame[:0], len(f.Head)+len(text)+len(f.Tail)+textRoom)
 	b = append(b, f.Head...)
-	b, err := appendText(b, text)
-	if err != nil {
-		return err
+	if b, err = AppendText(b, text); err != nil {
+		return nil, err
 	}
+	end := len(b)
 	if number == NoID {
 		b = append(b, f.Tail...)
 	} else {
@@ -168,7 +169,7 @@ func (s *SSE) Text(id int64, f *TextFrame, text string, number int64) error {
 	}
 	s.frame = s.appendEnd(b, id)
 	_, err = s.w.Write(s.frame)
-	return err
+	return s.frame[len(f.Head):end], err
 }
 
 const numberMember = `,"sequence_number":`
@@ -176,9 +177,9 @@ const numberMember = `,"sequence_number":`
 // textRoom is for what a frame has beside, and some escapes.
 const textRoom = 64
 
-// appendText adds a JSON string that is as NewLineEncoder writes it. What needs more than
+// AppendText adds a JSON string that is as NewLineEncoder writes it. What needs more than
 // the commonest escapes that writes.
-func appendText(b []byte, text string) ([]byte, error) {
+func AppendText(b []byte, text string) ([]byte, error) {
 	begin := len(b)
 	b = append(b, '"')
 	for i := range len(text) {

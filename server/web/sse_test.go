@@ -24,7 +24,7 @@ func TestSSE_TextIsData(t *testing.T) {
 			} else {
 				var f TextFrame
 				if err = f.Around(map[string]string{"text": "x"}, "x"); err == nil {
-					err = s.Text(id, &f, text, NoID)
+					_, err = s.Text(id, &f, text, NoID)
 				}
 			}
 			if err != nil {
@@ -43,7 +43,7 @@ func TestSSE_TextSharesRoom(t *testing.T) {
 	s := NewSSE(NewReply(httptest.NewRecorder()), true)
 	f := TextFrame{`data: {"text":`, "}\n"}
 	text := func(size int) {
-		if err := s.Text(1, &f, strings.Repeat("a", size), NoID); err != nil {
+		if _, err := s.Text(1, &f, strings.Repeat("a", size), NoID); err != nil {
 			t.Fatal(err)
 		}
 	}
