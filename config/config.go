@@ -117,7 +117,12 @@ type Client struct {
 	ReservedRuns int  `toml:"reserved_runs" default:"0" help:"slots, with memory for them, that nobody else may use"`
 	Weight       int  `toml:"weight" default:"1" help:"turns against other clients, 1..100"`
 	Operator     bool `toml:"operator" default:"false" help:"may see and cancel every client's runs"`
+	// Continuity finds the session of a conversation that comes without an id: by its text.
+	Continuity string `toml:"continuity" default:"none" oneof:"none prefix" help:"prefix continues the session whose conversation a request repeats: for clients that send no session id"`
 }
+
+// ContinuityPrefix is Client.Continuity's word for the session whose conversation a request repeats.
+const ContinuityPrefix = "prefix"
 
 // Image is a root file system for runs: a directory, or a tag of an OCI image layout.
 type Image struct {

@@ -215,6 +215,18 @@ func (m *Manager) load(id string) (*Run, error) {
 	return m.finishedRun(d, record, cp, b)
 }
 
+// IDs are those of all runs, live and kept, from memory.
+func (m *Manager) IDs() []string {
+	var ids []string
+	for _, r := range m.Live() {
+		ids = append(ids, r.id)
+	}
+	for _, e := range m.state.History.Newest("", 0) {
+		ids = append(ids, e.ID)
+	}
+	return ids
+}
+
 // List gives the records that f selects, newest first.
 func (m *Manager) List(f Filter) []Record {
 	records, _ := m.TryList(f)

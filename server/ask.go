@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"penstock/run"
+	"penstock/server/anthropic"
 	"penstock/server/dialect"
 	"penstock/server/web"
 )
@@ -55,8 +57,29 @@ func (d *daemon) serveAsked(w *web.Reply, r *http.Request, s surface) error {
 	}
 	a := j.answer(after)
 	a.IncludeUsage = how.usage
-	if how.stream {
+	if j == own && j.discard {
+		defer d.discard(j)
+	}
+	if j.session != "" {
+		w.Header().Set(sessionHeader, j.session)
+	}
+	if err := d.deliver(ctx, w, x, j, s, how, a); err != nil {
+		w.Header().Del(sessionHeader) // nothing was said in it
+		return err
+	}
+	return nil
+}
+
+// sessionHeader tells which session an answer was given in.
+const sessionHeader = "X-Session-Id"
+
+func (d *daemon) deliver(ctx context.Context, w *web.Reply, x *web.RequestInfo, j *job, s surface, how delivery, a *dialect.Answer) error {
+	switch {
+	case how.stream:
 		return d.respondStream(ctx, w, x, j, s, a)
+	case how.background:
+		web.WriteJSON(w, http.StatusOK, d.responseState(j, a))
+		return nil
 	}
 	return d.respondWhole(ctx, w, x, j, s, a)
 }
@@ -78,18 +101,19 @@ func (d *daemon) launchOrAttach(w *web.Reply, r *http.Request, s surface, own *j
 	if err != nil {
 		return nil, how, err
 	}
-	defer done()
+	own.decoded = sync.OnceFunc(done)
+	defer own.decoded()
 	q, err := s.decode(body, r.Header)
 	if err != nil {
 		return nil, how, err
 	}
 	own.durable = own.durable || q.Background
-	j, err = d.findOrLaunch(r.Context(), w, q, own, arrived)
+	j, err = d.findOrLaunch(r.Context(), w, web.InfoOf(r), q, own, arrived)
 	return j, delivery{q.Stream, q.IncludeUsage, q.Background}, err
 }
 
 // findOrLaunch launches j for the request, or finds the one that has its run id already.
-func (d *daemon) findOrLaunch(ctx context.Context, w *web.Reply, q *dialect.Request, j *job, arrived time.Time) (*job, error) {
+func (d *daemon) findOrLaunch(ctx context.Context, w *web.Reply, x *web.RequestInfo, q *dialect.Request, j *job, arrived time.Time) (*job, error) {
 	if j.durable {
 		var err error
 		if j.fingerprint, err = q.Fingerprint(); err != nil {
@@ -101,24 +125,28 @@ func (d *daemon) findOrLaunch(ctx context.Context, w *web.Reply, q *dialect.Requ
 		if d.notDurable != nil {
 			return nil, noDurable()
 		}
-		ctx = d.base
 	}
-	spec, err := d.prepare(q, j.client, arrived)
+	spec, err := d.prepare(ctx, x, q, j, arrived)
 	if err != nil {
+		j.lock.Release()
 		return nil, err
 	}
 	if names := dialect.IgnoredHeader(q.Ignored); names != "" {
 		w.Header().Set("X-Penstock-Ignored", names)
 	}
-	spec.ID, j.model, j.backend = j.id, spec.Model, spec.Backend.Name()
-	spec.Durable, spec.Fingerprint = j.durable, j.fingerprint[:]
+	j.model, j.backend, j.echo, j.discard = spec.Model, spec.Backend.Name(), q.Echo, spec.Discard
 	j.limits, j.enforced, j.session = spec.Limits, d.spawner.Enforced(), spec.Session
+	if j.durable {
+		ctx = d.base
+	}
 	ctx, j.cancel = context.WithCancelCause(ctx)
 	claimed, err := d.jobs.claim(j, runLookup{d.runs})
 	if err != nil || claimed != j {
+		j.lock.Release()
 		j.cancel(nil)
 		return claimed, err
 	}
+	d.keys.Add(j.id)
 	go d.launch(ctx, j, spec)
 	return j, nil
 }
@@ -147,4 +175,38 @@ func (k runLookup) ended(id string) (*job, error) {
 
 func (k runLookup) pruned(j *job) bool {
 	return j.durable && k.runs.Pruned(j.id, j.client, j.fingerprint[:])
+}
+
+// discard leaves nothing but the record of a run whose answer is not to be stored.
+func (d *daemon) discard(j *job) {
+	go func() {
+		<-j.gone
+		if err := d.runs.DiscardOutput(j.id); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			d.log.Warn("an answer that was not to be stored is not removed yet", "run", j.id, "err", err)
+		}
+	}()
+}
+
+// countTokens is POST /v1/messages/count_tokens.
+func (d *daemon) countTokens(w *web.Reply, r *http.Request) error {
+	body, held, err := d.intake.ReadBody(w, r)
+	if err != nil {
+		return err
+	}
+	defer held.Release()
+	done, err := d.intake.AcquireDecoder(r.Context(), len(body))
+	if err != nil {
+		return err
+	}
+	defer done()
+	q, err := anthropic.DecodeMessages(body, r.Header)
+	if err != nil {
+		return err
+	}
+	if _, _, err := d.backends.resolve(q.Model); err != nil {
+		return err
+	}
+	w.Header().Set("X-Penstock-Estimated", "tokens")
+	web.WriteJSON(w, http.StatusOK, map[string]int64{"input_tokens": anthropic.CountTokens(q.Messages)})
+	return nil
 }

@@ -15,8 +15,10 @@ import (
 	"penstock/image"
 	"penstock/metrics"
 	"penstock/run"
+	"penstock/server/conversation"
 	"penstock/server/health"
 	"penstock/server/listener"
+	"penstock/server/media"
 	"penstock/server/web"
 	"penstock/spawn"
 )
@@ -36,7 +38,11 @@ type daemon struct {
 	runs     *run.Manager
 	metrics  *metrics.Metrics
 	jobs     *jobs
-	intake   *web.Intake
+	// keys and conversations find the answers that are kept.
+	keys          *conversation.Keys
+	conversations *conversation.Store
+	intake        *web.Intake
+	fetcher       *media.Fetcher // nil where nothing is fetched for requests
 	// notDurable is why durable runs are refused; nil where they are not.
 	notDurable error
 	probes     *health.Probes

@@ -9,7 +9,7 @@
 //	                         ├ runs.go, runview.go, models.go
 //	                         └ health.go: health.Facts; monitor, once a second
 //
-// One daemon (daemon.go): Run (run.go) ─ open.go ─ ... ─ shutdown.go, or handover.go. options.go is
+// One daemon (daemon.go): Run (run.go) ─ open.go ─ ... ─ drain.go: to its end, or to a successor. options.go is
 // what an embedding program says; check.go what Run would refuse, asked beforehand.
 // images.go has the root file systems that runs may have, inimage.go what a backend's have in one. backends.go, limits.go and cwd.go apply the configuration to a request, failures.go
 // has what a client is told where nothing was started.

@@ -13,7 +13,6 @@ import (
 
 	"penstock/config"
 	"penstock/run"
-	"penstock/server/dialect"
 	"penstock/server/openai"
 	"penstock/server/web"
 )
@@ -116,11 +115,10 @@ func TestRestoreJobs_JustEnding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec, err := d.prepare(q, "c", time.Now())
+	spec, err := d.prepare(t.Context(), &web.RequestInfo{Client: "c"}, q, newJob("ending", "c", true), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec.ID, spec.Durable, spec.Fingerprint = "ending", true, make([]byte, len(dialect.Fingerprint{}))
 	r, err := d.runs.Start(t.Context(), spec) // as an earlier daemon's: no request of this one has started it
 	if err != nil {
 		t.Fatal(err)

@@ -29,9 +29,14 @@ type job struct {
 	limits                     *specs.LinuxResources // what its run will have
 	enforced                   spawn.Enforced        // and what holds them
 	session                    string
-	lease                      *web.BodyLease // what its request holds of the daemon's memory until it has begun
+	discard                    bool             // nothing but the record is kept of its answer
+	lock                       *run.SessionLock // of a session that was claimed for it; nil is none
+	remember                   func(*run.Run)   // keeps what was said for the next turn; nil is nothing
+	lease                      *web.BodyLease   // what its request holds of the daemon's memory until it has begun
+	decoded                    func()           // gives back the right to decode; may be called more than once
 	cancel                     context.CancelCauseFunc
 
+	once            sync.Once // of remember
 	mu              sync.Mutex
 	position        int           // in the client's queue, from 1; 0 not queued
 	positionChanged chan struct{} // closed when place changes
@@ -45,7 +50,7 @@ type job struct {
 
 func newJob(id, client string, durable bool) *job {
 	return &job{
-		id: id, client: client, durable: durable, created: time.Now(),
+		id: id, client: client, durable: durable, created: time.Now(), decoded: func() {},
 		positionChanged: make(chan struct{}), started: make(chan struct{}), gone: make(chan struct{}),
 	}
 }
@@ -75,6 +80,13 @@ func (j *job) setPosition(place int) {
 func (j *job) begin(r *run.Run, err error) {
 	j.run, j.err = r, err
 	close(j.started)
+}
+
+// answered is called before a client is told that the run's answer is whole.
+func (j *job) answered(r *run.Run) {
+	if j.remember != nil {
+		j.once.Do(func() { j.remember(r) })
+	}
 }
 
 func (j *job) begun() bool { return isClosed(j.started) }

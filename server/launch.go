@@ -28,6 +28,7 @@ func (d *daemon) launch(ctx context.Context, j *job, s run.Spec) {
 	j.lease.Release()
 	j.begin(r, err)
 	if err != nil {
+		j.lock.Release()
 		over()
 		return
 	}
@@ -56,7 +57,7 @@ func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error
 	waiting, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	defer context.AfterFunc(d.waiting, func() { giveUp(errDaemonEnds) })()
-	if s.Session != "" {
+	if s.Session != "" && s.SessionLock == nil {
 		turn, err := d.runs.LockSession(waiting, j.client, s.Session)
 		if err != nil {
 			j.waited = time.Since(j.created)

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"os"
@@ -11,12 +12,15 @@ import (
 	"penstock/admit"
 	"penstock/backend"
 	"penstock/config"
+	"penstock/internal/egress"
 	"penstock/metrics"
 	"penstock/run"
 	"penstock/run/store"
 	"penstock/sandbox"
+	"penstock/server/conversation"
 	"penstock/server/dialect"
 	"penstock/server/health"
+	"penstock/server/media"
 	"penstock/server/web"
 	"penstock/spawn"
 )
@@ -179,6 +183,20 @@ func jobOf(r *run.Run) *job {
 	return j
 }
 
+// openFetcher lets URLs in requests be fetched, where the operator allows it.
+func (d *daemon) openFetcher() error {
+	a := d.config.Attachments
+	if !a.Fetch {
+		return nil
+	}
+	rules, err := egress.Parse(a.FetchHosts)
+	if err != nil {
+		return fmt.Errorf("attachments.fetch_hosts: %w", err)
+	}
+	d.fetcher = media.NewFetcher(rules, a.FetchMax.Bytes, a.FetchTimeout.Duration)
+	return nil
+}
+
 // received is when the request of a run came; of an older daemon's run it is not known.
 func received(r run.Record) time.Time {
 	if r.Received != nil {
@@ -227,7 +245,7 @@ func (d *daemon) renewed(tokens []config.Token) {
 // open builds the lower floors from the configuration, bottom up. On error it
 // takes down again what it has built.
 func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
-	d := &daemon{config: c, version: o.Version, log: o.Logger, logState: o.Log, begun: time.Now(), jobs: newJobs(), intake: web.NewIntake()}
+	d := &daemon{config: c, version: o.Version, log: o.Logger, logState: o.Log, begun: time.Now(), jobs: newJobs(), keys: &conversation.Keys{}, intake: web.NewIntake()}
 	var err error
 	if d.backends, err = newBackends(c); err != nil {
 		return nil, err
@@ -241,6 +259,9 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	d.front = &web.Front{
 		Origins: web.NewOriginCheck(c), Tokens: web.NewTokens(c.Tokens), Operators: operators(c), Shape: shapeOf, Log: o.Logger, Observe: d.metrics.HTTPRequest,
 	}
+	if err := d.openFetcher(); err != nil {
+		return nil, err
+	}
 	if err := d.openRuns(ctx, o); err != nil {
 		return nil, err
 	}
@@ -249,6 +270,11 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	d.base, d.endBase = context.WithCancelCause(context.Background())
 	d.reading, d.endReading = context.WithCancelCause(context.Background())
 	d.waiting, d.endWaiting = context.WithCancel(context.Background())
+	d.conversations = &conversation.Store{Runs: d.runs, Keys: d.keys, Log: d.log}
+	d.keys.Kept = d.runs.Has
+	for _, id := range d.runs.IDs() {
+		d.keys.Add(id)
+	}
 	d.restoreJobs()
 	d.startBackground(o)
 	d.images.Start()

@@ -13,6 +13,7 @@ import (
 // a reply that has not begun.
 func (d *daemon) respondStream(ctx context.Context, w *web.Reply, x *web.RequestInfo, j *job, in surface, a *dialect.Answer) error {
 	s := answer.NewStream(w, in, a, j.durable)
+	s.BeforeEnd = j.answered
 	defer d.streaming(w)()
 	w.WaitForReader()
 	if err := s.Await(ctx, j.started, j.queuePosition); err != nil {
@@ -61,6 +62,7 @@ func readerGone(ctx context.Context, s *answer.Stream, w *web.Reply, x *web.Requ
 func (d *daemon) respondWhole(ctx context.Context, w *web.Reply, x *web.RequestInfo, j *job, in surface, a *dialect.Answer) error {
 	p := answer.NewWhole(w, in, a, d.config.FirstByteAfter.Duration)
 	defer p.Stop()
+	p.BeforeEnd = j.answered
 	w.WaitForReader()
 	err := p.Wait(ctx, j.started)
 	switch {

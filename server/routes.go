@@ -26,6 +26,13 @@ type route struct {
 func (d *daemon) routes() []route {
 	return []route{
 		{"POST", "/v1/chat/completions", "run an agent on a conversation; streams", d.ask("chat")},
+		{"POST", "/v1/responses", "the same as OpenAI's responses; streams", d.ask("responses")},
+		{"GET", "/v1/responses/{id}", "a stored response; ?stream=true&starting_after=", d.getResponse},
+		{"GET", "/v1/responses/{id}/input_items", "what it was asked; ?limit=&order=&after=", d.responseInput},
+		{"POST", "/v1/responses/{id}/cancel", "end it", d.cancelResponse},
+		{"DELETE", "/v1/responses/{id}", "remove it, with its run", d.deleteResponse},
+		{"POST", "/v1/messages", "the same as Anthropic's messages; streams", d.ask("messages")},
+		{"POST", "/v1/messages/count_tokens", "an estimate of what a request has the model read", d.countTokens},
 		{"GET", "/v1/models", "backends and their models", d.listModels},
 		{"GET", "/v1/models/{id:.+}", "one model", d.getModel},
 		{"GET", "/v1/runs", "live and finished runs, newest first; ?state=&client=&limit=", d.listRuns},
@@ -92,7 +99,10 @@ func notFound(m *mux.Router, r *http.Request) error {
 			continue
 		}
 		hint := "did you mean " + web.Clip(meant, 200) + "?"
-		if strings.HasPrefix(meant, "/v1/") {
+		switch {
+		case within(meant, messagesPath):
+			hint += " (hint: a client of Anthropic's API has a base URL without /v1 and without a slash at its end)"
+		case strings.HasPrefix(meant, "/v1/"):
 			hint += " (hint: a client's base URL ends in /v1, once and without a slash after it)"
 		}
 		return noRoute(r.URL.Path, hint)
@@ -107,12 +117,10 @@ func noRoute(asked, hint string) *web.Error {
 // otherAPI tells a client that speaks another API than we do how to reach us.
 func otherAPI(route string) string {
 	switch {
-	case within(route, responsesPath):
-		return "the Responses API is not served: have the client use chat completions (POST /v1/chat/completions). LangChain takes this route by itself for a model with codex in its name: give the backend another with aliases"
-	case within(route, "/v1/completions"):
-		return "only chat completions are served (POST /v1/chat/completions): set the client to a chat model"
-	case within(route, messagesPath):
-		return "Anthropic's Messages API is not served: use an OpenAI client, with POST /v1/chat/completions"
+	case within(route, "/v1/completions"), within(route, "/v1/complete"):
+		return "only conversations are served (POST /v1/chat/completions, /v1/responses or /v1/messages): set the client to a chat model"
+	case within(route, "/v1/conversations"):
+		return "conversations are not served: go on from a response by previous_response_id"
 	}
 	return ""
 }

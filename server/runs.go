@@ -120,23 +120,32 @@ func (d *daemon) runEvents(w *web.Reply, r *http.Request) error {
 	}
 	x.RunID = id
 	w.Header().Set("X-Run-Id", id)
-	record := found.Record()
-	s := answer.NewStream(w, as, &dialect.Answer{Run: id, Model: record.Model, Backend: record.Backend, Received: received(record), After: after, IncludeUsage: true}, true)
-	s.AnnounceCaughtUp = true
+	a := answerOf(found, after)
+	a.IncludeUsage = true
+	a.Echo = d.conversations.Echo(found)
+	return d.followRun(w, r, found, as, a, true)
+}
+
+// followRun is a run's stream in a dialect; its reader's leaving ends nothing. caughtUp has it
+// say when all events so far are out.
+func (d *daemon) followRun(w *web.Reply, r *http.Request, found *run.Run, as surface, a *dialect.Answer, caughtUp bool) error {
+	x := web.InfoOf(r)
+	s := answer.NewStream(w, as, a, true)
+	s.AnnounceCaughtUp = caughtUp
 	if r.Method == http.MethodHead {
-		return s.Open("run " + id)
+		return s.Open("run " + found.ID())
 	}
 	defer d.streaming(w)()
 	w.WaitForReader()
 	ctx := r.Context()
-	if record.Durable {
+	if found.Record().Durable {
 		var release func()
 		ctx, release = d.readerContext(ctx)
 		defer release()
 	}
 	if err := s.Follow(ctx, x, found, false); err != nil {
 		if isHandedOver(ctx) {
-			return s.Fail(x, reattachError(id))
+			return s.Fail(x, reattachError(found.ID()))
 		}
 		x.Cause = "reader_gone"
 		if !errors.Is(err, context.Canceled) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"penstock/server/anthropic"
 	"penstock/server/dialect"
 	"penstock/server/openai"
 	"penstock/server/web"
@@ -21,6 +22,8 @@ type surface struct {
 func surfaces() []surface {
 	return []surface{
 		{openai.Chat{}, "chat", openai.DecodeChat},
+		{openai.Responses{}, "responses", openai.DecodeResponses},
+		{anthropic.Messages{}, "messages", anthropic.DecodeMessages},
 	}
 }
 

@@ -356,12 +356,10 @@ func TestHints(t *testing.T) {
 		{"GET", "/models", "did you mean /v1/models?"},
 		{"GET", "/v1/health/", "GET / lists them"},
 		{"GET", "//health", "did you mean /health?"},
-		{"POST", "/v1/responses", "have the client use chat completions"},
-		{"GET", "/v1/responses/resp_1", "give the backend another with aliases"},
-		{"POST", "/responses", "have the client use chat completions"},
-		{"POST", "/v1/completions", "only chat completions are served"},
-		{"POST", "/v1/v1/messages", "use an OpenAI client"},
-		{"POST", "/v1/messages/count_tokens", "use an OpenAI client"},
+		{"POST", "/responses", "did you mean /v1/responses?"},
+		{"POST", "/v1/completions", "only conversations are served"},
+		{"GET", "/v1/conversations/conv_1", "previous_response_id"},
+		{"POST", "/v1/v1/messages", "did you mean /v1/messages? (hint: a client of Anthropic's API has a base URL without /v1"},
 		{"POST", "/v1/messagesx", "GET / lists them"},
 	} {
 		if r := s.ask(row.method, row.path, ""); r.status != 404 || r.code() != "not_found" || !strings.Contains(r.err.Message, row.says) {

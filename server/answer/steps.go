@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 
 	"penstock/backend"
 	"penstock/run"
@@ -18,6 +19,9 @@ func endOf(r run.Record, last uint64, usage *backend.Usage) dialect.End {
 	}
 	return e
 }
+
+// EndOf is how a run went, to a client that is told nothing of its events.
+func EndOf(r run.Record) dialect.End { return endOf(r, 0, nil) }
 
 // eventSource gives a run's events, from the first; io.EOF follows the last.
 type eventSource interface {
@@ -149,4 +153,27 @@ func stepOf(e backend.Event, sent *sentText) (step dialect.Step, ok bool) {
 		step.Kind = 0
 	}
 	return step, true
+}
+
+// Text is the answer of a run whose CLI has said its last word, be the run itself over or not; ok
+// is false where it has more than most bytes, or can't be read.
+func Text(ctx context.Context, r *run.Run, most int) (text string, ok bool) {
+	events := r.Follow(0)
+	defer events.Close()
+	var b strings.Builder
+	for {
+		e, err := events.Next(ctx)
+		switch {
+		case errors.Is(err, io.EOF), err == nil && e.Kind == backend.Done:
+			return b.String(), true
+		case err != nil, e.Kind == backend.Failed, b.Len()+len(e.Text) > most:
+			return "", false
+		case e.Kind == backend.Text:
+			b.WriteString(e.Text)
+		case e.Kind == backend.Void:
+			valid := b.String()[:min(max(e.Keep, 0), b.Len())]
+			b = strings.Builder{}
+			b.WriteString(valid)
+		}
+	}
 }

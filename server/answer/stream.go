@@ -27,6 +27,8 @@ type Stream struct {
 	web.SSE
 	deltas
 	AnnounceCaughtUp bool // say when all events so far are out
+	// BeforeEnd is called with a run whose answer is whole, before the client is told so; may be nil.
+	BeforeEnd func(*run.Run)
 
 	w        *web.Reply
 	answer   *dialect.Answer
@@ -297,7 +299,11 @@ func (s *Stream) finish(ctx context.Context, x *web.RequestInfo, r *run.Run) err
 	if err := s.verdict(ctx, r); err != nil {
 		return err
 	}
-	return s.end(x, r.Verdict(), r.Record())
+	v := r.Verdict()
+	if v.Cause == outcome.Completed && s.BeforeEnd != nil {
+		s.BeforeEnd(r)
+	}
+	return s.end(x, v, r.Record())
 }
 
 // end writes what follows the last event of a run that went so.

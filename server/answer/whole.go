@@ -22,6 +22,9 @@ const padEvery = 15 * time.Second
 // Whole writes a run's answer as one object. A reply that takes long is kept alive: it
 // starts with its headers and then spaces, which JSON allows in front.
 type Whole struct {
+	// BeforeEnd is as a Stream's.
+	BeforeEnd func(*run.Run)
+
 	w       *web.Reply
 	dialect dialect.Dialect
 	answer  *dialect.Answer
@@ -64,6 +67,9 @@ func (p *Whole) Answer(ctx context.Context, x *web.RequestInfo, r *run.Run) erro
 	known, record, err := p.gather(ctx, reader, r)
 	if err != nil {
 		return err
+	}
+	if p.BeforeEnd != nil {
+		p.BeforeEnd(r)
 	}
 	x.Cause = string(outcome.Completed)
 	p.w.Header().Set("Content-Type", "application/json")

@@ -48,6 +48,7 @@ var badBodies = []struct{ name, body, param string }{
 	{"stream a word", `{` + hello + `,"stream":"yes"}`, "stream"},
 	{"format of another kind", `{` + hello + `,"output_config":{"format":{"type":"xml"}}}`, "output_config.format.type"},
 	{"format without schema", `{` + hello + `,"output_format":{"type":"json_schema"}}`, "output_format.schema"},
+	{"a schema that is none", `{` + hello + `,"output_format":{"type":"json_schema","schema":{"properties":{"a":{"type":"strange"}}}}}`, "output_format.schema.properties.a.type"},
 	{"efforts that disagree", `{` + hello + `,"effort":"low","output_config":{"effort":"high"}}`, "effort"},
 	{"odd limits", `{` + hello + `,"limits":{"memory":1}}`, "limits.memory"},
 }

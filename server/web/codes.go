@@ -22,10 +22,12 @@ const (
 	ModelNotFound        Code = "model_not_found"
 	RunNotFound          Code = "run_not_found"
 	SessionNotFound      Code = "session_not_found"
+	ResponseNotFound     Code = "response_not_found" // a stored answer, or an item of one
 	MethodNotAllowed     Code = "method_not_allowed"
 	BodyTimeout          Code = "body_timeout"
 	RunIDConflict        Code = "run_id_conflict"
 	SessionBusy          Code = "session_busy"
+	ResponseBusy         Code = "response_busy"
 	ReplayGone           Code = "replay_gone"
 	BodyTooLarge         Code = "body_too_large"
 	UnsupportedMediaType Code = "unsupported_media_type"
@@ -74,13 +76,13 @@ func (c Code) rule() replyRule {
 		return replyRule{http.StatusUnauthorized, kindAuth, retryNo}
 	case HostNotAllowed, OriginNotAllowed, ClientNotAllowed, CwdNotAllowed:
 		return replyRule{http.StatusForbidden, kindPermission, retryByStatus}
-	case NotFound, ModelNotFound, RunNotFound, SessionNotFound:
+	case NotFound, ModelNotFound, RunNotFound, SessionNotFound, ResponseNotFound:
 		return replyRule{http.StatusNotFound, kindNotFound, retryByStatus}
 	case MethodNotAllowed:
 		return replyRule{http.StatusMethodNotAllowed, kindInvalid, retryByStatus}
 	case BodyTimeout:
 		return replyRule{http.StatusRequestTimeout, kindInvalid, retryByStatus}
-	case RunIDConflict, SessionBusy: // SDKs repeat a bare 409, which would not help
+	case RunIDConflict, SessionBusy, ResponseBusy: // SDKs repeat a bare 409, which would not help
 		return replyRule{http.StatusConflict, kindInvalid, retryNo}
 	case ReplayGone:
 		return replyRule{http.StatusGone, kindInvalid, retryByStatus}

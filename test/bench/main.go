@@ -82,6 +82,7 @@ func rows() []row {
 		{"trees", "a cancel until the group is removed", (*bench).trees},
 		{"resting", "what runs cost that do nothing", (*bench).restingRuns},
 		{"history", "what finished runs cost that are kept", (*bench).history},
+		{"dialects", "one run told in each dialect", (*bench).dialects},
 		{"fanout", "events of one run to many readers", (*bench).fanOut},
 		{"start", "the daemon's start to its first answer", (*bench).starts},
 		{"delta", "the first delta of the real CLIs", (*bench).firstDeltas},
