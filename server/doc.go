@@ -6,6 +6,7 @@
 //	                         │   └ prepare.go: the request, as its backend can have it
 //	                         │  respond.go ──> answer.Stream, answer.Whole
 //	                         │    (a reader that leaves: is its run cancelled?)
+//	                         ├ stored.go: responses that are kept; conversation.Store
 //	                         ├ runs.go, runview.go, models.go
 //	                         └ health.go: health.Facts; monitor, once a second
 //

@@ -152,11 +152,11 @@ func (s *Store) turn(ctx context.Context, one Stored, param string) ([]dialect.M
 		}
 		return nil, &e
 	}
-	said, err := openai.InputMessages(items)
+	answered, err := openai.InputMessages(items)
 	if err != nil {
 		return nil, err
 	}
-	return append(asked, said...), nil
+	return append(asked, answered...), nil
 }
 
 // Output are the items of an answered run's answer, as the responses dialect has them. The error
@@ -235,12 +235,12 @@ func (s *Store) items(ctx context.Context, x *web.RequestInfo, key string, m dia
 	if err != nil {
 		return nil, err
 	}
-	said, err := Output(ctx, one.Run)
+	output, err := Output(ctx, one.Run)
 	if err != nil {
 		return nil, err
 	}
 	out := map[string]json.RawMessage{}
-	for _, item := range append(openai.ListInput(one.Asked.Input, one.Run.ID()), said...) {
+	for _, item := range append(openai.ListInput(one.Asked.Input, one.Run.ID()), output...) {
 		var named struct {
 			ID string `json:"id"`
 		}

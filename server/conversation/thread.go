@@ -161,7 +161,7 @@ func SystemHash(messages []dialect.Message) string {
 // repeated is for a client that says its whole conversation each time: it goes on in the session
 // in which all of it was said before, where there is one, and only one.
 func (s *Store) repeated(ctx context.Context, q *dialect.Request, messages []dialect.Message, by Asker) (t Thread, err error) {
-	client, said := by.Info.Client, ChainOf(q.Person, messages)
+	client, asked := by.Info.Client, ChainOf(q.Person, messages)
 	if before, found := Split(messages); found {
 		t.Session, t.Lock = s.claimChain(ctx, client, by.Backend, ChainOf(q.Person, before).Key())
 	}
@@ -173,7 +173,7 @@ func (s *Store) repeated(ctx context.Context, q *dialect.Request, messages []dia
 	}
 	session := t.Session
 	t.Remember = func(r *run.Run) {
-		chain, ok := said.Answered(context.Background(), r)
+		chain, ok := asked.Answered(context.Background(), r)
 		if !ok {
 			return
 		}
