@@ -82,6 +82,7 @@ var floor = map[string]int{
 	"server/anthropic":      47,
 	"server/openai":         47,
 	"server/answer":         48,
+	"server/conversation":   49,
 	"server/health":         48,
 	"server/translate":      48,
 	"server":                50,
