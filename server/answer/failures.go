@@ -1,6 +1,7 @@
 package answer
 
 import (
+	"context"
 	"errors"
 
 	"penstock/outcome"
@@ -40,4 +41,17 @@ func isClosed(c <-chan struct{}) bool {
 	default:
 		return false
 	}
+}
+
+// abortAnswer is an answer that broke off on its way: what is out must not look
+// like a whole one, and there is no status left to say so with. unread is why
+// the run's output could not be read.
+func abortAnswer(w *web.Reply, x *web.RequestInfo, unread, err error) {
+	e, status := web.ClientGone(err), 0
+	if unread != nil && !errors.Is(unread, context.Canceled) {
+		e = web.Internal(err)
+		status = e.Status
+	}
+	x.Failed(e)
+	w.Abort(status)
 }

@@ -136,14 +136,15 @@ func (s *Stream) Follow(ctx context.Context, x *web.RequestInfo, r *run.Run, own
 	events := r.Follow(0)
 	defer events.Close()
 	defer s.ping.Stop()
+	written := context.WithoutCancel(ctx) // all of it is there: a handover need not cut it short
 	s.again = func() dialect.Reading {
 		again := func() eventSource { return events.Again() }
-		return &sentReading{ctx: ctx, events: again(), again: again, last: &s.last, sent: sentText{discards: s.text.discards}}
+		return &sentReading{ctx: written, events: again(), again: again, last: &s.last, sent: sentText{discards: s.text.discards}}
 	}
 	for {
 		more, err := s.next(ctx, x, events, r, owner)
 		if more == nil || err != nil {
-			return err
+			return s.brokenOff(ctx, x, err)
 		}
 		select {
 		case <-more:
@@ -155,6 +156,16 @@ func (s *Stream) Follow(ctx context.Context, x *web.RequestInfo, r *run.Run, own
 			return ctx.Err()
 		}
 	}
+}
+
+// brokenOff ends the connection of a stream that can't go on in the middle of an event, because
+// what was told can't be read again: no other event may follow, and it must not look whole.
+func (s *Stream) brokenOff(ctx context.Context, x *web.RequestInfo, err error) error {
+	if err == nil || ctx.Err() != nil || s.w.Lost() != nil {
+		return err
+	}
+	abortAnswer(s.w, x, err, err)
+	return nil
 }
 
 // begin writes what comes before the first event.

@@ -2,7 +2,10 @@ package answer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"sync"
 	"testing"
@@ -131,3 +134,44 @@ func TestStream_Await(t *testing.T) {
 		}
 	})
 }
+
+// A stream that stops in the middle of an event doesn't end as if it were whole; one whose reader
+// left is no failure of ours.
+func TestStream_BrokenOff(t *testing.T) {
+	unread := errors.New("it can't be read")
+	var x web.RequestInfo
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		s := NewStream(web.NewReply(w), openai.Chat{}, &dialect.Answer{After: -1}, false)
+		if err := s.Open("accepted"); err != nil {
+			t.Error(err)
+		}
+		if err := s.brokenOff(t.Context(), &x, unread); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer server.Close()
+	reply, err := server.Client().Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reply.Body.Close()
+	if text, err := io.ReadAll(reply.Body); !errors.Is(err, io.ErrUnexpectedEOF) || x.Cause != "internal_error" {
+		t.Errorf("%q %v, cause %q", text, err, x.Cause)
+	}
+
+	s := NewStream(web.NewReply(deadReply{}), openai.Chat{}, &dialect.Answer{After: -1}, false)
+	x = web.RequestInfo{}
+	if err := s.Open("accepted"); err == nil {
+		t.Fatal("written")
+	}
+	if err := s.brokenOff(t.Context(), &x, unread); !errors.Is(err, unread) || x.Cause != "" {
+		t.Errorf("%v, cause %q", err, x.Cause)
+	}
+}
+
+// deadReply is one that can't be written.
+type deadReply struct{}
+
+func (deadReply) Header() http.Header       { return http.Header{} }
+func (deadReply) WriteHeader(int)           {}
+func (deadReply) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }

@@ -190,19 +190,6 @@ func (p *Whole) Wait(ctx context.Context, what <-chan struct{}) error {
 	}
 }
 
-// abortAnswer is an answer that broke off on its way: what is out must not look
-// like a whole one, and there is no status left to say so with. unread is why
-// the run's output could not be read.
-func abortAnswer(w *web.Reply, x *web.RequestInfo, unread, err error) {
-	e, status := web.ClientGone(err), 0
-	if unread != nil && !errors.Is(unread, context.Canceled) {
-		e = web.Internal(err)
-		status = e.Status
-	}
-	x.Failed(e)
-	w.Abort(status)
-}
-
 // Fail gives the error its status, or, where padding is out already, a 200
 // whose body can't be mistaken for an answer.
 func (p *Whole) Fail(x *web.RequestInfo, created time.Time, err error) error {

@@ -30,6 +30,7 @@ type Reply struct {
 	sinceArmed int       // bytes since the last look at the clock
 	OnWrite    func(int) // called with the bytes of each piece; may be nil
 	noDeadline bool      // see WaitForReader
+	failed     error     // of the first write that failed
 	shape      Shape     // of an error
 	requestID  string
 }
@@ -65,6 +66,9 @@ func (w *Reply) Write(p []byte) (int, error) {
 		if w.OnWrite != nil {
 			w.OnWrite(n)
 		}
+		if err != nil {
+			w.fail(err)
+		}
 		if err != nil || written >= len(p) {
 			return written, err
 		}
@@ -74,8 +78,21 @@ func (w *Reply) Write(p []byte) (int, error) {
 // FlushError is what http.ResponseController calls.
 func (w *Reply) FlushError() error {
 	w.arm()
-	return w.ctrl.Flush()
+	err := w.ctrl.Flush()
+	if err != nil {
+		w.fail(err)
+	}
+	return err
 }
+
+func (w *Reply) fail(err error) {
+	if w.failed == nil {
+		w.failed = err
+	}
+}
+
+// Lost is why the reader can't be written to any more; nil is that it can.
+func (w *Reply) Lost() error { return w.failed }
 
 // WaitForReader lets the rest of the reply wait for its reader as long as the
 // connection lives: it is a run's answer, whose bytes are in the spool, and a
