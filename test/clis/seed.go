@@ -65,7 +65,7 @@ ignore_default_excludes = false
 `, baseURL, retries)
 }
 
-// The title agent would send one more model request for every new session.
+// The second model can't see. The title agent would send one more model request for every new session.
 func opencodeConfig(baseURL string) string {
 	return fmt.Sprintf(`{
   "autoupdate": false,
@@ -79,7 +79,10 @@ func opencodeConfig(baseURL string) string {
     "npm": "@ai-sdk/openai-compatible",
     "name": "Fake",
     "options": {"baseURL": %q, "apiKey": "{env:FAKE_API_KEY}"},
-    "models": {"fake-model": {"name": "Fake", "limit": {"context": 100000, "output": 4096}}}
+    "models": {
+      "fake-model": {"name": "Fake", "modalities": {"input": ["text", "image"], "output": ["text"]}, "limit": {"context": 100000, "output": 4096}},
+      "blind": {"name": "Blind", "limit": {"context": 100000, "output": 4096}}
+    }
   }}
 }
 `, baseURL)

@@ -21,6 +21,7 @@ type scenario struct {
 
 	converse bool // spoken to, where the prompt would else be a file
 	images   int
+	damaged  bool // the images are cut short
 	schema   string
 	again    string   // a second prompt in the same process
 	model    string   // "" is the seeded one
@@ -42,6 +43,9 @@ func (s scenario) apply(r *backend.Request) {
 		r.Session = s.session
 	}
 	for _, data := range squares()[:s.images] {
+		if s.damaged {
+			data = data[:len(data)/2]
+		}
 		r.Attachments = append(r.Attachments, backend.Attachment{Name: "square.png", Type: "image/png", Data: data})
 	}
 }
@@ -62,7 +66,8 @@ func squares() [][]byte {
 const person = `{"type":"object","properties":{"name":{"type":"string"},"age":{"type":"integer"}},"required":["name","age"],"additionalProperties":false}`
 
 func table() []scenario {
-	spoken, claudeOnly, told := []string{"claude", "pi"}, []string{"claude"}, []string{"gemini", "kimi", "opencode", "pi"}
+	spoken, claudeOnly, told := []string{"claude", "gemini", "pi"}, []string{"claude"}, []string{"gemini", "kimi", "opencode", "pi"}
+	geminiOnly, others := []string{"gemini"}, []string{"codex", "gemini", "kimi", "opencode"}
 	return []scenario{
 		{name: "text", prompt: "SCN=text N=4"},
 		{name: "system", prompt: "SCN=text N=2", system: "Answer in the voice of a lighthouse keeper."},
@@ -83,7 +88,7 @@ func table() []scenario {
 		{name: "void-event", prompt: "SCN=void N=3 BREAK=event", retry: true},
 		{name: "resume", prompt: "SCN=text N=2 RECALL", before: "SCN=text N=2 REMEMBER{{heron}}"},
 		{name: "killed", prompt: "SCN=long N=40 DELAY=100", kill: 3},
-		// claude and pi, spoken to.
+		// claude, gemini and pi, spoken to; the others always are.
 		{name: "converse-text", prompt: "SCN=text N=4", converse: true, clis: spoken},
 		{name: "converse-system", prompt: "SCN=text N=2", system: "Answer in the voice of a lighthouse keeper.", converse: true, clis: spoken},
 		{name: "converse-think", prompt: "SCN=think N=3", converse: true, clis: spoken},
@@ -95,15 +100,29 @@ func table() []scenario {
 		{name: "converse-void", prompt: "SCN=void N=3", retry: true, converse: true, clis: spoken},
 		{name: "converse-resume", prompt: "SCN=text N=2 RECALL", before: "SCN=text N=2 REMEMBER{{heron}}", converse: true, clis: spoken},
 		{name: "converse-killed", prompt: "SCN=long N=40 DELAY=100", kill: 3, converse: true, clis: spoken},
-		{name: "converse-again", prompt: "SCN=text N=1 SAY{{one}}", again: "SCN=text N=1 SAY{{two}}", converse: true, clis: spoken},
-		{name: "images", prompt: "SCN=text N=1 SEES", images: 2, converse: true, clis: spoken},
-		{name: "images-blind", prompt: "SCN=text N=1 SEES", images: 1, model: "fake/blind", converse: true, clis: []string{"pi"}},
+		{name: "converse-again", prompt: "SCN=text N=1 SAY{{one}}", again: "SCN=text N=1 SAY{{two}}", converse: true},
+		{name: "images", prompt: "SCN=text N=1 SEES", images: 2, converse: true},
+		{name: "images-blind", prompt: "SCN=text N=1 SEES", images: 1, model: "fake/blind", converse: true, clis: []string{"opencode", "pi"}},
+		{name: "images-resumed", prompt: "SCN=text N=1 SEES RECALL", before: "SCN=text N=1 REMEMBER{{heron}}", images: 1, converse: true, clis: others},
+		{name: "images-damaged", prompt: "SCN=text N=1 SEES", images: 1, damaged: true, converse: true, clis: others},
+		// gemini's two forms have all but the session in different words.
+		{name: "converse-empty", prompt: "SCN=empty", converse: true, clis: geminiOnly},
+		{name: "converse-refusal-text", prompt: "SCN=refusal N=3", converse: true, clis: geminiOnly},
+		{name: "converse-halves", prompt: "SCN=halves N=3", converse: true, clis: geminiOnly},
+		{name: "converse-e400", prompt: "SCN=e400", converse: true, clis: geminiOnly},
+		{name: "converse-e429", prompt: "SCN=e429", converse: true, clis: geminiOnly},
+		{name: "converse-e500", prompt: "SCN=e500", converse: true, clis: geminiOnly},
+		{name: "converse-mid", prompt: "SCN=mid N=3", converse: true, clis: geminiOnly},
+		{name: "converse-void-event", prompt: "SCN=void N=3 BREAK=event", retry: true, converse: true, clis: geminiOnly},
 		{name: "converse-unknown", prompt: "SCN=text", session: "00000000-0000-4000-8000-000000000404", converse: true, clis: claudeOnly},
 		// A schema that the CLI is told, and the answer held to here.
 		{name: "told", prompt: `SCN=only SAY{{{"name":"Ada","age":36}}}`, schema: person, converse: true, clis: told},
 		{name: "told-mended", prompt: `SCN=only SAY{{She is "Ada", and 36.}} THEN{{{"name":"Ada","age":36}}}`, schema: person, converse: true, clis: told},
 		{name: "told-wrong", prompt: `SCN=only SAY{{{"name":"Ada"}}}`, schema: person, converse: true, clis: told},
 		{name: "told-cut", prompt: `SCN=cut N=2 SAY{{{"name":"Ad}}`, schema: person, converse: true, clis: told},
+		// codex hands it on to the provider.
+		{name: "schema", prompt: `SCN=only SAY{{{"name":"Ada","age":36}}}`, schema: person, converse: true, clis: []string{"codex"}},
+		{name: "schema-mended", prompt: `SCN=only SAY{{She is "Ada", and 36.}} THEN{{{"name":"Ada","age":36}}}`, schema: person, converse: true, clis: []string{"codex"}},
 		// claude's own structured output.
 		{name: "schema", prompt: `SCN=tool LEAD{{I think so.}} CALL{{StructuredOutput {"name":"Ada","age":36}}}`, schema: person, converse: true, clis: claudeOnly},
 		{name: "schema-mended", prompt: `SCN=tool CALL{{StructuredOutput {"name":"Ada","age":"x"}}} CALL{{StructuredOutput {"name":"Ada","age":36}}}`, schema: person, converse: true, clis: claudeOnly},
