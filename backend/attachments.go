@@ -8,8 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// DocumentDir is where in a run's directory its documents lie.
-const DocumentDir = "in"
+// Where in a run's directory its documents lie, and its images for a CLI that reads them
+// by path.
+const (
+	DocumentDir = "in"
+	ImageDir    = "images"
+)
 
 // Images are the attachments that go to the model as pictures.
 func (r Request) Images() []Attachment {
@@ -20,6 +24,23 @@ func (r Request) Images() []Attachment {
 		}
 	}
 	return images
+}
+
+// Told is the request without what its CLI has been told, which would be as long in memory as
+// the machine is.
+func (r Request) Told() Request {
+	r.System, r.Prompt, r.Attachments = "", "", nil
+	return r
+}
+
+// ImageFiles are the images as files of the run's directory.
+func (r Request) ImageFiles() []File {
+	var files []File
+	for i, a := range r.Images() {
+		name := fmt.Sprintf("%d.%s", i+1, plainName(strings.TrimPrefix(a.Type, "image/")))
+		files = append(files, File{Name: path.Join(ImageDir, name), Data: a.Data})
+	}
+	return files
 }
 
 // Documents are the attachments that the CLI's own tools read, as files of the run's

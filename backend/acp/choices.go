@@ -142,11 +142,12 @@ func (m *machine) asked(request jsonrpc.Message) {
 		return
 	}
 	var params struct {
-		Options []permission `json:"options"`
+		Call    permissionCall `json:"toolCall"`
+		Options []permission   `json:"options"`
 	}
 	parse.Decode(request.Params, &params)
 	outcome := map[string]any{"outcome": "cancelled"}
-	if id := choosePermission(params.Options, m.permissions == "bypass"); id != "" {
+	if id := choosePermission(params.Options, m.permissions == "bypass" || m.ownDocument(params.Call)); id != "" {
 		outcome = map[string]any{"outcome": "selected", "optionId": id}
 	}
 	m.rpc.Reply(request.ID, map[string]any{"outcome": outcome})

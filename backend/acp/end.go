@@ -9,7 +9,7 @@ import (
 )
 
 // promptResult is the answer to session/prompt. Usage is opencode's: the tokens of
-// the turn's last model call, not of the turn (1.18.33).
+// the turn's last model call, not of the turn (1.18.33); gemini tells those of the turn (0.61.0).
 type promptResult struct {
 	StopReason string `json:"stopReason"`
 	Usage      struct {
@@ -19,7 +19,18 @@ type promptResult struct {
 		Write  parse.Count `json:"cachedWriteTokens"`
 		Think  parse.Count `json:"thoughtTokens"`
 	} `json:"usage"`
+	Meta struct {
+		Quota struct {
+			Tokens struct {
+				Input  parse.Count `json:"input_tokens"`
+				Output parse.Count `json:"output_tokens"`
+			} `json:"token_count"`
+		} `json:"quota"`
+	} `json:"_meta"`
 }
+
+// spent are the tokens of all turns.
+type spent struct{ prompt, completion, cached, reasoning parse.Total }
 
 // turnEnded decides what the turn came to; what the profile still wants to ask
 // goes before the terminal event.
@@ -46,10 +57,13 @@ func (m *machine) turnEnded(answer jsonrpc.Message) {
 }
 
 // promptFailure is why the agent broke the turn off. What it says of a model call
-// that failed need not have the status.
+// that failed need not have the status, and gemini has one for all that it doesn't know.
 func (m *machine) promptFailure(e jsonrpc.Error) *backend.Failure {
 	failure := failureOf("session/prompt", e)
-	if seen := m.calls.Failure(); seen != nil && failure.Status == 0 {
+	if m.models.Told() && !m.calls.Told && failure.Code == "cli_error" && failure.Status == 0 {
+		return parse.UnsupportedInput("the agent refused the prompt with its images, before it called the model: " + failure.Message)
+	}
+	if seen := m.calls.Failure(); seen != nil {
 		return seen
 	}
 	return failure
@@ -65,7 +79,7 @@ func (m *machine) settle(last backend.Event) {
 		m.barrier(func() { m.settle(last) })
 	case m.profile.tally && !m.tally.final:
 		m.askUsage(func() { m.tallied(last) })
-	case m.profile.verify && m.verifier == nil && !m.calls.Told && len(m.text.parts) > 0:
+	case m.profile.verify && m.verifier == nil && !m.calls.Told && !m.text.none():
 		m.verify(func() { m.settle(last) })
 	case m.profile.close:
 		m.rpc.Call("session/close", map[string]any{"sessionId": m.session}, func(jsonrpc.Message) { m.end(m.verdict(last)) })
@@ -89,7 +103,7 @@ func (m *machine) verdict(last backend.Event) backend.Event {
 	if last.Finish == "stop" {
 		last.Finish = parse.FinishReason(m.calls.Finish)
 	}
-	if last.Finish == "stop" && len(m.text.parts) == 0 && !m.tools.used {
+	if last.Finish == "stop" && m.text.none() && !m.tools.used {
 		return backend.Event{Kind: backend.Failed, Failure: parse.ProviderFailure(0,
 			"the turn ended without text or tool use, and the agent gives no reason")}
 	}
@@ -98,16 +112,33 @@ func (m *machine) verdict(last backend.Event) backend.Event {
 
 // usage reports what the result tells, and says when that is not the whole turn.
 func (m *machine) usage(result promptResult) {
-	u := result.Usage
-	report := parse.Tokens{Prompt: u.Input.With(u.Read, u.Write), Completion: u.Output, Cached: u.Read, Reasoning: u.Think}.Report(nil)
-	m.emit(report...)
-	if len(report) > 0 && m.tools.used {
+	u, quota, s := result.Usage, result.Meta.Quota.Tokens, &m.spent
+	told := u.Input.Some() || u.Output.Some()
+	if told {
+		s.prompt.Add(u.Input.With(u.Read, u.Write))
+		s.completion.Add(u.Output)
+		s.cached.Add(u.Read)
+		s.reasoning.Add(u.Think)
+	} else {
+		s.prompt.Add(quota.Input)
+		s.completion.Add(quota.Output)
+	}
+	m.emit(parse.Tokens{Prompt: s.prompt.Sum, Completion: s.completion.Sum, Cached: s.cached.Sum, Reasoning: s.reasoning.Sum}.Report(nil)...)
+	if told && m.tools.used {
 		m.emit(backend.Event{Kind: backend.Notice, Text: "usage: the agent tells the tokens of the turn's last model call only"})
 	}
 }
 
 // authRequired is the protocol's own error code.
 const authRequired = -32000
+
+// withLogin tells where the agent looks for a login, if that isn't where its other forms do.
+func (m *machine) withLogin(e jsonrpc.Error, f *backend.Failure) *backend.Failure {
+	if e.Code == authRequired && m.profile.login != "" {
+		f.Message = parse.Bound(f.Message, parse.FailureMax-len(m.profile.login)) + m.profile.login
+	}
+	return f
+}
 
 // failureOf finds the provider's HTTP status where agents put it: as the error's
 // code (gemini), in the data, or in the message.

@@ -22,6 +22,7 @@ var kimiChatter = regexp.MustCompile(`^(?:Compacting conversation context(?:…|
 // the result only: SIGKILL or SIGTERM at that line loses the turn without a
 // word, at the answer of a session/close (some 20 ms later) nothing is lost
 // (measured). That is far sooner than its own exit, which waits for telemetry.
+// For a second prompt it takes the session up again in the same process.
 func NewKimi(c backend.Config) backend.Backend {
 	return cli{c, profile{
 		argv: []string{"acp"},
@@ -73,6 +74,9 @@ func (t *kimiTally) anew() {
 	t.known, t.before, t.last, t.now = true, kimiNothing, kimiNothing, kimiNothing
 }
 
+// again says that another turn begins.
+func (t *kimiTally) again() { t.final, t.last = false, t.now }
+
 // takes is true for the text that answers /usage.
 func (t *kimiTally) takes(u update) bool {
 	if t.asking == 0 || u.Kind != "agent_message_chunk" {
@@ -98,7 +102,7 @@ func (m *machine) askUsage(then func()) {
 	t := &m.tally
 	t.asking++
 	t.quiet = true
-	m.tell("/usage", func(jsonrpc.Message) {
+	m.tell(func(jsonrpc.Message) {
 		t.asking--
 		t.lost = t.lost || !t.told
 		t.told = false
@@ -107,7 +111,7 @@ func (m *machine) askUsage(then func()) {
 			t.before, t.last = t.now, t.now
 		}
 		then()
-	})
+	}, textBlock("/usage"))
 }
 
 // toolUpdated asks for the total when a tool has ended: until the next model call

@@ -12,7 +12,8 @@ import (
 
 // machine holds one turn with an agent: initialize, open a session, choose
 // mode and model, prompt. Each step is asked when the one before is answered, so
-// that a replay of the agent's lines alone takes the same way.
+// that a replay of the agent's lines alone takes the same way. A second prompt
+// (Reprompt) goes the same way from where the session is to be opened, or told.
 type machine struct {
 	profile     profile
 	request     backend.Request
@@ -28,13 +29,17 @@ type machine struct {
 	turning  bool // since session/prompt; other updates are history
 	barred   bool // what came late after the prompt's answer has been waited for
 	text     answerText
+	thinks   bool // there was a thought
 	tools    toolCalls
 	calls    provider.Calls
 	earlier  string // id of the last message before the current model call
 	tally    kimiTally
+	spent    spent
 	verifier *verifier
-	failed   bool   // the agent says so of the turn
-	reason   string // its own word after that
+	models   provider.Models
+	again    *string // the second prompt, once there is one
+	failed   bool    // the agent says so of the turn
+	reason   string  // its own word after that
 	ended    bool
 }
 
@@ -44,7 +49,10 @@ type agentInfo struct {
 		Name string `json:"name"`
 	} `json:"agentInfo"`
 	Capabilities struct {
-		Load    bool `json:"loadSession"`
+		Load   bool `json:"loadSession"`
+		Prompt struct {
+			Image bool `json:"image"`
+		} `json:"promptCapabilities"`
 		Session struct {
 			Resume json.RawMessage `json:"resume"`
 			List   json.RawMessage `json:"list"`
@@ -53,23 +61,45 @@ type agentInfo struct {
 }
 
 func newMachine(profile profile, r backend.Request, permissions string) *machine {
-	m := &machine{profile: profile, request: r, permissions: permissions}
+	m := &machine{profile: profile, request: r, permissions: permissions, tools: toolCalls{ids: profile.toolIDs}}
 	if r.Session == "" {
 		m.tally.anew()
 	}
-	m.rpc.Call("initialize", map[string]any{
+	m.expectRefusals()
+	m.rpc.Call("initialize", initialize(), m.initialized)
+	m.opening = m.rpc.Take()
+	return m
+}
+
+func initialize() map[string]any {
+	return map[string]any{
 		"protocolVersion": 1,
 		"clientInfo":      map[string]any{"name": "penstock", "title": "Penstock", "version": "1"},
 		"clientCapabilities": map[string]any{
 			"fs":       map[string]any{"readTextFile": false, "writeTextFile": false},
 			"terminal": false,
 		},
-	}, m.initialized)
-	m.opening = m.rpc.Take()
-	return m
+	}
 }
 
 func (m *machine) Open() [][]byte { return m.opening }
+
+// Reprompt tells the agent text in the same session, which one that had to close it opens
+// again.
+func (m *machine) Reprompt(text string) [][]byte {
+	m.ended, m.barred, m.turning, m.verifier = false, false, false, nil
+	m.failed, m.reason = false, ""
+	m.text.anew()
+	m.tools.used = false
+	m.tally.again()
+	m.again = &text
+	if m.profile.close {
+		m.take(m.session)
+	} else {
+		m.prompt()
+	}
+	return m.rpc.Take()
+}
 
 func (m *machine) Close() []backend.Event { return m.text.answer.Flush() }
 
@@ -117,6 +147,10 @@ func (m *machine) refused(what string, answer jsonrpc.Message) bool {
 
 // called follows the turn's model calls, and ends a turn that fails again and again.
 func (m *machine) called(l provider.Line) {
+	if l.Type == "provider_models" {
+		m.models = l.Models
+		return
+	}
 	if l.Type == "provider_call" && m.calls.Failure() == nil {
 		m.earlier = m.text.last()
 	}
@@ -132,39 +166,49 @@ func (m *machine) initialized(answer jsonrpc.Message) {
 	}
 	parse.Decode(answer.Result, &m.agent)
 	switch {
+	case len(m.request.Images()) > 0 && !m.agent.Capabilities.Prompt.Image:
+		m.refuse(agentIsBlind)
 	case m.request.Session == "":
-		m.open("session/new")
+		m.open("session/new", "")
+	default:
+		m.take(m.request.Session)
+	}
+}
+
+// take opens a session that is there.
+func (m *machine) take(session string) {
+	switch {
 	case jsonrpc.Present(m.agent.Capabilities.Session.Resume): // it does not send the whole conversation again
-		m.open("session/resume")
+		m.open("session/resume", session)
 	case m.agent.Capabilities.Load:
-		m.open("session/load")
+		m.open("session/load", session)
 	default:
 		m.fail(parse.SessionUnknown("the agent can't resume a session"))
 	}
 }
 
-func (m *machine) open(method string) {
+func (m *machine) open(method, session string) {
 	params := map[string]any{"cwd": m.request.Cwd, "mcpServers": []any{}}
-	if m.request.Session != "" {
-		params["sessionId"] = m.request.Session
+	if session != "" {
+		params["sessionId"] = session
 	}
-	m.rpc.Call(method, params, func(answer jsonrpc.Message) { m.opened(method, answer) })
+	m.rpc.Call(method, params, func(answer jsonrpc.Message) { m.opened(method, session, answer) })
 }
 
-func (m *machine) opened(method string, answer jsonrpc.Message) {
+func (m *machine) opened(method, session string, answer jsonrpc.Message) {
 	if answer.Error != nil && method == "session/resume" && m.agent.Capabilities.Load {
-		m.open("session/load") // some say that they can resume, and only load
+		m.open("session/load", session) // some say that they can resume, and only load
 		return
 	}
-	if answer.Error != nil && m.request.Session != "" {
+	if answer.Error != nil && session != "" && m.again == nil {
 		m.unresumed(failureOf(method, *answer.Error))
 		return
 	}
-	if m.refused(method, answer) {
+	if answer.Error != nil {
+		m.fail(m.withLogin(*answer.Error, failureOf(method, *answer.Error)))
 		return
 	}
-	m.session = m.request.Session
-	if m.session == "" {
+	if m.session = session; session == "" {
 		var result struct {
 			Session string `json:"sessionId"`
 		}
@@ -174,7 +218,10 @@ func (m *machine) opened(method string, answer jsonrpc.Message) {
 		}
 		m.session = result.Session
 	}
-	m.emit(backend.Event{Kind: backend.Session, Session: m.session})
+	if m.again == nil {
+		m.emit(backend.Event{Kind: backend.Session, Session: m.session})
+	}
+	m.choices = choices{}
 	parse.Decode(answer.Result, &m.choices)
 	if method == "session/load" {
 		m.loaded = m.rpc.Asked
@@ -239,14 +286,21 @@ func (m *machine) prompt() {
 		m.askUsage(m.prompt)
 		return
 	}
+	if m.again != nil {
+		m.turning = true
+		m.tell(m.turnEnded, textBlock(backend.PlainPrompt(*m.again)))
+		return
+	}
+	if why := m.blind(); why != "" {
+		m.refuse(why)
+		return
+	}
 	m.turning = true
-	m.tell(backend.PlainPrompt(string(backend.PromptWithSystem(m.request))), m.turnEnded)
+	m.tell(m.turnEnded, m.content()...)
+	m.request = m.request.Told()
 }
 
-// tell sends a text to the agent as the user's.
-func (m *machine) tell(text string, then func(jsonrpc.Message)) {
-	m.rpc.Call("session/prompt", map[string]any{
-		"sessionId": m.session,
-		"prompt":    []any{map[string]any{"type": "text", "text": text}},
-	}, then)
+// tell sends content to the agent as the user's.
+func (m *machine) tell(then func(jsonrpc.Message), content ...any) {
+	m.rpc.Call("session/prompt", map[string]any{"sessionId": m.session, "prompt": content}, then)
 }

@@ -87,6 +87,7 @@ func NewOpencode(c backend.Config) backend.Backend {
 		modes:  map[string]string{"plan": "plan"},
 		verify: true,
 		lists:  true,
+		models: true,
 		script: provider.BunPreload,
 		// Its own limits, which nothing sets, are five and more, in over a minute.
 		refusals: 1,

@@ -22,6 +22,7 @@ type toolCall struct {
 type toolCalls struct {
 	open map[string]*openTool
 	used bool // the turn had tool activity
+	ids  bool // profile.toolIDs
 }
 
 type openTool struct {
@@ -57,11 +58,14 @@ func (t *toolCalls) call(u update) *openTool {
 	if call := t.open[u.ToolID]; call != nil {
 		return call
 	}
-	name := u.Title
+	name, input := u.Title, ""
+	if tool, _, ok := strings.Cut(u.ToolID, "__"); ok && t.ids {
+		name, input = tool, parse.Bound(u.Title, backend.ToolTextMax)
+	}
 	if name == "" {
 		name = "tool"
 	}
-	call := &openTool{name: parse.Bound(name, parse.NoticeMax)}
+	call := &openTool{name: parse.Bound(name, parse.NoticeMax), input: input}
 	if t.open == nil {
 		t.open = map[string]*openTool{}
 	}

@@ -67,6 +67,7 @@ type answerText struct {
 	answer  parse.Answer
 	parts   []*messageText
 	stepped bool
+	turn    int // how many parts earlier turns have
 }
 
 // messageText is one message of the answer.
@@ -90,6 +91,12 @@ func (t *answerText) chunk(id, text string) []backend.Event {
 
 // step says that a tool was used: what follows is another message.
 func (t *answerText) step() { t.stepped = true }
+
+// anew says that what follows is another turn's.
+func (t *answerText) anew() { t.stepped, t.turn = true, len(t.parts) }
+
+// none is true where this turn has no text.
+func (t *answerText) none() bool { return len(t.parts) == t.turn }
 
 // last is the id of the newest message; "" is none.
 func (t *answerText) last() string {
@@ -155,7 +162,7 @@ func (m *machine) turn(u update) {
 		}
 	case "agent_thought_chunk":
 		m.tally.stirred()
-		m.emit(m.text.answer.Think(blockText(u.Content))...)
+		m.emit(m.text.answer.Think(m.thought(blockText(u.Content)))...)
 	case "tool_call", "tool_call_update":
 		m.text.step()
 		events := m.tools.update(u)
@@ -164,6 +171,20 @@ func (m *machine) turn(u update) {
 			m.toolUpdated(u)
 		}
 	}
+}
+
+// thought is a piece of thinking; of an agent that tells each thought whole, a paragraph,
+// without the subject that it has none of.
+func (m *machine) thought(text string) string {
+	if !m.profile.thoughts {
+		return text
+	}
+	text = strings.TrimPrefix(text, "****\n")
+	if text != "" && m.thinks {
+		text = "\n\n" + text
+	}
+	m.thinks = m.thinks || text != ""
+	return text
 }
 
 // blockText is the text of a content block; other kinds of blocks have none.

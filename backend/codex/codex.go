@@ -2,12 +2,14 @@
 //
 //	codex.go    how it is started, what is overridden of the user's configuration
 //	machine.go  the conversation: initialize -> thread -> turn; requests to us are refused
-//	turn.go     notifications of the turn -> text, usage;  items.go: tool calls, thinking
+//	turn.go     notifications of the turn -> text, usage;  messages.go: the answer's text
+//	items.go    tool calls, thinking;  schema.go, images.go: what schemas and images are codex's to take
 //	failure.go  codex's errors -> our codes
 package codex
 
 import (
 	"fmt"
+	"slices"
 
 	"penstock/backend"
 )
@@ -26,7 +28,10 @@ func (b cli) Kind() string { return b.Config.Kind }
 func (b cli) Framing() backend.Framing { return backend.Lines }
 
 func (b cli) Features() backend.Features {
-	return backend.Features{Resume: true, System: true, Effort: true}
+	return backend.Features{
+		Resume: true, System: true, Effort: true, Efforts: efforts(),
+		Images: true, Files: true, JSONSchema: true, TakesSchema: isStrict,
+	}
 }
 
 // overrides silence what codex asks of the network at its start, and hide
@@ -62,11 +67,13 @@ func (b cli) Command(r backend.Request) (backend.Command, error) {
 	}
 	set, pass := b.Environment(map[string]string{"TMPDIR": r.Tmp},
 		"OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORGANIZATION", "OPENAI_PROJECT", "CODEX_API_KEY", "CODEX_ACCESS_TOKEN")
+	documents, _ := r.Documents()
 	return backend.Command{
 		Argv:  append(argv, b.ExtraArgs...),
 		Set:   set,
 		Pass:  pass,
 		Input: backend.Conversation,
+		Files: slices.Concat(documents, r.ImageFiles()),
 	}, nil
 }
 
@@ -88,7 +95,12 @@ func effortLevel(effort string) (string, error) {
 	if effort == "" {
 		return "", nil
 	}
-	return backend.EffortLevel(effort, "none", "minimal", "low", "medium", "high", "xhigh")
+	return backend.EffortLevel(effort, efforts()...)
+}
+
+// efforts are those of the models that codex (0.169.0) lists; it passes any word on.
+func efforts() []string {
+	return []string{"none", "minimal", "low", "medium", "high", "xhigh", "max"}
 }
 
 func (b cli) Machine(r backend.Request) backend.Machine {

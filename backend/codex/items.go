@@ -13,6 +13,7 @@ type threadItem struct {
 	Type    string          `json:"type"`
 	ID      string          `json:"id"`
 	Text    parse.JSONText  `json:"text"`
+	Phase   string          `json:"phase"`  // commentary, final_answer; "" is not told
 	Status  string          `json:"status"` // inProgress, completed, failed, declined
 	Summary []string        `json:"summary"`
 	Content json.RawMessage `json:"content"`

@@ -2,6 +2,8 @@ package codex
 
 import (
 	"encoding/json"
+	"path"
+	"slices"
 	"strings"
 
 	"penstock/backend"
@@ -11,7 +13,8 @@ import (
 
 // machine holds one turn of one thread with codex: open the thread, start
 // the turn, follow it to turn/completed. Lines of other threads (codex's own
-// sub-agents) and of earlier turns are not part of the answer.
+// sub-agents) and of earlier turns are not part of the answer. A second prompt
+// (Reprompt) is another turn of the same thread.
 type machine struct {
 	request     backend.Request
 	permissions string
@@ -20,6 +23,8 @@ type machine struct {
 	events      []backend.Event
 
 	thread, turn string
+	model        string // as the thread has it
+	begun        bool   // the turn was asked for
 	text         messageText
 	usage        usage
 	reasoning    reasoning
@@ -29,6 +34,11 @@ type machine struct {
 
 func newMachine(r backend.Request, permissions string) *machine {
 	m := &machine{request: r, permissions: permissions}
+	if r.Schema != nil || r.AnyObject {
+		m.text.final = new(finalMessage)
+	}
+	m.rpc.Expect(modelsCall, m.seen)
+	m.rpc.Expect(damagedCall, m.damaged)
 	m.rpc.Call("initialize", map[string]any{
 		"clientInfo":   map[string]any{"name": "penstock", "title": "Penstock", "version": "1"},
 		"capabilities": map[string]any{"experimentalApi": true, "optOutNotificationMethods": quiet()},
@@ -47,11 +57,19 @@ func (m *machine) Open() [][]byte { return m.opening }
 
 // Close is the last word when codex died between an error and the turn's end.
 func (m *machine) Close() []backend.Event {
-	if m.ended || m.failure == nil {
-		return m.text.answer.Flush()
+	if !m.ended && m.failure != nil {
+		m.end(TurnFailed(&m.text.answer, *m.failure))
+		return m.events
 	}
-	m.ended = true
-	return append(m.text.answer.Flush(), TurnFailed(&m.text.answer, *m.failure))
+	return m.text.answer.Flush()
+}
+
+// Reprompt begins another turn of the thread.
+func (m *machine) Reprompt(text string) [][]byte {
+	m.ended, m.turn, m.failure = false, "", nil
+	m.text.anew()
+	m.start(map[string]any{"input": []any{textItem(text)}})
+	return m.rpc.Take()
 }
 
 func (m *machine) Line(line []byte) ([]backend.Event, [][]byte) {
@@ -78,6 +96,9 @@ func (m *machine) emit(events ...backend.Event) { m.events = append(m.events, ev
 
 func (m *machine) end(e backend.Event) {
 	m.ended = true
+	if e.Kind == backend.Done {
+		m.emit(m.text.settled()...)
+	}
 	m.emit(m.text.answer.Flush()...)
 	m.emit(e)
 }
@@ -144,6 +165,7 @@ func (m *machine) opened(method string, answer jsonrpc.Message) {
 		return
 	}
 	var result struct {
+		Model  string `json:"model"`
 		Thread struct {
 			ID string `json:"id"`
 		} `json:"thread"`
@@ -152,21 +174,82 @@ func (m *machine) opened(method string, answer jsonrpc.Message) {
 		m.end(backend.Event{Kind: backend.Failed, Failure: parse.ProviderFailure(0, method+": codex gave no thread id")})
 		return
 	}
-	m.thread = result.Thread.ID
+	m.thread, m.model = result.Thread.ID, result.Model
 	m.emit(backend.Event{Kind: backend.Session, Session: m.thread})
 	if m.request.Session == "" {
 		m.usage.anew(m.thread)
 	}
-	params := map[string]any{
-		"threadId": m.thread,
-		"input":    []any{map[string]any{"type": "text", "text": m.request.Prompt, "text_elements": []any{}}},
+	switch images := m.request.Images(); {
+	case slices.ContainsFunc(images, func(a backend.Attachment) bool { return !isWhole(a) }):
+		m.rpc.Ask(damagedCall, "model/list", map[string]any{})
+	case len(images) > 0:
+		m.rpc.Ask(modelsCall, "model/list", map[string]any{"includeHidden": true})
+	default:
+		m.prompt()
 	}
+}
+
+// The names of requests that are only made for images: modelsCall for codex's models, and
+// damagedCall for an answer that tells a replay, which knows of no images, why the run ended.
+const (
+	modelsCall  = "models"
+	damagedCall = "damaged image"
+)
+
+func (m *machine) damaged(jsonrpc.Message) {
+	m.end(backend.Event{Kind: backend.Failed, Failure: parse.UnsupportedInput("an image is damaged or cut short, and codex would leave it out without a word (hint: make the file anew)")})
+}
+
+// seen refuses images that codex would leave out without a word to us: those for a model
+// that its list knows to take none. It sends them to a model that the list doesn't know.
+func (m *machine) seen(answer jsonrpc.Message) {
+	var list struct {
+		Data []struct {
+			Model      string   `json:"model"`
+			Modalities []string `json:"inputModalities"`
+		} `json:"data"`
+	}
+	parse.Decode(answer.Result, &list)
+	for _, known := range list.Data {
+		if known.Model == m.model && known.Modalities != nil && !slices.Contains(known.Modalities, "image") {
+			m.end(backend.Event{Kind: backend.Failed, Failure: parse.UnsupportedInput("codex's model " + m.model + " takes no images (hint: choose one that does, codex lists its input modalities)")})
+			return
+		}
+	}
+	if !m.begun {
+		m.prompt()
+	}
+}
+
+func textItem(text string) map[string]any {
+	return map[string]any{"type": "text", "text": text, "text_elements": []any{}}
+}
+
+// prompt starts the turn with what goes with it. Images are files of the run's directory:
+// codex keeps their data with the thread, and prints an item with the data itself twice.
+func (m *machine) prompt() {
+	_, documents := m.request.Documents()
+	input := []any{textItem(m.request.Prompt + documents)}
+	for _, image := range m.request.ImageFiles() {
+		input = append(input, map[string]any{"type": "localImage", "path": path.Join(m.request.Dir, image.Name)})
+	}
+	params := map[string]any{"input": input}
 	if m.request.Session != "" && m.request.System != "" {
 		// thread/resume takes developerInstructions and ignores them (0.169.0).
 		params["additionalContext"] = map[string]any{"system": map[string]any{"kind": "application", "value": m.request.System}}
 	}
+	m.start(params)
+	m.request = m.request.Told()
+}
+
+func (m *machine) start(params map[string]any) {
+	m.begun = true
+	params["threadId"] = m.thread
 	if effort, err := effortLevel(m.request.Effort); err == nil && effort != "" {
 		params["effort"] = effort
+	}
+	if m.request.Schema != nil && isStrict(m.request.Schema) {
+		params["outputSchema"] = m.request.Schema
 	}
 	m.rpc.Call("turn/start", params, m.started)
 }

@@ -98,7 +98,7 @@ func (m *machine) item(p notification, completed bool) {
 	switch item.Type {
 	case "agentMessage":
 		if completed {
-			m.emit(m.text.completed(item.ID, string(item.Text))...)
+			m.emit(m.text.completed(item)...)
 		}
 	case "reasoning":
 		if completed {
@@ -110,48 +110,6 @@ func (m *machine) item(p notification, completed bool) {
 			m.emit(backend.Event{Kind: backend.ToolUse, Tool: tool})
 		}
 	}
-}
-
-// messageText puts the answer together from agent messages. A message that was
-// begun and never completed is void once another begins: codex tries a broken
-// stream again from its first token, under a new item id.
-type messageText struct {
-	answer parse.Answer
-	item   string // the message that is open
-	start  int    // answer text before it
-}
-
-func (t *messageText) delta(item, text string) []backend.Event {
-	if text == "" {
-		return nil
-	}
-	return append(t.open(item), t.answer.Text(text)...)
-}
-
-func (t *messageText) open(item string) []backend.Event {
-	if item == t.item {
-		return nil
-	}
-	events := t.broken()
-	t.item = item
-	t.start = t.answer.Next()
-	return events
-}
-
-// broken voids the open message, if there is one.
-func (t *messageText) broken() []backend.Event {
-	if t.item == "" {
-		return nil
-	}
-	t.item = ""
-	return t.answer.Void(t.start)
-}
-
-// completed closes a message; what its deltas don't have comes now.
-func (t *messageText) completed(item, text string) []backend.Event {
-	events := append(t.open(item), t.answer.Rest(text)...)
-	t.item = ""
-	return events
 }
 
 // tokenCounts are the counts of one model call, or of all of a thread's.

@@ -1,7 +1,8 @@
-// Package gemini is Gemini CLI in print mode.
+// Package gemini is Gemini CLI: in print mode, or as an agent that is spoken to.
 //
-//	gemini.go   options, environment, what its exit status says
-//	machine.go  lines, and those of the provider script, -> events
+//	gemini.go   which of the two; options, environment, what its exit status says
+//	prompt.go   the print mode's prompt: what stands in it as @path
+//	machine.go  lines of the print mode, and those of the provider script, -> events
 package gemini
 
 import (
@@ -10,14 +11,17 @@ import (
 	"strings"
 
 	"penstock/backend"
+	"penstock/backend/acp"
 	"penstock/backend/parse"
 	"penstock/backend/provider"
 )
 
-// cli is Gemini CLI in print mode with streamed JSON (0.61.0). Its ACP
-// mode is not used: there a session/load in the clock minute of the session's
-// start destroys the session, and the old answers it replays come after its
-// result, where they can't be told from the new one.
+// cli is Gemini CLI (0.61.0) in print mode with streamed JSON; where a run asks for it
+// (Converse) and begins a session, as an ACP agent, with the machine of package acp. A
+// session that is taken up always is print mode's: as an agent, gemini writes over a session
+// that it loads in the clock minute of its start, and the old answers that it replays come
+// after its result, where they can't be told from the new one. Both forms know each other's
+// sessions, images with them.
 type cli struct{ backend.Config }
 
 func New(c backend.Config) backend.Backend { return cli{c} }
@@ -30,7 +34,12 @@ func (b cli) Framing() backend.Framing { return backend.Lines }
 
 // Features: GEMINI_SYSTEM_MD replaces the CLI's own instructions, tools and all,
 // so it is no place for a system text.
-func (b cli) Features() backend.Features { return backend.Features{Resume: true, Exit: exit} }
+func (b cli) Features() backend.Features {
+	return backend.Features{Resume: true, Images: true, Files: true, Exit: exit}
+}
+
+// converses tells which form a run takes.
+func converses(r backend.Request) bool { return r.Converse && r.Session == "" }
 
 // exit: without a login, or the session's file, it says so on stderr only (0.61.0).
 func exit(status int, stderr string) *backend.Failure {
@@ -54,19 +63,25 @@ const defaultsFile = "gemini_defaults.json"
 const defaults = `{"general":{"maxAttempts":1,"retryFetchErrors":false}}`
 
 // Command neither asks for a soft end nor gives time to settle: a turn can be
-// resumed after a SIGKILL at its result line (measured, 10 of 10).
+// resumed after a SIGKILL at its result line, in both forms (measured, 10 of 10 each).
 func (b cli) Command(r backend.Request) (backend.Command, error) {
 	argv, err := b.argv(r)
 	if err != nil {
 		return backend.Command{}, fmt.Errorf("gemini: %w", err)
 	}
+	documents, _ := r.Documents()
 	c := backend.Command{
-		Argv:   append(argv, b.ExtraArgs...),
-		Prompt: []byte(backend.NotACommand(string(backend.PromptWithSystem(r)))),
-		Files:  provider.Files(),
+		Argv:  append(argv, b.ExtraArgs...),
+		Files: append(provider.Files(), documents...),
 	}
 	if r.Root {
 		c.Files = append(c.Files, backend.File{Name: defaultsFile, Data: []byte(defaults)})
+	}
+	if converses(r) {
+		c.Input = backend.Conversation
+	} else {
+		c.Prompt = prompt(r)
+		c.Files = append(c.Files, r.ImageFiles()...)
 	}
 	c.Set, c.Pass = b.Environment(environment(r), "GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS",
 		"GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_PROJECT", "GOOGLE_GEMINI_BASE_URL",
@@ -95,7 +110,11 @@ func (b cli) argv(r backend.Request) ([]string, error) {
 	if !ok {
 		return nil, fmt.Errorf("permissions %q: use bypass, plan or default", b.PermissionMode(r))
 	}
-	argv := []string{"--output-format", "stream-json", "--approval-mode", mode, "--skip-trust"}
+	argv := []string{"--output-format", "stream-json"}
+	if converses(r) {
+		argv = []string{"--acp"}
+	}
+	argv = append(argv, "--approval-mode", mode, "--skip-trust")
 	for _, option := range []struct{ what, name, value string }{
 		{"model", "--model", r.Model}, {"session", "--resume", r.Session},
 	} {
@@ -107,7 +126,31 @@ func (b cli) argv(r backend.Request) ([]string, error) {
 		}
 		argv = append(argv, option.name, option.value)
 	}
+	for _, dir := range directories(r) {
+		if strings.Contains(dir, ",") {
+			return nil, fmt.Errorf("directory %q: gemini takes a comma as the end of a directory's name (hint: move state_dir)", dir)
+		}
+		argv = append(argv, "--include-directories", dir)
+	}
 	return argv, nil
 }
 
-func (b cli) Machine(backend.Request) backend.Machine { return &machine{} }
+// directories are those outside of the working directory that gemini is to read in: it
+// reads in no other, and says nothing of an @path that it doesn't read.
+func directories(r backend.Request) []string {
+	var all []string
+	if documents, _ := r.Documents(); documents != nil {
+		all = append(all, path.Join(r.Dir, backend.DocumentDir))
+	}
+	if len(r.Images()) > 0 && !converses(r) {
+		all = append(all, path.Join(r.Dir, backend.ImageDir))
+	}
+	return all
+}
+
+func (b cli) Machine(r backend.Request) backend.Machine {
+	if converses(r) {
+		return acp.NewGemini(r, b.PermissionMode(r))
+	}
+	return &machine{}
+}

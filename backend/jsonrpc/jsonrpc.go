@@ -58,13 +58,27 @@ type Client struct {
 
 // Call sends a request; then is called with its answer, which may be an error.
 func (c *Client) Call(method string, params any, then func(Message)) {
+	id := strconv.Itoa(c.Asked)
+	c.Asked++
+	c.expect(id, then)
+	c.send(map[string]any{"id": json.RawMessage(id), "method": method, "params": params})
+}
+
+// Expect says what is to be done with the answer to a request by that name (Ask), whether
+// or not it is sent: the replay of a run doesn't know what was attached to its prompt, and
+// takes the same way by the answers alone.
+func (c *Client) Expect(name string, then func(Message)) { c.expect(strconv.Quote(name), then) }
+
+// Ask sends a request by a name that Expect knows. It takes no number.
+func (c *Client) Ask(name, method string, params any) {
+	c.send(map[string]any{"id": name, "method": method, "params": params})
+}
+
+func (c *Client) expect(id string, then func(Message)) {
 	if c.waiting == nil {
 		c.waiting = map[string]func(Message){}
 	}
-	id := strconv.Itoa(c.Asked)
-	c.Asked++
 	c.waiting[id] = then
-	c.send(map[string]any{"id": json.RawMessage(id), "method": method, "params": params})
 }
 
 func (c *Client) Notify(method string) { c.send(map[string]any{"method": method}) }

@@ -14,6 +14,10 @@ import (
 
 func FuzzCodex(f *testing.F) { fuzz(f, "codex") }
 
+func FuzzCodexSchema(f *testing.F) {
+	fuzzRequest(f, "codex", backend.Request{Schema: json.RawMessage(person)})
+}
+
 // What codex's app-server makes of each scenario of the scripted model. One
 // notice is always there: codex doesn't know the scripted model.
 func TestCodex_Recordings(t *testing.T) {

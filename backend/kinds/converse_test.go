@@ -142,17 +142,21 @@ func TestConverse_Recordings(t *testing.T) {
 
 // Wherever an answer is cut, what came before is as it was, and nothing ends it.
 func TestConverse_CutAnswers(t *testing.T) {
-	for _, kind := range []string{"claude", "pi"} {
+	for _, kind := range []string{"claude", "codex", "gemini", "kimi", "opencode", "pi"} {
 		files, err := filepath.Glob(filepath.Join("..", "testdata", kind, "*.jsonl"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, file := range files {
 			scenario := strings.TrimSuffix(filepath.Base(file), ".jsonl")
-			if !strings.HasPrefix(scenario, "converse") && !strings.HasPrefix(scenario, "schema") && !strings.HasPrefix(scenario, "images") {
+			if !strings.HasPrefix(scenario, "converse") && !strings.HasPrefix(scenario, "schema") && !strings.HasPrefix(scenario, "images") && !strings.HasPrefix(scenario, "told") {
 				continue
 			}
 			_, r := spokenTo(scenario)
+			if kind != "claude" && kind != "pi" {
+				r.Session = requestOf(t, kind, scenario).Session
+				r.Converse = r.Converse && !strings.HasSuffix(scenario, "-resume") && !strings.HasSuffix(scenario, "-resumed")
+			}
 			lines := bytes.SplitAfter(recording(t, kind, scenario), []byte("\n"))
 			whole := events(machineOf(t, kind, r), lines)
 			for cut := range lines {

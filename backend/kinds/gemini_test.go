@@ -13,6 +13,8 @@ import (
 
 func FuzzGemini(f *testing.F) { fuzz(f, "gemini") }
 
+func FuzzGeminiConverse(f *testing.F) { fuzzRequest(f, "gemini", backend.Request{Converse: true}) }
+
 // What gemini (0.61.0) makes of each scenario of the scripted model.
 func TestGemini_Recordings(t *testing.T) {
 	const whole = "marked-user-turns=1"

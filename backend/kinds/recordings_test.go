@@ -1,6 +1,7 @@
 package kinds
 
 import (
+	"encoding/json"
 	"regexp"
 	"strings"
 	"testing"
@@ -134,20 +135,22 @@ func TestKinds_Usage(t *testing.T) {
 }
 
 // requestOf is the request a recording was made with, as a later reader has it:
-// its session, when it took one up.
+// its session, when it took one up, and which of its forms the CLI had.
 func requestOf(t *testing.T, kind, scenario string) backend.Request {
 	t.Helper()
-	if scenario != "resume" {
-		return backend.Request{}
+	r := backend.Request{Converse: kind == "gemini" && !strings.HasSuffix(scenario, "resume") && scenario != "images-resumed"}
+	if kind == "gemini" || !strings.Contains(scenario, "resume") {
+		return r
 	}
 	found := regexp.MustCompile(`"sessionId":"([^"]+)"`).FindSubmatch(recording(t, kind, scenario))
 	if found == nil {
 		t.Fatalf("%s %s names no session", kind, scenario)
 	}
-	return backend.Request{Session: string(found[1])}
+	r.Session = string(found[1])
+	return r
 }
 
-// What the two ACP agents make of each scenario of the scripted model.
+// What the three ACP agents make of each scenario of the scripted model.
 func TestACP_Recordings(t *testing.T) {
 	const whole = "marked-user-turns=1"
 	for _, row := range []struct {
@@ -172,6 +175,27 @@ func TestACP_Recordings(t *testing.T) {
 		{kind: "kimi", scenario: "void", text: "tok0 tok1 tok2 " + whole, ended: "stop", voids: 1, notices: 1},
 		{kind: "kimi", scenario: "void-event", text: "tok0 tok1 tok2 " + whole, ended: "stop", voids: 1, notices: 1},
 		{kind: "kimi", scenario: "killed", text: "tok0 tok1 ", ended: "nothing", notices: 1},
+
+		{kind: "gemini", scenario: "converse-text", text: "tok0 tok1 tok2 tok3 " + whole, ended: "stop"},
+		{kind: "gemini", scenario: "converse-system", text: "tok0 tok1 " + whole, ended: "stop"},
+		{kind: "gemini", scenario: "converse-think", text: "tok0 tok1 tok2 " + whole, ended: "stop"},
+		{kind: "gemini", scenario: "converse-tool", text: "tok0 tok1 tok2 tok3 tok4 tool-said: from-the-tool " + whole, ended: "stop"},
+		{kind: "gemini", scenario: "converse-resume", text: "tok0 tok1 recalled: heron marked-user-turns=2", ended: "stop"}, // by print mode
+		{kind: "gemini", scenario: "converse-empty", ended: "cli_error", message: "without text"},
+		{kind: "gemini", scenario: "converse-cut", text: "tok0 tok1 tok2 " + whole, ended: "length"},
+		{kind: "gemini", scenario: "converse-refusal", ended: "content_filter"},
+		{kind: "gemini", scenario: "converse-refusal-text", text: "tok0 tok1 tok2 ", ended: "content_filter"},
+		{kind: "gemini", scenario: "converse-halves", text: "tok0 tok1 tok2 😀" + whole, ended: "stop"},
+		{kind: "gemini", scenario: "converse-e400", ended: "cli_error 400", message: "scripted error 400"},
+		{kind: "gemini", scenario: "converse-e401", ended: "provider_auth 401", message: "scripted error 401"},
+		{kind: "gemini", scenario: "converse-e429", ended: "provider_rate_limit 429", message: "scripted error 429"},
+		{kind: "gemini", scenario: "converse-e500", ended: "provider_error 500", message: "scripted error 500"},
+		{kind: "gemini", scenario: "converse-mid", text: "tok0 tok1 tok2 ", ended: "provider_error", message: "scripted error in the stream"},
+		// It says 500 itself.
+		{kind: "gemini", scenario: "converse-abrupt", text: "tok0 tok1 tok2 ", ended: "provider_error", message: "broke off: read ECONNRESET"},
+		{kind: "gemini", scenario: "converse-void", text: "tok0 tok1 tok2 " + whole, ended: "stop", voids: 1, notices: 1},
+		{kind: "gemini", scenario: "converse-void-event", text: "tok0 tok1 tok2 " + whole, ended: "stop", voids: 1, notices: 1},
+		{kind: "gemini", scenario: "converse-killed", text: "tok0 tok1 ", ended: "nothing", notices: 1},
 
 		{kind: "opencode", scenario: "text", text: "tok0 tok1 tok2 tok3 " + whole, ended: "stop"},
 		{kind: "opencode", scenario: "system", text: "tok0 tok1 " + whole, ended: "stop"},
@@ -255,6 +279,9 @@ func TestACP_Usage(t *testing.T) {
 		{"opencode", "text", &backend.Usage{PromptTokens: number[int64](120), CompletionTokens: number[int64](12), CachedTokens: number[int64](20)}},
 		{"opencode", "tool", &backend.Usage{PromptTokens: number[int64](120), CompletionTokens: number[int64](12), CachedTokens: number[int64](20)}},
 		{"opencode", "e401", nil},
+		{"gemini", "converse-text", &backend.Usage{PromptTokens: number[int64](120), CompletionTokens: number[int64](12)}},
+		{"gemini", "converse-tool", &backend.Usage{PromptTokens: number[int64](240), CompletionTokens: number[int64](24)}},
+		{"gemini", "converse-e401", nil},
 	} {
 		got := listen(t, replay(t, row.kind, row.scenario, requestOf(t, row.kind, row.scenario))).Usage
 		if diff := cmp.Diff(row.want, got); diff != "" {
@@ -263,8 +290,29 @@ func TestACP_Usage(t *testing.T) {
 	}
 }
 
+// gemini as an agent tells each thought whole, a tool's name in the call's id alone, and
+// nothing of what came of it.
+func TestGemini_AsAnAgent(t *testing.T) {
+	s := listen(t, replay(t, "gemini", "converse-tool", backend.Request{Converse: true}))
+	if len(s.Tools) != 2 || s.Tools[0].Name != "run_shell_command" || s.Tools[0].Input != "echo from-the-tool" || s.Tools[1].Status != "completed" {
+		t.Errorf("tools %+v", s.Tools)
+	}
+	s = listen(t, replay(t, "gemini", "converse-think", backend.Request{Converse: true}))
+	if s.Reasoning != "thought0\n\nthought1\n\nthought2" || s.deltas != 4 {
+		t.Errorf("reasoning %q, %d text events", s.Reasoning, s.deltas)
+	}
+	s = listen(t, feed(machineOf(t, "gemini", backend.Request{Converse: true}), lines(plainAgent, `{"id":1,"error":{"code":-32000,"message":"Gemini API key is missing or not configured."}}`)))
+	if s.ended() != "provider_auth" || !strings.Contains(s.End.Failure.Message, "selectedType") {
+		t.Errorf("without a login: %+v", s.End)
+	}
+}
+
 func FuzzKimi(f *testing.F) { fuzz(f, "kimi") }
 
 func FuzzOpencode(f *testing.F) { fuzz(f, "opencode") }
 
 func FuzzACP(f *testing.F) { fuzz(f, "acp") }
+
+func FuzzKimiSchema(f *testing.F) {
+	fuzzRequest(f, "kimi", backend.Request{Schema: json.RawMessage(person)})
+}

@@ -35,6 +35,13 @@ func NoLogin(message string) *backend.Failure {
 	return f
 }
 
+// UnsupportedInput is what the CLI, or its model, can't be given.
+func UnsupportedInput(message string) *backend.Failure {
+	f := ProviderFailure(0, message)
+	f.Code = "unsupported_input"
+	return f
+}
+
 // SessionUnknown is a CLI that refused to resume a session it doesn't have.
 func SessionUnknown(message string) *backend.Failure {
 	f := ProviderFailure(0, message)

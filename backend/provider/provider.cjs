@@ -7,6 +7,8 @@
 const options = process.env.NODE_OPTIONS
 delete process.env.NODE_OPTIONS // the tools of the agent must not load this
 delete process.env.BUN_INSPECT_PRELOAD
+const tellModels = process.env.TELL_MODELS
+delete process.env.TELL_MODELS
 
 // Where the operator lets gemini start itself anew, its second process needs
 // this too, and the first makes an exit status of 1 of the other's death by a
@@ -45,7 +47,22 @@ function ofAgent(input, init) {
   )
 }
 
+// opencode asks its own server for the models that its logins give, before it opens a
+// session, and tells its client of none which takes images.
+async function models(response) {
+  const takes = { sees: [], blind: [] }
+  const { providers } = await response.json()
+  for (const { id, models } of providers)
+    for (const model of Object.values(models)) takes[model.capabilities.input.image ? "sees" : "blind"].push(id + "/" + model.id)
+  tell("models", takes)
+}
+
 const watchedFetch = async (input, init) => {
+  if (tellModels && /\/config\/providers(\?|$)/.test(input?.url ?? input)) {
+    const response = await fetch(input, init)
+    await models(response.clone()).catch(() => {}) // untold is unknown
+    return response
+  }
   if (!ofAgent(input, init)) return fetch(input, init)
   tell("call")
   const response = await fetch(input, init).catch((error) => {

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -70,6 +71,37 @@ type Line struct {
 	Code    int    `json:"code"`    // provider_refused: the HTTP status
 	Reason  string `json:"reason"`  // provider_finished: as the provider has it
 	Message string `json:"message"` // provider_refused, provider_broken
+	Models
+}
+
+// Models are those of opencode's, by whether they take images (provider_models).
+type Models struct {
+	Sees  []string `json:"sees"`
+	Blind []string `json:"blind"`
+}
+
+// TellModels is the variable that has the script tell them.
+const TellModels = "TELL_MODELS"
+
+// Told is true once they were told, which is only where the prompt has images.
+func (m Models) Told() bool { return len(m.Sees)+len(m.Blind) > 0 }
+
+// Take tells whether a model takes images, where that is known. Its name may have a
+// variant after it.
+func (m Models) Take(model string) (sees, known bool) {
+	for {
+		if slices.Contains(m.Sees, model) {
+			return true, true
+		}
+		if slices.Contains(m.Blind, model) {
+			return false, true
+		}
+		i := strings.LastIndexByte(model, '/')
+		if i < 0 {
+			return false, false
+		}
+		model = model[:i]
+	}
 }
 
 func ParseLine(line []byte) (Line, bool) {
