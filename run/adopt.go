@@ -78,8 +78,8 @@ func (m *Manager) adopt(d *store.Dir, record Record, cp *store.Checkpoint, b bac
 	if err := d.Save(record); err != nil && !isClosed(sup.child.process.Exited()) {
 		m.log.Warn("adoption not recorded", "run", r.id, "err", err)
 	}
-	if _, known := m.sessions.Get(sessions.Key(record.Client, record.Session)); !known {
-		sup.saveSession("") // the other daemon didn't come to it
+	if _, known := m.sessions.Get(sessions.Key(record.Client, record.Session)); !known && record.Session != "" {
+		sup.putSession() // a daemon of an earlier version didn't come to it
 	}
 	gone := m.o.Adopted(record)
 	sup.hooks.onGone, sup.child.started = sync.OnceFunc(func() { gone(r.Record()) }), started

@@ -44,7 +44,7 @@ func (s *supervisor) conclude() {
 		}
 	}
 	s.trim()
-	record := r.conclude(ended, verdict, s.facts.terminal)
+	record, chain := r.conclude(ended, verdict, s.facts.terminal)
 	// The record last: with it the run is over for the next daemon, too.
 	s.checkpoint.ForgetPrompt()
 	s.checkpoint.Final, s.checkpoint.Tampered = &s.facts.size, s.run.spool.Tampered()
@@ -65,6 +65,7 @@ func (s *supervisor) conclude() {
 	s.files.release()
 	s.releaseImage()
 	s.dropStatus()
+	s.endTurn(record, chain)
 	s.hooks.unlockSession()
 	s.manager.concluded(record, ended)
 	level := slog.LevelDebug // the line of its request tells

@@ -49,7 +49,7 @@ func TestStore_TakesOverOnce(t *testing.T) {
 		if err != nil || found.Record.Client != "c" || found.Checkpoint == nil || found.Checkpoint.OutputMax != 7 || string(found.Checkpoint.Fingerprint) != "f" {
 			t.Errorf("%+v %+v %v", found.Record, found.Checkpoint, err)
 		}
-		all, err := sessions.Open(lock.State, func(path string, err error) { t.Error(path, err) })
+		all, err := sessions.Open(lock.State, time.Hour, func(path string, err error) { t.Error(path, err) })
 		if err != nil || len(all.List("c")) != 1 {
 			t.Errorf("sessions: %+v, %v", all, err)
 		}

@@ -91,7 +91,7 @@ func Open(ctx context.Context, o Options) (*Manager, error) {
 		enforced: o.Spawner.Enforced(), full: make(chan struct{}, 1), due: make(chan struct{}, 1), quit: make(chan struct{}), ending: make(chan struct{}),
 		live: map[string]*Run{}, stuck: map[string]time.Time{}, discards: map[string]time.Time{},
 	}
-	m.sessions, err = sessions.Open(st, func(path string, err error) {
+	m.sessions, err = sessions.Open(st, max(o.KeepSessions, defaultKeepSessions), func(path string, err error) {
 		m.log.Warn("session ignored", "file", path, "err", err)
 	})
 	if err != nil {

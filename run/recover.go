@@ -296,7 +296,7 @@ func (m *Manager) finishedRun(d *store.Dir, r Record, cp *store.Checkpoint, b ba
 	}
 	replay := newReplay(b, cp)
 	replay.Buffers = &m.buffers
-	p.fingerprint = cp.Fingerprint
+	p.fingerprint, p.settle = cp.Fingerprint, cp.Settle
 	if cp.Silent {
 		return p, nil
 	}

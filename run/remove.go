@@ -207,7 +207,7 @@ func (m *Manager) sayDiscarded(id string) (d *store.Dir, err error) {
 	}
 	bare := &store.Checkpoint{Discarded: true, Record: record}
 	if cp != nil {
-		bare.Kind, bare.Fingerprint = cp.Kind, cp.Fingerprint
+		bare.Kind, bare.Fingerprint, bare.Settle = cp.Kind, cp.Fingerprint, cp.Settle
 	}
 	if e.Asked || e.Filed {
 		if err := d.RemoveAsked(); err != nil {

@@ -44,6 +44,8 @@ type Run struct {
 	process *spawn.Process
 	verdict outcome.Verdict
 	outputs *spool.Outputs // nil: of an earlier daemon
+	chain   Chain          // of its session once it has ended, see SetChain
+	settle  bool           // its CLI exits by itself after its last word
 	onOver  func()         // see OnOver; nil is nothing
 }
 

@@ -1,11 +1,13 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
+	"penstock/internal/atomicfile"
 	"penstock/outcome"
 	"penstock/run/sessions"
 	"penstock/spawn"
@@ -65,8 +67,156 @@ func (m *Manager) SessionKnown(client, session string) (cliSession string, ok bo
 	return s.CLISession, s.CLISession != ""
 }
 
-// Sessions are a client's sessions, newest first; an empty client is all of them.
-func (m *Manager) Sessions(client string) []Session { return m.sessions.List(client) }
+// ClaimSession takes the lock of a session for the turn after lastRun, iff it is free, the
+// session is the backend's, its CLI has told what it calls it, and lastRun was its last
+// turn and whole: completed, and kept. Of several at once one gets it. It doesn't wait: a
+// run that has just answered holds its session until it has ended.
+func (m *Manager) ClaimSession(client, session, backend, lastRun string) (*SessionLock, bool) {
+	key := sessions.Key(client, session)
+	lock, ok := m.claim(key, func(s Session) bool {
+		return s.Backend == backend && s.LastRun == lastRun && lastRun != ""
+	})
+	if !ok {
+		return nil, false
+	}
+	s, _ := m.sessions.Get(key)
+	if t, err := m.lastTurn(lastRun); err == nil && t.isOf(client, session) && t.isWhole() && t.CLISession == s.CLISession {
+		return lock, true
+	}
+	lock.Release()
+	return nil, false
+}
+
+// ClaimChain is ClaimSession by what was said: it takes the lock of the one session of
+// the client and of the backend whose conversation is that, where no other session of
+// the client ever had the same one. A session that will be that as soon as its run has
+// ended is named, and not ok: wait for it (LockSession, Release), and ask again.
+func (m *Manager) ClaimChain(client, backend string, chain Chain) (session string, lock *SessionLock, ok bool) {
+	key, settles, _ := m.sessions.ByChain(client, chain)
+	if settles {
+		s, _ := m.sessions.Get(key)
+		return s.Session, nil, false
+	}
+	lock, ok = m.claim(key, func(s Session) bool {
+		now, settles, _ := m.sessions.ByChain(client, chain)
+		session = s.Session
+		return now == key && !settles && s.Backend == backend
+	})
+	if !ok {
+		return "", nil, false
+	}
+	return session, lock, true
+}
+
+// claim takes a session's lock where it is free and the session is what it is to be, which
+// no turn can change from then on.
+func (m *Manager) claim(key string, is func(Session) bool) (*SessionLock, bool) {
+	fits := func() bool {
+		s, known := m.sessions.Get(key)
+		return known && s.CLISession != "" && is(s)
+	}
+	if !fits() { // without the lock: another claim may be right
+		return nil, false
+	}
+	release, ok := m.sessionLocks.TryAcquire(key)
+	if !ok {
+		return nil, false
+	}
+	if !fits() {
+		release()
+		return nil, false
+	}
+	return &SessionLock{key, release}, true
+}
+
+// lastTurn is a run as the last turn of its session, be it kept or just ending.
+type lastTurn struct {
+	Record
+	settle bool // its CLI was to exit by itself after its last word
+}
+
+func (m *Manager) lastTurn(run string) (t lastTurn, err error) {
+	if r := m.liveRun(run); r != nil {
+		return r.lastTurn(), nil
+	}
+	_, record, cp, err := m.recall(run)
+	return lastTurn{record, cp != nil && cp.Settle}, err
+}
+
+// isWhole tells whether the CLI has all of the turn: it was completed, and what it had to
+// save after that was not cut short.
+func (t lastTurn) isWhole() bool {
+	return t.State == Finished && t.Cause == outcome.Completed && t.Warning == "" && (!t.settle || t.Exit != nil && *t.Exit == 0)
+}
+
+func (t lastTurn) isOf(client, session string) bool {
+	return t.Client == client && t.Session == session
+}
+
+// SetChain tells the conversation after a turn: from when the run has ended, where it was
+// whole, ClaimChain finds the session by it. It is right from the run's last word on.
+// Errors: sessions.ErrNotLast; ErrSessionBusy where another run has the session;
+// fs.ErrNotExist where the run isn't kept.
+func (m *Manager) SetChain(client, session, run string, chain Chain) error {
+	err := m.tellChain(client, session, run, chain)
+	if err != nil {
+		return fmt.Errorf("chain of session %q: run %s: %w", session, run, err)
+	}
+	return nil
+}
+
+func (m *Manager) tellChain(client, session, run string, chain Chain) error {
+	if chain == (Chain{}) {
+		return errors.New("none was given")
+	}
+	r := m.liveRun(run)
+	if r != nil {
+		if !r.lastTurn().isOf(client, session) {
+			return sessions.ErrNotLast
+		}
+		m.sessions.Expect(client, session, chain)
+		before, ok := r.expectChain(chain)
+		if ok && before != chain {
+			m.sessions.Unexpect(client, before)
+		}
+		if ok {
+			return nil
+		}
+		m.sessions.Unexpect(client, chain)
+	} else if m.sessionLocks.Held(sessions.Key(client, session)) {
+		return ErrSessionBusy
+	}
+	t, err := m.lastTurn(run)
+	if err != nil {
+		return err
+	}
+	if !t.isOf(client, session) {
+		return sessions.ErrNotLast
+	}
+	return m.setChain(t, chain)
+}
+
+// setChain is for a run that has ended.
+func (m *Manager) setChain(t lastTurn, chain Chain) error {
+	if !t.isWhole() {
+		return fmt.Errorf("the turn is not whole: %s", cmp.Or(t.Warning, t.Message, string(t.Cause)))
+	}
+	var flush atomicfile.Flusher
+	if t.Durable {
+		flush = m.o.flush
+	}
+	return m.sessions.SetChain(sessions.Key(t.Client, t.Session), t.ID, t.CLISession, chain, flush)
+}
+
+// Sessions are a client's sessions, newest first; an empty client is all of them. How they
+// are found by what was said is left out.
+func (m *Manager) Sessions(client string) []Session {
+	all := m.sessions.List(client)
+	for i := range all {
+		all[i].Chain, all[i].LastRun = Chain{}, ""
+	}
+	return all
+}
 
 // Forget drops a session with its directories: the next run of that name
 // starts anew. What the CLI itself keeps in a HOME of the user's own stays.
@@ -85,6 +235,9 @@ func (m *Manager) Forget(client, session string) error {
 
 // expire forgets sessions that were not used for KeepSessions.
 func (m *Manager) expire(now time.Time) {
+	if err := m.sessions.SaveChains(); err != nil {
+		m.log.Warn("which chains sessions have had is not saved", "again_in", pruneEvery, "err", err)
+	}
 	for _, s := range m.sessions.List("") {
 		if now.Sub(s.Updated) <= m.o.KeepSessions || isClosed(m.quit) {
 			continue

@@ -49,7 +49,7 @@ func TestSession_OutlivesAKilledFirstTurn(t *testing.T) {
 			t.Fatal("session not known while its first turn lives")
 		}
 	}
-	onDisk, err := sessions.Open(m.state, func(path string, err error) { t.Error(path, err) })
+	onDisk, err := sessions.Open(m.state, time.Hour, func(path string, err error) { t.Error(path, err) })
 	if err != nil || len(onDisk.List("")) != 1 {
 		t.Fatalf("on disk while the turn lives: %v, %v", onDisk, err)
 	}

@@ -190,7 +190,7 @@ func (m *Manager) launch(ctx context.Context, r *Run, s Spec, release, gone func
 			sup.files.release()
 			r.dir = nil
 			r.spool.Silence()
-			err = errors.Join(err, dir.Remove(), m.forgetStart(s, dir), m.forgetDiscard(s.ID), p.dir.remove())
+			err = errors.Join(err, sup.turn.undo(), dir.Remove(), m.forgetStart(s, dir), m.forgetDiscard(s.ID), p.dir.remove())
 		}
 	}()
 	if len(s.Asked) > 0 {
@@ -263,6 +263,8 @@ func (s *supervisor) startProcess(ctx context.Context, std store.Stdio, p plan) 
 		// The checkpoint last: until then the next daemon may try it, and from then on
 		// it can't know whether the process was started.
 		steps = append(steps[1:], steps[0], r.dir.FlushStored)
+	} else {
+		steps = append(steps, s.beginTurn)
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -281,7 +283,6 @@ func (s *supervisor) startProcess(ctx context.Context, std store.Stdio, p plan) 
 	}
 	s.child.process = process
 	s.forgetTexts()
-	s.saveSession("")
 	r.started(process)
 	return nil
 }
@@ -342,7 +343,7 @@ func (m *Manager) prepare(dir *store.Dir, s Spec) (p plan, err error) {
 		}
 		p.session = Session{
 			Client: s.Client, Session: s.Session, Backend: s.Backend.Name(),
-			CLISession: p.session.CLISession, Cwd: p.dir.cwd, Home: home,
+			CLISession: p.session.CLISession, Cwd: p.dir.cwd, Home: home, LastRun: s.ID, Updated: time.Now(),
 		}
 	}
 	return p, dir.WriteFiles(p.command.Files)

@@ -196,6 +196,7 @@ func (r *Run) started(p *spawn.Process) {
 func (r *Run) finish(settle bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.settle = settle
 	r.to(ending)
 	r.process.Finish(settle)
 }
@@ -213,8 +214,9 @@ func (r *Run) detach() bool {
 }
 
 // conclude makes the verdict and the record final; announce follows. Where the run was
-// answered, the verdict is what was said then, and v is its warning.
-func (r *Run) conclude(o outcome.Outcome, v outcome.Verdict, t *outcome.Terminal) Record {
+// answered, the verdict is what was said then, and v is its warning. The chain is what
+// expectChain was given.
+func (r *Run) conclude(o outcome.Outcome, v outcome.Verdict, t *outcome.Terminal) (Record, Chain) {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -243,7 +245,25 @@ func (r *Run) conclude(o outcome.Outcome, v outcome.Verdict, t *outcome.Terminal
 	} else if o.Exit.Known {
 		c.Exit = &o.Exit.Code
 	}
-	return *c
+	return *c, r.chain
+}
+
+func (r *Run) lastTurn() lastTurn {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return lastTurn{r.record, r.settle}
+}
+
+// expectChain notes the chain that the run's session is to have when the run has ended, in
+// the place of one before; not ok is that it has.
+func (r *Run) expectChain(chain Chain) (before Chain, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.phase == finished || r.phase == detached {
+		return Chain{}, false
+	}
+	before, r.chain = r.chain, chain
+	return before, true
 }
 
 // abort finishes a run that was never started; Ended is closed also for what waits

@@ -57,6 +57,15 @@ type turn struct {
 	fresh         *PromptText       // what to tell a CLI that has forgotten its session; nil once it has not
 	forgotten     *outcome.Terminal // its word that it has
 	restartFailed bool              // and it could not be started anew
+	undoBegin     func() error      // nil: it was not begun
+}
+
+// undo is for a start that came to nothing.
+func (t *turn) undo() error {
+	if t.undoBegin == nil {
+		return nil
+	}
+	return t.undoBegin()
 }
 
 // hooks are called once each.
@@ -256,7 +265,9 @@ func (s *supervisor) handle(e backend.Event) {
 		s.manager.observer.FirstOutput(s.run.Record(), time.Since(s.child.started))
 	}
 	if e.Kind == backend.Session {
-		s.saveSession(e.Session)
+		if e.Session != "" {
+			s.saveSession(e.Session)
+		}
 		return
 	}
 	if t := terminalOf(e); t != nil && s.facts.terminal == nil {
@@ -289,20 +300,42 @@ func failureCause(code string) outcome.Cause {
 	return outcome.CLIError
 }
 
-// saveSession keeps the session at once: the next turn must find it even when
-// this one is killed. An empty id keeps what is known.
-func (s *supervisor) saveSession(cliSession string) {
-	if cliSession != "" {
-		s.run.setCLISession(cliSession)
+// beginTurn notes the turn before it is started: where that can't be written down, a later
+// daemon would take the one before it for the last.
+func (s *supervisor) beginTurn() (err error) {
+	if s.turn.session.Session == "" {
+		return nil
 	}
-	if s.turn.session.Session == "" || (cliSession != "" && cliSession == s.turn.session.CLISession) {
+	s.turn.undoBegin, err = s.manager.sessions.Begin(s.turn.session, s.run.dir.Flush)
+	return err
+}
+
+// saveSession keeps what the CLI calls the session at once: the next turn must find it even
+// when this one is killed.
+func (s *supervisor) saveSession(cliSession string) {
+	s.run.setCLISession(cliSession)
+	if s.turn.session.Session == "" || cliSession == s.turn.session.CLISession {
 		return
 	}
-	if cliSession != "" {
-		s.turn.session.CLISession = cliSession
-	}
+	s.turn.session.CLISession = cliSession
+	s.putSession()
+}
+
+func (s *supervisor) putSession() {
 	s.turn.session.Updated = time.Now()
 	if err := s.manager.sessions.Put(s.turn.session, s.run.dir.Flush); err != nil {
 		s.run.log.Error("session not remembered: its next turn starts anew", "err", err)
+	}
+}
+
+// endTurn gives the session the chain of its conversation, where one was told and the turn
+// is whole.
+func (s *supervisor) endTurn(r Record, chain Chain) {
+	if chain == (Chain{}) {
+		return
+	}
+	s.manager.sessions.Unexpect(r.Client, chain)
+	if err := s.manager.setChain(lastTurn{r, s.checkpoint.Settle}, chain); err != nil {
+		s.run.log.Warn("a conversation is not found by its text", "session", r.Session, "err", err)
 	}
 }

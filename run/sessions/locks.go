@@ -82,6 +82,13 @@ func (l *Locks) TryAcquire(key string) (release func(), ok bool) {
 	return sync.OnceFunc(func() { l.dequeue(key, mine) }), true
 }
 
+// Held tells of a key that is held.
+func (l *Locks) Held(key string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.lines[key]) > 0
+}
+
 // Len is how many keys are held.
 func (l *Locks) Len() int {
 	l.mu.Lock()

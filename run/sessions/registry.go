@@ -31,8 +31,9 @@ type Registry struct {
 	dir   string   // of their working directories and HOMEs
 	files []string // of what is known of them: in the store
 
-	mu    sync.Mutex
-	known map[string]Session // by key
+	mu     sync.Mutex
+	known  map[string]Session // by key
+	chains chains
 }
 
 // Key is a file name for any two strings.
@@ -41,14 +42,25 @@ func Key(client, session string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Open loads what is there; warn hears of files that can't be used.
-func Open(st *store.StateDir, warn func(path string, err error)) (*Registry, error) {
-	r := &Registry{dir: st.Sessions(), files: st.Store.Of("sessions"), known: map[string]Session{}}
+// Open loads what is there; warn hears of files that can't be used. Chains are remembered
+// for at least a period.
+func Open(st *store.StateDir, period time.Duration, warn func(path string, err error)) (*Registry, error) {
+	r := &Registry{
+		dir: st.Sessions(), files: st.Store.Of("sessions"), known: map[string]Session{},
+		chains: chains{of: map[chainID]string{}, expected: map[chainID]string{}},
+	}
 	entries, err := os.ReadDir(r.files[0])
 	if err != nil {
 		return nil, fmt.Errorf("sessions: %w", err)
 	}
 	now := time.Now()
+	r.chains.seen, err = openSeen(st.Store.Of(store.ChainsName), period, now)
+	if store.IsTransient(err) || errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("sessions: %w", err)
+	}
+	if err != nil {
+		warn(r.chains.seen.paths[0], err)
+	}
 	for _, e := range entries {
 		key, ok := strings.CutSuffix(e.Name(), ".json")
 		if !ok {
@@ -65,6 +77,9 @@ func Open(st *store.StateDir, warn func(path string, err error)) (*Registry, err
 		}
 		one.Updated = notAhead(now, one.Updated)
 		r.known[key] = one
+		if err := r.chains.index(key, one, now); err != nil {
+			warn(path, err)
+		}
 	}
 	return r, nil
 }
@@ -90,17 +105,54 @@ func (r *Registry) Get(key string) (Session, bool) {
 	return one, ok
 }
 
-// Put writes the session at once: a run may be killed at any moment and its
-// conversation must still be found. flush is its run's.
-func (r *Registry) Put(one Session, flush atomicfile.Flusher) error {
+// Begin notes the turn that a run is about to have, before it is started: from then on no
+// other run is the last one, and what the conversation will be nothing knows. undo is for a
+// start that came to nothing. flush is the run's.
+func (r *Registry) Begin(one Session, flush atomicfile.Flusher) (undo func() error, err error) {
+	key := Key(one.Client, one.Session)
+	one.Chain = store.Chain{}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.put(one, flush)
+	before, known := r.known[key]
+	if err := r.put(key, one, flush); err != nil {
+		return nil, err
+	}
+	r.chains.forget(key, before)
+	return func() error { return r.restore(key, one.LastRun, before, known, flush) }, nil
 }
 
-// put is Put with mu held.
-func (r *Registry) put(one Session, flush atomicfile.Flusher) error {
+// restore puts back what was known of a session before a turn that it never had.
+func (r *Registry) restore(key, run string, before Session, known bool, flush atomicfile.Flusher) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch now := r.known[key]; {
+	case now.LastRun != run:
+		return nil
+	case known:
+		if err := r.put(key, before, flush); err != nil {
+			return err
+		}
+		return r.chains.index(key, before, time.Now())
+	}
+	if err := r.removeRecords(key); err != nil {
+		return fmt.Errorf("session %q: %w", before.Session, err)
+	}
+	delete(r.known, key)
+	return nil
+}
+
+// Put writes the session at once: a run may be killed at any moment and its
+// conversation must still be found. flush is its run's. The chain stays as it is.
+func (r *Registry) Put(one Session, flush atomicfile.Flusher) error {
 	key := Key(one.Client, one.Session)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	one.Chain = r.known[key].Chain
+	return r.put(key, one, flush)
+}
+
+// put writes a session with mu held; the index of chains is the caller's.
+func (r *Registry) put(key string, one Session, flush atomicfile.Flusher) error {
 	if err := store.WriteJSON(r.records(key), one, store.SmallMax, flush); err != nil {
 		return fmt.Errorf("session %q: %w", one.Session, err)
 	}
@@ -168,6 +220,7 @@ func (r *Registry) drop(key string) (taken string, err error) {
 		return "", errors.Join(err, store.WriteJSON(r.records(key), one, store.SmallMax, nil))
 	}
 	delete(r.known, key)
+	r.chains.forget(key, one)
 	return taken, nil
 }
 

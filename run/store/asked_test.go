@@ -41,29 +41,6 @@ func TestAsked_Torn(t *testing.T) {
 	}
 }
 
-// A store in a runtime directory is gone after a reboot: the copy has a durable run's.
-func TestAsked_AfterAReboot(t *testing.T) {
-	top := t.TempDir()
-	s := &StateDir{Path: filepath.Join(top, "state")}
-	s.Store = Store{[]string{filepath.Join(top, "runtime"), filepath.Join(s.Path, storeName)}}
-	if err := errors.Join(os.MkdirAll(s.Runs(), 0o700), s.fillStore()); err != nil {
-		t.Fatal(err)
-	}
-	d := s.Run("r")
-	err := errors.Join(d.Make(nil), d.SaveAsked([]byte("asked")))
-	if err = errors.Join(err, d.SaveCheckpoint(&Checkpoint{Asked: d.Asked}), d.Save(Record{ID: "r", Object: Object}), os.RemoveAll(s.Store.places[0]), s.fillStore()); err != nil {
-		t.Fatal(err)
-	}
-	for i, path := range s.Run("r").askedPaths() {
-		if text, err := os.ReadFile(path); err != nil || !strings.HasSuffix(string(text), "\nasked") {
-			t.Errorf("place %d: %q, %v", i, text, err)
-		}
-	}
-	if got, err := s.Run("r").LoadAsked(); err != nil || string(got) != "asked" {
-		t.Errorf("%q, %v", got, err)
-	}
-}
-
 // A run of the daemon's user may take the permission bits of the directory away; the next
 // run starts all the same.
 func TestAsked_PermissionBitsTakenAway(t *testing.T) {

@@ -275,15 +275,3 @@ func writeJSON(paths []string, v any, most int, write func(path string, data []b
 	}
 	return nil
 }
-
-// Session is one conversation a client has named. The CLI finds it again only
-// with the same id, working directory and HOME.
-type Session struct {
-	Client     string    `json:"client"`
-	Session    string    `json:"session"`
-	Backend    string    `json:"backend"`
-	CLISession string    `json:"cli_session,omitempty"` // the CLI's own id; "" until it told it
-	Cwd        string    `json:"cwd"`
-	Home       string    `json:"home,omitempty"`
-	Updated    time.Time `json:"updated"`
-}

@@ -16,7 +16,8 @@
 //	     ├─ discard/ID               that no more than the record is to stay (discard.go)
 //	     ├─ status/ID                what process 1 of a run in an image says of it (status.go)
 //	     ├─ history/                 the index of what has ended (package history; survey.go)
-//	     ├─ sessions/KEY.json        Session
+//	     ├─ sessions/KEY.json        Session (session.go)
+//	     ├─ chains                   the chains that sessions have had (package sessions)
 //	     └─ pruned                   Pruned, the durable runs that are not kept any more (pruned.go)
 //
 // An order holds for each durable run: checkpoint, record, names flushed, start

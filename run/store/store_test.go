@@ -146,3 +146,38 @@ func TestStore_Copy(t *testing.T) {
 		t.Errorf("session: %s, %v", text, err)
 	}
 }
+
+// A store in a runtime directory is gone after a reboot: the copy has what was asked of a
+// durable run, that its output is to go, and the chains of sessions.
+func TestStore_AfterAReboot(t *testing.T) {
+	top := t.TempDir()
+	s := &StateDir{Path: filepath.Join(top, "state")}
+	s.Store = Store{[]string{filepath.Join(top, "runtime"), filepath.Join(s.Path, storeName)}}
+	if err := errors.Join(os.MkdirAll(s.Runs(), 0o700), s.fillStore()); err != nil {
+		t.Fatal(err)
+	}
+	d := s.Run("r")
+	err := errors.Join(d.Make(nil), d.SaveAsked([]byte("asked")))
+	for _, path := range s.Store.Of(ChainsName) {
+		err = errors.Join(err, os.WriteFile(path, []byte("chains"), 0o600))
+	}
+	err = errors.Join(err, d.MarkDiscard())
+	if err = errors.Join(err, d.SaveCheckpoint(&Checkpoint{Asked: d.Asked}), d.Save(Record{ID: "r", Object: Object}), os.RemoveAll(s.Store.places[0]), s.fillStore()); err != nil {
+		t.Fatal(err)
+	}
+	for i, path := range s.Run("r").askedPaths() {
+		if text, err := os.ReadFile(path); err != nil || !strings.HasSuffix(string(text), "\nasked") {
+			t.Errorf("place %d: %q, %v", i, text, err)
+		}
+	}
+	if got, err := s.Run("r").LoadAsked(); err != nil || string(got) != "asked" {
+		t.Errorf("%q, %v", got, err)
+	}
+	var marked []string
+	if err := s.Discards(func(id string) { marked = append(marked, id) }); err != nil || len(marked) != 1 || marked[0] != "r" {
+		t.Errorf("to go: %q, %v", marked, err)
+	}
+	if text, err := os.ReadFile(s.Store.Of(ChainsName)[0]); err != nil || string(text) != "chains" {
+		t.Errorf("chains: %q, %v", text, err)
+	}
+}

@@ -55,8 +55,12 @@ func (s *StateDir) takeCopy(from string) error {
 			return err
 		}
 	}
-	if data, err := readUpTo(filepath.Join(from, PrunedName), prunedFileMax); err == nil {
-		if err := atomicfile.Replace(s.Store.Of(PrunedName)[0], data, (*os.File).Sync); err != nil {
+	for name, most := range map[string]int64{PrunedName: prunedFileMax, ChainsName: SmallMax} {
+		data, err := readUpTo(filepath.Join(from, name), most)
+		if err != nil {
+			continue
+		}
+		if err := atomicfile.Replace(s.Store.Of(name)[0], data, (*os.File).Sync); err != nil {
 			return err
 		}
 	}
