@@ -126,6 +126,12 @@ func (d *daemon) runEvents(w *web.Reply, r *http.Request) error {
 	return d.followRun(w, r, found, as, a, true)
 }
 
+// answerOf is what is said of a run to a reader that has seen its frames up to after.
+func answerOf(r *run.Run, after int64) *dialect.Answer {
+	c := r.Record()
+	return &dialect.Answer{Run: c.ID, Model: c.Model, Backend: c.Backend, Created: c.Created, Received: received(c), After: after}
+}
+
 // followRun is a run's stream in a dialect; its reader's leaving ends nothing. caughtUp has it
 // say when all events so far are out.
 func (d *daemon) followRun(w *web.Reply, r *http.Request, found *run.Run, as surface, a *dialect.Answer, caughtUp bool) error {

@@ -37,12 +37,6 @@ func (d *daemon) findStored(w *web.Reply, r *http.Request) (one conversation.Sto
 	return one, nil, nil
 }
 
-// answerOf is what is said of a run to a reader that has seen its frames up to after.
-func answerOf(r *run.Run, after int64) *dialect.Answer {
-	c := r.Record()
-	return &dialect.Answer{Run: c.ID, Model: c.Model, Backend: c.Backend, Created: c.Created, Received: received(c), After: after}
-}
-
 // getResponse is GET /v1/responses/{id}.
 func (d *daemon) getResponse(w *web.Reply, r *http.Request) error {
 	query := r.URL.Query()
