@@ -2,15 +2,14 @@ package openapitest
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
-
-// lineMax is what the document promises of a line.
-const lineMax = 32 << 10
 
 // streamCheck holds each event of a stream against a schema, and the stream to its end: no
 // stream just stops. Where the document has several streams, it is one that all its
@@ -26,6 +25,8 @@ const lineMax = 32 << 10
 //	x-events        a schema for each event by its name, which the data has as its type,
 //	x-event-last    the names of those after which nothing comes, and
 //	x-event-number  a member of all of them that only grows, where there is one
+//
+// and x-event-line where a line has fewer bytes than that.
 type streamCheck struct {
 	may    []*eventStream // what it may be, as far as it has come
 	held   []byte         // of a line that is not whole yet
@@ -51,8 +52,6 @@ func (c *streamCheck) line(line []byte) error {
 	data, isData := bytes.CutPrefix(line, []byte("data: "))
 	name, isName := bytes.CutPrefix(line, []byte("event: "))
 	switch {
-	case len(line) >= lineMax:
-		return fmt.Errorf("a line of %d bytes", len(line))
 	case c.event != "" && !isData:
 		return fmt.Errorf("event %s: no data follows it: %.200q", c.event, line)
 	case isName:
@@ -114,7 +113,13 @@ func (d *Document) streams(schema string) (all []*eventStream) {
 
 func (s *eventStream) take(event string, data []byte) error {
 	named, _ := s.raw["x-events"].(map[string]any)
+	most := math.Inf(1)
+	if n, ok := s.raw["x-event-line"].(json.Number); ok {
+		most, _ = n.Float64() // of a document that is valid
+	}
 	switch {
+	case float64(len("data: ")+len(data)) >= most:
+		return fmt.Errorf("%s: a line of %d bytes of data", s.schema, len(data))
 	case s.done:
 		return fmt.Errorf("%s: something comes after its end: %.200q", s.schema, data)
 	case event == "" && named == nil:

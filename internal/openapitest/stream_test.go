@@ -10,7 +10,7 @@ import (
 const small = `{"paths": {"/": {"get": {"responses": {"200": {"content": {"text/event-stream": {"schema": {"oneOf": [
 	{"$ref": "#/components/schemas/Plain"}, {"$ref": "#/components/schemas/Named"}]}}}}}}}},
 "components": {"schemas": {
-	"Plain": {"x-event-data": {"type": "object", "properties": {"n": {"type": "integer"}}}, "x-event-end": "[DONE]"},
+	"Plain": {"x-event-data": {"type": "object", "properties": {"n": {"type": "integer"}}}, "x-event-end": "[DONE]", "x-event-line": 100},
 	"Named": {"x-event-number": "n", "x-event-last": ["end", "error"], "x-events": {
 		"a.b": {"type": "object", "required": ["text"], "properties": {"type": {}, "n": {}, "text": {"type": "string"}}},
 		"end": {"type": "object", "properties": {"type": {}, "n": {}}},
@@ -47,7 +47,8 @@ func TestStreamCheck(t *testing.T) {
 		{"the same number", text + text, "n 0 after 0"},
 		{"no data", "event: end\n\n", "no data follows"},
 		{"a mixture", text + "data: {\"n\":1}\n\n", "event 2 is of no stream"},
-		{"a long line", ": " + strings.Repeat("x", lineMax), "a line of"},
+		{"a long line", "data: {\"n\":1" + strings.Repeat(" ", 100) + "}\n\n", "a line of"},
+		{"a long line where it may be", named("a.b", `{"type":"a.b","n":0,"text":"`+strings.Repeat("x", 100)+`"}`) + end, ""},
 		{"another line", "retry: 10\n\n", "neither"},
 	} {
 		for _, size := range []int{1, 7, 1 << 20} {
