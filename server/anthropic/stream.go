@@ -164,7 +164,24 @@ func (s *stream) End(e dialect.End) error {
 	return s.write(int64(e.Seq+1), event{Type: "message_stop"})
 }
 
-// Fail writes an error that clients don't ask again for by themselves: the run has acted.
+// Fail writes an error that clients don't ask again for by themselves: the run has acted. Claude
+// Code asks again without a stream, whatever the error, unless it has seen a block whole: where
+// there was none it gets an empty one.
 func (s *stream) Fail(why *web.Error, _ dialect.End) error {
+	if why.Retry != nil && !*why.Retry {
+		if err := s.settle(); err != nil {
+			return err
+		}
+	}
 	return s.write(web.NoID, event{Type: "error", Error: why.AnthropicEvent("").Error})
+}
+
+// settle sees to it that one block at least is whole, and none open.
+func (s *stream) settle() error {
+	if s.index == 0 {
+		if err := s.begin(backend.Text, false); err != nil {
+			return err
+		}
+	}
+	return s.stop(false)
 }

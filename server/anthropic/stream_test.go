@@ -115,14 +115,18 @@ func TestStream_Golden(t *testing.T) {
 	}
 }
 
-// A failure ends the stream with an error that no client asks again for, and our cause beside.
+// A failure ends the stream with an error that no client asks again for, and our cause beside. A
+// block is whole before it, or Claude Code would ask again: an empty one where there was none.
 func TestStream_Fails(t *testing.T) {
 	peak := uint64(7)
 	why := web.RunError("memory_limit", "too much", "run_1", &outcome.Receipt{PidsPeak: &peak})
-	got := said(t, -1, false, []dialect.Step{text(1, "a")}, func(s dialect.Stream) error { return s.Fail(why, dialect.End{Seq: 1}) })
+	const stop = "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n"
 	want := "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"too much\",\"run_id\":\"run_1\",\"x_cause\":\"memory_limit\",\"x_receipt\":{\"pids_peak\":7,"
-	if !strings.Contains(got, want) || strings.Contains(got, "message_stop") {
-		t.Errorf("%s", got)
+	for _, steps := range [][]dialect.Step{nil, {text(1, "a")}} {
+		got := said(t, -1, false, steps, func(s dialect.Stream) error { return s.Fail(why, dialect.End{Seq: 1}) })
+		if !strings.Contains(got, stop+want) || strings.Count(got, "content_block_start") != 2 || strings.Contains(got, "message_stop") {
+			t.Errorf("%s", got)
+		}
 	}
 }
 
