@@ -20,7 +20,7 @@ func DecodeMessages(body []byte, h http.Header) (*dialect.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &dialect.Request{}
+	q := &dialect.Request{Turns: "messages"}
 	if err := q.DecodeCommon(f, h); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"strings"
 
@@ -47,7 +48,7 @@ func (s *Store) Thread(ctx context.Context, q *dialect.Request, by Asker) (Threa
 	case q.Previous != "":
 		return s.continueAnswer(ctx, q, messages, by)
 	case q.Session != "":
-		return s.named(q.Session, messages, by)
+		return s.named(q, messages, by)
 	case by.Resumes && by.Repeats:
 		return s.repeated(ctx, q, messages, by)
 	case by.Resumes && q.Asked != nil:
@@ -63,8 +64,10 @@ func fresh(t Thread, messages []dialect.Message) (_ Thread, err error) {
 }
 
 // resumed is told what follows the last answer; the CLI has the rest.
-func resumed(t Thread, messages []dialect.Message) (_ Thread, err error) {
-	if t.Turn, err = dialect.Prompt(messages, true); err != nil {
+func resumed(t Thread, q *dialect.Request, messages []dialect.Message) (_ Thread, err error) {
+	if t.Turn, err = dialect.Prompt(messages, true); errors.Is(err, dialect.ErrNothingNew) {
+		return t, web.BadRequest(q.Turns, "%v", err)
+	} else if err != nil {
 		return t, err
 	}
 	t.Whole = whole(messages)
@@ -81,10 +84,10 @@ func whole(messages []dialect.Message) *dialect.Turn {
 }
 
 // named is for a client that names its session.
-func (s *Store) named(session string, messages []dialect.Message, by Asker) (Thread, error) {
-	t := Thread{Session: session}
-	if _, known := s.Runs.SessionKnown(by.Info.Client, session); by.Resumes && known {
-		return resumed(t, messages)
+func (s *Store) named(q *dialect.Request, messages []dialect.Message, by Asker) (Thread, error) {
+	t := Thread{Session: q.Session}
+	if _, known := s.Runs.SessionKnown(by.Info.Client, q.Session); by.Resumes && known {
+		return resumed(t, q, messages)
 	}
 	return fresh(t, messages)
 }
@@ -168,7 +171,7 @@ func (s *Store) repeated(ctx context.Context, q *dialect.Request, messages []dia
 	if t.Lock == nil {
 		t.Session = dialect.ID("conv", by.Run)
 		t, err = fresh(t, messages)
-	} else if t, err = resumed(t, messages); err != nil {
+	} else if t, err = resumed(t, q, messages); err != nil {
 		t.Lock.Release()
 	}
 	session := t.Session

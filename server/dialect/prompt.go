@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"errors"
 	"strings"
 
 	"penstock/internal/bytesize"
@@ -10,6 +11,9 @@ import (
 // PromptMax is what a conversation may be as one text. What is written around
 // turns and calls, and into them, adds to a body's bytes.
 const PromptMax = 16 << 20
+
+// ErrNothingNew is Prompt's where a resumed session has nothing to be told.
+var ErrNothingNew = errors.New("nothing follows the last assistant message: there is nothing to say to the resumed session")
 
 // Prompt turns a conversation into the one prompt a CLI takes.
 //
@@ -58,7 +62,7 @@ func Prompt(messages []Message, resumed bool) (Turn, error) {
 	}
 	turn.System = strings.Join(systems, "\n\n")
 	if len(spoken) == 0 {
-		return Turn{}, web.BadRequest("messages", "nothing follows the last assistant message: there is nothing to say to the resumed session")
+		return Turn{}, ErrNothingNew
 	}
 	for _, m := range spoken[past:] {
 		if m.Unsupported != nil {

@@ -20,6 +20,7 @@ import (
 type Request struct {
 	Model    string
 	Messages []Message
+	Turns    string // the dialect's own field for Messages
 	Stream   bool
 	Session  string
 	Cwd      string

@@ -16,7 +16,7 @@ func DecodeResponses(body []byte, h http.Header) (*dialect.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &dialect.Request{}
+	q := &dialect.Request{Turns: "input"}
 	if err := q.DecodeCommon(f, h); err != nil {
 		return nil, err
 	}
