@@ -19,7 +19,7 @@ func TestConfiguredBackend_Effort(t *testing.T) {
 	}
 	tests := []struct{ backend, effort, names string }{
 		{"claude", "", ""}, {"claude", "max", ""}, {"claude", "minimal", ""}, {"claude", "huge", "low, medium, high, xhigh, max"},
-		{"codex", "xhigh", ""}, {"codex", "max", "none, minimal, low, medium, high, xhigh"},
+		{"codex", "xhigh", ""}, {"codex", "max", ""}, {"codex", "huge", "none, minimal, low, medium, high, xhigh"},
 		{"pi", "off", ""}, {"pi", "none", "off, minimal, low"},
 		{"demo", "high", ""}, {"demo", "huge", "none, off, minimal, low, medium, high, xhigh, max"},
 	}

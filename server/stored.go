@@ -39,13 +39,16 @@ func (d *daemon) findStored(w *web.Reply, r *http.Request) (one conversation.Sto
 
 // getResponse is GET /v1/responses/{id}.
 func (d *daemon) getResponse(w *web.Reply, r *http.Request) error {
-	query := r.URL.Query()
+	after, err := startingAfter(r)
+	if err != nil {
+		return err
+	}
 	one, j, err := d.findStored(w, r)
 	if err != nil {
 		return err
 	}
-	if query.Get("stream") == "true" {
-		return d.followResponse(w, r, one, j)
+	if r.URL.Query().Get("stream") == "true" {
+		return d.followResponse(w, r, one, j, after)
 	}
 	if j != nil {
 		web.WriteJSON(w, http.StatusOK, d.responseState(j, j.answer(-1)))
@@ -84,11 +87,7 @@ func (d *daemon) responseState(j *job, a *dialect.Answer) any {
 }
 
 // followResponse is the stream of a response, from its start or after a number.
-func (d *daemon) followResponse(w *web.Reply, r *http.Request, one conversation.Stored, j *job) error {
-	after, err := startingAfter(r)
-	if err != nil {
-		return err
-	}
+func (d *daemon) followResponse(w *web.Reply, r *http.Request, one conversation.Stored, j *job, after int64) error {
 	s, _ := surfaceOf("responses")
 	x, ctx := web.InfoOf(r), r.Context()
 	if j != nil {

@@ -163,7 +163,7 @@ func TestDecodeResponses_Values(t *testing.T) {
 	}
 	echo := `{"background":true,"instructions":"b<e","metadata":{"k":"v"},"parallel_tool_calls":false,"previous_response_id":"resp_run_0","prompt_cache_key":"p",` +
 		`"reasoning":{"effort":"high","summary":"auto"},"safety_identifier":"s","store":true,"text":{"format":{"type":"json_schema","name":"n","strict":true,"schema":` + schema + `}},"tool_choice":"none","truncation":"disabled","user":"u"}`
-	want := &dialect.Request{
+	want := &dialect.Request{Turns: "input",
 		Model: "claude/opus", Stream: true, Background: true, Session: "x", Previous: "resp_run_0", Effort: "high", EffortField: "reasoning.effort", Person: "s",
 		Schema: json.RawMessage(schema), Metadata: json.RawMessage(`{"k":"v"}`), Echo: json.RawMessage(echo),
 		Messages: []dialect.Message{{Role: "system", Text: "b<e"}, {Role: "user", Text: `h"i`}},
