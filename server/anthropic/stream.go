@@ -169,15 +169,15 @@ func (s *stream) End(e dialect.End) error {
 // there was none it gets an empty one.
 func (s *stream) Fail(why *web.Error, _ dialect.End) error {
 	if why.Retry != nil && !*why.Retry {
-		if err := s.settle(); err != nil {
+		if err := s.endWhole(); err != nil {
 			return err
 		}
 	}
 	return s.write(web.NoID, event{Type: "error", Error: why.AnthropicEvent("").Error})
 }
 
-// settle sees to it that one block at least is whole, and none open.
-func (s *stream) settle() error {
+// endWhole sees to it that one block at least is whole, and none open.
+func (s *stream) endWhole() error {
 	if s.index == 0 {
 		if err := s.begin(backend.Text, false); err != nil {
 			return err
