@@ -36,14 +36,6 @@ func (m *Manager) dirFor(s Spec) *store.Dir {
 	return dir
 }
 
-// dirOfRecord is the place of a run that has one.
-func (m *Manager) dirOfRecord(r Record) *store.Dir {
-	if r.Durable {
-		return m.state.Run(r.ID)
-	}
-	return m.state.Indexed(r.ID)
-}
-
 // saveStart records a run before its process is started, where a later daemon finds it.
 func (m *Manager) saveStart(d *store.Dir, r Record) error {
 	if r.Durable {
@@ -155,7 +147,7 @@ func (m *Manager) placeOf(id string) (*store.Dir, error) {
 		return nil, fs.ErrNotExist
 	}
 	if r := m.liveRun(id); r != nil {
-		return m.dirOfRecord(r.Record()), nil
+		return m.dirFor(Spec{ID: id, Durable: r.Record().Durable}), nil
 	}
 	e, known := m.state.History.Find(id)
 	d := m.state.Run(id)

@@ -116,7 +116,7 @@ func (m *Manager) discardAtEnd(id string) (lives bool, err error) {
 	if r == nil || noted {
 		return r != nil, nil
 	}
-	return true, m.dirOfRecord(r.Record()).MarkDiscard()
+	return true, m.dirFor(Spec{ID: id, Durable: r.Record().Durable}).MarkDiscard()
 }
 
 // beginDiscard notes, for the next daemon too, that the output of a run to come is to go.
@@ -176,51 +176,47 @@ func (m *Manager) discardDue(now time.Time) {
 }
 
 // discard says first that the output is not kept: a daemon that dies in between leaves
-// what the next one discards, and none that reads as tampered with.
+// what the next one discards, and none that reads as tampered with. No other removal of the
+// run begins meanwhile: what is out of sight stays so, and its id is no other run's.
 func (m *Manager) discard(id string) error {
-	d, err := m.sayDiscarded(id)
-	if errors.Is(err, fs.ErrNotExist) && m.complete.Load() {
-		return errors.Join(err, m.forgetDiscard(id))
+	m.pruning.Lock()
+	defer m.pruning.Unlock()
+	e, known := m.state.History.Find(id)
+	if !known {
+		if m.complete.Load() && !m.isLive(id) {
+			return errors.Join(fs.ErrNotExist, m.forgetDiscard(id))
+		}
+		return fs.ErrNotExist
 	}
-	if d == nil {
+	d, record, cp, err := m.recall(id)
+	if err != nil {
 		return err
 	}
+	if e.Asked || e.Filed {
+		if err := d.RemoveAsked(); err != nil {
+			return err
+		}
+	}
 	// Also where it can't be said for want of room.
-	if err := errors.Join(err, d.RemoveOwn()); err != nil {
+	if err := errors.Join(m.sayDiscarded(d, record, cp), d.RemoveOwn()); err != nil {
 		return err
 	}
 	return m.forgetDiscard(id)
 }
 
-// sayDiscarded records it. No other removal of the run begins meanwhile: what is out of
-// sight must stay so. d is nil where nothing is known of the run.
-func (m *Manager) sayDiscarded(id string) (d *store.Dir, err error) {
-	m.pruning.Lock()
-	defer m.pruning.Unlock()
-	e, known := m.state.History.Find(id)
-	if !known {
-		return nil, fs.ErrNotExist
-	}
-	d, record, cp, err := m.recall(id)
-	if err != nil {
-		return nil, err
-	}
-	bare := &store.Checkpoint{Discarded: true, Record: record}
+// sayDiscarded records it, with no more of the checkpoint than is needed of such a run.
+func (m *Manager) sayDiscarded(d *store.Dir, r Record, cp *store.Checkpoint) error {
+	bare := &store.Checkpoint{Discarded: true, Record: r}
 	if cp != nil {
 		bare.Kind, bare.Fingerprint, bare.Settle = cp.Kind, cp.Fingerprint, cp.Settle
 	}
-	if e.Asked || e.Filed {
-		if err := d.RemoveAsked(); err != nil {
-			return nil, err
-		}
-	}
-	if e.Filed {
+	if !d.IsIndexed() {
 		d.Flush = m.o.flush
 		if err := d.SaveCheckpoint(bare); err != nil {
-			return d, err
+			return err
 		}
 	}
-	return d, m.saveEnd(d, record, bare)
+	return m.saveEnd(d, r, bare)
 }
 
 // recoverDiscards goes on where an earlier daemon was. The output of a durable run stays
