@@ -1,9 +1,11 @@
 package server
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -54,6 +56,7 @@ func TestErrors_Shape(t *testing.T) {
 		{"another type of body", "POST", messages, "a=b", []string{"X-Api-Key", "a", "Content-Type", "text/plain"}, 415, "invalid_request_error"},
 		{"no such model", "GET", "/v1/models/nope", "", []string{"X-Api-Key", "a", "Anthropic-Version", version}, 404, "not_found_error"},
 		{"models without a token", "GET", "/v1/models", "", []string{"Anthropic-Version", version}, 401, "authentication_error"},
+		{"another method of messages", "GET", messages, "", []string{"X-Api-Key", "a"}, 405, "invalid_request_error"},
 		{"another method", "POST", "/v1/models", "", []string{"X-Api-Key", "a", "Anthropic-Version", version}, 405, "invalid_request_error"},
 		{"no such model, in OpenAI's API", "GET", "/v1/models/nope", "", []string{"X-Api-Key", "a"}, 404, ""},
 		{"a run", "GET", "/v1/runs/nope", "", []string{"X-Api-Key", "a", "Anthropic-Version", version}, 404, ""},
@@ -78,6 +81,75 @@ func TestErrors_Shape(t *testing.T) {
 			t.Errorf("%s: WWW-Authenticate %q", row.name, bearer)
 		}
 	}
+}
+
+// messageBody asks an agent by Anthropic's API.
+func messageBody(model, prompt, more string) string {
+	text, _ := json.Marshal(prompt) // a string always can be
+	return `{"model":"` + model + `","max_tokens":9,"messages":[{"role":"user","content":` + string(text) + `}]` + more + `}`
+}
+
+// What fails before a start, and after, has for an Anthropic client a status that it repeats, or
+// doesn't.
+func TestMessages_Failures(t *testing.T) {
+	s := serve(t, func(c *config.Config) { c.Budget.MaxRuns = 1; c.Queue.MaxWaiting = 1 })
+	const messages = "/v1/messages"
+	type row struct {
+		name, body string
+		header     []string
+		status     int
+		kind, code string
+		retry      string // x-should-retry
+		wait       bool   // Retry-After
+	}
+	hold := func(rows []row) {
+		t.Helper()
+		for _, row := range rows {
+			r := s.ask("POST", messages, row.body, row.header...)
+			var got web.AnthropicBody
+			if err := json.Unmarshal([]byte(r.body), &got); err != nil || r.status != row.status || got.Error.Type != row.kind || string(got.Error.XCause) != row.code {
+				t.Errorf("%s: %d %s %v", row.name, r.status, r.body, err)
+			}
+			if got.RequestID == "" || got.RequestID != r.header.Get("Request-Id") || (got.Error.RunID != "") != (row.status == 406 || row.status == 409) || (got.Error.XReceipt != nil) != (row.status == 406) {
+				t.Errorf("%s: %s %v", row.name, r.body, r.header)
+			}
+			if r.header.Get("X-Should-Retry") != row.retry || (r.header.Get("Retry-After") != "") != row.wait {
+				t.Errorf("%s: %v", row.name, r.header)
+			}
+		}
+	}
+	const wrong, server, overloaded = "invalid_request_error", "api_error", "overloaded_error"
+	hold([]row{
+		{"no model", `{"max_tokens":9,"messages":[{"role":"user","content":"x"}]}`, nil, 400, wrong, "invalid_request", "", false},
+		{"no JSON", `{`, nil, 400, wrong, "invalid_request", "", false},
+		{"no such model", messageBody("gpt-9", "x", ""), nil, 404, "not_found_error", "model_not_found", "", false},
+		{"a foreign cwd", messageBody("sh", "x", `,"cwd":"/etc"`), nil, 403, "permission_error", "cwd_not_allowed", "", false},
+		{"too large", `{"x":"` + strings.Repeat("x", web.BodyMax) + `"}`, nil, 413, "request_too_large", "body_too_large", "", false},
+		{"another coding", messageBody("sh", "x", ""), []string{"Content-Encoding", "br"}, 415, wrong, "unsupported_media_type", "", false},
+		{"no such program", messageBody("absent", "x", ""), nil, 503, server, "cli_missing", "false", false},
+		{"killed", messageBody("sh", "echo some; kill -9 $$", ""), nil, 406, wrong, "killed", "false", false},
+		{"failed", messageBody("sh", "exit 3", ""), nil, 406, wrong, "cli_error", "false", false},
+	})
+	taken := []string{"X-Run-Id", "taken"}
+	if r := s.ask("POST", messages, messageBody("sh", "echo x", ""), taken...); r.status != 200 || r.header.Get("Request-Id") == "" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	hold([]row{{"a taken id", messageBody("sh", "echo y", ""), taken, 409, wrong, "run_id_conflict", "false", false}})
+	ctx, cancel := context.WithCancel(t.Context())
+	var held sync.WaitGroup
+	occupy := func() {
+		if resp, err := s.do(ctx, "POST", messages, messageBody("sh", "sleep 300", "")); err == nil {
+			resp.Body.Close()
+		}
+	}
+	held.Go(occupy)
+	eventually(t, "one runs", func() bool { return s.healthNow().Queue.Running == 1 })
+	hold([]row{{"a long queue", messageBody("sh", "echo x", `,"timeout_ms":200`), nil, 529, overloaded, "queue_timeout", "true", true}})
+	held.Go(occupy)
+	eventually(t, "one waits", func() bool { return s.healthNow().Queue.Waiting == 1 })
+	hold([]row{{"a full queue", messageBody("sh", "echo x", ""), nil, 529, overloaded, "queue_full", "true", true}})
+	cancel()
+	held.Wait()
 }
 
 // A client of Anthropic's API lists models as that has them, and finds one.

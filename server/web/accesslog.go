@@ -59,14 +59,14 @@ func (x *RequestInfo) logRequest(log *slog.Logger, w *Reply, r *http.Request, to
 	log.LogAttrs(r.Context(), level, "request", append(attrs, x.outcomeAttrs()...)...)
 }
 
-// levelOf tells of a fault of ours at any status: what came after a start has 200 or 400.
+// levelOf tells of a fault of ours at any status: what came after a start has 200, 400 or 406.
 func levelOf(route string, status int, cause Code) slog.Level {
 	switch {
 	case cause == InternalError:
 		return slog.LevelWarn
 	case isPolled(route) && (status < 400 || status == http.StatusServiceUnavailable): // not ready is no news each second
 		return slog.LevelDebug
-	case status >= 500:
+	case status >= 500 && status != statusOverloaded: // a client that is told to wait is no fault
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo

@@ -23,6 +23,7 @@ func TestLevelOf(t *testing.T) {
 		{"/health", 200, "", slog.LevelDebug}, {"/readyz", 503, "", slog.LevelDebug}, {"/v1/runs", 401, "", slog.LevelInfo}, {"/metrics", 500, "", slog.LevelWarn},
 		{"/v1/models", 200, "", slog.LevelInfo}, {"/v1/models", 503, "", slog.LevelWarn},
 		{"/v1/chat/completions", 400, "killed", slog.LevelInfo}, {"/v1/chat/completions", 400, InternalError, slog.LevelWarn}, {"/v1/chat/completions", 200, InternalError, slog.LevelWarn},
+		{"/v1/messages", 529, "queue_full", slog.LevelInfo}, {"/v1/messages", 406, InternalError, slog.LevelWarn},
 	} {
 		if got := levelOf(row.route, row.status, row.cause); got != row.want {
 			t.Errorf("%s %d %s: %s, want %s", row.route, row.status, row.cause, got, row.want)

@@ -112,7 +112,7 @@ func (g OriginCheck) setCORS(h http.Header, r *http.Request) {
 	h.Add("Vary", "Origin")
 	if origin := r.Header.Get("Origin"); g.allowsOrigin(origin) {
 		h.Set("Access-Control-Allow-Origin", origin)
-		h.Set("Access-Control-Expose-Headers", "X-Run-Id, X-Request-Id, Request-Id, X-Penstock-Ignored, X-Should-Retry, Retry-After")
+		h.Set("Access-Control-Expose-Headers", "X-Run-Id, X-Request-Id, Request-Id, X-Session-Id, X-Penstock-Ignored, X-Penstock-Estimated, X-Should-Retry, Retry-After")
 	}
 }
 
