@@ -88,8 +88,12 @@ func TestBadInput(t *testing.T) {
 		{"translate url", "POST", "/translate", `{"url":"localhost","to":"host"}`, nil, 400, "invalid_request", "url"},
 		{"translate number", "POST", "/translate", `{"url":7,"to":"host"}`, nil, 400, "invalid_request", "url"},
 	}
-	for _, b := range openapitest.BadBodies() {
-		rows = append(rows, row{"body " + b.Name, "POST", chat, b.Body, []string{"Content-Type", "application/json"}, b.Status, "invalid_request", b.Param})
+	for path, bodies := range map[string][]openapitest.BadBody{
+		chat: openapitest.BadBodies(), "/v1/responses": openapitest.BadResponses(), "/v1/messages": openapitest.BadMessages(),
+	} {
+		for _, b := range bodies {
+			rows = append(rows, row{path + " " + b.Name, "POST", path, b.Body, []string{"Content-Type", "application/json"}, b.Status, "invalid_request", b.Param})
+		}
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

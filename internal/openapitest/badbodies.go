@@ -177,3 +177,45 @@ func BadResponses() []BadBody {
 		{"cwd number", with(`"cwd":3`), "cwd", 400},
 	}
 }
+
+const helloMessage = `"model":"claude","max_tokens":100,"messages":[{"role":"user","content":"hi"}]`
+
+// BadMessages are those of Anthropic's messages, held as BadBodies are.
+func BadMessages() []BadBody {
+	return []BadBody{
+		{"not JSON", `{`, "", 400},
+		{"no object", `[]`, "", 400},
+		{"no model", `{"messages":[{"role":"user","content":"hi"}]}`, "model", 400},
+		{"no messages", `{"model":"m"}`, "messages", 400},
+		{"messages no array", `{"model":"m","messages":"hi"}`, "messages", 400},
+		{"empty messages", `{"model":"m","messages":[]}`, "messages", 400},
+		{"only system", `{"model":"m","system":"s","messages":[{"role":"system","content":"t"}]}`, "messages", 400},
+		{"no role", `{"model":"m","messages":[{"content":"hi"}]}`, "messages[0].role", 400},
+		{"odd role", `{"model":"m","messages":[{"role":"tool","content":"hi"}]}`, "messages[0].role", 400},
+		{"no content", `{"model":"m","messages":[{"role":"user"}]}`, "messages[0].content", 400},
+		{"content a number", `{"model":"m","messages":[{"role":"user","content":1}]}`, "messages[0].content", 400},
+		{"block no object", `{"model":"m","messages":[{"role":"user","content":["x"]}]}`, "messages[0].content[0]", 400},
+		{"block without type", `{"model":"m","messages":[{"role":"user","content":[{"text":"x"}]}]}`, "messages[0].content[0].type", 400},
+		{"odd block", `{"model":"m","messages":[{"role":"user","content":[{"type":"video"}]}]}`, "messages[0].content[0].type", 400},
+		{"text missing", `{"model":"m","messages":[{"role":"user","content":[{"type":"text"}]}]}`, "messages[0].content[0].text", 400},
+		{"text a number", `{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":1}]}]}`, "messages[0].content[0].text", 400},
+		{"thinking of a user", `{"model":"m","messages":[{"role":"user","content":[{"type":"thinking","thinking":"hm"}]}]}`, "messages[0].content[0].type", 400},
+		{"system a number", `{` + helloMessage + `,"system":1}`, "system", 400},
+		{"picture in the system text", `{` + helloMessage + `,"system":[{"type":"image"}]}`, "system[0].type", 400},
+		{"stop sequences", `{` + helloMessage + `,"stop_sequences":["x"]}`, "stop_sequences", 400},
+		{"mcp servers", `{` + helloMessage + `,"mcp_servers":[{"type":"url","url":"https://example.com","name":"x"}]}`, "mcp_servers", 400},
+		{"tool choice any", `{` + helloMessage + `,"tool_choice":{"type":"any"}}`, "tool_choice", 400},
+		{"tool choice a tool", `{` + helloMessage + `,"tool_choice":{"type":"tool","name":"f"}}`, "tool_choice", 400},
+		{"tool choice a string", `{` + helloMessage + `,"tool_choice":"auto"}`, "tool_choice", 400},
+		{"max_tokens text", `{"model":"m","max_tokens":"1","messages":[{"role":"user","content":"hi"}]}`, "max_tokens", 400},
+		{"max_tokens below 0", `{"model":"m","max_tokens":-1,"messages":[{"role":"user","content":"hi"}]}`, "max_tokens", 400},
+		{"metadata a string", `{` + helloMessage + `,"metadata":"x"}`, "metadata", 400},
+		{"user_id a number", `{` + helloMessage + `,"metadata":{"user_id":1}}`, "metadata.user_id", 400},
+		{"stream a word", `{` + helloMessage + `,"stream":"yes"}`, "stream", 400},
+		{"format of another kind", `{` + helloMessage + `,"output_config":{"format":{"type":"xml"}}}`, "output_config.format.type", 400},
+		{"format without schema", `{` + helloMessage + `,"output_format":{"type":"json_schema"}}`, "output_format.schema", 400},
+		{"a schema that is none", `{` + helloMessage + `,"output_format":{"type":"json_schema","schema":{"properties":{"a":{"type":"strange"}}}}}`, "output_format.schema.properties.a.type", 400},
+		{"efforts that disagree", `{` + helloMessage + `,"effort":"low","output_config":{"effort":"high"}}`, "effort", 400},
+		{"odd limits", `{` + helloMessage + `,"limits":{"memory":1}}`, "limits.memory", 400},
+	}
+}

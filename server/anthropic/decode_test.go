@@ -9,57 +9,20 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"penstock/internal/openapitest"
 	"penstock/server/dialect"
 	"penstock/server/web"
 )
 
 const hello = `"model":"claude","max_tokens":100,"messages":[{"role":"user","content":"hi"}]`
 
-// badBodies are refused, each by the field that is named.
-var badBodies = []struct{ name, body, param string }{
-	{"not JSON", `{`, ""},
-	{"no object", `[]`, ""},
-	{"no model", `{"messages":[{"role":"user","content":"hi"}]}`, "model"},
-	{"no messages", `{"model":"m"}`, "messages"},
-	{"messages no array", `{"model":"m","messages":"hi"}`, "messages"},
-	{"empty messages", `{"model":"m","messages":[]}`, "messages"},
-	{"only system", `{"model":"m","system":"s","messages":[{"role":"system","content":"t"}]}`, "messages"},
-	{"no role", `{"model":"m","messages":[{"content":"hi"}]}`, "messages[0].role"},
-	{"odd role", `{"model":"m","messages":[{"role":"tool","content":"hi"}]}`, "messages[0].role"},
-	{"no content", `{"model":"m","messages":[{"role":"user"}]}`, "messages[0].content"},
-	{"content a number", `{"model":"m","messages":[{"role":"user","content":1}]}`, "messages[0].content"},
-	{"block no object", `{"model":"m","messages":[{"role":"user","content":["x"]}]}`, "messages[0].content[0]"},
-	{"block without type", `{"model":"m","messages":[{"role":"user","content":[{"text":"x"}]}]}`, "messages[0].content[0].type"},
-	{"odd block", `{"model":"m","messages":[{"role":"user","content":[{"type":"video"}]}]}`, "messages[0].content[0].type"},
-	{"text missing", `{"model":"m","messages":[{"role":"user","content":[{"type":"text"}]}]}`, "messages[0].content[0].text"},
-	{"text a number", `{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":1}]}]}`, "messages[0].content[0].text"},
-	{"thinking of a user", `{"model":"m","messages":[{"role":"user","content":[{"type":"thinking","thinking":"hm"}]}]}`, "messages[0].content[0].type"},
-	{"system a number", `{` + hello + `,"system":1}`, "system"},
-	{"picture in the system text", `{` + hello + `,"system":[{"type":"image"}]}`, "system[0].type"},
-	{"stop sequences", `{` + hello + `,"stop_sequences":["x"]}`, "stop_sequences"},
-	{"mcp servers", `{` + hello + `,"mcp_servers":[{"type":"url","url":"https://example.com","name":"x"}]}`, "mcp_servers"},
-	{"tool choice any", `{` + hello + `,"tool_choice":{"type":"any"}}`, "tool_choice"},
-	{"tool choice a tool", `{` + hello + `,"tool_choice":{"type":"tool","name":"f"}}`, "tool_choice"},
-	{"tool choice a string", `{` + hello + `,"tool_choice":"auto"}`, "tool_choice"},
-	{"max_tokens text", `{"model":"m","max_tokens":"1","messages":[{"role":"user","content":"hi"}]}`, "max_tokens"},
-	{"max_tokens below 0", `{"model":"m","max_tokens":-1,"messages":[{"role":"user","content":"hi"}]}`, "max_tokens"},
-	{"metadata a string", `{` + hello + `,"metadata":"x"}`, "metadata"},
-	{"user_id a number", `{` + hello + `,"metadata":{"user_id":1}}`, "metadata.user_id"},
-	{"stream a word", `{` + hello + `,"stream":"yes"}`, "stream"},
-	{"format of another kind", `{` + hello + `,"output_config":{"format":{"type":"xml"}}}`, "output_config.format.type"},
-	{"format without schema", `{` + hello + `,"output_format":{"type":"json_schema"}}`, "output_format.schema"},
-	{"a schema that is none", `{` + hello + `,"output_format":{"type":"json_schema","schema":{"properties":{"a":{"type":"strange"}}}}}`, "output_format.schema.properties.a.type"},
-	{"efforts that disagree", `{` + hello + `,"effort":"low","output_config":{"effort":"high"}}`, "effort"},
-	{"odd limits", `{` + hello + `,"limits":{"memory":1}}`, "limits.memory"},
-}
-
 func TestDecode_Refused(t *testing.T) {
-	for _, row := range badBodies {
-		t.Run(row.name, func(t *testing.T) {
-			_, err := DecodeMessages([]byte(row.body), http.Header{})
+	for _, row := range openapitest.BadMessages() {
+		t.Run(row.Name, func(t *testing.T) {
+			_, err := DecodeMessages([]byte(row.Body), http.Header{})
 			var e *web.Error
-			if !errors.As(err, &e) || e.Status != http.StatusBadRequest || e.Param != row.param {
-				t.Errorf("%+v, want a 400 of %q", err, row.param)
+			if !errors.As(err, &e) || e.Status != row.Status || e.Param != row.Param {
+				t.Errorf("%+v, want a %d of %q", err, row.Status, row.Param)
 			}
 		})
 	}
@@ -120,8 +83,8 @@ func TestCountTokens(t *testing.T) {
 }
 
 func FuzzDecodeMessages(f *testing.F) {
-	for _, row := range badBodies {
-		f.Add([]byte(row.body))
+	for _, row := range openapitest.BadMessages() {
+		f.Add([]byte(row.Body))
 	}
 	f.Add([]byte(`{` + hello + `,"system":[{"type":"text","text":"s"}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
