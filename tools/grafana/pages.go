@@ -52,8 +52,8 @@ func endRest() []Panel {
 			unit("cpm").bar(), query{perMinute("reason", `penstock_admission_refused_total{@,client=~"$client"}`), "{{reason}}"}),
 		graph(6, "Starts that failed", "Per minute, of runs that never began. cli_missing: the program is gone. start_failed: the host or the cage refused. Runbook PenstockRunsNotStarting.",
 			unit("cpm").bar(), query{perMinute("backend, cause", `penstock_run_starts_failed_total{`+ofBackend+`}`), "{{backend}}: {{cause}}"}),
-		graph(6, "Replies to chat completions", "Per second, by status. 400: failed after the start, or a request that is wrong (the runs' ends tell which); 429, 503: refused.",
-			unit("reqps").stack(), query{perSecond("code", `penstock_http_requests_total{@,route="/v1/chat/completions"}`), "{{code}}"}),
+		graph(6, "Replies to chats, responses and messages", "Per second, by status. 400, 406: failed after the start, or a request that is wrong (the runs' ends tell which); 429, 503, 529: refused.",
+			unit("reqps").stack(), query{perSecond("code", `penstock_http_requests_total{@,method="POST",route=~"/v1/(chat/completions|responses|messages)"}`), "{{code}}"}),
 	}
 }
 
