@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // NotACommand keeps a prompt from being taken for a command of the CLI's, or of
@@ -20,9 +21,13 @@ func NotACommand(text string) string {
 // that begins with a slash (after white space: opencode 1.18.33) for a command
 // of its own, runs it, or swallows it without a word; pi (0.87.1, 1.6.0) takes white
 // space away, and puts a template of the user's in its place. A text is all that a
-// client of ours can mean, so such a one goes between two marks.
-func PlainPrompt(text string) string {
-	if !strings.HasPrefix(strings.TrimSpace(text), "/") {
+// client of ours can mean, so such a one goes between two marks. More are the other
+// beginnings that a CLI has for its commands.
+func PlainPrompt(text string, more ...string) string {
+	// JavaScript's trim takes a byte order mark, too.
+	trimmed := strings.TrimLeftFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' })
+	begins := func(mark string) bool { return strings.HasPrefix(trimmed, mark) }
+	if !begins("/") && !slices.ContainsFunc(more, begins) {
 		return text
 	}
 	return "<message>\n" + text + "\n</message>"

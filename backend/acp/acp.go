@@ -51,6 +51,8 @@ type profile struct {
 	// models: it leaves out images for a model that isn't known to take them, without a word;
 	// the script tells which are.
 	models bool
+	// commands are the beginnings beside "/" of a text that the agent takes for a command.
+	commands []string
 	// toolIDs: the name of a tool begins the ids of its calls, and their titles say what they do.
 	toolIDs bool
 	// thoughts: a chunk of thinking is a whole thought, its subject between "**" in a line above.
@@ -73,6 +75,7 @@ func New(c backend.Config) backend.Backend {
 func NewGemini(r backend.Request, permissions string) backend.Machine {
 	r.Model = ""
 	return newMachine(profile{
+		commands: []string{"$"},
 		toolIDs:  true,
 		thoughts: true,
 		refusals: 2, // where its own retries could not be turned off

@@ -12,12 +12,15 @@ import (
 // content is the prompt with what goes with it.
 func (m *machine) content() []any {
 	_, documents := m.request.Documents()
-	blocks := []any{textBlock(backend.PlainPrompt(string(backend.PromptWithSystem(m.request)) + documents))}
+	blocks := []any{textBlock(m.plain(string(backend.PromptWithSystem(m.request)) + documents))}
 	for _, image := range m.request.Images() {
 		blocks = append(blocks, map[string]any{"type": "image", "mimeType": image.Type, "data": image.Data})
 	}
 	return blocks
 }
+
+// plain is a text that the agent takes for no command of its own.
+func (m *machine) plain(text string) string { return backend.PlainPrompt(text, m.profile.commands...) }
 
 func textBlock(text string) any { return map[string]any{"type": "text", "text": text} }
 

@@ -288,7 +288,7 @@ func (m *machine) prompt() {
 	}
 	if m.again != nil {
 		m.turning = true
-		m.tell(m.turnEnded, textBlock(backend.PlainPrompt(*m.again)))
+		m.tell(m.turnEnded, textBlock(m.plain(*m.again)))
 		return
 	}
 	if why := m.blind(); why != "" {

@@ -363,6 +363,7 @@ func TestACP_PlainPrompt(t *testing.T) {
 		"hello": "hello", "a /b": "a /b", "": "",
 		"/init":    "<message>\n/init\n</message>",
 		" \n/init": "<message>\n \n/init\n</message>",
+		"\ufeff/x": "<message>\n\ufeff/x\n</message>",
 	} {
 		if got := backend.PlainPrompt(text); got != want {
 			t.Errorf("%q becomes %q, want %q", text, got, want)

@@ -171,6 +171,23 @@ func TestKinds_SendImages(t *testing.T) {
 	}
 }
 
+// What each agent takes for a command is text: the real ones were asked.
+func TestACP_NoCommands(t *testing.T) {
+	for _, row := range []struct {
+		kind, text string
+		marked     bool
+	}{
+		{"gemini", "$memory show", true}, {"gemini", " \n$x", true}, {"gemini", "/help", true}, {"gemini", "!ls", false}, {"gemini", "a $b", false},
+		{"kimi", "$memory show", false}, {"opencode", "$x", false}, {"opencode", "/x", true},
+	} {
+		m := machineOf(t, row.kind, backend.Request{Converse: true, Prompt: row.text})
+		said, _ := talkTo(m, lines(plainAgent, opened, answered(2, "{}")))
+		if got := strings.Contains(string(said), `message\u003e\n`); got != row.marked {
+			t.Errorf("%s is told %q as %s", row.kind, row.text, said)
+		}
+	}
+}
+
 // Where images would not get to the model the run fails before the prompt is told.
 func TestKinds_BlindRecipients(t *testing.T) {
 	const (
