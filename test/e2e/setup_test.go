@@ -27,8 +27,9 @@ type world struct {
 	model *model.Server
 }
 
-// begin starts a scripted model and a daemon that knows the six CLIs.
-func begin(t *testing.T, extra string) *world {
+// begin starts a scripted model and a daemon that knows the six CLIs; each has the lines more in
+// its table.
+func begin(t *testing.T, extra string, more ...string) *world {
 	t.Helper()
 	top := daemon.Top(t)
 	m := model.ForTest(t)
@@ -42,6 +43,9 @@ func begin(t *testing.T, extra string) *world {
 		t.Fatal(err)
 	}
 	backends, env := clis.Backends(filepath.Join(top, "test", "clis"), url, commands)
+	for _, line := range more {
+		backends = strings.ReplaceAll(backends, "default_model", line+"\ndefault_model")
+	}
 	if rootfs := os.Getenv("PENSTOCK_CLIS_IMAGE"); rootfs != "" {
 		backends = inImage(t, rootfs, filepath.Join(top, "test", "clis", "node_modules"), home, backends)
 	}

@@ -1,0 +1,161 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"penstock/test/daemon"
+)
+
+// noise is a PNG of about so many bytes, which no CLI has a reason to make smaller.
+func noise(t *testing.T, seed uint64, bytesWanted int) []byte {
+	t.Helper()
+	side := 1
+	for 3*side*side < bytesWanted {
+		side++
+	}
+	r := rand.New(rand.NewPCG(seed, 1))
+	m := image.NewNRGBA(image.Rect(0, 0, side, side))
+	for y := range side {
+		for x := range side {
+			m.Set(x, y, color.NRGBA{uint8(r.Uint32()), uint8(r.Uint32()), uint8(r.Uint32()), 255})
+		}
+	}
+	var out bytes.Buffer
+	if err := png.Encode(&out, m); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// parts is the content of a message: text, then images, then files by name.
+func parts(text string, images [][]byte, files map[string]string) []any {
+	all := []any{map[string]any{"type": "text", "text": text}}
+	for _, data := range images {
+		url := "data:image/png;base64," + base64.StdEncoding.EncodeToString(data)
+		all = append(all, map[string]any{"type": "image_url", "image_url": map[string]any{"url": url}})
+	}
+	for name, content := range files {
+		data := "data:text/plain;base64," + base64.StdEncoding.EncodeToString([]byte(content))
+		all = append(all, map[string]any{"type": "file", "file": map[string]any{"filename": name, "file_data": data}})
+	}
+	return all
+}
+
+func asking(model string, content []any, extra map[string]any) map[string]any {
+	body := daemon.Body(model, "", extra)
+	body["messages"] = []map[string]any{{"role": "user", "content": content}}
+	return body
+}
+
+func sees(images ...[]byte) string {
+	text := "sees:"
+	for _, data := range images {
+		text += fmt.Sprintf(" %x", sha256.Sum256(data))
+	}
+	return text
+}
+
+// Each CLI's model sees the very bytes of the images, in a new session and in the next turn of
+// it, which knows of the first.
+func TestImages(t *testing.T) {
+	w := begin(t, "")
+	for _, cli := range six() {
+		t.Run(cli, func(t *testing.T) {
+			one, two, three := noise(t, 1, 1<<10), noise(t, 2, 40<<10), noise(t, 3, 4<<10)
+			session := map[string]any{"session_id": "images-" + cli, "stream": true}
+			for _, turn := range []struct {
+				prompt string
+				images [][]byte
+				want   string
+			}{
+				{"SCN=text N=1 SEES REMEMBER{{heron}} @README.md", [][]byte{one, two}, "tok0 " + sees(one, two) + " marked-user-turns=1"},
+				{"SCN=text N=1 SEES RECALL", [][]byte{three}, "tok0 " + sees(three) + " recalled: heron marked-user-turns=2"},
+			} {
+				if cli == "claude" { // which may make a JPEG of the second
+					turn.images, turn.want = turn.images[:1], strings.Replace(turn.want, sees(one, two), sees(one), 1)
+				}
+				a, err := w.Chat(bounded(t, long), asking(cli, parts(turn.prompt, turn.images, nil), session), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if a.Text != turn.want || a.Error != nil || a.Finish != "stop" {
+					t.Errorf("%s: text %q, finish %q, error %+v, want %q", turn.prompt, a.Text, a.Finish, a.Error, turn.want)
+				}
+			}
+		})
+	}
+}
+
+// An image for a model that can't see is told so, and its model isn't asked.
+func TestImages_Blind(t *testing.T) {
+	w := begin(t, "")
+	for _, model := range []string{"opencode/fake/blind", "pi/fake/blind"} {
+		cli, _, _ := strings.Cut(model, "/")
+		if !strings.Contains(strings.Join(six(), " "), cli) {
+			continue
+		}
+		before := len(w.model.Requests())
+		a, err := w.Chat(bounded(t, long), asking(model, parts("SCN=text N=1 SEES", [][]byte{noise(t, 1, 1<<10)}, nil), nil), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Status != 400 || a.Error == nil || a.Error.Code != "unsupported_input" || !strings.Contains(a.Error.Message, "fake/blind") {
+			t.Errorf("%s: status %d, error %+v, text %q", model, a.Status, a.Error, a.Text)
+		}
+		if asked := len(w.model.Requests()) - before; asked != 0 {
+			t.Errorf("%s: the model was asked %d times", model, asked)
+		}
+	}
+}
+
+// A file lies where each CLI's own tool reads it, also where it may change nothing.
+func TestFiles(t *testing.T) {
+	w := begin(t, "", `permissions = "plan"`)
+	for _, cli := range six() {
+		t.Run(cli, func(t *testing.T) {
+			id := "files-" + cli
+			at := filepath.Join(w.Dir, "state", "runs", id, "in", "my_notes.txt")
+			tool, argument := "read", "path"
+			switch cli {
+			case "claude":
+				tool, argument = "Read", "file_path"
+			case "codex":
+				tool, argument, at = "exec_command", "cmd", "cat "+at
+			case "gemini":
+				tool, argument = "read_file", "file_path"
+			case "kimi":
+				tool = "Read"
+			case "opencode":
+				argument = "filePath"
+			}
+			call, err := json.Marshal(map[string]string{argument: at})
+			if err != nil {
+				t.Fatal(err)
+			}
+			content := parts("SCN=tool N=0 CALL{{"+tool+" "+string(call)+"}}", nil, map[string]string{"my notes.txt": "a heron stands\n"})
+			a, err := w.Durable(bounded(t, long), id, "", asking(cli, content, map[string]any{"stream": true}), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			log := w.model.Requests()
+			last := log[len(log)-1]
+			if !strings.Contains(last.ToolResult, "a heron stands") || a.Error != nil || a.Finish != "stop" {
+				t.Errorf("the tool gave %q; text %q, finish %q, error %+v", last.ToolResult, a.Text, a.Finish, a.Error)
+			}
+			if !strings.Contains(last.LastUser, filepath.Join("in", "my_notes.txt")) {
+				t.Errorf("the prompt does not name the file: %q", last.LastUser)
+			}
+		})
+	}
+}
