@@ -10,9 +10,11 @@ import (
 	"image/jpeg"
 	"image/png"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"weak"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -185,6 +187,30 @@ func TestACP_NoCommands(t *testing.T) {
 		if got := strings.Contains(string(said), `message\u003e\n`); got != row.marked {
 			t.Errorf("%s is told %q as %s", row.kind, row.text, said)
 		}
+	}
+}
+
+// What was told is held in memory no longer than until then: the machine lives as long as the run.
+func TestKinds_LetGoOfAttachments(t *testing.T) {
+	const sees = `{"id":0,"result":{"agentCapabilities":{"promptCapabilities":{"image":true}}}}`
+	for kind, answers := range map[string][]string{
+		"acp": {sees, opened}, "kimi": {sees, opened}, "gemini": {sees, opened},
+		"opencode": {sees, `{"type":"provider_models","sees":["p/m"]}`, strings.Replace(opened, `"s1"`, `"s1","configOptions":[{"id":"model","currentValue":"p/m"}]`, 1)},
+		"codex":    {codexHello, codexThread, `{"id":"models","result":{"data":[]}}`},
+	} {
+		data := bytes.Repeat([]byte("x"), 1<<16)
+		gone := weak.Make(&data[0])
+		m := machineOf(t, kind, backend.Request{Converse: true, Attachments: []backend.Attachment{{Type: "image/jpeg", Data: data}}})
+		data = nil
+		said, _ := talkTo(m, lines(answers...))
+		if !strings.Contains(string(said), "session/prompt") && !strings.Contains(string(said), "turn/start") {
+			t.Fatalf("%s: wrote %s", kind, said)
+		}
+		runtime.GC()
+		if gone.Value() != nil {
+			t.Errorf("%s holds what it has told", kind)
+		}
+		runtime.KeepAlive(m)
 	}
 }
 
