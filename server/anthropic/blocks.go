@@ -15,13 +15,14 @@ import (
 // blocks makes messages of the content of one: results of tools are messages of their own.
 type blocks struct {
 	dialect.Message
-	text strings.Builder
-	out  []dialect.Message
+	text    strings.Builder
+	out     []dialect.Message
+	ignored []string // where blocks are that have no effect
 }
 
-// done gives the messages. One that nothing was in is still one.
+// done gives the messages. One that nothing was in is still one, but not where all of it is ignored.
 func (m *blocks) done() []dialect.Message {
-	m.flush(len(m.out) == 0)
+	m.flush(len(m.out) == 0 && len(m.ignored) == 0)
 	return m.out
 }
 
@@ -66,6 +67,11 @@ func (m *blocks) content(raw json.RawMessage, where string) error {
 // quiet are the blocks of an assistant that are not told again: what it thought.
 var quiet = []string{"thinking", "redacted_thinking"}
 
+// toolChanges are the blocks of a system message that tell of the client's tools, which are
+// ignored: Claude Code (2.1.330) sends them when a server of its tools comes or goes, and again
+// in each later turn.
+var toolChanges = []string{"tool_addition", "tool_removal"}
+
 func (m *blocks) block(f web.Fields, at string) error {
 	var kind string
 	if err := f.Into("type", at, &kind, "a string"); err != nil {
@@ -74,6 +80,9 @@ func (m *blocks) block(f web.Fields, at string) error {
 	switch {
 	case kind == "text":
 		return m.textBlock(f, at)
+	case m.Role == dialect.System && slices.Contains(toolChanges, kind):
+		m.ignored = append(m.ignored, at)
+		return nil
 	case m.Role == dialect.System:
 		return web.BadRequest(at+".type", "a system text has blocks of type text only, not %q", web.Clip(kind, 40))
 	case m.Role == dialect.Assistant && slices.Contains(quiet, kind):
@@ -87,8 +96,19 @@ func (m *blocks) block(f web.Fields, at string) error {
 	case kind == "":
 		return web.BadRequest(at+".type", "type is needed")
 	}
-	return web.BadRequest(at+".type", "blocks of type %q are not taken: text, image, document, tool_use, tool_result and thinking are", web.Clip(kind, 40))
+	m.leaveOut(kind, web.BadRequest(at+".type", "blocks of type %q are not taken: text, image, document, tool_use, tool_result and thinking are", web.Clip(kind, 40)))
+	return nil
 }
+
+// leaveOut names what can't be sent: that is an error only where its turn is (see dialect.Message).
+func (m *blocks) leaveOut(kind string, err error) {
+	if m.Unsupported == nil {
+		m.Unsupported = err
+	}
+	dialect.AddLine(&m.text, note(kind))
+}
+
+func note(kind string) string { return fmt.Sprintf("[%s: left out here]", web.Clip(kind, 40)) }
 
 func (m *blocks) textBlock(f web.Fields, at string) error {
 	if !f.Given("text") {
@@ -177,13 +197,21 @@ func (m *blocks) resultContent(raw json.RawMessage, where string) error {
 		case "image", "document":
 			return m.media(f, kind, at)
 		}
-		dialect.AddLine(&m.text, fmt.Sprintf("[%s: left out here]", web.Clip(kind, 40)))
+		dialect.AddLine(&m.text, note(kind))
 		return nil
 	})
 }
 
-// media is an image, or a document: what its source has, or where that is.
+// media adds an image, or a document.
 func (m *blocks) media(f web.Fields, kind, at string) error {
+	if err := m.source(f, kind, at); err != nil {
+		m.leaveOut(kind, err)
+	}
+	return nil
+}
+
+// source adds what the source of an image or a document has, or where that is.
+func (m *blocks) source(f web.Fields, kind, at string) error {
 	where := at + ".source"
 	if !f.Given("source") {
 		return web.BadRequest(where, "source is needed")
@@ -192,7 +220,7 @@ func (m *blocks) media(f web.Fields, kind, at string) error {
 	if err != nil {
 		return err
 	}
-	p := dialect.Part{Source: media.Source{Kind: media.Image}, Note: fmt.Sprintf("[%s: left out here]", kind), At: m.text.Len()}
+	p := dialect.Part{Source: media.Source{Kind: media.Image}, Note: note(kind), At: m.text.Len()}
 	if kind == "document" {
 		p.Kind = media.File
 		if err := f.Into("title", at, &p.Name, "a string"); err != nil {

@@ -30,6 +30,7 @@ func DecodeMessages(body []byte, h http.Header) (*dialect.Request, error) {
 			return nil, err
 		}
 	}
+	q.DropBilling()
 	q.SetIgnored(handled)
 	return q, nil
 }
@@ -51,8 +52,12 @@ func (q decoder) system(f web.Fields) error {
 	if err := m.content(f["system"], "system"); err != nil {
 		return err
 	}
-	q.Messages = append(q.Messages, m.done()...)
+	q.add(&m)
 	return nil
+}
+
+func (q decoder) add(m *blocks) {
+	q.Messages, q.Ignored = append(q.Messages, m.done()...), append(q.Ignored, m.ignored...)
 }
 
 func (q decoder) messages(f web.Fields) error {
@@ -64,11 +69,11 @@ func (q decoder) messages(f web.Fields) error {
 		return web.BadRequest("messages", "messages must not be empty")
 	}
 	for i, one := range raw {
-		messages, err := decodeMessage(one, fmt.Sprintf("messages[%d]", i))
+		m, err := decodeMessage(one, fmt.Sprintf("messages[%d]", i))
 		if err != nil {
 			return err
 		}
-		q.Messages = append(q.Messages, messages...)
+		q.add(m)
 	}
 	if !slices.ContainsFunc(q.Messages, func(m dialect.Message) bool { return m.Role != dialect.System }) {
 		return web.BadRequest("messages", "messages has only system text: a user message is needed")
@@ -76,7 +81,7 @@ func (q decoder) messages(f web.Fields) error {
 	return nil
 }
 
-func decodeMessage(raw json.RawMessage, where string) ([]dialect.Message, error) {
+func decodeMessage(raw json.RawMessage, where string) (*blocks, error) {
 	f, err := web.ParseObject(raw, where)
 	if err != nil {
 		return nil, err
@@ -98,7 +103,7 @@ func decodeMessage(raw json.RawMessage, where string) ([]dialect.Message, error)
 	if err := m.content(f["content"], where+".content"); err != nil {
 		return nil, err
 	}
-	return m.done(), nil
+	return &m, nil
 }
 
 // person takes metadata.user_id, which tells people apart that share a token.

@@ -28,6 +28,37 @@ func TestDecode_Refused(t *testing.T) {
 	}
 }
 
+// What is none of the blocks that are taken is refused where its turn is sent; an earlier one has a
+// note in its place.
+func TestDecode_NotSent(t *testing.T) {
+	for block, param := range map[string]string{
+		`{"type":"video"}`:                                        "messages[0].content[0].type",
+		`{"type":"thinking","thinking":"hm"}`:                     "messages[0].content[0].type",
+		`{"type":"image"}`:                                        "messages[0].content[0].source",
+		`{"type":"image","source":{"type":"file","file_id":"f"}}`: "messages[0].content[0].source.type",
+		`{"type":"document","source":{"type":"base64"}}`:          "messages[0].content[0].source.data",
+	} {
+		turn := `{"role":"user","content":[` + block + `]}`
+		for after, want := range map[string]string{``: param, `,{"role":"assistant","content":"a"},{"role":"user","content":"u"}`: ""} {
+			q, err := DecodeMessages([]byte(`{"model":"m","messages":[`+turn+after+`]}`), http.Header{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = dialect.Prompt(q.Messages, false)
+			got := ""
+			if e := (*web.Error)(nil); errors.As(err, &e) {
+				got = e.Param
+			}
+			if got != want || !strings.HasSuffix(q.Messages[0].Text, ": left out here]") {
+				t.Errorf("%s, then %q: %v, want one of %q; %+v", block, after, err, want, q.Messages[0])
+			}
+		}
+	}
+}
+
+// sameLack holds what can't be sent against another by there being something.
+var sameLack = cmp.Comparer(func(a, b error) bool { return (a == nil) == (b == nil) })
+
 // Claude Code's request, shortened, and others that stock clients send.
 func TestDecode_Accepted(t *testing.T) {
 	for _, row := range []struct {
@@ -52,6 +83,18 @@ func TestDecode_Accepted(t *testing.T) {
 				{Role: "tool", Own: true, ToolID: "m1", Text: "out"}, {Role: "assistant", Text: "\n\ntwo"}, {Role: "user", Text: "u"}}, nil},
 		{"a search of a server's", `{"model":"m","messages":[{"role":"assistant","content":[{"type":"server_tool_use","id":"s","name":"web_search","input":{}},{"type":"web_search_tool_result","tool_use_id":"s","content":[{"type":"web_search_result","url":"x"}]}]},{"role":"user","content":"u"}]}`,
 			[]dialect.Message{{Role: "assistant", ToolCalls: []dialect.ToolCall{{ID: "s", Name: "web_search", Arguments: "{}"}}}, {Role: "tool", ToolID: "s", Text: "[web_search_result: left out here]"}, {Role: "user", Text: "u"}}, nil},
+		{"Claude Code's billing", `{"model":"m","system":[{"type":"text","text":"x-anthropic-billing-header: cc_version=2.1.37.3a3; cc_entrypoint=cli; cch=65abc;"},{"type":"text","text":"s"}],"messages":[{"role":"user","content":"u"}]}`,
+			[]dialect.Message{{Role: "system", Text: "s"}, {Role: "user", Text: "u"}}, []string{"x-anthropic-billing-header"}},
+		{"nothing but billing", `{"model":"m","system":"x-anthropic-billing-header: cc_version=2.1.330.636;","messages":[{"role":"user","content":"x-anthropic-billing-header: a=b;"}]}`,
+			[]dialect.Message{{Role: "user", Text: "x-anthropic-billing-header: a=b;"}}, []string{"x-anthropic-billing-header"}},
+		{"tools that come and go", `{"model":"m","messages":[{"role":"user","content":"u"},{"role":"system","content":[{"type":"tool_addition","tool":{"type":"tool_reference","name":"f"}}]},
+			{"role":"system","content":[{"type":"text","text":"s"},{"type":"tool_removal","tool":{"type":"tool_reference","name":"f"}}]}]}`,
+			[]dialect.Message{{Role: "user", Text: "u"}, {Role: "system", Text: "s"}}, []string{"messages[1].content[0]", "messages[2].content[1]"}},
+		{"what isn't taken, in earlier turns", `{"model":"m","messages":[{"role":"user","content":[{"type":"container_upload","file_id":"f"},{"type":"text","text":"u"},{"type":"image","source":{"type":"file","file_id":"f"}}]},
+			{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"f","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":[{"type":"document"}]}]},{"role":"assistant","content":"a"},{"role":"user","content":"u"}]}`,
+			[]dialect.Message{{Role: "user", Text: "[container_upload: left out here]\nu\n[image: left out here]", Unsupported: errors.New("x")},
+				{Role: "assistant", ToolCalls: []dialect.ToolCall{{ID: "t", Name: "f", Arguments: "{}"}}},
+				{Role: "tool", ToolID: "t", Text: "[document: left out here]", Unsupported: errors.New("x")}, {Role: "assistant", Text: "a"}, {Role: "user", Text: "u"}}, nil},
 		{"an empty turn", `{"model":"m","messages":[{"role":"assistant","content":[]},{"role":"user","content":""}]}`, []dialect.Message{{Role: "assistant"}, {Role: "user"}}, nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -59,11 +102,14 @@ func TestDecode_Accepted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(row.want, q.Messages); diff != "" {
+			if diff := cmp.Diff(row.want, q.Messages, sameLack); diff != "" {
 				t.Errorf("messages (-want +got)\n%s", diff)
 			}
 			if diff := cmp.Diff(row.ignored, q.Ignored); diff != "" {
 				t.Errorf("ignored (-want +got)\n%s", diff)
+			}
+			if _, err := dialect.Prompt(q.Messages, false); err != nil {
+				t.Error(err)
 			}
 		})
 	}

@@ -1,6 +1,9 @@
 package dialect
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestPrompt(t *testing.T) {
 	call := ToolCall{ID: "c\"1", Name: "look", Arguments: `{"a":1}`}
@@ -36,5 +39,32 @@ func TestPrompt(t *testing.T) {
 				t.Errorf("got %+v %v", turn, err)
 			}
 		})
+	}
+}
+
+// Claude Code's billing goes, wherever a router has put it, and nothing but it.
+func TestDropBilling(t *testing.T) {
+	const line = "x-anthropic-billing-header: cc_version=2.1.37.3a3; cc_entrypoint=cli; cch=65abc;"
+	for _, row := range []struct {
+		role, text string
+		want       []string
+		noted      bool
+	}{
+		{System, line + "\nYou are", []string{"You are"}, true},
+		{System, " " + line + "You are", []string{"You are"}, true},
+		{System, "x-anthropic-billing-header: cc_version=2.1.330.636\n\na=b; c", []string{"a=b; c"}, true},
+		{System, line, nil, true},
+		{System, "You are\n" + line, []string{"You are\n" + line}, false},
+		{User, line, []string{line}, false},
+	} {
+		q := Request{Messages: []Message{{Role: row.role, Text: row.text}}}
+		q.DropBilling()
+		var got []string
+		for _, m := range q.Messages {
+			got = append(got, m.Text)
+		}
+		if !slices.Equal(got, row.want) || (len(q.Ignored) == 1) != row.noted {
+			t.Errorf("%s %q: %q, ignored %q; want %q", row.role, row.text, got, q.Ignored, row.want)
+		}
 	}
 }

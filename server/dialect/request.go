@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -245,4 +246,30 @@ func IgnoredHeader(names []string) string {
 		b.WriteString(safe)
 	}
 	return b.String()
+}
+
+// billing is what Claude Code (2.1.36 and newer) writes before its system text for the one
+// provider that it is made for, with hashes of the request; routers put it into other dialects.
+const billing = "x-anthropic-billing-header"
+
+var billingPattern = regexp.MustCompile(`^\s*` + billing + `:(?:[ \t]*[a-z_]+=[^;\s]*;?)*\s*`)
+
+// DropBilling takes it from the system texts, and notes that. It may be another one in each turn,
+// so that no turn would continue the one before, and providers refuse it.
+func (q *Request) DropBilling() {
+	kept := q.Messages[:0]
+	found := false
+	for _, m := range q.Messages {
+		if m.Role == System && billingPattern.MatchString(m.Text) {
+			found, m.Text = true, billingPattern.ReplaceAllLiteralString(m.Text, "")
+			if m.Text == "" {
+				continue
+			}
+		}
+		kept = append(kept, m)
+	}
+	q.Messages = kept
+	if found {
+		q.Ignored = append(q.Ignored, billing)
+	}
 }

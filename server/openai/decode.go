@@ -25,6 +25,7 @@ func DecodeChat(body []byte, h http.Header) (*dialect.Request, error) {
 			return nil, err
 		}
 	}
+	q.DropBilling()
 	q.SetIgnored(chatHandled)
 	return q, nil
 }

@@ -95,6 +95,7 @@ func (q *responsesRequest) input(f web.Fields) error {
 		return err
 	}
 	q.Messages, q.Ignored = in.messages, append(q.Ignored, in.ignored...)
+	q.DropBilling()
 	if !slices.ContainsFunc(q.Messages, func(m dialect.Message) bool { return m.Role != dialect.System }) {
 		return web.BadRequest("input", "input has nothing but system text: a user message is needed")
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -357,5 +358,27 @@ func TestDecodeResponses_Clients(t *testing.T) {
 		if _, err := DecodeResponses([]byte(body), nil); err != nil {
 			t.Errorf("%d: %v", i, err)
 		}
+	}
+}
+
+// What a router makes of Claude Code's requests: the system text of two turns is the same.
+func TestDecode_Billing(t *testing.T) {
+	const line = `x-anthropic-billing-header: cc_version=2.1.37.3a3; cc_entrypoint=cli; cch=65abc;\nYou are`
+	chat, err := DecodeChat([]byte(`{"model":"m","messages":[{"role":"system","content":"`+line+`"},{"role":"user","content":"hi"}]}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := DecodeResponses([]byte(`{"model":"m","instructions":"`+line+`","input":"hi"}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []dialect.Message{{Role: "system", Text: "You are"}, {Role: "user", Text: "hi"}}
+	for _, q := range []*dialect.Request{chat, response} {
+		if diff := cmp.Diff(want, q.Messages); diff != "" || !slices.Contains(q.Ignored, "x-anthropic-billing-header") {
+			t.Errorf("ignored %q, messages (-want +got)\n%s", q.Ignored, diff)
+		}
+	}
+	if response.Asked.System != systemHash(want) {
+		t.Error("the hash of the system text is not that of what is sent")
 	}
 }
