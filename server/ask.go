@@ -134,7 +134,7 @@ func (d *daemon) findOrLaunch(ctx context.Context, w *web.Reply, x *web.RequestI
 	if names := dialect.IgnoredHeader(q.Ignored); names != "" {
 		w.Header().Set("X-Penstock-Ignored", names)
 	}
-	j.model, j.backend, j.echo, j.discard = spec.Model, spec.Backend.Name(), q.Echo, spec.Discard
+	j.model, j.backend, j.echo, j.discard, j.background = spec.Model, spec.Backend.Name(), q.Echo, spec.Discard, q.Background
 	j.limits, j.enforced, j.session = spec.Limits, d.spawner.Enforced(), spec.Session
 	if j.durable {
 		ctx = d.base

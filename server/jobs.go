@@ -30,6 +30,7 @@ type job struct {
 	enforced                   spawn.Enforced        // and what holds them
 	session                    string
 	discard                    bool             // nothing but the record is kept of its answer
+	background                 bool             // its client was given an id, and asks later
 	lock                       *run.SessionLock // of a session that was claimed for it; nil is none
 	remember                   func(*run.Run)   // keeps what was said for the next turn; nil is nothing
 	lease                      *web.BodyLease   // what its request holds of the daemon's memory until it has begun
@@ -157,7 +158,12 @@ type jobs struct {
 	closed bool
 	byID   map[string]*job
 	live   sync.WaitGroup // jobs that have not ended
+
+	refused []*job // of background answers, oldest first: they have no record
 }
+
+// refusedMost is how many of them are remembered, each with what its answer says again of its request.
+const refusedMost = 256
 
 func newJobs() *jobs { return &jobs{byID: map[string]*job{}} }
 
@@ -243,8 +249,31 @@ func (s *jobs) orElse(id string, free func() (*job, error)) (*job, error) {
 func (s *jobs) ended(j *job) {
 	s.mu.Lock()
 	delete(s.byID, j.id)
+	if j.background && j.begun() && j.err != nil {
+		j.remember = nil
+		s.refused = append(s.refused[max(0, len(s.refused)+1-refusedMost):], j)
+	}
 	s.mu.Unlock()
 	s.live.Done()
+}
+
+// refusal finds the background answer of an id that was not started, for as long as that is remembered.
+func (s *jobs) refusal(id string, age time.Duration) (*job, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, j := range slices.Backward(s.refused) {
+		if j.id == id {
+			return j, time.Since(j.created) < age
+		}
+	}
+	return nil, false
+}
+
+// forgetRefusal has no effect where it is forgotten already.
+func (s *jobs) forgetRefusal(j *job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused = slices.DeleteFunc(s.refused, func(one *job) bool { return one == j })
 }
 
 // get finds a job by its run id.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -18,23 +19,30 @@ import (
 )
 
 // findStored finds the stored answer that the path names; j is its job while its run has not
-// begun, and one its run after that.
+// begun, or where it never did, and one its run after that.
 func (d *daemon) findStored(w *web.Reply, r *http.Request) (one conversation.Stored, j *job, err error) {
 	x, id := web.InfoOf(r), mux.Vars(r)["id"]
+	tell := func(run string) {
+		x.RunID = run
+		w.Header().Set("X-Run-Id", run)
+	}
+	run := ""
 	if key, ok := dialect.ParseID(conversation.Prefix, id); ok {
-		run := d.keys.Run(key)
-		if j, known := d.jobs.get(run); known && !j.begun() && x.Owns(j.client) && !j.discard && j.echo != nil {
-			x.RunID = j.id
-			w.Header().Set("X-Run-Id", j.id)
-			return one, j, nil
-		}
+		run = d.keys.Run(key)
 	}
-	if one, err = d.conversations.Answer(x, id, "response_id"); err != nil {
-		return one, nil, err
+	if j, known := d.jobs.get(run); known && (!j.begun() || j.err != nil) && x.Owns(j.client) && !j.discard && j.echo != nil {
+		tell(run)
+		return one, j, nil
 	}
-	x.RunID = one.Run.ID()
-	w.Header().Set("X-Run-Id", x.RunID)
-	return one, nil, nil
+	if one, err = d.conversations.Answer(x, id, "response_id"); err == nil {
+		tell(one.Run.ID())
+		return one, nil, nil
+	}
+	if j, known := d.jobs.refusal(run, cmp.Or(d.config.Keep.Age.Duration, keptDefault)); known && x.Owns(j.client) {
+		tell(run)
+		return one, j, nil
+	}
+	return one, nil, err
 }
 
 // getResponse is GET /v1/responses/{id}.
@@ -77,13 +85,15 @@ func (d *daemon) writeResponse(ctx context.Context, w *web.Reply, one conversati
 	return (openai.Responses{}).Whole(a).Write(w, end, dialect.Contents{}, steps)
 }
 
-// responseState is a response whose run has not begun, or has not said its last word.
+// responseState is a response whose run has not begun or never did, or has not said its last word.
 func (d *daemon) responseState(j *job, a *dialect.Answer) any {
-	status := openai.Queued
-	if j.begun() && j.err == nil {
-		status = openai.InProgress
+	switch {
+	case !j.begun():
+		return openai.ResponseState(a, openai.Queued, nil, dialect.End{})
+	case j.err != nil:
+		return openai.ResponseState(a, openai.Failed, notStarted(j.id, j.err), dialect.End{})
 	}
-	return openai.ResponseState(a, status, nil, dialect.End{})
+	return openai.ResponseState(a, openai.InProgress, nil, dialect.End{})
 }
 
 // followResponse is the stream of a response, from its start or after a number.
@@ -93,6 +103,13 @@ func (d *daemon) followResponse(w *web.Reply, r *http.Request, one conversation.
 	if j != nil {
 		ctx, release := d.readerContext(ctx)
 		defer release()
+		if j.begun() && j.err != nil {
+			stream := answer.NewStream(w, s, j.answer(after), true)
+			if err := stream.Open("not started"); err != nil {
+				return readerGone(ctx, stream, w, x, j, err)
+			}
+			return stream.Fail(x, notStarted(j.id, j.err))
+		}
 		return d.respondStream(ctx, w, x, j, s, j.answer(after))
 	}
 	a := answerOf(one.Run, after)
@@ -120,7 +137,7 @@ func (d *daemon) responseInput(w *web.Reply, r *http.Request) error {
 		return err
 	}
 	if j != nil {
-		return web.Errorf(web.ResponseNotFound, "response %s waits for its start: its input can be listed from then on", web.Clip(mux.Vars(r)["id"], 80))
+		return web.Errorf(web.ResponseNotFound, "response %s has not been started: its input can be listed once it has", web.Clip(mux.Vars(r)["id"], 80))
 	}
 	list, err := openai.InputPage(openai.ListInput(one.Asked.Input, one.Run.ID()), r.URL.Query())
 	if err != nil {
@@ -139,9 +156,8 @@ func (d *daemon) cancelResponse(w *web.Reply, r *http.Request) error {
 	if j != nil {
 		j.cancel(errCancelled)
 		<-j.started // at once
-		a := j.answer(-1)
 		if j.err != nil {
-			web.WriteJSON(w, http.StatusOK, openai.ResponseState(a, openai.Failed, notStarted(j.id, j.err), dialect.End{}))
+			web.WriteJSON(w, http.StatusOK, d.responseState(j, j.answer(-1)))
 			return nil
 		}
 		if one, err = d.conversations.Answer(web.InfoOf(r), mux.Vars(r)["id"], "response_id"); err != nil {
@@ -164,11 +180,14 @@ func (d *daemon) deleteResponse(w *web.Reply, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if j == nil {
+	switch {
+	case j == nil:
 		err = d.runs.Remove(one.Run.ID())
+	case j.begun():
+		d.jobs.forgetRefusal(j)
 	}
 	switch {
-	case j != nil, errors.Is(err, run.ErrLive):
+	case j != nil && !j.begun(), errors.Is(err, run.ErrLive):
 		return web.Errorf(web.ResponseBusy, "response %s is not over: cancel it first (POST /v1/responses/%s/cancel)", id, id)
 	case err != nil:
 		return web.Internal(err)

@@ -249,6 +249,38 @@ func TestResponses_Cancel(t *testing.T) {
 	}
 }
 
+// An answer in the background whose id was given and that is not started is told as such.
+func TestResponses_NotStarted(t *testing.T) {
+	s := serve(t, func(c *config.Config) { c.Budget.MaxRuns = 1 })
+	busy := s.respond("sh", "sleep 600", `,"background":true`)
+	for wait, want := range map[string]struct{ status, cause string }{`,"timeout_ms":200`: {"failed", "queue_timeout"}, ``: {"cancelled", "cancelled"}} {
+		made := s.respond("sh", "true", `,"background":true`+wait)
+		path := "/v1/responses/" + made.ID
+		if want.status == "cancelled" {
+			s.response("POST", path+"/cancel", "")
+		}
+		eventually(t, "it is over", func() bool {
+			r, _ := s.response("GET", path, "")
+			return r.Status != "queued"
+		})
+		for _, get := range []struct{ method, path string }{{"GET", path}, {"POST", path + "/cancel"}} {
+			if r, status := s.response(get.method, get.path, ""); status != 200 || r.Status != want.status || r.Cause != want.cause {
+				t.Errorf("%s %s: %d %+v, want %+v", get.method, get.path, status, r, want)
+			}
+		}
+		stream := s.ask("GET", path+"?stream=true", "")
+		if stream.status != 200 || !strings.Contains(stream.body, `"status":"`+want.status+`"`) || !strings.Contains(stream.body, "event: error\n") {
+			t.Errorf("%d %s", stream.status, stream.body)
+		}
+		for _, status := range []int{200, 404} {
+			if got := s.ask("DELETE", path, ""); got.status != status {
+				t.Errorf("delete: %d %s, want %d", got.status, got.body, status)
+			}
+		}
+	}
+	s.response("POST", "/v1/responses/"+busy.ID+"/cancel", "")
+}
+
 // Each event comes once, wherever its reader comes again.
 func TestResponses_StartingAfter(t *testing.T) {
 	s := serve(t, nil)
