@@ -27,7 +27,7 @@ func moments(cli string) []time.Duration {
 // The daemon is killed while a real CLI answers: the next one goes on with it,
 // conversational or not.
 func TestDurableRunSurvivesTheDaemon(t *testing.T) {
-	survives(t, func(t *testing.T, w *world) {
+	survives(t, nil, func(t *testing.T, w *world) {
 		dead := w.Exited()
 		if err := w.Cmd.Process.Signal(syscall.SIGKILL); err != nil {
 			t.Error(err)
@@ -36,9 +36,9 @@ func TestDurableRunSurvivesTheDaemon(t *testing.T) {
 	}, func(t *testing.T, w *world) { w.Daemon = w.Restart(t) })
 }
 
-// So it does when the daemon is replaced.
+// So it does when the daemon is replaced, with an image that is more than a FIFO holds.
 func TestDurableRunSurvivesAHandover(t *testing.T) {
-	survives(t, func(_ *testing.T, w *world) { w.HandOver() }, func(*testing.T, *world) {})
+	survives(t, [][]byte{picture(t, 200)}, func(_ *testing.T, w *world) { w.HandOver() }, func(*testing.T, *world) {})
 }
 
 // born waits until the run's group has a process.
@@ -56,12 +56,12 @@ func born(t *testing.T, w *world, id string) {
 
 // survives cuts each run off at its moments, has the next daemon start, and wants
 // the whole answer.
-func survives(t *testing.T, cut, next func(*testing.T, *world)) {
+func survives(t *testing.T, images [][]byte, cut, next func(*testing.T, *world)) {
 	const words = 20
 	for _, cli := range six() {
 		t.Run(cli, func(t *testing.T) {
 			w := begin(t, "")
-			body := daemon.Body(cli, fmt.Sprintf("SCN=long N=%d DELAY=80 please", words), map[string]any{"stream": true})
+			body := asking(cli, parts(fmt.Sprintf("SCN=long N=%d DELAY=80 SEES please", words), images, nil), map[string]any{"stream": true})
 			for i, after := range moments(cli) {
 				id := fmt.Sprintf("durable-%s-%d", cli, i)
 				dead := make(chan struct{})
@@ -102,6 +102,9 @@ func survives(t *testing.T, cut, next func(*testing.T, *world)) {
 						t.Errorf("cut off after %v: %q has %q not once", after, whole, tok)
 						break
 					}
+				}
+				if !strings.Contains(whole, sees(images...)) {
+					t.Errorf("cut off after %v: %q", after, whole)
 				}
 				if err := w.WaitEmpty(2 * time.Second); err != nil {
 					t.Errorf("cut off after %v: %v", after, err)
