@@ -164,6 +164,11 @@ func (d *daemon) cancelResponse(w *web.Reply, r *http.Request) error {
 			return err
 		}
 	}
+	select {
+	case <-one.Run.Answered(): // its program saves its session, for the next turn
+		return d.writeResponse(r.Context(), w, one)
+	default:
+	}
 	one.Run.End(outcome.Cancelled)
 	select {
 	case <-one.Run.Answered():

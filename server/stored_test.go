@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"penstock/config"
 )
@@ -279,6 +280,27 @@ func TestResponses_NotStarted(t *testing.T) {
 		}
 	}
 	s.response("POST", "/v1/responses/"+busy.ID+"/cancel", "")
+}
+
+// A response that is complete is not cancelled: its program saves the session, for the turn after it.
+func TestResponses_CancelComplete(t *testing.T) {
+	s := serve(t, func(c *config.Config) {
+		b := c.Backends["lines"]
+		b.Limits.Grace.Duration = time.Minute
+		c.Backends["lines"] = b
+	})
+	saved := filepath.Join(t.TempDir(), "saved")
+	made := s.respond("lines", `echo '{"text":"a"}'; echo '{"done":true}'; sleep 0.5; : >`+saved, "")
+	if r, status := s.response("POST", "/v1/responses/"+made.ID+"/cancel", ""); status != 200 || r.Status != "completed" {
+		t.Errorf("%d %+v", status, r)
+	}
+	eventually(t, "it saves", func() bool {
+		_, err := os.Stat(saved)
+		return err == nil || strings.Contains(s.ask("GET", "/v1/runs?state=live", "").body, `"data":[]`)
+	})
+	if _, err := os.Stat(saved); err != nil {
+		t.Error(err)
+	}
 }
 
 // Each event comes once, wherever its reader comes again.
