@@ -58,6 +58,8 @@ func TestErrors_Shape(t *testing.T) {
 		{"models without a token", "GET", "/v1/models", "", []string{"Anthropic-Version", version}, 401, "authentication_error"},
 		{"another method of messages", "GET", messages, "", []string{"X-Api-Key", "a"}, 405, "invalid_request_error"},
 		{"another method", "POST", "/v1/models", "", []string{"X-Api-Key", "a", "Anthropic-Version", version}, 405, "invalid_request_error"},
+		{"a base URL without /v1", "POST", "/messages", "", []string{"X-Api-Key", "a", "Anthropic-Version", version}, 404, "not_found_error"},
+		{"a base URL with two", "POST", "/v1/v1/messages", "", []string{"X-Api-Key", "a", "Anthropic-Version", version}, 404, "not_found_error"},
 		{"no such model, in OpenAI's API", "GET", "/v1/models/nope", "", []string{"X-Api-Key", "a"}, 404, ""},
 		{"a run", "GET", "/v1/runs/nope", "", []string{"X-Api-Key", "a", "Anthropic-Version", version}, 404, ""},
 		{"a longer path", "POST", "/v1/messagesx", "", []string{"X-Api-Key", "a"}, 404, ""},

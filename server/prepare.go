@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -111,11 +112,19 @@ func (d *daemon) available(a *configuredBackend) (known image.Known, err error) 
 	return known, nil
 }
 
+// inField is a refusal under the name that its field has in the dialect; "" leaves penstock's own.
+func inField(err error, field string) error {
+	if e := (*web.Error)(nil); field != "" && errors.As(err, &e) {
+		e.Param = field
+	}
+	return err
+}
+
 // takeEffort puts the backend's own word for the effort in the place of the client's.
 func (a *configuredBackend) takeEffort(q *dialect.Request) (err error) {
 	if q.Effort != "" && a.backend.Features().Effort {
 		if q.Effort, err = a.effortWord(q.Effort); err != nil {
-			return err
+			return inField(err, q.EffortField)
 		}
 	} else {
 		q.Effort = ""

@@ -94,20 +94,33 @@ func notFound(m *mux.Router, r *http.Request) error {
 	if hint := otherAPI(below); hint != "" {
 		return noRoute(r.URL.Path, hint)
 	}
+	if hint := twice(asked); hint != "" {
+		return noRoute(r.URL.Path, hint)
+	}
 	for _, meant := range []string{asked, below} {
 		if meant == r.URL.Path || len(methodsFor(m, r, meant)) == 0 {
 			continue
 		}
 		hint := "did you mean " + web.Clip(meant, 200) + "?"
 		switch {
-		case within(meant, messagesPath):
-			hint += " (hint: a client of Anthropic's API has a base URL without /v1 and without a slash at its end)"
+		case within(meant, messagesPath) && strings.Contains(asked, "/v1/"):
+			hint += " (hint: a client of Anthropic's API that adds /v1 by itself has a base URL without it, and without a slash at its end)"
 		case strings.HasPrefix(meant, "/v1/"):
 			hint += " (hint: a client's base URL ends in /v1, once and without a slash after it)"
 		}
 		return noRoute(r.URL.Path, hint)
 	}
 	return noRoute(r.URL.Path, "GET / lists them")
+}
+
+// twice tells a client that adds a route to its base URL which has that already.
+func twice(asked string) string {
+	for _, route := range []string{"/chat/completions", "/responses"} {
+		if strings.HasSuffix(asked, route+route) {
+			return "did you mean /v1" + route + "? (hint: a client's base URL ends in /v1; it adds " + route + " by itself)"
+		}
+	}
+	return ""
 }
 
 func noRoute(asked, hint string) *web.Error {
@@ -133,6 +146,9 @@ func methodNotAllowed(m *mux.Router, r *http.Request) error {
 	}
 	allow := methodsFor(m, r, r.URL.Path)
 	e := web.Errorf(web.MethodNotAllowed, "%s does not take %s", web.Clip(r.URL.Path, 200), web.Clip(r.Method, 20))
+	if hint := twice(r.URL.Path); hint != "" { // as the response of that name
+		e.Message += ": " + hint
+	}
 	e.Header = http.Header{"Allow": {strings.Join(allow, ", ")}}
 	return e
 }

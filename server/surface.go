@@ -55,9 +55,11 @@ const (
 )
 
 // shapeOf is how a request is told of its failure, from whatever layer: Anthropic's clients name
-// the version of their API.
+// the version of their API, also where their base URL is a wrong one.
 func shapeOf(r *http.Request) web.Shape {
-	if within(r.URL.Path, messagesPath) || within(r.URL.Path, modelsPath) && r.Header.Get("Anthropic-Version") != "" {
+	asked := r.URL.Path
+	theirs := within(asked, modelsPath) || strings.HasSuffix(asked, "/messages") || strings.HasSuffix(asked, "/models")
+	if within(asked, messagesPath) || theirs && r.Header.Get("Anthropic-Version") != "" {
 		return web.Anthropic
 	}
 	return web.OpenAI

@@ -74,6 +74,10 @@ func TestBadInput(t *testing.T) {
 		{"cwd a file", "POST", chat, ok(`,"cwd":"` + root + `/file"`), nil, 400, "invalid_request", "cwd"},
 		{"memory raised", "POST", chat, ok(`,"limits":{"memory_max":"1TiB"}`), nil, 400, "invalid_request", "limits.memory_max"},
 		{"pids raised", "POST", chat, ok(`,"limits":{"pids_max":100000}`), nil, 400, "invalid_request", "limits.pids_max"},
+		{"effort", "POST", chat, chatBody("lines", "x", false, `,"effort":"huge"`), nil, 400, "invalid_request", "effort"},
+		{"effort of a chat", "POST", chat, chatBody("lines", "x", false, `,"reasoning_effort":"huge"`), nil, 400, "invalid_request", "reasoning_effort"},
+		{"effort of a response", "POST", "/v1/responses", `{"model":"lines","input":"x","reasoning":{"effort":"huge"}}`, nil, 400, "invalid_request", "reasoning.effort"},
+		{"effort of a message", "POST", "/v1/messages", messageBody("lines", "x", `,"output_config":{"effort":"huge"}`), nil, 400, "invalid_request", "output_config.effort"},
 		{"sessions disagree", "POST", chat, ok(`,"session_id":"a"`), []string{"X-Resume", "b"}, 400, "invalid_request", "session_id"},
 		{"no such run", "GET", "/v1/runs/nope", "", nil, 404, "run_not_found", ""},
 		{"no such run's events", "GET", "/v1/runs/nope/events", "", nil, 404, "run_not_found", ""},
@@ -363,12 +367,17 @@ func TestHints(t *testing.T) {
 		{"POST", "/responses", "did you mean /v1/responses?"},
 		{"POST", "/v1/completions", "only conversations are served"},
 		{"GET", "/v1/conversations/conv_1", "previous_response_id"},
-		{"POST", "/v1/v1/messages", "did you mean /v1/messages? (hint: a client of Anthropic's API has a base URL without /v1"},
+		{"POST", "/v1/v1/messages", "did you mean /v1/messages? (hint: a client of Anthropic's API that adds /v1 by itself has a base URL without it"},
+		{"POST", "/messages", "did you mean /v1/messages? (hint: a client's base URL ends in /v1"},
+		{"POST", "/v1/chat/completions/chat/completions", "did you mean /v1/chat/completions? (hint: a client's base URL ends in /v1; it adds /chat/completions by itself)"},
 		{"POST", "/v1/messagesx", "GET / lists them"},
 	} {
 		if r := s.ask(row.method, row.path, ""); r.status != 404 || r.code() != "not_found" || !strings.Contains(r.err.Message, row.says) {
 			t.Errorf("%s %s: %d %+v, want %q", row.method, row.path, r.status, r.err, row.says)
 		}
+	}
+	if r := s.ask("POST", "/v1/responses/responses", ""); r.status != 405 || r.err == nil || !strings.Contains(r.err.Message, "did you mean /v1/responses? (hint: ") {
+		t.Errorf("%d %s", r.status, r.body)
 	}
 	// The name that was asked for is the one in the answer.
 	if r := s.chat("GPT-5.agent", "echo a", true, ""); r.text != "a\n" || r.chunks[0].Model != "GPT-5.agent" {

@@ -131,7 +131,7 @@ func (q decoder) output(f web.Fields) error {
 		if err := output.Into("effort", config, &effort, "a string"); err != nil {
 			return err
 		}
-		if err := q.SetEffort(config, effort); err != nil {
+		if err := q.SetEffort(config+".effort", effort); err != nil {
 			return err
 		}
 		if output.Given("format") {
@@ -173,6 +173,9 @@ func unsupported(f web.Fields) error {
 	if f.Given("stop_sequences") && !isEmpty(f["stop_sequences"]) {
 		return web.BadRequest("stop_sequences", "stop sequences can't be honoured")
 	}
+	if f.Given("response_format") {
+		return web.BadRequest("response_format", "response_format is output_config.format here")
+	}
 	if f.Given("mcp_servers") && !isEmpty(f["mcp_servers"]) {
 		return web.BadRequest("mcp_servers", "mcp_servers can't be had yet: the agent uses those of its own configuration")
 	}
@@ -188,7 +191,7 @@ func unsupported(f web.Fields) error {
 		return err
 	}
 	if kind != "auto" && kind != "none" {
-		return web.BadRequest("tool_choice", "tool_choice.type must be auto or none: the agent uses its own tools")
+		return web.BadRequest("tool_choice", "tool_choice.type must be auto or none: the agent uses its own tools (hint: output_config.format asks for an answer by a schema)")
 	}
 	return nil
 }

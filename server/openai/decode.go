@@ -38,7 +38,10 @@ func (q chatRequest) messages(f web.Fields) error {
 	if err != nil {
 		return err
 	}
-	if len(raw) == 0 {
+	switch {
+	case len(raw) == 0 && f.Given("input"):
+		return web.BadRequest("messages", "messages are needed: input is of /v1/responses")
+	case len(raw) == 0:
 		return web.BadRequest("messages", "messages must not be empty")
 	}
 	for i, one := range raw {

@@ -63,15 +63,16 @@ func noLogprobs(field string) error {
 // chatTools refuses what an agent that uses its own tools would not do.
 func chatTools(f web.Fields) error {
 	for _, key := range []string{"tool_choice", "function_call"} {
-		if err := toolChoice(f, key); err != nil {
+		if err := toolChoice(f, key, "response_format"); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// toolChoice takes what leaves the choice to the agent.
-func toolChoice(f web.Fields, key string) error {
+// toolChoice takes what leaves the choice to the agent. Clients force a tool to get an answer of a given
+// shape, which format asks for.
+func toolChoice(f web.Fields, key, format string) error {
 	free := f[key]
 	if web.KindOf(free) == '{' {
 		choice, err := f.Object(key)
@@ -83,7 +84,7 @@ func toolChoice(f web.Fields, key string) error {
 		}
 	}
 	if f.Given(key) && !oneOf(free, "auto", "none") {
-		return web.BadRequest(key, "%s must be auto or none: the agent uses its own tools", key)
+		return web.BadRequest(key, "%s must be auto or none: the agent uses its own tools (hint: %s asks for an answer by a schema)", key, format)
 	}
 	return nil
 }

@@ -173,7 +173,7 @@ func (q *responsesRequest) ignoreMembers(field string, members web.Fields, handl
 
 // responsesTools refuses what an agent that uses its own tools would not do, and can't give.
 func responsesTools(f web.Fields) error {
-	if err := toolChoice(f, "tool_choice"); err != nil {
+	if err := toolChoice(f, "tool_choice", "text.format"); err != nil {
 		return err
 	}
 	var include []string
