@@ -332,15 +332,16 @@ func TestSetChain(t *testing.T) {
 	whole(t, m, "a", "r2")
 	whole(t, m, "b", "r3")
 	verdict(t, start(t, m, script("echo 's cli-f'; echo 'f quota'", inSession("failed", func(s *Spec) { s.ID = "f1" }))), outcome.ProviderError)
+	told := Chain{7}
 	for name, c := range map[string]struct {
 		session, run string
 		chain        Chain
 		want         error // nil is any
 	}{
-		"an earlier turn":   {"a", "r1", talked, sessions.ErrNotLast},
-		"another session's": {"b", "r2", talked, sessions.ErrNotLast},
-		"an unknown run":    {"a", "none", talked, os.ErrNotExist},
-		"a failed turn":     {"failed", "f1", talked, nil},
+		"an earlier turn":   {"a", "r1", told, sessions.ErrNotLast},
+		"another session's": {"b", "r2", told, sessions.ErrNotLast},
+		"an unknown run":    {"a", "none", told, os.ErrNotExist},
+		"a failed turn":     {"failed", "f1", told, nil},
 		"no chain":          {"a", "r2", Chain{}, nil},
 	} {
 		if err := m.SetChain("tester", c.session, c.run, c.chain); err == nil || c.want != nil && !errors.Is(err, c.want) {
@@ -351,11 +352,11 @@ func TestSetChain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.SetChain("tester", "a", "r2", talked); !errors.Is(err, ErrSessionBusy) {
+	if err := m.SetChain("tester", "a", "r2", told); !errors.Is(err, ErrSessionBusy) {
 		t.Errorf("another run has it: %v", err)
 	}
 	lock.Release()
-	if got := found(m, talked); got != "" {
+	if got := found(m, told); got != "" {
 		t.Errorf("found %q", got)
 	}
 	if err := m.SetChain("tester", "a", "r2", talked); err != nil || found(m, talked) != "a" {
@@ -397,6 +398,31 @@ func TestClaimChain_OfTwoPeople(t *testing.T) {
 				t.Errorf("the next daemon finds %q", got)
 			}
 		})
+	}
+}
+
+// A person that is told what another was told may go on at once, while its CLI still saves.
+func TestClaimChain_BeforeTheOthersEnd(t *testing.T) {
+	m, dir := open(t), t.TempDir()
+	whole(t, m, "first", "r1")
+	if err := m.SetChain("tester", "first", "r1", talked); err != nil || found(m, talked) != "first" {
+		t.Fatal(err)
+	}
+	r := start(t, m, script(`echo "s cli-b"; echo "d stop"; until [ -e `+dir+`/go ]; do sleep 0.01; done`, inSession("second", func(s *Spec) {
+		s.ID, s.Backend, s.Grace = "r2", agent{settle: true}, 20*time.Second
+	})))
+	wait(t, "the answer", r.Answered())
+	if err := m.SetChain("tester", "second", "r2", talked); err != nil {
+		t.Error(err)
+	}
+	if session, lock, ok := m.ClaimChain("tester", "agent", talked); ok || session != "" {
+		lock.Release()
+		t.Errorf("the second, just told the same, gets %q, %v", session, ok)
+	}
+	letGo(t, dir)
+	wait(t, "its end", r.done)
+	if got := found(m, talked); got != "" {
+		t.Errorf("after its end: %q", got)
 	}
 }
 

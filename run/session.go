@@ -153,8 +153,10 @@ func (t lastTurn) isOf(client, session string) bool {
 	return t.Client == client && t.Session == session
 }
 
-// SetChain tells the conversation after a turn: from when the run has ended, where it was
-// whole, ClaimChain finds the session by it. It is right from the run's last word on.
+// SetChain tells the conversation after a turn, before a client is told its last word: from
+// when the run has ended, where it was whole, ClaimChain finds the session by it. It is right
+// from the run's last word on. Whatever comes of it, no other session is found by the chain
+// any more.
 // Errors: sessions.ErrNotLast; ErrSessionBusy where another run has the session;
 // fs.ErrNotExist where the run isn't kept.
 func (m *Manager) SetChain(client, session, run string, chain Chain) error {
@@ -165,24 +167,37 @@ func (m *Manager) SetChain(client, session, run string, chain Chain) error {
 	return nil
 }
 
+// NoteChain is for a conversation that a client is about to be told and that no session is to
+// be found by: from then on it finds none.
+func (m *Manager) NoteChain(client string, chain Chain) error {
+	return m.sessions.Say(client, "", chain)
+}
+
 func (m *Manager) tellChain(client, session, run string, chain Chain) error {
 	if chain == (Chain{}) {
 		return errors.New("none was given")
 	}
-	r := m.liveRun(run)
-	if r != nil {
+	unsaved := m.sessions.Say(client, session, chain)
+	err := m.giveChain(client, session, run, chain)
+	if err != nil {
+		m.sessions.Unexpect(client, session, chain)
+	}
+	return errors.Join(unsaved, err)
+}
+
+// giveChain has the session get the chain when the run has ended, which may be now.
+func (m *Manager) giveChain(client, session, run string, chain Chain) error {
+	if r := m.liveRun(run); r != nil {
 		if !r.lastTurn().isOf(client, session) {
 			return sessions.ErrNotLast
 		}
-		m.sessions.Expect(client, session, chain)
 		before, ok := r.expectChain(chain)
 		if ok && before != chain {
-			m.sessions.Unexpect(client, before)
+			m.sessions.Unexpect(client, session, before)
 		}
 		if ok {
 			return nil
 		}
-		m.sessions.Unexpect(client, chain)
 	} else if m.sessionLocks.Held(sessions.Key(client, session)) {
 		return ErrSessionBusy
 	}

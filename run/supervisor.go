@@ -334,8 +334,8 @@ func (s *supervisor) endTurn(r Record, chain Chain) {
 	if chain == (Chain{}) {
 		return
 	}
-	s.manager.sessions.Unexpect(r.Client, chain)
 	if err := s.manager.setChain(lastTurn{r, s.checkpoint.Settle}, chain); err != nil {
+		s.manager.sessions.Unexpect(r.Client, r.Session, chain)
 		s.run.log.Warn("a conversation is not found by its text", "session", r.Session, "err", err)
 	}
 }

@@ -83,10 +83,17 @@ func (j *job) begin(r *run.Run, err error) {
 	close(j.started)
 }
 
-// answered is called before a client is told that the run's answer is whole.
+// answered is called before a client is told how the run's answer ends.
 func (j *job) answered(r *run.Run) {
 	if j.remember != nil {
 		j.once.Do(func() { j.remember(r) })
+	}
+}
+
+// tell is answered for a reader that has not asked for the run's answer itself.
+func (s *jobs) tell(r *run.Run) {
+	if j, ok := s.get(r.ID()); ok && j.begun() {
+		j.answered(r)
 	}
 }
 

@@ -32,7 +32,16 @@ func (d *daemon) launch(ctx context.Context, j *job, s run.Spec) {
 		over()
 		return
 	}
-	d.superviseRun(ctx, r, over)
+	d.superviseRun(ctx, r, func() {
+		if j.remember == nil || !isClosed(r.Ended()) {
+			over()
+			return
+		}
+		go func() {
+			j.answered(r) // where no reader was there for its end
+			over()
+		}()
+	})
 }
 
 // superviseRun ends a run with ctx, and calls over once it has ended or is left to

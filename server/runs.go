@@ -137,7 +137,7 @@ func answerOf(r *run.Run, after int64) *dialect.Answer {
 func (d *daemon) followRun(w *web.Reply, r *http.Request, found *run.Run, as surface, a *dialect.Answer, caughtUp bool) error {
 	x := web.InfoOf(r)
 	s := answer.NewStream(w, as, a, true)
-	s.AnnounceCaughtUp = caughtUp
+	s.AnnounceCaughtUp, s.BeforeEnd = caughtUp, d.jobs.tell
 	if r.Method == http.MethodHead {
 		return s.Open("run " + found.ID())
 	}

@@ -73,6 +73,7 @@ func (d *daemon) writeResponse(ctx context.Context, w *web.Reply, one conversati
 		web.WriteJSON(w, http.StatusOK, openai.ResponseState(a, openai.InProgress, nil, dialect.End{}))
 		return nil
 	}
+	d.jobs.tell(one.Run)
 	steps, end, done, err := answer.Kept(ctx, one.Run)
 	if e := web.AsError(err); err != nil && e.Kind == web.KindRun {
 		web.WriteJSON(w, http.StatusOK, openai.ResponseState(a, openai.Failed, e, answer.EndOf(one.Run.Record())))

@@ -409,6 +409,17 @@ func TestContinuity(t *testing.T) {
 			t.Errorf("of two that fit one was taken: %q", session)
 		}
 	}
+	// The other one was told in a session with a name, or its CLI is just ending.
+	for i, more := range []string{`,"session_id":"named"`, `,"timeout_ms":60000`} {
+		text := fmt.Sprint("alike ", i)
+		c1, one := say(ann, "", turn{"user", text})
+		if c2, two := say(ann, more, turn{"user", text}); two == one || c2 != c1 {
+			t.Fatalf("sessions %q and %q: %q, %q", one, two, c1, c2)
+		}
+		if _, session := say(ann, "", turn{"user", text}, turn{"assistant", c1}, turn{"user", "next"}); session == one {
+			t.Errorf("%s: another person's session was taken", more)
+		}
+	}
 }
 
 const annToken, bobToken = "ann's", "bob's"

@@ -75,21 +75,37 @@ func (r *Registry) ByChain(client string, chain store.Chain) (key string, settle
 	return key, ok, ok
 }
 
-// Expect tells which chain a session will have once its turn is over.
-func (r *Registry) Expect(client, session string, chain store.Chain) {
-	id := idOf(client, chain)
+// Say is to be called before a client is told the last word of a conversation: its session
+// will have the chain once its turn is over, unless the client was ever told the same in
+// another one. Then it finds none from now on, for the client may go on before either turn
+// is over, or when one never is. A session of "" is one that is found by no chain.
+func (r *Registry) Say(client, session string, chain store.Chain) error {
+	key, id := Key(client, session), idOf(client, chain)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.chains.seen.has(id) {
-		r.chains.expected[id] = Key(client, session)
+	c := &r.chains
+	if session != "" && (c.of[id] == key || c.expected[id] == key) {
+		return nil
 	}
+	if c.seen.has(id) {
+		delete(c.of, id)
+		delete(c.expected, id)
+		return c.seen.add(sharedID(client, chain), time.Now(), nil)
+	}
+	if session != "" {
+		c.expected[id] = key
+	}
+	return c.seen.add(id, time.Now(), nil)
 }
 
 // Unexpect is for a turn that is over, or that is to end with another chain.
-func (r *Registry) Unexpect(client string, chain store.Chain) {
+func (r *Registry) Unexpect(client, session string, chain store.Chain) {
+	id := idOf(client, chain)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.chains.expected, idOf(client, chain))
+	if r.chains.expected[id] == Key(client, session) {
+		delete(r.chains.expected, id)
+	}
 }
 
 // SetChain is for a turn that is whole: the chain of the conversation after it. cliSession
@@ -110,7 +126,11 @@ func (r *Registry) SetChain(key, run, cliSession string, chain store.Chain, flus
 	r.chains.forget(key, one)
 	id, before := idOf(one.Client, chain), one.Chain
 	one.Chain = chain
-	shared := r.chains.seen.has(id)
+	alone := r.chains.expected[id] == key
+	if alone {
+		delete(r.chains.expected, id)
+	}
+	shared := !alone && r.chains.seen.has(id)
 	if shared {
 		delete(r.chains.of, id)
 		id, one.Chain = sharedID(one.Client, chain), store.Chain{}

@@ -237,23 +237,75 @@ func TestSetChain_Refused(t *testing.T) {
 	w.found("c", v, "")
 }
 
+// say has the client told the end of a conversation.
+func (w *world) say(client, session string, c store.Chain) {
+	w.t.Helper()
+	if err := w.Say(client, session, c); err != nil {
+		w.t.Error(err)
+	}
+}
+
 // A session that will have a chain is found, and is not to be had yet; one that never gets
 // it is found no more.
-func TestExpect(t *testing.T) {
+func TestSay(t *testing.T) {
 	w := newWorld(t)
 	w.turn("c", "a", "1")
-	w.Expect("c", "a", v)
+	w.say("c", "a", v)
+	w.say("c", "a", v) // to another reader
+	w.Unexpect("c", "b", v)
 	if key, settles, ok := w.ByChain("c", v); key != Key("c", "a") || !settles || !ok {
 		t.Errorf("%q %v %v", key, settles, ok)
 	}
-	w.Unexpect("c", v)
-	w.found("c", v, "")
-	w.whole("c", "b", "2", v)
-	w.turn("c", "a", "3")
-	w.Expect("c", "a", v)
-	w.found("c", v, "b") // which has it, and the other will be the second
+	w.chain("c", "a", "1", v)
+	w.say("c", "a", v)
+	w.found("c", v, "a")
+	w.turn("c", "a", "2")
+	w.say("c", "a", u)
+	w.Unexpect("c", "a", u)
+	w.found("c", u, "")
 	if len(w.chains.expected) != 0 {
 		t.Errorf("left: %v", w.chains.expected)
+	}
+}
+
+// What a client is told a second time finds neither session, from before it is told on: it may
+// go on before either turn is over.
+func TestSay_Twice(t *testing.T) {
+	for name, f := range map[string]func(w *world){
+		"the first is over":     func(w *world) { w.whole("c", "a", "1", v); w.turn("c", "b", "2"); w.say("c", "b", v) },
+		"neither is over":       func(w *world) { w.say("c", "a", v); w.say("c", "b", v) },
+		"the first never is":    func(w *world) { w.say("c", "a", v); w.Unexpect("c", "a", v); w.whole("c", "b", "2", v) },
+		"the second is no more": func(w *world) { w.whole("c", "a", "1", v); w.say("c", "b", v); w.Unexpect("c", "b", v) },
+		"the second is in none": func(w *world) { w.whole("c", "a", "1", v); w.say("c", "", v) },
+		"the first is in none":  func(w *world) { w.say("c", "", v); w.whole("c", "a", "1", v) },
+		"both are in none":      func(w *world) { w.say("c", "", v); w.say("c", "", v); w.whole("c", "a", "1", v) },
+		"the first is over later": func(w *world) {
+			w.turn("c", "a", "1")
+			w.say("c", "a", v)
+			w.say("c", "b", v)
+			w.chain("c", "a", "1", v)
+		},
+		"both are over later": func(w *world) {
+			w.turn("c", "a", "1")
+			w.turn("c", "b", "2")
+			w.say("c", "a", v)
+			w.say("c", "b", v)
+			w.chain("c", "b", "2", v)
+			w.chain("c", "a", "1", v)
+		},
+	} {
+		w := newWorld(t)
+		f(w)
+		if key, _, ok := w.ByChain("c", v); ok {
+			t.Errorf("%s: found %q", name, key)
+		}
+		w.next()
+		if key, _, ok := w.ByChain("c", v); ok {
+			t.Errorf("%s: the next daemon finds %q", name, key)
+		}
+		if len(w.chains.expected) != 0 {
+			t.Errorf("%s: left: %v", name, w.chains.expected)
+		}
 	}
 }
 

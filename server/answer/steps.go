@@ -155,8 +155,8 @@ func stepOf(e backend.Event, sent *sentText) (step dialect.Step, ok bool) {
 	return step, true
 }
 
-// Text is the answer of a run whose CLI has said its last word, be the run itself over or not; ok
-// is false where it has more than most bytes, or can't be read.
+// Text is the answer of a run whose CLI has said its last word, be the run itself over or not, of
+// one that failed as far as it came; ok is false where it has more than most bytes, or can't be read.
 func Text(ctx context.Context, r *run.Run, most int) (text string, ok bool) {
 	events := r.Follow(0)
 	defer events.Close()
@@ -164,9 +164,9 @@ func Text(ctx context.Context, r *run.Run, most int) (text string, ok bool) {
 	for {
 		e, err := events.Next(ctx)
 		switch {
-		case errors.Is(err, io.EOF), err == nil && e.Kind == backend.Done:
+		case errors.Is(err, io.EOF), err == nil && (e.Kind == backend.Done || e.Kind == backend.Failed):
 			return b.String(), true
-		case err != nil, e.Kind == backend.Failed, b.Len()+len(e.Text) > most:
+		case err != nil, b.Len()+len(e.Text) > most:
 			return "", false
 		case e.Kind == backend.Text:
 			b.WriteString(e.Text)

@@ -27,7 +27,7 @@ type Stream struct {
 	web.SSE
 	deltas
 	AnnounceCaughtUp bool // say when all events so far are out
-	// BeforeEnd is called with a run whose answer is whole, before the client is told so; may be nil.
+	// BeforeEnd is called with a run that has been answered, before the client is told how; may be nil.
 	BeforeEnd func(*run.Run)
 
 	w        *web.Reply
@@ -311,7 +311,7 @@ func (s *Stream) finish(ctx context.Context, x *web.RequestInfo, r *run.Run) err
 		return err
 	}
 	v := r.Verdict()
-	if v.Cause == outcome.Completed && s.BeforeEnd != nil {
+	if s.BeforeEnd != nil {
 		s.BeforeEnd(r)
 	}
 	return s.end(x, v, r.Record())

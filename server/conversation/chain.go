@@ -59,8 +59,8 @@ func (c Chain) Key() run.Chain { return run.Chain(c.sum[:len(run.Chain{})]) }
 // answerMax bounds the answers that a chain is made of, in bytes; longer ones aren't continued.
 const answerMax = 4 << 20
 
-// Answered is the chain when the run's answer has been said, too; ok is false where it can't be
-// made. It waits for nothing but the run's last word.
+// Answered is the chain when the run's answer has been said, too, or as much of it as there was
+// when it failed; ok is false where it can't be made. It waits for nothing but the run's last word.
 func (c Chain) Answered(ctx context.Context, r *run.Run) (_ Chain, ok bool) {
 	text, ok := answer.Text(ctx, r, answerMax)
 	if !ok {

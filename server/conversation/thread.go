@@ -24,8 +24,8 @@ type Thread struct {
 	// Lock is the session's, where it was claimed; nil is to be waited for. It is to be released
 	// where the run isn't started.
 	Lock *run.SessionLock
-	// Remember keeps what was said for the next request to find: to be called when the run has been
-	// answered, before its client is told that; nil is nothing.
+	// Remember keeps what was said for the next request to find, and to know that it was said: to be
+	// called when the run has been answered, before its client is told that; nil is nothing.
 	Remember func(*run.Run)
 }
 
@@ -44,6 +44,14 @@ func (s *Store) Thread(ctx context.Context, q *dialect.Request, by Asker) (Threa
 	if err != nil {
 		return Thread{}, err
 	}
+	t, err := s.find(ctx, q, messages, by)
+	if err == nil && by.Repeats && t.Remember == nil {
+		t.Remember = s.remember(by.Info.Client, "", ChainOf(q.Person, messages))
+	}
+	return t, err
+}
+
+func (s *Store) find(ctx context.Context, q *dialect.Request, messages []dialect.Message, by Asker) (Thread, error) {
 	switch {
 	case q.Previous != "":
 		return s.continueAnswer(ctx, q, messages, by)
@@ -174,17 +182,29 @@ func (s *Store) repeated(ctx context.Context, q *dialect.Request, messages []dia
 	} else if t, err = resumed(t, q, messages); err != nil {
 		t.Lock.Release()
 	}
-	session := t.Session
-	t.Remember = func(r *run.Run) {
+	t.Remember = s.remember(client, t.Session, asked)
+	return t, err
+}
+
+// remember has a session found by what was asked and the answer to it; "" is a session that is
+// found by its name alone, or none. Of a failed answer, of which a client may keep what came, it
+// only notes that it was said.
+func (s *Store) remember(client, session string, asked Chain) func(*run.Run) {
+	return func(r *run.Run) {
 		chain, ok := asked.Answered(context.Background(), r)
 		if !ok {
 			return
 		}
-		if err := s.Runs.SetChain(client, session, r.ID(), chain.Key()); err != nil {
+		var err error
+		if session == "" || r.Verdict().Cause != outcome.Completed {
+			err = s.Runs.NoteChain(client, chain.Key())
+		} else {
+			err = s.Runs.SetChain(client, session, r.ID(), chain.Key())
+		}
+		if err != nil {
 			s.Log.Warn("a conversation won't be found by its text again", "run", r.ID(), "err", err)
 		}
 	}
-	return t, err
 }
 
 // claimChain claims the session of a conversation; nil is none. One whose CLI has answered, and
