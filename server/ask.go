@@ -103,6 +103,8 @@ func (d *daemon) launchOrAttach(w *web.Reply, r *http.Request, s surface, own *j
 	}
 	own.decoded = sync.OnceFunc(done)
 	defer own.decoded()
+	size := len(body) // the body itself is let go of
+	own.reader = func(ctx context.Context) (func(), error) { return d.intake.AcquireReader(ctx, size) }
 	q, err := s.decode(body, r.Header)
 	if err != nil {
 		return nil, how, err

@@ -42,6 +42,7 @@ type daemon struct {
 	keys          *conversation.Keys
 	conversations *conversation.Store
 	intake        *web.Intake
+	replies       *web.Intake    // as intake, of what is read again of stored answers
 	fetcher       *media.Fetcher // nil where nothing is fetched for requests
 	// notDurable is why durable runs are refused; nil where they are not.
 	notDurable error

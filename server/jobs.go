@@ -29,12 +29,13 @@ type job struct {
 	limits                     *specs.LinuxResources // what its run will have
 	enforced                   spawn.Enforced        // and what holds them
 	session                    string
-	discard                    bool             // nothing but the record is kept of its answer
-	background                 bool             // its client was given an id, and asks later
-	lock                       *run.SessionLock // of a session that was claimed for it; nil is none
-	remember                   func(*run.Run)   // keeps what was said for the next turn; nil is nothing
-	lease                      *web.BodyLease   // what its request holds of the daemon's memory until it has begun
-	decoded                    func()           // gives back the right to decode; may be called more than once
+	discard                    bool                                           // nothing but the record is kept of its answer
+	background                 bool                                           // its client was given an id, and asks later
+	lock                       *run.SessionLock                               // of a session that was claimed for it; nil is none
+	remember                   func(*run.Run)                                 // keeps what was said for the next turn; nil is nothing
+	lease                      *web.BodyLease                                 // what its request holds of the daemon's memory until it has begun
+	decoded                    func()                                         // gives back the right to decode; may be called more than once
+	reader                     func(context.Context) (done func(), err error) // as conversation.Asker.Turn
 	cancel                     context.CancelCauseFunc
 
 	once            sync.Once // of remember

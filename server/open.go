@@ -245,7 +245,7 @@ func (d *daemon) renewed(tokens []config.Token) {
 // open builds the lower floors from the configuration, bottom up. On error it
 // takes down again what it has built.
 func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
-	d := &daemon{config: c, version: o.Version, log: o.Logger, logState: o.Log, begun: time.Now(), jobs: newJobs(), keys: &conversation.Keys{}, intake: web.NewIntake()}
+	d := &daemon{config: c, version: o.Version, log: o.Logger, logState: o.Log, begun: time.Now(), jobs: newJobs(), keys: &conversation.Keys{}, intake: web.NewIntake(), replies: web.NewIntake()}
 	var err error
 	if d.backends, err = newBackends(c); err != nil {
 		return nil, err

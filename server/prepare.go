@@ -57,6 +57,7 @@ func (d *daemon) prepare(ctx context.Context, x *web.RequestInfo, q *dialect.Req
 	t, err := d.conversations.Thread(ctx, q, conversation.Asker{
 		Info: x, Run: j.id, Backend: a.config.Name, Repeats: d.continuity(x.Client) == config.ContinuityPrefix,
 		Resumes: a.backend.Features().Resume && a.checkSession("any", known) == nil,
+		Turn:    j.reader, Lease: j.lease,
 	})
 	if err != nil {
 		return run.Spec{}, err

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -122,8 +123,20 @@ func (d *daemon) runEvents(w *web.Reply, r *http.Request) error {
 	w.Header().Set("X-Run-Id", id)
 	a := answerOf(found, after)
 	a.IncludeUsage = true
-	a.Echo = d.conversations.Echo(found)
+	if a.Echo, err = d.echo(r.Context(), found); err != nil {
+		return err
+	}
 	return d.followRun(w, r, found, as, a, true)
+}
+
+// echo is what a run's answer says again of its request, read as storedAnswer reads it.
+func (d *daemon) echo(ctx context.Context, found *run.Run) (json.RawMessage, error) {
+	done, err := d.replies.AcquireDecoder(ctx, web.BodyMax)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return d.conversations.Echo(found), nil
 }
 
 // answerOf is what is said of a run to a reader that has seen its frames up to after.

@@ -34,7 +34,7 @@ func (d *daemon) findStored(w *web.Reply, r *http.Request) (one conversation.Sto
 		tell(run)
 		return one, j, nil
 	}
-	if one, err = d.conversations.Answer(x, id, "response_id"); err == nil {
+	if one, err = d.storedAnswer(r); err == nil {
 		tell(one.Run.ID())
 		return one, nil, nil
 	}
@@ -43,6 +43,19 @@ func (d *daemon) findStored(w *web.Reply, r *http.Request) (one conversation.Sto
 		return one, j, nil
 	}
 	return one, nil, err
+}
+
+// storedAnswer is the stored answer that the path names. What it was asked may be as large as a
+// body: no more are read at once than of these, and the input isn't held.
+func (d *daemon) storedAnswer(r *http.Request) (conversation.Stored, error) {
+	done, err := d.replies.AcquireDecoder(r.Context(), web.BodyMax)
+	if err != nil {
+		return conversation.Stored{}, err
+	}
+	defer done()
+	one, err := d.conversations.Answer(web.InfoOf(r), mux.Vars(r)["id"], "response_id")
+	one.Asked.Input = nil
+	return one, err
 }
 
 // getResponse is GET /v1/responses/{id}.
@@ -133,19 +146,42 @@ func startingAfter(r *http.Request) (int64, error) {
 
 // responseInput is GET /v1/responses/{id}/input_items.
 func (d *daemon) responseInput(w *web.Reply, r *http.Request) error {
-	one, j, err := d.findStored(w, r)
+	_, j, err := d.findStored(w, r)
 	if err != nil {
 		return err
 	}
 	if j != nil {
 		return web.Errorf(web.ResponseNotFound, "response %s has not been started: its input can be listed once it has", web.Clip(mux.Vars(r)["id"], 80))
 	}
-	list, err := openai.InputPage(openai.ListInput(one.Asked.Input, one.Run.ID()), r.URL.Query())
+	held := d.replies.NewLease() // until a slow client has read it
+	defer held.Release()
+	list, err := d.inputPage(r, held)
 	if err != nil {
 		return err
 	}
 	web.WriteJSON(w, http.StatusOK, list)
 	return nil
+}
+
+func (d *daemon) inputPage(r *http.Request, held *web.BodyLease) (list openai.ItemList, err error) {
+	done, err := d.replies.AcquireDecoder(r.Context(), web.BodyMax)
+	if err != nil {
+		return list, err
+	}
+	defer done()
+	one, err := d.conversations.Answer(web.InfoOf(r), mux.Vars(r)["id"], "response_id")
+	if err != nil {
+		return list, err
+	}
+	if list, err = openai.InputPage(openai.ListInput(one.Asked.Input, one.Run.ID()), r.URL.Query()); err != nil {
+		return list, err
+	}
+	for _, item := range list.Data {
+		if err := held.Take(r.Context(), len(item)); err != nil {
+			return list, err
+		}
+	}
+	return list, nil
 }
 
 // cancelResponse ends a response's run and gives what it came to; it is idempotent.
@@ -161,7 +197,7 @@ func (d *daemon) cancelResponse(w *web.Reply, r *http.Request) error {
 			web.WriteJSON(w, http.StatusOK, d.responseState(j, j.answer(-1)))
 			return nil
 		}
-		if one, err = d.conversations.Answer(web.InfoOf(r), mux.Vars(r)["id"], "response_id"); err != nil {
+		if one, err = d.storedAnswer(r); err != nil {
 			return err
 		}
 	}

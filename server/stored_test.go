@@ -357,6 +357,33 @@ func events(t *testing.T, stream string) (out []event) {
 	return out
 }
 
+// What is told anew of earlier answers has a bound before it is put together, whatever it is.
+func TestResponses_TooLongToTell(t *testing.T) {
+	s := serve(t, withMemo(t))
+	big := `{"type":"function_call","call_id":"c","name":"f","arguments":"` + strings.Repeat("x", 6<<20) + `"},{"role":"user","content":"go"}`
+	var ids []string
+	last := ""
+	for range 3 {
+		made, status := s.response("POST", "/v1/responses", `{"model":"memo","input":[`+big+`]`+last+`}`)
+		if status != 200 || (last != "") != made.Session.Resumed {
+			t.Fatalf("%d %+v", status, made.Session)
+		}
+		last = `,"previous_response_id":"` + made.ID + `"`
+		ids = append(ids, `{"type":"item_reference","id":"in0_`+strings.TrimPrefix(made.ID, "resp_")+`"}`)
+	}
+	for name, c := range map[string]struct{ body, want string }{
+		"references": {`"input":[` + strings.Join(ids, ",") + `,{"role":"user","content":"go"}]`, "items that input refers to"},
+		"history":    {`"instructions":"others","input":"go"` + last, "the conversation up to"},
+	} {
+		if got := s.ask("POST", "/v1/responses", `{"model":"memo",`+c.body+`}`); got.status != 413 || got.code() != "body_too_large" || !strings.Contains(got.body, c.want) {
+			t.Errorf("%s: %d %.300s", name, got.status, got.body)
+		}
+	}
+	if made, status := s.response("POST", "/v1/responses", `{"model":"memo","input":"go"`+last+`}`); status != 200 || !made.Session.Resumed {
+		t.Errorf("%d %+v", status, made.Session)
+	}
+}
+
 // A client that repeats its conversation goes on in its session; what was changed, and what
 // two have said alike, begins anew.
 func TestContinuity(t *testing.T) {

@@ -110,32 +110,49 @@ func notFound(what, id, param string) *web.Error {
 }
 
 // History is the conversation up to the end of a stored answer: what was asked and answered, the
-// oldest turn first, without instructions. An earlier answer that isn't kept any more is a
-// web.Error, as one that isn't complete.
-func (s *Store) History(ctx context.Context, x *web.RequestInfo, last Stored, param string) ([]dialect.Message, error) {
+// oldest turn first, without instructions, images and files. An earlier answer that isn't kept any
+// more is a web.Error, as one that isn't complete.
+func (s *Store) History(ctx context.Context, by Asker, last, param string) ([]dialect.Message, error) {
+	done, err := by.Turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	var turns [][]dialect.Message
 	size := 0
-	for one, n := last, 1; ; n++ {
+	for id, n := last, 1; id != ""; n++ {
+		one, err := s.Answer(by.Info, id, param)
+		if err != nil {
+			return nil, err
+		}
 		messages, err := s.turn(ctx, one, param)
 		if err != nil {
 			return nil, err
 		}
-		for _, m := range messages {
-			size += len(m.Text)
+		length := past(messages)
+		if size += length; n > turnsMax || size > dialect.PromptMax {
+			return nil, web.Errorf(web.BodyTooLarge, "the conversation up to %s is too long to be told anew", last)
 		}
-		if n > turnsMax || size > dialect.PromptMax {
-			return nil, web.Errorf(web.BodyTooLarge, "the conversation up to %s is too long to be told anew", dialect.ID(Prefix, last.Run.ID()))
-		}
-		turns = append(turns, messages)
-		if one.Asked.Previous == "" {
-			break
-		}
-		if one, err = s.Answer(x, one.Asked.Previous, param); err != nil {
+		if err := by.Lease.Take(ctx, length); err != nil {
 			return nil, err
 		}
+		turns = append(turns, messages)
+		id = one.Asked.Previous
 	}
 	slices.Reverse(turns)
 	return slices.Concat(turns...), nil
+}
+
+// messageSize is what a message holds beside its texts, in bytes.
+const messageSize = 256
+
+// past lets go of what isn't sent again of earlier messages, and is how much they hold then.
+func past(messages []dialect.Message) (size int) {
+	for i := range messages {
+		messages[i].LeaveOut()
+		size += messageSize + messages[i].Size()
+	}
+	return size
 }
 
 // turn is what one answer was asked, and what it said.
@@ -193,40 +210,71 @@ func (b *bounded) Write(p []byte) (int, error) {
 }
 
 // Resolve puts what is referred to in the place of the messages that refer to it. Each answer is
-// read once.
-func (s *Store) Resolve(ctx context.Context, x *web.RequestInfo, messages []dialect.Message) ([]dialect.Message, error) {
-	if !slices.ContainsFunc(messages, func(m dialect.Message) bool { return m.Ref != "" }) {
-		return messages, nil
+// read once, and no more is held of it than what is referred to.
+func (s *Store) Resolve(ctx context.Context, by Asker, messages []dialect.Message) ([]dialect.Message, error) {
+	wanted, order, err := references(messages)
+	if err != nil || len(order) == 0 {
+		return messages, err
 	}
-	known := map[string]map[string]json.RawMessage{} // by key of the answer and id of the item
+	done, err := by.Turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	found, size := map[string]json.RawMessage{}, 0
+	for _, first := range order {
+		_, _, key, _ := dialect.ParseItemID(first.Ref)
+		items, err := s.items(ctx, by.Info, key, first)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range wanted[key] {
+			item, ok := items[m.Ref]
+			if !ok {
+				return nil, notFound("item", m.Ref, m.Where)
+			}
+			if size += messageSize + len(item); size > dialect.PromptMax {
+				return nil, web.Errorf(web.BodyTooLarge, "the items that input refers to are too long to be told anew")
+			}
+			if err := by.Lease.Take(ctx, messageSize+len(item)); err != nil {
+				return nil, err
+			}
+			found[m.Ref] = bytes.Clone(item)
+		}
+	}
 	var out []dialect.Message
 	for _, m := range messages {
 		if m.Ref == "" {
 			out = append(out, m)
 			continue
 		}
-		_, _, key, ok := dialect.ParseItemID(m.Ref)
-		if !ok {
-			return nil, notFound("item", m.Ref, m.Where)
-		}
-		if known[key] == nil {
-			items, err := s.items(ctx, x, key, m)
-			if err != nil {
-				return nil, err
-			}
-			known[key] = items
-		}
-		item, ok := known[key][m.Ref]
-		if !ok {
-			return nil, notFound("item", m.Ref, m.Where)
-		}
-		found, err := openai.InputMessages([]json.RawMessage{item})
+		is, err := openai.InputMessages([]json.RawMessage{found[m.Ref]})
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, found...)
+		out = append(out, is...)
 	}
 	return out, nil
+}
+
+// references are the messages that refer to items, by the key of the answer that has those, and
+// the first one of each, in order.
+func references(messages []dialect.Message) (wanted map[string][]dialect.Message, order []dialect.Message, err error) {
+	wanted = map[string][]dialect.Message{}
+	for _, m := range messages {
+		if m.Ref == "" {
+			continue
+		}
+		_, _, key, ok := dialect.ParseItemID(m.Ref)
+		if !ok {
+			return nil, nil, notFound("item", m.Ref, m.Where)
+		}
+		if wanted[key] == nil {
+			order = append(order, m)
+		}
+		wanted[key] = append(wanted[key], m)
+	}
+	return wanted, order, nil
 }
 
 // items are those of one answer, asked and said, by their ids.

@@ -36,11 +36,14 @@ type Asker struct {
 	Backend string // its name
 	Resumes bool   // its CLI can go on with a session of its own
 	Repeats bool   // the client says its whole conversation each time, and names none
+	// Turn is the right to read earlier answers, each of which may be as large as a body; call done.
+	Turn  func(ctx context.Context) (done func(), err error)
+	Lease *web.BodyLease // what the request holds, and what is read for it
 }
 
 // Thread finds the conversation of a request.
 func (s *Store) Thread(ctx context.Context, q *dialect.Request, by Asker) (Thread, error) {
-	messages, err := s.Resolve(ctx, by.Info, q.Messages)
+	messages, err := s.Resolve(ctx, by, q.Messages)
 	if err != nil {
 		return Thread{}, err
 	}
@@ -107,7 +110,7 @@ func (s *Store) continueAnswer(ctx context.Context, q *dialect.Request, messages
 	if q.Session != "" {
 		return Thread{}, web.BadRequest(param, "previous_response_id and a session id can't both be given: which conversation goes on?")
 	}
-	last, err := s.Answer(by.Info, q.Previous, param)
+	last, err := s.last(ctx, by, q.Previous, param)
 	if err != nil {
 		return Thread{}, err
 	}
@@ -116,9 +119,10 @@ func (s *Store) continueAnswer(ctx context.Context, q *dialect.Request, messages
 	} else if v.Cause != outcome.Completed {
 		return Thread{}, web.BadRequest(param, "response %s failed, and can't be continued: %s", web.Clip(q.Previous, 80), v.Message)
 	}
-	history, unknown := s.History(ctx, by.Info, last, param)
+	t, claimed := s.claimLast(ctx, last, messages, by)
+	history, unknown := s.History(ctx, by, q.Previous, param)
 	all := slices.Concat(history, messages)
-	if t, ok := s.claimLast(ctx, last, messages, by); ok {
+	if claimed {
 		if t.Turn, err = dialect.Prompt(messages, false); err != nil {
 			t.Lock.Release()
 			return Thread{}, err
@@ -131,11 +135,22 @@ func (s *Store) continueAnswer(ctx context.Context, q *dialect.Request, messages
 	if unknown != nil {
 		return Thread{}, unknown
 	}
-	var t Thread
 	if by.Resumes {
 		t = Thread{Session: dialect.ID(Prefix, by.Run), OfRun: true}
 	}
 	return fresh(t, all)
+}
+
+// last is a stored answer without its input, which may be large.
+func (s *Store) last(ctx context.Context, by Asker, id, param string) (Stored, error) {
+	done, err := by.Turn(ctx)
+	if err != nil {
+		return Stored{}, err
+	}
+	defer done()
+	one, err := s.Answer(by.Info, id, param)
+	one.Asked.Input = nil
+	return one, err
 }
 
 // claimLast claims the session of an answer that was its last turn. An answer is told before its

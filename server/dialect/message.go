@@ -56,6 +56,18 @@ func AddLine(b *strings.Builder, text string) {
 	b.WriteString(text)
 }
 
+// LeaveOut puts notes in the place of the parts.
+func (m *Message) LeaveOut() { m.Text, m.Parts = m.noted(), nil }
+
+// Size is how many bytes the message's texts have.
+func (m *Message) Size() (n int) {
+	n = len(m.Text) + len(m.Name) + len(m.ToolID) + len(m.Ref)
+	for _, c := range m.ToolCalls {
+		n += len(c.ID) + len(c.Name) + len(c.Arguments)
+	}
+	return n
+}
+
 // noted is the message's text with the notes of its parts in their places.
 func (m *Message) noted() string {
 	if len(m.Parts) == 0 {

@@ -85,14 +85,25 @@ type metered struct {
 
 func (m *metered) Read(p []byte) (int, error) {
 	n, err := m.Reader.Read(p)
-	m.lease.read += int64(n)
-	for m.lease.read > bodyFree+m.lease.counted {
-		if err := m.lease.intake.acquire(m.ctx, m.lease.intake.bytes, bodyStep); err != nil {
-			return 0, err
-		}
-		m.lease.counted += bodyStep
+	if err := m.lease.Take(m.ctx, n); err != nil {
+		return 0, err
 	}
 	return n, err
+}
+
+// Take counts n bytes more among what the request holds; on nil it counts nothing.
+func (l *BodyLease) Take(ctx context.Context, n int) error {
+	if l == nil {
+		return nil
+	}
+	l.read += int64(n)
+	for l.read > bodyFree+l.counted {
+		if err := l.intake.acquire(ctx, l.intake.bytes, bodyStep); err != nil {
+			return err
+		}
+		l.counted += bodyStep
+	}
+	return nil
 }
 
 func tooLarge() *Error {
@@ -124,4 +135,13 @@ func (i *Intake) AcquireDecoder(ctx context.Context, size int) (done func(), err
 		return nil, err
 	}
 	return func() { i.decoders.Release(1) }, nil
+}
+
+// AcquireReader is the right to read again what is as large as a body, for a request whose own
+// body has that size, and the right to decode that; call done.
+func (i *Intake) AcquireReader(ctx context.Context, size int) (done func(), err error) {
+	if size > bodyFree {
+		return func() {}, nil
+	}
+	return i.AcquireDecoder(ctx, BodyMax)
 }

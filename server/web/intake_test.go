@@ -84,3 +84,37 @@ func TestPaced_Deadline(t *testing.T) {
 }
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// What a small request has read again counts as its body would, and takes a turn; a large one
+// has its turn.
+func TestIntake_ReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := NewIntake()
+		var nothing *BodyLease
+		if err := nothing.Take(t.Context(), BodyMax); err != nil {
+			t.Error(err)
+		}
+		l := in.NewLease()
+		if err := l.Take(t.Context(), bodiesMax); err != nil || l.counted != bodiesMax {
+			t.Errorf("%d are counted: %v", l.counted, err)
+		}
+		var refused *Error
+		if err := in.NewLease().Take(t.Context(), BodyMax); !errors.As(err, &refused) || refused.Code != "queue_full" {
+			t.Errorf("beyond what there is: %v", err)
+		}
+		l.Release()
+		for range decodersMax {
+			if _, err := in.AcquireReader(t.Context(), 0); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := in.AcquireReader(t.Context(), 0); !errors.As(err, &refused) || refused.Code != "queue_full" {
+			t.Errorf("one more: %v", err)
+		}
+		done, err := in.AcquireReader(t.Context(), BodyMax)
+		if err != nil {
+			t.Fatalf("of a large body: %v", err)
+		}
+		done()
+	})
+}
