@@ -21,10 +21,11 @@ const (
 // alone, not on how they were put together or cut, so that an item has the same index in each
 // reading.
 type outputItems struct {
-	to    itemSink
-	next  int          // index of the next item
-	text  backend.Kind // of the text that is open; 0 is none
-	calls []*call      // that are open, in the order of their begin
+	to      itemSink
+	next    int          // index of the next item
+	text    backend.Kind // of the text that is open; 0 is none
+	hasText bool         // a text of the answer has begun, which no thinking is
+	calls   []*call      // that are open, in the order of their begin
 
 	ended   []uint64 // hashes of the last ends
 	endings int
@@ -67,16 +68,21 @@ func (o *outputItems) step(s dialect.Step) error {
 		return nil
 	}
 	if o.text != s.Kind {
-		if err := o.closeText(false); err != nil {
-			return err
-		}
-		o.text = s.Kind
-		o.next++
-		if err := o.to.beginText(o.next-1, s); err != nil {
+		if err := o.begin(s); err != nil {
 			return err
 		}
 	}
 	return o.to.addText(s)
+}
+
+func (o *outputItems) begin(s dialect.Step) error {
+	if err := o.closeText(false); err != nil {
+		return err
+	}
+	o.text = s.Kind
+	o.hasText = o.hasText || s.Kind == backend.Text
+	o.next++
+	return o.to.beginText(o.next-1, s)
 }
 
 func (o *outputItems) tool(t *backend.Tool) error {
@@ -139,8 +145,14 @@ func (o *outputItems) closeText(last bool) error {
 	return o.to.endText(last)
 }
 
-// end ends what is open: nothing follows.
+// end ends what is open: nothing follows. An answer without a text has an empty one: the Agents SDK
+// for JavaScript asks again, ten times, where there is no message (@openai/agents 0.20).
 func (o *outputItems) end() error {
+	if !o.hasText {
+		if err := o.begin(dialect.Step{Kind: backend.Text}); err != nil {
+			return err
+		}
+	}
 	if err := o.closeText(true); err != nil {
 		return err
 	}

@@ -246,6 +246,38 @@ func TestResponses_WholeIsAsStreamed(t *testing.T) {
 	})
 }
 
+// A client that looks for a message finds one, and does not ask again.
+func TestResponses_WithoutText(t *testing.T) {
+	for name, steps := range map[string][]dialect.Step{
+		"nothing": nil, "thinking": {{Kind: backend.Reasoning, Text: "hm"}}, "a tool": {called(tool("1", "started")), called(tool("1", "completed"))},
+		"a tool that never ends": {called(tool("1", "started"))}, "a text": {said("x"), called(tool("1", "completed"))},
+	} {
+		var whole bytes.Buffer
+		if err := (Responses{}).Whole(testAnswer()).Write(&whole, dialect.End{Seq: 9, Finish: "stop"}, dialect.Contents{}, scripted(steps).steps); err != nil {
+			t.Fatal(err)
+		}
+		var r struct {
+			Status string
+			Output []struct {
+				Type, Status string
+				Content      []struct{ Text *string }
+			}
+		}
+		if err := json.Unmarshal(whole.Bytes(), &r); err != nil {
+			t.Fatal(err)
+		}
+		messages := 0
+		for _, item := range r.Output {
+			if item.Type == "message" && item.Status == "completed" && len(item.Content) == 1 && item.Content[0].Text != nil {
+				messages++
+			}
+		}
+		if messages != 1 || r.Status != "completed" {
+			t.Errorf("%s: %d messages in %s", name, messages, whole.Bytes())
+		}
+	}
+}
+
 type recorder struct {
 	header http.Header
 	*bytes.Buffer
