@@ -20,10 +20,33 @@ type Chain struct{ sum [sha256.Size]byte }
 // again, white space around it and line ends, doesn't count.
 func ChainOf(person string, messages []dialect.Message) Chain {
 	c := Chain{sha256.Sum256([]byte("conversation\x00" + person))}
-	for _, m := range messages {
-		c = c.and(m)
+	var text strings.Builder
+	answer := false // is being put together
+	end := func() {
+		if answer {
+			c = c.and(dialect.Message{Role: dialect.Assistant, Text: text.String()})
+		}
+		text.Reset()
+		answer = false
 	}
+	for _, m := range messages {
+		switch {
+		case isOfAnswer(m):
+			answer = true
+			text.WriteString(m.Text)
+		case !m.Own:
+			end()
+			c = c.and(m)
+		}
+	}
+	end()
 	return c
+}
+
+// isOfAnswer tells the messages that clients make of one answer of an agent: its use of its own
+// tools, which some leave out, parts its text.
+func isOfAnswer(m dialect.Message) bool {
+	return m.Role == dialect.Assistant && (m.Own || len(m.ToolCalls)+len(m.Parts) == 0 && m.Name == "" && m.ToolID == "" && m.Ref == "")
 }
 
 func (c Chain) and(m dialect.Message) Chain {

@@ -53,6 +53,7 @@ func Prompt(messages []Message, resumed bool) (Turn, error) {
 			systems = append(systems, m.Text)
 		case m.Role == Assistant && resumed:
 			spoken, past = nil, 0
+		case m.Own && resumed: // what the agent's own tools gave
 		default:
 			spoken = append(spoken, m)
 			if m.Role == Assistant {
