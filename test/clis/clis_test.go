@@ -87,25 +87,27 @@ func TestSeedRetryingLeavesRetriesOn(t *testing.T) {
 // A lock made through a mirror must not tie others to that mirror, and a range
 // would let the CLIs change under the recorded outputs.
 func TestLockIsPinnedAndBoundToNoRegistry(t *testing.T) {
-	lock, err := os.ReadFile("package-lock.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(string(lock), `"resolved"`) {
-		t.Error("package-lock.json has resolved addresses: omit-lockfile-registry-resolved is off")
-	}
-	raw, err := os.ReadFile("package.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pkg struct{ Dependencies map[string]string }
-	if err := json.Unmarshal(raw, &pkg); err != nil {
-		t.Fatal(err)
-	}
 	exact := regexp.MustCompile(`^\d+\.\d+\.\d+$`)
-	for name, version := range pkg.Dependencies {
-		if !exact.MatchString(version) {
-			t.Errorf("%s is at %q, not at an exact version", name, version)
+	for _, dir := range []string{".", "../sdk"} {
+		lock, err := os.ReadFile(filepath.Join(dir, "package-lock.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(lock), `"resolved"`) {
+			t.Errorf("%s: package-lock.json has resolved addresses: omit-lockfile-registry-resolved is off", dir)
+		}
+		raw, err := os.ReadFile(filepath.Join(dir, "package.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pkg struct{ Dependencies map[string]string }
+		if err := json.Unmarshal(raw, &pkg); err != nil {
+			t.Fatal(err)
+		}
+		for name, version := range pkg.Dependencies {
+			if !exact.MatchString(version) {
+				t.Errorf("%s: %s is at %q, not at an exact version", dir, name, version)
+			}
 		}
 	}
 }

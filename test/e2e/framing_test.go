@@ -22,7 +22,8 @@ func pyEvents(stream string) []pyEvent {
 	var all []pyEvent
 	var e pyEvent
 	var data []string
-	for line := range strings.SplitSeq(strings.ReplaceAll(stream, "\r\n", "\n"), "\n") {
+	for line := range strings.Lines(stream) {
+		line = strings.TrimRight(line, "\r\n")
 		field, value, _ := strings.Cut(line, ":")
 		value = strings.TrimPrefix(value, " ")
 		switch {

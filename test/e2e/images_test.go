@@ -2,9 +2,7 @@ package e2e
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"image"
@@ -75,26 +73,7 @@ func (w *world) post(t *testing.T, path string, body map[string]any) (status int
 	return resp.StatusCode, string(all)
 }
 
-// A picture in a question reaches the model byte for byte, in each dialect and by each CLI.
-func TestImages(t *testing.T) {
-	w := begin(t, "")
-	img := picture(t, 100)
-	sum := sha256.Sum256(img)
-	want := "sees:" + hex.EncodeToString(sum[:])
-	for _, cli := range six() {
-		for _, dialect := range []string{"chat", "responses", "messages"} {
-			t.Run(cli+"/"+dialect, func(t *testing.T) {
-				path, body := imageQuestion(dialect, cli, "SCN=text N=1 SEES", img)
-				status, reply := w.post(t, path, body)
-				if status != http.StatusOK || !strings.Contains(strings.ReplaceAll(reply, "sees: ", "sees:"), want) {
-					t.Errorf("%d %s: lacks %s", status, reply, want)
-				}
-			})
-		}
-	}
-}
-
-// A model that can't see is told of before it is asked: the request's fault, and a remedy.
+// A model that can't see is told of before it is asked (TestConversation has those that can): the request's fault, and a remedy.
 func TestImages_BlindModel(t *testing.T) {
 	w := begin(t, "[backends.sh]\nkind = \"exec\"\ncommand = \"/bin/cat\"\n")
 	img := picture(t, 10)

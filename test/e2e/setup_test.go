@@ -76,6 +76,17 @@ max_runs = 40
 max_waiting = 100
 `
 
+// warm has opencode make its database: several that do so at once tell each other that it is locked.
+func warm(t *testing.T, w *world, cli string) {
+	t.Helper()
+	if cli != "opencode" {
+		return
+	}
+	if a, err := w.Chat(bounded(t, long), daemon.Body(cli, "SCN=text N=1", nil), nil); err != nil || a.Error != nil {
+		t.Fatalf("%v %+v", err, a)
+	}
+}
+
 func bounded(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)

@@ -30,7 +30,7 @@ type stock struct {
 // stocks are all of them; the first of a dialect is its leader, which has to do with each CLI.
 func stocks() []stock {
 	var all []stock
-	for _, dialect := range []string{"chat"} {
+	for _, dialect := range []string{"chat", "responses", "messages"} {
 		sdk := "openai"
 		if dialect == "messages" {
 			sdk = "anthropic"

@@ -14,6 +14,10 @@ function user(turn) {
 
 // tell takes a whole message.
 function tell(seen, message) {
+  if (message.type === "error") {
+    seen.failure = message.error; // a reply that had begun before its run failed
+    return;
+  }
   seen.id = message.id;
   seen.finish = message.stop_reason;
   seen.usage = message.usage;
@@ -77,6 +81,6 @@ await run((request, fetch) => {
     }
     seen.text = "";
     tell(seen, message);
-    messages.push({ role: "assistant", content: message.content });
+    if (message.content) messages.push({ role: "assistant", content: message.content });
   };
 });

@@ -75,7 +75,9 @@ function take(seen, event) {
 
 function whole(seen, response) {
   tell(seen, response);
-  seen.text = response.output_text ?? "";
+  // Of a reply that is neither create's nor retrieve's the SDK makes no output_text.
+  const parts = (response.output ?? []).filter((item) => item.type === "message").flatMap((item) => item.content);
+  seen.text = response.output_text ?? parts.map((part) => part.text ?? "").join("");
   const summaries = (response.output ?? []).filter((item) => item.type === "reasoning").flatMap((item) => item.summary);
   seen.reasoning = summaries.map((part) => part.text).join("");
   return response.output ?? [];
