@@ -132,6 +132,8 @@ func otherAPI(route string) string {
 	switch {
 	case within(route, "/v1/completions"), within(route, "/v1/complete"):
 		return "only conversations are served (POST /v1/chat/completions, /v1/responses or /v1/messages): set the client to a chat model"
+	case route == responsesPath+"/compact", route == responsesPath+"/input_tokens":
+		return "the agent keeps its own context: nothing is compacted or counted here"
 	case within(route, "/v1/conversations"):
 		return "conversations are not served: go on from a response by previous_response_id"
 	}
@@ -143,6 +145,9 @@ func otherAPI(route string) string {
 func methodNotAllowed(m *mux.Router, r *http.Request) error {
 	if err := noWebSocket(r); err != nil {
 		return err
+	}
+	if hint := otherAPI(r.URL.Path); hint != "" { // it reads as the id of a response
+		return noRoute(r.URL.Path, hint)
 	}
 	allow := methodsFor(m, r, r.URL.Path)
 	e := web.Errorf(web.MethodNotAllowed, "%s does not take %s", web.Clip(r.URL.Path, 200), web.Clip(r.Method, 20))

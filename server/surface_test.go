@@ -367,6 +367,7 @@ func TestHints(t *testing.T) {
 		{"POST", "/responses", "did you mean /v1/responses?"},
 		{"POST", "/v1/completions", "only conversations are served"},
 		{"GET", "/v1/conversations/conv_1", "previous_response_id"},
+		{"POST", "/v1/responses/compact", "keeps its own context"},
 		{"POST", "/v1/v1/messages", "did you mean /v1/messages? (hint: a client of Anthropic's API that adds /v1 by itself has a base URL without it"},
 		{"POST", "/messages", "did you mean /v1/messages? (hint: a client's base URL ends in /v1"},
 		{"POST", "/v1/chat/completions/chat/completions", "did you mean /v1/chat/completions? (hint: a client's base URL ends in /v1; it adds /chat/completions by itself)"},

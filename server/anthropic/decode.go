@@ -97,6 +97,9 @@ func decodeMessage(raw json.RawMessage, where string) (*blocks, error) {
 	default:
 		return nil, web.BadRequest(where+".role", "role %q is not one of user, assistant, system", web.Clip(m.Role, 40))
 	}
+	if !f.Given("content") && m.Role == dialect.Assistant { // a turn that said nothing
+		return &m, nil
+	}
 	if !f.Given("content") {
 		return nil, web.BadRequest(where+".content", "content is needed")
 	}

@@ -95,6 +95,7 @@ func TestDecode_Accepted(t *testing.T) {
 			[]dialect.Message{{Role: "user", Text: "[container_upload: left out here]\nu\n[image: left out here]", Unsupported: errors.New("x")},
 				{Role: "assistant", ToolCalls: []dialect.ToolCall{{ID: "t", Name: "f", Arguments: "{}"}}},
 				{Role: "tool", ToolID: "t", Text: "[document: left out here]", Unsupported: errors.New("x")}, {Role: "assistant", Text: "a"}, {Role: "user", Text: "u"}}, nil},
+		{"a turn of nothing", `{"model":"m","messages":[{"role":"assistant","content":null},{"role":"user","content":"u"}]}`, []dialect.Message{{Role: "assistant"}, {Role: "user", Text: "u"}}, nil},
 		{"an empty turn", `{"model":"m","messages":[{"role":"assistant","content":[]},{"role":"user","content":""}]}`, []dialect.Message{{Role: "assistant"}, {Role: "user"}}, nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {

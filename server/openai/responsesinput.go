@@ -133,7 +133,7 @@ func (in *inputItems) message(f web.Fields, where string) error {
 // addContent adds a message with its content.
 func (in *inputItems) addContent(m message, f web.Fields, where string) error {
 	at := web.JoinField(where, "content")
-	if !f.Given("content") {
+	if !f.Given("content") && m.Role != dialect.Assistant {
 		return web.BadRequest(at, "content is needed")
 	}
 	if err := m.content(f["content"], at); err != nil {
