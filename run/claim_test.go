@@ -307,7 +307,7 @@ func TestSetChain_BeforeTheEnd(t *testing.T) {
 				t.Errorf("a daemon that is killed now leaves %s", text)
 			}
 			letGo(t, dir)
-			lock, err := m.LockSession(t.Context(), "tester", "a") // as one would that asks again
+			lock, err := m.LockSession(t.Context(), "tester", "a", nil) // as one would that asks again
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -348,7 +348,7 @@ func TestSetChain(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	lock, err := m.LockSession(t.Context(), "tester", "a")
+	lock, err := m.LockSession(t.Context(), "tester", "a", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

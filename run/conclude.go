@@ -12,6 +12,7 @@ import (
 	"penstock/backend"
 	"penstock/cgroup"
 	"penstock/outcome"
+	"penstock/run/store"
 	"penstock/spawn"
 )
 
@@ -83,6 +84,60 @@ func (s *supervisor) conclude() {
 	if ended.Err != nil || ended.Leaked {
 		r.log.Warn("teardown", "leaked", ended.Leaked, "err", ended.Err)
 	}
+}
+
+// Refuse records a run that was promised to its client and never started, as one that has ended
+// by c's Cause and Message: with what was asked, and without output. It is durable. Of c the
+// rest is who asked for what; saved is false where the record can't be written for now, and is
+// kept in memory as any other. The error wraps ErrExists.
+func (m *Manager) Refuse(c Record, fingerprint, asked []byte) (r *Run, saved bool, err error) {
+	now := time.Now()
+	c.Object, c.State, c.Created, c.Ended, c.Durable = store.Object, Finished, now, &now, true
+	d := m.dirFor(Spec{ID: c.ID, Durable: true})
+	r = newRun(finished, c, m.log)
+	r.dir, r.fingerprint, r.verdict = d, fingerprint, outcome.Verdict{Cause: c.Cause, Message: c.Message}
+	close(r.stop)
+	if err := m.registerRun(r); err != nil {
+		return nil, false, err
+	}
+	save := func() error { return m.saveRefusal(d, c, fingerprint, asked) }
+	if err := m.launchWithRoom(save); err != nil {
+		r.log.Error("record not saved: it is kept in memory for now", "again_in", pruneEvery, "err", err)
+		m.saveLater(r, save)
+	} else {
+		saved = true
+	}
+	r.log.Info("run not started", "client", c.Client, "backend", c.Backend, "model", c.Model, "cause", string(c.Cause), "message", c.Message)
+	r.announce()
+	m.keep(r)
+	return r, saved, nil
+}
+
+// saveRefusal leaves nothing where it fails.
+func (m *Manager) saveRefusal(d *store.Dir, c Record, fingerprint, asked []byte) (err error) {
+	if err := d.Make(nil); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Remove())
+		}
+	}()
+	if len(asked) > 0 {
+		if err := d.SaveAsked(asked); err != nil {
+			return err
+		}
+	}
+	cp := &store.Checkpoint{Record: c, Fingerprint: fingerprint, Silent: true, Asked: d.Asked}
+	for _, step := range []func() error{
+		func() error { return d.SaveCheckpoint(cp) }, d.RemoveScratch, d.FlushNames,
+		func() error { return m.saveEnd(d, c, cp) }, // the record last: with it the run is over
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // decide is Decide with all that is known of the run beside o.

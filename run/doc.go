@@ -10,6 +10,7 @@
 //	    its image, held; what it sees in it             image.go, inimage
 //	    a durable run's checkpoint and record, flushed: the next daemon's  store/checkpoint.go
 //	    the process; a host that can't start it         hosterror.go
+//	Manager.Refuse ─ the record of a run that was promised, and never started  conclude.go
 //	Manager.Open ── what an earlier daemon left: recoverRun               recover.go
 //	                 ├ lives: adopt                                       adopt.go
 //	                 └ is over: into the index; one that is lost is made anew  rebuild.go

@@ -197,10 +197,12 @@ func (m *Manager) load(id string) (*Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", id, err)
 	}
-	if cp != nil && cp.Discarded {
+	if cp != nil && (cp.Discarded || cp.Silent) { // there is nothing for a backend to read
 		p := newFinishedRun(d, record, m.log)
 		p.fingerprint = cp.Fingerprint
-		p.spool.Discard()
+		if cp.Discarded {
+			p.spool.Discard()
+		}
 		return p, nil
 	}
 	cp, b := m.resolveBackend(&record, cp)

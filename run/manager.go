@@ -196,19 +196,24 @@ func (m *Manager) register(s Spec) (*Run, error) {
 	if s.Durable {
 		r.fingerprint = s.Fingerprint
 	}
+	return r, m.registerRun(r)
+}
+
+// registerRun is for a run that is to be started, or that never will be.
+func (m *Manager) registerRun(r *Run) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closing {
-		return nil, &spawn.StartError{Cause: outcome.ShuttingDown, Err: fmt.Errorf("run %s: the daemon is shutting down", s.ID)}
+	if m.closing && r.phase != finished {
+		return &spawn.StartError{Cause: outcome.ShuttingDown, Err: fmt.Errorf("run %s: the daemon is shutting down", r.id)}
 	}
 	// Also of one that is being removed: the index forgets it last, and would forget the new one.
-	if _, taken := m.live[s.ID]; taken || m.state.History.Holds(s.ID) {
-		return nil, fmt.Errorf("run %s: %w", s.ID, ErrExists)
+	if _, taken := m.live[r.id]; taken || m.state.History.Holds(r.id) {
+		return fmt.Errorf("run %s: %w", r.id, ErrExists)
 	}
 	m.last++
 	r.seq = m.last
-	m.live[s.ID] = r
-	return r, nil
+	m.live[r.id] = r
+	return nil
 }
 
 // unregister forgets a run that was never started: a retry of it is a new run.

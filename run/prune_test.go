@@ -157,7 +157,7 @@ func TestSession_UnusedExpire(t *testing.T) {
 	m := open(t, func(o *Options) { o.KeepSessions = time.Hour })
 	verdict(t, start(t, m, script("echo 's x'; echo 'd stop'", inSession("old"))), outcome.Completed)
 	later := time.Now().Add(2 * time.Hour)
-	turn, err := m.LockSession(t.Context(), "tester", "old")
+	turn, err := m.LockSession(t.Context(), "tester", "old", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

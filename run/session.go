@@ -40,10 +40,11 @@ type SessionLock struct {
 
 // LockSession waits under ctx until the session is free, first come first served, so
 // that no slot is held meanwhile. Give it to Start in Spec.SessionLock, or release it.
+// waits is called where it has to, once it has its place in the line; nil is nothing.
 // Errors: ctx's own; *spawn.StartError when the manager ends.
-func (m *Manager) LockSession(ctx context.Context, client, session string) (*SessionLock, error) {
+func (m *Manager) LockSession(ctx context.Context, client, session string, waits func()) (*SessionLock, error) {
 	key := sessions.Key(client, session)
-	release, err := m.sessionLocks.Acquire(ctx, m.ending, key)
+	release, err := m.sessionLocks.Acquire(ctx, m.ending, key, waits)
 	switch {
 	case err == nil:
 		return &SessionLock{key, release}, nil

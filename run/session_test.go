@@ -182,19 +182,19 @@ func TestSessionLock_CancelledWhileWaiting(t *testing.T) {
 
 func TestSessionLock_TakenBeforeTheStart(t *testing.T) {
 	m := open(t)
-	turn, err := m.LockSession(t.Context(), "tester", "s")
+	turn, err := m.LockSession(t.Context(), "tester", "s", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if _, err := m.LockSession(short, "tester", "s"); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := m.LockSession(short, "tester", "s", nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("second turn: %v", err)
 	}
 	r := start(t, m, script("sleep 60", inSession("s"), func(s *Spec) { s.SessionLock = turn }))
 	next := make(chan *SessionLock, 1)
 	go func() {
-		turn, err := m.LockSession(t.Context(), "tester", "s")
+		turn, err := m.LockSession(t.Context(), "tester", "s", nil)
 		if err != nil {
 			t.Error(err)
 		}
@@ -206,13 +206,13 @@ func TestSessionLock_TakenBeforeTheStart(t *testing.T) {
 	if _, err := m.Start(t.Context(), script("", inSession("other"), func(s *Spec) { s.SessionLock = turn })); err == nil {
 		t.Error("started with another session's turn")
 	}
-	if turn, err = m.LockSession(t.Context(), "tester", "s"); err != nil {
+	if turn, err = m.LockSession(t.Context(), "tester", "s", nil); err != nil {
 		t.Fatalf("a failed start kept the turn: %v", err)
 	}
 	defer turn.Release()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := m.LockSession(t.Context(), "tester", "s")
+		_, err := m.LockSession(t.Context(), "tester", "s", nil)
 		ended <- err
 	}()
 	if err := m.End(t.Context(), t.Context(), outcome.ShuttingDown); err != nil {

@@ -100,7 +100,7 @@ func (m *Manager) start(ctx context.Context, s Spec, gone func()) (*Run, error) 
 	case s.SessionLock != nil:
 		release = s.SessionLock.Release
 	case s.Session != "":
-		release, err = m.sessionLocks.Acquire(ctx, r.stop, sessions.Key(s.Client, s.Session))
+		release, err = m.sessionLocks.Acquire(ctx, r.stop, sessions.Key(s.Client, s.Session), nil)
 	}
 	if err == nil {
 		r.begin()

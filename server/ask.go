@@ -12,6 +12,7 @@ import (
 	"penstock/run"
 	"penstock/server/anthropic"
 	"penstock/server/dialect"
+	"penstock/server/openai"
 	"penstock/server/web"
 )
 
@@ -41,6 +42,9 @@ func (d *daemon) serveAsked(w *web.Reply, r *http.Request, s surface) error {
 	}
 	own := newJob(id, x.Client, durable)
 	j, how, err := d.launchOrAttach(w, r, s, own, arrived)
+	if err == nil && how.background {
+		err = j.promise(r.Context())
+	}
 	if err != nil {
 		return err
 	}
@@ -77,8 +81,10 @@ func (d *daemon) deliver(ctx context.Context, w *web.Reply, x *web.RequestInfo, 
 	switch {
 	case how.stream:
 		return d.respondStream(ctx, w, x, j, s, a)
+	case how.background && j.begun() && j.err == nil:
+		return d.writeResponse(ctx, w, j.run, a)
 	case how.background:
-		web.WriteJSON(w, http.StatusOK, d.responseState(j, a))
+		web.WriteJSON(w, http.StatusOK, openai.ResponseState(a, openai.Queued, nil, dialect.End{}))
 		return nil
 	}
 	return d.respondWhole(ctx, w, x, j, s, a)
@@ -109,7 +115,10 @@ func (d *daemon) launchOrAttach(w *web.Reply, r *http.Request, s surface, own *j
 	if err != nil {
 		return nil, how, err
 	}
-	own.durable = own.durable || q.Background
+	if q.Background {
+		own.durable = true
+		own.answerEarly()
+	}
 	j, err = d.findOrLaunch(r.Context(), w, web.InfoOf(r), q, own, arrived)
 	return j, delivery{q.Stream, q.IncludeUsage, q.Background}, err
 }
@@ -136,7 +145,7 @@ func (d *daemon) findOrLaunch(ctx context.Context, w *web.Reply, x *web.RequestI
 	if names := dialect.IgnoredHeader(q.Ignored); names != "" {
 		w.Header().Set("X-Penstock-Ignored", names)
 	}
-	j.model, j.backend, j.echo, j.discard, j.background = spec.Model, spec.Backend.Name(), q.Echo, spec.Discard, q.Background
+	j.model, j.backend, j.echo, j.discard = spec.Model, spec.Backend.Name(), q.Echo, spec.Discard
 	j.limits, j.enforced, j.session = spec.Limits, d.spawner.Enforced(), spec.Session
 	if j.durable {
 		ctx = d.base

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -30,13 +31,15 @@ type job struct {
 	enforced                   spawn.Enforced        // and what holds them
 	session                    string
 	discard                    bool                                           // nothing but the record is kept of its answer
-	background                 bool                                           // its client was given an id, and asks later
 	lock                       *run.SessionLock                               // of a session that was claimed for it; nil is none
 	remember                   func(*run.Run)                                 // keeps what was said for the next turn; nil is nothing
 	lease                      *web.BodyLease                                 // what its request holds of the daemon's memory until it has begun
 	decoded                    func()                                         // gives back the right to decode; may be called more than once
 	reader                     func(context.Context) (done func(), err error) // as conversation.Asker.Turn
 	cancel                     context.CancelCauseFunc
+	standing                   atomic.Int32  // see promise
+	lined                      chan struct{} // closed when it waits in a line, or needs not; nil of one that is not answered early
+	inLine                     func()        // closes lined; may be called more than once
 
 	once            sync.Once // of remember
 	mu              sync.Mutex
@@ -57,6 +60,38 @@ func newJob(id, client string, durable bool) *job {
 	}
 }
 
+// answerEarly is for a job whose request is answered before its run has begun.
+func (j *job) answerEarly() {
+	lined := make(chan struct{})
+	j.lined, j.inLine = lined, sync.OnceFunc(func() { close(lined) })
+}
+
+// A job is promised to its client, or refused to it.
+const (
+	promised int32 = iota + 1
+	refused
+)
+
+// promise is for a request that is to be answered before its run has begun: it waits until the
+// request has its place in a line. From then on the client has a right to an end; an error is
+// that it was refused before.
+func (j *job) promise(ctx context.Context) error {
+	select {
+	case <-j.lined:
+	case <-j.started:
+	case <-ctx.Done():
+		return web.ClientGone(ctx.Err())
+	}
+	if j.standing.CompareAndSwap(0, promised) || j.standing.Load() == promised {
+		return nil
+	}
+	<-j.started // at once
+	return notStarted(j.id, j.err)
+}
+
+// isPromised is for a job whose run is not started: if it isn't yet, it can't be any more.
+func (j *job) isPromised() bool { return !j.standing.CompareAndSwap(0, refused) }
+
 // answer is what is said of the job's run to a reader that has seen its frames up to after.
 func (j *job) answer(after int64) *dialect.Answer {
 	return &dialect.Answer{Run: j.id, Model: j.model, Backend: j.backend, Received: j.created, After: after, Echo: j.echo}
@@ -70,6 +105,9 @@ func (j *job) queuePosition() (int, <-chan struct{}) {
 }
 
 func (j *job) setPosition(place int) {
+	if j.inLine != nil {
+		j.inLine()
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if place != j.position {
@@ -166,12 +204,7 @@ type jobs struct {
 	closed bool
 	byID   map[string]*job
 	live   sync.WaitGroup // jobs that have not ended
-
-	refused []*job // of background answers, oldest first: they have no record
 }
-
-// refusedMost is how many of them are remembered, each with what its answer says again of its request.
-const refusedMost = 256
 
 func newJobs() *jobs { return &jobs{byID: map[string]*job{}} }
 
@@ -257,31 +290,8 @@ func (s *jobs) orElse(id string, free func() (*job, error)) (*job, error) {
 func (s *jobs) ended(j *job) {
 	s.mu.Lock()
 	delete(s.byID, j.id)
-	if j.background && j.begun() && j.err != nil {
-		j.remember = nil
-		s.refused = append(s.refused[max(0, len(s.refused)+1-refusedMost):], j)
-	}
 	s.mu.Unlock()
 	s.live.Done()
-}
-
-// refusal finds the background answer of an id that was not started, for as long as that is remembered.
-func (s *jobs) refusal(id string, age time.Duration) (*job, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, j := range slices.Backward(s.refused) {
-		if j.id == id {
-			return j, time.Since(j.created) < age
-		}
-	}
-	return nil, false
-}
-
-// forgetRefusal has no effect where it is forgotten already.
-func (s *jobs) forgetRefusal(j *job) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.refused = slices.DeleteFunc(s.refused, func(one *job) bool { return one == j })
 }
 
 // get finds a job by its run id.

@@ -26,9 +26,12 @@ func (d *daemon) launch(ctx context.Context, j *job, s run.Spec) {
 	}
 	r, err := d.start(ctx, j, s)
 	j.lease.Release()
-	j.begin(r, err)
 	if err != nil {
 		j.lock.Release()
+		r, err = d.refuse(j, s, err)
+	}
+	j.begin(r, err)
+	if err != nil {
 		over()
 		return
 	}
@@ -42,6 +45,24 @@ func (d *daemon) launch(ctx context.Context, j *job, s run.Spec) {
 			over()
 		}()
 	})
+}
+
+// refuse gives a request that was promised a run, and has none for why, one that has ended by
+// that; any other has the refusal alone.
+func (d *daemon) refuse(j *job, s run.Spec, why error) (*run.Run, error) {
+	if !j.isPromised() {
+		return nil, why
+	}
+	e := notStarted(j.id, why)
+	r, _, err := d.runs.Refuse(run.Record{
+		ID: j.id, Client: j.client, Backend: j.backend, Model: j.model, Session: j.session, Received: &j.created,
+		Metadata: s.Metadata, Limits: s.Limits, Cause: outcome.Cause(e.Code), Message: e.Message,
+	}, j.fingerprint[:], s.Asked)
+	if err != nil {
+		d.log.Error("a response that was promised is refused without a record", "run", j.id, "err", err)
+		return nil, why
+	}
+	return r, nil
 }
 
 // superviseRun ends a run with ctx, and calls over once it has ended or is left to
@@ -67,7 +88,7 @@ func (d *daemon) start(ctx context.Context, j *job, s run.Spec) (*run.Run, error
 	defer giveUp(nil)
 	defer context.AfterFunc(d.waiting, func() { giveUp(errDaemonEnds) })()
 	if s.Session != "" && s.SessionLock == nil {
-		turn, err := d.runs.LockSession(waiting, j.client, s.Session)
+		turn, err := d.runs.LockSession(waiting, j.client, s.Session, j.inLine)
 		if err != nil {
 			j.waited = time.Since(j.created)
 			d.countRefusal(j, err)

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -19,30 +18,23 @@ import (
 )
 
 // findStored finds the stored answer that the path names; j is its job while its run has not
-// begun, or where it never did, and one its run after that.
+// begun, and one its run after that.
 func (d *daemon) findStored(w *web.Reply, r *http.Request) (one conversation.Stored, j *job, err error) {
 	x, id := web.InfoOf(r), mux.Vars(r)["id"]
-	tell := func(run string) {
-		x.RunID = run
-		w.Header().Set("X-Run-Id", run)
-	}
-	run := ""
 	if key, ok := dialect.ParseID(conversation.Prefix, id); ok {
-		run = d.keys.Run(key)
+		run := d.keys.Run(key)
+		if j, known := d.jobs.get(run); known && !j.begun() && x.Owns(j.client) && !j.discard && j.echo != nil {
+			x.RunID = j.id
+			w.Header().Set("X-Run-Id", j.id)
+			return one, j, nil
+		}
 	}
-	if j, known := d.jobs.get(run); known && (!j.begun() || j.err != nil) && x.Owns(j.client) && !j.discard && j.echo != nil {
-		tell(run)
-		return one, j, nil
+	if one, err = d.storedAnswer(r); err != nil {
+		return one, nil, err
 	}
-	if one, err = d.storedAnswer(r); err == nil {
-		tell(one.Run.ID())
-		return one, nil, nil
-	}
-	if j, known := d.jobs.refusal(run, cmp.Or(d.config.Keep.Age.Duration, keptDefault)); known && x.Owns(j.client) {
-		tell(run)
-		return one, j, nil
-	}
-	return one, nil, err
+	x.RunID = one.Run.ID()
+	w.Header().Set("X-Run-Id", x.RunID)
+	return one, nil, nil
 }
 
 // storedAnswer is the stored answer that the path names. What it was asked may be as large as a
@@ -72,24 +64,30 @@ func (d *daemon) getResponse(w *web.Reply, r *http.Request) error {
 		return d.followResponse(w, r, one, j, after)
 	}
 	if j != nil {
-		web.WriteJSON(w, http.StatusOK, d.responseState(j, j.answer(-1)))
+		web.WriteJSON(w, http.StatusOK, openai.ResponseState(j.answer(-1), openai.Queued, nil, dialect.End{}))
 		return nil
 	}
-	return d.writeResponse(r.Context(), w, one)
+	return d.writeResponse(r.Context(), w, one.Run, answerStored(one, -1))
 }
 
-// writeResponse writes a response as it is now.
-func (d *daemon) writeResponse(ctx context.Context, w *web.Reply, one conversation.Stored) error {
-	a := answerOf(one.Run, -1)
+// answerStored is what is said of a stored answer to a reader that has seen its events up to after.
+func answerStored(one conversation.Stored, after int64) *dialect.Answer {
+	a := answerOf(one.Run, after)
 	a.Echo = one.Asked.Echo
-	if !isClosed(one.Run.Answered()) {
+	return a
+}
+
+// writeResponse writes the response of a run as it is now.
+func (d *daemon) writeResponse(ctx context.Context, w *web.Reply, r *run.Run, a *dialect.Answer) error {
+	a.Created = r.Record().Created
+	if !isClosed(r.Answered()) {
 		web.WriteJSON(w, http.StatusOK, openai.ResponseState(a, openai.InProgress, nil, dialect.End{}))
 		return nil
 	}
-	d.jobs.tell(one.Run)
-	steps, end, done, err := answer.Kept(ctx, one.Run)
+	d.jobs.tell(r)
+	steps, end, done, err := answer.Kept(ctx, r)
 	if e := web.AsError(err); err != nil && e.Kind == web.KindRun {
-		web.WriteJSON(w, http.StatusOK, openai.ResponseState(a, openai.Failed, e, answer.EndOf(one.Run.Record())))
+		web.WriteJSON(w, http.StatusOK, openai.ResponseState(a, openai.Failed, e, answer.EndOf(r.Record())))
 		return nil
 	} else if err != nil {
 		return err
@@ -99,17 +97,6 @@ func (d *daemon) writeResponse(ctx context.Context, w *web.Reply, one conversati
 	return (openai.Responses{}).Whole(a).Write(w, end, dialect.Contents{}, steps)
 }
 
-// responseState is a response whose run has not begun or never did, or has not said its last word.
-func (d *daemon) responseState(j *job, a *dialect.Answer) any {
-	switch {
-	case !j.begun():
-		return openai.ResponseState(a, openai.Queued, nil, dialect.End{})
-	case j.err != nil:
-		return openai.ResponseState(a, openai.Failed, notStarted(j.id, j.err), dialect.End{})
-	}
-	return openai.ResponseState(a, openai.InProgress, nil, dialect.End{})
-}
-
 // followResponse is the stream of a response, from its start or after a number.
 func (d *daemon) followResponse(w *web.Reply, r *http.Request, one conversation.Stored, j *job, after int64) error {
 	s, _ := surfaceOf("responses")
@@ -117,18 +104,9 @@ func (d *daemon) followResponse(w *web.Reply, r *http.Request, one conversation.
 	if j != nil {
 		ctx, release := d.readerContext(ctx)
 		defer release()
-		if j.begun() && j.err != nil {
-			stream := answer.NewStream(w, s, j.answer(after), true)
-			if err := stream.Open("not started"); err != nil {
-				return readerGone(ctx, stream, w, x, j, err)
-			}
-			return stream.Fail(x, notStarted(j.id, j.err))
-		}
 		return d.respondStream(ctx, w, x, j, s, j.answer(after))
 	}
-	a := answerOf(one.Run, after)
-	a.Echo = one.Asked.Echo
-	return d.followRun(w, r, one.Run, s, a, false)
+	return d.followRun(w, r, one.Run, s, answerStored(one, after), false)
 }
 
 // startingAfter is the number that a stream goes on after; -1 is its start.
@@ -151,7 +129,7 @@ func (d *daemon) responseInput(w *web.Reply, r *http.Request) error {
 		return err
 	}
 	if j != nil {
-		return web.Errorf(web.ResponseNotFound, "response %s has not been started: its input can be listed once it has", web.Clip(mux.Vars(r)["id"], 80))
+		return web.Errorf(web.ResponseNotFound, "response %s waits for its start: its input can be listed from then on", web.Clip(mux.Vars(r)["id"], 80))
 	}
 	held := d.replies.NewLease() // until a slow client has read it
 	defer held.Release()
@@ -193,8 +171,9 @@ func (d *daemon) cancelResponse(w *web.Reply, r *http.Request) error {
 	if j != nil {
 		j.cancel(errCancelled)
 		<-j.started // at once
+		a := j.answer(-1)
 		if j.err != nil {
-			web.WriteJSON(w, http.StatusOK, d.responseState(j, j.answer(-1)))
+			web.WriteJSON(w, http.StatusOK, openai.ResponseState(a, openai.Failed, notStarted(j.id, j.err), dialect.End{}))
 			return nil
 		}
 		if one, err = d.storedAnswer(r); err != nil {
@@ -203,7 +182,7 @@ func (d *daemon) cancelResponse(w *web.Reply, r *http.Request) error {
 	}
 	select {
 	case <-one.Run.Answered(): // its program saves its session, for the next turn
-		return d.writeResponse(r.Context(), w, one)
+		return d.writeResponse(r.Context(), w, one.Run, answerStored(one, -1))
 	default:
 	}
 	one.Run.End(outcome.Cancelled)
@@ -212,7 +191,7 @@ func (d *daemon) cancelResponse(w *web.Reply, r *http.Request) error {
 	case <-r.Context().Done():
 		return web.ClientGone(r.Context().Err())
 	}
-	return d.writeResponse(r.Context(), w, one)
+	return d.writeResponse(r.Context(), w, one.Run, answerStored(one, -1))
 }
 
 // deleteResponse removes a response with its run; one that lives is to be cancelled first.
@@ -222,14 +201,11 @@ func (d *daemon) deleteResponse(w *web.Reply, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case j == nil:
+	if j == nil {
 		err = d.runs.Remove(one.Run.ID())
-	case j.begun():
-		d.jobs.forgetRefusal(j)
 	}
 	switch {
-	case j != nil && !j.begun(), errors.Is(err, run.ErrLive):
+	case j != nil, errors.Is(err, run.ErrLive):
 		return web.Errorf(web.ResponseBusy, "response %s is not over: cancel it first (POST /v1/responses/%s/cancel)", id, id)
 	case err != nil:
 		return web.Internal(err)

@@ -15,14 +15,18 @@ type Locks struct {
 
 // Acquire waits for the lock. It returns ctx's error when ctx ends first, and
 // context.Canceled when stop is closed, and the caller then has no lock. release may be
-// called more than once.
-func (l *Locks) Acquire(ctx context.Context, stop <-chan struct{}, key string) (release func(), err error) {
+// called more than once. waits is called where it has to wait, once it has its place in the
+// line; nil is nothing.
+func (l *Locks) Acquire(ctx context.Context, stop <-chan struct{}, key string, waits func()) (release func(), err error) {
 	mine := l.enqueue(key)
 	release = sync.OnceFunc(func() { l.dequeue(key, mine) })
 	select {
 	case <-mine:
 		return release, nil
 	default:
+	}
+	if waits != nil {
+		waits()
 	}
 	select {
 	case <-mine:

@@ -10,26 +10,26 @@ import (
 
 func TestLocks(t *testing.T) {
 	var line Locks
-	first, err := line.Acquire(t.Context(), nil, "k")
+	first, err := line.Acquire(t.Context(), nil, "k", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := line.TryAcquire("k"); ok {
 		t.Error("a held turn was given away")
 	}
-	other, err := line.Acquire(t.Context(), nil, "other")
+	other, err := line.Acquire(t.Context(), nil, "other", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	other()
 	stop := make(chan struct{})
 	close(stop)
-	if _, err := line.Acquire(t.Context(), stop, "k"); !errors.Is(err, context.Canceled) {
+	if _, err := line.Acquire(t.Context(), stop, "k", nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("stopped: %v", err)
 	}
 	second := make(chan func())
 	go func() {
-		release, err := line.Acquire(context.Background(), nil, "k")
+		release, err := line.Acquire(context.Background(), nil, "k", nil)
 		if err != nil {
 			t.Error(err)
 		}

@@ -24,9 +24,14 @@ func textVoided(record run.Record) *web.Error {
 	return web.RunError(web.TextVoided, "the command line agent took back text that had been sent and answered anew: ask again without stream", record.ID, record.Receipt)
 }
 
-// runFailed is the reply for a run that was started and did not complete.
+// runFailed is the reply for a run that did not complete.
 func runFailed(v outcome.Verdict, r run.Record) *web.Error {
-	return web.RunError(web.Code(v.Cause), v.Message, r.ID, r.Receipt)
+	e := web.RunError(web.Code(v.Cause), v.Message, r.ID, r.Receipt)
+	switch v.Cause {
+	case outcome.QueueFull, outcome.QueueTimeout, outcome.OverBudget: // it was promised, and never started
+		e.Refused = r.Started == nil
+	}
+	return e
 }
 
 // tooManyVoids is a run that took back more than can be followed.

@@ -230,7 +230,7 @@ func (s *Store) claimChain(ctx context.Context, client, backend string, chain ru
 		if ok || session == "" {
 			return session, lock
 		}
-		settled, err := s.Runs.LockSession(ctx, client, session)
+		settled, err := s.Runs.LockSession(ctx, client, session, nil)
 		if err != nil {
 			break
 		}
