@@ -141,6 +141,42 @@ func (m *Manager) Asked(id string) ([]byte, error) {
 	return data, nil
 }
 
+// KeepPending keeps a request that is about to be answered before its run is started, until
+// ForgetPending: the next daemon finds it. The error is *spawn.StartError where the host has no
+// room for it.
+func (m *Manager) KeepPending(p Pending) error {
+	save := func() error { return m.state.SavePending(p, m.o.flush) }
+	if err := m.launchWithRoom(save); err != nil {
+		return hostError(fmt.Errorf("run %s: not kept: %w", p.ID, err), m.log)
+	}
+	return nil
+}
+
+// ForgetPending is for a request whose run has a record, or that was refused.
+func (m *Manager) ForgetPending(id string) {
+	if err := m.state.ForgetPending(id); err != nil {
+		m.log.Warn("a request that is settled is still there: the next daemon removes it", "run", id, "err", err)
+	}
+}
+
+// Pending are the requests that an earlier daemon has answered and not started, in the order in
+// which they came.
+func (m *Manager) Pending() []Pending {
+	found, err := m.state.Pending(func(path string, err error) {
+		m.log.Error("a request that was to be started is lost: what is kept of it can't be read", "path", path, "err", err)
+	})
+	if err != nil {
+		m.log.Error("requests that an earlier daemon has answered are not started", "err", err)
+	}
+	return slices.DeleteFunc(found, func(p Pending) bool {
+		settled := m.Has(p.ID) || m.Pruned(p.ID, p.Client, p.Fingerprint)
+		if settled { // that daemon had no time to forget it
+			m.ForgetPending(p.ID)
+		}
+		return settled
+	})
+}
+
 // placeOf is where the files of a run lie that lives or is kept.
 func (m *Manager) placeOf(id string) (*store.Dir, error) {
 	if err := store.CheckID(id); err != nil {

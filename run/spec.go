@@ -163,6 +163,7 @@ type (
 	State      = store.State
 	User       = store.User
 	Session    = store.Session
+	Pending    = store.Pending
 	Chain      = store.Chain
 	PromptText = store.PromptText
 	Bounds     = store.Bounds

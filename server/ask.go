@@ -74,9 +74,6 @@ func (d *daemon) serveAsked(w *web.Reply, r *http.Request, s surface) error {
 	return nil
 }
 
-// sessionHeader tells which session an answer was given in.
-const sessionHeader = "X-Session-Id"
-
 func (d *daemon) deliver(ctx context.Context, w *web.Reply, x *web.RequestInfo, j *job, s surface, how delivery, a *dialect.Answer) error {
 	switch {
 	case how.stream:
@@ -115,16 +112,20 @@ func (d *daemon) launchOrAttach(w *web.Reply, r *http.Request, s surface, own *j
 	if err != nil {
 		return nil, how, err
 	}
+	x := web.InfoOf(r)
+	var early *run.Pending
 	if q.Background {
 		own.durable = true
 		own.answerEarly()
+		early = &run.Pending{ID: own.id, Client: x.Client, Operator: x.Operator, Dialect: s.name, Session: q.Session, Received: arrived, Body: body}
 	}
-	j, err = d.findOrLaunch(r.Context(), w, web.InfoOf(r), q, own, arrived)
+	j, err = d.findOrLaunch(r.Context(), w, x, q, own, arrived, early)
 	return j, delivery{q.Stream, q.IncludeUsage, q.Background}, err
 }
 
-// findOrLaunch launches j for the request, or finds the one that has its run id already.
-func (d *daemon) findOrLaunch(ctx context.Context, w *web.Reply, x *web.RequestInfo, q *dialect.Request, j *job, arrived time.Time) (*job, error) {
+// findOrLaunch launches j for the request, or finds the one that has its run id already. early is
+// what is kept of a request that is answered before its run has begun; nil of any other.
+func (d *daemon) findOrLaunch(ctx context.Context, w *web.Reply, x *web.RequestInfo, q *dialect.Request, j *job, arrived time.Time, early *run.Pending) (*job, error) {
 	if j.durable {
 		var err error
 		if j.fingerprint, err = q.Fingerprint(); err != nil {
@@ -156,6 +157,16 @@ func (d *daemon) findOrLaunch(ctx context.Context, w *web.Reply, x *web.RequestI
 		j.lock.Release()
 		j.cancel(nil)
 		return claimed, err
+	}
+	if early != nil {
+		early.Fingerprint = j.fingerprint[:]
+		if err := d.runs.KeepPending(*early); err != nil {
+			j.lock.Release()
+			j.begin(nil, notKept(err))
+			d.ended(j)
+			return nil, notStarted(j.id, j.err)
+		}
+		j.pending = true
 	}
 	d.keys.Add(j.id)
 	go d.launch(ctx, j, spec)

@@ -52,6 +52,8 @@ func notStarted(id string, err error) *web.Error {
 		return noDurable()
 	case errors.Is(err, errCancelled):
 		return web.RunError(web.Code(outcome.Cancelled), "cancelled before it was started", "", nil)
+	case errors.Is(err, errLeft):
+		return waitsOn(id)
 	case errors.Is(err, errDaemonEnds):
 		return shuttingDown()
 	case errors.Is(err, context.DeadlineExceeded):
@@ -138,6 +140,32 @@ func reattachError(id string) *web.Error {
 		Status: http.StatusServiceUnavailable, Kind: web.KindServer, Code: web.Code(outcome.ShuttingDown), RunID: id, Retry: &retry, RetryAfter: time.Second,
 		Message: "the daemon is being replaced and the run goes on: attach again with the same X-Run-Id and Last-Event-ID",
 	}
+}
+
+// errLeft is of a request that waits on, for the next daemon to start it.
+var errLeft = errors.New("left to the next daemon")
+
+// notKept refuses what is to be answered before it is started, and can't be kept until then.
+func notKept(err error) error {
+	if _, known := errors.AsType[*spawn.StartError](err); known {
+		return err
+	}
+	return &spawn.StartError{Cause: outcome.StartFailed, Err: fmt.Errorf("the request can't be kept until it is started: %w", err)}
+}
+
+// endsWithDaemon tells that nothing but the end of this daemon kept a run from being started.
+func endsWithDaemon(err error) bool {
+	var start *spawn.StartError
+	var gate *admit.Refused
+	return errors.Is(err, errDaemonEnds) || errors.As(err, &start) && start.Cause == outcome.ShuttingDown ||
+		errors.As(err, &gate) && gate.Reason == admit.ShuttingDown
+}
+
+// waitsOn tells a reader to come again: what it waits for is not lost.
+func waitsOn(id string) *web.Error {
+	e := reattachError(id)
+	e.Message = "the daemon ends, and the next one starts this request: come again then, with the same id"
+	return e
 }
 
 // unreadable is of a run that can't be read now, for want of what the host should give: that

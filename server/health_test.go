@@ -40,7 +40,7 @@ func TestChat_NotDurable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.findOrLaunch(t.Context(), nil, &web.RequestInfo{Client: "c"}, q, newJob("mine", "c", true), time.Now())
+	_, err = d.findOrLaunch(t.Context(), nil, &web.RequestInfo{Client: "c"}, q, newJob("mine", "c", true), time.Now(), nil)
 	if e := web.AsError(err); e.Status != http.StatusBadRequest || e.Code != "not_durable" || e.Param != "X-Run-Id" || strings.Contains(e.Message, "/home") {
 		t.Errorf("told %+v", e)
 	}

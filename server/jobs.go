@@ -37,6 +37,8 @@ type job struct {
 	decoded                    func()                                         // gives back the right to decode; may be called more than once
 	reader                     func(context.Context) (done func(), err error) // as conversation.Asker.Turn
 	cancel                     context.CancelCauseFunc
+	release                    func() bool   // forgets that the daemon's end cancels it; nil until it is launched
+	pending                    bool          // a later daemon starts it where this one doesn't
 	standing                   atomic.Int32  // see promise
 	lined                      chan struct{} // closed when it waits in a line, or needs not; nil of one that is not answered early
 	inLine                     func()        // closes lined; may be called more than once
@@ -137,7 +139,14 @@ func (s *jobs) tell(r *run.Run) {
 }
 
 func (j *job) begun() bool { return isClosed(j.started) }
-func (j *job) over() bool  { return isClosed(j.gone) }
+
+// waits tells that there is no run of it yet, and nothing that keeps it from one: it is queued, or
+// left to another daemon.
+func (j *job) waits() bool { return !j.begun() || j.isLeft() }
+
+// isLeft is for a job that has begun, if it has.
+func (j *job) isLeft() bool { return errors.Is(j.err, errLeft) }
+func (j *job) over() bool   { return isClosed(j.gone) }
 
 func isClosed(c <-chan struct{}) bool {
 	select {
@@ -294,6 +303,10 @@ func (s *jobs) ended(j *job) {
 	s.live.Done()
 }
 
+// left is ended for a job whose request waits on, for another daemon: until this one is gone it is
+// known as one that waits.
+func (s *jobs) left() { s.live.Done() }
+
 // get finds a job by its run id.
 func (s *jobs) get(id string) (*job, bool) {
 	s.mu.Lock()
@@ -314,7 +327,7 @@ func (s *jobs) queued() []*job {
 	defer s.mu.Unlock()
 	var out []*job
 	for _, j := range s.byID {
-		if !j.begun() {
+		if j.waits() {
 			out = append(out, j)
 		}
 	}

@@ -278,6 +278,7 @@ func open(ctx context.Context, c config.Config, o Options) (*daemon, error) {
 	d.restoreJobs()
 	d.startBackground(o)
 	d.images.Start()
+	d.restorePending()
 	return d, nil
 }
 

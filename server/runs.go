@@ -97,7 +97,7 @@ func (d *daemon) getRun(w *web.Reply, r *http.Request) error {
 		web.WriteJSON(w, http.StatusOK, show(found.Record(), d.live()))
 		return nil
 	}
-	if j, ok := d.jobs.get(id); ok && !j.begun() && x.Owns(j.client) {
+	if j, ok := d.jobs.get(id); ok && j.waits() && x.Owns(j.client) {
 		web.WriteJSON(w, http.StatusOK, j.shown())
 		return nil
 	}
@@ -177,9 +177,12 @@ func (d *daemon) followRun(w *web.Reply, r *http.Request, found *run.Run, as sur
 // cancelRun is idempotent: 202 while there is something to end, 200 after.
 func (d *daemon) cancelRun(w *web.Reply, r *http.Request) error {
 	x, id := web.InfoOf(r), mux.Vars(r)["id"]
-	if j, ok := d.jobs.get(id); ok && !j.begun() && x.Owns(j.client) {
+	if j, ok := d.jobs.get(id); ok && j.waits() && x.Owns(j.client) {
 		x.RunID = id
 		w.Header().Set("X-Run-Id", id)
+		if j.begun() {
+			return notStarted(id, j.err)
+		}
 		j.cancel(errCancelled)
 		web.WriteJSON(w, http.StatusAccepted, j.shown())
 		return nil

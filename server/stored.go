@@ -23,7 +23,7 @@ func (d *daemon) findStored(w *web.Reply, r *http.Request) (one conversation.Sto
 	x, id := web.InfoOf(r), mux.Vars(r)["id"]
 	if key, ok := dialect.ParseID(conversation.Prefix, id); ok {
 		run := d.keys.Run(key)
-		if j, known := d.jobs.get(run); known && !j.begun() && x.Owns(j.client) && !j.discard && j.echo != nil {
+		if j, known := d.jobs.get(run); known && j.waits() && x.Owns(j.client) && !j.discard && j.echo != nil {
 			x.RunID = j.id
 			w.Header().Set("X-Run-Id", j.id)
 			return one, j, nil
@@ -171,9 +171,11 @@ func (d *daemon) cancelResponse(w *web.Reply, r *http.Request) error {
 	if j != nil {
 		j.cancel(errCancelled)
 		<-j.started // at once
-		a := j.answer(-1)
+		if j.isLeft() {
+			return notStarted(j.id, j.err)
+		}
 		if j.err != nil {
-			web.WriteJSON(w, http.StatusOK, openai.ResponseState(a, openai.Failed, notStarted(j.id, j.err), dialect.End{}))
+			web.WriteJSON(w, http.StatusOK, openai.ResponseState(j.answer(-1), openai.Failed, notStarted(j.id, j.err), dialect.End{}))
 			return nil
 		}
 		if one, err = d.storedAnswer(r); err != nil {

@@ -307,6 +307,9 @@ func TestResponses_CancelComplete(t *testing.T) {
 func TestResponses_StartingAfter(t *testing.T) {
 	s := serve(t, nil)
 	made := s.respond("lines", `echo '{"reasoning":"hm"}'; for i in 1 2 3; do echo "{\"text\":\"word $i \"}"; done; echo '{"tool":{"name":"sh","status":"started","id":"1","input":"ls"}}'; echo '{"text":"end"}'; echo '{"done":true}'`, "")
+	eventually(t, "its receipt is the last one", func() bool {
+		return strings.Contains(s.ask("GET", "/v1/runs/"+strings.TrimPrefix(made.ID, "resp_"), "").body, `"state":"finished"`)
+	})
 	path := "/v1/responses/" + made.ID + "?stream=true"
 	all := events(t, s.ask("GET", path, "").body)
 	if len(all) < 10 || all[0].Type != "response.created" || all[len(all)-1].Type != "response.completed" {

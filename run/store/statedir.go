@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -300,7 +301,7 @@ var unfinished = []string{".new-*", ".probe-*", ".penstock-check-*"}
 // anything is written there.
 func (s *StateDir) SweepUnfinished() error {
 	var errs []error
-	for _, dir := range append(append(s.Store.Of(), s.Store.Of("sessions")...), s.Path, s.Sessions(), s.Store.Of(historyName)[0], s.askedDir()) {
+	for _, dir := range append(slices.Concat(s.Store.Of(), s.Store.Of("sessions"), s.Store.Of(pendingName)), s.Path, s.Sessions(), s.Store.Of(historyName)[0], s.askedDir()) {
 		entries, err := os.ReadDir(dir)
 		if !errors.Is(err, fs.ErrNotExist) { // the index is made with its first line
 			errs = append(errs, err)

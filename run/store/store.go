@@ -13,6 +13,7 @@
 //	     ├─ runs/ID/said             StdinLog, how much its CLI was told (stdinlog.go)
 //	     ├─ runs/ID/end.json         why it ended, until its record says so
 //	     ├─ runs/ID/asked, asked/ID  what its client asked: of a durable run, of any other (asked.go)
+//	     ├─ pending/run-ID           a request that was answered, and whose run is not started yet (pending.go)
 //	     ├─ discard/ID               that no more than the record is to stay (discard.go)
 //	     ├─ status/ID                what process 1 of a run in an image says of it (status.go)
 //	     ├─ history/                 the index of what has ended (package history; survey.go)
@@ -188,7 +189,7 @@ func (s *StateDir) fillStore() error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"runs", "sessions", statusName, askedName, discardName} {
+	for _, name := range []string{"runs", "sessions", statusName, askedName, discardName, pendingName} {
 		for _, p := range s.Store.Of(name) {
 			if err := os.MkdirAll(p, 0o700); err != nil {
 				return unwritable(s.Path, err)
