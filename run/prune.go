@@ -116,6 +116,9 @@ func (m *Manager) removeFiles(old []history.Entry, failed func(id string, err er
 	if err := errors.Join(m.state.History.Remove(gone...), m.state.History.Clean()); err != nil {
 		m.log.Warn("index not cleaned", "err", err)
 	}
+	for _, id := range gone {
+		m.forgetOfRun(id)
+	}
 	return gone
 }
 

@@ -229,7 +229,7 @@ func (m *Manager) setChain(t lastTurn, chain Chain) error {
 func (m *Manager) Sessions(client string) []Session {
 	all := m.sessions.List(client)
 	for i := range all {
-		all[i].Chain, all[i].LastRun = Chain{}, ""
+		all[i].Chain, all[i].LastRun, all[i].OfRun = Chain{}, "", false
 	}
 	return all
 }
@@ -249,11 +249,45 @@ func (m *Manager) Forget(client, session string) error {
 	return nil
 }
 
+// forgetOfRun drops the session that goes with a run that isn't kept any more. One that has a
+// turn goes later, with the run of that, or by forgetOfRuns where that comes to nothing.
+func (m *Manager) forgetOfRun(run string) {
+	key, ok := m.sessions.OfRun(run)
+	if !ok {
+		return
+	}
+	release, ok := m.sessionLocks.TryAcquire(key)
+	if !ok {
+		return
+	}
+	defer release()
+	if now, ok := m.sessions.OfRun(run); !ok || now != key {
+		return // it has gone on in between
+	}
+	if err := m.sessions.Forget(key); err != nil && !errors.Is(err, ErrNoSession) {
+		m.log.Warn("session of a run that is gone not removed", "run", run, "again_in", pruneEvery, "err", err)
+	}
+}
+
+// forgetOfRuns is forgetOfRun for all that an earlier daemon has left, and that could not be
+// dropped when it was time.
+func (m *Manager) forgetOfRuns() {
+	if !m.complete.Load() {
+		return
+	}
+	for _, run := range m.sessions.LastRuns() {
+		if !m.isKnown(run) {
+			m.forgetOfRun(run)
+		}
+	}
+}
+
 // expire forgets sessions that were not used for KeepSessions.
 func (m *Manager) expire(now time.Time) {
 	if err := m.sessions.SaveChains(); err != nil {
 		m.log.Warn("which chains sessions have had is not saved", "again_in", pruneEvery, "err", err)
 	}
+	m.forgetOfRuns()
 	for _, s := range m.sessions.List("") {
 		if now.Sub(s.Updated) <= m.o.KeepSessions || isClosed(m.quit) {
 			continue

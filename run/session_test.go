@@ -298,3 +298,97 @@ func immutable(t *testing.T, path string, on bool) bool {
 	}
 	return true
 }
+
+// ofRun makes a run whose session goes with it.
+func ofRun(id, session string, durable bool) func(*Spec) {
+	return func(s *Spec) { s.ID, s.Session, s.SessionOfRun, s.Durable, s.Fingerprint = id, session, true, durable, []byte(id) }
+}
+
+// A session that was made for a run goes, with its directories, when its last run does, however that
+// goes; one that a client has named stays.
+func TestSession_OfRun(t *testing.T) {
+	turn := func(t *testing.T, m *Manager, change func(*Spec)) {
+		t.Helper()
+		r := start(t, m, script("echo 's cli'; echo 'd stop'", change))
+		verdict(t, r, outcome.Completed)
+		wait(t, "its end", r.done)
+	}
+	has := func(t *testing.T, m *Manager, session string, want bool) {
+		t.Helper()
+		_, known := m.SessionKnown("tester", session)
+		_, err := os.Stat(m.sessions.Path(sessions.Key("tester", session)))
+		if known != want || (err == nil) != want {
+			t.Errorf("%s: known %v, directory %v, want %v", session, known, err, want)
+		}
+	}
+	for _, durable := range []bool{false, true} {
+		state := t.TempDir()
+		t.Run("first", func(t *testing.T) {
+			m := open(t, func(o *Options) { o.StateDir = state })
+			turn(t, m, ofRun("a", "resp_a", durable))
+			turn(t, m, ofRun("b", "resp_b", durable))
+			turn(t, m, ofRun("b2", "resp_b", durable)) // goes on in it
+			turn(t, m, ofRun("c", "resp_c", durable))
+			turn(t, m, inSession("resp_c")) // by its name
+			turn(t, m, ofRun("d", "resp_d", durable))
+			turn(t, m, inSession("mine"))
+			turn(t, m, ofRun("e", "mine", durable)) // goes on in a client's own
+			turn(t, m, ofRun("f", "resp_f", durable))
+			lock, ok := m.ClaimSession("tester", "resp_d", "agent", "d")
+			if !ok {
+				t.Fatal("not claimed")
+			}
+			for _, id := range []string{"a", "b", "c", "d", "e"} {
+				if err := m.Remove(id); err != nil {
+					t.Error(err)
+				}
+			}
+			lock.Release()
+			for session, want := range map[string]bool{"resp_a": false, "resp_b": true, "resp_c": true, "resp_d": true, "mine": true, "resp_f": true} {
+				has(t, m, session, want)
+			}
+			m.expire(time.Now())
+			has(t, m, "resp_d", false)
+			if lock, ok = m.ClaimSession("tester", "resp_b", "agent", "b2"); !ok {
+				t.Error("resp_b can't go on")
+			}
+			lock.Release()
+			for _, s := range m.Sessions("tester") {
+				if s.OfRun {
+					t.Errorf("shown: %+v", s)
+				}
+			}
+			m.prune(time.Now().Add(2 * time.Hour))
+			for session, want := range map[string]bool{"resp_b": false, "resp_c": true, "mine": true, "resp_f": false} {
+				has(t, m, session, want)
+			}
+		})
+	}
+}
+
+// It goes at the next start, too, where the daemon that removed its run had no time to.
+func TestSession_OfRunAtStart(t *testing.T) {
+	state := t.TempDir()
+	t.Run("first", func(t *testing.T) {
+		m := open(t, func(o *Options) { o.StateDir = state })
+		for _, id := range []string{"a", "b"} {
+			r := start(t, m, script("echo 's cli'; echo 'd stop'", ofRun(id, "resp_"+id, true)))
+			verdict(t, r, outcome.Completed)
+			wait(t, "its end", r.done)
+		}
+		release, _ := m.sessionLocks.TryAcquire(sessions.Key("tester", "resp_a"))
+		defer release()
+		if err := m.Remove("a"); err != nil {
+			t.Error(err)
+		}
+	})
+	m := reopened(t, state, nil, nil)
+	for end := time.Now().Add(10 * time.Second); len(names(t, m.state.Sessions())) != 1 || m.sessionLocks.Len() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("left: %q", names(t, m.state.Sessions()))
+		}
+	}
+	if _, ok := m.SessionKnown("tester", "resp_b"); !ok {
+		t.Error("the one whose run is kept is gone")
+	}
+}

@@ -80,6 +80,9 @@ type Spec struct {
 	HomeSeed string          // directory copied into a private HOME
 	Image    *inimage.Image  // what it is to run in; nil is the host's file system
 	Session  string          // the caller's name for the conversation; "" is none
+	// SessionOfRun is that the Session goes when its last run isn't kept any more: one that is
+	// made for this run, or was so for the one that it goes on from. Any other stays.
+	SessionOfRun bool
 	// Fresh is what to tell a CLI that does not know the session any more: all of the
 	// conversation, with the attachments of its last turn. nil where that can't be told.
 	Fresh       *PromptText

@@ -344,6 +344,7 @@ func (m *Manager) prepare(dir *store.Dir, s Spec) (p plan, err error) {
 		p.session = Session{
 			Client: s.Client, Session: s.Session, Backend: s.Backend.Name(),
 			CLISession: p.session.CLISession, Cwd: p.dir.cwd, Home: home, LastRun: s.ID, Updated: time.Now(),
+			OfRun: s.SessionOfRun && (p.session.Session == "" || p.session.OfRun),
 		}
 	}
 	return p, dir.WriteFiles(p.command.Files)

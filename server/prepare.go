@@ -75,7 +75,7 @@ func (d *daemon) prepare(ctx context.Context, x *web.RequestInfo, q *dialect.Req
 			Schema: q.Schema, AnyObject: q.AnyObject,
 			Permissions: a.config.Permissions, MemoryMax: limits.MemoryMax.Bytes, Version: d.probes.Version(a.config.Name),
 		},
-		Cwd: cwd, Home: a.config.Home, HomeSeed: a.config.HomeSeed, Image: a.image, Session: t.Session, SessionLock: t.Lock,
+		Cwd: cwd, Home: a.config.Home, HomeSeed: a.config.HomeSeed, Image: a.image, Session: t.Session, SessionOfRun: t.OfRun, SessionLock: t.Lock,
 		Limits: resources(limits), Deadline: deadline(arrived, q.Timeout, limits),
 		Grace: limits.Grace.Duration, Stall: limits.Stall.Duration, OutputMax: limits.OutputMax.Bytes, LineMax: limits.LineMax.Bytes,
 		Metadata: q.Metadata, Received: &arrived, Discard: q.Discard,

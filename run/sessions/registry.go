@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,7 +33,8 @@ type Registry struct {
 	files []string // of what is known of them: in the store
 
 	mu     sync.Mutex
-	known  map[string]Session // by key
+	known  map[string]Session // by key; changed by set and unset only
+	ofRuns map[string]string  // keys of those that go with their last run, by that run
 	chains chains
 }
 
@@ -46,7 +48,7 @@ func Key(client, session string) string {
 // for at least a period.
 func Open(st *store.StateDir, period time.Duration, warn func(path string, err error)) (*Registry, error) {
 	r := &Registry{
-		dir: st.Sessions(), files: st.Store.Of("sessions"), known: map[string]Session{},
+		dir: st.Sessions(), files: st.Store.Of("sessions"), known: map[string]Session{}, ofRuns: map[string]string{},
 		chains: chains{of: map[chainID]string{}, expected: map[chainID]string{}},
 	}
 	entries, err := os.ReadDir(r.files[0])
@@ -76,7 +78,7 @@ func Open(st *store.StateDir, period time.Duration, warn func(path string, err e
 			continue
 		}
 		one.Updated = notAhead(now, one.Updated)
-		r.known[key] = one
+		r.set(key, one)
 		if err := r.chains.index(key, one, now); err != nil {
 			warn(path, err)
 		}
@@ -137,7 +139,7 @@ func (r *Registry) restore(key, run string, before Session, known bool, flush at
 	if err := r.removeRecords(key); err != nil {
 		return fmt.Errorf("session %q: %w", before.Session, err)
 	}
-	delete(r.known, key)
+	r.unset(key)
 	return nil
 }
 
@@ -156,8 +158,39 @@ func (r *Registry) put(key string, one Session, flush atomicfile.Flusher) error 
 	if err := store.WriteJSON(r.records(key), one, store.SmallMax, flush); err != nil {
 		return fmt.Errorf("session %q: %w", one.Session, err)
 	}
-	r.known[key] = one
+	r.set(key, one)
 	return nil
+}
+
+// set and unset change what is known, with mu held.
+func (r *Registry) set(key string, one Session) {
+	r.unset(key)
+	r.known[key] = one
+	if one.OfRun && one.LastRun != "" {
+		r.ofRuns[one.LastRun] = key
+	}
+}
+
+func (r *Registry) unset(key string) {
+	if last := r.known[key].LastRun; r.ofRuns[last] == key {
+		delete(r.ofRuns, last)
+	}
+	delete(r.known, key)
+}
+
+// OfRun gives the session that goes with a run, which was its last one.
+func (r *Registry) OfRun(run string) (key string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key, ok = r.ofRuns[run]
+	return key, ok
+}
+
+// LastRuns are the runs with which a session goes.
+func (r *Registry) LastRuns() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Keys(r.ofRuns))
 }
 
 // Path is where the session's own directories lie.
@@ -219,7 +252,7 @@ func (r *Registry) drop(key string) (taken string, err error) {
 	if err != nil {
 		return "", errors.Join(err, store.WriteJSON(r.records(key), one, store.SmallMax, nil))
 	}
-	delete(r.known, key)
+	r.unset(key)
 	r.chains.forget(key, one)
 	return taken, nil
 }

@@ -20,6 +20,7 @@ type Session struct {
 	// version. Chain is of the conversation after that turn, where it may be found by it.
 	LastRun string `json:"last_run,omitempty"`
 	Chain   Chain  `json:"chain,omitzero"`
+	OfRun   bool   `json:"of_run,omitempty"` // it goes with its LastRun
 }
 
 // ChainsName is the file in the store of the chains that there have ever been (package sessions).

@@ -17,7 +17,7 @@ import (
 // Thread is the conversation that a request begins or goes on with.
 type Thread struct {
 	Session string // "" is none
-	OfRun   bool   // the session goes when its last run does
+	OfRun   bool   // the session goes when its last run does, where it was made for an answer
 	// Turn is what the CLI is told, and Whole what where it has forgotten the session; nil is not known.
 	Turn  dialect.Turn
 	Whole *dialect.Turn
@@ -166,7 +166,7 @@ func (s *Store) claimLast(ctx context.Context, last Stored, messages []dialect.M
 		return Thread{}, false
 	}
 	lock, ok := s.Runs.ClaimSession(client, r.Session, by.Backend, r.ID)
-	return Thread{Session: r.Session, Lock: lock}, ok
+	return Thread{Session: r.Session, OfRun: true, Lock: lock}, ok
 }
 
 // SystemHash tells system texts apart; "" is none.
