@@ -57,7 +57,7 @@ type program struct {
 //	/ignoreterm           a child that ignores SIGTERM
 //	/escape               try to move to every other cgroup, and say how it went
 //	/stderr WORD          write to stderr
-//	/last WORD            write it, and leave the rest of the prompt: JSON for a schema
+//	/last JSON            write it, or a word, and leave the rest of the prompt: an answer for a schema
 //	/exit N  /kill        exit with N, or by SIGKILL
 func Run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := &program{ctx: ctx, stdout: stdout, stderr: stderr, self: []string{"/proc/self/exe", "demo"}}
@@ -99,7 +99,7 @@ func (p *program) answer(stdin io.Reader) error {
 			argument, words = words[0], words[1:]
 		}
 		if word == "/last" {
-			words = nil
+			argument, words = lastOf(string(prompt), argument), nil
 		}
 		if err := p.do(word, argument); err != nil {
 			return err
@@ -109,6 +109,16 @@ func (p *program) answer(stdin io.Reader) error {
 		return err
 	}
 	return p.say(map[string]any{"done": true})
+}
+
+// lastOf is the JSON value after /last, blanks in it too; without one it is the word.
+func lastOf(prompt, word string) string {
+	var value json.RawMessage
+	_, rest, _ := strings.Cut(prompt, "/last")
+	if json.NewDecoder(strings.NewReader(rest)).Decode(&value) == nil {
+		return string(value)
+	}
+	return word
 }
 
 // sessionID is the session asked to be resumed, else a new one.

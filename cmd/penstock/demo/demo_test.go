@@ -71,12 +71,18 @@ func runPrompt(t *testing.T, prompt string) *processTree {
 }
 
 func TestRun_Last(t *testing.T) {
-	var out bytes.Buffer
-	if status := Run(t.Context(), strings.NewReader(`/last {"a":1} Answer with /kill`), &out, &out); status != 0 {
-		t.Fatalf("status %d: %s", status, &out)
-	}
-	if said := out.String(); !strings.Contains(said, `{"text":"{\"a\":1} "}`) || strings.Contains(said, "Answer") {
-		t.Errorf("it says %s", said)
+	for prompt, want := range map[string]string{
+		`/last {"a":1} Answer with /kill`:           `{"text":"{\"a\":1} "}`,
+		`/last {"a": "it broke"} Answer with /kill`: `{"text":"{\"a\": \"it broke\"} "}`,
+		`/last nothing Answer with /kill`:           `{"text":"nothing "}`,
+	} {
+		var out bytes.Buffer
+		if status := Run(t.Context(), strings.NewReader(prompt), &out, &out); status != 0 {
+			t.Fatalf("status %d: %s", status, &out)
+		}
+		if said := out.String(); !strings.Contains(said, want) || strings.Contains(said, "Answer") {
+			t.Errorf("%s: it says %s", prompt, said)
+		}
 	}
 }
 
