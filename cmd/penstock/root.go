@@ -73,8 +73,9 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "penstock",
 		Short: "Coding agents behind one HTTP API, each run in its own cgroup",
-		Long: "Penstock is a daemon that puts coding-agent command lines behind one OpenAI-compatible HTTP API. Every run is\n" +
-			"born in a cgroup of its own with hard limits on memory and processes, and is over when that group is empty.",
+		Long: "Penstock is a daemon that puts coding-agent command lines behind one HTTP API, which clients of OpenAI and\n" +
+			"Anthropic speak. Every run is born in a cgroup of its own with hard limits on memory and processes, and is over\n" +
+			"when that group is empty.",
 		Version:       readBuild().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
