@@ -210,6 +210,11 @@ func TestResponses_ItemReference(t *testing.T) {
 	if status != 200 || !strings.Contains(second.text(), "assistant") || !strings.Contains(second.text(), "and?") {
 		t.Errorf("%d %q", status, second.text())
 	}
+	// Also where that is told anew, for as long as it is there.
+	on := `,"previous_response_id":"` + second.ID + `"`
+	if third := s.respond("other", "third", on, ann...); !strings.Contains(third.text(), first.text()) {
+		t.Errorf("told anew: %q", third.text())
+	}
 	for _, body := range []string{body, strings.Replace(body, first.Output[0].ID, "msg0_resp_nothing", 1)} {
 		got := s.ask("POST", "/v1/responses", body, bob...)
 		if got.status != 404 || got.code() != "response_not_found" || got.err.Param == nil || *got.err.Param != "input[1].id" {
@@ -218,6 +223,10 @@ func TestResponses_ItemReference(t *testing.T) {
 	}
 	if got := s.ask("GET", "/v1/responses/"+first.ID, "", bob...); got.status != 404 {
 		t.Errorf("another client's: %d", got.status)
+	}
+	s.ask("DELETE", "/v1/responses/"+first.ID, "", ann...)
+	if got := s.ask("POST", "/v1/responses", `{"model":"other","input":"fourth"`+on+`}`, ann...); got.status != 404 || !strings.Contains(got.body, first.Output[0].ID) {
+		t.Errorf("of one that is gone: %d %s", got.status, got.body)
 	}
 }
 

@@ -125,7 +125,7 @@ func (s *Store) History(ctx context.Context, by Asker, last, param string) ([]di
 		if err != nil {
 			return nil, err
 		}
-		messages, err := s.turn(ctx, one, param)
+		messages, err := s.turn(ctx, by, one, param)
 		if err != nil {
 			return nil, err
 		}
@@ -156,9 +156,17 @@ func past(messages []dialect.Message) (size int) {
 }
 
 // turn is what one answer was asked, and what it said.
-func (s *Store) turn(ctx context.Context, one Stored, param string) ([]dialect.Message, error) {
+func (s *Store) turn(ctx context.Context, by Asker, one Stored, param string) ([]dialect.Message, error) {
 	asked, err := openai.InputMessages(one.Asked.Input)
 	if err != nil {
+		return nil, err
+	}
+	for i := range asked {
+		if asked[i].Ref != "" {
+			asked[i].Where = param // of the request that goes on from it
+		}
+	}
+	if asked, err = s.resolve(ctx, by, asked); err != nil {
 		return nil, err
 	}
 	items, err := Output(ctx, one.Run)
@@ -212,15 +220,23 @@ func (b *bounded) Write(p []byte) (int, error) {
 // Resolve puts what is referred to in the place of the messages that refer to it. Each answer is
 // read once, and no more is held of it than what is referred to.
 func (s *Store) Resolve(ctx context.Context, by Asker, messages []dialect.Message) ([]dialect.Message, error) {
-	wanted, order, err := references(messages)
-	if err != nil || len(order) == 0 {
-		return messages, err
+	if !slices.ContainsFunc(messages, func(m dialect.Message) bool { return m.Ref != "" }) {
+		return messages, nil
 	}
 	done, err := by.Turn(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
+	return s.resolve(ctx, by, messages)
+}
+
+// resolve is Resolve for what has by.Turn.
+func (s *Store) resolve(ctx context.Context, by Asker, messages []dialect.Message) ([]dialect.Message, error) {
+	wanted, order, err := references(messages)
+	if err != nil || len(order) == 0 {
+		return messages, err
+	}
 	found, size := map[string]json.RawMessage{}, 0
 	for _, first := range order {
 		_, _, key, _ := dialect.ParseItemID(first.Ref)
