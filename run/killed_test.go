@@ -186,6 +186,8 @@ func TestKilled_WhileThePromptIsTold(t *testing.T) {
 					t.Fatalf("told %x, %v", told, err)
 				}
 			}
+			// Not just when a write is noted and not yet done: that moment can't be told from the one after it.
+			time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
 			if err := first.Process.Signal(syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
