@@ -28,6 +28,7 @@ type agent struct {
 // messages. What they do by themselves after a failure is left as it is.
 func agents(t *testing.T, url string) []agent {
 	t.Helper()
+	url = watched(t, url)
 	dir := filepath.Join(daemon.Top(t), "test", "clis")
 	var all []agent
 	for _, name := range []string{"codex", "claude"} {

@@ -109,7 +109,7 @@ func TestConversation(t *testing.T) {
 	for _, cli := range six() {
 		some := streamed(leaders()...)
 		if cli == "claude" {
-			some = streamed(stocks()...)
+			some = streamed(slices.DeleteFunc(stocks(), func(c stock) bool { return c.helper })...)
 		}
 		t.Run(cli, func(t *testing.T) {
 			warm(t, w, cli)

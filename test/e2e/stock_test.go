@@ -6,6 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -186,6 +190,7 @@ type sdks struct {
 	t        *testing.T
 	mu       sync.Mutex
 	programs map[string]*program
+	ways     map[string]string // watched, by the daemon's own address
 }
 
 func openSDKs(t *testing.T) *sdks {
@@ -193,7 +198,36 @@ func openSDKs(t *testing.T) *sdks {
 	if _, err := os.Stat(filepath.Join(daemon.Top(t), "test", "sdk", "node_modules", ".stamp")); err != nil {
 		t.Fatalf("the stock clients: %v: run test/sdk/install", err)
 	}
-	return &sdks{t: t, programs: map[string]*program{}}
+	return &sdks{t: t, programs: map[string]*program{}, ways: map[string]string{}}
+}
+
+// watched is another address of a daemon, on the way to which each exchange is held to its
+// document, as those of the tests themselves are.
+func watched(t *testing.T, address string) string {
+	target, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Transport:     daemon.Transport,
+		FlushInterval: -1,
+		ErrorLog:      log.New(io.Discard, "", 0), // of clients that left, and of a daemon that restarts
+	})
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return server.URL
+}
+
+func (s *sdks) watched(address string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ways[address] == "" {
+		s.ways[address] = watched(s.t, address)
+	}
+	return s.ways[address]
 }
 
 // hold holds a conversation and gives its turns, up to one that failed.
@@ -202,6 +236,7 @@ func (s *sdks) hold(c way, asked conversation) ([]seen, error) {
 	if err != nil {
 		return nil, err
 	}
+	asked.BaseURL = s.watched(asked.BaseURL)
 	asked.Dialect, asked.Helper, asked.Stream = c.dialect, c.helper, c.stream
 	report, err := p.send(asked)
 	if err != nil {
