@@ -13,6 +13,7 @@ import (
 
 	"penstock/internal/trash"
 	"penstock/outcome"
+	"penstock/run/sessions"
 	"penstock/run/store"
 )
 
@@ -29,7 +30,7 @@ func TestPrune(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	m := &Manager{o: Options{Keep: 45 * time.Minute, KeepRuns: 100}.complete(), log: slog.New(slog.DiscardHandler), state: st, pruned: &store.Pruned{}}
+	m := &Manager{o: Options{Keep: 45 * time.Minute, KeepRuns: 100}.complete(), log: slog.New(slog.DiscardHandler), state: st, pruned: &store.Pruned{}, sessions: &sessions.Registry{}}
 	if err := m.recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
