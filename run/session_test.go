@@ -301,7 +301,9 @@ func immutable(t *testing.T, path string, on bool) bool {
 
 // ofRun makes a run whose session goes with it.
 func ofRun(id, session string, durable bool) func(*Spec) {
-	return func(s *Spec) { s.ID, s.Session, s.SessionOfRun, s.Durable, s.Fingerprint = id, session, true, durable, []byte(id) }
+	return func(s *Spec) {
+		s.ID, s.Session, s.SessionOfRun, s.Durable, s.Fingerprint = id, session, true, durable, []byte(id)
+	}
 }
 
 // A session that was made for a run goes, with its directories, when its last run does, however that
