@@ -51,6 +51,32 @@ func TestBackground_ByTheSDK(t *testing.T) {
 	}
 }
 
+// A response that is cancelled ends at once, says so each time it is asked, and its stream
+// raises in the SDK.
+func TestBackground_Cancelled(t *testing.T) {
+	d := daemon.Start(t, daemon.Options{})
+	clients := openSDKs(t)
+	whole := false
+	asked := background(d.URL, "one /sleep 300 two")
+	asked.Turns[0].Stream = &whole
+	asked.Turns = append(asked.Turns, turn{Op: "cancel"}, turn{Op: "cancel"}, turn{Op: "retrieve"}, turn{Op: "follow"})
+	turns, err := clients.hold(openaiResponses, asked)
+	if err != nil || len(turns) != len(asked.Turns) {
+		t.Fatalf("%d turns: %v: %v", len(turns), turns, err)
+	}
+	for _, s := range turns[1:4] {
+		if s.Error != nil || s.Status != "cancelled" || s.ID != turns[0].ID {
+			t.Errorf("%q %v", s.Status, s)
+		}
+	}
+	if s := turns[4]; s.Error == nil || !strings.Contains(s.failed(), "cancelled") {
+		t.Errorf("its stream: %v", s)
+	}
+	if err := d.WaitEmpty(grace); err != nil {
+		t.Error(err)
+	}
+}
+
 // A response in the background, followed by the SDK, outlives a daemon that is killed: what
 // comes after the last event that was seen completes it, each event once.
 func TestBackground_SurvivesTheDaemon(t *testing.T) {
