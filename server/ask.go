@@ -60,7 +60,7 @@ func (d *daemon) serveAsked(w *web.Reply, r *http.Request, s surface) error {
 		defer release()
 	}
 	a := j.answer(after)
-	a.IncludeUsage = how.usage
+	a.IncludeUsage, a.Agent = how.usage, dialect.AgentClient(r.Header)
 	if j == own && j.discard {
 		defer d.discard(j)
 	}

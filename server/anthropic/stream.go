@@ -156,6 +156,9 @@ func (s *stream) End(e dialect.End) error {
 		return err
 	}
 	reason := stopReason(e.Finish)
+	if s.answer.Agent && reason == refusal {
+		return s.Fail(refused(s.answer, e), e)
+	}
 	u, note := usageOf(e.Usage)
 	last := event{Type: "message_delta", Delta: &delta{StopReason: &reason}, Usage: &u, extras: extrasOf(e, note)}
 	if err := s.write(web.NoID, last); err != nil {
@@ -174,6 +177,11 @@ func (s *stream) Fail(why *web.Error, _ dialect.End) error {
 		}
 	}
 	return s.write(web.NoID, event{Type: "error", Error: why.AnthropicEvent("").Error})
+}
+
+// refused is a refusal to a client that would ask again at Anthropic's own word.
+func refused(a *dialect.Answer, e dialect.End) *web.Error {
+	return web.RunError(web.ContentFilter, "the model's provider refused to answer: ask otherwise", a.Run, e.Receipt)
 }
 
 // endWhole sees to it that one block at least is whole, and none open.

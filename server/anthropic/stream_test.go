@@ -130,6 +130,26 @@ func TestStream_Fails(t *testing.T) {
 	}
 }
 
+// A refusal ends the stream of a client that would ask again at Anthropic's word for it with an error
+// that it doesn't repeat, behind a block that is whole.
+func TestStream_RefusedToAnAgent(t *testing.T) {
+	a := answerOf(-1)
+	a.Agent = true
+	rec := httptest.NewRecorder()
+	out := web.NewSSE(web.NewReply(rec), false)
+	s := Messages{}.Stream(&out, a, nil)
+	for _, err := range []error{s.Open(false), s.Begin(), s.End(dialect.End{Seq: 1, Finish: "content_filter"})} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := rec.Body.String()
+	if !strings.Contains(got, "event: content_block_stop\n") || !strings.Contains(got, `"type":"invalid_request_error"`) || !strings.Contains(got, `"x_cause":"content_filter"`) ||
+		strings.Contains(got, "message_stop") || strings.Contains(got, "api_error") {
+		t.Errorf("%s", got)
+	}
+}
+
 // stepsOf are steps of any kind, as a driver gives them.
 func stepsOf(t *rapid.T) (steps []dialect.Step) {
 	for i := range rapid.IntRange(0, 20).Draw(t, "steps") {

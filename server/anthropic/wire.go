@@ -112,10 +112,12 @@ func stopReason(finish string) string {
 	case "length":
 		return "max_tokens"
 	case "content_filter":
-		return "refusal"
+		return refusal
 	}
 	return "end_turn"
 }
+
+const refusal = "refusal"
 
 // toolBlocks are the agent's own tool uses as blocks that clients show and none executes
 // (seen with the SDKs, Vercel, LangChain and Claude Code). A tool that is told of at its end

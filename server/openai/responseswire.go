@@ -169,11 +169,15 @@ func incompleteReason(finish string) string {
 	switch finish {
 	case "length":
 		return "max_output_tokens"
-	case "content_filter":
+	case contentFilter:
 		return finish
 	}
 	return ""
 }
+
+// contentFilter is why a provider refused, and refusal the same to a client that would ask again
+// at OpenAI's own word (dialect.Answer.Agent).
+const contentFilter, refusal = "content_filter", "refusal"
 
 // ResponseState is a response that has no output to be shown: one that is not over, or that
 // has failed, which why tells; nil is that it has not.

@@ -33,7 +33,8 @@ const (
 	UnsupportedMediaType Code = "unsupported_media_type"
 	UpgradeRequired      Code = "upgrade_required"
 	InternalError        Code = "internal_error"
-	TextVoided           Code = "text_voided" // only of a run
+	TextVoided           Code = "text_voided"    // only of a run
+	ContentFilter        Code = "content_filter" // only of a run: its model's provider refused
 )
 
 // The type of an error as OpenAI's clients tell errors apart.
