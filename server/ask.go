@@ -60,7 +60,7 @@ func (d *daemon) serveAsked(w *web.Reply, r *http.Request, s surface) error {
 		defer release()
 	}
 	a := j.answer(after)
-	a.IncludeUsage, a.Agent = how.usage, dialect.AgentClient(r.Header)
+	a.IncludeUsage, a.Insistent = how.usage, dialect.InsistentClient(r.Header)
 	if j == own && j.discard {
 		defer d.discard(j)
 	}

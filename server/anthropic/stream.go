@@ -156,7 +156,7 @@ func (s *stream) End(e dialect.End) error {
 		return err
 	}
 	reason := stopReason(e.Finish)
-	if s.answer.Agent && reason == refusal {
+	if s.answer.Insistent && reason == refusal {
 		return s.Fail(refused(s.answer, e), e)
 	}
 	u, note := usageOf(e.Usage)

@@ -134,7 +134,7 @@ func TestStream_Fails(t *testing.T) {
 // that it doesn't repeat, behind a block that is whole.
 func TestStream_RefusedToAnAgent(t *testing.T) {
 	a := answerOf(-1)
-	a.Agent = true
+	a.Insistent = true
 	rec := httptest.NewRecorder()
 	out := web.NewSSE(web.NewReply(rec), false)
 	s := Messages{}.Stream(&out, a, nil)

@@ -29,18 +29,18 @@ type Answer struct {
 	Received time.Time       // of the request; what a stream says before its run is created has no other time
 	Backend  string          // its name
 	Echo     json.RawMessage // see Request
-	// Agent: the client is a program that asks again, unasked, for an answer that its model's
-	// provider has refused (see AgentClient); it is told so in words that it doesn't repeat.
-	Agent bool
+	// Insistent: the client is a program that asks again, unasked, for an answer that its model's
+	// provider has refused (see InsistentClient); it is told so in words that it doesn't repeat.
+	Insistent bool
 	// After is the number of the last frame that the reader has seen before, in the dialect's
 	// own numbers; -1 is none.
 	After        int64
 	IncludeUsage bool // see Request
 }
 
-// AgentClient tells the clients that ask again for a refusal, by what they call themselves: codex
+// InsistentClient tells the clients that ask again for a refusal, by what they call themselves: codex
 // (0.169.0) six times at content_filter, Claude Code (2.1.330) once more at a refusal.
-func AgentClient(h http.Header) bool {
+func InsistentClient(h http.Header) bool {
 	for _, name := range []string{h.Get("User-Agent"), h.Get("Originator")} {
 		if strings.HasPrefix(name, "codex") || strings.HasPrefix(name, "claude-cli/") {
 			return true

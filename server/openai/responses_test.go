@@ -386,7 +386,7 @@ func TestDecode_Billing(t *testing.T) {
 // An agent that would ask again at OpenAI's own word for a refusal is told another.
 func TestFinished_RefusedToAnAgent(t *testing.T) {
 	for agent, want := range map[bool]string{false: "content_filter", true: "refusal"} {
-		r := finished(&dialect.Answer{Run: "r", Agent: agent}, dialect.End{Finish: "content_filter"})
+		r := finished(&dialect.Answer{Run: "r", Insistent: agent}, dialect.End{Finish: "content_filter"})
 		if r.Status != Incomplete || r.IncompleteDetails == nil || r.IncompleteDetails.Reason != want {
 			t.Errorf("agent %v: %s %+v", agent, r.Status, r.IncompleteDetails)
 		}

@@ -43,7 +43,7 @@ func finished(a *dialect.Answer, e dialect.End) *Response {
 	r := newResponse(a, Completed)
 	r.ended(e)
 	if reason := incompleteReason(e.Finish); reason != "" {
-		if a.Agent && reason == contentFilter {
+		if a.Insistent && reason == contentFilter {
 			reason = refusal
 		}
 		r.Status, r.IncompleteDetails = Incomplete, &IncompleteDetails{Reason: reason}

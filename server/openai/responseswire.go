@@ -176,7 +176,7 @@ func incompleteReason(finish string) string {
 }
 
 // contentFilter is why a provider refused, and refusal the same to a client that would ask again
-// at OpenAI's own word (dialect.Answer.Agent).
+// at OpenAI's own word (dialect.Answer.Insistent).
 const contentFilter, refusal = "content_filter", "refusal"
 
 // ResponseState is a response that has no output to be shown: one that is not over, or that
