@@ -21,7 +21,7 @@ func TestChanged(t *testing.T) {
 	got := Changed(was, is)
 	want := []string{
 		"backends.codex.models", "backends.codex.set_env.A",
-		"clients.x.max_runs", "clients.x.operator", "clients.x.reserved_runs", "clients.x.weight", "drain_timeout", "tokens", "tokens_file",
+		"clients.x.continuity", "clients.x.max_runs", "clients.x.operator", "clients.x.reserved_runs", "clients.x.weight", "drain_timeout", "tokens", "tokens_file",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -140,7 +140,9 @@ func TestStream_Await(t *testing.T) {
 func TestStream_BrokenOff(t *testing.T) {
 	unread := errors.New("it can't be read")
 	var x web.RequestInfo
+	over := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		defer close(over)
 		s := NewStream(web.NewReply(w), openai.Chat{}, &dialect.Answer{After: -1}, false)
 		if err := s.Open("accepted"); err != nil {
 			t.Error(err)
@@ -155,7 +157,9 @@ func TestStream_BrokenOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer reply.Body.Close()
-	if text, err := io.ReadAll(reply.Body); !errors.Is(err, io.ErrUnexpectedEOF) || x.Cause != "internal_error" {
+	text, err := io.ReadAll(reply.Body)
+	<-over
+	if !errors.Is(err, io.ErrUnexpectedEOF) || x.Cause != "internal_error" {
 		t.Errorf("%q %v, cause %q", text, err, x.Cause)
 	}
 
