@@ -43,6 +43,8 @@ func reasonMessage(f Facts) string {
 		return withMemoryWait(fmt.Sprintf("the run was ended%s because its client had gone", lived), f)
 	case ShuttingDown:
 		return fmt.Sprintf("the run was ended%s because the service is shutting down: try again later", lived)
+	case Lost:
+		return fmt.Sprintf("the run is lost%s: an earlier daemon was killed while it told the CLI its prompt, and how far that came can't be told; check what it did before asking again", lived)
 	case MemoryLimit:
 		return memoryMessage(f)
 	case PidsLimit:

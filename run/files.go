@@ -72,7 +72,7 @@ func (s *supervisor) openStdin(d *store.Dir) (err error) {
 			return err
 		}
 	}
-	s.files.stdin, err = newStdinWriter(d.File(store.StdinName), log)
+	s.files.stdin, err = newStdinWriter(d.File(store.StdinName), log, func() { s.run.End(outcome.Lost) })
 	return err
 }
 

@@ -179,7 +179,7 @@ func TestKilled_WhileThePromptIsTold(t *testing.T) {
 			said := filepath.Join(state, "store", "runs", "r", store.StdinLogName)
 			for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 				told, err := os.ReadFile(said)
-				if err == nil && len(told) == 8 && binary.LittleEndian.Uint64(told) >= test.at {
+				if err == nil && len(told) >= 8 && binary.LittleEndian.Uint64(told) >= test.at {
 					break
 				}
 				if time.Now().After(end) {

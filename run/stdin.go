@@ -1,8 +1,10 @@
 package run
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -23,7 +25,12 @@ type stdinWriter struct {
 	fifo *os.File
 	log  *store.StdinLog
 	skip int64 // bytes that an earlier daemon has written
-	done chan struct{}
+	// unsure are those after them that it may have written, as one; lost is called where that can't
+	// be told: what the CLI is told from then on would be no request.
+	unsure int64
+	lost   func()
+	path   string // of the FIFO
+	done   chan struct{}
 
 	mu    sync.Mutex
 	lines [][]byte
@@ -33,15 +40,15 @@ type stdinWriter struct {
 
 // newStdinWriter needs the FIFO to be open for reading elsewhere. What the log tells
 // was written already is left out; the log is the writer's to close, also when it fails.
-func newStdinWriter(path string, log *store.StdinLog) (*stdinWriter, error) {
+func newStdinWriter(path string, log *store.StdinLog, lost func()) (*stdinWriter, error) {
 	f, err := openat.Kind(path, os.O_WRONLY, os.ModeNamedPipe)
 	if err != nil {
 		log.Close()
 		return nil, fmt.Errorf("speak to the CLI: %w", err)
 	}
-	w := &stdinWriter{fifo: f, log: log, done: make(chan struct{}), more: make(chan struct{}, 1)}
+	w := &stdinWriter{fifo: f, log: log, lost: lost, path: path, done: make(chan struct{}), more: make(chan struct{}, 1)}
 	if log != nil {
-		w.skip = log.Written
+		w.skip, w.unsure = log.Written, log.Unsure
 	}
 	go w.loop()
 	return w, nil
@@ -107,6 +114,14 @@ func (w *stdinWriter) loop() {
 func (w *stdinWriter) write(line []byte) error {
 	known := min(w.skip, int64(len(line)))
 	w.skip -= known
+	if w.unsure > 0 && known < int64(len(line)) {
+		told, err := w.findOut(line, known)
+		if err != nil {
+			w.lost()
+			return err
+		}
+		known += told
+	}
 	for line = line[known:]; len(line) > 0; {
 		n, err := w.writeOnce(line[:min(len(line), pipeBuf)])
 		if err != nil {
@@ -115,6 +130,63 @@ func (w *stdinWriter) write(line []byte) error {
 		line = line[n:]
 	}
 	return nil
+}
+
+// findOut tells how many of the unsure bytes, of which the line has all behind its known ones, were
+// written: all or none.
+func (w *stdinWriter) findOut(line []byte, known int64) (told int64, err error) {
+	end := known + w.unsure
+	if end > int64(len(line)) {
+		return 0, fmt.Errorf("speak to the CLI: %d bytes noted that are not in its line", w.unsure)
+	}
+	held, err := peekPipe(w.path)
+	if err != nil {
+		return 0, fmt.Errorf("speak to the CLI: look at what it has not read: %w", err)
+	}
+	with, without := endsAlike(held, line[:end]), endsAlike(held, line[:known])
+	if with == without { // it has read all, or what it has not read looks alike
+		return 0, errors.New("speak to the CLI: an earlier daemon was killed in the middle of telling it, and how far that came can't be told")
+	}
+	if with {
+		told = w.unsure
+	}
+	w.unsure = 0
+	return told, w.log.Commit(int(told))
+}
+
+// endsAlike tells whether what is in a pipe, as much as there is of both, is the end of a text. An
+// empty pipe says nothing.
+func endsAlike(held, text []byte) bool {
+	n := min(len(held), len(text))
+	return n > 0 && bytes.Equal(held[len(held)-n:], text[len(text)-n:])
+}
+
+// peekPipe is what a FIFO holds, which stays in it (tee(2)).
+func peekPipe(path string) ([]byte, error) {
+	from, err := openat.Kind(path, os.O_RDONLY|unix.O_NONBLOCK, os.ModeNamedPipe)
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer read.Close()
+	size, err := unix.FcntlInt(from.Fd(), unix.F_GETPIPE_SZ, 0)
+	if err == nil {
+		_, err = unix.FcntlInt(write.Fd(), unix.F_SETPIPE_SZ, size)
+	}
+	if err == nil {
+		_, err = unix.Tee(int(from.Fd()), int(write.Fd()), size, unix.SPLICE_F_NONBLOCK)
+		if errors.Is(err, unix.EAGAIN) {
+			err = nil // it is empty
+		}
+	}
+	if err := errors.Join(err, write.Close()); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(read)
 }
 
 // writeOnce is one write(2), noted before and after; nothing stays noted of one
