@@ -16,7 +16,7 @@ export GO
 export GOWORK := off
 
 .PHONY: help build run fast test lint unit e2e load ui lab prometheus deb-check escape test-vm slow lab-whole powercuts chaos-long \
-	containers needrestart clis-newest proxies clis-image chaos mutants fuzz bench record man deb clean go
+	containers needrestart clis-newest proxies clis-image e2e-whole chaos mutants fuzz bench record man deb clean go
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name does; do \
@@ -75,7 +75,7 @@ deb-check: go ## of test: the Debian package, built twice, and lintian
 test-vm: go ## of test: the unit we ship in whole Debian guests, where they can be built
 	test/run vm
 
-slow: go ## what takes longer than test may: the next eight
+slow: go ## what takes longer than test may: the next ten
 	test/run slow
 
 lab-whole: go ## of slow: the lab with the tests that unit has had, too
@@ -98,6 +98,9 @@ clis-newest: go ## of slow: the newest CLIs that npm has beside the pinned ones,
 
 proxies: go ## of slow: nginx and Caddy with the settings of docs/reverse-proxy.md
 	test/run proxies
+
+e2e-whole: go ## of slow: e2e with each of the six CLIs where three stand for all
+	test/run e2e-whole
 
 clis-image: go ## of slow: the real CLIs in an image made by mmdebstrap, umoci and skopeo
 	test/run clis-image

@@ -115,12 +115,12 @@ func (w *stdinWriter) write(line []byte) error {
 	known := min(w.skip, int64(len(line)))
 	w.skip -= known
 	if w.unsure > 0 && known < int64(len(line)) {
-		told, err := w.findOut(line, known)
+		done, err := w.findOut(line, known)
 		if err != nil {
 			w.lost()
 			return err
 		}
-		known += told
+		known += done
 	}
 	for line = line[known:]; len(line) > 0; {
 		n, err := w.writeOnce(line[:min(len(line), pipeBuf)])
@@ -134,7 +134,7 @@ func (w *stdinWriter) write(line []byte) error {
 
 // findOut tells how many of the unsure bytes, of which the line has all behind its known ones, were
 // written: all or none.
-func (w *stdinWriter) findOut(line []byte, known int64) (told int64, err error) {
+func (w *stdinWriter) findOut(line []byte, known int64) (done int64, err error) {
 	end := known + w.unsure
 	if end > int64(len(line)) {
 		return 0, fmt.Errorf("speak to the CLI: %d bytes noted that are not in its line", w.unsure)
@@ -148,10 +148,10 @@ func (w *stdinWriter) findOut(line []byte, known int64) (told int64, err error) 
 		return 0, errors.New("speak to the CLI: an earlier daemon was killed in the middle of telling it, and how far that came can't be told")
 	}
 	if with {
-		told = w.unsure
+		done = w.unsure
 	}
 	w.unsure = 0
-	return told, w.log.Commit(int(told))
+	return done, w.log.Commit(int(done))
 }
 
 // endsAlike tells whether what is in a pipe, as much as there is of both, is the end of a text. An

@@ -126,7 +126,7 @@ func (r *told) take(line []byte) {
 func TestAgents_Conversation(t *testing.T) {
 	w := begin(t, scripted(t))
 	for _, a := range agents(t, w.URL) {
-		for _, backend := range six() {
+		for _, backend := range three() {
 			t.Run(a.name+"/"+backend, func(t *testing.T) {
 				t.Parallel()
 				word := fmt.Sprintf("blue-%s-%s", a.name, backend)

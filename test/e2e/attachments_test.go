@@ -43,8 +43,8 @@ func sees(images ...[]byte) string {
 // Each CLI's model sees the images of each turn of a session, and knows of the turn before.
 func TestImages_NextTurn(t *testing.T) {
 	w := begin(t, "")
-	one, two, three := picture(t, 10), picture(t, 60), picture(t, 20)
-	for _, cli := range six() {
+	pictures := [][]byte{picture(t, 10), picture(t, 60), picture(t, 20)}
+	for _, cli := range three() {
 		t.Run(cli, func(t *testing.T) {
 			session := map[string]any{"session_id": "images-" + cli, "stream": true}
 			for _, turn := range []struct {
@@ -52,8 +52,8 @@ func TestImages_NextTurn(t *testing.T) {
 				images [][]byte
 				want   string
 			}{
-				{"SCN=text N=1 SEES REMEMBER{{heron}} @README.md", [][]byte{one, two}, "tok0 " + sees(one, two) + " marked-user-turns=1"},
-				{"SCN=text N=1 SEES RECALL", [][]byte{three}, "tok0 " + sees(three) + " recalled: heron marked-user-turns=2"},
+				{"SCN=text N=1 SEES REMEMBER{{heron}} @README.md", [][]byte{pictures[0], pictures[1]}, "tok0 " + sees(pictures[0], pictures[1]) + " marked-user-turns=1"},
+				{"SCN=text N=1 SEES RECALL", [][]byte{pictures[2]}, "tok0 " + sees(pictures[2]) + " recalled: heron marked-user-turns=2"},
 			} {
 				a, err := w.Chat(bounded(t, long), asking(cli, parts(turn.prompt, turn.images, nil), session), nil)
 				if err != nil {
@@ -70,7 +70,7 @@ func TestImages_NextTurn(t *testing.T) {
 // A file lies where each CLI's own tool reads it, also where it may change nothing.
 func TestFiles(t *testing.T) {
 	w := begin(t, "", `permissions = "plan"`)
-	for _, cli := range six() {
+	for _, cli := range three() {
 		t.Run(cli, func(t *testing.T) {
 			id := "files-" + cli
 			at := filepath.Join(w.Dir, "state", "runs", id, "in", "my_notes.txt")

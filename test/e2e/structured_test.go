@@ -41,7 +41,7 @@ func modelSays(cli, first, then string) string {
 // failure; and its session goes on after that.
 func TestStructuredAnswer(t *testing.T) {
 	w := begin(t, "")
-	for _, cli := range six() {
+	for _, cli := range three() {
 		for name, row := range map[string]struct {
 			prompt, text, code string
 			stream             bool
