@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"penstock/internal/masktest"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +18,7 @@ import (
 
 func TestLauncher_CgroupTreeIsReadonly(t *testing.T) {
 	needRoot(t)
-	procs := unifiedProcs(t)
+	procs := filepath.Join(masktest.CgroupTree(t), "cgroup.procs")
 	l, err := OpenLauncher(procs, MaskPaths{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +54,7 @@ func TestLauncher_ThreadIsItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := OpenLauncher(unifiedProcs(t), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
+	l, err := OpenLauncher(filepath.Join(masktest.CgroupTree(t), "cgroup.procs"), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func TestLauncher_ThreadIsItsOwn(t *testing.T) {
 
 func TestLauncher_ChildrenAreStripped(t *testing.T) {
 	needRoot(t)
-	l, err := OpenLauncher(unifiedProcs(t), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
+	l, err := OpenLauncher(filepath.Join(masktest.CgroupTree(t), "cgroup.procs"), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +133,7 @@ func TestLauncher_TakesNothingWhenCancelled(t *testing.T) {
 
 // TestLauncher_AsUser gives children the sandbox that those of a daemon without root get.
 func TestLauncher_AsUser(t *testing.T) {
-	procs := unifiedProcs(t)
+	procs := filepath.Join(masktest.CgroupTree(t), "cgroup.procs")
 	if os.Geteuid() == 0 && !writable(procs) {
 		t.Fatal("the tree is read-only already: nothing to prove")
 	}
@@ -192,7 +193,7 @@ func TestLauncher_AsUser(t *testing.T) {
 // A probe that finds something open says so.
 func TestProbe_TellsWhatIsOpen(t *testing.T) {
 	needRoot(t)
-	procs := unifiedProcs(t)
+	procs := filepath.Join(masktest.CgroupTree(t), "cgroup.procs")
 	bare := noRestrictions()
 	if _, err := bare.probe(procs, ""); err == nil || !strings.Contains(err.Error(), "still writable") {
 		t.Errorf("without a sandbox: %v", err)
@@ -221,7 +222,7 @@ func TestWithinAndAbove(t *testing.T) {
 
 // A child that can't put on its sandbox is not started at all.
 func TestForkExec_NoSandboxNoStart(t *testing.T) {
-	l, err := OpenLauncher(unifiedProcs(t), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
+	l, err := OpenLauncher(filepath.Join(masktest.CgroupTree(t), "cgroup.procs"), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +253,7 @@ func TestForkExec_NoSandboxNoStart(t *testing.T) {
 func TestSeccompFilter_ProtectedPIDs(t *testing.T) {
 	needRoot(t)
 	victim := bystander(t)
-	l, err := OpenLauncher(unifiedProcs(t), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
+	l, err := OpenLauncher(filepath.Join(masktest.CgroupTree(t), "cgroup.procs"), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +280,7 @@ func TestLauncher_EachChildHasAnIPCNamespace(t *testing.T) {
 	if err != nil {
 		t.Skipf("this kernel has no IPC namespaces: %v", err)
 	}
-	l, err := OpenLauncher(unifiedProcs(t), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
+	l, err := OpenLauncher(filepath.Join(masktest.CgroupTree(t), "cgroup.procs"), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,7 +324,7 @@ func TestLauncher_EachChildHasAnIPCNamespace(t *testing.T) {
 }
 
 func TestForkExec_ExtraFiles(t *testing.T) {
-	l, err := OpenLauncher(unifiedProcs(t), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
+	l, err := OpenLauncher(filepath.Join(masktest.CgroupTree(t), "cgroup.procs"), MaskPaths{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -355,7 +356,7 @@ func TestForkExec_ExtraFiles(t *testing.T) {
 // bubblewrap's launcher may mount, where others may not, and still writes no cgroup.
 func TestMountingLauncher(t *testing.T) {
 	needRoot(t)
-	procs, hidden := unifiedProcs(t), filepath.Join(t.TempDir(), "hidden")
+	procs, hidden := filepath.Join(masktest.CgroupTree(t), "cgroup.procs"), filepath.Join(t.TempDir(), "hidden")
 	if err := os.WriteFile(hidden, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}

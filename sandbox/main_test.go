@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -14,8 +13,6 @@ import (
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
-
-	"penstock/internal/procinfo"
 )
 
 // hostileVariable makes this test binary send a signal and tell how it went.
@@ -69,23 +66,6 @@ func connect(address string) error {
 		return err
 	}
 	return c.Close()
-}
-
-// unifiedProcs is the cgroup.procs file at the top of this host's v2 tree; it is
-// only ever opened, never written.
-func unifiedProcs(t *testing.T) string {
-	t.Helper()
-	mounts, err := procinfo.Host.Mounts()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range mounts {
-		if m.FSType == "cgroup2" {
-			return filepath.Join(m.Point, "cgroup.procs")
-		}
-	}
-	t.Skip("this machine has no cgroup2 mount")
-	return ""
 }
 
 // script runs a shell script from the launcher thread and returns its output.

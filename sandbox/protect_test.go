@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"penstock/internal/masktest"
 	"runtime"
 	"strings"
 	"testing"
@@ -94,7 +95,7 @@ func TestProtect_Hidden(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	l, err := OpenLauncher(unifiedProcs(t), MaskPaths{}, protect, slog.New(slog.DiscardHandler))
+	l, err := OpenLauncher(filepath.Join(masktest.CgroupTree(t), "cgroup.procs"), MaskPaths{}, protect, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +128,7 @@ func TestProtect_StaysHidden(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	l, err := OpenLauncher(unifiedProcs(t), MaskPaths{}, protect, slog.New(slog.DiscardHandler))
+	l, err := OpenLauncher(filepath.Join(masktest.CgroupTree(t), "cgroup.procs"), MaskPaths{}, protect, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +259,7 @@ func TestProtect_TellsWhatIsOpen(t *testing.T) {
 	half := restrictions{domain: mustDomain(t), filter: putOn(nil)} // without protection
 	defer half.close()
 	g := protection{paths: protect}
-	open, err := half.probe(unifiedProcs(t), g.probeFile())
+	open, err := half.probe(filepath.Join(masktest.CgroupTree(t), "cgroup.procs"), g.probeFile())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,13 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"penstock/internal/masktest"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"penstock/cgroup"
-	"penstock/internal/procinfo"
 	"penstock/outcome"
 )
 
@@ -144,7 +144,7 @@ func TestOpen_EndsLeftovers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	left := filepath.Join(unifiedTop(t), unifiedPath(string(own)), rootName(), "runs", "run_left")
+	left := filepath.Join(masktest.CgroupTree(t), unifiedPath(string(own)), rootName(), "runs", "run_left")
 	if err := os.MkdirAll(left, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -176,20 +176,4 @@ func TestOpen_EndsLeftovers(t *testing.T) {
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%s: %v", left, err)
 	}
-}
-
-// unifiedTop is where this host's v2 tree is mounted.
-func unifiedTop(t *testing.T) string {
-	t.Helper()
-	mounts, err := procinfo.Host.Mounts()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range mounts {
-		if m.FSType == "cgroup2" {
-			return m.Point
-		}
-	}
-	t.Skip("this machine has no cgroup2 mount")
-	return ""
 }

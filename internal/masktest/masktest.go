@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/internal/procinfo"
 )
 
 // Paths is a directory of ways to have another program start a process.
@@ -59,4 +61,21 @@ func (d Paths) Listen(name string) {
 // Mask is what is to be masked of it, and what is to be read-only.
 func (d Paths) Mask() (paths, readOnly []string) {
 	return []string{d.At("*.sock"), d.At("spool"), d.At("table"), d.At("own"), d.At("nothing")}, []string{d.At("conf")}
+}
+
+// CgroupTree is where this host's v2 tree is mounted, which a run must not write to. The test is
+// skipped where there is none.
+func CgroupTree(t *testing.T) string {
+	t.Helper()
+	mounts, err := procinfo.Host.Mounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mounts {
+		if m.FSType == "cgroup2" {
+			return m.Point
+		}
+	}
+	t.Skip("this machine has no cgroup2 mount")
+	return ""
 }

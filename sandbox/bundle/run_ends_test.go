@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"penstock/internal/masktest"
 	"slices"
 	"strings"
 	"syscall"
@@ -125,22 +126,6 @@ func started(t *testing.T, path string) int {
 	return 0
 }
 
-// unified is where this host shows its v2 groups.
-func unified(t *testing.T) string {
-	t.Helper()
-	mounts, err := procinfo.Host.Mounts()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range mounts {
-		if m.FSType == "cgroup2" {
-			return m.Point
-		}
-	}
-	t.Skip("this machine has no cgroup2 mount")
-	return ""
-}
-
 // With another process 1 the group is populated after the exit in three of four runs.
 func TestRun_GroupIsEmptyAtTheExit(t *testing.T) {
 	needBubblewrap(t)
@@ -151,7 +136,7 @@ func TestRun_GroupIsEmptyAtTheExit(t *testing.T) {
 		if i%4 == 0 {
 			s.job.Process.Args = []string{"sh", "-c", "sleep 100 & sleep 100 & exit 0"}
 		}
-		dir := filepath.Join(unified(t), fmt.Sprintf("penstock-bundle-%d-%d", os.Getpid(), i))
+		dir := filepath.Join(masktest.CgroupTree(t), fmt.Sprintf("penstock-bundle-%d-%d", os.Getpid(), i))
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Skipf("needs a cgroup of its own: %v", err)
 		}
