@@ -107,7 +107,7 @@ func eachEvent(ctx context.Context, events *spool.Reader, each func(backend.Even
 }
 
 // gather waits for the verdict, and reads the events when it is there: nothing is said
-// before, so nobody need be woken by each of them. The file is opened while it is there.
+// before, so nothing is woken by each of them. The file is opened while it is there.
 func (p *Whole) gather(ctx context.Context, events *spool.Reader, r *run.Run) (*answerSummary, run.Record, error) {
 	for {
 		more, err := events.Open()
