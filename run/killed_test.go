@@ -125,6 +125,10 @@ func daemonProcess(t *testing.T, environ ...string) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
 	c.Env, c.Stderr = append(os.Environ(), environ...), os.Stderr
+	if group, err := os.Open(bornIn); err == nil && os.Geteuid() == 0 {
+		defer group.Close()
+		c.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(group.Fd())}
+	}
 	out, err := c.StdoutPipe()
 	if err == nil {
 		err = c.Start()

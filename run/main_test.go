@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/backend"
+	"penstock/internal/procinfo"
 	"penstock/outcome"
 	"penstock/spawn"
 	"penstock/spool"
@@ -42,7 +43,12 @@ func TestMain(m *testing.M) {
 	os.Exit(runTests(m))
 }
 
+// bornIn is the group that this program was started in, as its v2 mount has it; "" is not known. The
+// spawner moves the program into one of its own, where no other daemon can make any.
+var bornIn string
+
 func runTests(m *testing.M) int {
+	bornIn = ownGroup()
 	var err error
 	spawner, err = spawn.Open(context.Background(), spawn.Options{
 		Cgroup: spawn.GroupOptions{Mode: "available", Name: "run-test-" + strings.ToLower(ulid.Make().String())},
@@ -62,6 +68,22 @@ func runTests(m *testing.M) int {
 		code = 1
 	}
 	return code
+}
+
+func ownGroup() string {
+	text, err := os.ReadFile("/proc/self/cgroup")
+	mounts, mountsErr := procinfo.Host.Mounts()
+	if err != nil || mountsErr != nil {
+		return ""
+	}
+	_, group, _ := strings.Cut("\n"+string(text), "\n0::")
+	group, _, _ = strings.Cut(group, "\n")
+	for _, m := range mounts {
+		if m.FSType == "cgroup2" && group != "" {
+			return m.Point + group
+		}
+	}
+	return ""
 }
 
 // open makes a manager that must be left without a live run, a watch or a turn.
