@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -113,11 +114,16 @@ func serveRun(ctx context.Context, state string) (failed error) {
 // longPrompt is the same in each process: 4 MB, and an image of 1 MB with a file.
 func longPrompt() (string, []backend.Attachment) {
 	random := rand.New(rand.NewPCG(1, 2))
-	image := make([]byte, 1<<20)
-	for i := range image {
-		image[i] = byte(random.Uint32())
+	return hex.EncodeToString(noise(random, 2<<20)), []backend.Attachment{{Name: "x.png", Type: "image/png", Data: noise(random, 1<<20)}, paper}
+}
+
+// noise has no two pages that end alike: what a pipe holds tells how far it was written.
+func noise(random *rand.Rand, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(random.Uint32())
 	}
-	return strings.Repeat("0123456789abcde ", 1<<18), []backend.Attachment{{Name: "x.png", Type: "image/png", Data: image}, paper}
+	return b
 }
 
 // daemonProcess is one of this test program, which has begun to run what it is to.

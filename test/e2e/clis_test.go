@@ -89,7 +89,7 @@ func TestResume(t *testing.T) {
 // saved its session.
 func TestToolLeavesNothing(t *testing.T) {
 	w := begin(t, "")
-	for _, cli := range six() {
+	for _, cli := range three() {
 		t.Run(cli, func(t *testing.T) {
 			mark := fmt.Sprintf("30%d", time.Now().UnixNano()%100000)
 			a, err := w.Chat(bounded(t, long), daemon.Body(cli,
@@ -215,7 +215,7 @@ func TestRelaunchedChildKilled(t *testing.T) {
 // Text that the CLI's own retry voids is never concatenated with its replacement.
 func TestVoidedText(t *testing.T) {
 	w := begin(t, "")
-	for _, cli := range six() {
+	for _, cli := range three() {
 		for _, stream := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/stream=%v", cli, stream), func(t *testing.T) {
 				a, err := w.Chat(bounded(t, long), daemon.Body(cli, fmt.Sprintf("SCN=void N=6 DELAY=20 take %v", stream), map[string]any{"stream": stream}), nil)

@@ -27,7 +27,7 @@ func moments(cli string) []time.Duration {
 // The daemon is killed while a real CLI answers: the next one goes on with it,
 // conversational or not.
 func TestDurableRunSurvivesTheDaemon(t *testing.T) {
-	survives(t, nil, func(t *testing.T, w *world) {
+	survives(t, six(), nil, func(t *testing.T, w *world) {
 		dead := w.Exited()
 		if err := w.Cmd.Process.Signal(syscall.SIGKILL); err != nil {
 			t.Error(err)
@@ -38,7 +38,7 @@ func TestDurableRunSurvivesTheDaemon(t *testing.T) {
 
 // So it does when the daemon is replaced, with an image that is more than a FIFO holds.
 func TestDurableRunSurvivesAHandover(t *testing.T) {
-	survives(t, [][]byte{picture(t, 200)}, func(_ *testing.T, w *world) { w.HandOver() }, func(*testing.T, *world) {})
+	survives(t, three(), [][]byte{picture(t, 200)}, func(_ *testing.T, w *world) { w.HandOver() }, func(*testing.T, *world) {})
 }
 
 // born waits until the run's group has a process.
@@ -56,9 +56,9 @@ func born(t *testing.T, w *world, id string) {
 
 // survives cuts each run off at its moments, has the next daemon start, and wants
 // the whole answer.
-func survives(t *testing.T, images [][]byte, cut, next func(*testing.T, *world)) {
+func survives(t *testing.T, clis []string, images [][]byte, cut, next func(*testing.T, *world)) {
 	const words = 20
-	for _, cli := range six() {
+	for _, cli := range clis {
 		t.Run(cli, func(t *testing.T) {
 			w := begin(t, "")
 			body := asking(cli, parts(fmt.Sprintf("SCN=long N=%d DELAY=80 SEES please", words), images, nil), map[string]any{"stream": true})

@@ -57,7 +57,7 @@ func dialect(c way) int {
 func TestDisconnect(t *testing.T) {
 	w := begin(t, "")
 	clients := openSDKs(t)
-	for i, cli := range six() {
+	for i, cli := range three() {
 		t.Run(cli, func(t *testing.T) {
 			warm(t, w, cli)
 			some := streamed(leaders()...)

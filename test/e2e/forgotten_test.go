@@ -14,7 +14,7 @@ import (
 // client sent, and says so; the turn after that resumes the new one.
 func TestForgottenSession(t *testing.T) {
 	w := begin(t, "")
-	for _, cli := range six() {
+	for _, cli := range three() {
 		t.Run(cli, func(t *testing.T) {
 			word := "blue-" + cli + "-42"
 			ask := func(messages ...map[string]any) *daemon.Answer {
