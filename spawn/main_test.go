@@ -42,6 +42,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 5 && os.Args[1] == playImageDaemon {
 		os.Exit(imageDaemon(os.Args[2], os.Args[3], os.Args[4], strings.Fields(os.Args[5]), os.Args[6:]))
 	}
+	reexecAgain() // does not return in a program of that test's
 	if does := os.Getenv(hostileVariable); does != "" {
 		os.Exit(hostile(does))
 	}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"syscall"
 	"unsafe"
 
@@ -32,6 +33,13 @@ type Reexec struct {
 // and the children stay. It returns only when that failed, and nothing has
 // changed then.
 func (s Reexec) Exec() error {
+	// A collection that an allocation begins has its thread ask the runtime's poller, whose
+	// descriptor that thread does not have any more: the runtime would throw.
+	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(math.MaxInt64)
+	defer func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	}()
 	failed := make(chan error, 1)
 	go s.execOnThread(failed)
 	return <-failed
