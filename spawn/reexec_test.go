@@ -37,7 +37,7 @@ func reexecAgain() {
 // No collection begins between the descriptors' being passed and execve: the runtime's poller is not there.
 func TestReexec_BeginsNoCollection(t *testing.T) {
 	c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
-	c.Env = append(os.Environ(), reexecVariable+"="+strings.Repeat("i", 30)+"x", "GOGC=1")
+	c.Env = append(os.Environ(), reexecVariable+"="+strings.Repeat("i", 200)+"x", "GOGC=1")
 	if out, err := c.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != "replaced" {
 		t.Errorf("%v: %.2000s", err, out)
 	}
